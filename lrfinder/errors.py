@@ -1,0 +1,76 @@
+"""What can go wrong with a request, as types; each knows the exit status of the command line.
+
+    LrfinderError            status 2 unless a subclass says otherwise
+    ├── UsageError           2  an option, an argument or a path that can't be meant
+    ├── ConfigError          2  a schedule config that is not valid
+    ├── RunError             2  a run folder that is missing, damaged or from a newer lrfinder
+    ├── ModelFileError       3  the user's model file: import, a missing name, an object of the wrong kind
+    └── EnvironmentFailure   4  out of memory, a dead loader worker, a full disk
+
+Expected outcomes (the loss diverged, the curve allows no pick, the user pressed Ctrl-C) are values, not errors.
+An exception that the user's own code raises is never wrapped: it passes through as it is, and `user_code` notes
+what was being run, so that the command line can say so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import ClassVar
+
+_PLACE = "__lrfinder_place__"
+
+
+class LrfinderError(Exception):
+    """A request that can't be met; `hint` says what to do next."""
+
+    exit_status: ClassVar[int] = 2
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(LrfinderError):
+    """An option, an argument or a path that can't be meant."""
+
+
+class ConfigError(LrfinderError):
+    """A schedule config that is not valid; the message names file, line and column where they are known."""
+
+
+class RunError(LrfinderError):
+    """A run folder that is missing, damaged, already there, or written by a newer lrfinder."""
+
+
+class ModelFileError(LrfinderError):
+    """The model file lacks a name, or gives an object of the wrong kind."""
+
+    exit_status = 3
+
+
+class EnvironmentFailure(LrfinderError):  # noqa: N818 - `EnvironmentError` is a builtin and means something else
+    """The machine failed, not the request: out of memory, a dead loader worker, a full disk."""
+
+    exit_status = 4
+
+
+@contextlib.contextmanager
+def user_code(place: str) -> Iterator[None]:
+    """Run code that the user wrote; an exception passes through unchanged, with `place` noted for `place_of`.
+
+    The innermost place wins: it is the most telling one.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, LrfinderError) and place_of(error) is None:
+            with contextlib.suppress(AttributeError, TypeError):  # an exception with __slots__ takes no note
+                setattr(error, _PLACE, place)
+        raise
+
+
+def place_of(error: BaseException) -> str | None:
+    """What the user's code was doing when it raised `error`, or None where it wasn't the user's code."""
+    place = getattr(error, _PLACE, None)
+    return place if isinstance(place, str) else None

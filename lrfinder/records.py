@@ -1,0 +1,228 @@
+"""The data that the floors hand to each other: frozen, plain, comparable, and stored as they are.
+
+Rates are in the optimizer's own unit (the reference rate: the one that `optimizer(params, lr)` was given);
+"decades" are log10 of rates; a "step" is one optimizer update, counted from 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+# Unknown keys in a stored record are refused, not dropped: they would mean a newer or a damaged file.
+_STRICT: dict[str, Any] = {"extra": "forbid"}
+
+MIN_LR = 1e-6  # below every rate that a default optimizer trains at, with room to see the flat start of the curve
+MAX_LR = 100.0  # plain SGD on normalised inputs trains at 10; the sweep stops by itself where the loss diverges
+STEPS = 100  # 12 updates a decade over 8 decades; a longer sweep trains while it measures (depletion)
+REPEATS = 3  # the fewest whose spread says anything; 3 x 100 updates cost less than one epoch of most runs
+
+
+class Spacing(StrEnum):
+    """How the rate grows from update to update."""
+
+    EXP = "exp"
+    LINEAR = "linear"
+
+
+class Mode(StrEnum):
+    """How rates share weights: `continuous` trains on while the rate grows."""
+
+    CONTINUOUS = "continuous"
+
+
+class Metric(StrEnum):
+    """Which loss is recorded: `train`, that of the training batch which follows the update."""
+
+    TRAIN = "train"
+
+
+class Stop(StrEnum):
+    """Why a repeat ended. Only the last two leave the user anything to do."""
+
+    COMPLETED = "completed"  # every rate of the sweep was tried
+    DIVERGED = "diverged"  # the loss rose clearly above where it began: no need to go on
+    NON_FINITE = "non_finite"  # a loss was NaN or infinite
+    OUT_OF_DATA = "out_of_data"  # a loader that can't be started again ran dry
+    OUT_OF_TIME = "out_of_time"  # the time limit that the caller set
+    INTERRUPTED = "interrupted"  # Ctrl-C, SIGINT
+    TERMINATED = "terminated"  # SIGTERM
+    FAILED = "failed"  # an exception: what was measured before it is kept
+
+
+class Status(StrEnum):
+    """How far a pick may be trusted."""
+
+    CONFIDENT = "confident"
+    UNCERTAIN = "uncertain"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepSettings:
+    """What to sweep: rates from `min_lr` to `max_lr` in `steps` updates, `repeats` times.
+
+    lr_i = min_lr * (max_lr / min_lr) ** (i / (steps - 1))     for spacing `exp`
+    lr_i = min_lr + (max_lr - min_lr) * i / (steps - 1)        for spacing `linear`,   i = 0 ... steps - 1
+
+    Raises ValueError, with the parameter, its bound and the value, for anything that can't be swept.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    min_lr: float = MIN_LR
+    max_lr: float = MAX_LR
+    steps: int = STEPS
+    repeats: int = REPEATS
+    spacing: Spacing = Spacing.EXP
+    mode: Mode = Mode.CONTINUOUS
+    metric: Metric = Metric.TRAIN
+    seed: int = 0
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.min_lr) and self.min_lr > 0):
+            raise ValueError(f"min_lr must be a finite number above 0, got {self.min_lr}")
+        if not (math.isfinite(self.max_lr) and self.max_lr > self.min_lr):
+            raise ValueError(f"max_lr must be a finite number above min_lr ({self.min_lr:g}), got {self.max_lr}")
+        if self.steps < 2:  # noqa: PLR2004 - two ends make a range
+            raise ValueError(f"steps must be at least 2, got {self.steps}")
+        if self.repeats < 1:
+            raise ValueError(f"repeats must be at least 1, got {self.repeats}")
+        if not 0 <= self.seed < 2**32:  # NumPy's seeds end there
+            raise ValueError(f"seed must be from 0 to 2**32 - 1, got {self.seed}")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}")
+
+    def lrs(self) -> tuple[float, ...]:
+        """Return the rate of every update; the first and the last are exactly `min_lr` and `max_lr`."""
+        last = self.steps - 1
+        if self.spacing is Spacing.LINEAR:
+            inner = [self.min_lr + (self.max_lr - self.min_lr) * i / last for i in range(1, last)]
+        else:
+            inner = [self.min_lr * (self.max_lr / self.min_lr) ** (i / last) for i in range(1, last)]
+        return (self.min_lr, *inner, self.max_lr)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One measurement, as it happens: the loss of the batch that follows update `step` at rate `lr`."""
+
+    repeat: int
+    step: int
+    lr: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One repeat: `losses[i]` was measured right after the update at rate `lrs[i]`, so it shows what that rate did.
+
+    `initial_loss` is the loss before the first update. Losses may be non-finite at the end (see `stop`).
+    `updates` counts every optimizer update spent, also one whose loss could not be measured any more.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    repeat: int
+    seed: int
+    initial_loss: float | None
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    stop: Stop
+    updates: int
+    why: str = ""  # a sentence on `stop`, for people
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerFacts:
+    """The optimizer that was swept: class name, its numeric defaults, and each group's rate over the reference rate."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    name: str
+    settings: dict[
+        str, bool | int | float | str | tuple[float, ...] | None
+    ]  # e.g. {"momentum": 0.9, "betas": (0.9, 0.999)}
+    group_ratios: tuple[float, ...] = (1.0,)
+    default_lr: float | None = None  # the class's own default rate, where it has one
+    chosen_by: str = "model file"  # or "option", "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What the curve was measured on. Curves may only be compared where this agrees."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    model: str
+    parameters: int
+    loss: str  # how the loss was found, e.g. "loss_fn CrossEntropyLoss", "cross-entropy (inferred: ...)"
+    optimizer: OptimizerFacts
+    batch_size: int | None  # None where the loader doesn't say
+    batches_per_epoch: int | None  # None where the loader has no length
+    device: str
+    torch: str
+    python: str
+    lrfinder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepResult:
+    """A finished (or interrupted) sweep: settings, setup, and one trace per repeat."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    settings: SweepSettings
+    setup: Setup
+    traces: tuple[Trace, ...]
+    run: str | None = None  # the run folder, where there is one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """Loss as a smooth function of log10(rate), pooled over repeats, on a grid of rates.
+
+    `low` and `high` bound the fitted loss pointwise (90 %, bootstrap). `slopes` is d loss / d log10(rate).
+    `start` is the loss before anything was learned, `noise` the standard deviation of a single measurement,
+    `bandwidth` the kernel's standard deviation in decades.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    slopes: tuple[float, ...]
+    start: float
+    noise: float
+    bandwidth: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """A range of rates, with the interval of each end over repeats."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    low: float
+    high: float
+    low_interval: tuple[float, float] | None = None
+    high_interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pick:
+    """What one rule says: a rate with its interval, or a refusal with the reason in `why` (then `lr` is None)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    rule: str
+    lr: float | None
+    low: float | None
+    high: float | None
+    status: Status
+    why: str

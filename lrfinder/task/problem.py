@@ -1,0 +1,48 @@
+"""What is to be trained: as the user gave it (`Problem`), and made ready for one repeat (`Trial`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """The names of the model file, each the object itself or a callable that makes it; nothing is built yet.
+
+    `optimizer` is a live `torch.optim.Optimizer`, a callable `(params, lr)`, or None; then `optimizer_name`
+    (a class of torch.optim; None means AdamW) with `optimizer_options` (`momentum`, `weight_decay`, ...) is used.
+    """
+
+    name: str
+    model: nn.Module | Callable[[], nn.Module]
+    train_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None  # None: the LightningModule has one
+    loss_fn: Callable[..., torch.Tensor] | None = None
+    training_step: Callable[[nn.Module, Any], torch.Tensor] | None = None
+    optimizer: torch.optim.Optimizer | Callable[..., torch.optim.Optimizer] | None = None
+    val_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None
+    optimizer_name: str | None = None
+    optimizer_options: Mapping[str, float] = field(default_factory=dict)
+    batch_size: int | None = None  # passed to `train_loader(batch_size)`; None: the loader's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Everything that one repeat needs, on its device.
+
+    `loss(model, batch)` returns the scalar training loss of a batch that is already on the device. The rate of
+    param group i is `rate * group_ratios[i]`. `loss_note` says in words how the loss was found, and
+    `optimizer_note` who chose the optimizer ("model file", "option" or "default").
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    group_ratios: tuple[float, ...]
+    loader: Iterable[Any]
+    loss: Callable[[nn.Module, Any], torch.Tensor]
+    loss_note: Callable[[], str]  # called after the first batch: an inferred loss is known only then
+    optimizer_note: str
