@@ -38,3 +38,22 @@ floors: $(STAMP)
 format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The whole job on a real data set: sweep, recommend, write the config, then train with and without it.
+DEMO := lrfinder-runs/demo
+DEMO_EPOCHS := 10
+demo: $(STAMP)  ## sweep, recommend and train on handwritten digits, from nothing
+	rm -rf $(DEMO)
+	$(BIN)/lrfinder sweep configs/digits.py --out $(DEMO)
+	$(BIN)/lrfinder recommend $(DEMO) --epochs $(DEMO_EPOCHS)
+	@echo
+	@echo "Training twice for $(DEMO_EPOCHS) epochs:"
+	@$(BIN)/python configs/train_digits.py --epochs $(DEMO_EPOCHS)
+	@$(BIN)/python configs/train_digits.py --epochs $(DEMO_EPOCHS) --config $(DEMO)/schedule.yaml
+	@echo "The curve: $(DEMO)/curve.png"
+
+smoke: $(STAMP)  ## the CI check of this project's own example: is its configured rate still sane?
+	$(BIN)/lrfinder check configs/digits.py --config configs/schedules/digits.yaml
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) lrfinder-runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

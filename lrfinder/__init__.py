@@ -1,1 +1,68 @@
-"""lrfinder."""
+"""Find the learning rate of your own PyTorch model, and write the decay schedule that uses it.
+
+result = lrfinder.sweep("model.py")                     # or sweep(model=net, train_loader=loader, loss_fn=loss, ...)
+advice = lrfinder.recommend(result, steps=10_000)
+advice.save("schedule.yaml")
+
+scheduler = lrfinder.load_schedule("schedule.yaml").scheduler(optimizer)      # in the training script
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lrfinder.errors import (
+    ConfigError,
+    EnvironmentFailure,
+    LrfinderError,
+    ModelFileError,
+    RunError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from lrfinder.api.recommend import Recommendation, recommend
+    from lrfinder.api.result import Sweep
+    from lrfinder.api.sweep import sweep
+    from lrfinder.config import ScheduleConfig, load_schedule
+
+    __version__: str
+
+__all__ = [
+    "ConfigError",
+    "EnvironmentFailure",
+    "LrfinderError",
+    "ModelFileError",
+    "Recommendation",
+    "RunError",
+    "ScheduleConfig",
+    "Sweep",
+    "UsageError",
+    "__version__",
+    "load_schedule",
+    "recommend",
+    "sweep",
+]
+
+# Loaded when first used: `import lrfinder` must not cost an import of torch.
+_HOMES = {
+    "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
+    "ScheduleConfig": ("lrfinder.config", "ScheduleConfig"),
+    "Sweep": ("lrfinder.api.result", "Sweep"),
+    "__version__": ("lrfinder.version", "VERSION"),
+    "load_schedule": ("lrfinder.config", "load_schedule"),
+    "recommend": ("lrfinder.api.recommend", "recommend"),
+    "sweep": ("lrfinder.api.sweep", "sweep"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lrfinder' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -169,6 +169,19 @@ class Setup:
     lrfinder: str
 
 
+# Which ending names the whole sweep, where its repeats ended differently: what cut it short comes first.
+_TELLING = (
+    Stop.FAILED,
+    Stop.TERMINATED,
+    Stop.INTERRUPTED,
+    Stop.OUT_OF_TIME,
+    Stop.OUT_OF_DATA,
+    Stop.NON_FINITE,
+    Stop.DIVERGED,
+    Stop.COMPLETED,
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
     """A finished (or interrupted) sweep: settings, setup, and one trace per repeat."""
@@ -179,6 +192,27 @@ class SweepResult:
     setup: Setup
     traces: tuple[Trace, ...]
     run: str | None = None  # the run folder, where there is one
+
+    @property
+    def status(self) -> Stop:
+        """How the sweep ended; where its repeats ended differently, the ending that matters most."""
+        ends = {trace.stop for trace in self.traces}
+        return next((stop for stop in _TELLING if stop in ends), Stop.INTERRUPTED)
+
+    @property
+    def lrs(self) -> tuple[tuple[float, ...], ...]:
+        """The rates that were tried, one sequence per repeat."""
+        return tuple(trace.lrs for trace in self.traces)
+
+    @property
+    def losses(self) -> tuple[tuple[float, ...], ...]:
+        """The loss after the update at each of `lrs`, one sequence per repeat."""
+        return tuple(trace.losses for trace in self.traces)
+
+    @property
+    def updates(self) -> int:
+        """Every optimizer update spent, over all repeats."""
+        return sum(trace.updates for trace in self.traces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,21 @@
-"""TODO"""
+"""The command line. `main` is its entry point; each command is a file, listed in `app` in the order of use."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and leave with the contract's exit status."""
+    from lrfinder.cli import failures
+    from lrfinder.cli.app import app
+
+    try:
+        app()
+    except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a message and a status
+        if failures.is_closed_pipe(error):
+            failures.swallow_output()
+            sys.exit(0)
+        sys.exit(failures.report(error))
+    except KeyboardInterrupt as error:
+        sys.exit(failures.report(error))

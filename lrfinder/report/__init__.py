@@ -1,1 +1,4 @@
-"""TODO"""
+"""What people look at: numbers, tables, plots and progress, made from the records.
+
+Everything here turns records into text, renderables or figures; only `progress` writes, to standard error.
+"""

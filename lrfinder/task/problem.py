@@ -28,6 +28,7 @@ class Problem:
     optimizer_name: str | None = None
     optimizer_options: Mapping[str, float] = field(default_factory=dict)
     batch_size: int | None = None  # passed to `train_loader(batch_size)`; None: the loader's own
+    where: str = "the model file"  # what messages call the place that the names come from, e.g. "digits.py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

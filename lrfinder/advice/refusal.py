@@ -1,0 +1,134 @@
+"""Where a sweep allows no pick: the reason, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lrfinder.fit import MIN_POINTS, Curve, count_finite
+from lrfinder.records import Stop, SweepSettings, Trace
+from lrfinder.rules.band import starts_falling
+from lrfinder.rules.neighbourhood import WIDTH
+from lrfinder.rules.steepest import steepest
+
+# Standard errors of the difference between the highest and the lowest point of the fit. Eight decades of pure noise are
+# about ten independent stretches, whose extremes lie 2.2 +- 0.6 such errors apart: 4 is three deviations above that.
+SIGNIFICANT_FALL = 4.0
+EDGE = WIDTH / 2  # decades: nearer to an end, the average can't tell a turning point from the end
+ROUNDING = 1e-6  # of the loss: single precision has seven digits
+NEAR_START = 1.0  # decades: so near, and without a flat part before, the average can't tell a pick from the edge
+AT_ONCE = 1.0  # decades: a sweep that diverges within its first decade began too high
+
+_ROSE = frozenset({Stop.DIVERGED, Stop.NON_FINITE})
+_CUT_SHORT = {
+    Stop.OUT_OF_DATA: "the data ran out",
+    Stop.OUT_OF_TIME: "the time limit was reached",
+    Stop.INTERRUPTED: "it was interrupted",
+    Stop.TERMINATED: "it was terminated",
+    Stop.FAILED: "it failed",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """No rate can be picked: why, and what to do."""
+
+    why: str
+    hint: str
+
+
+def refuse_points(traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
+    """Refuse where there are too few losses for any fit."""
+    finite = count_finite(traces)
+    if finite >= MIN_POINTS:
+        return None
+    found = f"{finite} finite loss{'' if finite == 1 else 'es'}, a fit needs {MIN_POINTS}"
+    if traces and all(trace.stop is Stop.NON_FINITE for trace in traces):
+        if all(trace.initial_loss is None or not np.isfinite(trace.initial_loss) for trace in traces):
+            return Refusal(
+                why=f"the loss is not finite before any update ({found})",
+                hint="look at the loss of one batch: NaN in the data, log(0), a division by zero, an overflow",
+            )
+        return Refusal(why=f"the loss became NaN or infinite at once ({found})", hint=_lower(settings))
+    if traces and all(trace.stop in _ROSE for trace in traces):
+        return Refusal(why=f"the loss diverged at once ({found})", hint=_lower(settings))
+    cut = _cut_short(traces)
+    return Refusal(
+        why=f"too few points: {found}" + (f"; {cut}" if cut else ""),
+        hint="sweep again with more --steps" + (", and let it finish" if cut else ""),
+    )
+
+
+def refuse_curve(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
+    """Refuse where the fitted curve shows no pick: it never fell, is too noisy, or the optimum lies outside."""
+    for refuse in _CHECKS:
+        refusal = refuse(curve, traces, settings)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
+    lowest = int(curve.loss.argmin())
+    highest = int(curve.loss[: lowest + 1].argmax())
+    fall = float(curve.loss[highest] - curve.loss[lowest])
+    error = math.hypot(curve.error(highest), curve.error(lowest))
+    # A noise-free curve has no error at all: then whatever is more than rounding is a fall.
+    rounding = ROUNDING * max(abs(curve.points.start), float(np.ptp(curve.points.y)))
+    if fall > max(SIGNIFICANT_FALL * error, rounding):
+        return None
+    reach = max(np.log10(trace.lrs[-1]) for trace in traces if trace.lrs) - np.log10(settings.min_lr)
+    if all(trace.stop in _ROSE for trace in traces) and reach < AT_ONCE:
+        return Refusal(
+            why="the loss diverged at once: it rose within the first decade and never fell", hint=_lower(settings)
+        )
+    if fall > max(2 * curve.noise, rounding):
+        return Refusal(
+            why=f"too noisy: a fall of {fall:.3g} against a standard error of {error:.3g}",
+            hint="average more: --repeats 5, more --steps, or a larger --batch-size",
+        )
+    return Refusal(
+        why=f"the loss never fell: it began at {curve.points.start:.4g} and no rate brought it clearly below that",
+        hint="check that the model can learn (targets, loss, frozen parameters), or try a higher --max-lr",
+    )
+
+
+def _still_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
+    if curve.x[-1] - _steepest_x(curve) >= EDGE or any(trace.stop in _ROSE for trace in traces):
+        return None
+    cut = _cut_short(traces)
+    highest = 10 ** curve.x[-1]
+    return Refusal(
+        why=f"the loss still falls fastest at the highest rate tried ({highest:.3g})" + (f": {cut}" if cut else ""),
+        hint="sweep again and let it finish" if cut else f"sweep again with --max-lr {settings.max_lr * 100:g}",
+    )
+
+
+def _already_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
+    """Refuse where the curve is steepest near its lower end, without a flat start before it."""
+    del traces
+    if _steepest_x(curve) - curve.x[0] >= NEAR_START or not starts_falling(curve):
+        return None
+    return Refusal(
+        why=f"the loss falls fastest near the lowest rate tried ({settings.min_lr:.3g}): the optimum may lie below it",
+        hint=_lower(settings),
+    )
+
+
+_Check = Callable[[Curve, tuple[Trace, ...], SweepSettings], Refusal | None]
+_CHECKS: tuple[_Check, ...] = (_never_fell, _still_falling, _already_falling)
+
+
+def _steepest_x(curve: Curve) -> float:
+    return math.log10(steepest(curve).lr or math.nan)
+
+
+def _cut_short(traces: tuple[Trace, ...]) -> str:
+    return next((_CUT_SHORT[trace.stop] for trace in traces if trace.stop in _CUT_SHORT), "")
+
+
+def _lower(settings: SweepSettings) -> str:
+    return f"sweep again with --min-lr {settings.min_lr / 1000:.0e}"

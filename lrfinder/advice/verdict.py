@@ -1,0 +1,80 @@
+"""Is a configured rate still sane? A sweep's answer, for continuous integration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lrfinder.advice.advise import Request, advise
+from lrfinder.config import ScheduleConfig
+from lrfinder.records import MAX_LR, MIN_LR, Band, SweepResult, SweepSettings
+
+# Decades around the configured rate that a check must see, whatever the default range: the flat start of the curve and
+# the rise at its end, should the rate be right.
+MARGIN = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Whether the configured peak is inside the trainable band; `sane` is None where the sweep can't tell."""
+
+    sane: bool | None
+    lr: float
+    band: Band | None
+    suggested: float | None
+    why: str
+    hint: str
+    warnings: tuple[str, ...]
+
+
+def sweep_around(lr: float, *, repeats: int, seed: int, max_seconds: float) -> SweepSettings:
+    """Return the settings of a check's sweep: the default range, widened where `lr` lies near or beyond its ends."""
+    return SweepSettings(
+        min_lr=min(MIN_LR, lr / 10**MARGIN),
+        max_lr=max(MAX_LR, lr * 10**MARGIN),
+        repeats=repeats,
+        seed=seed,
+        max_seconds=max_seconds,
+    )
+
+
+def judge(result: SweepResult, config: ScheduleConfig) -> Verdict:
+    """Compare the config's peak rate with the trainable band of a sweep.
+
+    The band's ends are taken at the outer bound of their intervals: a rate is called insane only where the sweep is
+    sure of it, since a check that fails by chance is soon ignored.
+    """
+    lr = config.optimizer.lr
+    advice = advise(result, Request())
+    warnings = _differences(result, config)
+    if advice.band is None or advice.lr is None:
+        return Verdict(sane=None, lr=lr, band=None, suggested=None, why=advice.why, hint=advice.hint, warnings=warnings)
+    low = (advice.band.low_interval or (advice.band.low,))[0]
+    high = (advice.band.high_interval or (advice.band.high,))[-1]
+    band = f"the trainable band, {low:.3g} to {high:.3g}"
+    if low <= lr <= high:
+        why, hint = f"the peak rate {lr:.3g} is inside {band}", ""
+    else:
+        side = "below" if lr < low else "above"
+        danger = "training would crawl" if lr < low else "training would be unstable"
+        why = f"the peak rate {lr:.3g} is {side} {band}: {danger}"
+        hint = f"the loss falls fastest at {advice.lr:.3g}; run `lrfinder sweep` and `lrfinder recommend` again"
+    return Verdict(
+        sane=low <= lr <= high,
+        lr=lr,
+        band=advice.band,
+        suggested=advice.lr,
+        why=why,
+        hint=hint,
+        warnings=warnings,
+    )
+
+
+def _differences(result: SweepResult, config: ScheduleConfig) -> tuple[str, ...]:
+    swept, configured = result.setup.optimizer, config.optimizer
+    found = []
+    if swept.name != configured.name:
+        found.append(f"the config's rate is for {configured.name}, the model file's optimizer is {swept.name}")
+    for name, value in configured.settings.items():
+        if name in swept.settings and swept.settings[name] != value:
+            found.append(f"{name} is {value} in the config and {swept.settings[name]} in the model file")
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""The Python interface: `sweep` measures, `recommend` advises. `lrfinder` itself exports them."""

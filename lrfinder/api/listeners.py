@@ -1,0 +1,37 @@
+"""Several observers of one sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lrfinder.engine.observer import Observer
+from lrfinder.records import Point, Setup, Trace
+
+
+class Listeners:
+    """Passes on what the sweep tells to each observer, in order; `setup` is what it was told of the thing swept."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+        self.setup: Setup | None = None
+
+    def repeat_started(self, repeat: int) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.repeat_started(repeat)
+
+    def prepared(self, setup: Setup) -> None:
+        """Remember, and pass on."""
+        self.setup = setup
+        for observer in self._observers:
+            observer.prepared(setup)
+
+    def measured(self, point: Point) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.measured(point)
+
+    def repeat_ended(self, trace: Trace) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.repeat_ended(trace)

@@ -1,0 +1,60 @@
+"""`lrfinder.recommend`: advice from a sweep, or from a run folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lrfinder.advice import Advice, Request, advise
+from lrfinder.config import dump
+from lrfinder.errors import UsageError
+from lrfinder.records import SweepResult
+from lrfinder.rules import DEFAULT_RULE
+from lrfinder.store import load_run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommendation(Advice):
+    """What `lrfinder.recommend` returns: `lr`, `status`, `why`, `picks`, `band`, and the run's `schedule`."""
+
+    result: SweepResult
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the schedule config; the suffix says whether as YAML, JSON or TOML.
+
+        Raises UsageError where there is none: no rate could be picked, or the length of the run was not given.
+        """
+        if self.schedule is None:
+            hint = self.hint or "say how long the run is: recommend(result, steps=...)"
+            raise UsageError("there is no schedule to save", hint=hint)
+        dump(self.schedule, path)
+
+    def _repr_html_(self) -> str:
+        from lrfinder.report.html import result_html
+
+        return result_html(self.result, **self.reported())
+
+
+def recommend(
+    result: SweepResult | str | os.PathLike[str],
+    *,
+    steps: int | None = None,
+    epochs: float | None = None,
+    schedule: str | None = None,
+    warmup: int | None = None,
+    rule: str = DEFAULT_RULE,
+    lr: float | None = None,
+) -> Recommendation:
+    """Fit the curve, pick the rate or refuse with a reason, and plan the schedule of a run of `steps` updates.
+
+    `result` is what `sweep` returned, or a run folder. The other keywords are the options of `lrfinder recommend`.
+    A sweep that allows no pick is a value too: then `status` is `refused`, `lr` is None, and `why` and `hint` say what
+    was seen and what to do. Raises UsageError for keywords that can't be meant, RunError for a damaged run folder.
+    """
+    sweep = result if isinstance(result, SweepResult) else load_run(Path(result))
+    request = Request(steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, rule=rule, lr=lr)
+    advice = advise(sweep, request)
+    values: dict[str, Any] = {field.name: getattr(advice, field.name) for field in fields(advice)}
+    return Recommendation(**values, result=sweep)

@@ -1,0 +1,45 @@
+"""A sweep's result as people use it: a table, a picture, and what a notebook shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Self
+
+from lrfinder.advice import Request, advise
+from lrfinder.records import SweepResult
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep(SweepResult):
+    """What `lrfinder.sweep` returns, also where the curve is useless: `status` says how it ended."""
+
+    @classmethod
+    def of(cls, result: SweepResult) -> Self:
+        """Return the same result with the methods below."""
+        return cls(**{field.name: getattr(result, field.name) for field in fields(result)})
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per measurement: repeat, step, lr, loss (the columns of curve.csv)."""
+        import pandas as pd
+
+        rows = [
+            (trace.repeat, step, lr, loss)
+            for trace in self.traces
+            for step, (lr, loss) in enumerate(zip(trace.lrs, trace.losses, strict=True))
+        ]
+        return pd.DataFrame(rows, columns=["repeat", "step", "lr", "loss"])
+
+    def plot(self) -> Figure:
+        """Return a matplotlib figure of the points, the fit and the picks; `.savefig(path)` writes it."""
+        from lrfinder.report.figure import curve_figure
+
+        return curve_figure(self, **advise(self, Request()).reported())
+
+    def _repr_html_(self) -> str:
+        from lrfinder.report.html import result_html
+
+        return result_html(self, **advise(self, Request()).reported())

@@ -1,0 +1,124 @@
+"""`lrfinder.sweep`: the range test from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lrfinder.advice import Request, advise
+from lrfinder.api.measure import measure
+from lrfinder.api.result import Sweep
+from lrfinder.api.settings import make_settings
+from lrfinder.engine.observer import Observer
+from lrfinder.errors import UsageError
+from lrfinder.files import write_atomic
+from lrfinder.records import MAX_LR, MIN_LR, REPEATS, STEPS, Metric, Mode, Spacing
+from lrfinder.report.figure import curve_png
+from lrfinder.report.progress import SweepProgress
+from lrfinder.store import PICTURE, RunFolder
+from lrfinder.task.load import load_problem
+from lrfinder.task.names import make_problem
+from lrfinder.task.problem import Problem
+from lrfinder.version import CREATED_BY
+
+_WHERE = "lrfinder.sweep(...)"  # what messages call the place that the names come from
+
+
+def sweep(
+    model: str | os.PathLike[str] | nn.Module | Callable[[], nn.Module],
+    *,
+    train_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None,
+    loss_fn: Callable[..., torch.Tensor] | None = None,
+    training_step: Callable[[nn.Module, Any], torch.Tensor] | None = None,
+    optimizer: str | torch.optim.Optimizer | Callable[..., torch.optim.Optimizer] | None = None,
+    val_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None,
+    min_lr: float = MIN_LR,
+    max_lr: float = MAX_LR,
+    steps: int = STEPS,
+    repeats: int = REPEATS,
+    spacing: str = Spacing.EXP,
+    mode: str = Mode.CONTINUOUS,
+    metric: str = Metric.TRAIN,
+    momentum: float | None = None,
+    weight_decay: float | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    max_seconds: float | None = None,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> Sweep:
+    """Grow the rate from `min_lr` to `max_lr` while training, and return the loss that followed each update.
+
+    `model` is a model file ("model.py", "model.py:name", "package.module:name"), or a module or a callable that makes
+    one; then the other keywords are the names of the model file. An object given live starts each repeat from where
+    it is, and comes back bit for bit; a callable is called anew for each repeat. `optimizer` may be the name of a
+    class of torch.optim. `out` names a run folder to write; without it the disk is not touched. Nothing is printed
+    unless `progress` is set. `max_seconds` bounds the whole sweep.
+
+    A sweep that diverges, meets a NaN or is interrupted is a result; see `Sweep.status`, and `lrfinder.recommend`.
+
+    Raises UsageError for keywords that can't be meant, ModelFileError for objects of the wrong kind, RunError where
+    `out` is occupied, EnvironmentFailure where memory or disk run out; what the user's code raises passes through.
+    """
+    settings = make_settings(
+        min_lr=min_lr,
+        max_lr=max_lr,
+        steps=steps,
+        repeats=repeats,
+        spacing=spacing,
+        mode=mode,
+        metric=metric,
+        seed=seed,
+        max_seconds=max_seconds,
+    )
+    names = {
+        "train_loader": train_loader,
+        "loss_fn": loss_fn,
+        "training_step": training_step,
+        "optimizer": None if isinstance(optimizer, str) else optimizer,
+        "val_loader": val_loader,
+    }
+    options = {
+        "optimizer_name": optimizer if isinstance(optimizer, str) else None,
+        "optimizer_options": _given(momentum=momentum, weight_decay=weight_decay),
+        "batch_size": batch_size,
+    }
+    problem = _problem(model, names, options)
+    with ExitStack() as stack:
+        observers: list[Observer] = []
+        folder = None
+        if out is not None:
+            folder = stack.enter_context(
+                RunFolder.create(
+                    Path(out), model=problem.name, reference=problem.where, settings=settings, created_by=CREATED_BY
+                )
+            )
+            observers.append(folder)
+        if progress:
+            observers.append(stack.enter_context(SweepProgress(settings)))
+        run = str(folder.path) if folder is not None else None
+        result = measure(problem, settings, device=device, observers=observers, run=run)
+    if folder is not None:
+        write_atomic(folder.path / PICTURE, curve_png(result, **advise(result, Request()).reported()))
+    return result
+
+
+def _given(**options: float | None) -> dict[str, float]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _problem(model: Any, names: Mapping[str, Any], options: Mapping[str, Any]) -> Problem:
+    if not isinstance(model, str | os.PathLike):
+        title = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "model")
+        return make_problem({"model": model, **names}, where=_WHERE, name=title, **options)
+    also = [name for name, value in names.items() if value is not None]
+    if also:
+        raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {model}")
+    return load_problem(os.fspath(model), **options)

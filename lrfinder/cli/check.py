@@ -1,0 +1,70 @@
+"""`lrfinder check`: in continuous integration, is the configured rate still sane for this model?"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lrfinder.cli.options import Debug, Json, Quiet, Seed
+from lrfinder.cli.output import say, say_json, warn
+from lrfinder.records import Stop
+
+if TYPE_CHECKING:
+    from lrfinder.advice import Verdict
+
+# Two repeats: the picks of two scatter by 0.05 decade, of one by more, and a check must not cry wolf.
+REPEATS = 2
+MAX_SECONDS = 300.0  # a job that has not answered by then is a problem of its own
+
+_STATUS = {True: 0, False: 1, None: 5}
+_SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}
+_MODEL = "The model file: model.py, model.py:name or package.module:name."
+
+
+def check(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)],
+    config: Annotated[Path, typer.Option("--config", help="The schedule config whose peak rate is checked.")],
+    max_seconds: Annotated[
+        float, typer.Option("--max-seconds", help="Judge by what was measured after this time.")
+    ] = MAX_SECONDS,
+    device: Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")] = "auto",
+    seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Smoke check for CI: status 0 where the configured peak lies in the trainable band, 1 where it doesn't.
+
+    A short seeded sweep; nothing is written. Status 5 where the sweep can't tell.
+    """
+    del debug
+    from lrfinder.advice import judge, sweep_around
+    from lrfinder.config import load_schedule
+    from lrfinder.task.reference import check_reference
+
+    loaded = load_schedule(config)
+    check_reference(model)
+    settings = sweep_around(loaded.optimizer.lr, repeats=REPEATS, seed=seed, max_seconds=max_seconds)
+    from lrfinder.cli.measuring import measure_file  # torch, from here on
+
+    result = measure_file(model, settings, device=device, quiet=quiet or as_json)
+    if result.status in _SIGNALLED:
+        raise typer.Exit(_SIGNALLED[result.status])
+    verdict = judge(result, loaded)
+    for doubt in verdict.warnings:
+        warn(doubt)
+    _say(verdict, str(config), updates=result.updates, as_json=as_json)
+    raise typer.Exit(_STATUS[verdict.sane])
+
+
+def _say(verdict: Verdict, config: str, *, updates: int, as_json: bool) -> None:
+    if as_json:
+        from dataclasses import asdict
+
+        say_json({**asdict(verdict), "config": config, "updates": updates})
+        return
+    word = {True: "sane", False: "not sane", None: "inconclusive"}[verdict.sane]
+    say(f"{config}: {word}: {verdict.why}.", *([f"What to do: {verdict.hint}."] if verdict.hint else []))

@@ -1,0 +1,82 @@
+"""Every way a command can end badly, as one message on standard error and an exit status."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import site
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+from lrfinder.errors import LrfinderError, place_of
+
+USER_CODE_FAILED = 3
+BUG = 70  # EX_SOFTWARE of sysexits.h: none of the contract's statuses means "lrfinder itself is broken"
+_USER_FRAMES = 8  # the innermost ones: two lines each fill half a terminal, and the fault is there
+
+_own_frames = False
+
+
+def show_own_frames(*, on: bool) -> None:
+    """Show whole tracebacks from now on (`--debug`)."""
+    global _own_frames  # noqa: PLW0603 - set by an option, read where the exception arrives: there is no way between
+    _own_frames = _own_frames or on
+
+
+def report(error: BaseException) -> int:
+    """Print what went wrong to standard error; return the exit status."""
+    if _own_frames:
+        traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+    if isinstance(error, LrfinderError):
+        print(f"lrfinder: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        return error.exit_status
+    place = place_of(error)
+    if place is not None or isinstance(error, SyntaxError):
+        print(_user_failure(error, place), file=sys.stderr)
+        return USER_CODE_FAILED
+    if not _own_frames:
+        print(f"lrfinder: a fault of lrfinder's own: {type(error).__name__}: {error}", file=sys.stderr)
+        print("  run the command again with --debug and report what it prints", file=sys.stderr)
+    return BUG
+
+
+def is_closed_pipe(error: BaseException) -> bool:
+    """Tell whether the reader of our output has gone away (`| head`), which is no fault."""
+    return isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE)
+
+
+def swallow_output() -> None:
+    """Point standard output at nothing, so that Python's own flush at exit doesn't fail on a closed pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _user_failure(error: BaseException, place: str | None) -> str:
+    """Describe a failure in the user's code with the user's own frames."""
+    frames = [frame for frame in _frames(error.__traceback__) if _is_users(frame.filename)][-_USER_FRAMES:]
+    lines = [f"lrfinder: your code failed{f' in {place}' if place else ''}:"]
+    for frame in frames:
+        lines.append(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}')
+        lines += [f"    {frame.line}"] if frame.line else []
+    lines += [f"  {line}" for line in "".join(traceback.format_exception_only(error)).rstrip().splitlines()]
+    return "\n".join(lines)
+
+
+def _frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
+    return list(traceback.extract_tb(trace))
+
+
+def _is_users(filename: str) -> bool:
+    """Tell the user's files from lrfinder's, installed packages and Python's own."""
+    if filename.startswith("<"):
+        return False
+    installed = (str(Path(__file__).parents[1]), sysconfig.get_paths()["stdlib"], *site.getsitepackages())
+    return not filename.startswith(tuple(f"{folder}{os.sep}" for folder in installed))

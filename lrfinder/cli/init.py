@@ -1,0 +1,29 @@
+"""`lrfinder init`: write a starter model file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lrfinder.cli.options import Debug, Json, Quiet
+from lrfinder.cli.output import say_json
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="The file to write; it must not exist yet.")] = Path("model.py"),
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a commented starter model file that runs as it is."""
+    del debug
+    from lrfinder.files import write_new
+    from lrfinder.task.starter import starter_text
+
+    write_new(file, starter_text().encode())
+    if as_json:
+        say_json({"file": str(file)})
+    elif not quiet:
+        typer.echo(f"Wrote {file}. Make it yours, then: lrfinder sweep {file}")

@@ -1,0 +1,54 @@
+"""Writing results to standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+
+if TYPE_CHECKING:
+    from lrfinder.advice import Advice
+    from lrfinder.records import SweepResult
+
+WIDEST_PLOT = 120  # characters; wider, the eye no longer sees the curve as one shape
+PLOT_HEIGHT = 20  # lines
+
+
+def say_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON document, and nothing else."""
+    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def say(*parts: RenderableType) -> None:
+    """Print text and tables; long lines of text wrap at words, colors only on a terminal and without NO_COLOR."""
+    console = Console(highlight=False, markup=False)
+    for part in parts:
+        console.print(part)
+
+
+def say_plot(result: SweepResult, advice: Advice) -> None:
+    """Print the curve as wide as the terminal, at a height that leaves room for a table below it."""
+    from lrfinder.report.terminal_plot import SMALLEST_WIDTH, terminal_plot
+
+    console = Console()
+    if console.width < SMALLEST_WIDTH:
+        return  # a plot cut in half would mislead; the table says the same
+    color = console.color_system is not None and not console.no_color
+    width = min(console.width, WIDEST_PLOT)
+    encoding = sys.stdout.encoding or "ascii"
+    plot = terminal_plot(result, width=width, height=PLOT_HEIGHT, color=color, encoding=encoding, **advice.reported())
+    sys.stdout.write(plot + "\n")
+
+
+def warn(message: str) -> None:
+    """Print a warning to standard error."""
+    print(f"lrfinder: warning: {message}", file=sys.stderr)
+
+
+def can_draw() -> bool:
+    """Tell whether the terminal's encoding has more than ASCII."""
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

@@ -1,0 +1,117 @@
+"""`lrfinder recommend`: fit the curve, pick the rate, choose and write the schedule config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lrfinder.cli.options import Debug, Json, Quiet
+from lrfinder.cli.output import say, say_json, say_plot, warn
+
+if TYPE_CHECKING:
+    from lrfinder.advice import Advice
+    from lrfinder.records import SweepResult
+
+INCONCLUSIVE = 5
+
+
+def recommend(
+    run: Annotated[
+        Path | None, typer.Argument(help="A run folder that `sweep` wrote. [default: the newest in lrfinder-runs]")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Length of the coming run, in updates.")] = None,
+    epochs: Annotated[float | None, typer.Option("--epochs", help="Length of the coming run, in epochs.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", help="Shape of the decay; see `lrfinder schedule list`.")
+    ] = None,
+    warmup: Annotated[int | None, typer.Option("--warmup", help="Updates of linear warm-up.")] = None,
+    rule: Annotated[
+        str, typer.Option("--rule", help="The rule whose pick is used; the table lists them.")
+    ] = "steepest",
+    lr: Annotated[float | None, typer.Option("--lr", help="Use this peak rate instead of a pick.")] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: schedule.yaml in RUN]"),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Pick the rate, choose the decay, write the schedule config."""
+    del debug
+    from lrfinder.advice import Request, advise
+    from lrfinder.store import latest_run, load_run
+
+    folder = run if run is not None else latest_run()
+    result = load_run(folder)
+    advice = advise(result, Request(steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, rule=rule, lr=lr))
+    written = _write(advice, write, folder)
+    _keep(folder, result, advice, picture=not quiet)
+    if as_json:
+        from lrfinder.advice import to_json
+
+        say_json({**to_json(advice), "run": str(folder), "written": str(written) if written else None})
+    else:
+        _show(result, advice, written, plot=not quiet)
+    if advice.lr is None:
+        raise typer.Exit(INCONCLUSIVE)
+
+
+def _write(advice: Advice, path: Path | None, folder: Path) -> Path | None:
+    """Write the config, where there is one; say so where one was asked for and can't be written."""
+    from lrfinder.config import dump
+    from lrfinder.errors import UsageError
+
+    if advice.schedule is None:
+        if path is not None and advice.lr is not None:
+            raise UsageError("a schedule needs the length of the run", hint="add --steps T or --epochs E")
+        return None
+    target = path if path is not None else folder / "schedule.yaml"
+    dump(advice.schedule, target)
+    return target
+
+
+def _keep(folder: Path, result: SweepResult, advice: Advice, *, picture: bool) -> None:
+    """Leave the advice and its picture in the run folder; a folder of somebody else's may be read-only."""
+    import json
+
+    from lrfinder.advice import to_json
+    from lrfinder.errors import EnvironmentFailure
+    from lrfinder.files import write_atomic
+    from lrfinder.store import PICTURE, RECOMMENDATION
+
+    try:
+        write_atomic(folder / RECOMMENDATION, (json.dumps(to_json(advice), indent=1) + "\n").encode())
+        if picture:
+            from lrfinder.report.figure import curve_png
+
+            write_atomic(folder / PICTURE, curve_png(result, **advice.reported()))
+    except EnvironmentFailure as error:
+        warn(f"the recommendation is not kept in the run folder: {error}")
+
+
+def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bool) -> None:
+    from lrfinder.report.picks import others_line, picks_table
+    from lrfinder.rules import FIT_RULES
+
+    if plot:
+        say_plot(result, advice)
+    chosen = advice.picks[0]
+    own = [pick for pick in advice.picks if pick is chosen or pick.rule in FIT_RULES]
+    say(picks_table(own, chosen=chosen.rule))
+    others = [pick for pick in advice.picks if pick not in own]
+    if others:
+        say("", f"Other finders' rules on the same curves: {others_line(others)}.")
+    say("", advice.why)
+    if advice.lr is None:
+        say("", f"No rate can be recommended. What to do: {advice.hint}.")
+    elif written is None:
+        say("", "Add --steps T or --epochs E, the length of the coming run, to get a schedule config.")
+    else:
+        say("", f"Written: {written}. In the training script, after the optimizer is made:", "")
+        say(
+            "    from lrfinder import load_schedule", f'    scheduler = load_schedule("{written}").scheduler(optimizer)'
+        )
+        say("", "and scheduler.step() after every optimizer.step().")

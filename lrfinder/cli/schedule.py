@@ -1,0 +1,76 @@
+"""`lrfinder schedule`: look at schedule configs, and at the schedules there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lrfinder.cli.options import Debug, Json, Quiet
+from lrfinder.cli.output import can_draw, say, say_json
+
+if TYPE_CHECKING:
+    from lrfinder.config import ScheduleConfig
+
+app = typer.Typer(name="schedule", help="Preview a schedule config, list the schedules.", no_args_is_help=True)
+
+
+@app.command()
+def show(
+    configs: Annotated[
+        list[Path], typer.Argument(metavar="CONFIG...", help="Schedule configs, drawn over each other.")
+    ],
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Draw f(t), the rate of update t, and print it at telling updates.
+
+    Examples: `lrfinder schedule show schedule.yaml`, `lrfinder schedule show half.yaml quarter.yaml`.
+    """
+    del debug
+    from lrfinder.config import load_schedule
+
+    loaded = [(str(path), load_schedule(path)) for path in configs]
+    if not as_json:
+        _say_schedules(dict(loaded), plot=not quiet)
+    elif len(loaded) == 1:
+        say_json({"lrs": loaded[0][1].lrs()})
+    else:
+        say_json({"configs": [{"path": path, "lrs": config.lrs()} for path, config in loaded]})
+
+
+@app.command("list")
+def list_schedules(
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """List the schedules, each with its parameters and when to use it; with --quiet, their names alone."""
+    del debug
+    from lrfinder.report.schedule import shape_parameters, shapes_table
+    from lrfinder.schedules import SCHEDULES
+
+    if as_json:
+        shapes = SCHEDULES.items()
+        facts = [{"name": name, "advice": it.advice, "parameters": shape_parameters(it)} for name, it in shapes]
+        say_json({"schedules": facts})
+    elif quiet:
+        say(*SCHEDULES)
+    else:
+        say(shapes_table())
+
+
+def _say_schedules(configs: dict[str, ScheduleConfig], *, plot: bool) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from lrfinder.report.schedule import schedule_legend, schedule_plot, schedule_table
+
+    if plot:
+        console = Console()
+        color = console.color_system is not None and not console.no_color
+        drawing = schedule_plot(list(configs.values()), width=console.width, color=color, ascii_only=not can_draw())
+        say(Text.from_ansi(drawing), schedule_legend(configs, color=color, ascii_only=not can_draw()), "")
+    say(schedule_table(configs))

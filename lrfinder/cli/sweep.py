@@ -1,0 +1,146 @@
+"""`lrfinder sweep`: the range test; a run folder is written."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lrfinder.cli.options import Debug, Json, Quiet, Seed
+from lrfinder.cli.output import say, say_json, say_plot
+from lrfinder.records import MAX_LR, MIN_LR, REPEATS, STEPS, Metric, Mode, Spacing, Stop
+
+if TYPE_CHECKING:
+    from lrfinder.advice import Advice
+    from lrfinder.api.result import Sweep
+
+_SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}
+NOTHING_USABLE = 5
+_MODEL = "The model file: model.py, model.py:name or package.module:name."
+
+
+def sweep(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)],
+    min_lr: Annotated[float, typer.Option("--min-lr", help="The lowest rate.")] = MIN_LR,
+    max_lr: Annotated[
+        float, typer.Option("--max-lr", help="The highest rate; the sweep stops before it where the loss diverges.")
+    ] = MAX_LR,
+    steps: Annotated[int, typer.Option("--steps", help="Updates of a repeat, one rate each.")] = STEPS,
+    repeats: Annotated[int, typer.Option("--repeats", help="Repeats; their spread gives the interval.")] = REPEATS,
+    spacing: Annotated[Spacing, typer.Option("--spacing", help="How the rate grows.")] = Spacing.EXP,
+    mode: Annotated[
+        Mode, typer.Option("--mode", help="`continuous` trains on while the rate grows.")
+    ] = Mode.CONTINUOUS,
+    metric: Annotated[Metric, typer.Option("--metric", help="The loss that is recorded.")] = Metric.TRAIN,
+    optimizer: Annotated[
+        str | None,
+        typer.Option("--optimizer", help="A class of torch.optim, where the model file has none. [default: AdamW]"),
+    ] = None,
+    momentum: Annotated[float | None, typer.Option("--momentum", help="Momentum of that optimizer.")] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option("--weight-decay", help="Weight decay of that optimizer.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Passed to the file's train_loader(batch_size).")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")] = "auto",
+    seed: Seed = 0,
+    max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The run folder. [default: lrfinder-runs/<model>-<time>]")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run the range test: grow the rate while training, and record the loss after each update."""
+    del debug
+    from lrfinder.api.settings import make_settings
+    from lrfinder.store import RunFolder
+    from lrfinder.task.reference import check_reference
+    from lrfinder.version import CREATED_BY
+
+    title = check_reference(model).title
+    settings = make_settings(
+        min_lr=min_lr,
+        max_lr=max_lr,
+        steps=steps,
+        repeats=repeats,
+        spacing=spacing,
+        mode=mode,
+        metric=metric,
+        seed=seed,
+        max_seconds=max_seconds,
+    )
+    options = {"momentum": momentum, "weight_decay": weight_decay}
+    with RunFolder.create(out, model=title, reference=model, settings=settings, created_by=CREATED_BY) as folder:
+        from lrfinder.cli.measuring import measure_file  # torch, from here on
+
+        result = measure_file(
+            model,
+            settings,
+            folder=folder,
+            device=device,
+            optimizer=optimizer,
+            options={name: value for name, value in options.items() if value is not None},
+            batch_size=batch_size,
+            quiet=quiet,
+        )
+    _conclude(result, folder.path, as_json=as_json, quiet=quiet)
+
+
+def _conclude(result: Sweep, folder: Path, *, as_json: bool, quiet: bool) -> None:
+    """Say what was measured and what comes next; leave with the contract's status."""
+    from lrfinder.advice import Request, advise
+
+    advice = advise(result, Request())
+    signalled = _SIGNALLED.get(result.status)
+    if signalled is None:  # whoever interrupts wants to leave at once: no picture then
+        from lrfinder.files import write_atomic
+        from lrfinder.report.figure import curve_png
+        from lrfinder.store import PICTURE
+
+        write_atomic(folder / PICTURE, curve_png(result, **advice.reported()))
+    if as_json:
+        say_json(_document(result, advice, folder))
+    else:
+        _show(result, advice, folder, plot=not quiet and signalled is None)
+    if signalled is not None:
+        raise typer.Exit(signalled)
+    if advice.fit is None:
+        raise typer.Exit(NOTHING_USABLE)
+
+
+def _document(result: Sweep, advice: Advice, folder: Path) -> dict[str, object]:
+    return {
+        "run": str(folder),
+        "status": result.status.value,
+        "updates": result.updates,
+        "repeats": [
+            {
+                "repeat": trace.repeat,
+                "seed": trace.seed,
+                "stop": trace.stop.value,
+                "points": len(trace.lrs),
+                "why": trace.why,
+            }
+            for trace in result.traces
+        ],
+        "advice": {"status": advice.status.value, "lr": advice.lr, "why": advice.why, "hint": advice.hint},
+    }
+
+
+def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
+    from lrfinder.report.numbers import rate
+
+    if plot:
+        say_plot(result, advice)
+    if advice.lr is None:
+        say(f"No rate can be picked: {advice.why}.", f"What to do: {advice.hint}.")
+    else:
+        say(f"The loss falls fastest at {rate(advice.lr)} ({advice.status}).")
+    say(f"Run: {folder} ({result.status}, {result.updates} updates)")
+    if advice.lr is not None:
+        say(f"Next: lrfinder recommend {folder} --epochs E    (or --steps T: the length of the coming run)")

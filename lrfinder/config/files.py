@@ -1,0 +1,170 @@
+"""Load a schedule config from a file, and write one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from lrfinder.config import json_format, toml_format, yaml_format
+from lrfinder.config.document import Document, Problem, UnreadableError
+from lrfinder.config.model import VERSION, ScheduleConfig
+from lrfinder.config.problems import explain, in_order, show_value
+from lrfinder.errors import ConfigError, UsageError
+from lrfinder.files import write_atomic
+
+# A hundred times a real config; the YAML reader, which is written in Python, takes a second or two for this much.
+MAX_BYTES = 64 * 1024
+MOST_PROBLEMS = 20  # told at once: a file with more is not nearly a schedule config
+
+
+class Format(NamedTuple):
+    """How one kind of file is read and written."""
+
+    read: Callable[[str], Document]
+    write: Callable[[dict[str, Any], str], str]
+
+
+_YAML = Format(yaml_format.read, yaml_format.write)
+
+# The format of a config, by the suffix of its file.
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        ".yaml": _YAML,
+        ".yml": _YAML,
+        ".json": Format(json_format.read, json_format.write),
+        ".toml": Format(toml_format.read, toml_format.write),
+    }
+)
+
+
+def load_schedule(path: str | os.PathLike[str]) -> ScheduleConfig:
+    """Return the schedule config in a YAML, JSON or TOML file, told by its suffix.
+
+    Raises ConfigError, which names every problem of the file with its line and column.
+    """
+    file = Path(path)
+    chosen = _format_of(file)
+    return _parse(_read_text(file), chosen, str(path))
+
+
+def parse_schedule(text: str, *, suffix: str, where: str) -> ScheduleConfig:
+    """Return the schedule config in `text`, of the format that `suffix` names; `where` is its name in messages.
+
+    Raises ConfigError, which names every problem of the text with its line and column.
+    """
+    return _parse(text, FORMATS[suffix], where)
+
+
+def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "schedule.yaml") -> str:
+    """Return `config` as text, of the format that `suffix` names; `file_name` is the one that its comment loads."""
+    return FORMATS[suffix].write(config.as_data(), _header(file_name))
+
+
+def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
+    """Write `config` to `path`, as YAML, JSON or TOML by its suffix; the file is replaced whole or left as it was.
+
+    Raises ConfigError for another suffix, UsageError where the folder is not there, EnvironmentFailure where the disk
+    refuses.
+    """
+    file = Path(os.path.realpath(path))  # so that a symbolic link stays one
+    _format_of(Path(path))
+    if file.is_dir() or not file.parent.is_dir():
+        hint = "Name a file in a folder that exists."
+        raise UsageError(f"{path}: {'is a folder' if file.is_dir() else 'its folder is not there'}", hint=hint)
+    text = format_schedule(config, suffix=Path(path).suffix.lower(), file_name=Path(path).name)
+    write_atomic(file, text.encode())
+
+
+def _header(file_name: str) -> str:
+    # Quoted as in Python, so that no file name can end the comment.
+    return (
+        "Learning-rate schedule by lrfinder. In the training script, with scheduler.step() after optimizer.step():\n"
+        "    from lrfinder import load_schedule\n"
+        f"    scheduler = load_schedule({json.dumps(file_name)}).scheduler(optimizer)"
+    )
+
+
+def _format_of(file: Path) -> Format:
+    chosen = FORMATS.get(file.suffix.lower())
+    if chosen is None:
+        known = ", ".join(FORMATS)
+        raise ConfigError(
+            f"{file}: a schedule config ends in {known}, not in {file.suffix!r}",
+            hint="Rename it, or name another file.",
+        )
+    return chosen
+
+
+def _read_text(file: Path) -> str:
+    try:
+        if file.exists() and not file.is_file():
+            raise ConfigError(f"{file}: not a regular file")
+        with file.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        hint = "Write one with `lrfinder recommend --write PATH`, or check the path."
+        raise ConfigError(f"{file}: no such file", hint=hint) from None
+    except OSError as error:
+        raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from error
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{file}: larger than {MAX_BYTES} bytes, so not a schedule config, which has a few hundred")
+    return _decode(raw, file)
+
+
+def _decode(raw: bytes, file: Path) -> str:
+    try:
+        return raw.decode("utf-8-sig")  # some editors begin a file with a byte order mark
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        message = f"{file}:{line}:{column}: byte 0x{raw[error.start]:02x} is not UTF-8 text"
+        raise ConfigError(message, hint="Save the file as UTF-8.") from None
+
+
+def _parse(text: str, chosen: Format, where: str) -> ScheduleConfig:
+    try:
+        document = chosen.read(text)
+    except UnreadableError as error:
+        raise _config_error(where, list(error.problems)) from None
+    _refuse_other_kinds(document, where)
+    problems = list(document.problems)
+    if "version" not in document.data:
+        problems.append(Problem(document.place(()), f"version: missing; add version: {VERSION}"))
+    try:
+        config = ScheduleConfig.model_validate(document.data)
+    except ValidationError as error:
+        raise _config_error(where, [*problems, *explain(error, document)]) from None
+    if problems:
+        raise _config_error(where, problems)
+    return config
+
+
+def _refuse_other_kinds(document: Document, where: str) -> None:
+    """Say first what makes every other complaint pointless: an empty file, no mapping, a newer version."""
+    hint = "A schedule config begins with `version: 1`; `lrfinder recommend --write PATH` writes one."
+    if document.data is None:
+        raise ConfigError(f"{where}:1:1: the file is empty", hint=hint)
+    if not isinstance(document.data, dict):
+        place = document.place(())
+        message = f"expected a mapping with the keys version, optimizer and schedule, got {show_value(document.data)}"
+        raise ConfigError(f"{where}:{place.line}:{place.column}: {message}", hint=hint)
+    version = document.data.get("version")
+    if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
+        place = document.place(("version",))
+        message = f"version: {version} was written by a newer lrfinder; this one reads version {VERSION}"
+        hint = "Upgrade: pip install --upgrade lrfinder"
+        raise ConfigError(f"{where}:{place.line}:{place.column}: {message}", hint=hint)
+
+
+def _config_error(where: str, problems: list[Problem]) -> ConfigError:
+    first = in_order(problems)[:MOST_PROBLEMS]
+    lines = [f"{where}:{place.line}:{place.column}: {message}" for place, message in first]
+    if len(problems) > len(first):
+        lines.append(f"... and {len(problems) - len(first)} more problems")
+    return ConfigError("\n".join(lines))

@@ -1,0 +1,160 @@
+"""The schedule config: what is written by `recommend` and loaded by a training run."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator
+
+from lrfinder.records import Status
+from lrfinder.schedules import AnySchedule
+
+if TYPE_CHECKING:
+    from lrfinder.scheduler import ConfiguredScheduler, Optimizer
+
+# Version history. 1: the first.
+VERSION: Final = 1
+
+_LARGEST_INTEGER = 2**63 - 1  # TOML's integers have 64 bits, and a config must say the same in every format
+
+
+def _list_to_tuple(value: Any) -> Any:
+    """Files have lists where the frozen record has tuples; anything else is judged as it is."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _tuple_to_list(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _whole_version(value: Any) -> Any:
+    """Refuse what Python takes for equal to 1: true and 1.0."""
+    if isinstance(value, bool | float):
+        raise ValueError(f"expected {VERSION}, got {json.dumps(value)}")  # noqa: TRY004 - pydantic wants a ValueError
+    return value
+
+
+def _setting(value: Any) -> bool | int | float | str | tuple[float, ...]:
+    """Check a hyper-parameter's value: true or false, a finite number, text, or a list of finite numbers."""
+    if isinstance(value, list | tuple) and all(isinstance(item, int | float) and _is_plain(item) for item in value):
+        return tuple(value)
+    if isinstance(value, bool | int | float | str) and _is_plain(value):
+        return value
+    found = json.dumps(value, default=str)[:60]
+    raise ValueError(f"expected true, false, a finite number, text, or a list of finite numbers, got {found}")
+
+
+def _is_plain(value: float | str) -> bool:
+    """Say whether every format can hold the value."""
+    if isinstance(value, str):
+        return all(not "\ud800" <= character <= "\udfff" for character in value)  # half a character: not in UTF-8
+    if isinstance(value, int):
+        return abs(value) <= _LARGEST_INTEGER
+    return math.isfinite(value)
+
+
+Rate = Annotated[float, Field(gt=0)]
+Ratio = Annotated[float, Field(ge=0)]
+Setting = Annotated[
+    bool | int | float | str | tuple[float, ...], PlainValidator(_setting), PlainSerializer(_tuple_to_list)
+]
+
+
+class _Section(BaseModel):
+    """Frozen, and nothing in it is repaired: no unknown keys, no text for numbers, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class OptimizerConfig(_Section):
+    """The optimizer whose rate this is.
+
+    `lr` is the peak rate. `groups`, where there is more than one param group, holds each group's rate over `lr`;
+    without it the ratios of the live optimizer's groups are kept. `settings` are the hyper-parameters that the rate
+    was found with (`momentum`, `betas`, `weight_decay`, ...): a record for people and checks, applied by nobody.
+    """
+
+    name: str = Field(min_length=1)
+    lr: Rate
+    groups: Annotated[tuple[Ratio, ...], BeforeValidator(_list_to_tuple), Field(min_length=1)] | None = None
+    settings: dict[str, Setting] = {}
+
+    @field_validator("groups")
+    @classmethod
+    def _some_group_learns(cls, groups: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if groups is not None and not any(groups):
+            raise ValueError("expected at least one ratio above 0: at 0 no param group would learn")
+        return groups
+
+
+class Evidence(_Section):
+    """Where the rate comes from: a record for people, of which everything may be left out."""
+
+    rule: str | None = None
+    band: Annotated[tuple[Rate, Rate], BeforeValidator(_list_to_tuple)] | None = (
+        None  # the trainable rates, low to high
+    )
+    status: Annotated[Status, Field(strict=False)] | None = None  # lax: files hold the status as text
+    why: str | None = None
+    model: str | None = None
+    run: str | None = None
+    updates: Annotated[int, Field(ge=0, le=_LARGEST_INTEGER)] | None = None
+    torch: str | None = None
+    lrfinder: str | None = None
+
+    @field_validator("band")
+    @classmethod
+    def _low_to_high(cls, band: tuple[float, float] | None) -> tuple[float, float] | None:
+        if band is not None and band[0] > band[1]:
+            raise ValueError(f"expected the lower rate first, got {list(band)}")
+        return band
+
+
+class ScheduleConfig(_Section):
+    """A peak rate, the schedule that scales it, and the evidence for both.
+
+    f(t) = optimizer.lr * schedule.factor(t)        the rate of update t = 0, 1, 2, ..., in the optimizer's own unit
+    """
+
+    version: Annotated[Literal[1], BeforeValidator(_whole_version)] = VERSION
+    optimizer: OptimizerConfig
+    schedule: AnySchedule
+    evidence: Evidence | None = None
+
+    @property
+    def steps(self) -> int:
+        """The length of the run, T, in updates."""
+        return self.schedule.steps
+
+    def rate(self, t: int) -> float:
+        """Return f(t), the rate of update `t`; past the end it holds. Raises ValueError for a negative `t`."""
+        return self.optimizer.lr * self.schedule.factor(t)
+
+    def lrs(self) -> tuple[float, ...]:
+        """Return (f(0), ..., f(T - 1))."""
+        return tuple(self.rate(t) for t in range(self.steps))
+
+    def scheduler(self, optimizer: Optimizer, last_epoch: int = -1) -> ConfiguredScheduler:
+        """Return a torch `LRScheduler` that sets the rates of `optimizer` to f(t), times each param group's ratio.
+
+        Call its `step()` after every update: after `optimizer.step()`. See `ConfiguredScheduler` for param groups,
+        `last_epoch` and resuming. Raises ConfigError where `optimizer.groups` doesn't fit the live optimizer.
+        """
+        from lrfinder.scheduler import ConfiguredScheduler
+
+        return ConfiguredScheduler(
+            optimizer,
+            peak=self.optimizer.lr,
+            schedule=self.schedule,
+            ratios=self.optimizer.groups,
+            last_epoch=last_epoch,
+        )
+
+    def as_data(self) -> dict[str, Any]:
+        """Return the config as the plain data that its file holds: nothing that was left out, lists for tuples."""
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if not self.optimizer.settings:
+            del data["optimizer"]["settings"]
+        return data

@@ -1,0 +1,47 @@
+"""What the user's dictionaries, lists and sets hold, by identity, and putting it back."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+
+def is_container(value: object) -> bool:
+    """Return whether `value` may hold tensors or other containers."""
+    return isinstance(value, dict | list | set | deque | tuple)
+
+
+def parts_of(container: Any) -> list[Any]:
+    """Return what the container holds, the keys of a dictionary among it: an optimizer's state has tensors as keys."""
+    return [*container.keys(), *container.values()] if isinstance(container, dict) else list(container)
+
+
+class ContainerState:
+    """The contents of one container; a tuple's can't change."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+        self._contents = _listed(container)
+
+    def restore(self) -> None:
+        """Put the same objects back in the same order; a container that still holds them isn't touched."""
+        container, contents = self._container, self._contents
+        now = _listed(container)
+        if len(now) == len(contents) and all(map(_same, now, contents)):
+            return
+        container.clear()
+        if isinstance(container, dict | set):
+            container.update(contents)
+        else:
+            container.extend(contents)
+
+
+def _listed(container: Any) -> list[Any]:
+    return list(container.items()) if isinstance(container, dict) else list(container)
+
+
+def _same(one: Any, other: Any) -> bool:
+    # The items of a dictionary are new pairs each time: their halves are compared.
+    if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
+        return all(a is b for a, b in zip(one, other, strict=True))
+    return one is other

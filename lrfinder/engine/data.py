@@ -1,0 +1,67 @@
+"""Batches without end, from whatever the user trains on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterable
+from typing import Any
+
+from lrfinder.errors import ModelFileError, user_code
+
+
+def endless(loader: Iterable[Any], *, first_epoch: int, where: str) -> Generator[Any, None, None]:
+    """Yield the batches of `loader`, starting it again each time it ends; end where it can't be started again.
+
+    `set_epoch(epoch)` of the loader and its samplers is called before each pass, from `first_epoch` on, where they
+    have it. Nobody's length is asked. Close the generator, so that worker processes end at once.
+
+    Raises ModelFileError where the very first pass (`first_epoch` 0) gives nothing.
+    """
+    kept = getattr(loader, "_iterator", None)  # a DataLoader's persistent workers, where they run already
+    iterator = None
+    count = 0
+    try:
+        for epoch in itertools.count(first_epoch):
+            before = count
+            with user_code("starting train_loader"):
+                _set_epoch(loader, epoch)
+                iterator = iter(loader)
+            while True:
+                with user_code(f"getting batch {count} of train_loader"):
+                    batch = next(iterator, _END)
+                if batch is _END:
+                    break
+                count += 1
+                yield batch
+            if count == 0 and first_epoch == 0:
+                raise ModelFileError(
+                    f"{where}: train_loader gave no batch",
+                    hint="is the data set empty, or drop_last=True with fewer samples than a batch?",
+                )
+            if count == before:
+                return
+    finally:
+        if iterator is not kept:
+            _end_workers(iterator)
+
+
+class _End:
+    """What no loader yields."""
+
+
+_END = _End()
+
+
+def _set_epoch(loader: Any, epoch: int) -> None:
+    for part in (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None), loader):
+        set_epoch = getattr(part, "set_epoch", None)
+        if callable(set_epoch):
+            set_epoch(epoch)
+
+
+def _end_workers(iterator: object) -> None:
+    # Dropping the iterator would do, but while an exception is on its way the traceback holds on to it, and with it
+    # to the worker processes. torch has no public name for this.
+    shut_down = getattr(iterator, "_shutdown_workers", None)
+    if callable(shut_down):
+        shut_down()

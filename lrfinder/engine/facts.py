@@ -1,0 +1,30 @@
+"""What is recorded of the thing that is swept."""
+
+from __future__ import annotations
+
+import platform
+
+import torch
+
+from lrfinder.engine.device import device_title
+from lrfinder.records import Setup
+from lrfinder.task.loader import batch_size_of, batches_per_epoch
+from lrfinder.task.optimizer import optimizer_facts
+from lrfinder.task.problem import Trial
+from lrfinder.version import VERSION
+
+
+def setup_of(name: str, trial: Trial, device: torch.device) -> Setup:
+    """Return the setup of a sweep of `trial`, called `name`; call it after the first batch (see `Trial.loss_note`)."""
+    return Setup(
+        model=name,
+        parameters=sum(parameter.numel() for parameter in trial.model.parameters()),
+        loss=trial.loss_note(),
+        optimizer=optimizer_facts(trial.optimizer, trial.group_ratios, trial.optimizer_note),
+        batch_size=batch_size_of(trial.loader),
+        batches_per_epoch=batches_per_epoch(trial.loader),
+        device=device_title(device),
+        torch=torch.__version__,
+        python=platform.python_version(),
+        lrfinder=VERSION,
+    )

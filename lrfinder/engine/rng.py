@@ -1,0 +1,109 @@
+"""Random number generators: the process's own and those that a loader carries, seeded, and put back as they were."""
+
+from __future__ import annotations
+
+import inspect
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+_Restore = Callable[[], object]
+
+
+def derived_seed(seed: int, index: int) -> int:
+    """Return a seed from 0 to 2**32 - 1 that depends on `seed` and `index` alone.
+
+    NumPy's SeedSequence mixes both, so that neighbouring seeds and indices have nothing in common.
+    """
+    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+
+
+def seed_everything(seed: int, device: torch.device) -> None:
+    """Seed Python's, NumPy's and torch's generators, the accelerator's among them where it is in use.
+
+    `torch.manual_seed` would also leave a seed waiting for a CUDA that the user starts after the sweep.
+    """
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - the global generator is what data sets and transforms draw from
+    torch.default_generator.manual_seed(seed)
+    if _cuda_in_use(device):
+        torch.cuda.manual_seed_all(seed)
+    if device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
+def remember_global_state(device: torch.device) -> _Restore:
+    """Return a function that puts Python's, NumPy's, torch's and every accelerator's generator back as they are now."""
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    cuda = torch.cuda.get_rng_state_all() if _cuda_in_use(device) else []
+    mps = torch.mps.get_rng_state() if device.type == "mps" else None
+
+    def restore() -> None:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.set_rng_state(cpu)
+        for index, state in enumerate(cuda):
+            torch.cuda.set_rng_state(state, index)
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
+
+    return restore
+
+
+def _cuda_in_use(device: torch.device) -> bool:
+    # Asking for the state would start CUDA, which costs seconds and memory: nobody has drawn from it before that.
+    return device.type == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+
+
+def is_generator(value: object) -> bool:
+    """Return whether `value` is a random number generator of torch, NumPy or Python."""
+    return isinstance(value, torch.Generator | np.random.Generator | np.random.RandomState | random.Random)
+
+
+def remember_generator(generator: Any) -> _Restore:
+    """Return a function that puts `generator` back to the state that it has now."""
+    if isinstance(generator, np.random.Generator):
+        bits = generator.bit_generator
+        return partial(setattr, bits, "state", bits.state)
+    if isinstance(generator, torch.Generator | np.random.RandomState):
+        return partial(generator.set_state, generator.get_state())  # type: ignore[arg-type]
+    return partial(generator.setstate, generator.getstate())
+
+
+def seed_generator(generator: Any, seed: int) -> None:
+    """Seed one generator of torch, NumPy or Python."""
+    if isinstance(generator, torch.Generator):
+        generator.manual_seed(seed)
+    elif isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = type(generator.bit_generator)(seed).state
+    else:
+        generator.seed(seed)
+
+
+def loader_parts(loader: Any) -> list[Any]:
+    """Return the objects of a loader that may draw random numbers: itself, its samplers and its data set."""
+    if inspect.isclass(loader):
+        return []
+    batch_sampler = getattr(loader, "batch_sampler", None)
+    parts = [
+        loader,
+        getattr(loader, "sampler", None),
+        batch_sampler,
+        getattr(batch_sampler, "sampler", None),
+        getattr(loader, "dataset", None),
+    ]
+    return [part for part in parts if isinstance(getattr(part, "__dict__", None), dict)]
+
+
+def seed_loader(loader: Any, seed: int) -> None:
+    """Seed the generators that `loader`, its samplers and its data set carry, each differently.
+
+    Without it a loader that brings its own generator would give every repeat the same batches.
+    """
+    found = {id(value): value for part in loader_parts(loader) for value in vars(part).values() if is_generator(value)}
+    for index, generator in enumerate(found.values()):
+        seed_generator(generator, derived_seed(seed, index))

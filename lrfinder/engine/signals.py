@@ -1,0 +1,112 @@
+"""Ctrl-C and SIGTERM: as exceptions where the sweep can be left, and put off where it can't."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Like KeyboardInterrupt no `Exception`: code that catches errors must not catch it."""
+
+
+@contextlib.contextmanager
+def terminate_as_exception() -> Iterator[None]:
+    """Have SIGTERM raise Terminated, and put back the handler that was there.
+
+    Does nothing outside the main thread: Python delivers signals to that one only.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        yield
+    finally:
+        # None: the handler was set outside Python and can't be set again from here.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
+
+
+def _raise_terminated(signum: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated(f"received {signal.Signals(signum).name}")
+
+
+class Interrupts:
+    """A context manager in which Ctrl-C and SIGTERM act only where `allowed()` says so.
+
+    A signal that arrives elsewhere is remembered and acts at the next such place. Once one has acted, by raising what
+    its handler raises (KeyboardInterrupt, Terminated), all later ones wait: a second Ctrl-C can't cut short the
+    restoring that the first one set off. A handler that raises nothing, such as a job manager's that only makes a
+    note, is called and the sweep goes on. Signals without a Python handler keep their meaning.
+
+    `answered()` says that the sweep ended because of the signal; a remembered one that was never answered acts when
+    this context ends.
+    """
+
+    def __init__(self) -> None:
+        self._held = True
+        self._pending: int | None = None
+        self._answered = False
+        self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for signum in _SIGNALS:
+                handler = signal.getsignal(signum)
+                if callable(handler):
+                    self._handlers[signum] = handler
+                    signal.signal(signum, self._received)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for signum, handler in self._handlers.items():
+            signal.signal(signum, handler)
+        if error is None and self._pending is not None and not self._answered:
+            signal.raise_signal(self._pending)
+
+    @property
+    def pending(self) -> int | None:
+        """The signal that wants the sweep to end, or None."""
+        return self._pending
+
+    def answered(self) -> None:
+        """Take note that the sweep ends because of the signal."""
+        self._answered = True
+
+    @contextlib.contextmanager
+    def allowed(self) -> Iterator[None]:
+        """Let signals act in this block; one that was remembered acts at once."""
+        self._release()
+        try:
+            yield
+        finally:
+            self._held = True
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Put signals off in this block, which lies within an allowed one; a remembered one acts at its end."""
+        self._held = True
+        yield
+        self._release()  # not reached by an exception: then the sweep is on its way out, where signals wait
+
+    def _release(self) -> None:
+        self._held = False
+        if self._pending is not None:
+            signal.raise_signal(self._pending)
+
+    def _received(self, signum: int, frame: FrameType | None) -> None:
+        # Stays pending although it acts: where the user's code swallows the exception, the next release acts again.
+        self._pending = signum
+        if not self._held:
+            self._held = True
+            self._handlers[signum](signum, frame)
+            self._held = False
+            self._pending = None

@@ -1,0 +1,205 @@
+"""The loss as a smooth function of log10(rate): a local quadratic regression, free of lag, over all repeats at once.
+
+At every rate of a grid a parabola is fitted by weighted least squares to the points around it,
+
+    minimise over c   sum_i  w_i * (y_i - c0 - c1 d_i - c2 d_i^2)^2,     d_i = x_i - x,   w_i = exp(-(d_i / h)^2 / 2)
+
+with x = log10(rate) and the bandwidth h in decades; c0 is the fitted loss and c1 its slope (loss per decade). The
+kernel is symmetric, so the curve has no lag, unlike the running averages of the peers, which move the steepest point
+to the right (Cleveland 1979, doi:10.1080/01621459.1979.10481038; Fan & Gijbels 1996, chapter 3: the degree one above
+the derivative's has no design bias).
+
+What enters the fit: a loss above `start + fall` counts as `start + fall` (how far a loss explodes says nothing about
+where it began to rise), and so does every rate above the one at which a repeat diverged (else the curve would end in
+the air there, and the fit would depend on how soon the sweep was stopped). The curve ends a decade above the rate that
+half of the repeats reached.
+
+Uncertainty: a wild cluster bootstrap (Cameron, Gelbach & Miller 2008, doi:10.1162/rest.90.3.414): the residuals of each
+repeat keep or change their sign together within blocks of one decade, and the fit is made again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrfinder.records import Fit, Stop, Trace
+
+Array = NDArray[np.float64]
+
+# Decades. Wide enough for a parabola to rest on a dozen points of the default sweep, narrow enough to follow a fall and
+# the cliff after it; what a pick needs beyond that, `rules.neighbourhood` averages.
+BANDWIDTH = 0.25
+GRID_STEP = 0.02  # decades; rates 5 % apart: finer than any interval that a sweep can state
+DRAWS = 200  # bootstrap fits; enough for the 5 % and 95 % points, each then rests on ten draws
+BLOCK = 1.0  # decades; wider than the kernel, so that a repeat's slow deviations are resampled as a whole
+BEYOND = 1.0  # decades above the end of the middle repeat: more than the kernel can reach, so nothing below changes
+INTERVAL = (0.05, 0.95)  # the quantiles of every stated interval: 90 %
+MIN_POINTS = 10  # finite losses in all; fewer, and neighbouring parabolas share most of their points
+GAPS = 1.5  # times the spacing of the rates: the narrowest kernel, in which a parabola still rests on six of them
+_DIVERGED = frozenset({Stop.DIVERGED, Stop.NON_FINITE})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """The points that enter the fit. `x` is log10(rate), `y` the loss (see the module), `repeat` whose it is."""
+
+    x: Array
+    y: Array
+    repeat: NDArray[np.int64]
+    start: float
+    fall: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """The fitted curve on a grid of G rates, with its bootstrap draws (shape B x G). `x` is log10(rate)."""
+
+    x: Array
+    loss: Array
+    slope: Array
+    loss_draws: Array
+    slope_draws: Array
+    points: Points
+    noise: float
+    bandwidth: float
+    leverage: Array  # standard error of the fitted loss over the noise of one measurement, where noise is independent
+
+    def error(self, index: int) -> float:
+        """Return the standard error of the fitted loss at a grid index: the larger of two estimates.
+
+        The bootstrap's sees what repeats have in common; from few repeats it is itself noisy, and then
+        noise * leverage, exact for independent noise, bounds it from below.
+        """
+        return max(float(self.loss_draws[:, index].std()), self.noise * float(self.leverage[index]))
+
+    def record(self) -> Fit:
+        """Return what is stored and drawn of it."""
+        low, high = np.quantile(self.loss_draws, INTERVAL, axis=0)
+        return Fit(
+            lrs=_floats(10**self.x),
+            losses=_floats(self.loss),
+            low=_floats(low),
+            high=_floats(high),
+            slopes=_floats(self.slope),
+            start=self.points.start,
+            noise=self.noise,
+            bandwidth=self.bandwidth,
+        )
+
+
+def _floats(values: Array) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
+
+
+def count_finite(traces: tuple[Trace, ...]) -> int:
+    """Return how many finite losses the repeats hold together."""
+    return sum(int(np.isfinite(trace.losses).sum()) for trace in traces)
+
+
+def collect(traces: tuple[Trace, ...], planned: tuple[float, ...]) -> Points:
+    """Gather the points of all repeats; `planned` are the rates of the whole sweep, tried or not.
+
+    Raises ValueError where there are fewer than MIN_POINTS finite losses.
+    """
+    if count_finite(traces) < MIN_POINTS:
+        raise ValueError(f"a fit needs at least {MIN_POINTS} finite losses, got {count_finite(traces)}")
+    start = _start(traces)
+    lowest = float(np.median([_running_median(trace.losses).min() for trace in traces if trace.losses]))
+    fall = max(start - lowest, 0.0)
+    # Where half of the repeats have ended, a single survivor must not speak for the rates beyond.
+    furthest = float(np.median([trace.lrs[-1] for trace in traces if trace.lrs])) * 10**BEYOND
+    x, y, repeat = [], [], []
+    for trace in traces:
+        rates, losses = _with_divergence(trace, planned, furthest)
+        # Without any fall there is no scale to cut at: then only infinities are cut, at the largest finite loss.
+        ceiling = start + fall if fall > 0 else float(np.max(losses[np.isfinite(losses)], initial=start))
+        x.append(np.log10(rates))
+        y.append(np.minimum(np.where(np.isfinite(losses), losses, np.inf), ceiling))
+        repeat.append(np.full(len(rates), trace.repeat))
+    return Points(np.concatenate(x), np.concatenate(y), np.concatenate(repeat), start, fall)
+
+
+def _start(traces: tuple[Trace, ...]) -> float:
+    """Return the loss before anything was learned: the median, over repeats, of the initial and two next losses."""
+    early = [value for trace in traces for value in (trace.initial_loss, *trace.losses[:2]) if value is not None]
+    return float(np.median([value for value in early if np.isfinite(value)] or [0.0]))
+
+
+def _running_median(losses: tuple[float, ...]) -> Array:
+    """Return the centred running median of five, infinite where a loss is not finite."""
+    values = np.where(np.isfinite(losses), losses, np.inf)
+    padded = np.pad(values, 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 5)
+    return np.asarray(np.median(windows, axis=1), dtype=np.float64)
+
+
+def _with_divergence(trace: Trace, planned: tuple[float, ...], furthest: float) -> tuple[Array, Array]:
+    """Return the rates and losses of a repeat up to `furthest`; after a divergence the losses are infinite."""
+    rates, losses = list(trace.lrs), list(trace.losses)
+    if trace.stop in _DIVERGED and rates:
+        beyond = [lr for lr in planned if lr > rates[-1]]
+        rates, losses = rates + beyond, losses + [np.inf] * len(beyond)
+    kept = np.array(rates, dtype=np.float64) <= furthest
+    return np.array(rates, dtype=np.float64)[kept], np.array(losses, dtype=np.float64)[kept]
+
+
+def smoother(x: Array, at: Array, bandwidth: float) -> tuple[Array, Array]:
+    """Return the matrices (len(at) x len(x)) that turn losses at `x` into fitted losses and slopes at `at`."""
+    distance = x[None, :] - at[:, None]
+    width = np.maximum(bandwidth, GAPS * _spacing(x, at))[:, None]
+    scaled = distance / width
+    weights = np.exp(-0.5 * scaled**2)
+    powers = np.stack([np.ones_like(scaled), scaled, scaled**2], axis=2)
+    weighted = powers * weights[:, :, None]
+    normal = np.einsum("gnp,gnq->gpq", weighted, powers)
+    # The pseudo-inverse: where fewer than three distinct rates are in reach it gives the flattest parabola.
+    coefficients = np.einsum("gpq,gnq->gpn", np.linalg.pinv(normal, hermitian=True), weighted)
+    return coefficients[:, 0, :], coefficients[:, 1, :] / width
+
+
+def _spacing(x: Array, at: Array) -> Array:
+    """Return how far apart the distinct rates are around `at`, interpolated: a smooth width gives a smooth curve."""
+    rates = np.unique(x)
+    if len(rates) == 1:
+        return np.zeros_like(at)
+    return np.asarray(np.interp(at, (rates[1:] + rates[:-1]) / 2, np.diff(rates)), dtype=np.float64)
+
+
+def fit_curve(
+    traces: tuple[Trace, ...], planned: tuple[float, ...], *, bandwidth: float = BANDWIDTH, draws: int = DRAWS
+) -> Curve:
+    """Fit all repeats together.
+
+    The bootstrap's random numbers have a fixed seed: the same run gives the same answer, always.
+    Raises ValueError where there are fewer than MIN_POINTS finite losses.
+    """
+    points = collect(traces, planned)
+    grid = np.arange(points.x.min(), points.x.max() + GRID_STEP / 2, GRID_STEP)
+    to_loss, to_slope = smoother(points.x, grid, bandwidth)
+    fitted = smoother(points.x, points.x, bandwidth)[0] @ points.y
+    residual = points.y - fitted
+    blocks = points.repeat * 1000 + np.floor(points.x / BLOCK).astype(np.int64)
+    index = np.unique(blocks, return_inverse=True)[1]
+    signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(draws, int(index.max()) + 1))
+    resampled = fitted + residual * signs[:, index]
+    return Curve(
+        x=grid,
+        loss=to_loss @ points.y,
+        slope=to_slope @ points.y,
+        loss_draws=resampled @ to_loss.T,
+        slope_draws=resampled @ to_slope.T,
+        points=points,
+        noise=_noise(points, residual),
+        bandwidth=bandwidth,
+        leverage=np.sqrt((to_loss**2).sum(axis=1)),
+    )
+
+
+def _noise(points: Points, residual: Array) -> float:
+    """Return the standard deviation of one loss about the fit, from the median deviation (spikes don't count)."""
+    below = points.y < points.start + points.fall if points.fall > 0 else np.ones_like(points.y, dtype=bool)
+    deviation = np.abs(residual[below])
+    return float(1.4826 * np.median(deviation)) if deviation.size else 0.0  # 1.4826: a normal's deviation over its MAD

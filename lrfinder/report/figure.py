@@ -1,0 +1,235 @@
+"""The picture of a curve: what was measured, the fit, the trainable band and the pick, told at one look."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lrfinder.records import Band, Fit, Pick, SweepResult
+from lrfinder.report import layers, numbers, style
+from lrfinder.report.lanes import Place, places
+from lrfinder.report.window import Window, chosen_pick, refusal, start_loss, window_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH_IN, HEIGHT_IN = 8.0, 5.0
+SCREEN_DPI = 100  # 800 x 500 pixels
+# Parts of the figure, as shares of its width and height.
+LEFT, RIGHT, TOP, BOTTOM = 0.08, 0.97, 0.82, 0.125
+HEADER_BOTTOM = 0.895
+REASON_LINE = 0.036  # height of a line of the reason for a refusal
+LANE = 0.036  # height of a row of rule names
+LANE_GAP_PX = 7.0
+SAME_RATE = 1.01  # rules whose rates differ by less than a percent share a label
+LONGEST_TITLE = 68  # characters in the title's size
+REASON_WIDTH = 104  # characters of the text's size between the margins
+MOST_REASON_LINES = 3
+
+
+def curve_figure(
+    result: SweepResult,
+    *,
+    fit: Fit | None = None,
+    picks: Sequence[Pick] = (),
+    band: Band | None = None,
+    chosen: str | None = None,
+) -> Figure:
+    """Return the figure of a sweep; whatever is missing (a fit, a band, a pick, even every finite loss) is left out.
+
+    `chosen` is the rule whose pick is the recommended one. Where no rate is recommended, the reason is written into
+    the picture. Raises ValueError where `chosen` is not the rule of one of the picks.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    pick = chosen_pick(picks, chosen)
+    with style.look():
+        figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), dpi=SCREEN_DPI, facecolor="white")
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes((LEFT, BOTTOM, RIGHT - LEFT, TOP - BOTTOM))
+        _header(figure, result)
+        reason = refusal(picks, chosen)
+        window = window_of(result, fit)
+        if window is None:
+            _empty(axes, reason)
+            return figure
+        layers.rate_axis(axes, window, result.settings.spacing)
+        layers.loss_axis(axes, window)
+        _curve(axes, result, fit, band, window)
+        if pick is not None:
+            layers.picked(axes, pick, fit, window)
+        if reason is not None:
+            _reason(figure, axes, reason)
+        _key(figure, axes, fit)
+        _other_picks(figure, axes, [p for p in picks if p is not pick], window)
+        _keep_inside(figure, axes)
+    return figure
+
+
+def curve_png(
+    result: SweepResult,
+    *,
+    fit: Fit | None = None,
+    picks: Sequence[Pick] = (),
+    band: Band | None = None,
+    chosen: str | None = None,
+    dpi: int = SCREEN_DPI,
+) -> bytes:
+    """Return the figure as a PNG of 8 x 5 inches at `dpi`; the same curve gives the same bytes."""
+    figure = curve_figure(result, fit=fit, picks=picks, band=band, chosen=chosen)
+    out = io.BytesIO()
+    with style.look():
+        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
+    return out.getvalue()
+
+
+def curve_svg(
+    result: SweepResult,
+    *,
+    fit: Fit | None = None,
+    picks: Sequence[Pick] = (),
+    band: Band | None = None,
+    chosen: str | None = None,
+) -> str:
+    """Return the figure as an SVG document; the same curve gives the same text."""
+    figure = curve_figure(result, fit=fit, picks=picks, band=band, chosen=chosen)
+    out = io.StringIO()
+    with style.look():
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": "lrfinder"})
+    return out.getvalue()
+
+
+def headline(result: SweepResult) -> str:
+    """Return the title of a sweep's picture: the model and the optimizer."""
+    return f"{result.setup.model}, {result.setup.optimizer.name}"
+
+
+def subtitle(result: SweepResult) -> str:
+    """Return what was measured, in a line: repeats, updates, batch size, device."""
+    settings, setup = result.settings, result.setup
+    repeats, updates = numbers.count(len(result.traces), "repeat"), numbers.count(settings.steps, "update")
+    batch = "" if setup.batch_size is None else f", batch size {setup.batch_size}"
+    return f"{repeats} x {updates}{batch}, {setup.device}"
+
+
+def _header(figure: Figure, result: SweepResult) -> None:
+    title = style.shortened(style.drawable(headline(result)), LONGEST_TITLE)
+    figure.text(LEFT, 0.958, title, fontsize=style.TITLE_PT, fontweight="bold", va="center", gid="title")
+    below = style.drawable(subtitle(result))
+    figure.text(LEFT, 0.914, below, fontsize=style.TEXT_PT, color=style.GRAY, va="center", gid="subtitle")
+    figure.text(LEFT, 0.032, "learning rate", va="center", gid="rate-label")
+
+
+def _curve(axes: Axes, result: SweepResult, fit: Fit | None, band: Band | None, window: Window) -> None:
+    start = start_loss(result, fit)
+    if start is not None and window.loss_low <= start <= window.loss_high:
+        layers.start_line(axes, start)
+    if band is not None:
+        layers.trainable_band(axes, band)
+    layers.measurements(axes, result, window)
+    if fit is not None:
+        layers.fitted(axes, fit, window)
+        layers.lowest_point(axes, fit)
+
+
+def _empty(axes: Axes, reason: str | None) -> None:
+    axes.set_axis_off()
+    text = "No finite loss was measured."
+    if reason is not None:
+        text += "\n" + textwrap.fill(f"No rate recommended: {style.drawable(reason)}", REASON_WIDTH)
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", linespacing=1.5, gid="empty")
+
+
+def _reason(figure: Figure, axes: Axes, reason: str) -> None:
+    """Write the reason for a refusal between header and axes, which are made smaller for it."""
+    text = f"No rate recommended: {style.drawable(reason)}"
+    lines = textwrap.wrap(text, REASON_WIDTH, max_lines=MOST_REASON_LINES, placeholder=" ...")
+    top = HEADER_BOTTOM - REASON_LINE * len(lines) - 0.035
+    axes.set_position((LEFT, BOTTOM, RIGHT - LEFT, top - BOTTOM))
+    figure.text(
+        LEFT, HEADER_BOTTOM - 0.01, "\n".join(lines), fontsize=style.TEXT_PT, color=style.PICK, va="top",
+        linespacing=1.3, gid="reason",
+    )  # fmt: skip
+
+
+def _key(figure: Figure, axes: Axes, fit: Fit | None) -> None:
+    """Say, below the axes, what dots, line, carets and crosses are; only those that are there."""
+    from matplotlib.lines import Line2D
+
+    drawn = {str(line.get_gid()) for line in axes.lines}
+    entries = [Line2D([], [], marker="o", ls="", ms=4, mew=0, color=style.SKY, label="measured")]
+    if fit is not None:
+        entries.append(Line2D([], [], color=style.FIT, lw=2.4, label="fit with 90 % ribbon"))
+    if any(gid.startswith(("above", "below")) for gid in drawn):
+        entries.append(Line2D([], [], marker="^", ls="", ms=5, mew=0, color=style.SKY, label="off the scale"))
+    if "not-finite" in drawn:
+        entries.append(Line2D([], [], marker="x", ls="", ms=5, color=style.INK, label="not finite"))
+    figure.legend(
+        handles=entries, loc="center right", bbox_to_anchor=(RIGHT + 0.01, 0.032), ncols=len(entries), frameon=False,
+        fontsize=style.SMALL_PT, handletextpad=0.6, columnspacing=1.4, handlelength=1.4, borderpad=0,
+    )  # fmt: skip
+
+
+def _other_picks(figure: Figure, axes: Axes, picks: Sequence[Pick], window: Window) -> None:
+    """Name the other rules' rates in a strip between the curve and the axis of rates; the curve makes room for it."""
+    rates = sorted((p.lr, p.rule) for p in picks if p.lr is not None and window.lr_low <= p.lr <= window.lr_high)
+    if not rates:
+        return
+    groups = _grouped(rates)
+    where = _places(figure, axes, groups, window)
+    depth = max(place.lane for place in where) + 1
+    height = LANE * depth + 0.014
+    box = axes.get_position()
+    axes.set_position((box.x0, BOTTOM + height, box.width, box.y1 - BOTTOM - height))
+    axes.tick_params(axis="x", which="both", bottom=False, labelbottom=False)
+    axes.spines["bottom"].set_visible(False)
+    strip = figure.add_axes((box.x0, BOTTOM, box.width, height), sharex=axes, facecolor="#F5F5F5")
+    strip.set_ylim(depth + 0.3, 0)
+    strip.set_yticks([])
+    strip.spines["left"].set_visible(False)
+    for (lr, name), place in zip(groups, where, strict=True):
+        strip.plot([lr, lr], [0, place.lane + 1.0], color=style.GRAY, lw=1.0, gid="other-pick")
+        strip.annotate(
+            name, (lr, place.lane + 0.65), xytext=(3 if place.rightward else -3, 0), textcoords="offset points",
+            ha="left" if place.rightward else "right", va="center", fontsize=style.SMALL_PT, color=style.GRAY,
+        )  # fmt: skip
+
+
+def _places(figure: Figure, axes: Axes, groups: Sequence[tuple[float, str]], window: Window) -> tuple[Place, ...]:
+    """Measure the names as they will be drawn, and place them at their rates."""
+    names = [figure.text(0, 0, name, fontsize=style.SMALL_PT) for _, name in groups]
+    widths = [name.get_window_extent().width for name in names]
+    for name in names:
+        name.remove()
+    pixels = [float(axes.transData.transform((lr, window.loss_low))[0]) for lr, _ in groups]
+    frame = axes.get_window_extent()
+    return places(pixels, widths, left=frame.x0, right=frame.x1, gap=LANE_GAP_PX)
+
+
+def _grouped(rates: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Join the names of rules whose rates are the same to the eye; each group stands at its first rate."""
+    groups: list[tuple[float, list[str]]] = []
+    for lr, rule in rates:
+        if groups and lr <= groups[-1][0] * SAME_RATE:
+            groups[-1][1].append(style.drawable(rule))
+        else:
+            groups.append((lr, [style.drawable(rule)]))
+    return [(lr, ", ".join(rules)) for lr, rules in groups]
+
+
+def _keep_inside(figure: Figure, axes: Axes) -> None:
+    """Move labels that stick out of the axes at the left or at the right back inside."""
+    from matplotlib.text import Annotation
+
+    frame = axes.get_window_extent()
+    points_per_pixel = 72 / figure.dpi
+    for label in axes.texts:
+        if isinstance(label, Annotation) and label.get_gid() != "loss-label":  # that one belongs outside
+            extent = label.get_window_extent()
+            shift = max(0.0, frame.x0 - extent.x0) - max(0.0, extent.x1 - frame.x1)
+            x, y = label.xyann
+            label.xyann = (x + shift * points_per_pixel, y)

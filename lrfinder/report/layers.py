@@ -1,0 +1,158 @@
+"""The layers of the curve figure, each a function that draws one thing into the axes."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from typing import TYPE_CHECKING
+
+from lrfinder.records import Band, Fit, Pick, Point, Spacing, SweepResult
+from lrfinder.report import numbers, style
+from lrfinder.report.window import Window, is_shown, lowest, points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FEW_DECADES = 2.5  # below, decades alone leave fewer than three labelled ticks
+ROUND_STEPS = (1, 2, 5, 10)  # between ticks, times a power of ten
+EDGE = 0.985  # of the axes' height: where carets sit, just inside the frame
+
+
+BEHIND_TEXT = {"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.75}
+
+
+def measurements(axes: Axes, result: SweepResult, window: Window) -> None:
+    """Draw every loss as a light dot, those out of view as carets at the edge, those not finite as crosses."""
+    everything = points(result)
+    for repeat in sorted({point.repeat for point in everything}):
+        color = style.REPEATS[repeat % len(style.REPEATS)]
+        own = [point for point in everything if point.repeat == repeat]
+        seen = [p for p in own if is_shown(p.loss) and window.loss_low <= p.loss <= window.loss_high]
+        axes.plot(
+            [p.lr for p in seen], [p.loss for p in seen], "o", color=color, ms=3.4, mew=0, alpha=0.5, zorder=2,
+            gid=f"repeat-{repeat}",
+        )  # fmt: skip
+        above = [p for p in own if p.loss > window.loss_high and p.loss != math.inf]
+        below = [p for p in own if p.loss < window.loss_low and p.loss != -math.inf]
+        _at_edge(axes, above, marker="^", y=EDGE, color=color, gid=f"above-{repeat}")
+        _at_edge(axes, below, marker="v", y=1 - EDGE, color=color, gid=f"below-{repeat}")
+    broken = [point for point in everything if not math.isfinite(point.loss)]
+    _at_edge(axes, broken, marker="x", y=EDGE, color=style.INK, gid="not-finite")
+
+
+def _at_edge(axes: Axes, marked: list[Point], *, marker: str, y: float, color: str, gid: str) -> None:
+    if marked:
+        axes.plot(
+            [point.lr for point in marked], [y] * len(marked), marker, color=color, ms=4.6,
+            mew=1.0 if marker == "x" else 0, alpha=0.8, transform=axes.get_xaxis_transform(), zorder=3, gid=gid,
+        )  # fmt: skip
+
+
+def fitted(axes: Axes, fit: Fit, window: Window) -> None:
+    """Draw the fit as a bold line with its ribbon."""
+    # Far above the picture the line runs out of view anyway; clipped there, no huge number reaches the renderer.
+    span = window.loss_high - window.loss_low
+    low, high = window.loss_low - span, window.loss_high + span
+
+    def clipped(losses: tuple[float, ...]) -> list[float]:
+        return [min(max(loss, low), high) for loss in losses]
+
+    axes.fill_between(
+        fit.lrs, clipped(fit.low), clipped(fit.high), color=style.FIT, alpha=0.18, lw=0, zorder=3, gid="ribbon"
+    )
+    axes.plot(fit.lrs, clipped(fit.losses), color=style.FIT, lw=2.4, solid_capstyle="round", zorder=4, gid="fit")
+
+
+def start_line(axes: Axes, start: float) -> None:
+    """Draw the loss before anything was learned as a thin dotted line, with its value at the right-hand end."""
+    axes.axhline(start, color=style.GRAY, lw=0.9, ls=(0, (1, 2.5)), zorder=1, gid="start")
+    axes.annotate(
+        f"start {numbers.loss(start)}", (1, start), xycoords=("axes fraction", "data"), xytext=(-2, 3),
+        textcoords="offset points", ha="right", va="bottom", fontsize=style.SMALL_PT, color=style.GRAY, zorder=6,
+        bbox=BEHIND_TEXT, gid="start-label",
+    )  # fmt: skip
+
+
+def lowest_point(axes: Axes, fit: Fit) -> None:
+    """Mark the lowest point of the fit with an open circle, and its rate below."""
+    lr, loss = lowest(fit)
+    axes.plot([lr], [loss], "o", ms=7, mfc="white", mec=style.FIT, mew=1.8, zorder=6, gid="lowest")
+    axes.annotate(
+        f"lowest {numbers.loss(loss)} at {numbers.rate(lr)}", (lr, loss), xytext=(0, -9), textcoords="offset points",
+        ha="center", va="top", fontsize=style.SMALL_PT, color=style.FIT, zorder=6.5, bbox=BEHIND_TEXT,
+        gid="lowest-label",
+    )  # fmt: skip
+
+
+def trainable_band(axes: Axes, band: Band) -> None:
+    """Shade the trainable band and name it at its top."""
+    axes.axvspan(band.low, band.high, color=style.BAND, alpha=0.12, lw=0, zorder=0, gid="band")
+    for end in (band.low, band.high):
+        axes.axvline(end, color=style.BAND, lw=0.8, alpha=0.6, zorder=1)
+    middle = math.sqrt(band.low * band.high) if axes.get_xscale() == "log" else (band.low + band.high) / 2
+    axes.annotate(
+        f"trainable band {numbers.interval(band.low, band.high)}", (middle, 1), xycoords=axes.get_xaxis_transform(),
+        xytext=(0, -7), textcoords="offset points", ha="center", va="top", fontsize=style.SMALL_PT, color="#00664A",
+        bbox={"boxstyle": "round,pad=0.25", "fc": "#E3F3EE", "ec": "none"}, zorder=7, gid="band-label",
+    )  # fmt: skip
+
+
+def picked(axes: Axes, pick: Pick, fit: Fit | None, window: Window) -> None:
+    """Draw the pick as a vertical line with its rate above, and its interval as a whisker where it meets the fit."""
+    if pick.lr is None:
+        return
+    axes.axvline(pick.lr, color=style.PICK, lw=2.0, zorder=5, gid="pick")
+    height = _height_at(fit, pick.lr) if fit is not None else (window.loss_low + window.loss_high) / 2
+    if pick.low is not None and pick.high is not None:
+        axes.plot(
+            [pick.low, pick.high], [height, height], "|-", color=style.PICK, lw=1.8, ms=10, mew=1.8, zorder=6,
+            gid="interval",
+        )  # fmt: skip
+    axes.plot([pick.lr], [height], "o", color=style.PICK, ms=7.5, mec="white", mew=1.2, zorder=7, gid="pick-point")
+    axes.annotate(
+        f"{style.drawable(pick.rule)} {numbers.rate(pick.lr)}", (pick.lr, 1), xycoords=axes.get_xaxis_transform(),
+        xytext=(0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=style.PICK_PT, fontweight="bold",
+        color=style.PICK, zorder=8, gid="pick-label",
+    )  # fmt: skip
+
+
+def _height_at(fit: Fit, lr: float) -> float:
+    """Return the fit at `lr`, linearly between its grid's rates (in log10 of them)."""
+    after = bisect_left(fit.lrs, lr)
+    if after in (0, len(fit.lrs)):
+        return fit.losses[min(after, len(fit.lrs) - 1)]
+    share = math.log(lr / fit.lrs[after - 1]) / math.log(fit.lrs[after] / fit.lrs[after - 1])
+    return fit.losses[after - 1] + share * (fit.losses[after] - fit.losses[after - 1])
+
+
+def rate_axis(axes: Axes, window: Window, spacing: Spacing) -> None:
+    """Set up the axis of rates: logarithmic with labelled decades, or linear for a linear sweep."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    label = FuncFormatter(lambda lr, _: numbers.rate(lr))
+    if spacing is Spacing.LINEAR:
+        axes.set_xlim(window.lr_low, window.lr_high)
+        axes.xaxis.set_major_locator(MaxNLocator(8, steps=ROUND_STEPS))
+    else:
+        axes.set_xscale("log")
+        axes.set_xlim(window.lr_low, window.lr_high)
+        few = math.log10(window.lr_high / window.lr_low) < FEW_DECADES
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=20))
+        axes.xaxis.set_minor_locator(LogLocator(subs=tuple(range(2, 10)), numticks=200))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(label)
+
+
+def loss_axis(axes: Axes, window: Window) -> None:
+    """Set up the axis of losses."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axes.set_ylim(window.loss_low, window.loss_high)
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=ROUND_STEPS))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: numbers.loss(loss)))
+    axes.annotate(
+        "loss", (0, 1), xycoords="axes fraction", xytext=(-5, 5), textcoords="offset points", ha="right", va="bottom",
+        gid="loss-label",
+    )  # fmt: skip
+    axes.grid(axis="y", color=style.FAINT, lw=0.7)
+    axes.set_axisbelow(True)

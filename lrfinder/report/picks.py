@@ -1,0 +1,64 @@
+"""The table of picks: what each rule says, how far it may be trusted, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from lrfinder.records import Pick, Status
+from lrfinder.report.numbers import interval, rate
+from lrfinder.report.window import chosen_pick
+
+STYLES: Final = {Status.CONFIDENT: "green", Status.UNCERTAIN: "yellow", Status.REFUSED: "red"}
+NOTHING = "-"  # in a cell that a refusal leaves empty; ASCII, so that every terminal shows it
+MARK = ">"
+
+
+def picks_table(picks: Sequence[Pick], *, chosen: str | None) -> Table:
+    """Return a table with a row for each pick; the row of the rule `chosen` is marked.
+
+    Raises ValueError where `chosen` is not the rule of one of the picks.
+    """
+    recommended = chosen_pick(picks, chosen)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("rule", overflow="fold", min_width=max((len(MARK) + 1 + len(p.rule) for p in picks), default=4))
+    table.add_column("rate", no_wrap=True, justify="right")
+    table.add_column("interval")  # wraps, but only once the reasons are as narrow
+    table.add_column("status", no_wrap=True)
+    table.add_column("reason", overflow="fold")
+    for pick in picks:
+        table.add_row(*_cells(pick, marked=pick is recommended), style="bold" if pick is recommended else "")
+    if recommended is not None and recommended.lr is not None:
+        table.caption = Text(f"{MARK} recommended")
+        table.caption_justify = "left"
+    return table
+
+
+def others_line(picks: Sequence[Pick]) -> str:
+    """Return picks in one line, `valley 0.013, slide 0.0091, ...`: for rules that are there to compare with."""
+    return ", ".join(f"{pick.rule} {rate_cell(pick)}" for pick in picks)
+
+
+def rate_cell(pick: Pick) -> str:
+    """Write a pick's rate, or a dash where it was refused."""
+    return NOTHING if pick.lr is None else rate(pick.lr)
+
+
+def interval_cell(pick: Pick) -> str:
+    """Write a pick's interval, or a dash where there is none."""
+    return NOTHING if pick.low is None or pick.high is None else interval(pick.low, pick.high)
+
+
+def _cells(pick: Pick, *, marked: bool) -> tuple[Text, ...]:
+    # Text, not markup: a reason may quote anything, square brackets included.
+    return (
+        Text(f"{MARK if marked else ' '} {pick.rule}"),
+        Text(rate_cell(pick)),
+        Text(interval_cell(pick)),
+        Text(pick.status.value, style=STYLES[pick.status]),
+        Text(pick.why),
+    )

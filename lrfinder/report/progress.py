@@ -1,0 +1,173 @@
+"""Progress of a sweep on standard error: a live line on a terminal, a few log lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
+
+from lrfinder.records import Point, Setup, Stop, SweepSettings, Trace
+from lrfinder.report import numbers
+
+REFRESH_S = 0.1  # ten times a second looks live; a terminal is slow to write to, and an update is not
+LOG_EVERY_S = 30.0  # off a terminal, a slow sweep still shows a sign of life; CI systems end silent jobs
+
+STOPS = {
+    Stop.COMPLETED: "completed",
+    Stop.DIVERGED: "the loss diverged",
+    Stop.NON_FINITE: "the loss was not finite",
+    Stop.OUT_OF_DATA: "the data ran out",
+    Stop.OUT_OF_TIME: "the time limit was reached",
+    Stop.INTERRUPTED: "interrupted",
+    Stop.TERMINATED: "terminated",
+    Stop.FAILED: "failed",
+}
+
+
+def stderr_console() -> Console:
+    """Return a console on standard error that animates nothing off a terminal, whatever FORCE_COLOR says."""
+    return Console(stderr=True, force_interactive=None if sys.stderr.isatty() else False)
+
+
+class SweepProgress:
+    """Show a sweep while it runs; a context manager that the sweep tells what happens.
+
+    On an interactive `console` (None: standard error) a line with a bar is redrawn at most ten times a second, by
+    the sweep's own thread: a second thread would not survive the fork of a loader worker. Elsewhere a line is
+    written when a repeat starts, when it ends, and every 30 s. `quiet` shows nothing. `clock` returns seconds.
+    """
+
+    def __init__(
+        self,
+        settings: SweepSettings,
+        *,
+        quiet: bool = False,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._console = None if quiet else console or stderr_console()
+        self._live = _live_line(self._console) if self._console is not None and self._console.is_interactive else None
+        self._task: TaskID | None = None
+        self._began = self._repeat_began = self._drawn = clock()
+        self._measured = 0  # over all repeats
+        self._planned = settings.repeats * settings.steps
+        self._best: Point | None = None
+
+    def __enter__(self) -> Self:
+        self._began = self._clock()
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def repeat_started(self, repeat: int) -> None:
+        """Begin repeat number `repeat`, counted from 0."""
+        now = self._clock()
+        self._repeat_began = now
+        self._best = None
+        if self._live is not None:
+            if self._task is not None:
+                self._live.remove_task(self._task)
+            self._task = self._live.add_task(
+                self._name(repeat), total=self._settings.steps, update_of=f"0/{self._settings.steps}", facts="starting"
+            )
+        else:
+            low, high = self._settings.min_lr, self._settings.max_lr
+            self._say(
+                f"{self._name(repeat)}: {numbers.count(self._settings.steps, 'update')}, "
+                f"rates {numbers.interval(low, high)}"
+            )
+        self._drawn = now
+
+    def prepared(self, setup: Setup) -> None:
+        """Say what is being swept: how the loss and the optimizer were found is worth a look before the numbers."""
+        optimizer = setup.optimizer
+        chosen = "" if optimizer.chosen_by == "model file" else f" ({optimizer.chosen_by})"
+        self._say(f"{setup.model} on {setup.device}; loss: {setup.loss}; optimizer: {optimizer.name}{chosen}")
+
+    def measured(self, point: Point) -> None:
+        """Take in one measurement; drawn only where the last drawing is long enough ago."""
+        self._measured += 1
+        if math.isfinite(point.loss) and (self._best is None or point.loss < self._best.loss):
+            self._best = point
+        if self._console is None:
+            return
+        now = self._clock()
+        if now - self._drawn < (LOG_EVERY_S if self._live is None else REFRESH_S):
+            return
+        self._drawn = now
+        done = point.step + 1
+        if self._live is not None and self._task is not None:
+            facts = f"{self._facts(point)} {self._time_left(now)}"
+            position = f"{done}/{self._settings.steps}"
+            self._live.update(self._task, completed=done, update_of=position, facts=facts, refresh=True)
+        else:
+            place = f"{self._name(point.repeat)}: update {done} of {self._settings.steps}"
+            self._say(f"{place}, {self._facts(point)}, {self._time_left(now)}")
+
+    def repeat_ended(self, trace: Trace) -> None:
+        """End a repeat: one line that stays says how far it came, why it stopped, and its lowest loss."""
+        self._planned -= self._settings.steps - len(trace.lrs)
+        seconds = numbers.duration(max(0.0, self._clock() - self._repeat_began))
+        of = f"{len(trace.lrs)} of {numbers.count(self._settings.steps, 'update')}"
+        line = f"{self._name(trace.repeat)}: {of} in {seconds}"
+        if self._best is not None:
+            line += f", lowest loss {numbers.loss(self._best.loss)} at rate {numbers.rate(self._best.lr)}"
+        self._say(f"{line}; {_ending(trace)}")
+
+    def _name(self, repeat: int) -> str:
+        return f"repeat {repeat + 1} of {self._settings.repeats}"
+
+    def _facts(self, point: Point) -> str:
+        best = numbers.loss(self._best.loss) if self._best is not None else "-"
+        return f"rate {numbers.rate(point.lr)} loss {numbers.loss(point.loss)} best {best}"
+
+    def _time_left(self, now: float) -> str:
+        """Estimate the seconds left, all repeats included, from the mean time of an update so far."""
+        left = (self._planned - self._measured) * (now - self._began) / self._measured
+        return f"{numbers.duration(max(0.0, left))} left"
+
+    def _say(self, line: str) -> None:
+        if self._console is not None:
+            # In a log a line stays one line, however narrow the console believes itself to be.
+            self._console.print(Text(line), soft_wrap=self._live is None)
+
+
+def _ending(trace: Trace) -> str:
+    reason = STOPS[trace.stop]
+    if trace.stop is Stop.COMPLETED or not trace.lrs:
+        return reason
+    return f"stopped at rate {numbers.rate(trace.lrs[-1])}: {trace.why or reason}"
+
+
+def _live_line(console: Console) -> Progress:
+    def whole(text: str) -> TextColumn:
+        return TextColumn(text, markup=False, table_column=Column(no_wrap=True))
+
+    return Progress(
+        whole("{task.description}"),
+        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
+        whole("{task.fields[update_of]}"),
+        whole("{task.fields[facts]}"),
+        console=console,
+        auto_refresh=False,  # no thread; `measured` draws
+        transient=True,
+        expand=True,
+        # What the user's code prints goes above the line; but piped output must stay on standard output.
+        redirect_stdout=sys.stdout.isatty(),
+    )

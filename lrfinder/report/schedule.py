@@ -1,0 +1,158 @@
+"""What a schedule looks like: a plot for the terminal, a table of f(t), and the list of the shapes there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any, Final
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from lrfinder.config import ScheduleConfig
+from lrfinder.report.canvas import canvas, drawn, in_ascii
+from lrfinder.report.numbers import rate
+from lrfinder.schedules import SCHEDULES, Schedule
+
+HEIGHT = 16  # rows: half of a small terminal, so that the table fits below
+NARROWEST = 30  # columns: below, the axis labels leave no room for the curve
+TENTHS = 10  # the table's rows: one per tenth of the run
+SAMPLES_PER_COLUMN = 4  # twice what the finest marker resolves, so that a drop is drawn where it happens
+
+COLORS: Final = (4, 3, 2, 5, 6, 1)  # of the terminal's own palette: blue, yellow, green, magenta, cyan, red
+LETTERS: Final = ("*", "o", "+", "x", "#", "@")  # they tell the curves apart without color
+NOTHING = "-"  # ASCII, so that every terminal shows it
+
+
+def schedule_plot(
+    configs: Sequence[ScheduleConfig], *, width: int, color: bool = True, ascii_only: bool = False
+) -> str:
+    """Return f(t) of each config over the updates of the longest, drawn in text `width` columns wide.
+
+    With `color`, curves are told apart by ANSI colors; without, by letters, in the order of `schedule_legend`. With
+    `ascii_only`, nothing else is used for the frame either.
+    """
+    import plotext
+
+    width = max(width, NARROWEST)
+    figure = canvas(width, HEIGHT)
+    for config, letter, shade in zip(configs, cycle(LETTERS), cycle(COLORS), strict=False):
+        updates = _sampled(config, SAMPLES_PER_COLUMN * width)
+        marker = plotext.marker(letter if ascii_only or not color else "hd", plotext.pixel(shade))
+        signal = figure.signal(updates, [config.rate(t) for t in updates], marker=marker)
+        figure.draw(signal.lines())
+    last = max(config.steps for config in configs) - 1
+    _ticks(figure, last=last, peak=max(config.optimizer.lr for config in configs))
+    text = "\n".join(drawn(figure, color=color))
+    return in_ascii(text) if ascii_only else text
+
+
+def _ticks(figure: Any, *, last: int, peak: float) -> None:
+    """Put ticks at quarters of the run and halves of the peak; plotext's own fall on odd numbers."""
+    updates = sorted({(last + 1) * quarter // 4 for quarter in range(4)} | {last})
+    rates = [0.0, peak / 2, peak]
+    x, y = figure.ruler("x", "lower"), figure.ruler("y", "left")
+    x.ticks(updates, [str(t) for t in updates])
+    x.lim(0, max(last, 1))
+    y.ticks(rates, [rate(lr) for lr in rates])
+    y.lim(0, peak)
+    figure.label("update", "x")
+
+
+def _sampled(config: ScheduleConfig, most: int) -> list[int]:
+    """Return updates to draw: all of them, or `most` evenly spaced ones."""
+    last = config.steps - 1
+    if last < most:
+        return list(range(config.steps))
+    return [round(last * i / (most - 1)) for i in range(most)]
+
+
+def schedule_legend(configs: Mapping[str, ScheduleConfig], *, color: bool = True, ascii_only: bool = False) -> Text:
+    """Return one line per config: its mark in the plot, the name it is given here, and what it says."""
+    lines = Text()
+    for (name, config), letter, shade in zip(configs.items(), cycle(LETTERS), cycle(COLORS), strict=False):
+        mark = letter if ascii_only or not color else "\N{LOWER HALF BLOCK}"
+        lines.append("\n" if lines else "").append(mark, style=f"color({shade})" if color else "").append(
+            f" {name}: {describe(config)}"
+        )
+    return lines
+
+
+def describe(config: ScheduleConfig) -> str:
+    """Return a config in one line: "AdamW, peak 0.0031, linear to 0, warm-up 50 of 1000 updates"."""
+    schedule = config.schedule
+    parameters = ", ".join(f"{key} {value}" for key, value in _parameters(schedule).items())
+    warmup = (
+        f"warm-up {schedule.warmup} of {schedule.steps} updates" if schedule.warmup else f"{schedule.steps} updates"
+    )
+    shape = f"{schedule.name} ({parameters})" if parameters else schedule.name
+    return f"{config.optimizer.name}, peak {rate(config.optimizer.lr)}, {shape}, {warmup}"
+
+
+def _parameters(schedule: Schedule) -> dict[str, Any]:
+    """Return what a shape has beyond the parameters that all share, by the config's keys."""
+    return {key: value for key, value in schedule.model_dump(by_alias=True).items() if key not in Schedule.model_fields}
+
+
+def schedule_table(configs: Mapping[str, ScheduleConfig]) -> Table:
+    """Return f(t) at the first update, the end of the warm-up, each tenth of the run, and the last update.
+
+    With one config the rate is also given as a share of the peak; with several, a dash stands behind a run's end.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("update", justify="right", no_wrap=True)
+    if len(configs) == 1:
+        (config,) = configs.values()
+        for header in ("done", "rate", "of peak"):
+            table.add_column(header, justify="right", no_wrap=True)
+        table.add_column("")
+        for t in telling_updates([config]):
+            table.add_row(*_row(config, t))
+        return table
+    for name in configs:
+        table.add_column(Text(name), justify="right", overflow="fold")
+    for t in telling_updates(list(configs.values())):
+        table.add_row(str(t), *(rate(config.rate(t)) if t < config.steps else NOTHING for config in configs.values()))
+    return table
+
+
+def telling_updates(configs: Sequence[ScheduleConfig]) -> list[int]:
+    """Return the updates that a table should show: tenths of the longest run, and each run's turning points."""
+    longest = max(config.steps for config in configs)
+    updates = {longest * tenth // TENTHS for tenth in range(TENTHS)}
+    for config in configs:
+        updates |= {max(config.schedule.warmup - 1, 0), config.steps - 1}
+    return sorted(updates)
+
+
+def _row(config: ScheduleConfig, t: int) -> tuple[str, ...]:
+    schedule = config.schedule
+    notes = ["warm-up ends"] if t == schedule.warmup - 1 else []
+    notes += ["last update"] if t == schedule.steps - 1 else []
+    return (
+        str(t),
+        f"{t / schedule.steps:.0%}",
+        rate(config.rate(t)),
+        f"{schedule.factor(t):.1%}",
+        ", ".join(notes),
+    )
+
+
+def shapes_table() -> Table:
+    """Return the schedules that there are, their parameters and when to use them."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    for header in ("name", "parameters", "good for"):
+        table.add_column(header, no_wrap=header == "name", overflow="fold")
+    for name, shape in SCHEDULES.items():
+        given = ", ".join(key if value is None else f"{key}={value}" for key, value in shape_parameters(shape).items())
+        table.add_row(name, Text(given or NOTHING), Text(shape.advice))
+    table.caption = Text("every schedule also takes steps (updates of the whole run) and warmup (updates, default 0)")
+    table.caption_justify = "left"
+    return table
+
+
+def shape_parameters(shape: type[Schedule]) -> dict[str, Any]:
+    """Return a shape's own parameters by the config's keys, each with its default, or None where it must be given."""
+    fields = {key: field for key, field in shape.model_fields.items() if key not in Schedule.model_fields}
+    return {field.alias or key: None if field.is_required() else field.default for key, field in fields.items()}

@@ -1,0 +1,244 @@
+"""The curve as text, for a terminal: points, fit, pick and band in characters, with a key below."""
+
+from __future__ import annotations
+
+import codecs
+import math
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from rich.cells import cell_len, set_cell_size
+from rich.color import ColorSystem
+from rich.style import Style
+
+from lrfinder.records import Band, Fit, Pick, Spacing, SweepResult
+from lrfinder.report.canvas import canvas, drawn, in_ascii
+from lrfinder.report.figure import headline, subtitle
+from lrfinder.report.numbers import decade, interval, loss, rate
+from lrfinder.report.window import Window, chosen_pick, is_shown, lowest, points, refusal, window_of
+
+SMALLEST_WIDTH = 40  # characters: below, tick labels and key leave no room for a curve
+SMALLEST_HEIGHT = 14  # lines, of which the key may take seven
+MOST_REASON_LINES = 3
+LOSS_TICKS = 5  # at most; a terminal has some twenty lines
+TICK_ROOM = 8  # characters for a label such as 3.1e-05 on the axis of rates, and a space
+
+# Colors by their number in the 256-color table: terminals draw them the way their user chose.
+GRAY, RED, GREEN, YELLOW, BLUE = 8, 9, 2, 11, 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """What a thing is drawn with: a character, or plotext's name for finer ones; `key` stands for it in the key."""
+
+    character: str
+    key: str
+    color: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """The marks for everything in the plot."""
+
+    measured: Mark
+    fit: Mark
+    lowest: Mark
+    pick: Mark
+    band: Mark
+    above: Mark
+    below: Mark
+    broken: Mark
+
+
+def _mark(character: str, color: int, *, key: str | None = None) -> Mark:
+    return Mark(character=character, key=key or character, color=color)
+
+
+UNICODE: Final = Marks(
+    measured=_mark("·", GRAY),
+    fit=_mark("braille", BLUE, key="⠤"),
+    lowest=_mark("o", BLUE),
+    pick=_mark("│", YELLOW),
+    band=_mark("━", GREEN),
+    above=_mark("^", GRAY),
+    below=_mark("v", GRAY),
+    broken=_mark("x", RED),
+)
+ASCII: Final = Marks(
+    measured=_mark(".", GRAY),
+    fit=_mark("*", BLUE),
+    lowest=_mark("o", BLUE),
+    pick=_mark("|", YELLOW),
+    band=_mark("=", GREEN),
+    above=_mark("^", GRAY),
+    below=_mark("v", GRAY),
+    broken=_mark("x", RED),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Points drawn with one mark, joined by lines or not."""
+
+    mark: Mark
+    label: str  # in the key
+    lrs: Sequence[float]
+    losses: Sequence[float]
+    joined: bool = False
+
+
+def terminal_plot(
+    result: SweepResult,
+    *,
+    width: int,
+    height: int,
+    fit: Fit | None = None,
+    picks: Sequence[Pick] = (),
+    band: Band | None = None,
+    chosen: str | None = None,
+    color: bool = True,
+    encoding: str = "utf-8",
+) -> str:
+    """Return the plot as at most `height` lines of at most `width` characters.
+
+    `encoding` is that of the output: where it isn't UTF-8, the plot is plain ASCII. Without `color` there is no
+    escape code in the text. Raises ValueError for a plot under 40 x 14, or where `chosen` is not the rule of a pick.
+    """
+    if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
+        smallest = f"{SMALLEST_WIDTH} x {SMALLEST_HEIGHT}"
+        raise ValueError(f"width and height must be at least {smallest} characters, got {width} x {height}")
+    unicode = codecs.lookup(encoding).name == "utf-8"
+    head = [_cut(f"{headline(result)}: {subtitle(result)}", width)]
+    reason = refusal(picks, chosen)
+    if reason is not None:
+        text = f"No rate recommended: {reason}"
+        head += textwrap.wrap(text, width, max_lines=MOST_REASON_LINES, placeholder=" ...")
+    window = window_of(result, fit)
+    if window is None:
+        body = "No finite loss was measured."
+    else:
+        marks = UNICODE if unicode else ASCII
+        series = _series(result, window, marks, fit=fit, pick=chosen_pick(picks, chosen), band=band)
+        key = _key(series, width, color=color)
+        figure = _plotted(series, window, result.settings.spacing, width, height - len(head) - len(key))
+        body = "\n".join(drawn(figure, color=color) + key)
+    text = "\n".join([*head, body])
+    return text if unicode else in_ascii(text)
+
+
+def _series(
+    result: SweepResult,
+    window: Window,
+    marks: Marks,
+    *,
+    fit: Fit | None,
+    pick: Pick | None,
+    band: Band | None,
+) -> list[Series]:
+    """Return what is drawn, what lies on top last."""
+    bottom, top = window.loss_low, window.loss_high
+    measured = points(result)
+    shown = [p for p in measured if is_shown(p.loss) and bottom <= p.loss <= top]
+    above = [p.lr for p in measured if p.loss > top and p.loss != math.inf]
+    below = [p.lr for p in measured if p.loss < bottom and p.loss != -math.inf]
+    broken = [p.lr for p in measured if not math.isfinite(p.loss)]
+    series = [
+        Series(mark=marks.measured, label="measured", lrs=[p.lr for p in shown], losses=[p.loss for p in shown]),
+        Series(mark=marks.above, label="above the plot", lrs=above, losses=[top] * len(above)),
+        Series(mark=marks.below, label="below the plot", lrs=below, losses=[bottom] * len(below)),
+        Series(mark=marks.broken, label="not finite", lrs=broken, losses=[top] * len(broken)),
+    ]
+    if band is not None:
+        ends = [min(max(end, window.lr_low), window.lr_high) for end in (band.low, band.high)]
+        label = f"trainable band {interval(band.low, band.high)}"
+        series.append(Series(mark=marks.band, label=label, lrs=ends, losses=[bottom, bottom], joined=True))
+    if fit is not None:
+        series += _fit_series(fit, window, marks)
+    if pick is not None and pick.lr is not None:
+        label = f"{pick.rule} {rate(pick.lr)}"
+        if pick.low is not None and pick.high is not None:
+            label += f" ({interval(pick.low, pick.high)})"
+        lrs, losses = [pick.lr, pick.lr], [bottom, top]
+        series.append(Series(mark=marks.pick, label=label, lrs=lrs, losses=losses, joined=True))
+    return [one for one in series if one.lrs]
+
+
+def _fit_series(fit: Fit, window: Window, marks: Marks) -> list[Series]:
+    # Points out of view are left out: plotext would walk every cell of the way to them.
+    inside = [
+        (lr, y)
+        for lr, y in zip(fit.lrs, fit.losses, strict=True)
+        if window.lr_low <= lr <= window.lr_high and window.loss_low <= y <= window.loss_high
+    ]
+    at, level = lowest(fit)
+    label = f"lowest {loss(level)} at {rate(at)}"
+    return [
+        Series(mark=marks.fit, label="fit", lrs=[p[0] for p in inside], losses=[p[1] for p in inside], joined=True),
+        Series(mark=marks.lowest, label=label, lrs=[at], losses=[level]),
+    ]
+
+
+def _plotted(series: Iterable[Series], window: Window, spacing: Spacing, width: int, height: int) -> Any:
+    import plotext
+
+    figure = canvas(width, height)
+    position = float if spacing is Spacing.LINEAR else math.log10
+    for one in series:
+        marker = plotext.marker(one.mark.character, plotext.pixel(one.mark.color))
+        signal = figure.signal([position(lr) for lr in one.lrs], list(one.losses), marker=marker)
+        figure.draw(signal.lines(one.joined))
+    x = figure.ruler("x", "lower")
+    x.lim(position(window.lr_low), position(window.lr_high))
+    x.ticks(*_rate_ticks(window, spacing, most=width // TICK_ROOM))
+    y = figure.ruler("y", "left")
+    y.lim(window.loss_low, window.loss_high)
+    ticks = round_ticks(window.loss_low, window.loss_high, most=LOSS_TICKS)
+    y.ticks(ticks, [loss(tick) for tick in ticks])
+    return figure
+
+
+def _rate_ticks(window: Window, spacing: Spacing, *, most: int) -> tuple[list[float], list[str]]:
+    """Return the ticks' positions on the axis and their labels: decades, or round rates where there are too few."""
+    if spacing is Spacing.LINEAR:
+        ticks = round_ticks(window.lr_low, window.lr_high, most=most)
+        return ticks, [rate(tick) for tick in ticks]
+    exponents = range(math.ceil(math.log10(window.lr_low)), math.floor(math.log10(window.lr_high)) + 1)
+    if len(exponents) < 2:  # noqa: PLR2004 - one label says nothing about the scale
+        ticks = [tick for tick in round_ticks(window.lr_low, window.lr_high, most=most) if tick > 0]
+        return [math.log10(tick) for tick in ticks], [rate(tick) for tick in ticks]
+    step = math.ceil(len(exponents) / most)
+    return [float(e) for e in exponents[::step]], [decade(e) for e in exponents[::step]]
+
+
+def round_ticks(low: float, high: float, *, most: int) -> list[float]:
+    """Return at most `most` multiples of 1, 2 or 5 times a power of ten from `low` to `high` (Heckbert, 1990)."""
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    for factor in (1, 2, 5, 10, 20):
+        step = factor * power
+        first, last = math.ceil(low / step), math.floor(high / step)
+        if last - first < most:
+            break
+    return [i * step for i in range(first, last + 1)]
+
+
+def _key(series: Sequence[Series], width: int, *, color: bool) -> list[str]:
+    """Return the lines that say what each mark is, what matters most first, as few as hold them."""
+    lines: list[list[Series]] = [[]]
+    for one in reversed(series):
+        if lines[-1] and sum(len(each.label) + 4 for each in [*lines[-1], one]) > width:
+            lines.append([])
+        lines[-1].append(one)
+    return ["  ".join(f"{_colored(each.mark, color=color)} {each.label}" for each in line) for line in lines]
+
+
+def _colored(mark: Mark, *, color: bool) -> str:
+    style = Style.parse(f"color({mark.color})")
+    return style.render(mark.key, color_system=ColorSystem.EIGHT_BIT) if color else mark.key
+
+
+def _cut(text: str, width: int) -> str:
+    """Cut a line to `width` cells of the terminal; a Chinese character takes two."""
+    text = " ".join(text.split())
+    return text if cell_len(text) <= width else set_cell_size(text, width - 3).rstrip() + "..."

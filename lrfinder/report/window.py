@@ -1,0 +1,129 @@
+"""Which part of a curve is shown, so that the explosion at its end does not flatten what comes before."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lrfinder.records import Fit, Pick, Point, Spacing, SweepResult
+
+FEWEST_BEFORE_LOWEST = 10  # fewer points than these before the lowest one: their range says nothing about the curve
+TAIL = 0.02  # of the losses on the way down; single outliers there leave the picture as carets
+CEILING = 2.0  # above the start loss: what is in view at most, in levels or falls of the curve, the larger one
+FENCE = 3.0  # Tukey's far-out fence, in interquartile ranges
+HEADROOM = 0.16  # of the losses' span: room for the band's label above the flat start
+FOOTROOM = 0.16  # room for the label of the lowest point
+SIDE_ROOM = 0.02  # of the rates' span
+LARGEST_SHOWN = 1e30  # beyond, the arithmetic of an axis overflows; it is drawn like an infinite loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The rates and losses in view."""
+
+    lr_low: float
+    lr_high: float
+    loss_low: float
+    loss_high: float
+
+
+def points(result: SweepResult) -> tuple[Point, ...]:
+    """Return every measurement of every repeat, in the order of measurement."""
+    return tuple(
+        Point(repeat=trace.repeat, step=step, lr=lr, loss=loss)
+        for trace in result.traces
+        for step, (lr, loss) in enumerate(zip(trace.lrs, trace.losses, strict=True))
+    )
+
+
+def is_shown(loss: float) -> bool:
+    """Say whether a loss can be a position on an axis; NaN, infinite and absurd losses can't."""
+    return math.isfinite(loss) and abs(loss) <= LARGEST_SHOWN
+
+
+def start_loss(result: SweepResult, fit: Fit | None) -> float | None:
+    """Return the loss before anything was learned: the fit's, or the median of the repeats' initial losses."""
+    if fit is not None:
+        return fit.start
+    initial = [t.initial_loss for t in result.traces if t.initial_loss is not None and is_shown(t.initial_loss)]
+    return statistics.median(initial) if initial else None
+
+
+def lowest(fit: Fit) -> tuple[float, float]:
+    """Return rate and loss of the fit's lowest point."""
+    loss = min(fit.losses)
+    return fit.lrs[fit.losses.index(loss)], loss
+
+
+def window_of(result: SweepResult, fit: Fit | None) -> Window | None:
+    """Return what to show of the curve, or None where not one loss can be drawn.
+
+    With a fit: from below its lowest value to above the losses on the way down to it. Without: everything
+    within Tukey's fences. The start loss is always in view.
+    """
+    measured = points(result)
+    shown = [point for point in measured if is_shown(point.loss)]
+    if not shown:
+        return None
+    on_the_way_down = [p.loss for p in shown if fit is not None and p.lr <= lowest(fit)[0]]
+    if fit is not None and len(on_the_way_down) >= FEWEST_BEFORE_LOWEST:
+        low = min(lowest(fit)[1], quantile(on_the_way_down, TAIL))
+        high = quantile(on_the_way_down, 1 - TAIL)
+    else:
+        low, high = _fences([point.loss for point in shown])
+    start = start_loss(result, fit)
+    if start is not None and is_shown(start):
+        low = min(low, start)
+        # A sweep that diverges at once is mostly explosion: what rises far above the start is no longer curve.
+        high = max(start, min(high, start + CEILING * max(abs(start), start - low)))
+    # A curve without any height still needs an axis: a tenth of its level, or 1 around zero.
+    span = (high - low) or abs(high) / 10 or 1.0
+    lr_low, lr_high = _rates([point.lr for point in measured], result.settings.spacing)
+    return Window(lr_low=lr_low, lr_high=lr_high, loss_low=low - FOOTROOM * span, loss_high=high + HEADROOM * span)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """Return the value that `share` of `values` lie below, linearly interpolated (Hyndman and Fan's type 7)."""
+    ordered = sorted(values)
+    position = share * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+
+
+def chosen_pick(picks: Sequence[Pick], chosen: str | None) -> Pick | None:
+    """Return the pick of the rule `chosen`, or None where no rule is; raises ValueError for a rule without a pick."""
+    if chosen is None:
+        return None
+    for pick in picks:
+        if pick.rule == chosen:
+            return pick
+    rules = ", ".join(pick.rule for pick in picks) or "none"
+    raise ValueError(f"chosen must be the rule of one of the picks ({rules}), got {chosen!r}")
+
+
+def refusal(picks: Sequence[Pick], chosen: str | None) -> str | None:
+    """Return why no rate is recommended: the chosen rule's reason, or the first rule's where every rule refused."""
+    pick = chosen_pick(picks, chosen)
+    if pick is not None:
+        return pick.why if pick.lr is None else None
+    return picks[0].why if picks and all(pick.lr is None for pick in picks) else None
+
+
+def _fences(losses: Sequence[float]) -> tuple[float, float]:
+    first, third = quantile(losses, 0.25), quantile(losses, 0.75)
+    reach = FENCE * (third - first)
+    return max(min(losses), first - reach), min(max(losses), third + reach)
+
+
+def _rates(lrs: Sequence[float], spacing: Spacing) -> tuple[float, float]:
+    low, high = min(lrs), max(lrs)
+    if low == high:  # a single rate in the middle of the axis
+        low, high = low / 2, high * 2
+    if spacing is Spacing.LINEAR:
+        room = SIDE_ROOM * (high - low)
+        return low - room, high + room
+    factor = (high / low) ** SIDE_ROOM
+    return low / factor, high * factor

@@ -1,0 +1,52 @@
+"""What a peer's rule is given: the rates and raw losses of one sweep, paired the way the peers pair them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+from lrfinder.records import Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerCurve:
+    """`losses[i]` was measured before the update at rate `lrs[i]`; `steps` is the number of updates asked for.
+
+    The losses are raw (not smoothed) and may be fewer than `steps`, where the sweep ended early.
+    Raises ValueError for rates and losses that can't come from one sweep.
+    """
+
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    steps: int
+
+    def __post_init__(self) -> None:
+        if len(self.lrs) != len(self.losses):
+            raise ValueError(f"lrs and losses must be equally long, got {len(self.lrs)} and {len(self.losses)}")
+        if self.steps < 1:
+            raise ValueError(f"steps must be at least 1, got {self.steps}")
+        for index, (lr, loss) in enumerate(zip(self.lrs, self.losses, strict=True)):
+            if not (math.isfinite(lr) and lr > 0):
+                raise ValueError(f"lrs[{index}] must be a finite number above 0, got {lr}")
+            if not math.isfinite(loss):
+                raise ValueError(f"losses[{index}] must be a finite number, got {loss}")
+
+
+def recorded_by_a_peer(trace: Trace, *, steps: int) -> PeerCurve:
+    """Return the sweep as a peer would have recorded it: each rate with the loss measured before its own update.
+
+    A trace pairs rate i with the loss that follows update i. That loss is also the one before update i + 1, so
+
+        peer's losses = (initial_loss, losses[0], ..., losses[n - 2])     with the rates lrs[0], ..., lrs[n - 1].
+
+    The curve ends before the first loss that is not finite, for the peers disagree on what follows (some skip NaN,
+    some pick a rate next to it). Where the initial loss is not known (the run was killed), it starts with lrs[1], as a
+    peer's sweep from there would have.
+    """
+    if trace.initial_loss is None:
+        lrs, before = trace.lrs[1:], trace.losses
+    else:
+        lrs, before = trace.lrs, (trace.initial_loss, *trace.losses)
+    losses = tuple(itertools.takewhile(math.isfinite, before[: len(lrs)]))
+    return PeerCurve(lrs=lrs[: len(losses)], losses=losses, steps=steps)

@@ -1,0 +1,21 @@
+"""`steepest-raw`: the steepest point of the fit as it is, not corrected for what the sweep has already learned."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lrfinder.fit import Curve
+from lrfinder.records import Pick
+from lrfinder.rules.descent import fastest_before_lowest
+from lrfinder.rules.located import located
+
+
+def steepest_raw(curve: Curve) -> Pick:
+    """Return argmin over x of dL/dx, x = log10(rate), left of the lowest point of the fit.
+
+    Moves to lower rates the longer the sweep is (depletion); kept for comparison with other finders.
+    """
+    index = fastest_before_lowest(-curve.slope, curve.loss)
+    draws = fastest_before_lowest(-curve.slope_draws, curve.loss_draws)
+    why = "the raw curve is steepest here; a longer sweep moves this to the left"
+    return located("steepest-raw", curve.x[int(index)], curve.x[np.asarray(draws)], why)

@@ -1,0 +1,144 @@
+"""A schedule config at work: the torch scheduler that sets a live optimizer's rates."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from lrfinder.errors import ConfigError, UsageError
+from lrfinder.schedules import Schedule
+
+__all__ = ["ConfiguredScheduler", "Optimizer"]  # the second for `lrfinder.config`, which may not name torch
+
+
+class ConfiguredScheduler(LRScheduler):
+    """Set the rate of param group i at update t to `peak * ratio_i * schedule.factor(t)`.
+
+    Call `step()` after each `optimizer.step()`. The rate is absolute and in closed form: it depends on the update
+    index alone, neither on the rate that the optimizer was built with nor on any rate set in between.
+
+    ratio_i: `ratios[i]`, where given. Otherwise group i's initial rate over the largest group's, so that the fastest
+    group follows f(t) = peak * factor(t); a group at rate 0 stays at 0; where all are at 0, every ratio is 1.
+    A group's initial rate is its `initial_lr`, where a scheduler (this or another) has left one, since `lr` may then
+    be anywhere on that scheduler's way; else its `lr`. `initial_lr` is then set to `peak * ratio_i`.
+
+    Resuming: build the scheduler as at first, load its `state_dict` (plain numbers and text): the optimizer's rates
+    are set at once, and go on bit for bit as without the break, whether the optimizer's own state is loaded before,
+    after or not at all. Or, as with torch's own schedulers, pass `last_epoch`, the index of the last update done;
+    the next one is then `last_epoch + 1`. Either way the config rules: a state saved with another schedule gives
+    only its position, with a warning.
+
+    A learning rate held as a tensor is filled in place. Past the end of the schedule the last value is held.
+
+    Raises ConfigError where `ratios` doesn't have one entry per param group; UsageError from `step()` where a param
+    group was added later, whose rate would be anyone's guess.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        peak: float,
+        schedule: Schedule,
+        ratios: Sequence[float] | None = None,
+        last_epoch: int = -1,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise UsageError(f"scheduler(optimizer) needs a torch.optim.Optimizer, got {type(optimizer).__name__}")
+        self.peak = peak
+        self.schedule = schedule
+        peaks = _group_peaks(optimizer, peak, ratios)
+        for group, group_peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["initial_lr"] = group_peak
+        super().__init__(optimizer, last_epoch)  # takes the `initial_lr`s as its `base_lrs`, and makes the first step
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        """Return each param group's rate at update `last_epoch`."""
+        groups, known = len(self.optimizer.param_groups), len(self.base_lrs)
+        if groups != known:
+            raise UsageError(
+                f"the optimizer has {groups} param groups, but had {known} when its scheduler was made",
+                hint="Add the param groups first, then make the scheduler; `last_epoch` continues where it was.",
+            )
+        factor = self.schedule.factor(self.last_epoch)
+        return [base * factor for base in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position and what it is a position in, as plain data that loads with `weights_only=True`."""
+        return {"last_epoch": self.last_epoch, "step_count": self._step_count, **self._identity()}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go to the position in `state_dict` and set the optimizer's rates to it; warn where the schedule differs."""
+        last_epoch, step_count = (_count(state_dict, key) for key in ("last_epoch", "step_count"))
+        saved = {key: state_dict.get(key) for key in self._identity()}
+        if saved != self._identity():
+            warnings.warn(
+                f"the saved state is of another schedule ({saved}); going on at update {last_epoch} of this one "
+                f"({self._identity()})",
+                UserWarning,
+                stacklevel=2,
+            )
+        self.last_epoch = last_epoch
+        self._step_count = step_count
+        self._set_rates()
+
+    def _set_rates(self) -> None:
+        """Do what torch's `step()` does with `get_lr()`, at the present position."""
+        groups = self.optimizer.param_groups
+        for group, rate in zip(groups, self.get_lr(), strict=True):
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        self._last_lr = [
+            group["lr"].clone() if isinstance(group["lr"], torch.Tensor) else group["lr"] for group in groups
+        ]
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "peaks": [float(base) for base in self.base_lrs],
+            "schedule": self.schedule.model_dump(mode="json", by_alias=True),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled or copied scheduler.
+
+        torch checks the order of the first two `step()`s by a wrapper around `optimizer.step`, which is not pickled:
+        the check would complain of its own absence, so it is taken for done.
+        """
+        self.__dict__.update(state)
+        self._step_count = max(self._step_count, 2)
+
+
+def _group_peaks(optimizer: Optimizer, peak: float, ratios: Sequence[float] | None) -> list[float]:
+    """Return each param group's rate at factor 1."""
+    groups = optimizer.param_groups
+    if ratios is not None:
+        if len(ratios) != len(groups):
+            raise ConfigError(
+                f"optimizer.groups has {len(ratios)} ratios, but the optimizer has {len(groups)} param groups",
+                hint="Build the optimizer with the param groups that were swept, or remove `groups` from the config.",
+            )
+        return [peak * ratio for ratio in ratios]
+    rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
+    largest = max(rates)
+    if largest == 0:
+        return [peak] * len(groups)
+    if largest == peak:  # as they are: scaling by peak / peak would round what an earlier scheduler of this peak left
+        return rates
+    return [peak * (rate / largest) for rate in rates]
+
+
+def _count(state: Mapping[str, Any], key: str) -> int:
+    value = state.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UsageError(
+            f"not the state of a {ConfiguredScheduler.__name__}: {key!r} is {value!r}, expected a whole number",
+            hint="Load the state that this scheduler's state_dict() gave.",
+        )
+    return value

@@ -1,0 +1,66 @@
+"""What every schedule shares: the warm-up, the length of the run, and what happens past its end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+# A hundred times the longest published training runs; past it, a mistyped number would fill memory with rates.
+MAX_STEPS = 100_000_000
+
+
+class Schedule(BaseModel, ABC):
+    """A learning-rate schedule as a pure function of the update index: `factor(t)`, in multiples of the peak rate.
+
+    t = 0, 1, 2, ... is the 0-based index of the optimizer update that uses the rate. With W = `warmup` and
+    T = `steps` (both in updates, T counts the warm-up too), D = T - W and u = t - W:
+
+        factor(t) = (t + 1) / W        for t < W: linear, update W - 1 is the first at the peak
+        factor(t) = decay(u, D)        for W <= t < T: the shape's own formula, decay(0, D) = 1
+        factor(t) = decay(D, D)        for t >= T: held, so that training on never raises the rate or fails
+
+    The end is open: what the formula reaches at t = T is used by no update of the run itself.
+    Where W = T there is no decay, and the peak is held past the end.
+
+    Linear warm-up: Goyal et al., arXiv:1706.02677. It begins at 1/W, not at 0: an update at rate 0 is a wasted one.
+    A subclass is one file with `name`, `advice`, its parameters and `decay`, and one line of the table `SHAPES`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    advice: ClassVar[str]  # one line on when to use it
+    name: str = ""  # each shape gives its own
+    warmup: int = Field(default=0, ge=0)
+    steps: int = Field(ge=1, le=MAX_STEPS)
+
+    @field_validator("steps")
+    @classmethod
+    def _warmup_fits(cls, steps: int, info: ValidationInfo) -> int:
+        warmup = info.data.get("warmup", 0)
+        if steps < warmup:
+            raise ValueError(f"expected at least warmup ({warmup}), got {steps}: the warm-up would outlast the run")
+        return steps
+
+    @classmethod
+    def for_run(cls, *, steps: int, warmup: int) -> Self:
+        """Return the shape with its usual parameters for a run of `steps` updates, `warmup` of them warm-up."""
+        return cls(steps=steps, warmup=warmup)
+
+    def factor(self, t: int) -> float:
+        """Return the rate of update `t` (0-based) over the peak rate; raise ValueError for a negative `t`."""
+        if t < 0:
+            raise ValueError(f"t must be an update index of at least 0, got {t}")
+        if t < self.warmup:
+            return (t + 1) / self.warmup
+        return self.decay(min(t, self.steps) - self.warmup, self.steps - self.warmup)
+
+    @abstractmethod
+    def decay(self, u: int, length: int) -> float:
+        """Return the factor `u` updates after the warm-up, 0 <= u <= length; `length` is 0 where nothing follows it."""
+
+
+def progress(u: int, length: int) -> float:
+    """Return u / length, the share of the decay that is over: 0 ... 1, and 0 where there is no decay (length 0)."""
+    return u / length if length else 0.0

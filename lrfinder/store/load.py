@@ -1,0 +1,140 @@
+"""Reading a run folder back, whole or cut short; a damaged one is refused with the place of the damage."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from lrfinder.errors import RunError
+from lrfinder.records import Stop, SweepResult, SweepSettings, Trace
+from lrfinder.store.layout import COLUMNS, CURVE, FORMAT, RUN, RUNS_FOLDER, SETTINGS, SETUP, TRACE, VERSION
+
+_Record = TypeVar("_Record")
+_Rows = list[tuple[float, float]]  # (lr, loss), in the order of steps
+
+_MAX_BYTES = 256 * 2**20  # a million updates are 60 MB: anything larger is not a curve, and would fill the memory
+_AGAIN = "the file is damaged or was edited; sweep again"
+
+
+def latest_run(root: Path | None = None) -> Path:
+    """Return the newest run folder under `root` (default: lrfinder-runs); raise RunError where there is none."""
+    folder = root or Path(RUNS_FOLDER)
+    runs = [path.parent for path in folder.glob(f"*/{RUN}")]
+    if not runs:
+        raise RunError(f"{folder}: no run found", hint="run `lrfinder sweep MODEL` first, or name a run folder")
+    return max(runs, key=lambda run: (run / RUN).stat().st_mtime_ns)
+
+
+def load_run(path: Path) -> SweepResult:
+    """Read a run folder, finished or not. Raises RunError, with the file and the place, where it is not valid."""
+    file = path / RUN
+    document = _read_json(file)
+    _check_version(file, document)
+    settings = _validated(SETTINGS, document.get("settings"), "settings", file)
+    setup = _validated(SETUP, document.get("setup"), "setup", file)
+    repeats = document.get("repeats")
+    if not isinstance(repeats, list) or not all(isinstance(row, dict) for row in repeats):
+        raise RunError(f"{file}: repeats: expected a list of objects", hint=_AGAIN)
+    curves = _read_curve(path / CURVE, settings)
+    traces = [_ended(index, row, curves, file) for index, row in enumerate(repeats)]
+    ended = {trace.repeat for trace in traces}
+    traces += [_cut_short(repeat, rows, settings) for repeat, rows in curves.items() if repeat not in ended]
+    return SweepResult(settings=settings, setup=setup, traces=tuple(traces), run=str(path))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise RunError(f"{path}: larger than {_MAX_BYTES // 2**20} MiB", hint="this is no file of lrfinder's")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path}: not UTF-8 text (byte {error.start})", hint=_AGAIN) from None
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror or error}", hint="check the path and its permissions") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        hint = "name the folder that `lrfinder sweep` wrote"
+        raise RunError(f"{path.parent}: not a run folder: there is no {path.name} in it", hint=hint)
+    try:
+        document = json.loads(_read_text(path), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # a JSONDecodeError is a ValueError that names line and column
+        raise RunError(f"{path}: not valid JSON: {error}", hint=_AGAIN) from None
+    if not isinstance(document, dict):
+        raise RunError(f"{path}: expected an object, got {type(document).__name__}", hint=_AGAIN)
+    return document
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _check_version(path: Path, document: dict[str, Any]) -> None:
+    if document.get("format") != FORMAT:
+        raise RunError(f"{path}: format: expected {FORMAT!r}, got {document.get('format')!r}", hint=_AGAIN)
+    version = document.get("version")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise RunError(f"{path}: version: expected a whole number from 1, got {version!r}", hint=_AGAIN)
+    if version > VERSION:
+        raise RunError(
+            f"{path}: version {version} was written by a newer lrfinder; this one reads up to version {VERSION}",
+            hint="upgrade: pip install --upgrade lrfinder",
+        )
+
+
+def _validated(adapter: TypeAdapter[_Record], value: object, key: str, path: Path) -> _Record:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in (key, *first["loc"]))
+        raise RunError(f"{path}: {place}: {first['msg']}", hint=_AGAIN) from None
+
+
+def _read_curve(path: Path, settings: SweepSettings) -> dict[int, _Rows]:
+    """Return the rows of each repeat. A last line without its newline is torn, and left out."""
+    lines = _read_text(path).split("\n") if path.is_file() else [",".join(COLUMNS), ""]
+    if lines[0] != ",".join(COLUMNS):
+        raise RunError(f"{path}:1: expected the header {','.join(COLUMNS)}, got {lines[0][:80]!r}", hint=_AGAIN)
+    curves: dict[int, _Rows] = {}
+    for number, line in enumerate(lines[1:-1], start=2):
+        repeat, step, lr, loss = _row(line, number, path)
+        rows = curves.setdefault(repeat, [])
+        if not 0 <= repeat < settings.repeats or step != len(rows) or step >= settings.steps:
+            raise RunError(f"{path}:{number}: repeat {repeat}, step {step} is out of order", hint=_AGAIN)
+        if not (math.isfinite(lr) and lr > 0):
+            raise RunError(f"{path}:{number}: lr: expected a finite number above 0, got {lr}", hint=_AGAIN)
+        rows.append((lr, loss))
+    return curves
+
+
+def _row(line: str, number: int, path: Path) -> tuple[int, int, float, float]:
+    try:
+        repeat, step, lr, loss = line.split(",")
+        return int(repeat), int(step), float(lr), float(loss)
+    except ValueError:
+        raise RunError(f"{path}:{number}: expected four numbers, got {line[:80]!r}", hint=_AGAIN) from None
+
+
+def _ended(index: int, row: dict[str, Any], curves: dict[int, _Rows], path: Path) -> Trace:
+    rows = curves.get(row.get("repeat", index), [])
+    points = {"lrs": [lr for lr, _ in rows], "losses": [loss for _, loss in rows]}
+    return _validated(TRACE, {**row, **points}, f"repeats.{index}", path)
+
+
+def _cut_short(repeat: int, rows: _Rows, settings: SweepSettings) -> Trace:
+    return Trace(
+        repeat=repeat,
+        seed=settings.seed,
+        initial_loss=None,
+        lrs=tuple(lr for lr, _ in rows),
+        losses=tuple(loss for _, loss in rows),
+        stop=Stop.INTERRUPTED,
+        updates=len(rows),
+        why="the run was killed before this repeat ended",
+    )

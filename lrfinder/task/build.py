@@ -1,0 +1,36 @@
+"""Make everything that one repeat of a sweep needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from lrfinder.task.loader import make_loader
+from lrfinder.task.loss import make_loss
+from lrfinder.task.model import make_model
+from lrfinder.task.optimizer import make_optimizer
+from lrfinder.task.problem import Problem, Trial
+
+
+def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) -> Trial:
+    """Return a Trial: callables are called anew, live objects used as they are. The caller has seeded the generators.
+
+    `place(model)` returns the model on its device. It is called between model and optimizer, since an optimizer must
+    see the parameters that it will change; remembering where a live model was is the caller's job.
+
+    Raises UsageError, ModelFileError, and whatever the user's code raises.
+    """
+    model = place(make_model(problem))
+    made = make_optimizer(problem, model)
+    loader = make_loader(problem, model)
+    loss = make_loss(problem, model)
+    return Trial(
+        model=model,
+        optimizer=made.optimizer,
+        group_ratios=made.group_ratios,
+        loader=loader,
+        loss=loss,
+        loss_note=loss.note,
+        optimizer_note=made.chosen_by,
+    )

@@ -1,0 +1,77 @@
+"""Calling what the user wrote: exceptions pass unchanged, with a note of what was being run."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from lrfinder.errors import ModelFileError, user_code
+
+
+@contextlib.contextmanager
+def running(place: str) -> Iterator[None]:
+    """Run the user's code: as `errors.user_code`, and no byte code is written next to the user's files.
+
+    Raises ModelFileError where the code calls `exit()`: it would end lrfinder with a status that isn't its own.
+    """
+    wrote_none = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        with user_code(place):
+            yield
+    except SystemExit as stop:
+        raise ModelFileError(
+            f"the code ended the program (exit status {stop.code!r}) while {place}",
+            hint='keep exit() and the script part under `if __name__ == "__main__":`',
+        ) from stop
+    finally:
+        sys.dont_write_bytecode = wrote_none
+
+
+def takes(function: Callable[..., Any], count: int) -> bool:
+    """Return whether `function` can be called with `count` positional arguments; True where it doesn't say."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # some builtins have no signature
+        return True
+    return True
+
+
+def takes_keyword(function: Callable[..., Any], keyword: str) -> bool:
+    """Return whether `function` has a parameter that can be passed by this name, `**kwargs` included."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return any((p.name == keyword and p.kind in by_name) or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def required_arguments(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of the parameters without a default; empty where the function doesn't say."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    return tuple(p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
+
+
+def call_name(value: object) -> str:
+    """Return what a function or an object is called in its source, for messages."""
+    return str(getattr(value, "__name__", type(value).__name__))
+
+
+def described(value: object) -> str:
+    """Return `value` in a few words: "a str ('resnet18')", "the class Net", "the function build"."""
+    if inspect.isclass(value):
+        return f"the class {value.__name__}"
+    if inspect.isroutine(value):
+        return f"the function {call_name(value)}"
+    kind = type(value).__name__
+    text = f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
+    return f"{text} ({value!r})" if isinstance(value, str | int | float | bool) else text

@@ -1,0 +1,189 @@
+"""Drive a LightningModule without a Trainer.
+
+What runs: `prepare_data()`, `setup("fit")` and `configure_model()` once the module is there, `configure_optimizers()`,
+`train_dataloader()` where the file has no train_loader, and `training_step` for each batch. `self.log` does nothing,
+for there is nothing to log to. No other hook runs; `skipped_hooks` names those that would have changed the update.
+
+Lightning is never imported here: a module can only be a LightningModule if the user's file imported it already.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from lrfinder.errors import ModelFileError
+from lrfinder.task.calling import described, running, takes
+
+_PACKAGES = ("lightning", "pytorch_lightning")  # the same classes under their new and their old name
+
+# The hooks through which a LightningModule can change the batch, the gradient or the update.
+_UPDATE_HOOKS = (
+    "on_before_batch_transfer",
+    "transfer_batch_to_device",
+    "on_after_batch_transfer",
+    "on_train_start",
+    "on_train_epoch_start",
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_backward",
+    "backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "configure_gradient_clipping",
+    "optimizer_step",
+    "optimizer_zero_grad",
+    "on_before_zero_grad",
+)
+
+_NO_TRAINER_NOTE = (
+    "lrfinder runs the LightningModule without a Trainer. In the model file, define `optimizer(params, lr)` or "
+    "`training_step(model, batch)` in place of the method that needs one."
+)
+
+
+def is_lightning_class(kind: type) -> bool:
+    """Return whether `kind` derives from LightningModule."""
+    return _base(kind) is not None
+
+
+def is_lightning_module(model: object) -> bool:
+    """Return whether `model` is a LightningModule."""
+    return is_lightning_class(type(model))
+
+
+def overrides(model: nn.Module, method: str) -> bool:
+    """Return whether the LightningModule `model` defines `method` itself; False for any other module."""
+    base = _base(type(model))
+    return base is not None and getattr(type(model), method, None) is not getattr(base, method, None)
+
+
+def skipped_hooks(model: nn.Module) -> tuple[str, ...]:
+    """Return the hooks that the module defines, that would change an update, and that the sweep doesn't call."""
+    return tuple(hook for hook in _UPDATE_HOOKS if overrides(model, hook))
+
+
+def set_up(model: Any) -> None:
+    """Call what a Trainer calls before the first batch: `prepare_data()`, `setup("fit")`, `configure_model()`."""
+    with running("setting up the LightningModule"), _trainer_explained():
+        model.prepare_data()
+        model.setup("fit")
+        model.configure_model()
+
+
+def own_train_loader(model: Any) -> Any:
+    """Return what the LightningModule's `train_dataloader()` gives, or None where it defines none."""
+    if not (is_lightning_module(model) and overrides(model, "train_dataloader")):
+        return None
+    with _trainer_explained():
+        return model.train_dataloader()
+
+
+def own_optimizer(model: Any, where: str) -> torch.optim.Optimizer:
+    """Return the one optimizer of `configure_optimizers()`; its schedulers are left out, since the sweep sets the rate.
+
+    Raises ModelFileError where it gives none, or several, which the sweep can't drive.
+    """
+    with running("calling configure_optimizers()"), _trainer_explained():
+        given = model.configure_optimizers()
+    optimizers = _optimizers(given)
+    if not optimizers or not all(isinstance(optimizer, torch.optim.Optimizer) for optimizer in optimizers):
+        raise ModelFileError(
+            f"{where}: configure_optimizers() returned {described(given)}",
+            hint='return an optimizer, or {"optimizer": ..., "lr_scheduler": ...}',
+        )
+    if len(optimizers) > 1:
+        raise ModelFileError(
+            f"{where}: configure_optimizers() returned {len(optimizers)} optimizers, and a sweep has one rate",
+            hint="define `optimizer(params, lr)` and `training_step(model, batch)` in the file for the one to sweep",
+        )
+    return optimizers[0]  # type: ignore[no-any-return]
+
+
+def _optimizers(given: Any) -> list[Any]:
+    """Return the optimizers in any of the forms that Lightning documents for `configure_optimizers`."""
+    if isinstance(given, Mapping):
+        return [given.get("optimizer")]
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], list):  # noqa: PLR2004 - with schedulers
+        return given[0]
+    if isinstance(given, list | tuple):
+        return [item.get("optimizer") if isinstance(item, Mapping) else item for item in given]
+    return [given]
+
+
+class LightningLoss:
+    """The loss by the LightningModule's own `training_step(batch, batch_idx)`."""
+
+    def __init__(self, model: Any, where: str) -> None:
+        if not model.automatic_optimization:
+            raise ModelFileError(
+                f"{where}: {type(model).__name__} sets automatic_optimization = False: it makes its own updates",
+                hint="define `optimizer(params, lr)` and `training_step(model, batch)` in the file",
+            )
+        self._takes_index = takes(model.training_step, 2)
+        self._index = itertools.count()
+        self._name = type(model).__name__
+        self._skipped = skipped_hooks(model)
+
+    def __call__(self, model: Any, batch: Any) -> Any:
+        """Return what `training_step` returns: the loss, or the entry "loss" of a mapping."""
+        place = f"calling training_step of {self._name}"
+        with running(place), _trainer_explained(), _logging_nowhere(model):
+            index = (next(self._index),) if self._takes_index else ()
+            output = model.training_step(batch, *index)
+        return output.get("loss") if isinstance(output, Mapping) else output
+
+    def note(self) -> str:
+        """Return how the loss was found, in words."""
+        skipped = f" ({', '.join(self._skipped)} not called)" if self._skipped else ""
+        return f"training_step of {self._name}{skipped}"
+
+
+@contextlib.contextmanager
+def _logging_nowhere(model: nn.Module) -> Iterator[None]:
+    """Without a Trainer, `self.log` warns on each call and `self.print` fails: replace both for a moment."""
+    quiet = {"log": _ignore, "log_dict": _ignore, "print": functools.partial(print, file=sys.stderr)}
+    with contextlib.ExitStack() as stack:
+        for module in model.modules():
+            if is_lightning_module(module):
+                # In the instance's own dictionary they hide the class's methods; taken out, those show again.
+                attributes = vars(module)
+                own = {name: attributes[name] for name in quiet if name in attributes}
+                stack.callback(_put_back, attributes, quiet, own)
+                attributes.update(quiet)
+        yield
+
+
+def _put_back(attributes: dict[str, Any], quiet: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    for name in quiet:
+        del attributes[name]
+    attributes.update(own)
+
+
+def _ignore(*_args: object, **_kwargs: object) -> None:
+    pass
+
+
+@contextlib.contextmanager
+def _trainer_explained() -> Iterator[None]:
+    """Add a note on what to do to Lightning's own error about the missing Trainer."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "not attached to a `Trainer`" in str(error):
+            error.add_note(_NO_TRAINER_NOTE)
+        raise
+
+
+def _base(kind: type) -> type | None:
+    for parent in kind.__mro__:
+        if parent.__name__ == "LightningModule" and parent.__module__.partition(".")[0] in _PACKAGES:
+            return parent
+    return None

@@ -1,0 +1,68 @@
+"""From a reference such as `model.py` to the Problem that it defines."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from lrfinder.errors import ModelFileError
+from lrfinder.task.calling import described, required_arguments, running
+from lrfinder.task.names import make_problem, names_of
+from lrfinder.task.problem import Problem
+from lrfinder.task.reference import check_reference
+from lrfinder.task.source import import_file, import_named
+
+_HINT = "let it return a mapping or an object with model and train_loader (see `lrfinder init`)"
+
+
+def load_problem(
+    reference: str,
+    *,
+    optimizer_name: str | None = None,
+    optimizer_options: Mapping[str, float] | None = None,
+    batch_size: int | None = None,
+) -> Problem:
+    """Import the model file that `reference` names and return the problem that it defines; nothing is built yet.
+
+    `reference` is `model.py`, `model.py:name` or `package.module:name`, where `name` is a function without arguments
+    that returns a mapping or an object with the names of the model file.
+
+    Raises UsageError where there is no such file or module, ModelFileError where a name is missing or of the wrong
+    kind; an exception in the user's code passes through unchanged.
+    """
+    found = check_reference(reference)
+    module = import_file(found.path) if found.path is not None else import_named(str(found.module))
+    where = found.file_name
+    given: Mapping[str, Any] = vars(module)
+    if found.attribute is not None:
+        given = _names_behind(module, found.attribute, where)
+        where = f"{where}:{found.attribute}"
+    return make_problem(
+        given,
+        where=where,
+        name=found.title,
+        optimizer_name=optimizer_name,
+        optimizer_options=optimizer_options,
+        batch_size=batch_size,
+    )
+
+
+def _names_behind(module: ModuleType, attribute: str, where: str) -> Mapping[str, Any]:
+    if not hasattr(module, attribute):
+        public = [name for name in vars(module) if not name.startswith("_")]
+        raise ModelFileError(f"{where} has no {attribute!r}", hint=f"it defines: {', '.join(public) or 'nothing'}")
+    value = getattr(module, attribute)
+    if inspect.isclass(value) or inspect.isroutine(value):
+        needed = required_arguments(value)
+        if needed:
+            raise ModelFileError(f"{where}: {attribute} needs arguments ({', '.join(needed)})", hint=_HINT)
+        with running(f"calling {attribute}()"):
+            value = value()
+    if value is None or isinstance(value, nn.Module | str | int | float | list | tuple):
+        raise ModelFileError(f"{where}: {attribute} gives {described(value)}", hint=_HINT)
+    with running(f"reading the names of {attribute}"):  # a property may run code
+        return names_of(value)

@@ -1,0 +1,135 @@
+"""The batches: which objects may give them, and how a loader is made and started again."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from lrfinder.errors import ModelFileError, UsageError
+from lrfinder.task.calling import call_name, described, required_arguments, running, takes_keyword
+from lrfinder.task.lightning import own_train_loader
+from lrfinder.task.problem import Problem
+
+
+class RestartedByCalling:
+    """Batches from a function that returns an iterator: iterating again calls the function again.
+
+    A generator function is such a function; without this, its data would be over after one pass.
+    """
+
+    def __init__(self, make: Callable[[], Iterator[Any]]) -> None:
+        self._make = make
+
+    def __iter__(self) -> Iterator[Any]:
+        with running("calling train_loader()"):
+            return self._make()
+
+
+def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
+    """Return the training batches: `train_loader` as it is or as it is made anew, else the LightningModule's own.
+
+    Raises UsageError where `--batch-size` was given and the loader can't be told, ModelFileError where nothing that
+    can be iterated over comes.
+    """
+    loader: Any = problem.train_loader
+    if loader is None:
+        _refuse_batch_size(problem, "the LightningModule makes its own")
+        with running("calling train_dataloader()"):
+            loader = own_train_loader(model)
+        if loader is None:
+            raise ModelFileError(
+                f"{problem.where} has no train_loader",
+                hint="write `def train_loader(batch_size=64): return DataLoader(dataset, batch_size=batch_size)`",
+            )
+        check_batches(loader, "train_dataloader()", problem.where)
+        return cast("Iterable[Any]", loader)
+    if not _is_function(loader):
+        _refuse_batch_size(problem, f"train_loader is {described(loader)}, already made")
+        return cast("Iterable[Any]", loader)
+    call = _loader_call(loader, problem)
+    if inspect.isgeneratorfunction(loader):
+        return RestartedByCalling(call)
+    with running("calling train_loader()"):
+        made = call()
+    check_batches(made, "train_loader()", problem.where)
+    return RestartedByCalling(lambda: iter(call())) if isinstance(made, Iterator) else cast("Iterable[Any]", made)
+
+
+def check_loader(value: object, key: str, where: str) -> None:
+    """Raise ModelFileError unless `value` can be iterated over for batches, or is a function that may give such."""
+    if not _is_function(value):
+        check_batches(value, key, where)
+
+
+def check_batches(value: object, key: str, where: str) -> None:
+    """Raise ModelFileError unless `value` can be iterated over for batches."""
+    told = f"{where}: {key} is {described(value)}"
+    if isinstance(value, Dataset) and not isinstance(value, IterableDataset):
+        raise ModelFileError(
+            f"{told}: a data set gives single samples, not batches",
+            hint="wrap it: DataLoader(dataset, batch_size=64, shuffle=True)",
+        )
+    if isinstance(value, list | tuple) and any(isinstance(item, DataLoader) for item in value):
+        raise ModelFileError(f"{told} of loaders", hint="give one loader; torch's ConcatDataset joins data sets")
+    iterable = isinstance(value, Iterable) or (hasattr(value, "__getitem__") and not inspect.isclass(value))
+    if not iterable or isinstance(value, nn.Module | torch.Tensor | Mapping | str | bytes):
+        raise ModelFileError(
+            f"{told}, not batches to iterate over",
+            hint=f"let {key.removesuffix('()')} be a DataLoader, a list of batches or a generator function",
+        )
+
+
+def batch_size_of(loader: Iterable[Any]) -> int | None:
+    """Return the number of samples in a batch, or None where the loader doesn't say."""
+    size = getattr(loader, "batch_size", None)
+    if size is None:  # a DataLoader with a batch_sampler of its own
+        size = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
+    return size if isinstance(size, int) else None
+
+
+def batches_per_epoch(loader: Iterable[Any]) -> int | None:
+    """Return the number of batches in a pass over the data, or None where the loader has no length."""
+    if not isinstance(loader, Sized):
+        return None
+    try:
+        return len(loader)
+    except TypeError:  # a DataLoader over an IterableDataset has a __len__ that raises
+        return None
+
+
+def _is_function(value: Any) -> bool:
+    # An object that can be iterated over is the loader itself, also where it can be called.
+    return inspect.isclass(value) or (callable(value) and not isinstance(value, Iterable | nn.Module))
+
+
+def _loader_call(loader: Any, problem: Problem) -> Callable[[], Any]:
+    needed = [name for name in required_arguments(loader) if name != "batch_size"]
+    if needed:
+        raise ModelFileError(
+            f"{problem.where}: train_loader needs arguments ({', '.join(needed)})",
+            hint="it is called as train_loader() or train_loader(batch_size): give the others defaults",
+        )
+    size = problem.batch_size
+    if size is None:
+        if "batch_size" in required_arguments(loader):
+            raise UsageError(
+                f"{problem.where}: train_loader(batch_size) has no default, and no batch size was given",
+                hint="add --batch-size N, or a default: `def train_loader(batch_size=64)`",
+            )
+        return cast("Callable[[], Any]", loader)
+    if not takes_keyword(loader, "batch_size"):
+        _refuse_batch_size(problem, f"{call_name(loader)}() has no parameter of that name")
+    return lambda: loader(batch_size=size)
+
+
+def _refuse_batch_size(problem: Problem, why: str) -> None:
+    if problem.batch_size is not None:
+        raise UsageError(
+            f"{problem.where}: the batch size {problem.batch_size} can't be passed to train_loader: {why}",
+            hint="write `def train_loader(batch_size=64): ...`, or leave --batch-size out",
+        )

@@ -1,0 +1,143 @@
+"""From a batch to the scalar loss, by what the model file defines."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from lrfinder.errors import ModelFileError
+from lrfinder.task.calling import call_name, described, running, takes
+from lrfinder.task.inferred import InferredLoss
+from lrfinder.task.lightning import LightningLoss, overrides
+from lrfinder.task.problem import Problem
+
+_STEP_HINT = "write `def training_step(model, batch): ...` returning the loss"
+
+
+class _RawLoss(Protocol):
+    def __call__(self, model: nn.Module, batch: Any) -> Any: ...
+
+    def note(self) -> str: ...
+
+
+class Loss:
+    """`loss(model, batch)` returns the scalar training loss, checked; `loss.note()` says in words how it was found."""
+
+    def __init__(self, raw: _RawLoss, where: str) -> None:
+        self._raw = raw
+        self._where = where
+
+    def __call__(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        """Return the loss of a batch that is on the model's device.
+
+        Raises ModelFileError where it isn't one floating-point number that depends on the model's parameters.
+        """
+        return checked_loss(self._raw(model, batch), self._where)
+
+    def note(self) -> str:
+        """Return how the loss was found; an inferred one is known after the first batch only."""
+        return self._raw.note()
+
+
+def make_loss(problem: Problem, model: nn.Module) -> Loss:
+    """Return the loss of `model`, which is on its device already.
+
+    In this order: `training_step` of the file, that of a LightningModule, `loss_fn`, the loss that the model returns
+    itself, one inferred from the target. A `loss_fn` that is a module is copied to the model's device.
+    """
+    where = problem.where
+    if problem.training_step is not None:
+        return Loss(_StepLoss(_made(problem.training_step, "training_step", where)), where)
+    if overrides(model, "training_step"):
+        return Loss(LightningLoss(model, where), where)
+    if problem.loss_fn is not None:
+        return Loss(_FunctionLoss(_loss_function(problem, model), where), where)
+    return Loss(InferredLoss(model, where), where)
+
+
+def checked_loss(loss: Any, where: str) -> torch.Tensor:
+    """Return `loss` as a tensor without dimensions; raise ModelFileError where it isn't one to minimise."""
+    if not isinstance(loss, torch.Tensor):
+        asked = "; did it go through .item() or float()?" if isinstance(loss, float) else ""
+        raise ModelFileError(f"{where}: the loss is {described(loss)}, not a tensor{asked}", hint=_STEP_HINT)
+    if loss.numel() != 1:
+        raise ModelFileError(
+            f"{where}: the loss has the shape {tuple(loss.shape)}, not a single number",
+            hint="return its mean: take .mean(), or leave reduction at 'mean'",
+        )
+    if not loss.is_floating_point():
+        raise ModelFileError(f"{where}: the loss is a tensor of {loss.dtype}, not of floats", hint=_STEP_HINT)
+    if torch.is_grad_enabled() and not loss.requires_grad:
+        raise ModelFileError(
+            f"{where}: the loss doesn't depend on the model's parameters: it needs no gradient",
+            hint="look for .detach(), torch.no_grad(), .item() or an argmax between the model and the loss",
+        )
+    return loss.reshape(())
+
+
+class _StepLoss:
+    def __init__(self, step: Callable[[nn.Module, Any], Any]) -> None:
+        self._step = step
+
+    def __call__(self, model: nn.Module, batch: Any) -> Any:
+        with running("calling training_step(model, batch)"):
+            return self._step(model, batch)
+
+    def note(self) -> str:
+        return "training_step"
+
+
+class _FunctionLoss:
+    def __init__(self, function: Callable[..., Any], where: str) -> None:
+        self._function = function
+        self._where = where
+
+    def __call__(self, model: nn.Module, batch: Any) -> Any:
+        if not isinstance(batch, list | tuple) or len(batch) < 2:  # noqa: PLR2004 - an input and a target
+            raise ModelFileError(
+                f"{self._where}: loss_fn takes batches (inputs..., target), and the batch is {_shape_of(batch)}",
+                hint="for any other batch " + _STEP_HINT,
+            )
+        *inputs, target = batch
+        with running("running the model on a batch"):
+            output = model(*inputs)
+        with running("calling loss_fn(output, target)"):
+            return self._function(output, target)
+
+    def note(self) -> str:
+        return f"loss_fn {call_name(self._function)}"
+
+
+def _loss_function(problem: Problem, model: nn.Module) -> Callable[..., Any]:
+    function = _made(problem.loss_fn, "loss_fn", problem.where)
+    if isinstance(function, nn.Module) and [*function.parameters(), *function.buffers()]:
+        # Class weights, for instance. A copy, so that the user's own object stays where and as it is.
+        return copy.deepcopy(function).to(next(model.parameters()).device)
+    return function
+
+
+def _made(value: Any, key: str, where: str) -> Callable[..., Any]:
+    """Return the function itself: `value`, or what it makes where it is a class or takes no arguments."""
+    if not inspect.isclass(value) and (takes(value, 2) or not takes(value, 0)):
+        return value  # type: ignore[no-any-return]
+    with running(f"calling {key}()"):
+        made = value()
+    if not callable(made):
+        raise ModelFileError(
+            f"{where}: {key}() returned {described(made)}",
+            hint="let it take (output, target), or return a function that does" if key == "loss_fn" else _STEP_HINT,
+        )
+    return made  # type: ignore[no-any-return]
+
+
+def _shape_of(batch: Any) -> str:
+    if isinstance(batch, Mapping):
+        return f"{described(batch)} with the keys {', '.join(map(str, batch))}"
+    if isinstance(batch, list | tuple):
+        return f"{described(batch)} of {len(batch)}"
+    return described(batch)

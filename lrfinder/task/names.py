@@ -1,0 +1,211 @@
+"""The names of the model file: which there are, what each may be, and what was probably meant by another."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from lrfinder.errors import ModelFileError
+from lrfinder.task.calling import described, takes
+from lrfinder.task.lightning import is_lightning_class, is_lightning_module
+from lrfinder.task.loader import check_loader
+from lrfinder.task.problem import Problem
+
+NAMES = ("model", "train_loader", "loss_fn", "training_step", "optimizer", "val_loader")
+
+# What other projects call the same thing. A small set of words in everyday use, so that a file which means something
+# else is rarely refused; setting the name to None says "left out on purpose".
+_ALIASES = {
+    "model": ("net", "network", "build_model", "make_model", "get_model", "create_model"),
+    "train_loader": ("train_dataloader", "train_dl", "training_loader", "get_train_loader", "loader", "dataloader"),
+    "loss_fn": ("criterion", "loss_function", "loss_func", "loss"),
+    "training_step": ("train_step",),
+    "optimizer": ("optim", "opt", "configure_optimizers", "make_optimizer", "build_optimizer", "get_optimizer"),
+}
+_TYPO = 0.85  # difflib's similarity: "optimiser" to "optimizer" is 0.89, "train_laoder" 0.92, "val_loader" 0.73
+
+_MODEL_HINT = "write `def model(): return Net()`, or a class or an object that is a torch.nn.Module"
+_LOADER_HINT = (
+    "write `def train_loader(batch_size=64): return DataLoader(dataset, batch_size=batch_size, shuffle=True)`"
+)
+_OPTIMIZER_HINT = "write `def optimizer(params, lr): return torch.optim.SGD(params, lr=lr)`"
+_HINTS = {
+    "model": _MODEL_HINT,
+    "train_loader": _LOADER_HINT,
+    "loss_fn": "write `def loss_fn(output, target): ...`, or an object such as torch.nn.CrossEntropyLoss()",
+    "training_step": "write `def training_step(model, batch): ...` returning the loss",
+    "optimizer": _OPTIMIZER_HINT,
+}
+
+
+def make_problem(
+    given: Mapping[str, Any],
+    *,
+    where: str,
+    name: str,
+    optimizer_name: str | None = None,
+    optimizer_options: Mapping[str, float] | None = None,
+    batch_size: int | None = None,
+) -> Problem:
+    """Check what `given` holds under the names of the model file and return it as a Problem; nothing is built.
+
+    A name that is None counts as left out. Raises ModelFileError where a name is missing, misspelt, or holds an object
+    of the wrong kind; `where` is the place that the message names.
+    """
+    present = {key: given[key] for key in NAMES if given.get(key) is not None}
+    _check_model(present, given, where)
+    _check_train_loader(present, given, where)
+    if "val_loader" in present:
+        check_loader(present["val_loader"], "val_loader", where)
+    _check_loss(present, given, where)
+    _check_optimizer(present, given, where)
+    return Problem(
+        **present,
+        name=name,
+        where=where,
+        optimizer_name=optimizer_name,
+        optimizer_options=dict(optimizer_options or {}),
+        batch_size=batch_size,
+    )
+
+
+def _check_model(present: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
+    if "model" not in present:
+        raise _missing("model", given, where)
+    model = present["model"]
+    if isinstance(model, nn.Module):
+        return
+    if inspect.isclass(model) and not issubclass(model, nn.Module):
+        raise _wrong("model", model, where)
+    # A DataLoader or an optimizer isn't callable; a loss function is told from a model by nobody but the user.
+    if not callable(model):
+        raise _wrong("model", model, where)
+
+
+def _check_train_loader(present: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
+    if "train_loader" in present:
+        check_loader(present["train_loader"], "train_loader", where)
+        return
+    model = present["model"]
+    if _is_lightning(model):
+        return
+    # Only what a function returns can still be a LightningModule, which brings its own loader.
+    misspelt = _meant_by("train_loader", given) is not None and not _may_be_lightning(given)
+    if isinstance(model, nn.Module) or inspect.isclass(model) or misspelt:
+        raise _missing("train_loader", given, where)
+
+
+def _check_loss(present: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
+    for key in ("loss_fn", "training_step"):
+        value = present.get(key)
+        if value is not None and not (callable(value) and not isinstance(value, torch.optim.Optimizer)):
+            raise _wrong(key, value, where)
+    step = present.get("training_step")
+    if step is not None and not (takes(step, 2) or takes(step, 0)):
+        raise ModelFileError(
+            f"{where}: training_step can't be called with (model, batch)",
+            hint="write `def training_step(model, batch): ...` returning the loss",
+        )
+    if "loss_fn" not in present and "training_step" not in present and not _may_be_lightning(given):
+        for key in ("loss_fn", "training_step"):
+            _refuse_near_miss(key, given, where)
+
+
+def _check_optimizer(present: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
+    if "optimizer" not in present:
+        if not _may_be_lightning(given):
+            _refuse_near_miss("optimizer", given, where)
+        return
+    optimizer = present["optimizer"]
+    if isinstance(optimizer, torch.optim.Optimizer):
+        if not isinstance(present["model"], nn.Module):
+            raise ModelFileError(
+                f"{where}: optimizer is a live {type(optimizer).__name__}, but model is {described(present['model'])} "
+                "that makes a new model each time: the optimizer would train another one",
+                hint=_OPTIMIZER_HINT,
+            )
+        return
+    if not callable(optimizer) or isinstance(optimizer, nn.Module):
+        raise _wrong("optimizer", optimizer, where)
+    if not takes(optimizer, 2):
+        raise ModelFileError(f"{where}: optimizer can't be called with (params, lr)", hint=_OPTIMIZER_HINT)
+
+
+def _is_lightning(value: object) -> bool:
+    return is_lightning_class(value) if inspect.isclass(value) else is_lightning_module(value)
+
+
+def _may_be_lightning(given: Mapping[str, Any]) -> bool:
+    # A LightningModule has loss and optimizer of its own: a `criterion` next to it is its helper, not a misspelt loss.
+    return any(_is_lightning(value) for value in given.values())
+
+
+def _wrong(key: str, value: object, where: str) -> ModelFileError:
+    return ModelFileError(f"{where}: {key} is {described(value)}", hint=_HINTS[key])
+
+
+def _missing(key: str, given: Mapping[str, Any], where: str) -> ModelFileError:
+    if key in given:
+        return ModelFileError(f"{where}: {key} is None", hint=_HINTS[key])
+    meant = _meant_by(key, given)
+    guess = f"; did you mean to call `{meant}` {key}?" if meant else ""
+    return ModelFileError(f"{where} has no {key}{guess}", hint=_HINTS[key])
+
+
+def _refuse_near_miss(key: str, given: Mapping[str, Any], where: str) -> None:
+    if key in given:  # None: left out on purpose
+        return
+    functions = {name: value for name, value in given.items() if callable(value)}
+    objects = {name: value for name, value in given.items() if isinstance(value, torch.optim.Optimizer)}
+    meant = _meant_by(key, functions | objects)
+    if meant is not None:
+        raise ModelFileError(
+            f"{where} has no {key}; did you mean to call `{meant}` {key}?",
+            hint=f"rename it, or write `{key} = None` to leave {key} out on purpose",
+        )
+
+
+def _meant_by(key: str, given: Mapping[str, Any]) -> str | None:
+    """Return the name in `given` that was probably meant as `key`, or None."""
+    plain = {_plain(alias) for alias in _ALIASES[key]}
+    others = [name for name in given if _may_be_meant(name, given[name])]
+    for name in others:
+        if _plain(name) in plain:
+            return name
+    close = difflib.get_close_matches(_plain(key), [_plain(name) for name in others], n=1, cutoff=_TYPO)
+    return next((name for name in others if _plain(name) == close[0]), None) if close else None
+
+
+def _may_be_meant(name: str, value: object) -> bool:
+    if name.startswith("_") or name in NAMES or value is None or isinstance(value, ModuleType):
+        return False
+    # `from torch.utils.data import DataLoader` is no misspelt loader: what a package defines wasn't named by the user.
+    return not (inspect.isclass(value) or inspect.isroutine(value)) or not _from_a_package(value)
+
+
+def _from_a_package(value: object) -> bool:
+    file = getattr(sys.modules.get(getattr(value, "__module__", "")), "__file__", None)
+    return file is None or not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def names_of(value: object) -> Mapping[str, Any]:
+    """Return the names that a mapping or an object holds."""
+    if isinstance(value, Mapping):
+        return value
+    return {name: getattr(value, name) for name in _public(dir(value))}
+
+
+def _public(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.startswith("_")]

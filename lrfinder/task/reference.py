@@ -1,0 +1,102 @@
+"""Where the model file is: `model.py`, `model.py:name` or `package.module:name`. Imports no torch."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from lrfinder.errors import UsageError
+
+_FORMS = "write model.py, model.py:name or package.module:name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A file (`path`) or a module (`module`), and the `attribute` in it that holds the names, where one is given."""
+
+    path: Path | None = None
+    module: str | None = None
+    attribute: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """What messages call the file: its name without the folder, or the dotted module."""
+        return self.path.name if self.path is not None else str(self.module)
+
+    @property
+    def title(self) -> str:
+        """A short name for run folders: `digits`, or `digits-small` for `digits.py:small`."""
+        stem = self.path.stem if self.path is not None else str(self.module).rpartition(".")[2]
+        return stem if self.attribute is None else f"{stem}-{self.attribute}"
+
+
+def check_reference(text: str) -> Reference:
+    """Return what `text` refers to; nothing is imported.
+
+    Raises UsageError where no such file or module exists, or where it can't be a Python file.
+    """
+    found = _split(text)
+    if found.path is not None:
+        _check_file(found.path)
+    else:
+        _check_module(str(found.module), text)
+    return found
+
+
+def _split(text: str) -> Reference:
+    path = Path(text)
+    # The last colon, so that C:\work\model.py:name splits where it is meant to; a file that exists is never split.
+    head, colon, tail = text.rpartition(":")
+    if path.exists() or not (colon and head):
+        return Reference(path=path)
+    if tail.isidentifier():
+        if _looks_like_path(head):
+            return Reference(path=Path(head), attribute=tail)
+        return Reference(module=head, attribute=tail)
+    if head.endswith(".py"):
+        raise UsageError(f"{text!r}: {tail!r} is not a Python name", hint=_FORMS)
+    return Reference(path=path)
+
+
+def _looks_like_path(text: str) -> bool:
+    return text.endswith(".py") or "/" in text or "\\" in text or Path(text).is_file()
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(
+            f"{str(path)!r} is a folder, not a model file", hint=f"name the file in it: {path / 'model.py'}"
+        )
+    if not path.exists():
+        raise UsageError(f"no such file: {str(path)!r}", hint=_missing_file_hint(path))
+    if path.suffix != ".py":
+        notebook = "; `jupyter nbconvert --to script` makes one of a notebook" if path.suffix == ".ipynb" else ""
+        raise UsageError(f"{str(path)!r} is not a Python file", hint=f"a model file ends in .py{notebook}")
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise UsageError(f"can't read {str(path)!r}: {error.strerror}") from error
+
+
+def _missing_file_hint(path: Path) -> str:
+    if Path(f"{path}.py").exists():
+        return f"did you mean {path}.py?"
+    return f"`lrfinder init {path}` writes a model file to start from" if path.suffix == ".py" else _FORMS
+
+
+def _check_module(module: str, text: str) -> None:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise UsageError(f"{text!r} is neither a file nor a module", hint=_FORMS)
+    top = module.partition(".")[0]  # the rest can't be looked up without running the package's own code
+    if PathFinder.find_spec(top, [str(Path.cwd())]) is None and not _installed(top):
+        raise UsageError(f"no module named {top!r}, here or installed", hint=_FORMS)
+
+
+def _installed(top: str) -> bool:
+    try:
+        return importlib.util.find_spec(top) is not None
+    except ValueError:  # a module in sys.modules that has no spec, such as __main__
+        return True

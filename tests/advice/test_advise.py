@@ -1,0 +1,237 @@
+"""Advice: what is refused and why, what is doubted, and the schedule that follows from a pick."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from curves import falls_and_explodes, sweep_of, trace_of, traces_of
+
+from lrfinder.advice import Request, advise, to_json
+from lrfinder.errors import UsageError
+from lrfinder.records import Status, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.rules import RULE_NAMES
+
+SWEEP = SweepSettings()
+
+
+def good(**optimizer: object) -> SweepResult:
+    return sweep_of(traces_of(SWEEP, noise=0.03, stop_above=5.0), SWEEP, **optimizer)
+
+
+def test_a_good_sweep_gives_a_confident_pick_and_a_config() -> None:
+    advice = advise(good(), Request(steps=1000))
+    assert advice.status is Status.CONFIDENT
+    assert advice.lr is not None
+    assert advice.schedule is not None
+    assert advice.band is not None
+    assert advice.band.low < advice.lr < advice.band.high
+    assert advice.picks[0].rule == "steepest"
+    assert {pick.rule for pick in advice.picks} == set(RULE_NAMES)
+    assert advice.schedule.optimizer.lr == float(f"{advice.picks[0].lr:.3g}")
+    assert len(advice.schedule.lrs()) == 1000
+    assert max(advice.schedule.lrs()) == advice.schedule.optimizer.lr
+    for fact in ("fell from 2.2", "90 % interval", "100 updates of linear warm-up", "straight line to zero"):
+        assert fact in advice.why
+
+
+def explode_at_once(settings: SweepSettings) -> tuple[Trace, ...]:
+    shape: Callable[[float], float] = lambda x: 2.0 + 10 ** (4 * (x - math.log10(settings.min_lr) - 0.4))  # noqa: E731
+    return traces_of(settings, shape, noise=0.01, stop_above=5.0)
+
+
+def nan_from(start: int | None) -> tuple[Trace, ...]:
+    if start is None:
+        return tuple(
+            Trace(repeat=r, seed=r, initial_loss=None, lrs=(), losses=(), stop=Stop.NON_FINITE, updates=0)
+            for r in range(3)
+        )
+    return tuple(
+        dataclasses.replace(t, lrs=t.lrs[: start + 1], losses=(*t.losses[:start], math.nan), stop=Stop.NON_FINITE)
+        for t in traces_of(SWEEP)
+    )
+
+
+def cut(stop: Stop, points: int, repeats: int = 1) -> tuple[Trace, ...]:
+    return tuple(
+        dataclasses.replace(t, lrs=t.lrs[:points], losses=t.losses[:points], stop=stop, updates=points)
+        for t in traces_of(SWEEP, noise=0.03)[:repeats]
+    )
+
+
+REFUSED = {
+    "nan before any update": (nan_from(None), "not finite before any update", "NaN in the data"),
+    "nan at once": (nan_from(2), "NaN or infinite at once", "--min-lr 1e-09"),
+    "diverged at once": (explode_at_once(SWEEP), "diverged at once", "--min-lr 1e-09"),
+    "flat": (traces_of(SWEEP, lambda x: 2.3, noise=0.05), "never fell", "check that the model can learn"),
+    "exactly flat": (traces_of(SWEEP, lambda x: 2.3), "never fell", "check that the model can learn"),
+    "only rises": (traces_of(SWEEP, lambda x: 2.3 + 10**x, stop_above=9.0), "never fell", "check"),
+    "interrupted early": (cut(Stop.INTERRUPTED, 5), "too few points: 5 finite losses", "let it finish"),
+    "out of data": (cut(Stop.OUT_OF_DATA, 7), "the data ran out", "let it finish"),
+    "still falling, interrupted": (cut(Stop.INTERRUPTED, 42, 3), "it was interrupted", "let it finish"),
+    "still falling": (
+        traces_of(SWEEP, lambda x: 3 - 0.2 * 10 ** (0.5 * (x - 2)), noise=0.001),
+        "still falls fastest at the highest rate tried",
+        "--max-lr 10000",
+    ),
+    "already falling": (
+        traces_of(SWEEP, lambda x: 0.5 + 1.8 * 10 ** (-3 * (x + 6)) + (10**x) ** 2, noise=0.001, stop_above=9.0),
+        "near the lowest rate tried",
+        "--min-lr 1e-09",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_it_refuses_with_a_reason_and_a_remedy(case: str) -> None:
+    traces, why, remedy = REFUSED[case]
+    advice = advise(sweep_of(traces, SWEEP), Request(steps=100))
+    assert advice.status is Status.REFUSED, advice.why
+    assert advice.lr is None
+    assert advice.schedule is None
+    assert why in advice.why
+    assert remedy in advice.hint
+    assert [pick.status for pick in advice.picks] == [Status.REFUSED]
+    json.dumps(to_json(advice), allow_nan=False)
+
+
+def test_too_noisy_is_told_from_never_fell() -> None:
+    few = SweepSettings(steps=12, repeats=1)
+    rng = np.random.default_rng(1)
+    losses = tuple(float(v) for v in 2.0 + rng.normal(0, 0.5, 12) - np.linspace(0, 0.5, 12))
+    trace = dataclasses.replace(trace_of(few, falls_and_explodes), losses=losses, initial_loss=2.3)
+    advice = advise(sweep_of([trace], few), Request())
+    assert advice.status is Status.REFUSED
+    assert "noisy" in advice.why or "never fell" in advice.why
+
+
+def test_flat_noise_is_hardly_ever_taken_for_a_fall() -> None:
+    refused = sum(
+        advise(sweep_of(traces_of(SWEEP, lambda x: 2.3, noise=0.1, seed=seed), SWEEP), Request()).lr is None
+        for seed in range(40)
+    )
+    assert refused >= 38
+
+
+DOUBTED = {
+    "one repeat": (traces_of(dataclasses.replace(SWEEP, repeats=1), noise=0.01, stop_above=5.0), "single repeat"),
+    "never rose": (
+        traces_of(SWEEP, lambda x: 2.3 - 2 / (1 + math.exp(-4 * (x + 2.5))), noise=0.01),
+        "the upper end is open",
+    ),
+    "time limit": (cut(Stop.OUT_OF_TIME, 75, 3), "the time limit"),
+}
+
+
+@pytest.mark.parametrize("case", DOUBTED)
+def test_what_makes_a_pick_uncertain_is_said(case: str) -> None:
+    traces, why = DOUBTED[case]
+    advice = advise(sweep_of(traces, SWEEP), Request(steps=100))
+    assert advice.status is Status.UNCERTAIN
+    assert advice.lr is not None
+    assert why in advice.picks[0].why
+    assert why in advice.why
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "steps", "expected"),
+    [
+        ("AdamW", {"betas": (0.9, 0.999)}, 100_000, 2000),  # 2 / (1 - 0.999)
+        ("AdamW", {"betas": (0.9, 0.95)}, 1000, 40),  # 2 / (1 - 0.95)
+        ("AdamW", {"betas": (0.9, 0.999)}, 1000, 100),  # cut to 10 %
+        ("RMSprop", {"alpha": 0.99}, 10_000, 200),
+        ("Adadelta", {"rho": 0.9}, 10_000, 20),
+        ("SGD", {"momentum": 0.9}, 1000, 50),
+        ("SGD", {}, 1, 1),
+        ("Adam", {"betas": (0.9, 0.999)}, 3, 1),
+    ],
+)
+def test_warm_up_follows_from_the_optimizer(name: str, settings: dict[str, object], steps: int, expected: int) -> None:
+    advice = advise(good(name=name, settings=settings), Request(steps=steps))
+    assert advice.schedule is not None
+    assert advice.schedule.schedule.warmup == expected
+
+
+def test_epochs_count_the_loaders_batches() -> None:
+    advice = advise(good(), Request(epochs=2.5))
+    assert advice.schedule is not None
+    assert advice.schedule.steps == round(2.5 * 21)
+
+
+def test_without_a_length_there_is_a_pick_but_no_config() -> None:
+    advice = advise(good(), Request())
+    assert advice.lr is not None
+    assert advice.schedule is None
+
+
+@pytest.mark.parametrize("name", ["constant", "linear", "cosine", "step"])
+def test_each_schedule_can_be_asked_for(name: str) -> None:
+    advice = advise(good(), Request(steps=400, schedule=name, warmup=0))
+    assert advice.schedule is not None
+    assert advice.schedule.schedule.name == name
+    assert advice.schedule.lrs()[0] == advice.schedule.optimizer.lr
+
+
+def test_another_rule_and_a_rate_of_ones_own() -> None:
+    lowest = advise(good(), Request(steps=400, rule="lowest"))
+    assert lowest.picks[0].rule == "lowest"
+    assert lowest.schedule is not None
+    assert lowest.schedule.evidence is not None
+    assert lowest.schedule.evidence.rule == "lowest"
+    for lr, where in ((0.01, "inside"), (1e-6, "below"), (90.0, "above")):
+        own = advise(good(), Request(steps=400, lr=lr))
+        assert own.lr == lr
+        assert own.picks[0].rule == "given"
+        assert where in own.picks[0].why
+        assert own.picks[1].rule == "steepest"
+
+
+def test_a_given_rate_works_where_the_sweep_refuses() -> None:
+    advice = advise(sweep_of(nan_from(None), SWEEP), Request(steps=10, lr=0.1))
+    assert advice.schedule is not None
+    assert advice.schedule.optimizer.lr == 0.1
+
+
+def test_several_groups_keep_their_ratios_in_the_config() -> None:
+    advice = advise(good(group_ratios=(1.0, 0.1)), Request(steps=400))
+    assert advice.schedule is not None
+    assert advice.schedule.optimizer.groups == (1.0, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request(steps=0), "steps must be at least 1"),
+        (Request(epochs=0.0), "epochs must be above 0"),
+        (Request(steps=5, epochs=1), "both"),
+        (Request(steps=5, schedule="zigzag"), "unknown schedule 'zigzag'"),
+        (Request(steps=5, rule="guess"), "unknown rule 'guess'"),
+        (Request(steps=5, warmup=6), "warmup must be from 0 to the run's 5 updates"),
+        (Request(steps=5, lr=math.nan), "lr must be a finite number"),
+        (Request(steps=5, lr=0.0), "lr must be a finite number"),
+    ],
+)
+def test_requests_that_cannot_be_meant(request_: Request, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        advise(good(), request_)
+
+
+def test_epochs_without_a_length_ask_for_steps() -> None:
+    result = good()
+    endless = dataclasses.replace(result, setup=dataclasses.replace(result.setup, batches_per_epoch=None))
+    with pytest.raises(UsageError, match="no length") as caught:
+        advise(endless, Request(epochs=3))
+    assert "--steps" in str(caught.value.hint)
+
+
+def test_the_json_has_what_scripts_rely_on() -> None:
+    document = json.loads(json.dumps(to_json(advise(good(), Request(steps=50))), allow_nan=False))
+    assert document["updates"] == sum(trace.updates for trace in good().traces)
+    assert set(document["picks"][0]) == {"rule", "lr", "low", "high", "status", "why"}
+    assert document["config"]["version"] == 1
+    assert document["config"]["schedule"]["steps"] == 50
+    assert document["config"]["optimizer"]["settings"]["betas"] == [0.9, 0.999]

@@ -1,0 +1,50 @@
+"""What the engine's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from lrfinder.records import Point, Setup, Trace
+
+
+class Recorder:
+    """An observer that keeps what it is told, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.points: list[Point] = []
+        self.setups: list[Setup] = []
+        self.traces: list[Trace] = []
+
+    def repeat_started(self, repeat: int) -> None:
+        self.calls.append(f"started {repeat}")
+
+    def prepared(self, setup: Setup) -> None:
+        self.calls.append("prepared")
+        self.setups.append(setup)
+
+    def measured(self, point: Point) -> None:
+        self.calls.append(f"measured {point.step}")
+        self.points.append(point)
+
+    def repeat_ended(self, trace: Trace) -> None:
+        self.calls.append(f"ended {trace.repeat}")
+        self.traces.append(trace)
+
+
+@pytest.fixture(scope="session")
+def recorder() -> type[Recorder]:
+    """The class, so that property tests can make one per example."""
+    return Recorder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Tiny models train fastest on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,85 @@
+"""The same on a GPU; run where there is one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lrfinder.engine.device import choose_device
+from lrfinder.engine.sweep import run_sweep
+from lrfinder.errors import EnvironmentFailure
+from lrfinder.records import Stop, SweepSettings
+from lrfinder.task.problem import Problem
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+CUDA = torch.device("cuda")
+SETTINGS = SweepSettings(steps=20, repeats=2, min_lr=1e-4, max_lr=1e-2)
+
+
+def make_model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1))
+
+
+def problem_with(model, optimizer, **changes):
+    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+    loader = DataLoader(TensorDataset(inputs, inputs.sum(1, keepdim=True)), batch_size=16, shuffle=True)
+    given = {"name": "p", "model": model, "optimizer": optimizer, "train_loader": loader}
+    return Problem(**(given | {"loss_fn": nn.functional.mse_loss} | changes))
+
+
+def state(model, optimizer):
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    tensors |= {f"{id(p)} {key}": value for p, s in optimizer.state.items() for key, value in s.items()}
+    return {
+        name: (id(value), value.device, value.data_ptr(), value.tolist(), id(value.grad) if value.is_leaf else None)
+        for name, value in tensors.items()
+    }
+
+
+@pytest.mark.parametrize("home", ["cpu", "cuda"])
+def test_a_live_model_and_its_used_optimizer_go_and_come_back(recorder, home):
+    model = make_model().to(home)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(2):
+        model(torch.randn(8, 4, device=home)).square().mean().backward()
+        optimizer.step()
+    before = state(model, optimizer)
+    cuda_generator, cpu_generator = torch.cuda.get_rng_state_all(), torch.get_rng_state()
+    for _ in range(2):
+        observer = recorder()
+        traces = run_sweep(problem_with(model, optimizer), SETTINGS, device=CUDA, observer=observer)
+        assert [trace.stop for trace in traces] == [Stop.COMPLETED] * 2
+        assert observer.setups[0].device.startswith("cuda (")
+        assert state(model, optimizer) == before
+        assert all(map(torch.equal, torch.cuda.get_rng_state_all(), cuda_generator))
+        assert torch.equal(torch.get_rng_state(), cpu_generator)
+
+
+def test_the_same_curve_as_on_the_cpu(recorder):
+    def curve(device):
+        problem = problem_with(make_model, lambda params, lr: torch.optim.SGD(params, lr=lr))
+        return run_sweep(problem, SETTINGS, device=torch.device(device), observer=recorder())[0]
+
+    there, here = curve("cuda"), curve("cpu")
+    assert there.losses == pytest.approx(here.losses, rel=1e-3)  # TF32 and other orders of summation
+    assert there.lrs == here.lrs
+
+
+def test_memory_that_ran_out(recorder):
+    model = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = state(model, optimizer)
+    step = lambda model, batch: model(batch[0]).mean() + torch.empty(2**50, device="cuda").sum()  # noqa: E731
+    with pytest.raises(EnvironmentFailure, match="out of memory"):
+        run_sweep(problem_with(model, optimizer, training_step=step), SETTINGS, device=CUDA, observer=recorder())
+    assert state(model, optimizer) == before
+
+
+def test_auto():
+    assert choose_device("auto") == CUDA

@@ -1,0 +1,50 @@
+"""Device names, and an optimizer whose state must follow its parameters."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lrfinder.engine.device import choose_device, move_optimizer_state
+from lrfinder.errors import UsageError
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_the_best_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto") == CPU
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto") == torch.device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("auto") == torch.device("cuda")
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(UsageError, match=r"'cuda:2' isn't there: they are cuda:0 to cuda:1"):
+        choose_device("cuda:2")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cuda:-1"])
+def test_a_name_that_torch_does_not_know(name):
+    with pytest.raises(UsageError, match="no such device") as raised:
+        choose_device(name)
+    assert raised.value.hint.startswith("available: cpu")
+
+
+def test_a_device_that_is_not_here(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("cuda", "cuda:0", "meta"):
+        with pytest.raises(UsageError, match="isn't available here"):
+            choose_device(name)
+
+
+def test_state_that_is_where_its_parameters_are_is_left_alone():
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    before = {id(value) for state in optimizer.state.values() for value in state.values()}
+    move_optimizer_state(optimizer)
+    assert {id(value) for state in optimizer.state.values() for value in state.values()} == before

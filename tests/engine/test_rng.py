@@ -1,0 +1,68 @@
+"""Random number generators: seeded, and put back."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.data import DataLoader
+
+from lrfinder.engine.rng import derived_seed, remember_global_state, seed_everything, seed_loader
+
+CPU = torch.device("cpu")
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 1000))
+def test_derived_seeds_fit_numpy_and_differ(seed, index):
+    one, other = derived_seed(seed, index), derived_seed(seed, index + 1)
+    assert 0 <= one < 2**32
+    assert one != other
+    assert one == derived_seed(seed, index)
+
+
+def draws():
+    return random.random(), np.random.random(), torch.rand(3).tolist()  # noqa: NPY002, S311
+
+
+def test_seeding_sets_all_generators_and_restoring_puts_them_back():
+    restore = remember_global_state(CPU)
+    expected = draws()
+    seed_everything(5, CPU)
+    first = draws()
+    seed_everything(5, CPU)
+    assert draws() == first != expected
+    restore()
+    assert draws() == expected
+
+
+def test_seeding_leaves_nothing_waiting_for_cuda(monkeypatch):
+    waiting = []
+    monkeypatch.setattr(torch.cuda, "_lazy_call", lambda call, **options: waiting.append(call))
+    monkeypatch.setattr(torch.cuda.random, "_lazy_call", lambda call, **options: waiting.append(call))
+    torch.cuda.manual_seed_all(1)
+    assert waiting  # what torch.manual_seed would do
+    waiting.clear()
+    seed_everything(1, CPU)
+    assert waiting == []
+
+
+def test_the_generators_of_a_loader_are_seeded_differently_from_each_other():
+    class Noisy(list):
+        def __init__(self, items):
+            super().__init__(items)
+            self.numpy, self.python = np.random.default_rng(), random.Random()  # noqa: S311
+
+    loader = DataLoader(Noisy([1, 2]), generator=torch.Generator())
+
+    def seeded(seed):
+        seed_loader(loader, seed)
+        return loader.generator.initial_seed(), loader.dataset.numpy.random(), loader.dataset.python.random()
+
+    first = seeded(3)
+    assert seeded(3) == first
+    assert len({*first, *seeded(4)}) == 6
+    seed_loader([1, 2], 3)  # nothing to seed
+    seed_loader(DataLoader, 3)

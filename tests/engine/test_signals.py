@@ -1,0 +1,269 @@
+"""Ctrl-C and SIGTERM, in this process and in real ones."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from lrfinder.engine.signals import Interrupts, Terminated, terminate_as_exception
+from lrfinder.engine.sweep import run_sweep
+from lrfinder.records import Stop, SweepSettings
+from lrfinder.task.problem import Problem
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def handlers_come_back():
+    before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_terminate_as_exception():
+    with pytest.raises(Terminated), terminate_as_exception():
+        signal.raise_signal(signal.SIGTERM)
+    assert not issubclass(Terminated, Exception)
+
+
+def test_terminate_as_exception_does_nothing_in_another_thread():
+    seen = []
+
+    def run():
+        with terminate_as_exception():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+def test_a_signal_waits_until_it_is_allowed():
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.pending == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt), interrupts.allowed():
+            raise AssertionError("acts at once")
+        interrupts.answered()
+
+
+def test_a_second_signal_never_cuts_the_way_out_short():
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt), interrupts.allowed():
+            signal.raise_signal(signal.SIGINT)
+        for _ in range(3):
+            signal.raise_signal(signal.SIGINT)
+        interrupts.answered()
+
+
+def test_a_signal_in_a_held_part_acts_at_its_end():
+    done = []
+
+    def hold(interrupts):
+        with interrupts.held():
+            signal.raise_signal(signal.SIGINT)
+            done.append("written")
+        done.append("never")
+
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt), interrupts.allowed():
+            hold(interrupts)
+        interrupts.answered()
+    assert done == ["written"]
+
+
+def test_an_unanswered_signal_acts_at_the_end():
+    with pytest.raises(KeyboardInterrupt), Interrupts():
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_error_on_its_way_is_not_replaced():
+    def fail():
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"), Interrupts():
+        fail()
+
+
+def test_a_handler_that_raises_nothing_is_called_and_stops_nothing():
+    notes = []
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: notes.append(signum))
+    try:
+        with Interrupts() as interrupts, interrupts.allowed():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            assert interrupts.pending is None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert notes == [signal.SIGTERM] * 2
+
+
+def problem_that(does, at=5):
+    calls = [0]
+
+    def step(model, batch):
+        calls[0] += 1
+        if calls[0] == at:
+            does()
+        return model(batch).square().mean()
+
+    return Problem(name="p", model=nn.Linear(2, 1), train_loader=[torch.ones(4, 2)], training_step=step)
+
+
+SETTINGS = SweepSettings(steps=20, repeats=3, min_lr=1e-4, max_lr=1e-2)
+
+
+def test_ctrl_c_ends_the_repeat_and_the_sweep(recorder):
+    observer = recorder()
+    traces = run_sweep(
+        problem_that(lambda: signal.raise_signal(signal.SIGINT)), SETTINGS, device=CPU, observer=observer
+    )
+    assert [(trace.stop, trace.updates, len(trace.losses)) for trace in traces] == [(Stop.INTERRUPTED, 4, 3)]
+    assert traces[0].why == "4 of 20 updates made"
+    assert tuple(observer.traces) == traces
+
+
+def test_sigterm(recorder):
+    with terminate_as_exception():
+        traces = run_sweep(
+            problem_that(lambda: signal.raise_signal(signal.SIGTERM)), SETTINGS, device=CPU, observer=recorder()
+        )
+    assert [trace.stop for trace in traces] == [Stop.TERMINATED]
+
+
+def test_user_code_that_swallows_ctrl_c_is_left_at_the_next_point(recorder):
+    def swallow():
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+
+    traces = run_sweep(problem_that(swallow), SETTINGS, device=CPU, observer=recorder())
+    assert [(trace.stop, len(trace.losses)) for trace in traces] == [(Stop.INTERRUPTED, 4)]
+
+
+@pytest.mark.parametrize("during", ["repeat_started", "prepared", "measured", "repeat_ended"])
+def test_the_observer_is_never_cut_short(recorder, during):
+    finished = []
+
+    class Slow(recorder):
+        pass
+
+    def interrupted(self, value):
+        if not finished:
+            signal.raise_signal(signal.SIGINT)
+        getattr(recorder, during)(self, value)
+        finished.append(value)
+
+    setattr(Slow, during, interrupted)
+    observer = Slow()
+    problem = problem_that(lambda: None)
+    model = problem.model
+    weights = model.weight.detach().clone()
+    traces = run_sweep(problem, SETTINGS, device=CPU, observer=observer)
+    assert finished
+    assert traces[-1].stop is Stop.INTERRUPTED
+    assert len(traces) == (2 if during == "repeat_ended" else 1)
+    assert torch.equal(model.weight, weights)
+
+
+def test_more_signals_while_everything_is_restored(recorder):
+    class Impatient(recorder):
+        def repeat_ended(self, trace):
+            super().repeat_ended(trace)
+            signal.raise_signal(signal.SIGINT)
+
+    problem = problem_that(lambda: signal.raise_signal(signal.SIGINT))
+    weights = problem.model.weight.detach().clone()
+    traces = run_sweep(problem, SETTINGS, device=CPU, observer=Impatient())
+    assert [trace.stop for trace in traces] == [Stop.INTERRUPTED]
+    assert torch.equal(problem.model.weight, weights)
+
+
+def test_works_outside_the_main_thread(recorder):
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.append(run_sweep(problem_that(lambda: None), SETTINGS, device=CPU, observer=recorder()))
+    )
+    thread.start()
+    thread.join()
+    assert [trace.stop for trace in results[0]] == [Stop.COMPLETED] * 3
+
+
+SCRIPT = """
+    import json, signal, sys, time, torch
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+    from lrfinder.engine.signals import terminate_as_exception
+    from lrfinder.engine.sweep import run_sweep
+    from lrfinder.records import SweepSettings
+    from lrfinder.task.problem import Problem
+
+    class Loud:
+        def repeat_started(self, repeat): pass
+        def prepared(self, setup): pass
+        def measured(self, point):
+            if point.step == 5:
+                print("measuring", flush=True)
+        def repeat_ended(self, trace): pass
+
+    def step(model, batch):
+        time.sleep(0.01)
+        return model(batch[0]).square().mean()
+
+    if __name__ == "__main__":
+        torch.manual_seed(0)
+        model = nn.Linear(2, 1)
+        optimizer = torch.optim.Adam(model.parameters())
+        loader = DataLoader(TensorDataset(torch.randn(64, 2)), batch_size=4, num_workers=int(sys.argv[1]))
+        before = [model.weight.tolist(), model.bias.tolist(), torch.get_rng_state().sum().item()]
+        problem = Problem(name="p", model=model, optimizer=optimizer, train_loader=loader, training_step=step)
+        settings = SweepSettings(steps=100000, repeats=2, min_lr=1e-4, max_lr=1e-3)
+        with terminate_as_exception():
+            traces = run_sweep(problem, settings, device=torch.device("cpu"), observer=Loud())
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        after = [model.weight.tolist(), model.bias.tolist(), torch.get_rng_state().sum().item()]
+        print(json.dumps({
+            "stops": [trace.stop for trace in traces],
+            "updates": traces[-1].updates,
+            "losses": len(traces[-1].losses),
+            "same": before == after and not optimizer.state and model.weight.grad is None,
+        }))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals between processes")
+@pytest.mark.parametrize(
+    ("signum", "workers"), [(signal.SIGINT, 0), (signal.SIGINT, 2), (signal.SIGTERM, 2)], ids=["INT", "INT-2", "TERM-2"]
+)
+def test_a_real_process_keeps_what_it_measured_and_ends_soon(tmp_path, signum, workers):
+    script = tmp_path / "sweeping.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    with subprocess.Popen(
+        [sys.executable, script, str(workers)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout.readline() == "measuring\n"
+        began = time.monotonic()
+        for _ in range(2):  # as a terminal does: the whole group, workers too; and by someone impatient
+            os.killpg(process.pid, signum)
+        said = json.loads(process.stdout.read())
+        assert process.wait(timeout=20) == 0
+    assert time.monotonic() - began < 10  # about half a second here; a loaded machine needs room
+    assert said["stops"] == ["interrupted" if signum is signal.SIGINT else "terminated"]
+    assert said["same"]
+    assert 5 <= said["losses"] <= said["updates"] <= said["losses"] + 1
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # no worker is left

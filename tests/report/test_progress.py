@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import io
+import math
+import os
+import re
+import select
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from lrfinder.records import Point, Stop, SweepSettings, Trace
+from lrfinder.report.progress import SweepProgress
+
+SETTINGS = SweepSettings(min_lr=1e-4, max_lr=1.0, steps=500, repeats=2)
+
+
+class CountingFile(io.StringIO):
+    """A file that counts how often it is written to."""
+
+    writes = 0
+
+    def write(self, text: str, /) -> int:
+        self.writes += 1
+        return super().write(text)
+
+
+class Clock:
+    """A clock that moves by hand."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def terminal(file: io.StringIO, *, width: int = 80) -> Console:
+    return Console(file=file, force_terminal=True, width=width, color_system=None, legacy_windows=False)
+
+
+def trace(repeat: int, losses: tuple[float, ...], stop: Stop = Stop.COMPLETED, why: str = "") -> Trace:
+    lrs = SETTINGS.lrs()[: len(losses)]
+    return Trace(
+        repeat=repeat, seed=0, initial_loss=2.3, lrs=lrs, losses=losses, stop=stop, updates=len(losses), why=why
+    )
+
+
+def measure(progress: SweepProgress, clock: Clock, *, repeat: int, losses: tuple[float, ...], seconds: float) -> None:
+    """Feed `losses`, each `seconds` after the one before."""
+    for step, (lr, loss) in enumerate(zip(SETTINGS.lrs(), losses, strict=False)):
+        clock.now += seconds
+        progress.measured(Point(repeat=repeat, step=step, lr=lr, loss=loss))
+
+
+def test_on_a_terminal_it_draws_at_most_ten_times_a_second() -> None:
+    file, clock = CountingFile(), Clock()
+    with SweepProgress(SETTINGS, console=terminal(file), clock=clock) as progress:
+        progress.repeat_started(0)
+        before = file.writes
+        measure(progress, clock, repeat=0, losses=(2.0,) * 500, seconds=0.01)  # five seconds
+        drawn = file.writes - before
+    assert 40 <= drawn <= 50
+
+
+def test_updates_faster_than_the_clock_touch_the_console_never() -> None:
+    file, clock = CountingFile(), Clock()
+    with SweepProgress(SETTINGS, console=terminal(file), clock=clock) as progress:
+        progress.repeat_started(0)
+        before = file.writes
+        measure(progress, clock, repeat=0, losses=(2.0,) * 500, seconds=0.0)
+        assert file.writes == before
+
+
+def test_the_live_line_shows_everything_in_eighty_columns() -> None:
+    file, clock = io.StringIO(), Clock()
+    with SweepProgress(SETTINGS, console=terminal(file), clock=clock) as progress:
+        progress.repeat_started(1)
+        measure(progress, clock, repeat=1, losses=(2.0, 1.25, 1.5), seconds=1.0)
+    last = [line for line in re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9?;]*[a-zA-Z]", "", file.getvalue())) if line][-1]
+    # 1000 updates in all, three measured in three seconds: 997 s left
+    facts = "3/500 rate 1.04e-04 loss 1.5 best 1.25 16 min 37 s left"
+    assert last.startswith("repeat 2 of 2 ")
+    assert last.rstrip().endswith(facts)
+    assert len(last) <= 80
+
+
+def test_time_left_does_not_count_what_an_early_stop_saves() -> None:
+    file, clock = io.StringIO(), Clock()
+    with SweepProgress(SETTINGS, console=Console(file=file), clock=clock) as progress:
+        progress.repeat_started(0)
+        measure(progress, clock, repeat=0, losses=(2.0,) * 100, seconds=0.1)
+        progress.repeat_ended(trace(0, (2.0,) * 100, Stop.DIVERGED))
+        progress.repeat_started(1)
+        measure(progress, clock, repeat=1, losses=(2.0,), seconds=30.2)
+    # 101 updates in 40.2 s, 499 more to go
+    assert "update 1 of 500, rate 1e-04 loss 2 best 2, 3 min 19 s left" in file.getvalue()
+
+
+def test_the_best_loss_is_of_this_repeat_and_never_nan() -> None:
+    file, clock = io.StringIO(), Clock()
+    with SweepProgress(SETTINGS, console=Console(file=file), clock=clock) as progress:
+        progress.repeat_started(0)
+        measure(progress, clock, repeat=0, losses=(-5.0,), seconds=0.0)
+        progress.repeat_ended(trace(0, (-5.0,), Stop.INTERRUPTED))
+        progress.repeat_started(1)
+        measure(progress, clock, repeat=1, losses=(math.nan, 3.0, -math.inf), seconds=0.0)
+        progress.repeat_ended(trace(1, (math.nan, 3.0, -math.inf), Stop.NON_FINITE))
+    lines = file.getvalue().splitlines()
+    assert "lowest loss -5 at rate 1e-04; stopped at rate 1e-04: interrupted" in lines[1]
+    assert "lowest loss 3 at rate 1.02e-04; stopped at rate 1.04e-04: the loss was not finite" in lines[3]
+
+
+def test_off_a_terminal_it_writes_two_plain_lines_a_repeat_to_stderr(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # CI systems set it; it must not start an animation
+    clock = Clock()
+    with SweepProgress(SETTINGS, clock=clock) as progress:
+        for repeat in range(2):
+            progress.repeat_started(repeat)
+            measure(progress, clock, repeat=repeat, losses=(2.0, 1.0, 9.0), seconds=1.0)
+            ended = trace(repeat, (2.0, 1.0, 9.0), Stop.DIVERGED, why="the loss rose to 4 times where it began")
+            progress.repeat_ended(ended)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "\x1b" not in captured.err
+    facts = "3 of 500 updates in 3.0 s, lowest loss 1 at rate 1.02e-04"
+    end = f"{facts}; stopped at rate 1.04e-04: the loss rose to 4 times where it began"
+    begin = "500 updates, rates 1e-04 to 1"
+    expected = [f"repeat {k} of 2: {line}" for k in (1, 2) for line in (begin, end)]
+    assert captured.err.splitlines() == expected
+
+
+def test_a_slow_sweep_off_a_terminal_shows_a_sign_of_life_every_half_minute() -> None:
+    file, clock = io.StringIO(), Clock()
+    with SweepProgress(SETTINGS, console=Console(file=file), clock=clock) as progress:
+        progress.repeat_started(0)
+        measure(progress, clock, repeat=0, losses=(2.0,) * 120, seconds=1.0)  # two minutes
+    assert len(file.getvalue().splitlines()) == 1 + 4
+
+
+def test_what_is_swept_is_said_with_the_choices_made(digits: Any) -> None:
+    file = io.StringIO()
+    with SweepProgress(SETTINGS, console=Console(file=file), clock=Clock()) as progress:
+        progress.prepared(digits.result.setup)
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 1
+    for fact in ("digits_mlp", "cpu", "loss_fn CrossEntropyLoss", "AdamW"):
+        assert fact in lines[0]
+
+
+def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str], digits: Any) -> None:
+    file, clock = io.StringIO(), Clock()
+    with SweepProgress(SETTINGS, quiet=True, console=terminal(file), clock=clock) as progress:
+        progress.prepared(digits.result.setup)
+        progress.repeat_started(0)
+        measure(progress, clock, repeat=0, losses=(2.0,) * 100, seconds=60.0)
+        progress.repeat_ended(trace(0, (2.0,) * 100))
+    assert (file.getvalue(), *capsys.readouterr()) == ("", "", "")
+
+
+def test_a_repeat_that_measured_nothing_ends_with_its_reason() -> None:
+    file = io.StringIO()
+    with SweepProgress(SETTINGS, console=Console(file=file), clock=Clock()) as progress:
+        progress.repeat_started(0)
+        progress.repeat_ended(replace(trace(0, ()), stop=Stop.FAILED))
+    assert file.getvalue().splitlines()[-1] == "repeat 1 of 2: 0 of 500 updates in 0.0 s; failed"
+
+
+def test_an_exception_passes_through_and_gives_the_cursor_back() -> None:
+    file = io.StringIO()
+
+    def broken() -> None:
+        with SweepProgress(SETTINGS, console=terminal(file), clock=Clock()) as progress:
+            progress.repeat_started(0)
+            raise KeyError("from the model")
+
+    with pytest.raises(KeyError, match="from the model"):
+        broken()
+    assert file.getvalue().rindex("\x1b[?25h") > file.getvalue().rindex("\x1b[?25l")
+
+
+SCRIPT = """
+import time
+from lrfinder.records import Point, Stop, SweepSettings, Trace
+from lrfinder.report.progress import SweepProgress
+settings = SweepSettings(steps=30, repeats=1)
+with SweepProgress(settings) as progress:
+    progress.repeat_started(0)
+    for step, lr in enumerate(settings.lrs()):
+        time.sleep(0.01)
+        progress.measured(Point(repeat=0, step=step, lr=lr, loss=1.0))
+    print("from the user's code")
+    progress.repeat_ended(Trace(repeat=0, seed=0, initial_loss=2.0, lrs=settings.lrs(), losses=(1.0,) * 30,
+                                stop=Stop.COMPLETED, updates=30))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are a POSIX thing")
+def test_on_a_real_terminal_it_animates_stderr_and_leaves_stdout_alone() -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    environment = {key: value for key, value in os.environ.items() if key not in {"FORCE_COLOR", "NO_COLOR", "CI"}}
+    environment |= {"TERM": "xterm-256color", "COLUMNS": "80"}
+    child = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    while select.select([ours], [], [], 30)[0]:
+        try:
+            block = os.read(ours, 65536)
+        except OSError:  # Linux reports a terminal whose other end is closed so
+            break
+        if not block:
+            break
+        shown += block
+    out, _ = child.communicate(timeout=30)
+    os.close(ours)
+    assert child.returncode == 0
+    assert out.decode().strip() == "from the user's code"
+    text = shown.decode()
+    assert "\x1b[?25l" in text  # the cursor is hidden while the line lives
+    assert "/30 rate" in text
+    assert "repeat 1 of 1: 30 of 30 updates in" in text
+    assert "; completed" in text

@@ -1,0 +1,119 @@
+"""What holds for every shape of the table, whatever its parameters."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from lrfinder.schedules import SCHEDULES, AnySchedule, Schedule
+
+share = st.floats(0, 1)
+# The parameters of each shape beyond `warmup` and `steps`; a new shape needs a line here.
+PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "constant": {},
+    "linear": {"final": share},
+    "cosine": {"final": share},
+    "step": {"every": st.integers(1, 400), "factor": st.floats(0, 1, exclude_min=True)},
+}
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> Schedule:
+    name = draw(st.sampled_from(sorted(SCHEDULES)))
+    steps = draw(st.integers(1, 300))
+    warmup = draw(st.integers(0, steps))
+    return SCHEDULES[name](steps=steps, warmup=warmup, **draw(st.fixed_dictionaries(PARAMETERS[name])))
+
+
+@given(schedules())
+def test_between_zero_and_the_peak(schedule: Schedule) -> None:
+    assert all(0 <= schedule.factor(t) <= 1 for t in range(schedule.steps + 3))
+
+
+@given(schedules())
+def test_the_warmup_rises_evenly_and_reaches_the_peak(schedule: Schedule) -> None:
+    rates = [schedule.factor(t) for t in range(schedule.warmup)]
+    assert rates == [(t + 1) / schedule.warmup for t in range(schedule.warmup)]
+    assert schedule.factor(max(schedule.warmup - 1, 0)) == 1.0
+    assert schedule.warmup == schedule.steps or schedule.factor(schedule.warmup) == 1.0
+
+
+@given(schedules())
+def test_never_rises_after_the_warmup(schedule: Schedule) -> None:
+    rates = [schedule.factor(t) for t in range(max(schedule.warmup - 1, 0), schedule.steps + 5)]
+    assert all(later <= earlier + 1e-15 for earlier, later in itertools.pairwise(rates))
+
+
+@given(schedules(), st.integers(0, 10**12))
+def test_held_past_the_end(schedule: Schedule, further: int) -> None:
+    assert schedule.factor(schedule.steps + further) == schedule.factor(schedule.steps)
+
+
+@given(schedules())
+def test_goes_to_plain_data_and_back(schedule: Schedule) -> None:
+    data = schedule.model_dump(by_alias=True)
+    assert TypeAdapter(AnySchedule).validate_python(data) == schedule
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+class TestEveryShape:
+    def test_says_what_it_is_in_one_line(self, name: str) -> None:
+        shape = SCHEDULES[name]
+        assert shape.model_fields["name"].default == name
+        assert "\n" not in shape.advice
+        assert shape.advice
+        assert "factor(t) =" in (shape.__doc__ or "")
+
+    @pytest.mark.parametrize(
+        ("wrong", "complaint"),
+        [
+            ({"steps": 0}, "greater than or equal to 1"),
+            ({"steps": -3}, "greater than or equal to 1"),
+            ({"steps": 10**9}, "less than or equal to 100000000"),
+            ({"steps": 10.0}, "valid integer"),
+            ({"steps": True}, "valid integer"),
+            ({"steps": "10"}, "valid integer"),
+            ({"warmup": -1}, "greater than or equal to 0"),
+            ({"warmup": 11}, r"at least warmup \(11\), got 10"),
+            ({"peak": 1.0}, "not permitted"),
+            ({"name": "other"}, "Input should be"),
+        ],
+    )
+    def test_refuses_what_it_cannot_mean(self, name: str, wrong: dict[str, Any], complaint: str) -> None:
+        sound = {"steps": 10, "warmup": 2} | ({"every": 2, "factor": 0.5} if name == "step" else {})
+        SCHEDULES[name](**sound)
+        with pytest.raises(ValidationError, match=complaint):
+            SCHEDULES[name](**(sound | wrong))
+
+    def test_is_frozen(self, name: str) -> None:
+        schedule = SCHEDULES[name](**({"steps": 10} | ({"every": 2, "factor": 0.5} if name == "step" else {})))
+        with pytest.raises(ValidationError, match="frozen"):
+            schedule.steps = 20
+
+
+def test_the_table_and_the_strategies_name_the_same_shapes() -> None:
+    assert set(PARAMETERS) == set(SCHEDULES)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf"), True, "0"])
+def test_final_is_a_share_of_the_peak(value: object) -> None:
+    for name in ("linear", "cosine"):
+        with pytest.raises(ValidationError):
+            SCHEDULES[name](steps=10, final=value)
+
+
+@pytest.mark.parametrize("wrong", [{"every": 0}, {"every": 1.5}, {"factor": 0.0}, {"factor": 1.5}, {"drop": 0.5}])
+def test_step_parameters(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        SCHEDULES["step"](**({"steps": 10, "every": 2, "factor": 0.5} | wrong))
+
+
+@given(st.sampled_from(sorted(SCHEDULES)), st.integers(1, 5000), share)
+def test_the_usual_parameters_fit_any_run(name: str, steps: int, warm: float) -> None:
+    schedule = SCHEDULES[name].for_run(steps=steps, warmup=int(warm * steps))
+    assert (schedule.name, schedule.steps, schedule.warmup) == (name, steps, int(warm * steps))

@@ -1,0 +1,91 @@
+"""Loaders: the batch size is passed on, and data that a function gives can be gone through again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
+
+from lrfinder.errors import UsageError
+from lrfinder.task.loader import batch_size_of, batches_per_epoch
+from lrfinder.task.problem import Trial
+
+MODEL = "def model():\n    return nn.Linear(1, 1)\n"
+DATA = TensorDataset(torch.arange(10.0))
+
+
+class Stream(IterableDataset[int]):
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        yield from range(3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        "def train_loader(batch_size=2):\n    return [batch_size]",
+        "def train_loader(batch_size):\n    return [batch_size]",
+        "def train_loader(*, batch_size=2):\n    return [batch_size]",
+        "def train_loader(**options):\n    return [options['batch_size']]",
+        "def train_loader(batch_size=2):\n    yield batch_size",
+        """
+class train_loader:
+    def __init__(self, batch_size=2):
+        self.size = batch_size
+    def __iter__(self):
+        return iter([self.size])
+""",
+        """
+import functools
+def make(folder, batch_size):
+    return [batch_size]
+train_loader = functools.partial(make, "folder")
+""",
+    ],
+)
+def test_the_batch_size_is_passed_on(build: Callable[..., Trial], function: str) -> None:
+    assert list(build(MODEL + function, batch_size=7).loader) == [7]
+
+
+def test_without_a_batch_size_the_default_is_the_files(build: Callable[..., Trial]) -> None:
+    assert list(build(MODEL + "def train_loader(batch_size=2):\n    return [batch_size]").loader) == [2]
+
+
+def test_a_batch_size_without_default_must_be_given(build: Callable[..., Trial]) -> None:
+    with pytest.raises(UsageError, match="no default") as caught:
+        build(MODEL + "def train_loader(batch_size):\n    return [batch_size]")
+    assert "--batch-size" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("body", ["yield from [1, 2]", "return iter([1, 2])", "return (x for x in [1, 2])"])
+def test_iterators_start_again(build: Callable[..., Trial], body: str) -> None:
+    loader = build(f"{MODEL}def train_loader():\n    {body}").loader
+    assert [list(loader), list(loader)] == [[1, 2], [1, 2]]
+
+
+def test_a_live_iterator_runs_dry(build: Callable[..., Trial]) -> None:
+    loader = build(MODEL + "train_loader = iter([1, 2])").loader
+    assert [list(loader), list(loader)] == [[1, 2], []]
+
+
+def test_a_loader_from_a_function_is_handed_on_as_it_is(build: Callable[..., Trial]) -> None:
+    loader = build(MODEL + "def train_loader():\n    return DataLoader([1, 2, 3], batch_size=2)").loader
+    assert type(loader) is DataLoader
+
+
+@pytest.mark.parametrize(
+    ("loader", "size", "count"),
+    [
+        (DataLoader(DATA, batch_size=4), 4, 3),
+        (DataLoader(DATA, batch_size=4, drop_last=True), 4, 2),
+        (DataLoader(DATA, batch_sampler=BatchSampler(SequentialSampler(DATA), 5, drop_last=False)), 5, 2),
+        (DataLoader(DATA, batch_size=None), None, 10),
+        (DataLoader(Stream(), batch_size=2), 2, None),
+        ([1, 2, 3], None, 3),
+        (iter([1, 2, 3]), None, None),
+    ],
+)
+def test_what_a_loader_says_of_itself(loader: object, size: int | None, count: int | None) -> None:
+    assert batch_size_of(loader) == size  # type: ignore[arg-type]
+    assert batches_per_epoch(loader) == count  # type: ignore[arg-type]

@@ -1,0 +1,177 @@
+"""The optimizer: by function, live, by name; ratios between groups; what is recorded of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lrfinder.errors import LrfinderError, UsageError
+from lrfinder.task.named_optimizer import named_optimizer, optimizer_names
+from lrfinder.task.optimizer import REFERENCE_LR, make_optimizer, optimizer_facts
+from lrfinder.task.problem import Problem, Trial
+
+FILE = "def model():\n    return nn.Linear(3, 2)\ntrain_loader = [(torch.ones(4, 3), torch.zeros(4, 2))]\n"
+
+
+def problem(net: nn.Module, optimizer: object) -> Problem:
+    return Problem(name="net", model=net, train_loader=[], optimizer=optimizer)  # type: ignore[arg-type]
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=5))
+def test_ratios_of_a_function_are_those_it_multiplies_lr_by(factors: list[float]) -> None:
+    net = nn.ModuleList([nn.Linear(1, 1, bias=False) for _ in factors])
+
+    def optimizer(params: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+        groups = [{"params": [p], "lr": factor * lr} for p, factor in zip(params, factors, strict=True)]
+        return torch.optim.SGD(groups, lr=lr)
+
+    made = make_optimizer(problem(net, optimizer), net)
+    assert made.group_ratios == pytest.approx(factors)
+    assert [g["lr"] / REFERENCE_LR for g in made.optimizer.param_groups] == pytest.approx(factors)
+    assert made.chosen_by == "model file"
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=5))
+def test_ratios_of_a_live_optimizer_are_to_its_largest_rate(rates: list[float]) -> None:
+    net = nn.ModuleList([nn.Linear(1, 1, bias=False) for _ in rates])
+    groups = [{"params": [p], "lr": rate} for p, rate in zip(net.parameters(), rates, strict=True)]
+    live = torch.optim.Adam(groups)
+    made = make_optimizer(problem(net, live), net)
+    assert made.optimizer is live
+    assert made.group_ratios == pytest.approx([rate / max(rates) for rate in rates])
+    assert [g["lr"] for g in live.param_groups] == rates
+
+
+def test_a_schedulers_warm_up_does_not_hide_the_rate() -> None:
+    net = nn.Linear(1, 1)
+    live = torch.optim.SGD([{"params": [net.weight], "lr": 0.1}, {"params": [net.bias], "lr": 0.01}])
+    torch.optim.lr_scheduler.LambdaLR(live, lambda step: min(1.0, step / 10))
+    assert [g["lr"] for g in live.param_groups] == [0.0, 0.0]
+    assert make_optimizer(problem(net, live), net).group_ratios == pytest.approx((1.0, 0.1))
+
+
+def test_a_tensor_as_the_rate_is_a_rate() -> None:
+    net = nn.Linear(1, 1)
+    made = make_optimizer(problem(net, torch.optim.SGD(net.parameters(), lr=torch.tensor(0.5))), net)
+    assert made.group_ratios == (1.0,)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        "optimizer = torch.optim.SGD",
+        "import functools\noptimizer = functools.partial(torch.optim.SGD, momentum=0.9)",
+        "def optimizer(params, lr, momentum=0.9):\n    return torch.optim.SGD(params, lr=lr, momentum=momentum)",
+        "optimizer = lambda params, lr: torch.optim.SGD(params, lr)",
+        "class optimizer(torch.optim.SGD):\n    pass",
+    ],
+)
+def test_forms_of_the_function(build: Callable[..., Trial], optimizer: str) -> None:
+    trial = build(FILE + optimizer)
+    assert isinstance(trial.optimizer, torch.optim.SGD)
+    assert trial.group_ratios == (1.0,)
+    assert trial.optimizer.param_groups[0]["lr"] == REFERENCE_LR
+
+
+def test_a_function_may_go_through_the_parameters_twice(build: Callable[..., Trial]) -> None:
+    trial = build(
+        FILE + "def optimizer(params, lr):\n    return torch.optim.SGD([{'params': [p for p in params if p.ndim == n]} "
+        "for n in (2, 1)], lr=lr)"
+    )
+    assert [len(group["params"]) for group in trial.optimizer.param_groups] == [1, 1]
+
+
+def classes() -> dict[str, type[torch.optim.Optimizer]]:
+    return {n: k for n, k in vars(torch.optim).items() if inspect.isclass(k) and issubclass(k, torch.optim.Optimizer)}
+
+
+def test_every_optimizer_of_torch_is_known_by_name() -> None:
+    assert set(optimizer_names()) == set(classes()) - {"Optimizer"}
+    net = nn.Linear(3, 2, bias=False)  # matrices only, which is what Muon takes
+    for name in optimizer_names():
+        if name == "LBFGS":
+            with pytest.raises(UsageError, match="LBFGS evaluates the loss several times"):
+                named_optimizer(name, net.parameters(), 1e-3, {})
+        else:
+            for spelling in (name, name.lower(), name.upper()):
+                made = named_optimizer(spelling, list(net.parameters()), 0.25, {})
+                assert type(made) is classes()[name]
+                assert made.param_groups[0]["lr"] == 0.25
+
+
+def test_options_are_passed_to_the_optimizers_that_take_them(build: Callable[..., Trial]) -> None:
+    trial = build(FILE, optimizer_name="sgd", optimizer_options={"momentum": 0.8, "weight_decay": 0.02})
+    (group,) = trial.optimizer.param_groups
+    assert (type(trial.optimizer), group["momentum"], group["weight_decay"]) == (torch.optim.SGD, 0.8, 0.02)
+    assert trial.optimizer_note == "option"
+
+
+def test_without_anything_it_is_adamw_as_torch_makes_it(build: Callable[..., Trial]) -> None:
+    trial = build(FILE)
+    reference = torch.optim.AdamW([nn.Parameter(torch.ones(1))])
+    assert type(trial.optimizer) is torch.optim.AdamW
+    assert trial.optimizer_note == "default"
+    assert trial.optimizer.defaults == reference.defaults
+
+
+@pytest.mark.parametrize(
+    ("options", "file", "message", "hint"),
+    [
+        ({"optimizer_name": "adamm"}, "", "torch.optim has no optimizer 'adamm'", "did you mean Adam"),
+        ({"optimizer_name": "Optimizer"}, "", "no optimizer 'Optimizer'", "Known: ASGD, Adadelta"),
+        ({"optimizer_name": "Adam", "optimizer_options": {"momentum": 0.9}}, "", "Adam takes no momentum", "SGD"),
+        ({"optimizer_options": {"momentum": 0.9}}, "", "AdamW takes no momentum", "Muon, RMSprop, SGD"),
+        ({"optimizer_name": "Rprop", "optimizer_options": {"weight_decay": 0.1}}, "", "takes no weight decay", "AdamW"),
+        ({"optimizer_name": "SGD", "optimizer_options": {"momentum": -1.0}}, "", "Invalid momentum value: -1.0", None),
+        ({"optimizer_name": "muon"}, "", "Muon only supports 2D parameters", None),
+        ({"optimizer_name": "lbfgs"}, "", "can't drive it yet", None),
+        ({"optimizer_name": "SGD"}, "optimizer = torch.optim.Adam\n", "'SGD' was asked for", "remove one"),
+        ({"optimizer_options": {"momentum": 0.9}}, "optimizer = torch.optim.Adam\n", "'momentum' was asked", "remove"),
+    ],
+)
+def test_options_that_cant_be_followed(
+    build: Callable[..., Trial], options: dict[str, object], file: str, message: str, hint: str | None
+) -> None:
+    with pytest.raises(LrfinderError) as caught:
+        build(FILE + file, **options)
+    assert type(caught.value) is UsageError
+    assert message in str(caught.value)
+    assert (hint or "") in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("name", [name for name in optimizer_names() if name != "LBFGS"])
+def test_facts_agree_with_the_group_and_the_signature(name: str) -> None:
+    kind = classes()[name]
+    made = kind(list(nn.Linear(3, 2, bias=False).parameters()), lr=0.5)  # type: ignore[call-arg]
+    facts = optimizer_facts(made, (1.0,), "option")
+    assert (facts.name, facts.group_ratios, facts.chosen_by) == (name, (1.0,), "option")
+    assert facts.default_lr == inspect.signature(kind.__init__).parameters["lr"].default
+    assert facts.settings.keys() == made.param_groups[0].keys() - {
+        "params", "lr", "foreach", "fused", "capturable", "differentiable"
+    }  # fmt: skip
+    for key, value in facts.settings.items():
+        found = made.param_groups[0][key]
+        if not (isinstance(found, tuple) and None in found):
+            assert value == found
+
+
+def test_facts_of_unusual_settings() -> None:
+    class Odd(torch.optim.SGD):
+        def __init__(self, params: object, lr: float) -> None:
+            super().__init__(params, lr=lr)  # type: ignore[arg-type]
+            self.param_groups[0].update(betas=[0.9, torch.tensor(0.5)], table=torch.ones(2), hook=print, initial_lr=3.0)
+
+    facts = optimizer_facts(Odd(nn.Linear(1, 1).parameters(), 1.0), (1.0,), "model file")
+    assert facts.settings["betas"] == (0.9, 0.5)
+    assert facts.settings["table"] == "[1.0, 1.0]"
+    assert "hook" not in facts.settings
+    assert "initial_lr" not in facts.settings
+    assert facts.default_lr is None

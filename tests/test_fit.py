@@ -1,0 +1,131 @@
+"""The fit against numpy's own weighted polynomials, closed forms, and known noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from curves import falls_and_explodes, trace_of, traces_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lrfinder.fit import BANDWIDTH, collect, fit_curve, smoother
+from lrfinder.records import Stop, SweepSettings
+
+SWEEP = SweepSettings(min_lr=1e-6, max_lr=100.0, steps=100, repeats=3)
+
+
+def test_each_point_is_numpys_weighted_parabola() -> None:
+    rng = np.random.default_rng(0)
+    x = np.sort(rng.uniform(-6, 2, 80))
+    y = np.sin(x) + 0.1 * rng.standard_normal(80)
+    at = np.linspace(-6, 2, 9)
+    loss, slope = smoother(x, at, 0.5)
+    for i, point in enumerate(at):
+        weights = np.exp(-0.5 * ((x - point) / 0.5) ** 2)
+        # polyfit weights multiply residuals, so they are the square roots
+        expected = np.polynomial.Polynomial(np.polynomial.polynomial.polyfit(x - point, y, 2, w=np.sqrt(weights)))
+        assert loss[i] @ y == pytest.approx(expected(0.0), abs=1e-9)
+        assert slope[i] @ y == pytest.approx(expected.deriv()(0.0), abs=1e-8)
+
+
+@given(st.tuples(*[st.floats(-5, 5)] * 3), st.floats(0.1, 1.0))
+@settings(deadline=None, max_examples=30)
+def test_a_parabola_is_reproduced_exactly(coefficients: tuple[float, float, float], bandwidth: float) -> None:
+    truth = np.polynomial.Polynomial(coefficients)
+    x = np.linspace(-6, 2, 100)
+    loss, slope = smoother(x, x, bandwidth)
+    scale = 1 + np.abs(coefficients).sum() * 36
+    np.testing.assert_allclose(loss @ truth(x), truth(x), atol=1e-9 * scale)
+    np.testing.assert_allclose(slope @ truth(x), truth.deriv()(x), atol=1e-7 * scale)
+
+
+def test_there_is_no_lag() -> None:
+    """A symmetric fall is steepest where it is steepest, at any length of the sweep (a running average lags)."""
+
+    def shape(x: float) -> float:
+        return 2.0 - 1.5 * 0.5 * (1 + math.erf((x + 2.0) / 0.8))
+
+    for steps in (60, 100, 400):
+        sweep = dataclasses.replace(SWEEP, steps=steps, repeats=1)
+        curve = fit_curve(traces_of(sweep, shape), sweep.lrs(), draws=2)
+        assert curve.x[curve.slope.argmin()] == pytest.approx(-2.0, abs=0.03)
+
+
+def test_equivariant_to_the_units_of_the_loss() -> None:
+    traces = traces_of(SWEEP, noise=0.05)
+    other = tuple(
+        dataclasses.replace(t, initial_loss=t.initial_loss * 1e4 - 7e4, losses=tuple(v * 1e4 - 7e4 for v in t.losses))
+        for t in traces
+    )
+    one, two = fit_curve(traces, SWEEP.lrs()), fit_curve(other, SWEEP.lrs())
+    np.testing.assert_allclose(two.loss, one.loss * 1e4 - 7e4, rtol=1e-9)
+    np.testing.assert_allclose(two.slope, one.slope * 1e4, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(two.loss_draws, one.loss_draws * 1e4 - 7e4, rtol=1e-9)
+
+
+def test_the_interval_covers_the_truth() -> None:
+    """Over many sweeps of a known curve, the pointwise 90 % interval holds the noise-free fit about that often."""
+    truth = fit_curve(traces_of(SWEEP), SWEEP.lrs(), draws=2)
+    probe = np.abs(truth.x - (-2.5)).argmin()
+    covered = 0
+    for seed in range(60):
+        record = fit_curve(traces_of(SWEEP, noise=0.2, seed=seed), SWEEP.lrs()).record()
+        covered += record.low[probe] <= truth.loss[probe] <= record.high[probe]
+    # Few clusters make a bootstrap a little too sure; 60 sweeps leave a standard error of 0.05.
+    assert 0.7 <= covered / 60 <= 1.0
+
+
+def test_noise_is_measured_whatever_the_spikes() -> None:
+    traces = tuple(
+        dataclasses.replace(t, losses=tuple(v + (3.0 if i % 17 == 5 else 0.0) for i, v in enumerate(t.losses)))
+        for t in traces_of(SWEEP, lambda x: 2.3 - x / 10, noise=0.1)
+    )
+    assert fit_curve(traces, SWEEP.lrs()).noise == pytest.approx(0.1, rel=0.35)
+
+
+def test_the_fit_does_not_depend_on_when_a_divergence_was_noticed() -> None:
+    """Stopping at the rise or letting the explosion run: the curve below is the same."""
+    early = traces_of(SWEEP, stop_above=4.5)
+    late = traces_of(SWEEP, stop_above=1e6)
+    assert len(early[0].losses) < len(late[0].losses) - 5
+    one, two = fit_curve(early, SWEEP.lrs(), draws=2), fit_curve(late, SWEEP.lrs(), draws=2)
+    below = one.x < -0.5
+    np.testing.assert_allclose(one.loss[below], two.loss[: len(one.loss)][below], atol=0.02)
+
+
+def test_a_nan_tail_counts_as_divergence() -> None:
+    whole = trace_of(SWEEP, falls_and_explodes, stop_above=4.5)
+    with_nan = dataclasses.replace(whole, losses=(*whole.losses[:-1], math.nan), stop=Stop.NON_FINITE)
+    one, two = (fit_curve((t,), SWEEP.lrs(), draws=2) for t in (whole, with_nan))
+    assert np.isfinite(two.loss).all()
+    np.testing.assert_allclose(one.loss, two.loss, atol=1e-9)
+
+
+def test_losses_above_start_plus_fall_are_cut() -> None:
+    points = collect(traces_of(SWEEP, stop_above=1e9), SWEEP.lrs())
+    assert points.start == pytest.approx(2.3, abs=0.01)
+    assert points.y.max() == pytest.approx(points.start + points.fall)
+
+
+def test_too_few_points_are_refused() -> None:
+    short = trace_of(SweepSettings(min_lr=1e-3, max_lr=1.0, steps=9), falls_and_explodes)
+    with pytest.raises(ValueError, match="at least 10 finite losses, got 9"):
+        fit_curve((short,), short.lrs)
+
+
+@pytest.mark.parametrize("steps", [10, 12, 30])
+def test_sparse_and_linear_sweeps_are_fitted(steps: int) -> None:
+    """Where points are far apart the parabola widens instead of breaking down."""
+    sweep = SweepSettings(min_lr=1e-3, max_lr=1.0, steps=steps, repeats=1, spacing="linear")  # type: ignore[arg-type]
+    curve = fit_curve(traces_of(sweep), sweep.lrs())
+    assert np.isfinite(curve.loss).all()
+    assert np.isfinite(curve.slope).all()
+    assert curve.bandwidth == BANDWIDTH
+
+
+def test_same_input_same_answer() -> None:
+    traces = traces_of(SWEEP, noise=0.1)
+    assert fit_curve(traces, SWEEP.lrs()).record() == fit_curve(traces, SWEEP.lrs()).record()

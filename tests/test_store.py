@@ -1,0 +1,208 @@
+"""Run folders: written as the sweep goes, read back whole, cut short, torn, damaged and from the future."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from curves import sweep_of, traces_of
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lrfinder.errors import EnvironmentFailure, RunError
+from lrfinder.files import write_atomic
+from lrfinder.records import Point, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.store import RunFolder, latest_run, load_run
+
+SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=20, repeats=2)
+
+
+def create(out: Path | None) -> RunFolder:
+    return RunFolder.create(out, model="made_up", reference="model.py", settings=SWEEP, created_by="lrfinder test")
+
+
+def write(result: SweepResult, out: Path, *, ended: int | None = None) -> Path:
+    """Write a run as a sweep would, ending only the first `ended` repeats (all, where None)."""
+    with create(out) as folder:
+        folder.prepared(result.setup)
+        for index, trace in enumerate(result.traces):
+            for step, (lr, loss) in enumerate(zip(trace.lrs, trace.losses, strict=True)):
+                folder.measured(Point(repeat=trace.repeat, step=step, lr=lr, loss=loss))
+            if ended is None or index < ended:
+                folder.repeat_ended(trace)
+        return folder.path
+
+
+@pytest.fixture
+def result() -> SweepResult:
+    return sweep_of(traces_of(SWEEP, noise=0.1), SWEEP)
+
+
+def test_a_run_reads_back_exactly(result: SweepResult, tmp_path: Path) -> None:
+    run = write(result, tmp_path / "run")
+    read = load_run(run)
+    assert read.run == str(run)
+    assert (read.settings, read.setup, read.traces) == (result.settings, result.setup, result.traces)
+
+
+def test_the_curve_is_plain_csv(result: SweepResult, tmp_path: Path) -> None:
+    frame = pd.read_csv(write(result, tmp_path / "run") / "curve.csv")
+    assert list(frame.columns) == ["repeat", "step", "lr", "loss"]
+    assert tuple(frame.loc[frame["repeat"] == 1, "loss"]) == pytest.approx(result.traces[1].losses, rel=1e-14)
+
+
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=20))
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_float_survives(
+    result: SweepResult, tmp_path_factory: pytest.TempPathFactory, losses: list[float]
+) -> None:
+    trace = Trace(
+        repeat=0,
+        seed=1,
+        initial_loss=None,
+        lrs=SWEEP.lrs()[: len(losses)],
+        losses=tuple(losses),
+        stop=Stop.NON_FINITE,
+        updates=len(losses),
+    )
+    read = load_run(write(sweep_of([trace], SWEEP), tmp_path_factory.mktemp("run") / "r")).traces[0]
+    assert [x.hex() for x in read.losses] == [x.hex() for x in losses]
+    assert read.lrs == trace.lrs
+
+
+def test_a_non_finite_initial_loss_is_kept_as_unknown(result: SweepResult, tmp_path: Path) -> None:
+    trace = Trace(repeat=0, seed=0, initial_loss=math.nan, lrs=(), losses=(), stop=Stop.NON_FINITE, updates=0)
+    assert load_run(write(sweep_of([trace], SWEEP), tmp_path / "run")).traces[0].initial_loss is None
+
+
+def test_a_killed_run_reads_as_far_as_it_came(result: SweepResult, tmp_path: Path) -> None:
+    run = write(result, tmp_path / "run", ended=1)
+    with (run / "curve.csv").open("a") as file:
+        file.write("1,20,0.5")  # torn: no newline
+    traces = load_run(run).traces
+    assert traces[0] == result.traces[0]
+    assert traces[1].losses == result.traces[1].losses
+    assert traces[1].stop is Stop.INTERRUPTED
+
+
+def test_cut_at_every_byte_the_curve_is_still_read(result: SweepResult, tmp_path: Path) -> None:
+    run = write(result, tmp_path / "run", ended=0)
+    whole = (run / "curve.csv").read_bytes()
+    for length in range(len("repeat,step,lr,loss\n"), len(whole), 7):
+        (run / "curve.csv").write_bytes(whole[:length])
+        points = sum(len(trace.losses) for trace in load_run(run).traces)
+        assert points == whole[:length].count(b"\n") - 1
+
+
+def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(RunError, match="not empty"):
+        create(tmp_path)
+
+
+def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
+    assert create(tmp_path).path == tmp_path
+
+
+def test_a_run_that_measured_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    with create(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
+    assert not (tmp_path / "run").exists()
+
+
+def test_runs_started_together_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = {create(None).path for _ in range(32)}
+    assert len(folders) == 32
+    assert all(re.fullmatch(r"lrfinder-runs/made_up-\d{8}-\d{6}(-\d+)?", folder.as_posix()) for folder in folders)
+
+
+def test_the_latest_run_is_found(result: SweepResult, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run found"):
+        latest_run(tmp_path)
+    for name, age in (("a", 100), ("b", 50), ("c", 200)):
+        run = write(result, tmp_path / name)
+        os.utime(run / "run.json", (1e9 - age, 1e9 - age))
+    assert latest_run(tmp_path) == tmp_path / "b"
+
+
+DAMAGE = [
+    ("run.json", lambda text: "", "not valid JSON"),
+    ("run.json", lambda text: text[: len(text) // 2], "not valid JSON"),
+    ("run.json", lambda text: "[1]", "expected an object, got list"),
+    ("run.json", lambda text: "[" * 100_000, "not valid JSON"),
+    (
+        "run.json",
+        lambda text: text.replace('"lrfinder.run"', '"other"'),
+        "format: expected 'lrfinder.run', got 'other'",
+    ),
+    ("run.json", lambda text: text.replace('"version": 1', '"version": 2'), "newer lrfinder"),
+    ("run.json", lambda text: text.replace('"version": 1', '"version": true'), "version: expected a whole number"),
+    ("run.json", lambda text: text.replace('"version": 1', '"version": "1"'), "version: expected a whole number"),
+    ("run.json", lambda text: text.replace('"steps": 20', '"steps": 1'), "settings: .*steps must be at least 2"),
+    ("run.json", lambda text: text.replace('"steps": 20', '"steps": "many"'), "settings.steps"),
+    ("run.json", lambda text: text.replace('"steps": 20', '"stepz": 20'), "settings.stepz"),
+    ("run.json", lambda text: text.replace('"min_lr": 1e-05', '"min_lr": NaN'), "NaN is not a JSON number"),
+    ("run.json", lambda text: text.replace('"device": "cpu"', '"device": 3'), "setup.device"),
+    ("run.json", lambda text: text.replace('"repeats": [', '"repeats": [7, '), "repeats: expected a list of objects"),
+    ("run.json", lambda text: text.replace('"stop": "completed"', '"stop": "bored"'), "repeats.0.stop"),
+    ("curve.csv", lambda text: text.replace("repeat,", "rep,"), "curve.csv:1: expected the header"),
+    ("curve.csv", lambda text: text.replace("\n0,3,", "\n0,4,"), "curve.csv:5: repeat 0, step 4 is out of order"),
+    ("curve.csv", lambda text: text.replace("\n0,3,", "\n9,0,"), "curve.csv:5: repeat 9, step 0 is out of order"),
+    ("curve.csv", lambda text: text.replace("\n0,3,", "\n0,3,x"), "curve.csv:5: expected four numbers"),
+    ("curve.csv", lambda text: text.replace("\n0,3,", "\n0,3,-"), "curve.csv:5: lr: expected a finite number above 0"),
+    ("curve.csv", lambda text: text.replace("\n0,3,", "\n0,3,1,"), "curve.csv:5: expected four numbers"),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "message"), DAMAGE)
+def test_damage_is_named(result: SweepResult, tmp_path: Path, name: str, damage: object, message: str) -> None:
+    run = write(result, tmp_path / "run")
+    text = (run / name).read_text()
+    changed = damage(text)  # type: ignore[operator]
+    assert changed != text
+    (run / name).write_text(changed)
+    with pytest.raises(RunError, match=message) as caught:
+        load_run(run)
+    assert str(run / name) in str(caught.value)
+
+
+def test_not_a_run_folder(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not a run folder"):
+        load_run(tmp_path)
+    (tmp_path / "run.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RunError, match="not UTF-8"):
+        load_run(tmp_path)
+
+
+def test_run_json_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "run.json"
+    write_atomic(path, b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(EnvironmentFailure, match=r"run\.json: No space left on device"):
+        write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_full_disk_under_the_curve_is_an_environment_failure(result: SweepResult, tmp_path: Path) -> None:
+    """/dev/full is a real device whose every write fails with ENOSPC."""
+    with create(tmp_path / "run") as folder:
+        (folder.path / "curve.csv").symlink_to("/dev/full")
+        with pytest.raises(EnvironmentFailure, match=r"curve\.csv: No space left"):
+            folder.prepared(result.setup)
+
+
+def test_run_json_is_strict_json(result: SweepResult, tmp_path: Path) -> None:
+    document = json.loads((write(result, tmp_path / "run") / "run.json").read_text(), parse_constant=pytest.fail)
+    assert document["created_by"] == "lrfinder test"
+    assert document["reference"] == "model.py"
