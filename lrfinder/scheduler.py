@@ -63,7 +63,7 @@ class ConfiguredScheduler(LRScheduler):
         if groups != known:
             raise UsageError(
                 f"the optimizer has {groups} param groups, but had {known} when its scheduler was made",
-                hint="Add the param groups first, then make the scheduler; `last_epoch` continues where it was.",
+                hint="add the param groups first, then make the scheduler; `last_epoch` continues where it was",
             )
         factor = self.schedule.factor(self.last_epoch)
         return [base * factor for base in self.base_lrs]
@@ -122,7 +122,7 @@ def _group_peaks(optimizer: Optimizer, peak: float, ratios: Sequence[float] | No
         if len(ratios) != len(groups):
             raise ConfigError(
                 f"optimizer.groups has {len(ratios)} ratios, but the optimizer has {len(groups)} param groups",
-                hint="Build the optimizer with the param groups that were swept, or remove `groups` from the config.",
+                hint="build the optimizer with the param groups that were swept, or remove `groups` from the config",
             )
         return [peak * ratio for ratio in ratios]
     rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
@@ -139,6 +139,6 @@ def _count(state: Mapping[str, Any], key: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise UsageError(
             f"not the state of a {ConfiguredScheduler.__name__}: {key!r} is {value!r}, expected a whole number",
-            hint="Load the state that this scheduler's state_dict() gave.",
+            hint="load the state that this scheduler's state_dict() gave",
         )
     return value

@@ -322,7 +322,7 @@ def test_json_and_toml(suffix: str, text: str, expected: list[str], tmp_path: Pa
 def test_a_newer_version_says_what_to_do() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_schedule("version: 3", suffix=".yaml", where="it")
-    assert caught.value.hint == "Upgrade: pip install --upgrade lrfinder"
+    assert caught.value.hint == "upgrade: pip install --upgrade lrfinder"
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "null\n", "\n\n"])

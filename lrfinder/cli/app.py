@@ -18,7 +18,8 @@ Examples:
   lrfinder sweep model.py                 the range test; the loss against the rate goes to lrfinder-runs/
   lrfinder recommend --epochs 30          pick the rate, choose the decay, write the schedule config
   lrfinder schedule show schedule.yaml    look at the rate of every update
-  lrfinder check model.py --config schedule.yaml      in CI: is the configured rate still sane?
+  lrfinder check model.py --config schedule.yaml
+                                          in CI: is the configured rate still sane?
 """
 
 # Without rich markup: it would double the time that --help takes, and look the same in a log.
@@ -48,8 +49,31 @@ def _lrfinder(
     del version
 
 
-app.command()(init)
-app.command()(sweep)
-app.command()(recommend)
-app.command()(check)
-app.add_typer(schedule_app, name="schedule", help="Preview a schedule config, list the schedules.")
+def _examples(*lines: str) -> str:
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
+
+
+app.command(epilog=_examples("lrfinder init", "lrfinder init experiments/net.py"))(init)
+app.command(
+    short_help="Run the range test: the loss at each rate.",
+    epilog=_examples(
+        "lrfinder sweep model.py",
+        "lrfinder sweep model.py:small --repeats 5 --out runs/small",
+        "lrfinder sweep mypackage.net:build --optimizer SGD --momentum 0.9",
+    ),
+)(sweep)
+app.command(
+    epilog=_examples(
+        "lrfinder recommend --epochs 30                     the newest run; writes schedule.yaml into its folder",
+        "lrfinder recommend runs/small --steps 10000 --schedule cosine --write schedule.yaml",
+        "lrfinder recommend runs/small --steps 10000 --json",
+    )
+)(recommend)
+app.command(
+    short_help="For CI: is the configured rate still sane?",
+    epilog=_examples(
+        "lrfinder check model.py --config schedule.yaml",
+        "lrfinder check model.py --config schedule.yaml --max-seconds 60 --json",
+    ),
+)(check)
+app.add_typer(schedule_app, name="schedule", short_help="Preview schedule configs, list the schedules.")

@@ -36,9 +36,10 @@ def check(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Smoke check for CI: status 0 where the configured peak lies in the trainable band, 1 where it doesn't.
+    """Check a schedule config against the model: a short seeded sweep, for CI; nothing is written.
 
-    A short seeded sweep; nothing is written. Status 5 where the sweep can't tell.
+    Leaves with status 0 where the configured peak rate lies in the trainable band, 1 where it doesn't, and 5 where the
+    sweep can't tell; the reason is printed.
     """
     del debug
     from lrfinder.advice import judge, sweep_around

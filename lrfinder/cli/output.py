@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Mapping
@@ -28,6 +29,12 @@ def say(*parts: RenderableType) -> None:
     console = Console(highlight=False, markup=False)
     for part in parts:
         console.print(part)
+    console.file.flush()  # in order with what `say_verbatim` and the plot write
+
+
+def say_verbatim(line: str) -> None:
+    """Print a line that people copy: whatever its length, it is not broken."""
+    sys.stdout.write(line + "\n")
 
 
 def say_plot(result: SweepResult, advice: Advice) -> None:
@@ -51,4 +58,4 @@ def warn(message: str) -> None:
 
 def can_draw() -> bool:
     """Tell whether the terminal's encoding has more than ASCII."""
-    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"

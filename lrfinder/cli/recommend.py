@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet
-from lrfinder.cli.output import say, say_json, say_plot, warn
+from lrfinder.cli.output import say, say_json, say_plot, say_verbatim, warn
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
@@ -19,7 +20,8 @@ INCONCLUSIVE = 5
 
 def recommend(
     run: Annotated[
-        Path | None, typer.Argument(help="A run folder that `sweep` wrote. [default: the newest in lrfinder-runs]")
+        Path | None,
+        typer.Argument(metavar="RUN", help="A run folder that `sweep` wrote. [default: the newest in lrfinder-runs]"),
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Length of the coming run, in updates.")] = None,
     epochs: Annotated[float | None, typer.Option("--epochs", help="Length of the coming run, in epochs.")] = None,
@@ -75,8 +77,6 @@ def _write(advice: Advice, path: Path | None, folder: Path) -> Path | None:
 
 def _keep(folder: Path, result: SweepResult, advice: Advice, *, picture: bool) -> None:
     """Leave the advice and its picture in the run folder; a folder of somebody else's may be read-only."""
-    import json
-
     from lrfinder.advice import to_json
     from lrfinder.errors import EnvironmentFailure
     from lrfinder.files import write_atomic
@@ -111,7 +111,6 @@ def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bo
         say("", "Add --steps T or --epochs E, the length of the coming run, to get a schedule config.")
     else:
         say("", f"Written: {written}. In the training script, after the optimizer is made:", "")
-        say(
-            "    from lrfinder import load_schedule", f'    scheduler = load_schedule("{written}").scheduler(optimizer)'
-        )
+        say_verbatim("    from lrfinder import load_schedule")
+        say_verbatim(f"    scheduler = load_schedule({json.dumps(str(written))}).scheduler(optimizer)")
         say("", "and scheduler.step() after every optimizer.step().")

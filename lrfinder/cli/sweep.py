@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, Seed
-from lrfinder.cli.output import say, say_json, say_plot
+from lrfinder.cli.output import say, say_json, say_plot, say_verbatim
 from lrfinder.records import MAX_LR, MIN_LR, REPEATS, STEPS, Metric, Mode, Spacing, Stop
 
 if TYPE_CHECKING:
@@ -143,4 +144,5 @@ def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
         say(f"The loss falls fastest at {rate(advice.lr)} ({advice.status}).")
     say(f"Run: {folder} ({result.status}, {result.updates} updates)")
     if advice.lr is not None:
-        say(f"Next: lrfinder recommend {folder} --epochs E    (or --steps T: the length of the coming run)")
+        say("Next, with the length of the coming run in epochs (or in updates: --steps T):")
+        say_verbatim(f"    lrfinder recommend {shlex.quote(str(folder))} --epochs E")

@@ -75,7 +75,7 @@ def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     file = Path(os.path.realpath(path))  # so that a symbolic link stays one
     _format_of(Path(path))
     if file.is_dir() or not file.parent.is_dir():
-        hint = "Name a file in a folder that exists."
+        hint = "name a file in a folder that exists"
         raise UsageError(f"{path}: {'is a folder' if file.is_dir() else 'its folder is not there'}", hint=hint)
     text = format_schedule(config, suffix=Path(path).suffix.lower(), file_name=Path(path).name)
     write_atomic(file, text.encode())
@@ -96,7 +96,7 @@ def _format_of(file: Path) -> Format:
         known = ", ".join(FORMATS)
         raise ConfigError(
             f"{file}: a schedule config ends in {known}, not in {file.suffix!r}",
-            hint="Rename it, or name another file.",
+            hint="rename it, or name another file",
         )
     return chosen
 
@@ -108,7 +108,7 @@ def _read_text(file: Path) -> str:
         with file.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        hint = "Write one with `lrfinder recommend --write PATH`, or check the path."
+        hint = "write one with `lrfinder recommend --write PATH`, or check the path"
         raise ConfigError(f"{file}: no such file", hint=hint) from None
     except OSError as error:
         raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from error
@@ -124,7 +124,7 @@ def _decode(raw: bytes, file: Path) -> str:
         before = raw[: error.start]
         line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
         message = f"{file}:{line}:{column}: byte 0x{raw[error.start]:02x} is not UTF-8 text"
-        raise ConfigError(message, hint="Save the file as UTF-8.") from None
+        raise ConfigError(message, hint="save the file as UTF-8") from None
 
 
 def _parse(text: str, chosen: Format, where: str) -> ScheduleConfig:
@@ -147,7 +147,7 @@ def _parse(text: str, chosen: Format, where: str) -> ScheduleConfig:
 
 def _refuse_other_kinds(document: Document, where: str) -> None:
     """Say first what makes every other complaint pointless: an empty file, no mapping, a newer version."""
-    hint = "A schedule config begins with `version: 1`; `lrfinder recommend --write PATH` writes one."
+    hint = "A schedule config begins with `version: 1`; `lrfinder recommend --write PATH` writes one"
     if document.data is None:
         raise ConfigError(f"{where}:1:1: the file is empty", hint=hint)
     if not isinstance(document.data, dict):
@@ -158,7 +158,7 @@ def _refuse_other_kinds(document: Document, where: str) -> None:
     if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
         place = document.place(("version",))
         message = f"version: {version} was written by a newer lrfinder; this one reads version {VERSION}"
-        hint = "Upgrade: pip install --upgrade lrfinder"
+        hint = "upgrade: pip install --upgrade lrfinder"
         raise ConfigError(f"{where}:{place.line}:{place.column}: {message}", hint=hint)
 
 

@@ -45,7 +45,7 @@ class TensorStates:
                 # On the host, so that the model never takes its memory on the GPU twice.
                 self._memory[key] = (storage, _on_host(storage))
         elif tensor.device.type != "meta":
-            self._copies.append((place.data, tensor.detach().clone()))
+            self._copies.append((tensor, tensor.detach().clone()))
 
     def take_gradients_off(self) -> None:
         """Set every gradient to None, so that nothing is ever added to the user's."""
@@ -66,8 +66,9 @@ class TensorStates:
                 tensor.data = place.data
         for storage, copy in self._memory.values():
             storage.copy_(copy)
-        for data, values in self._copies:
-            data.copy_(values)
+        with torch.no_grad():
+            for tensor, values in self._copies:
+                tensor.copy_(values)
 
     def put_gradients_back(self) -> None:
         """Set every gradient to the tensor that it was."""
@@ -93,7 +94,7 @@ def _has_plain_memory(tensor: torch.Tensor) -> bool:
 def _lies_at(tensor: torch.Tensor, data: torch.Tensor) -> bool:
     """Return whether `tensor` still is what `data` is: same memory, same shape."""
     if not _has_plain_memory(data):
-        return tensor.data is data or tensor.device == data.device
+        return tensor.device == data.device
     return (
         _has_plain_memory(tensor)
         and tensor.device == data.device

@@ -346,6 +346,32 @@ def test_a_live_model_that_is_moved_comes_back_to_its_own_memory(recorder):
     assert picture((model, optimizer), set())[1] == before
 
 
+def test_parameters_that_the_user_s_code_freezes_and_sparse_buffers_come_back(recorder):
+    class Freezing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2)
+            self.second.weight.requires_grad_(False)
+            self.register_buffer("adjacency", torch.eye(2).to_sparse())
+
+        def forward(self, x):
+            self.first.weight.requires_grad_(False)
+            self.second.weight.requires_grad_(True)
+            self.adjacency.mul_(2)
+            return self.second(self.first(x)) + self.adjacency.sum()
+
+    model = Freezing()
+    before = picture(model, set())
+    problem = Problem(
+        name="p",
+        model=model,
+        train_loader=[torch.randn(3, 2)],
+        training_step=lambda model, batch: model(batch).tanh().square().mean(),
+    )
+    run_sweep(problem, SweepSettings(steps=5, repeats=2), device=CPU, observer=recorder())
+    assert picture(model, set()) == before
+
+
 def test_lazy_layers_are_refused_since_they_can_not_be_made_lazy_again(recorder):
     model = nn.Sequential(nn.Linear(2, 2), nn.LazyBatchNorm1d(affine=False))
     problem = Problem(name="p", model=model, train_loader=[torch.ones(3, 2)])

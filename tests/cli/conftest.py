@@ -1,0 +1,64 @@
+"""The real command line, as a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from processes import environment
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+GOOD = """
+import torch
+from torch import nn
+
+def model():
+    return nn.Linear(8, 3)
+
+class Batches:
+    def __len__(self):
+        return 20
+    def __iter__(self):
+        teacher = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+        for _ in range(20):
+            x = torch.randn(32, 8)
+            yield x, (x @ teacher).argmax(1)
+
+def train_loader():
+    return Batches()
+
+loss_fn = nn.CrossEntropyLoss()
+
+def optimizer(params, lr):
+    return torch.optim.SGD(params, lr=lr, momentum=0.9)
+"""
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Run:
+    """Run `lrfinder ARGS` in the test's own folder."""
+
+    def run(*args: object, **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", "lrfinder", *map(str, args)],
+            cwd=tmp_path,
+            env={**environment(), **extra},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def model_file(tmp_path: Path) -> Path:
+    """A model file that learns within a few updates."""
+    path = tmp_path / "model.py"
+    path.write_text(GOOD)
+    return path
