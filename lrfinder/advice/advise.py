@@ -138,7 +138,11 @@ def _config(result: SweepResult, pick: Pick, band: Band | None, schedule: object
                 name=setup.optimizer.name,
                 lr=_rounded(pick.lr or math.nan),
                 groups=ratios if len(ratios) > 1 else None,
-                settings={key: value for key, value in setup.optimizer.settings.items() if value is not None},
+                settings={
+                    key: value
+                    for key, value in setup.optimizer.settings.items()
+                    if value is not None and _tells(key, value)
+                },
             ),
             "schedule": schedule,
             "evidence": Evidence(
@@ -153,6 +157,11 @@ def _config(result: SweepResult, pick: Pick, band: Band | None, schedule: object
             ),
         }
     )
+
+
+def _tells(key: str, value: object) -> bool:
+    """Leave out of the config what is switched off, and what AdamW's name says already."""
+    return value is not False and key != "decoupled_weight_decay"
 
 
 def _hint(refusal: Refusal | None, chosen: Pick) -> str:

@@ -25,10 +25,10 @@ def say_json(document: Mapping[str, Any]) -> None:
 
 
 def say(*parts: RenderableType) -> None:
-    """Print text and tables; long lines of text wrap at words, colors only on a terminal and without NO_COLOR."""
+    """Print text and tables. On a terminal text wraps at words; in a log or a pipe a line stays a line."""
     console = Console(highlight=False, markup=False)
     for part in parts:
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, str) and not console.is_terminal)
     console.file.flush()  # in order with what `say_verbatim` and the plot write
 
 

@@ -40,6 +40,21 @@ def test_a_device_that_is_not_here(monkeypatch):
             choose_device(name)
 
 
+def test_state_follows_parameters_to_another_device():
+    parameter = nn.Parameter(torch.ones(2, device="meta"))  # stands in for a GPU
+    optimizer = torch.optim.Adam([parameter])
+    used_on_the_cpu = {"step": torch.tensor(1.0), "exp_avg": torch.ones(2), "exp_avg_sq": torch.ones(2)}
+    optimizer.state[parameter] = dict(used_on_the_cpu)
+    move_optimizer_state(optimizer)
+    moved = optimizer.state[parameter]
+    assert {key: value.device.type for key, value in moved.items()} == {
+        "step": "cpu",
+        "exp_avg": "meta",
+        "exp_avg_sq": "meta",
+    }
+    assert {value.device.type for value in used_on_the_cpu.values()} == {"cpu"}
+
+
 def test_state_that_is_where_its_parameters_are_is_left_alone():
     model = nn.Linear(2, 1)
     optimizer = torch.optim.Adam(model.parameters())

@@ -168,6 +168,12 @@ def test_a_first_loss_that_is_not_finite_spends_no_update(recorder):
     assert len(observer.setups) == 1  # what was swept is known all the same
 
 
+def test_the_loss_before_any_update_is_part_of_the_start(recorder):
+    scales = [torch.tensor(float(scale)) for scale in (1, 1, 1, 100, 100, 100, 100)]
+    trace = one_repeat(quadratic(scales), recorder, min_lr=1e-9, max_lr=1e-8, steps=6)
+    assert (trace.stop, len(trace.losses)) == (Stop.DIVERGED, 5)  # three of 1, 1, 100, 100, 100, against 1
+
+
 def test_negative_losses_diverge_upwards_only(recorder):
     problem = quadratic([torch.ones(())], training_step=lambda model, batch: model(batch) - 1000)
     trace = one_repeat(problem, recorder, min_lr=1e-4, max_lr=0.2, steps=30)

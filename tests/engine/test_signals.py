@@ -68,6 +68,15 @@ def test_a_second_signal_never_cuts_the_way_out_short():
         interrupts.answered()
 
 
+def test_nothing_is_cut_short_between_the_first_signal_and_the_end_of_the_allowed_part():
+    with Interrupts() as interrupts:
+        with interrupts.allowed():
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)  # say, while an iterator is closed on the way out
+        interrupts.answered()
+
+
 def test_a_signal_in_a_held_part_acts_at_its_end():
     done = []
 

@@ -58,6 +58,15 @@ def test_repeats_of_a_live_model_see_other_batches_although_the_loader_has_its_o
     assert len({trace.initial_loss for trace in sweeps[0]}) == 3
 
 
+def test_repeats_have_epochs_of_their_own_for_samplers_that_shuffle_by_epoch(recorder):
+    dataset = TensorDataset(INPUTS, TARGETS)
+    sampler = torch.utils.data.DistributedSampler(dataset, num_replicas=1, rank=0)
+    problem = regression(model=nn.Linear(3, 1), train_loader=DataLoader(dataset, batch_size=8, sampler=sampler))
+    traces = run_sweep(problem, SweepSettings(steps=20), device=CPU, observer=recorder())
+    assert len({trace.initial_loss for trace in traces}) == 3
+    assert sampler.epoch == 0
+
+
 def test_what_the_observer_is_told_and_when(recorder):
     observer = recorder()
     settings = SweepSettings(steps=2, repeats=2)

@@ -1,0 +1,189 @@
+"""The Python interface: what it returns, what it raises, and that it touches nothing it wasn't asked to."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import lrfinder
+from lrfinder.records import Stop
+
+
+def data() -> TensorDataset:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(640, 8, generator=generator)
+    return TensorDataset(x, (x @ torch.randn(8, 3, generator=generator)).argmax(1))
+
+
+def loader() -> DataLoader:
+    return DataLoader(data(), batch_size=32, shuffle=True)
+
+
+def sgd(params: object, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(params, lr=lr, momentum=0.9)  # type: ignore[arg-type]
+
+
+def make_net() -> nn.Module:
+    return nn.Linear(8, 3)
+
+
+QUICK = {"steps": 60, "repeats": 2, "device": "cpu"}
+
+
+def sweep(**keywords: object) -> lrfinder.Sweep:
+    given = {"model": make_net, "train_loader": loader, "loss_fn": nn.CrossEntropyLoss(), "optimizer": sgd, **QUICK}
+    return lrfinder.sweep(**{**given, **keywords})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def result() -> lrfinder.Sweep:
+    return sweep()
+
+
+def test_the_example_of_the_contract(tmp_path: Path) -> None:
+    net = make_net()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    before = copy.deepcopy((net.state_dict(), optimizer.state_dict()))
+    result = lrfinder.sweep(
+        model=net, train_loader=loader(), loss_fn=nn.CrossEntropyLoss(), optimizer=optimizer, steps=100, device="cpu"
+    )
+    advice = lrfinder.recommend(result, steps=10_000)
+    assert advice.lr
+    assert advice.picks
+    advice.save(tmp_path / "schedule.yaml")
+    scheduler = lrfinder.load_schedule(tmp_path / "schedule.yaml").scheduler(optimizer)
+    assert isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler)
+    assert optimizer.param_groups[0]["lr"] == advice.schedule.rate(0)
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, before[0][key])
+    assert optimizer.state_dict()["state"] == before[1]["state"]
+
+
+def test_nothing_is_printed_or_written_unless_asked(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep(steps=20, repeats=1)
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_and_a_run_folder_where_asked(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    result = sweep(out=tmp_path / "run", progress=True)
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert "repeat 2 of 2" in printed.err
+    assert result.run == str(tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", "curve.csv", "curve.png"}
+    again = lrfinder.recommend(tmp_path / "run", steps=100)
+    assert again.picks == lrfinder.recommend(result, steps=100).picks
+
+
+def test_the_result_as_frame_picture_and_html(result: lrfinder.Sweep) -> None:
+    frame = result.to_frame()
+    assert isinstance(frame, pd.DataFrame)
+    assert list(frame.columns) == ["repeat", "step", "lr", "loss"]
+    assert len(frame) == sum(map(len, result.losses))
+    assert tuple(frame.loc[frame["repeat"] == 1, "lr"]) == result.lrs[1]
+    figure = result.plot()
+    assert figure.axes
+    assert "<svg" in result._repr_html_()
+    assert "<svg" in lrfinder.recommend(result, steps=10)._repr_html_()
+
+
+def test_rates_are_exactly_the_sweeps(result: lrfinder.Sweep) -> None:
+    expected = np.geomspace(1e-6, 100.0, 60)
+    assert result.lrs[0] == pytest.approx(expected[: len(result.lrs[0])], rel=1e-12)
+
+
+def test_callables_are_made_anew_for_each_repeat() -> None:
+    made: list[nn.Module] = []
+
+    def model() -> nn.Module:
+        made.append(make_net())
+        return made[-1]
+
+    result = sweep(model=model, steps=10, repeats=3)
+    assert len(made) == 3
+    assert len({trace.initial_loss for trace in result.traces}) == 3
+
+
+def test_a_model_file_and_its_keywords(tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    path.write_text(
+        "import torch\nfrom torch import nn\n"
+        "def model():\n    return nn.Linear(2, 1)\n"
+        "def train_loader():\n    return [(torch.ones(4, 2), torch.ones(4, 1))]\n"
+    )
+    result = lrfinder.sweep(path, steps=20, repeats=1, device="cpu", optimizer="SGD", momentum=0.5)
+    assert result.setup.model == "net"
+    assert result.setup.optimizer.name == "SGD"
+    assert result.setup.optimizer.settings["momentum"] == 0.5
+    with pytest.raises(lrfinder.UsageError, match="loss_fn can't be given beside a model file"):
+        lrfinder.sweep(path, loss_fn=nn.MSELoss())
+
+
+def test_a_useless_curve_is_a_value() -> None:
+    result = sweep(loss_fn=lambda output, target: output.sum() * float("nan"))
+    assert result.status is Stop.NON_FINITE
+    advice = lrfinder.recommend(result, steps=100)
+    assert advice.lr is None
+    assert advice.status == "refused"
+    assert "not finite" in advice.why
+    assert "<svg" in result._repr_html_()
+    assert result.plot()
+    with pytest.raises(lrfinder.UsageError, match="no schedule to save"):
+        advice.save("nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("keywords", "error", "message"),
+    [
+        ({"steps": 1}, lrfinder.UsageError, "steps must be at least 2"),
+        ({"spacing": "cubic"}, lrfinder.UsageError, "spacing must be one of exp, linear, got 'cubic'"),
+        ({"mode": "restarts"}, lrfinder.UsageError, "mode must be one of continuous"),
+        ({"min_lr": 1.0, "max_lr": 0.5}, lrfinder.UsageError, "max_lr must be"),
+        ({"device": "warp"}, lrfinder.UsageError, "warp"),
+        ({"optimizer": "SGDD"}, lrfinder.UsageError, "SGD"),
+        ({"momentum": 0.9}, lrfinder.UsageError, "momentum"),
+        ({"batch_size": 8}, lrfinder.UsageError, "batch size 8"),
+        ({"model": "net.py"}, lrfinder.UsageError, "train_loader can't be given beside a model file"),
+        ({"model": 3}, lrfinder.ModelFileError, "model"),
+        ({"train_loader": None}, lrfinder.ModelFileError, "train_loader"),
+    ],
+)
+def test_a_mistake_in_the_call_is_a_typed_error(keywords: dict[str, object], error: type, message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        sweep(**keywords)
+    assert isinstance(caught.value, lrfinder.LrfinderError)
+
+
+def test_an_exception_from_user_code_passes_through_unchanged() -> None:
+    class MyError(Exception):
+        pass
+
+    raised = MyError("mine")
+
+    def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        raise raised
+
+    with pytest.raises(MyError) as caught:
+        sweep(loss_fn=loss)
+    assert caught.value is raised
+
+
+def test_what_is_exported_exists_and_loads_late() -> None:
+    for name in lrfinder.__all__:
+        assert getattr(lrfinder, name)
+    with pytest.raises(AttributeError, match="no attribute 'sweeep'"):
+        lrfinder.sweeep  # noqa: B018
+    assert re.fullmatch(r"\d+\.\d+\.\d+", lrfinder.__version__)
+    assert set(lrfinder.__all__) <= set(dir(lrfinder))
