@@ -169,11 +169,16 @@ def _spacing(x: Array, at: Array) -> Array:
 
 
 def fit_curve(
-    traces: tuple[Trace, ...], planned: tuple[float, ...], *, bandwidth: float = BANDWIDTH, draws: int = DRAWS
+    traces: tuple[Trace, ...],
+    planned: tuple[float, ...],
+    *,
+    bandwidth: float = BANDWIDTH,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> Curve:
     """Fit all repeats together.
 
-    The bootstrap's random numbers have a fixed seed: the same run gives the same answer, always.
+    `seed` is the bootstrap's: the same run and seed give the same answer, always.
     Raises ValueError where there are fewer than MIN_POINTS finite losses.
     """
     points = collect(traces, planned)
@@ -183,7 +188,7 @@ def fit_curve(
     residual = points.y - fitted
     blocks = points.repeat * 1000 + np.floor(points.x / BLOCK).astype(np.int64)
     index = np.unique(blocks, return_inverse=True)[1]
-    signs = np.random.default_rng(0).choice((-1.0, 1.0), size=(draws, int(index.max()) + 1))
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(draws, int(index.max()) + 1))
     resampled = fitted + residual * signs[:, index]
     return Curve(
         x=grid,

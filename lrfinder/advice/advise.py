@@ -14,6 +14,7 @@ from lrfinder.advice.refusal import Refusal, refuse_curve, refuse_points
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.fit import Curve, fit_curve
+from lrfinder.numbers import interval, loss, rate
 from lrfinder.records import Band, Fit, Pick, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, RULE_NAMES, pick_all
 from lrfinder.rules.band import trainable_band
@@ -54,6 +55,7 @@ class Request:
     warmup: int | None = None
     rule: str = DEFAULT_RULE
     lr: float | None = None
+    seed: int = 0  # of the bootstrap
 
 
 def advise(result: SweepResult, request: Request) -> Advice:
@@ -63,7 +65,7 @@ def advise(result: SweepResult, request: Request) -> Advice:
     """
     length = run_length(result.setup, request.steps, request.epochs)
     _check(request)
-    curve, refusal = _fit_or_refuse(result)
+    curve, refusal = _fit_or_refuse(result, request.seed)
     picks = _picks(result, curve, refusal, request)
     band = trainable_band(curve) if curve is not None and refusal is None else None
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
@@ -91,11 +93,11 @@ def _check(request: Request) -> None:
         raise UsageError(f"lr must be a finite number above 0, got {request.lr}")
 
 
-def _fit_or_refuse(result: SweepResult) -> tuple[Curve | None, Refusal | None]:
+def _fit_or_refuse(result: SweepResult, seed: int) -> tuple[Curve | None, Refusal | None]:
     refusal = refuse_points(result.traces, result.settings)
     if refusal is not None:
         return None, refusal
-    curve = fit_curve(result.traces, result.settings.lrs())
+    curve = fit_curve(result.traces, result.settings.lrs(), seed=seed)
     return curve, refuse_curve(curve, result.traces, result.settings)
 
 
@@ -173,13 +175,13 @@ def _hint(refusal: Refusal | None, chosen: Pick) -> str:
 def _paragraph(result: SweepResult, curve: Curve | None, pick: Pick, band: Band | None, plan: str) -> str:
     if pick.lr is None or curve is None or band is None:
         return pick.why
-    interval = f" (90 % interval {pick.low:.3g} to {pick.high:.3g})" if pick.low and pick.high else ""
+    between = f" (90 % interval {interval(pick.low, pick.high)})" if pick.low and pick.high else ""
     fell = (
         f"Over {len(result.traces)} x {result.settings.steps} updates the loss fell "
-        f"from {curve.points.start:.4g} to {curve.points.start - curve.points.fall:.4g}."
+        f"from {loss(curve.points.start)} to {loss(curve.points.start - curve.points.fall)}."
     )
-    picked = f"Rule {pick.rule} picks {pick.lr:.3g}{interval}: {pick.why}."
-    sentences = [fell, picked, f"The model trains at rates from {band.low:.3g} to {band.high:.3g}."]
+    picked = f"Rule {pick.rule} picks {rate(pick.lr)}{between}: {pick.why}."
+    sentences = [fell, picked, f"The model trains at rates from {interval(band.low, band.high)}."]
     if plan:
         sentences.append(f"The schedule: {plan}.")
     sentences.append("The sweep is short: how the best rate moves with the length of the run was not measured.")

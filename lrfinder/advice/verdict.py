@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
 from lrfinder.config import ScheduleConfig
+from lrfinder.numbers import interval, rate
 from lrfinder.records import MAX_LR, MIN_LR, Band, SweepResult, SweepSettings
 
 # Decades around the configured rate that a check must see, whatever the default range: the flat start of the curve and
@@ -50,14 +51,14 @@ def judge(result: SweepResult, config: ScheduleConfig) -> Verdict:
         return Verdict(sane=None, lr=lr, band=None, suggested=None, why=advice.why, hint=advice.hint, warnings=warnings)
     low = (advice.band.low_interval or (advice.band.low,))[0]
     high = (advice.band.high_interval or (advice.band.high,))[-1]
-    band = f"the trainable band, {low:.3g} to {high:.3g}"
+    band = f"the trainable band, {interval(low, high)}"
     if low <= lr <= high:
-        why, hint = f"the peak rate {lr:.3g} is inside {band}", ""
+        why, hint = f"the peak rate {rate(lr)} is inside {band}", ""
     else:
         side = "below" if lr < low else "above"
         danger = "training would crawl" if lr < low else "training would be unstable"
-        why = f"the peak rate {lr:.3g} is {side} {band}: {danger}"
-        hint = f"the loss falls fastest at {advice.lr:.3g}; run `lrfinder sweep` and `lrfinder recommend` again"
+        why = f"the peak rate {rate(lr)} is {side} {band}: {danger}"
+        hint = f"the loss falls fastest at {rate(advice.lr)}; run `lrfinder sweep` and `lrfinder recommend` again"
     return Verdict(
         sane=low <= lr <= high,
         lr=lr,

@@ -46,6 +46,7 @@ def recommend(
     warmup: int | None = None,
     rule: str = DEFAULT_RULE,
     lr: float | None = None,
+    seed: int = 0,
 ) -> Recommendation:
     """Fit the curve, pick the rate or refuse with a reason, and plan the schedule of a run of `steps` updates.
 
@@ -54,7 +55,7 @@ def recommend(
     was seen and what to do. Raises UsageError for keywords that can't be meant, RunError for a damaged run folder.
     """
     sweep = result if isinstance(result, SweepResult) else load_run(Path(result))
-    request = Request(steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, rule=rule, lr=lr)
+    request = Request(steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, rule=rule, lr=lr, seed=seed)
     advice = advise(sweep, request)
     values: dict[str, Any] = {field.name: getattr(advice, field.name) for field in fields(advice)}
     return Recommendation(**values, result=sweep)

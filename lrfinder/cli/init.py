@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from lrfinder.cli.options import Debug, Json, Quiet
+from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
 from lrfinder.cli.output import say_json
 
 
 def init(
     file: Annotated[Path, typer.Argument(help="The file to write; it must not exist yet.")] = Path("model.py"),
+    seed: UnusedSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Write a commented starter model file that runs as it is."""
-    del debug
+    del debug, seed
     from lrfinder.files import write_new
     from lrfinder.task.starter import starter_text
 

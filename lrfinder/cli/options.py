@@ -20,4 +20,9 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", callback=_remember_debug, is_eager=True, help="On a failure, show the whole traceback."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Seeds weights, data order and dropout; repeats differ from it.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="Seeds weights, data order and dropout; repeats differ from each other.")
+]
+BootstrapSeed = Annotated[int, typer.Option("--seed", min=0, help="Seeds the bootstrap behind the intervals.")]
+# So that a script can pass the same options to every command.
+UnusedSeed = Annotated[int, typer.Option("--seed", min=0, help="Accepted as everywhere; nothing here is random.")]

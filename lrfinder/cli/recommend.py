@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.options import Debug, Json, Quiet
+from lrfinder.cli.options import BootstrapSeed, Debug, Json, Quiet
 from lrfinder.cli.output import say, say_json, say_plot, say_verbatim, warn
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def recommend(
         Path | None,
         typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: schedule.yaml in RUN]"),
     ] = None,
+    seed: BootstrapSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -48,7 +49,9 @@ def recommend(
 
     folder = run if run is not None else latest_run()
     result = load_run(folder)
-    advice = advise(result, Request(steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, rule=rule, lr=lr))
+    advice = advise(
+        result, Request(steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, rule=rule, lr=lr, seed=seed)
+    )
     written = _write(advice, write, folder)
     _keep(folder, result, advice, picture=not quiet)
     if as_json:
@@ -93,7 +96,7 @@ def _keep(folder: Path, result: SweepResult, advice: Advice, *, picture: bool) -
 
 
 def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bool) -> None:
-    from lrfinder.report.picks import others_line, picks_table
+    from lrfinder.report.picks import band_line, others_line, picks_table
     from lrfinder.rules import FIT_RULES
 
     if plot:
@@ -104,6 +107,8 @@ def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bo
     others = [pick for pick in advice.picks if pick not in own]
     if others:
         say("", f"Other finders' rules on the same curves: {others_line(others)}.")
+    if advice.band is not None:
+        say("", f"Trainable band: {band_line(advice.band)}.")
     say("", advice.why)
     if advice.lr is None:
         say("", f"No rate can be recommended. What to do: {advice.hint}.")

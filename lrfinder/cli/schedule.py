@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.options import Debug, Json, Quiet
+from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
 from lrfinder.cli.output import can_draw, say, say_json
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ def show(
     configs: Annotated[
         list[Path], typer.Argument(metavar="CONFIG...", help="Schedule configs, drawn over each other.")
     ],
+    seed: UnusedSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -29,7 +30,7 @@ def show(
 
     Examples: `lrfinder schedule show schedule.yaml`, `lrfinder schedule show half.yaml quarter.yaml`.
     """
-    del debug
+    del debug, seed
     from lrfinder.config import load_schedule
 
     loaded = [(str(path), load_schedule(path)) for path in configs]
@@ -43,12 +44,13 @@ def show(
 
 @app.command("list")
 def list_schedules(
+    seed: UnusedSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """List the schedules, each with its parameters and when to use it; with --quiet, their names alone."""
-    del debug
+    del debug, seed
     from lrfinder.report.schedule import shape_parameters, shapes_table
     from lrfinder.schedules import SCHEDULES
 

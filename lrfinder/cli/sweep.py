@@ -134,7 +134,7 @@ def _document(result: Sweep, advice: Advice, folder: Path) -> dict[str, object]:
 
 
 def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
-    from lrfinder.report.numbers import rate
+    from lrfinder.numbers import rate
 
     if plot:
         say_plot(result, advice)

@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lrfinder import numbers
 from lrfinder.records import Band, Fit, Pick, SweepResult
-from lrfinder.report import layers, numbers, style
+from lrfinder.report import layers, style
 from lrfinder.report.lanes import Place, places
 from lrfinder.report.window import Window, chosen_pick, refusal, start_loss, window_of
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from lrfinder.numbers import interval
 from lrfinder.records import Band, Fit, Pick, Status, SweepResult
 from lrfinder.report.figure import curve_svg, headline, subtitle
-from lrfinder.report.numbers import interval
 from lrfinder.report.picks import interval_cell, rate_cell
 from lrfinder.report.window import chosen_pick, refusal
 

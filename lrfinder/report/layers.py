@@ -6,8 +6,9 @@ import math
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from lrfinder import numbers
 from lrfinder.records import Band, Fit, Pick, Point, Spacing, SweepResult
-from lrfinder.report import numbers, style
+from lrfinder.report import style
 from lrfinder.report.window import Window, is_shown, lowest, points
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lrfinder.records import Pick, Status
-from lrfinder.report.numbers import interval, rate
+from lrfinder.numbers import interval, rate
+from lrfinder.records import Band, Pick, Status
 from lrfinder.report.window import chosen_pick
 
 STYLES: Final = {Status.CONFIDENT: "green", Status.UNCERTAIN: "yellow", Status.REFUSED: "red"}
@@ -36,6 +36,12 @@ def picks_table(picks: Sequence[Pick], *, chosen: str | None) -> Table:
         table.caption = Text(f"{MARK} recommended")
         table.caption_justify = "left"
     return table
+
+
+def band_line(band: Band) -> str:
+    """Return the band with the interval of each end, `0.0038 (0.0022 to 0.0052) to 0.12 (0.085 to 0.17)`."""
+    ends = ((band.low, band.low_interval), (band.high, band.high_interval))
+    return " to ".join(f"{rate(end)} ({interval(*around)})" if around else rate(end) for end, around in ends)
 
 
 def others_line(picks: Sequence[Pick]) -> str:

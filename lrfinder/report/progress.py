@@ -14,8 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from lrfinder import numbers
 from lrfinder.records import Point, Setup, Stop, SweepSettings, Trace
-from lrfinder.report import numbers
 
 REFRESH_S = 0.1  # ten times a second looks live; a terminal is slow to write to, and an update is not
 LOG_EVERY_S = 30.0  # off a terminal, a slow sweep still shows a sign of life; CI systems end silent jobs

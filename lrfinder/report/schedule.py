@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from lrfinder.config import ScheduleConfig
+from lrfinder.numbers import rate
 from lrfinder.report.canvas import canvas, drawn, in_ascii
-from lrfinder.report.numbers import rate
 from lrfinder.schedules import SCHEDULES, Schedule
 
 HEIGHT = 16  # rows: half of a small terminal, so that the table fits below

@@ -13,10 +13,10 @@ from rich.cells import cell_len, set_cell_size
 from rich.color import ColorSystem
 from rich.style import Style
 
+from lrfinder.numbers import decade, interval, loss, rate
 from lrfinder.records import Band, Fit, Pick, Spacing, SweepResult
 from lrfinder.report.canvas import canvas, drawn, in_ascii
 from lrfinder.report.figure import headline, subtitle
-from lrfinder.report.numbers import decade, interval, loss, rate
 from lrfinder.report.window import Window, chosen_pick, is_shown, lowest, points, refusal, window_of
 
 SMALLEST_WIDTH = 40  # characters: below, tick labels and key leave no room for a curve

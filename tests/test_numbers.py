@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrfinder.report.numbers import count, decade, duration, interval, loss, rate
+from lrfinder.numbers import count, decade, duration, interval, loss, rate
 
 RATES = [
     (0.0031, "0.0031"),
