@@ -9,6 +9,7 @@ def main() -> None:
     """Run the command line and leave with the contract's exit status."""
     from lrfinder.cli import failures
     from lrfinder.cli.app import app
+    from lrfinder.engine.signals import Terminated  # of a module that imports no torch
 
     try:
         app()
@@ -17,5 +18,5 @@ def main() -> None:
             failures.swallow_output()
             sys.exit(0)
         sys.exit(failures.report(error))
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, Terminated) as error:
         sys.exit(failures.report(error))

@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
+from lrfinder.engine.signals import Terminated
 from lrfinder.errors import LrfinderError, place_of
 
 USER_CODE_FAILED = 3
@@ -32,8 +33,11 @@ def report(error: BaseException) -> int:
     if _own_frames:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
+        print("lrfinder: interrupted before anything was measured", file=sys.stderr)
         return 128 + signal.SIGINT
+    if isinstance(error, Terminated):
+        print("lrfinder: terminated before anything was measured", file=sys.stderr)
+        return 128 + signal.SIGTERM
     if isinstance(error, LrfinderError):
         print(f"lrfinder: {error}", file=sys.stderr)
         if error.hint:

@@ -13,8 +13,12 @@ from lrfinder.records import Pick, Status
 WIDEST_CONFIDENT = 0.5
 
 
-def located(rule: str, x: float, draws: NDArray[np.float64], why: str) -> Pick:
-    """Return the pick at log10(rate) `x`; `draws` are the same point on the bootstrap's curves."""
+def located(rule: str, x: float, draws: NDArray[np.float64], why: str, *, advice: bool) -> Pick:
+    """Return the pick at log10(rate) `x`; `draws` are the same point on the bootstrap's curves.
+
+    A rule that is there to compare with (no `advice`) is never confident: its point may be sharp, but no one should
+    train there because of it.
+    """
     low, high = np.quantile(draws, INTERVAL)
     low, high = min(float(low), float(x)), max(float(high), float(x))
     wide = high - low > WIDEST_CONFIDENT
@@ -23,6 +27,6 @@ def located(rule: str, x: float, draws: NDArray[np.float64], why: str) -> Pick:
         lr=float(10**x),
         low=float(10**low),
         high=float(10**high),
-        status=Status.UNCERTAIN if wide else Status.CONFIDENT,
+        status=Status.CONFIDENT if advice and not wide else Status.UNCERTAIN,
         why=f"{why}; the repeats leave {high - low:.1f} decades open" if wide else why,
     )

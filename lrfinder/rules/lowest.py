@@ -10,4 +10,4 @@ from lrfinder.rules.located import located
 def lowest(curve: Curve) -> Pick:
     """Return argmin over x of L(x), x = log10(rate): beyond it the loss rises again, so it is a bound, not advice."""
     why = "the loss is lowest here: a bound, not advice"
-    return located("lowest", curve.x[curve.loss.argmin()], curve.x[curve.loss_draws.argmin(axis=1)], why)
+    return located("lowest", curve.x[curve.loss.argmin()], curve.x[curve.loss_draws.argmin(axis=1)], why, advice=False)

@@ -20,4 +20,4 @@ def steepest(curve: Curve) -> Pick:
     index = fastest_before_lowest(relative_descent(around.loss, around.slope, start), around.loss)
     draws = fastest_before_lowest(relative_descent(around.loss_draws, around.slope_draws, start), around.loss_draws)
     why = "the loss falls fastest here, relative to what is left to fall"
-    return located("steepest", float(curve.x[int(index)]), curve.x[draws], why)
+    return located("steepest", float(curve.x[int(index)]), curve.x[draws], why, advice=True)

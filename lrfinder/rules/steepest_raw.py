@@ -18,4 +18,4 @@ def steepest_raw(curve: Curve) -> Pick:
     index = fastest_before_lowest(-curve.slope, curve.loss)
     draws = fastest_before_lowest(-curve.slope_draws, curve.loss_draws)
     why = "the raw curve is steepest here; a longer sweep moves this to the left"
-    return located("steepest-raw", curve.x[int(index)], curve.x[np.asarray(draws)], why)
+    return located("steepest-raw", curve.x[int(index)], curve.x[np.asarray(draws)], why, advice=False)

@@ -206,6 +206,29 @@ def test_a_signal_ends_the_sweep_and_recommend_reads_what_is_there(
     assert json.loads(advised.stdout)["updates"] >= points
 
 
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_anything_was_measured(
+    model_file: Path, tmp_path: Path, sent: signal.Signals, status: int
+) -> None:
+    model_file.write_text("open('importing', 'w').close()\n__import__('time').sleep(60)\n" + model_file.read_text())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lrfinder", "sweep", "model.py", "--out", "run"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (tmp_path / "importing").exists():
+        time.sleep(0.05)
+    process.send_signal(sent)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == status, stderr
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_killed_sweep_is_read_too(cli, model_file: Path, tmp_path: Path) -> None:
     model_file.write_text(
         model_file.read_text().replace(
