@@ -35,7 +35,7 @@ BANDWIDTH = 0.25
 GRID_STEP = 0.02  # decades; rates 5 % apart: finer than any interval that a sweep can state
 DRAWS = 200  # bootstrap fits; enough for the 5 % and 95 % points, each then rests on ten draws
 BLOCK = 1.0  # decades; wider than the kernel, so that a repeat's slow deviations are resampled as a whole
-BEYOND = 1.0  # decades above the end of the middle repeat: more than the kernel can reach, so nothing below changes
+BEYOND = 1.0  # decades around the end of the middle repeat: more than the kernel can reach
 INTERVAL = (0.05, 0.95)  # the quantiles of every stated interval: 90 %
 MIN_POINTS = 10  # finite losses in all; fewer, and neighbouring parabolas share most of their points
 GAPS = 1.5  # times the spacing of the rates: the narrowest kernel, in which a parabola still rests on six of them
@@ -50,6 +50,7 @@ class Points:
     y: Array
     repeat: NDArray[np.int64]
     start: float
+    early: int  # how many losses the start is the median of
     fall: float
 
 
@@ -67,13 +68,19 @@ class Curve:
     bandwidth: float
     leverage: Array  # standard error of the fitted loss over the noise of one measurement, where noise is independent
 
-    def error(self, index: int) -> float:
-        """Return the standard error of the fitted loss at a grid index: the larger of two estimates.
+    @property
+    def error(self) -> Array:
+        """The standard error of the fitted loss on the grid: the larger of two estimates.
 
         The bootstrap's sees what repeats have in common; from few repeats it is itself noisy, and then
         noise * leverage, exact for independent noise, bounds it from below.
         """
-        return max(float(self.loss_draws[:, index].std()), self.noise * float(self.leverage[index]))
+        return np.asarray(np.maximum(self.loss_draws.std(axis=0), self.noise * self.leverage), dtype=np.float64)
+
+    @property
+    def start_error(self) -> float:
+        """The standard error of the start, a median: that of a mean times sqrt(pi / 2) for normal noise."""
+        return float(self.noise * np.sqrt(np.pi / 2 / max(self.points.early, 1)))
 
     def record(self) -> Fit:
         """Return what is stored and drawn of it."""
@@ -106,26 +113,26 @@ def collect(traces: tuple[Trace, ...], planned: tuple[float, ...]) -> Points:
     """
     if count_finite(traces) < MIN_POINTS:
         raise ValueError(f"a fit needs at least {MIN_POINTS} finite losses, got {count_finite(traces)}")
-    start = _start(traces)
+    early = _early(traces)
+    start = float(np.median(early or [0.0]))
     lowest = float(np.median([_running_median(trace.losses).min() for trace in traces if trace.losses]))
     fall = max(start - lowest, 0.0)
-    # Where half of the repeats have ended, a single survivor must not speak for the rates beyond.
-    furthest = float(np.median([trace.lrs[-1] for trace in traces if trace.lrs])) * 10**BEYOND
+    middle = float(np.median([trace.lrs[-1] for trace in traces if trace.lrs]))
     x, y, repeat = [], [], []
     for trace in traces:
-        rates, losses = _with_divergence(trace, planned, furthest)
+        rates, losses = _with_divergence(trace, planned, middle)
         # Without any fall there is no scale to cut at: then only infinities are cut, at the largest finite loss.
         ceiling = start + fall if fall > 0 else float(np.max(losses[np.isfinite(losses)], initial=start))
         x.append(np.log10(rates))
         y.append(np.minimum(np.where(np.isfinite(losses), losses, np.inf), ceiling))
         repeat.append(np.full(len(rates), trace.repeat))
-    return Points(np.concatenate(x), np.concatenate(y), np.concatenate(repeat), start, fall)
+    return Points(np.concatenate(x), np.concatenate(y), np.concatenate(repeat), start, len(early), fall)
 
 
-def _start(traces: tuple[Trace, ...]) -> float:
-    """Return the loss before anything was learned: the median, over repeats, of the initial and two next losses."""
+def _early(traces: tuple[Trace, ...]) -> list[float]:
+    """Return the losses before anything was learned: of each repeat the initial one and the two after it."""
     early = [value for trace in traces for value in (trace.initial_loss, *trace.losses[:2]) if value is not None]
-    return float(np.median([value for value in early if np.isfinite(value)] or [0.0]))
+    return [value for value in early if np.isfinite(value)]
 
 
 def _running_median(losses: tuple[float, ...]) -> Array:
@@ -136,13 +143,18 @@ def _running_median(losses: tuple[float, ...]) -> Array:
     return np.asarray(np.median(windows, axis=1), dtype=np.float64)
 
 
-def _with_divergence(trace: Trace, planned: tuple[float, ...], furthest: float) -> tuple[Array, Array]:
-    """Return the rates and losses of a repeat up to `furthest`; after a divergence the losses are infinite."""
+def _with_divergence(trace: Trace, planned: tuple[float, ...], middle: float) -> tuple[Array, Array]:
+    """Return the rates and losses of a repeat, after a divergence with infinite losses at the rates it didn't try.
+
+    `middle` is the rate that half of the repeats reached. A repeat that stopped a decade before it says nothing about
+    the rates beyond: the others trained there, so it was chance. A decade after it the curve ends: a single survivor
+    can't speak for the rest.
+    """
     rates, losses = list(trace.lrs), list(trace.losses)
-    if trace.stop in _DIVERGED and rates:
+    if trace.stop in _DIVERGED and rates and rates[-1] >= middle / 10**BEYOND:
         beyond = [lr for lr in planned if lr > rates[-1]]
         rates, losses = rates + beyond, losses + [np.inf] * len(beyond)
-    kept = np.array(rates, dtype=np.float64) <= furthest
+    kept = np.array(rates, dtype=np.float64) <= middle * 10**BEYOND
     return np.array(rates, dtype=np.float64)[kept], np.array(losses, dtype=np.float64)[kept]
 
 
@@ -184,7 +196,7 @@ def fit_curve(
     points = collect(traces, planned)
     grid = np.arange(points.x.min(), points.x.max() + GRID_STEP / 2, GRID_STEP)
     to_loss, to_slope = smoother(points.x, grid, bandwidth)
-    fitted = smoother(points.x, points.x, bandwidth)[0] @ points.y
+    fitted = np.interp(points.x, grid, to_loss @ points.y)
     residual = points.y - fitted
     blocks = points.repeat * 1000 + np.floor(points.x / BLOCK).astype(np.int64)
     index = np.unique(blocks, return_inverse=True)[1]

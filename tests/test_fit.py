@@ -96,6 +96,13 @@ def test_the_fit_does_not_depend_on_when_a_divergence_was_noticed() -> None:
     np.testing.assert_allclose(one.loss[below], two.loss[: len(one.loss)][below], atol=0.02)
 
 
+def test_one_repeat_that_stopped_by_chance_does_not_spoil_the_others() -> None:
+    traces = traces_of(SWEEP, noise=0.02, stop_above=4.5)
+    unlucky = dataclasses.replace(traces[0], lrs=traces[0].lrs[:6], losses=traces[0].losses[:6], stop=Stop.DIVERGED)
+    clean, spoiled = fit_curve(traces, SWEEP.lrs(), draws=2), fit_curve((unlucky, *traces[1:]), SWEEP.lrs(), draws=2)
+    np.testing.assert_allclose(spoiled.loss, clean.loss[: len(spoiled.loss)], atol=0.05)
+
+
 def test_a_nan_tail_counts_as_divergence() -> None:
     whole = trace_of(SWEEP, falls_and_explodes, stop_above=4.5)
     with_nan = dataclasses.replace(whole, losses=(*whole.losses[:-1], math.nan), stop=Stop.NON_FINITE)

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrfinder.fit import MIN_POINTS, Curve, count_finite
+from lrfinder.numbers import loss, rate
 from lrfinder.records import Stop, SweepSettings, Trace
 from lrfinder.rules.band import starts_falling
 from lrfinder.rules.neighbourhood import WIDTH
 from lrfinder.rules.steepest import steepest
 
-# Standard errors of the difference between the highest and the lowest point of the fit. Eight decades of pure noise are
-# about ten independent stretches, whose extremes lie 2.2 +- 0.6 such errors apart: 4 is three deviations above that.
-SIGNIFICANT_FALL = 4.0
+# Standard errors of the difference between the start and the fit. Eight decades of pure noise are a dozen independent
+# stretches, the lowest of which lies 0.6 +- 1 such errors below the start: 3.5 is three deviations above that.
+SIGNIFICANT_FALL = 3.5
 EDGE = WIDTH / 2  # decades: nearer to an end, the average can't tell a turning point from the end
 ROUNDING = 1e-6  # of the loss: single precision has seven digits
 NEAR_START = 1.0  # decades: so near, and without a flat part before, the average can't tell a pick from the edge
@@ -72,26 +73,26 @@ def refuse_curve(curve: Curve, traces: tuple[Trace, ...], settings: SweepSetting
 
 
 def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
-    lowest = int(curve.loss.argmin())
-    highest = int(curve.loss[: lowest + 1].argmax())
-    fall = float(curve.loss[highest] - curve.loss[lowest])
-    error = math.hypot(curve.error(highest), curve.error(lowest))
+    falls = curve.points.start - curve.loss
+    errors = np.hypot(curve.error, curve.start_error)
     # A noise-free curve has no error at all: then whatever is more than rounding is a fall.
     rounding = ROUNDING * max(abs(curve.points.start), float(np.ptp(curve.points.y)))
-    if fall > max(SIGNIFICANT_FALL * error, rounding):
+    # Anywhere, not only where it is lowest: high rates are noisy, and the beginning of a fall is often its surest part.
+    if np.any(falls > np.maximum(SIGNIFICANT_FALL * errors, rounding)):
         return None
     reach = max(np.log10(trace.lrs[-1]) for trace in traces if trace.lrs) - np.log10(settings.min_lr)
     if all(trace.stop in _ROSE for trace in traces) and reach < AT_ONCE:
         return Refusal(
             why="the loss diverged at once: it rose within the first decade and never fell", hint=_lower(settings)
         )
-    if fall > max(2 * curve.noise, rounding):
+    lowest = int(falls.argmax())
+    if falls[lowest] > max(2 * curve.noise, rounding):
         return Refusal(
-            why=f"too noisy: a fall of {fall:.3g} against a standard error of {error:.3g}",
+            why=f"too noisy: a fall of {loss(falls[lowest])} against a standard error of {loss(errors[lowest])}",
             hint="average more: --repeats 5, more --steps, or a larger --batch-size",
         )
     return Refusal(
-        why=f"the loss never fell: it began at {curve.points.start:.4g} and no rate brought it clearly below that",
+        why=f"the loss never fell: it began at {loss(curve.points.start)} and no rate brought it clearly below that",
         hint="check that the model can learn (targets, loss, frozen parameters), or try a higher --max-lr",
     )
 
@@ -102,7 +103,7 @@ def _still_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSetti
     cut = _cut_short(traces)
     highest = 10 ** curve.x[-1]
     return Refusal(
-        why=f"the loss still falls fastest at the highest rate tried ({highest:.3g})" + (f": {cut}" if cut else ""),
+        why=f"the loss still falls fastest at the highest rate tried ({rate(highest)})" + (f": {cut}" if cut else ""),
         hint="sweep again and let it finish" if cut else f"sweep again with --max-lr {settings.max_lr * 100:g}",
     )
 
@@ -113,7 +114,7 @@ def _already_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSet
     if _steepest_x(curve) - curve.x[0] >= NEAR_START or not starts_falling(curve):
         return None
     return Refusal(
-        why=f"the loss falls fastest near the lowest rate tried ({settings.min_lr:.3g}): the optimum may lie below it",
+        why=f"the loss falls fastest near the lowest rate tried ({rate(settings.min_lr)}): the best may lie below it",
         hint=_lower(settings),
     )
 

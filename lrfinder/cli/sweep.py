@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from lrfinder.api.result import Sweep
 
 _SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}
+_ENDINGS = {
+    Stop.COMPLETED: "every rate was tried",
+    Stop.DIVERGED: "stopped where the loss had diverged",
+    Stop.NON_FINITE: "stopped where the loss was no longer finite",
+    Stop.OUT_OF_DATA: "stopped where the data ran out",
+    Stop.OUT_OF_TIME: "stopped by the time limit",
+    Stop.INTERRUPTED: "interrupted",
+    Stop.TERMINATED: "terminated",
+    Stop.FAILED: "failed",
+}
 NOTHING_USABLE = 5
 _MODEL = "The model file: model.py, model.py:name or package.module:name."
 
@@ -142,7 +152,7 @@ def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
         say(f"No rate can be picked: {advice.why}.", f"What to do: {advice.hint}.")
     else:
         say(f"The loss falls fastest at {rate(advice.lr)} ({advice.status}).")
-    say(f"Run: {folder} ({result.status}, {result.updates} updates)")
+    say(f"Run: {folder}: {result.updates} updates, {_ENDINGS[result.status]}")
     if advice.lr is not None:
         say("Next, with the length of the coming run in epochs (or in updates: --steps T):")
         say_verbatim(f"    lrfinder recommend {shlex.quote(str(folder))} --epochs E")

@@ -31,6 +31,6 @@ def steep_index(lrs: Sequence[float], losses: NDArray[np.float32]) -> int | None
     if losses.size < 2:  # noqa: PLR2004 - a slope needs two points
         return None
     log_lrs = np.log(as_float32(lrs).astype(np.float64)).astype(np.float32)
-    with np.errstate(divide="ignore", invalid="ignore"):  # rates that are equal in single precision: as torch, no error
+    with np.errstate(all="ignore"):  # rates that are equal in single precision, slopes beyond it: as torch, no error
         slopes = np.diff(losses) / np.diff(log_lrs)
     return int(np.argmin(slopes))

@@ -26,5 +26,6 @@ def suggest(curve: PeerCurve) -> float | None:
     falling = recorded[: int(np.argmin(recorded)) + 1]
     if falling.size < MIN_FALLING:
         return None
-    slopes = np.float32(0.5) * (falling[2:] - falling[:-2])
+    with np.errstate(over="ignore"):  # a fall too steep for single precision: as torch, no error
+        slopes = np.float32(0.5) * (falling[2:] - falling[:-2])
     return curve.lrs[1 + int(np.argmin(slopes))]

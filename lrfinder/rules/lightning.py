@@ -27,7 +27,8 @@ def suggest(curve: PeerCurve) -> float | None:
     usable = np.flatnonzero(np.isfinite(losses))
     if usable.size < 2:  # noqa: PLR2004 - a slope needs two points
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):  # rates that are equal in single precision: as torch, no error
+    # Rates that are equal, or slopes too steep, in single precision: as in torch, no error.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         slopes = np.gradient(losses[usable], lrs[usable])
     return curve.lrs[SKIP_START + int(usable[np.argmin(slopes)])]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -89,7 +90,8 @@ def _check_version(path: Path, document: dict[str, Any]) -> None:
 
 def _validated(adapter: TypeAdapter[_Record], value: object, key: str, path: Path) -> _Record:
     try:
-        return adapter.validate_python(value)
+        # By way of JSON: there a list may be a tuple and a text an enumeration, but strictly no text is a number.
+        return adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in (key, *first["loc"]))
@@ -122,9 +124,9 @@ def _row(line: str, number: int, path: Path) -> tuple[int, int, float, float]:
 
 
 def _ended(index: int, row: dict[str, Any], curves: dict[int, _Rows], path: Path) -> Trace:
-    rows = curves.get(row.get("repeat", index), [])
-    points = {"lrs": [lr for lr, _ in rows], "losses": [loss for _, loss in rows]}
-    return _validated(TRACE, {**row, **points}, f"repeats.{index}", path)
+    ending = _validated(TRACE, {**row, "lrs": [], "losses": []}, f"repeats.{index}", path)
+    rows = curves.get(ending.repeat, [])
+    return dataclasses.replace(ending, lrs=tuple(lr for lr, _ in rows), losses=tuple(loss for _, loss in rows))
 
 
 def _cut_short(repeat: int, rows: _Rows, settings: SweepSettings) -> Trace:

@@ -109,6 +109,18 @@ def test_too_noisy_is_told_from_never_fell() -> None:
     assert "noisy" in advice.why or "never fell" in advice.why
 
 
+def test_a_fall_counts_though_the_high_rates_are_wild() -> None:
+    """The fall is plain where it begins, whatever spikes the rates above it bring."""
+    rng = np.random.default_rng(4)
+
+    def shape(x: float) -> float:
+        calm = 2.3 - 1.2 / (1 + math.exp(-4 * (x + 2.3)))
+        return calm + (float(rng.exponential(1.5)) if x > -2 and rng.random() < 0.5 else 0.0)
+
+    advice = advise(sweep_of(traces_of(SWEEP, shape, noise=0.02, stop_above=9.0), SWEEP), Request())
+    assert advice.lr is not None, advice.why
+
+
 def test_flat_noise_is_hardly_ever_taken_for_a_fall() -> None:
     refused = sum(
         advise(sweep_of(traces_of(SWEEP, lambda x: 2.3, noise=0.1, seed=seed), SWEEP), Request()).lr is None

@@ -93,7 +93,7 @@ def test_what_follows_the_peers_own_stop_is_not_seen(rule: PeerRule, seed: int) 
 
 
 @rules
-@given(losses=st.lists(st.floats(0, 1e100), min_size=20, max_size=60))
+@given(losses=st.lists(st.floats(0, 3e38) | st.floats(0, 1e100), min_size=20, max_size=60))
 @settings(deadline=None, max_examples=50)
 def test_losses_beyond_single_precision_raise_nothing(rule: PeerRule, losses: list[float]) -> None:
     curve = PeerCurve(lrs=tuple(np.geomspace(1e-6, 10, len(losses)).tolist()), losses=tuple(losses), steps=len(losses))
