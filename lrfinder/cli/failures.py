@@ -54,8 +54,8 @@ def report(error: BaseException) -> int:
 
 
 def is_closed_pipe(error: BaseException) -> bool:
-    """Tell whether the reader of our output has gone away (`| head`), which is no fault."""
-    return isinstance(error, BrokenPipeError) or (isinstance(error, OSError) and error.errno == errno.EPIPE)
+    """Tell whether the reader of our output has gone away (`| head`), which is no fault; a pipe of the user's is one."""
+    return isinstance(error, OSError) and error.errno == errno.EPIPE and place_of(error) is None
 
 
 def swallow_output() -> None:
@@ -82,5 +82,6 @@ def _is_users(filename: str) -> bool:
     """Tell the user's files from lrfinder's, installed packages and Python's own."""
     if filename.startswith("<"):
         return False
-    installed = (str(Path(__file__).parents[1]), sysconfig.get_paths()["stdlib"], *site.getsitepackages())
+    packages = (*site.getsitepackages(), site.getusersitepackages())
+    installed = (str(Path(__file__).parents[1]), sysconfig.get_paths()["stdlib"], *packages)
     return not filename.startswith(tuple(f"{folder}{os.sep}" for folder in installed))

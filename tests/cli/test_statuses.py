@@ -63,6 +63,10 @@ USER_FAULTS = {
     "import": ("import nonexistent_package_of_mine\n", ("nonexistent_package_of_mine", "model.py", "line 1")),
     "syntax": ("def model(:\n", ("SyntaxError", "model.py", "line 1")),
     "missing model": ("train_loader = []\n", ("model",)),
+    "a pipe of the user's own": (
+        "import errno\nraise BrokenPipeError(errno.EPIPE, 'my own pipe')\n",
+        ("BrokenPipeError", "my own pipe", "line 2"),
+    ),
     "in model()": (
         "import torch\ndef model():\n    raise KeyError('my own fault')\ndef train_loader():\n    return []\n",
         ("KeyError", "my own fault", "line 3"),
