@@ -14,9 +14,6 @@ def main() -> None:
     try:
         app()
     except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a message and a status
-        if failures.is_closed_pipe(error):
-            failures.swallow_output()
-            sys.exit(0)
         sys.exit(failures.report(error))
     except (KeyboardInterrupt, Terminated) as error:
         sys.exit(failures.report(error))

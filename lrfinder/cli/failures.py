@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import site
@@ -51,16 +50,6 @@ def report(error: BaseException) -> int:
         print(f"lrfinder: a fault of lrfinder's own: {type(error).__name__}: {error}", file=sys.stderr)
         print("  run the command again with --debug and report what it prints", file=sys.stderr)
     return BUG
-
-
-def is_closed_pipe(error: BaseException) -> bool:
-    """Tell whether the reader of our output has gone away (`| head`), which is no fault; a pipe of the user's is one."""
-    return isinstance(error, OSError) and error.errno == errno.EPIPE and place_of(error) is None
-
-
-def swallow_output() -> None:
-    """Point standard output at nothing, so that Python's own flush at exit doesn't fail on a closed pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _user_failure(error: BaseException, place: str | None) -> str:

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.signals import terminate_as_exception
+from lrfinder.errors import ModelFileError, place_of
 from lrfinder.records import SweepSettings
 from lrfinder.report.progress import SweepProgress
 from lrfinder.store import RunFolder
 from lrfinder.task.load import load_problem
+
+
+@contextlib.contextmanager
+def _pipes_are_the_users() -> Iterator[None]:
+    """Name a pipe that broke in the user's code: Typer takes any for its own output's, and leaves without a word."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        place = place_of(error)
+        if place is None:
+            raise
+        raise ModelFileError(f"your code failed in {place}: BrokenPipeError: {error}") from error
 
 
 def measure_file(
@@ -34,6 +47,7 @@ def measure_file(
     """
     sys.dont_write_bytecode = True
     with (
+        _pipes_are_the_users(),
         terminate_as_exception(),
         contextlib.redirect_stdout(sys.stderr),
         SweepProgress(settings, quiet=quiet) as progress,

@@ -65,7 +65,7 @@ USER_FAULTS = {
     "missing model": ("train_loader = []\n", ("model",)),
     "a pipe of the user's own": (
         "import errno\nraise BrokenPipeError(errno.EPIPE, 'my own pipe')\n",
-        ("BrokenPipeError", "my own pipe", "line 2"),
+        ("BrokenPipeError", "my own pipe", "model.py"),
     ),
     "in model()": (
         "import torch\ndef model():\n    raise KeyError('my own fault')\ndef train_loader():\n    return []\n",
