@@ -40,7 +40,7 @@ class Metric(StrEnum):
 
 
 class Stop(StrEnum):
-    """Why a repeat ended. Only the last two leave the user anything to do."""
+    """Why a repeat ended. The first three are how a sweep should end; the others cut it short."""
 
     COMPLETED = "completed"  # every rate of the sweep was tried
     DIVERGED = "diverged"  # the loss rose clearly above where it began: no need to go on

@@ -50,6 +50,15 @@ def test_a_run_reads_back_exactly(result: SweepResult, tmp_path: Path) -> None:
     assert (read.settings, read.setup, read.traces) == (result.settings, result.setup, result.traces)
 
 
+def test_a_run_of_format_version_1_is_read_for_ever() -> None:
+    folder = Path(__file__).parent / "data" / "run-v1-lstm"
+    read = load_run(folder)
+    frame = pd.read_csv(folder / "curve.csv")
+    assert [len(trace.lrs) for trace in read.traces] == frame.groupby("repeat").size().to_list()
+    assert read.updates == 238
+    assert read.setup.optimizer.name == "Adam"
+
+
 def test_the_curve_is_plain_csv(result: SweepResult, tmp_path: Path) -> None:
     frame = pd.read_csv(write(result, tmp_path / "run") / "curve.csv")
     assert list(frame.columns) == ["repeat", "step", "lr", "loss"]

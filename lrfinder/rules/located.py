@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from lrfinder.fit import INTERVAL
 from lrfinder.records import Pick, Status
 
-# Decades. The oracle's near-optimal bands on thirteen real tasks are 0.3 to 2 decades wide: an interval wider than half
-# a decade can't tell a rate inside from one outside.
+# Decades. On thirteen real tasks the rates that train nearly as well as the best (regret <= 0.02) span 0.75 decade in
+# the median: an interval that is not clearly narrower can't tell a rate inside from one outside.
 WIDEST_CONFIDENT = 0.5
 
 

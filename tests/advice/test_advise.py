@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from lrfinder.advice import Request, advise, to_json
 from lrfinder.errors import UsageError
 from lrfinder.records import Status, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.rules import RULE_NAMES
+from lrfinder.store import load_run
 
 SWEEP = SweepSettings()
+RECORDED = Path(__file__).parents[1] / "data" / "run-v1-lstm"
 
 
 def good(**optimizer: object) -> SweepResult:
@@ -110,15 +113,13 @@ def test_too_noisy_is_told_from_never_fell() -> None:
 
 
 def test_a_fall_counts_though_the_high_rates_are_wild() -> None:
-    """The fall is plain where it begins, whatever spikes the rates above it bring."""
-    rng = np.random.default_rng(4)
+    """A recorded sweep of an LSTM on digits (Adam): the fall is plain where it begins, whatever spikes come above it.
 
-    def shape(x: float) -> float:
-        calm = 2.3 - 1.2 / (1 + math.exp(-4 * (x + 2.3)))
-        return calm + (float(rng.exponential(1.5)) if x > -2 and rng.random() < 0.5 else 0.0)
-
-    advice = advise(sweep_of(traces_of(SWEEP, shape, noise=0.02, stop_above=9.0), SWEEP), Request())
+    Full training runs of 400 updates at a grid of rates put the near-optimal ones (regret <= 0.02) at 0.01 to 0.1.
+    """
+    advice = advise(load_run(RECORDED), Request())
     assert advice.lr is not None, advice.why
+    assert 0.01 <= advice.lr <= 0.1
 
 
 def test_flat_noise_is_hardly_ever_taken_for_a_fall() -> None:
