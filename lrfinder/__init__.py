@@ -22,9 +22,11 @@ from lrfinder.errors import (
 )
 
 if TYPE_CHECKING:
+    from lrfinder.advice.verification import Verification
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.result import Sweep
     from lrfinder.api.sweep import sweep
+    from lrfinder.api.verify import verify
     from lrfinder.config import ScheduleConfig, load_schedule
 
     __version__: str
@@ -39,10 +41,12 @@ __all__ = [
     "ScheduleConfig",
     "Sweep",
     "UsageError",
+    "Verification",
     "__version__",
     "load_schedule",
     "recommend",
     "sweep",
+    "verify",
 ]
 
 # Loaded when first used: `import lrfinder` must not cost an import of torch.
@@ -50,10 +54,12 @@ _HOMES = {
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
     "ScheduleConfig": ("lrfinder.config", "ScheduleConfig"),
     "Sweep": ("lrfinder.api.result", "Sweep"),
+    "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
     "load_schedule": ("lrfinder.config", "load_schedule"),
     "recommend": ("lrfinder.api.recommend", "recommend"),
     "sweep": ("lrfinder.api.sweep", "sweep"),
+    "verify": ("lrfinder.api.verify", "verify"),
 }
 
 

@@ -16,14 +16,15 @@ from hypothesis import strategies as st
 
 from lrfinder.errors import EnvironmentFailure, RunError
 from lrfinder.files import write_atomic
-from lrfinder.records import Point, Stop, SweepResult, SweepSettings, Trace
-from lrfinder.store import RunFolder, latest_run, load_run
+from lrfinder.records import Mode, Point, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.store import RunFolder, Source, latest_run, load_run, load_source
 
-SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=20, repeats=2)
+SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=20, repeats=2, mode=Mode.CONTINUOUS)
+SOURCE = Source(reference="model.py", optimizer="SGD", optimizer_options={"momentum": 0.9}, batch_size=32)
 
 
 def create(out: Path | None) -> RunFolder:
-    return RunFolder.create(out, model="made_up", reference="model.py", settings=SWEEP, created_by="lrfinder test")
+    return RunFolder.create(out, model="made_up", source=SOURCE, settings=SWEEP, created_by="lrfinder test")
 
 
 def write(result: SweepResult, out: Path, *, ended: int | None = None) -> Path:
@@ -57,6 +58,11 @@ def test_a_run_of_format_version_1_is_read_for_ever() -> None:
     assert [len(trace.lrs) for trace in read.traces] == frame.groupby("repeat").size().to_list()
     assert read.updates == 238
     assert read.setup.optimizer.name == "Adam"
+
+
+def test_a_run_tells_where_its_model_came_from(result: SweepResult, tmp_path: Path) -> None:
+    assert load_source(write(result, tmp_path / "run")) == SOURCE
+    assert load_source(Path(__file__).parent / "data" / "run-v1-lstm").optimizer is None
 
 
 def test_the_curve_is_plain_csv(result: SweepResult, tmp_path: Path) -> None:
@@ -150,9 +156,9 @@ DAMAGE = [
         lambda text: text.replace('"lrfinder.run"', '"other"'),
         "format: expected 'lrfinder.run', got 'other'",
     ),
-    ("run.json", lambda text: text.replace('"version": 1', '"version": 2'), "newer lrfinder"),
-    ("run.json", lambda text: text.replace('"version": 1', '"version": true'), "version: expected a whole number"),
-    ("run.json", lambda text: text.replace('"version": 1', '"version": "1"'), "version: expected a whole number"),
+    ("run.json", lambda text: text.replace('"version": 2', '"version": 3'), "newer lrfinder"),
+    ("run.json", lambda text: text.replace('"version": 2', '"version": true'), "version: expected a whole number"),
+    ("run.json", lambda text: text.replace('"version": 2', '"version": "1"'), "version: expected a whole number"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": 1'), "settings: .*steps must be at least 2"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": "many"'), "settings.steps"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": "20"'), "settings.steps"),
@@ -217,4 +223,4 @@ def test_a_full_disk_under_the_curve_is_an_environment_failure(result: SweepResu
 def test_run_json_is_strict_json(result: SweepResult, tmp_path: Path) -> None:
     document = json.loads((write(result, tmp_path / "run") / "run.json").read_text(), parse_constant=pytest.fail)
     assert document["created_by"] == "lrfinder test"
-    assert document["reference"] == "model.py"
+    assert document["source"]["reference"] == "model.py"

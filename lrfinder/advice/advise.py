@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrfinder.advice.doubts import doubts
+from lrfinder.advice.evidence import Shown, shown_by
 from lrfinder.advice.length import run_length
+from lrfinder.advice.paragraph import paragraph
 from lrfinder.advice.plan import plan_schedule
-from lrfinder.advice.refusal import Refusal, refuse_curve, refuse_points
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
-from lrfinder.fit import Curve, fit_curve
-from lrfinder.numbers import interval, loss, rate
 from lrfinder.records import Band, Fit, Pick, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, RULE_NAMES, pick_all
-from lrfinder.rules.band import trainable_band
+from lrfinder.rules.short_runs import SHORT_RUNS, short_runs
 
+_NO_RULE = "choose another --rule, or sweep again with --mode auto"
 GIVEN = "given"  # the rule's name where the caller names the rate
 
 
@@ -53,7 +53,7 @@ class Request:
     epochs: float | None = None
     schedule: str | None = None
     warmup: int | None = None
-    rule: str = DEFAULT_RULE
+    rule: str | None = None  # None: `short-runs` where there are any, else `steepest`
     lr: float | None = None
     seed: int = 0  # of the bootstrap
 
@@ -65,9 +65,9 @@ def advise(result: SweepResult, request: Request) -> Advice:
     """
     length = run_length(result.setup, request.steps, request.epochs)
     _check(request)
-    curve, refusal = _fit_or_refuse(result, request.seed)
-    picks = _picks(result, curve, refusal, request)
-    band = trainable_band(curve) if curve is not None and refusal is None else None
+    shown = shown_by(result, request.seed)
+    picks = _picks(shown, request)
+    band = shown.band
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
     config, plan = None, ""
     if chosen.lr is not None and length is not None:
@@ -76,39 +76,45 @@ def advise(result: SweepResult, request: Request) -> Advice:
     return Advice(
         lr=config.optimizer.lr if config is not None else chosen.lr,
         status=chosen.status,
-        why=_paragraph(result, curve, chosen, band, plan),
-        hint=_hint(refusal, chosen),
+        why=paragraph(shown, chosen, band, plan),
+        hint=_hint(shown, chosen),
         picks=picks if chosen is picks[0] else (chosen, *picks),
         band=band,
-        fit=curve.record() if curve is not None else None,
+        fit=shown.curve.record() if shown.curve is not None else None,
         schedule=config,
         updates=result.updates,
     )
 
 
 def _check(request: Request) -> None:
-    if request.rule not in RULE_NAMES:
+    if request.rule is not None and request.rule not in RULE_NAMES:
         raise UsageError(f"unknown rule {request.rule!r}", hint=f"choose one of: {', '.join(RULE_NAMES)}")
     if request.lr is not None and not (math.isfinite(request.lr) and request.lr > 0):
         raise UsageError(f"lr must be a finite number above 0, got {request.lr}")
 
 
-def _fit_or_refuse(result: SweepResult, seed: int) -> tuple[Curve | None, Refusal | None]:
-    refusal = refuse_points(result.traces, result.settings)
-    if refusal is not None:
-        return None, refusal
-    curve = fit_curve(result.traces, result.settings.lrs(), seed=seed)
-    return curve, refuse_curve(curve, result.traces, result.settings)
+def _picks(shown: Shown, request: Request) -> tuple[Pick, ...]:
+    """Return every rule's pick, the requested rule's first; where it can make none, its refusal first."""
+    result, curve, picks = shown.result, shown.usable_curve, []
+    if curve is not None:
+        found = doubts(curve, result.traces, result.settings)
+        picks = [_doubted(pick, found) for pick in pick_all(curve, result.traces, result.settings.steps)]
+    if shown.valley is not None:
+        guide = next((pick for pick in picks if pick.rule == DEFAULT_RULE), None)
+        picks.insert(0, short_runs(shown.valley, guide))
+    wanted = request.rule or (SHORT_RUNS if shown.valley is not None else DEFAULT_RULE)
+    if not any(pick.rule == wanted for pick in picks):
+        why = shown.refusal.why if shown.refusal is not None else _not_there(wanted, result)
+        picks.insert(0, Pick(rule=wanted, lr=None, low=None, high=None, status=Status.REFUSED, why=why))
+    return tuple(sorted(picks, key=lambda pick: pick.rule != wanted))  # a stable sort: the rest keeps its order
 
 
-def _picks(result: SweepResult, curve: Curve | None, refusal: Refusal | None, request: Request) -> tuple[Pick, ...]:
-    """Return every rule's pick, the requested rule's first; on a refusal that one alone, refused."""
-    if refusal is not None or curve is None:
-        why = refusal.why if refusal is not None else ""
-        return (Pick(rule=request.rule, lr=None, low=None, high=None, status=Status.REFUSED, why=why),)
-    found = doubts(curve, result.traces, result.settings)
-    picks = [_doubted(pick, found) for pick in pick_all(curve, result.traces, result.settings.steps)]
-    return tuple(sorted(picks, key=lambda pick: pick.rule != request.rule))  # a stable sort: the rest keeps its order
+def _not_there(rule: str, result: SweepResult) -> str:
+    if not result.runs:
+        return "the sweep made no short runs"
+    if rule == SHORT_RUNS or not result.traces:
+        return "none of the short runs brought the loss clearly below where it began"
+    return "the sweep has no curve that this rule could read"
 
 
 def _doubted(pick: Pick, found: tuple[str, ...]) -> Pick:
@@ -166,23 +172,7 @@ def _tells(key: str, value: object) -> bool:
     return value is not False and key != "decoupled_weight_decay"
 
 
-def _hint(refusal: Refusal | None, chosen: Pick) -> str:
+def _hint(shown: Shown, chosen: Pick) -> str:
     if chosen.status is not Status.REFUSED:
         return ""
-    return refusal.hint if refusal is not None else "choose another --rule"
-
-
-def _paragraph(result: SweepResult, curve: Curve | None, pick: Pick, band: Band | None, plan: str) -> str:
-    if pick.lr is None or curve is None or band is None:
-        return pick.why
-    between = f" (90 % interval {interval(pick.low, pick.high)})" if pick.low and pick.high else ""
-    fell = (
-        f"Over {len(result.traces)} x {result.settings.steps} updates the loss fell "
-        f"from {loss(curve.points.start)} to {loss(curve.points.start - curve.points.fall)}."
-    )
-    picked = f"Rule {pick.rule} picks {rate(pick.lr)}{between}: {pick.why}."
-    sentences = [fell, picked, f"The model trains at rates from {interval(band.low, band.high)}."]
-    if plan:
-        sentences.append(f"The schedule: {plan}.")
-    sentences.append("The sweep is short: how the best rate moves with the length of the run was not measured.")
-    return " ".join(sentences)
+    return shown.refusal.hint if shown.refusal is not None else _NO_RULE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lrfinder.advice.advise import Request, advise
 from lrfinder.config import ScheduleConfig
 from lrfinder.numbers import interval, rate
-from lrfinder.records import MAX_LR, MIN_LR, Band, SweepResult, SweepSettings
+from lrfinder.records import MAX_LR, MIN_LR, Band, Mode, SweepResult, SweepSettings
 
 # Decades around the configured rate that a check must see, whatever the default range: the flat start of the curve and
 # the rise at its end, should the rate be right.
@@ -33,6 +33,7 @@ def sweep_around(lr: float, *, repeats: int, seed: int, max_seconds: float) -> S
         min_lr=min(MIN_LR, lr / 10**MARGIN),
         max_lr=max(MAX_LR, lr * 10**MARGIN),
         repeats=repeats,
+        mode=Mode.CONTINUOUS,
         seed=seed,
         max_seconds=max_seconds,
     )

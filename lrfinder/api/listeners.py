@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lrfinder.engine.observer import Observer
-from lrfinder.records import Point, Setup, Trace
+from lrfinder.records import Point, RunPlan, Setup, ShortRun, Trace
 
 
 class Listeners:
@@ -21,7 +21,9 @@ class Listeners:
             observer.repeat_started(repeat)
 
     def prepared(self, setup: Setup) -> None:
-        """Remember, and pass on."""
+        """Remember, and pass on; what is told again, by the short runs after a continuous part, is known already."""
+        if self.setup is not None:
+            return
         self.setup = setup
         for observer in self._observers:
             observer.prepared(setup)
@@ -35,3 +37,18 @@ class Listeners:
         """Pass on."""
         for observer in self._observers:
             observer.repeat_ended(trace)
+
+    def run_started(self, plan: RunPlan) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.run_started(plan)
+
+    def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.run_updated(plan, updates, loss)
+
+    def run_ended(self, run: ShortRun) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.run_ended(run)

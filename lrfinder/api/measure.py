@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Iterator, Sequence
 
+from lrfinder.advice.exploration import first_run, next_run
 from lrfinder.api.listeners import Listeners
 from lrfinder.api.result import Sweep
 from lrfinder.engine.device import choose_device
 from lrfinder.engine.observer import Observer
+from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.signals import Terminated
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
-from lrfinder.records import Stop, SweepSettings, Trace
+from lrfinder.records import Mode, ShortRun, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.task.problem import Problem
+
+# After one of these no further short run is begun.
+_OVER = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.OUT_OF_DATA})
 
 
 def measure(
@@ -23,21 +30,54 @@ def measure(
     observers: Sequence[Observer] = (),
     run: str | None = None,
 ) -> Sweep:
-    """Run the range test and return its result; the user's objects are as they were before, however it ends.
+    """Run the range test, continuous repeats and short runs as its mode says, and return its result.
+
+    The user's objects are as they were before, however it ends.
 
     An interruption that leaves anything measured is a result with that status; one that comes before the first loss
     is raised again (KeyboardInterrupt, Terminated). Errors are those of `run_sweep`, and UsageError for the device.
     """
     listeners = Listeners(observers)
-    traces = run_sweep(problem, settings, device=choose_device(device), observer=listeners)
+    target = choose_device(device)
+    deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
+    traces: tuple[Trace, ...] = ()
+    if settings.mode is not Mode.RESTART:
+        traces = run_sweep(problem, settings, device=target, observer=listeners)
+    if listeners.setup is None and settings.mode is not Mode.RESTART:
+        raise _nothing_measured(problem, {trace.stop for trace in traces})
+    runs: tuple[ShortRun, ...] = ()
+    if _can_restart(problem, settings, traces):
+        with ShortRuns(problem, seed=settings.seed, device=target, observer=listeners, deadline=deadline) as short_runs:
+            runs = _explore(short_runs, settings, listeners, traces)
     if listeners.setup is None:
-        raise _nothing_measured(problem, traces)
-    return Sweep(settings=settings, setup=listeners.setup, traces=traces, run=run)
+        raise _nothing_measured(problem, {made.stop for made in runs})
+    return Sweep(settings=settings, setup=listeners.setup, traces=traces, run=run, runs=runs)
 
 
-def _nothing_measured(problem: Problem, traces: tuple[Trace, ...]) -> BaseException:
-    """Return what to raise where not even a first loss was measured."""
-    ends = {trace.stop for trace in traces}
+def _can_restart(problem: Problem, settings: SweepSettings, traces: tuple[Trace, ...]) -> bool:
+    """Tell whether short runs are wanted and possible: a loader that is an iterator has only one start."""
+    if settings.mode is Mode.CONTINUOUS or any(trace.stop in _OVER for trace in traces):
+        return False
+    return settings.mode is Mode.RESTART or not isinstance(problem.train_loader, Iterator)
+
+
+def _explore(
+    short_runs: ShortRuns, settings: SweepSettings, listeners: Listeners, traces: tuple[Trace, ...]
+) -> tuple[ShortRun, ...]:
+    """Make short runs until enough is known, or one of them was cut short."""
+    runs: tuple[ShortRun, ...] = ()
+    if listeners.setup is None:  # nothing is known yet: the first run tells what is swept
+        runs = (short_runs.run(first_run(settings)),)
+    while listeners.setup is not None and not (runs and runs[-1].stop in _OVER):
+        plan = next_run(SweepResult(settings=settings, setup=listeners.setup, traces=traces, runs=runs))
+        if plan is None:
+            break
+        runs = (*runs, short_runs.run(plan))
+    return runs
+
+
+def _nothing_measured(problem: Problem, ends: set[Stop]) -> BaseException:
+    """Return what to raise where not even a first loss was measured; `ends` are the endings of the parts."""
     if Stop.TERMINATED in ends:
         return Terminated("before the first loss")
     if Stop.INTERRUPTED in ends:

@@ -11,7 +11,6 @@ from lrfinder.advice import Advice, Request, advise
 from lrfinder.config import dump
 from lrfinder.errors import UsageError
 from lrfinder.records import SweepResult
-from lrfinder.rules import DEFAULT_RULE
 from lrfinder.store import load_run
 
 
@@ -44,7 +43,7 @@ def recommend(
     epochs: float | None = None,
     schedule: str | None = None,
     warmup: int | None = None,
-    rule: str = DEFAULT_RULE,
+    rule: str | None = None,
     lr: float | None = None,
     seed: int = 0,
 ) -> Recommendation:

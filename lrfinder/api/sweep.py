@@ -18,10 +18,10 @@ from lrfinder.api.settings import make_settings
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import UsageError
 from lrfinder.files import write_atomic
-from lrfinder.records import MAX_LR, MIN_LR, REPEATS, STEPS, Metric, Mode, Spacing
+from lrfinder.records import MAX_LR, MIN_LR, REPEATS, RUN_STEPS, STEPS, Metric, Mode, Spacing
 from lrfinder.report.figure import curve_png
 from lrfinder.report.progress import SweepProgress
-from lrfinder.store import PICTURE, RunFolder
+from lrfinder.store import PICTURE, RunFolder, Source
 from lrfinder.task.load import load_problem
 from lrfinder.task.names import make_problem
 from lrfinder.task.problem import Problem
@@ -43,7 +43,8 @@ def sweep(
     steps: int = STEPS,
     repeats: int = REPEATS,
     spacing: str = Spacing.EXP,
-    mode: str = Mode.CONTINUOUS,
+    mode: str = Mode.AUTO,
+    run_steps: int = RUN_STEPS,
     metric: str = Metric.TRAIN,
     momentum: float | None = None,
     weight_decay: float | None = None,
@@ -74,6 +75,7 @@ def sweep(
         repeats=repeats,
         spacing=spacing,
         mode=mode,
+        run_steps=run_steps,
         metric=metric,
         seed=seed,
         max_seconds=max_seconds,
@@ -85,20 +87,25 @@ def sweep(
         "optimizer": None if isinstance(optimizer, str) else optimizer,
         "val_loader": val_loader,
     }
-    options = {
+    options: dict[str, Any] = {
         "optimizer_name": optimizer if isinstance(optimizer, str) else None,
         "optimizer_options": _given(momentum=momentum, weight_decay=weight_decay),
         "batch_size": batch_size,
     }
     problem = _problem(model, names, options)
+    source = Source(
+        reference=os.fspath(model) if isinstance(model, str | os.PathLike) else problem.where,
+        optimizer=options["optimizer_name"],
+        optimizer_options=options["optimizer_options"],
+        batch_size=batch_size,
+        device=device,
+    )
     with ExitStack() as stack:
         observers: list[Observer] = []
         folder = None
         if out is not None:
             folder = stack.enter_context(
-                RunFolder.create(
-                    Path(out), model=problem.name, reference=problem.where, settings=settings, created_by=CREATED_BY
-                )
+                RunFolder.create(Path(out), model=problem.name, source=source, settings=settings, created_by=CREATED_BY)
             )
             observers.append(folder)
         if progress:

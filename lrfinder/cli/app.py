@@ -11,12 +11,14 @@ from lrfinder.cli.init import init
 from lrfinder.cli.recommend import recommend
 from lrfinder.cli.schedule import app as schedule_app
 from lrfinder.cli.sweep import sweep
+from lrfinder.cli.verify import verify
 
 _EXAMPLES = """\b
 Examples:
   lrfinder init model.py                  write a starter model file that runs as it is
   lrfinder sweep model.py                 the range test; the loss against the rate goes to lrfinder-runs/
   lrfinder recommend --epochs 30          pick the rate, choose the decay, write the schedule config
+  lrfinder verify --epochs 30             train shortly around the pick; confirm or correct the config
   lrfinder schedule show schedule.yaml    look at the rate of every update
   lrfinder check model.py --config schedule.yaml
                                           in CI: is the configured rate still sane?
@@ -69,6 +71,14 @@ app.command(
         "lrfinder recommend runs/small --steps 10000 --json",
     )
 )(recommend)
+app.command(
+    short_help="Train shortly around the recommendation: confirm or correct it.",
+    epilog=_examples(
+        "lrfinder verify --epochs 30                        the newest run",
+        "lrfinder verify runs/small --steps 10000 --budget 10% --jobs 4",
+        "lrfinder verify schedule.yaml --schedules cosine,constant --write verified.yaml",
+    ),
+)(verify)
 app.command(
     short_help="For CI: is the configured rate still sane?",
     epilog=_examples(

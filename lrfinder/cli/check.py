@@ -50,8 +50,9 @@ def check(
     check_reference(model)
     settings = sweep_around(loaded.optimizer.lr, repeats=REPEATS, seed=seed, max_seconds=max_seconds)
     from lrfinder.cli.measuring import measure_file  # torch, from here on
+    from lrfinder.store import Source
 
-    result = measure_file(model, settings, device=device, quiet=quiet or as_json)
+    result = measure_file(Source(reference=model, device=device), settings, quiet=quiet or as_json)
     if result.status in _SIGNALLED:
         raise typer.Exit(_SIGNALLED[result.status])
     verdict = judge(result, loaded)

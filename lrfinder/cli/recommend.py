@@ -30,8 +30,13 @@ def recommend(
     ] = None,
     warmup: Annotated[int | None, typer.Option("--warmup", help="Updates of linear warm-up.")] = None,
     rule: Annotated[
-        str, typer.Option("--rule", help="The rule whose pick is used; the table lists them.")
-    ] = "steepest",
+        str | None,
+        typer.Option(
+            "--rule",
+            help="The rule whose pick is used; the table lists them. [default: short-runs where there are any, else "
+            "steepest]",
+        ),
+    ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Use this peak rate instead of a pick.")] = None,
     write: Annotated[
         Path | None,
@@ -98,11 +103,12 @@ def _keep(folder: Path, result: SweepResult, advice: Advice, *, picture: bool) -
 def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bool) -> None:
     from lrfinder.report.picks import band_line, others_line, picks_table
     from lrfinder.rules import FIT_RULES
+    from lrfinder.rules.short_runs import SHORT_RUNS
 
     if plot:
         say_plot(result, advice)
     chosen = advice.picks[0]
-    own = [pick for pick in advice.picks if pick is chosen or pick.rule in FIT_RULES]
+    own = [pick for pick in advice.picks if pick is chosen or pick.rule in {SHORT_RUNS, *FIT_RULES}]
     say(picks_table(own, chosen=chosen.rule))
     others = [pick for pick in advice.picks if pick not in own]
     if others:

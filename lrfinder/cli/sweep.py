@@ -11,7 +11,7 @@ import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, Seed
 from lrfinder.cli.output import say, say_json, say_plot, say_verbatim
-from lrfinder.records import MAX_LR, MIN_LR, REPEATS, STEPS, Metric, Mode, Spacing, Stop
+from lrfinder.records import MAX_LR, MIN_LR, REPEATS, RUN_STEPS, STEPS, Metric, Mode, Spacing, Stop
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
@@ -42,8 +42,14 @@ def sweep(
     repeats: Annotated[int, typer.Option("--repeats", help="Repeats; their spread gives the interval.")] = REPEATS,
     spacing: Annotated[Spacing, typer.Option("--spacing", help="How the rate grows.")] = Spacing.EXP,
     mode: Annotated[
-        Mode, typer.Option("--mode", help="`continuous` trains on while the rate grows.")
-    ] = Mode.CONTINUOUS,
+        Mode,
+        typer.Option(
+            "--mode",
+            help="`continuous` trains on while the rate grows; `restart` gives each rate a short run of its own; "
+            "`auto` does both: short runs around what the continuous sweep found, or over the whole range.",
+        ),
+    ] = Mode.AUTO,
+    run_steps: Annotated[int, typer.Option("--run-steps", help="Updates of a short run.")] = RUN_STEPS,
     metric: Annotated[Metric, typer.Option("--metric", help="The loss that is recorded.")] = Metric.TRAIN,
     optimizer: Annotated[
         str | None,
@@ -69,7 +75,7 @@ def sweep(
     """Run the range test: grow the rate while training, and record the loss after each update."""
     del debug
     from lrfinder.api.settings import make_settings
-    from lrfinder.store import RunFolder
+    from lrfinder.store import RunFolder, Source
     from lrfinder.task.reference import check_reference
     from lrfinder.version import CREATED_BY
 
@@ -81,24 +87,23 @@ def sweep(
         repeats=repeats,
         spacing=spacing,
         mode=mode,
+        run_steps=run_steps,
         metric=metric,
         seed=seed,
         max_seconds=max_seconds,
     )
     options = {"momentum": momentum, "weight_decay": weight_decay}
-    with RunFolder.create(out, model=title, reference=model, settings=settings, created_by=CREATED_BY) as folder:
+    source = Source(
+        reference=model,
+        optimizer=optimizer,
+        optimizer_options={name: value for name, value in options.items() if value is not None},
+        batch_size=batch_size,
+        device=device,
+    )
+    with RunFolder.create(out, model=title, source=source, settings=settings, created_by=CREATED_BY) as folder:
         from lrfinder.cli.measuring import measure_file  # torch, from here on
 
-        result = measure_file(
-            model,
-            settings,
-            folder=folder,
-            device=device,
-            optimizer=optimizer,
-            options={name: value for name, value in options.items() if value is not None},
-            batch_size=batch_size,
-            quiet=quiet,
-        )
+        result = measure_file(source, settings, folder=folder, quiet=quiet)
     _conclude(result, folder.path, as_json=as_json, quiet=quiet)
 
 
@@ -120,7 +125,7 @@ def _conclude(result: Sweep, folder: Path, *, as_json: bool, quiet: bool) -> Non
         _show(result, advice, folder, plot=not quiet and signalled is None)
     if signalled is not None:
         raise typer.Exit(signalled)
-    if advice.fit is None:
+    if advice.fit is None and advice.lr is None:
         raise typer.Exit(NOTHING_USABLE)
 
 
@@ -138,6 +143,18 @@ def _document(result: Sweep, advice: Advice, folder: Path) -> dict[str, object]:
                 "why": trace.why,
             }
             for trace in result.traces
+        ],
+        "runs": [
+            {
+                "lr": run.plan.lr,
+                "steps": run.plan.steps,
+                "repeat": run.plan.repeat,
+                "loss": run.loss,
+                "stop": run.stop.value,
+                "updates": run.updates,
+                "why": run.why,
+            }
+            for run in result.runs
         ],
         "advice": {"status": advice.status.value, "lr": advice.lr, "why": advice.why, "hint": advice.hint},
     }

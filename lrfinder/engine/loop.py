@@ -32,8 +32,8 @@ def sweep_rates(
     rate of update i did: that is how they are paired. The same forward pass serves both, and one more follows the
     last update. `prepared` is called after the first loss. `deadline` is a time of `time.monotonic`.
     """
-    losses = _Losses(trial, batches, device)
-    rates = _Rates(trial)
+    losses = Losses(trial, batches, device)
+    rates = Rates(trial)
     loss = losses.next()
     if loss is None:
         return Stop.OUT_OF_DATA, f"train_loader had no batch left; {measurement.progress}"
@@ -47,7 +47,8 @@ def sweep_rates(
         if time.monotonic() >= deadline:
             return Stop.OUT_OF_TIME, f"the time limit was reached; {measurement.progress}"
         rates.set(rate)
-        _update(trial.optimizer, loss, measurement)
+        update(trial.optimizer, loss, measurement.updates)
+        measurement.updates += 1
         loss = losses.next()
         if loss is None:
             return Stop.OUT_OF_DATA, f"train_loader ran out and can't be started again; {measurement.progress}"
@@ -67,7 +68,7 @@ def _end(loss: float, rate: float, divergence: DivergenceRule) -> tuple[Stop, st
     return None
 
 
-class _Losses:
+class Losses:
     """The loss of each next batch, as a tensor that an update can be made from."""
 
     def __init__(self, trial: Trial, batches: Iterator[Any], device: torch.device) -> None:
@@ -86,7 +87,7 @@ class _Losses:
         return None
 
 
-class _Rates:
+class Rates:
     """Sets the rate of every param group, in its ratio to the swept rate."""
 
     def __init__(self, trial: Trial) -> None:
@@ -101,10 +102,10 @@ class _Rates:
                 group["lr"] = rate * ratio
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: torch.Tensor, measurement: Measurement) -> None:
+def update(optimizer: torch.optim.Optimizer, loss: torch.Tensor, number: int) -> None:
+    """Make update `number` (counted from 0) by the gradient of `loss`."""
     optimizer.zero_grad(set_to_none=True)
-    with user_code(f"running loss.backward() before update {measurement.updates}"):
+    with user_code(f"running loss.backward() before update {number}"):
         loss.backward()  # type: ignore[no-untyped-call]
-    with user_code(f"calling optimizer.step() for update {measurement.updates}"):
+    with user_code(f"calling optimizer.step() for update {number}"):
         optimizer.step()
-    measurement.updates += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lrfinder.records import Point, Setup, Trace
+from lrfinder.records import Point, RunPlan, Setup, ShortRun, Trace
 
 
 class Observer(Protocol):
@@ -14,10 +14,22 @@ class Observer(Protocol):
         """Repeat number `repeat` begins, counted from 0; nothing has been built for it yet."""
 
     def prepared(self, setup: Setup) -> None:
-        """Take in what is being swept; once, after the first loss of the first repeat, before its first update."""
+        """Take in what is being swept; after the first loss, before the first update.
+
+        Told once by the continuous part and once by the short runs: the first one counts.
+        """
 
     def measured(self, point: Point) -> None:
         """Take in one measurement, right after it was made."""
 
     def repeat_ended(self, trace: Trace) -> None:
         """Take in a whole repeat, however it ended, before the user's objects are restored."""
+
+    def run_started(self, plan: RunPlan) -> None:
+        """A short run begins; nothing has been built for it yet."""
+
+    def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
+        """Take in that a short run has made `updates` updates, the last one on a batch with this training loss."""
+
+    def run_ended(self, run: ShortRun) -> None:
+        """Take in a whole short run, however it ended, before the user's objects are restored."""

@@ -6,25 +6,21 @@ import contextlib
 import math
 import signal
 import time
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
-from torch import nn
 
-from lrfinder.engine.data import endless
-from lrfinder.engine.device import move_optimizer_state
 from lrfinder.engine.facts import setup_of
 from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.loop import sweep_rates
 from lrfinder.engine.measurement import Measurement
 from lrfinder.engine.observer import Observer
-from lrfinder.engine.rng import derived_seed, seed_everything, seed_loader
+from lrfinder.engine.preparation import Preparation
+from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
-from lrfinder.engine.snapshot import loader_preserved, preserved
-from lrfinder.errors import ModelFileError, place_of, user_code
+from lrfinder.engine.snapshot import preserved
+from lrfinder.errors import place_of
 from lrfinder.records import Point, Stop, SweepSettings, Trace
-from lrfinder.task.build import build_trial
 from lrfinder.task.problem import Problem, Trial
 
 # After these the repeats that are left aren't begun.
@@ -87,7 +83,7 @@ class _Sweep:
         self._interrupts = interrupts
         self._deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
         self._rates = settings.lrs()
-        self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made for the last repeat
+        self._preparation = Preparation(problem, device)
 
     def repeat(self, repeat: int) -> Trace:
         """Run one repeat and return its trace; signals act in here only, and not while something is put back."""
@@ -101,7 +97,7 @@ class _Sweep:
             stop, why = self._interrupted(isinstance(signalled, Terminated), measurement)
         except BaseException as error:
             if self._interrupts.pending is None:
-                self._observer.repeat_ended(measurement.trace(Stop.FAILED, _told(error)))
+                self._observer.repeat_ended(measurement.trace(Stop.FAILED, told(error)))
                 raise
             # A Ctrl-C in a terminal reaches the loader's workers too; their end may be seen first.
             stop, why = self._interrupted(self._interrupts.pending == signal.SIGTERM, measurement)
@@ -112,20 +108,10 @@ class _Sweep:
     def _measure(
         self, repeat: int, seed: int, measurement: Measurement, cleanup: contextlib.ExitStack
     ) -> tuple[Stop, str]:
-        seed_everything(seed, self._device)
-        trial = build_trial(self._problem, place=self._place)
-        self._check_new(trial.model)
-        move_optimizer_state(trial.optimizer)
-        if not trial.model.training:
-            trial.model.train()
-        trial.model.zero_grad(set_to_none=True)
-        cleanup.enter_context(loader_preserved(trial.loader))
-        seed_loader(trial.loader, seed)
         # A sampler that is told the epoch derives its order from it alone: repeats get epochs of their own. A pass
         # gives at least one batch, and a repeat takes at most one more than it has rates.
         first_epoch = repeat * (len(self._rates) + 1)
-        batches = endless(trial.loader, first_epoch=first_epoch, where=self._problem.where)
-        cleanup.callback(batches.close)
+        trial, batches = self._preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
         return sweep_rates(
             trial,
             batches,
@@ -134,20 +120,6 @@ class _Sweep:
             deadline=self._deadline,
             prepared=lambda: self._prepared(repeat, trial),
         )
-
-    def _place(self, module: nn.Module) -> nn.Module:
-        with user_code(f"moving the model to {self._device}"):
-            return module.to(self._device)
-
-    def _check_new(self, model: nn.Module) -> None:
-        if isinstance(self._problem.model, nn.Module):
-            return
-        if self._made() is model:
-            raise ModelFileError(
-                f"{self._problem.where}: model() returned the same object for two repeats",
-                hint="build a new model in each call, or give the object itself: `model = net`",
-            )
-        self._made = weakref.ref(model)
 
     def _prepared(self, repeat: int, trial: Trial) -> None:
         if repeat == 0:
@@ -163,7 +135,7 @@ class _Sweep:
         return (Stop.TERMINATED if terminated else Stop.INTERRUPTED), measurement.progress
 
 
-def _told(error: BaseException) -> str:
+def told(error: BaseException) -> str:
     """Return what happened in one line."""
     place = place_of(error)
     text = " ".join(str(error).split())

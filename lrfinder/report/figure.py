@@ -110,11 +110,15 @@ def headline(result: SweepResult) -> str:
 
 
 def subtitle(result: SweepResult) -> str:
-    """Return what was measured, in a line: repeats, updates, batch size, device."""
+    """Return what was measured, in a line: repeats, short runs, updates, batch size, device."""
     settings, setup = result.settings, result.setup
-    repeats, updates = numbers.count(len(result.traces), "repeat"), numbers.count(settings.steps, "update")
+    parts = []
+    if result.traces:
+        parts.append(f"{numbers.count(len(result.traces), 'repeat')} x {numbers.count(settings.steps, 'update')}")
+    if result.runs:
+        parts.append(f"{numbers.count(len(result.runs), 'short run')} x {settings.run_steps}")
     batch = "" if setup.batch_size is None else f", batch size {setup.batch_size}"
-    return f"{repeats} x {updates}{batch}, {setup.device}"
+    return f"{' + '.join(parts)}{batch}, {setup.device}"
 
 
 def _header(figure: Figure, result: SweepResult) -> None:
@@ -132,6 +136,8 @@ def _curve(axes: Axes, result: SweepResult, fit: Fit | None, band: Band | None, 
     if band is not None:
         layers.trainable_band(axes, band)
     layers.measurements(axes, result, window)
+    if result.runs:
+        layers.short_runs(axes, result, window)
     if fit is not None:
         layers.fitted(axes, fit, window)
         layers.lowest_point(axes, fit)
@@ -162,7 +168,11 @@ def _key(figure: Figure, axes: Axes, fit: Fit | None) -> None:
     from matplotlib.lines import Line2D
 
     drawn = {str(line.get_gid()) for line in axes.lines}
-    entries = [Line2D([], [], marker="o", ls="", ms=4, mew=0, color=style.SKY, label="measured")]
+    entries = []
+    if any(gid.startswith("repeat-") for gid in drawn):
+        entries.append(Line2D([], [], marker="o", ls="", ms=4, mew=0, color=style.SKY, label="measured"))
+    if "short-runs" in drawn:
+        entries.append(Line2D([], [], marker="D", ls="", ms=5, mew=0, color=style.RUN, label="short run's end"))
     if fit is not None:
         entries.append(Line2D([], [], color=style.FIT, lw=2.4, label="fit with 90 % ribbon"))
     if any(gid.startswith(("above", "below")) for gid in drawn):

@@ -7,15 +7,16 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from lrfinder import numbers
-from lrfinder.records import Band, Fit, Pick, Point, Spacing, SweepResult
+from lrfinder.records import Band, Fit, Pick, Point, Spacing, Stop, SweepResult
 from lrfinder.report import style
-from lrfinder.report.window import Window, is_shown, lowest, points
+from lrfinder.report.window import Window, is_shown, lowest, points, run_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEW_DECADES = 2.5  # below, decades alone leave fewer than three labelled ticks
 ROUND_STEPS = (1, 2, 5, 10)  # between ticks, times a power of ten
+BLOWN_UP = frozenset({Stop.DIVERGED, Stop.NON_FINITE})
 EDGE = 0.985  # of the axes' height: where carets sit, just inside the frame
 
 
@@ -39,6 +40,26 @@ def measurements(axes: Axes, result: SweepResult, window: Window) -> None:
         _at_edge(axes, below, marker="v", y=1 - EDGE, color=color, gid=f"below-{repeat}")
     broken = [point for point in everything if not math.isfinite(point.loss)]
     _at_edge(axes, broken, marker="x", y=EDGE, color=style.INK, gid="not-finite")
+
+
+def short_runs(axes: Axes, result: SweepResult, window: Window) -> None:
+    """Draw where each short run ended as a diamond; those that diverged, or ended out of view, as carets above."""
+    seen = [end for end in run_ends(result) if end[1] <= window.loss_high]
+    axes.plot(
+        [lr for lr, _ in seen], [loss for _, loss in seen], "D--", color=style.RUN, ms=6.0, mec="white", mew=1.0,
+        lw=1.0, zorder=5.5, gid="short-runs",
+    )  # fmt: skip
+    shown = {lr for lr, _ in seen}
+    lost = [
+        run.plan.lr
+        for run in result.runs
+        if run.stop in BLOWN_UP or (run.loss is not None and run.plan.lr not in shown)
+    ]
+    if lost:
+        axes.plot(
+            lost, [EDGE] * len(lost), "^", color=style.RUN, ms=6.0, mec="white", mew=1.0,
+            transform=axes.get_xaxis_transform(), zorder=5.5, gid="above-short-runs",
+        )  # fmt: skip
 
 
 def _at_edge(axes: Axes, marked: list[Point], *, marker: str, y: float, color: str, gid: str) -> None:

@@ -15,7 +15,7 @@ from rich.table import Column
 from rich.text import Text
 
 from lrfinder import numbers
-from lrfinder.records import Point, Setup, Stop, SweepSettings, Trace
+from lrfinder.records import Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
 
 REFRESH_S = 0.1  # ten times a second looks live; a terminal is slow to write to, and an update is not
 LOG_EVERY_S = 30.0  # off a terminal, a slow sweep still shows a sign of life; CI systems end silent jobs
@@ -62,6 +62,7 @@ class SweepProgress:
         self._measured = 0  # over all repeats
         self._planned = settings.repeats * settings.steps
         self._best: Point | None = None
+        self._runs = 0
 
     def __enter__(self) -> Self:
         self._began = self._clock()
@@ -129,6 +130,45 @@ class SweepProgress:
         if self._best is not None:
             line += f", lowest loss {numbers.loss(self._best.loss)} at rate {numbers.rate(self._best.lr)}"
         self._say(f"{line}; {_ending(trace)}")
+
+    def run_started(self, plan: RunPlan) -> None:
+        """Begin a short run."""
+        self._runs += 1
+        self._repeat_began = self._clock()
+        if self._live is not None:
+            if self._task is not None:
+                self._live.remove_task(self._task)
+            facts = f"rate {numbers.rate(plan.lr)} starting"
+            self._task = self._live.add_task(
+                f"run {self._runs}", total=plan.steps, update_of=f"0/{plan.steps}", facts=facts
+            )
+
+    def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
+        """Draw a short run's update, if it is time to."""
+        if self._console is None:
+            return
+        now = self._clock()
+        if now - self._drawn < (LOG_EVERY_S if self._live is None else REFRESH_S):
+            return
+        self._drawn = now
+        facts = f"rate {numbers.rate(plan.lr)} loss {numbers.loss(loss)}"
+        if self._live is not None and self._task is not None:
+            position = f"{updates}/{plan.steps}"
+            self._live.update(self._task, completed=updates, update_of=position, facts=facts, refresh=True)
+        else:
+            self._say(f"run {self._runs}: update {updates} of {plan.steps}, {facts}")
+
+    def run_ended(self, run: ShortRun) -> None:
+        """End a short run: one line that stays says its rate and what it reached."""
+        seconds = numbers.duration(max(0.0, self._clock() - self._repeat_began))
+        what = (
+            f"run {self._runs}: rate {numbers.rate(run.plan.lr)}, {numbers.count(run.updates, 'update')} in {seconds}"
+        )
+        if run.loss is not None:
+            held_out = "validation loss" if run.metric == "val" else "held-out loss"
+            self._say(f"{what}, {held_out} {numbers.loss(run.loss)}")
+        else:
+            self._say(f"{what}; {run.why or STOPS[run.stop]}")
 
     def _name(self, repeat: int) -> str:
         return f"repeat {repeat + 1} of {self._settings.repeats}"

@@ -21,6 +21,7 @@ FAINT: Final = "#E4E4E4"
 FIT: Final = BLUE
 PICK: Final = VERMILION
 BAND: Final = GREEN
+RUN: Final = "#7A3E66"  # a dark purple: the ends of short runs, on top of the light dots
 REPEATS: Final = (SKY, ORANGE, PURPLE)  # drawn light, and again from the first where there are more repeats
 
 TITLE_PT: Final = 12.5

@@ -17,7 +17,7 @@ from lrfinder.numbers import decade, interval, loss, rate
 from lrfinder.records import Band, Fit, Pick, Spacing, SweepResult
 from lrfinder.report.canvas import canvas, drawn, in_ascii
 from lrfinder.report.figure import headline, subtitle
-from lrfinder.report.window import Window, chosen_pick, is_shown, lowest, points, refusal, window_of
+from lrfinder.report.window import Window, chosen_pick, is_shown, lowest, points, refusal, run_ends, window_of
 
 SMALLEST_WIDTH = 40  # characters: below, tick labels and key leave no room for a curve
 SMALLEST_HEIGHT = 14  # lines, of which the key may take seven
@@ -26,7 +26,7 @@ LOSS_TICKS = 5  # at most; a terminal has some twenty lines
 TICK_ROOM = 8  # characters for a label such as 3.1e-05 on the axis of rates, and a space
 
 # Colors by their number in the 256-color table: terminals draw them the way their user chose.
-GRAY, RED, GREEN, YELLOW, BLUE = 8, 9, 2, 11, 12
+GRAY, RED, GREEN, YELLOW, BLUE, MAGENTA = 8, 9, 2, 11, 12, 13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,7 @@ class Marks:
     above: Mark
     below: Mark
     broken: Mark
+    run: Mark
 
 
 def _mark(character: str, color: int, *, key: str | None = None) -> Mark:
@@ -65,6 +66,7 @@ UNICODE: Final = Marks(
     above=_mark("^", GRAY),
     below=_mark("v", GRAY),
     broken=_mark("x", RED),
+    run=_mark("◆", MAGENTA),
 )
 ASCII: Final = Marks(
     measured=_mark(".", GRAY),
@@ -75,6 +77,7 @@ ASCII: Final = Marks(
     above=_mark("^", GRAY),
     below=_mark("v", GRAY),
     broken=_mark("x", RED),
+    run=_mark("#", MAGENTA),
 )
 
 
@@ -156,6 +159,9 @@ def _series(
         series.append(Series(mark=marks.band, label=label, lrs=ends, losses=[bottom, bottom], joined=True))
     if fit is not None:
         series += _fit_series(fit, window, marks)
+    ends = [end for end in run_ends(result) if end[1] <= top]
+    label = f"end of a run of {result.settings.run_steps} updates"
+    series.append(Series(mark=marks.run, label=label, lrs=[end[0] for end in ends], losses=[end[1] for end in ends]))
     if pick is not None and pick.lr is not None:
         label = f"{pick.rule} {rate(pick.lr)}"
         if pick.low is not None and pick.high is not None:

@@ -38,6 +38,12 @@ def points(result: SweepResult) -> tuple[Point, ...]:
     )
 
 
+def run_ends(result: SweepResult) -> tuple[tuple[float, float], ...]:
+    """Return rate and final loss of every short run that can be drawn, by rising rate."""
+    ends = [(run.plan.lr, run.loss) for run in result.runs if run.loss is not None and is_shown(run.loss)]
+    return tuple(sorted(ends))
+
+
 def is_shown(loss: float) -> bool:
     """Say whether a loss can be a position on an axis; NaN, infinite and absurd losses can't."""
     return math.isfinite(loss) and abs(loss) <= LARGEST_SHOWN
@@ -47,7 +53,8 @@ def start_loss(result: SweepResult, fit: Fit | None) -> float | None:
     """Return the loss before anything was learned: the fit's, or the median of the repeats' initial losses."""
     if fit is not None:
         return fit.start
-    initial = [t.initial_loss for t in result.traces if t.initial_loss is not None and is_shown(t.initial_loss)]
+    began = result.traces or result.runs
+    initial = [one.initial_loss for one in began if one.initial_loss is not None and is_shown(one.initial_loss)]
     return statistics.median(initial) if initial else None
 
 
@@ -61,18 +68,19 @@ def window_of(result: SweepResult, fit: Fit | None) -> Window | None:
     """Return what to show of the curve, or None where not one loss can be drawn.
 
     With a fit: from below its lowest value to above the losses on the way down to it. Without: everything
-    within Tukey's fences. The start loss is always in view.
+    within Tukey's fences. The start loss is always in view, and so are the short runs' ends up to CEILING.
     """
-    measured = points(result)
+    measured, ends = points(result), run_ends(result)
     shown = [point for point in measured if is_shown(point.loss)]
-    if not shown:
+    if not shown and not ends:
         return None
     on_the_way_down = [p.loss for p in shown if fit is not None and p.lr <= lowest(fit)[0]]
     if fit is not None and len(on_the_way_down) >= FEWEST_BEFORE_LOWEST:
         low = min(lowest(fit)[1], quantile(on_the_way_down, TAIL))
         high = quantile(on_the_way_down, 1 - TAIL)
     else:
-        low, high = _fences([point.loss for point in shown])
+        low, high = _fences([point.loss for point in shown] or [loss for _, loss in ends])
+    low, high = min([low, *(loss for _, loss in ends)]), max([high, *(loss for _, loss in ends)])
     start = start_loss(result, fit)
     if start is not None and is_shown(start):
         low = min(low, start)
@@ -80,7 +88,7 @@ def window_of(result: SweepResult, fit: Fit | None) -> Window | None:
         high = max(start, min(high, start + CEILING * max(abs(start), start - low)))
     # A curve without any height still needs an axis: a tenth of its level, or 1 around zero.
     span = (high - low) or abs(high) / 10 or 1.0
-    lr_low, lr_high = _rates([point.lr for point in measured], result.settings.spacing)
+    lr_low, lr_high = _rates([point.lr for point in measured] + [lr for lr, _ in ends], result.settings.spacing)
     return Window(lr_low=lr_low, lr_high=lr_high, loss_low=low - FOOTROOM * span, loss_high=high + HEADROOM * span)
 
 

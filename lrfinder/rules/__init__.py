@@ -13,6 +13,7 @@ from lrfinder.fit import Curve
 from lrfinder.records import Pick, Trace
 from lrfinder.rules.lowest import lowest
 from lrfinder.rules.peers import PEER_RULES, pick_per_repeat
+from lrfinder.rules.short_runs import SHORT_RUNS
 from lrfinder.rules.steepest import steepest
 from lrfinder.rules.steepest_raw import steepest_raw
 
@@ -24,8 +25,8 @@ FIT_RULES: Mapping[str, Callable[[Curve], Pick]] = MappingProxyType(
     }
 )
 
-DEFAULT_RULE = "steepest"
-RULE_NAMES: tuple[str, ...] = (*FIT_RULES, *PEER_RULES)
+DEFAULT_RULE = "steepest"  # of a sweep without short runs; with them it is `short-runs`
+RULE_NAMES: tuple[str, ...] = (SHORT_RUNS, *FIT_RULES, *PEER_RULES)
 
 
 def pick_all(curve: Curve, traces: tuple[Trace, ...], steps: int) -> tuple[Pick, ...]:

@@ -2,14 +2,31 @@
 
     run.json              settings, setup, seeds, how each repeat ended; replaced atomically
     curve.csv             repeat,step,lr,loss; one line per update, flushed at once, synced once a second
+    runs.jsonl            one short run of the sweep a line, synced
+    trials.jsonl          the same, of `verify`
     curve.png             the picture
     recommendation.json   what `recommend` said last
+    verification.json     what `verify` said last
 
 A killed run leaves a complete run.json and a curve.csv whose last line may be torn: both are read.
 """
 
 from lrfinder.store.folder import RunFolder
-from lrfinder.store.layout import PICTURE, RECOMMENDATION
-from lrfinder.store.load import latest_run, load_run
+from lrfinder.store.layout import PICTURE, RECOMMENDATION, TRIALS, VERIFICATION
+from lrfinder.store.load import latest_run, load_run, load_source
+from lrfinder.store.run_log import RunLog, read_log
+from lrfinder.store.source import Source
 
-__all__ = ["PICTURE", "RECOMMENDATION", "RunFolder", "latest_run", "load_run"]
+__all__ = [
+    "PICTURE",
+    "RECOMMENDATION",
+    "TRIALS",
+    "VERIFICATION",
+    "RunFolder",
+    "RunLog",
+    "Source",
+    "latest_run",
+    "load_run",
+    "load_source",
+    "read_log",
+]

@@ -14,8 +14,22 @@ from typing import Any, Self
 
 from lrfinder.errors import RunError
 from lrfinder.files import disk, write_atomic
-from lrfinder.records import Point, Setup, SweepSettings, Trace
-from lrfinder.store.layout import COLUMNS, CURVE, FORMAT, RUN, RUNS_FOLDER, SETTINGS, SETUP, TRACE, VERSION
+from lrfinder.records import Mode, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
+from lrfinder.store.layout import (
+    COLUMNS,
+    CURVE,
+    FORMAT,
+    RUN,
+    RUNS_FOLDER,
+    SETTINGS,
+    SETUP,
+    SHORT_RUNS,
+    SOURCE,
+    TRACE,
+    VERSION,
+)
+from lrfinder.store.run_log import RunLog
+from lrfinder.store.source import Source
 
 _SYNC_SECONDS = 1.0  # a power cut loses at most this much; syncing every line would cost more than most updates
 
@@ -23,34 +37,38 @@ _SYNC_SECONDS = 1.0  # a power cut loses at most this much; syncing every line w
 class RunFolder:
     """A run folder being written: an observer of the sweep. Use as a context manager: leaving it closes the curve."""
 
-    def __init__(self, path: Path, *, reference: str, settings: SweepSettings, created_by: str) -> None:
+    def __init__(self, path: Path, *, source: Source, settings: SweepSettings, created_by: str) -> None:
         """Take an empty folder; `create` makes one."""
         self.path = path
         self._header: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
             "created_by": created_by,
-            "reference": reference,
+            "source": SOURCE.dump_python(source, mode="json"),
             "settings": SETTINGS.dump_python(settings, mode="json"),
         }
+        self._restart = settings.mode is Mode.RESTART
         self._prepared = False
         self._traces: list[Trace] = []
+        self._log = RunLog(path / SHORT_RUNS)
+        self._runs = 0
         self._curve: FileIO | None = None
         self._synced = 0.0
 
     @classmethod
-    def create(cls, out: Path | None, *, model: str, reference: str, settings: SweepSettings, created_by: str) -> Self:
+    def create(cls, out: Path | None, *, model: str, source: Source, settings: SweepSettings, created_by: str) -> Self:
         """Make the folder `out`, or `lrfinder-runs/<model>-<time>`; two runs started at once get two folders.
 
         Raises RunError where `out` already holds something, EnvironmentFailure where it can't be made.
         """
         path = _take(out) if out is not None else _make(model)
-        return cls(path, reference=reference, settings=settings, created_by=created_by)
+        return cls(path, source=source, settings=settings, created_by=created_by)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._log.__exit__()
         if self._curve is not None:
             self._curve.close()
             self._curve = None
@@ -73,6 +91,9 @@ class RunFolder:
 
     def measured(self, point: Point) -> None:
         """Append one point to curve.csv."""
+        self._append(point)
+
+    def _append(self, point: Point) -> None:
         if self._curve is None:
             raise RuntimeError("RunFolder.measured() before prepared()")
         with disk(self.path / CURVE):
@@ -87,6 +108,22 @@ class RunFolder:
         if self._prepared:
             self._traces.append(trace)
             self._write_run()
+
+    def run_started(self, plan: RunPlan) -> None:
+        """Do nothing: a short run is noted when it has ended."""
+
+    def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
+        """Do nothing: what counts of a short run is its end."""
+
+    def run_ended(self, run: ShortRun) -> None:
+        """Append a short run to runs.jsonl; where the sweep has no continuous part, also as a point of curve.csv."""
+        if not self._prepared:
+            return
+        self._log.add(run)
+        if self._restart:
+            loss = math.nan if run.loss is None else run.loss
+            self._append(Point(repeat=run.plan.repeat, step=self._runs, lr=run.plan.lr, loss=loss))
+        self._runs += 1
 
     def _write_run(self) -> None:
         document = {**self._header, "repeats": [_ending(trace) for trace in self._traces]}

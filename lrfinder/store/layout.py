@@ -2,23 +2,30 @@
 
 Format history of run.json:
     1  first version
+    2  `source` for `reference`, with the options; settings have `mode` auto and restart, and `run_steps`
 """
 
 from __future__ import annotations
 
 from pydantic import TypeAdapter
 
-from lrfinder.records import Setup, SweepSettings, Trace
+from lrfinder.records import Setup, ShortRun, SweepSettings, Trace
+from lrfinder.store.source import Source
 
 FORMAT = "lrfinder.run"
-VERSION = 1
+VERSION = 2
 RUNS_FOLDER = "lrfinder-runs"
 RUN = "run.json"
 CURVE = "curve.csv"
+SHORT_RUNS = "runs.jsonl"  # one short run of the sweep a line
+TRIALS = "trials.jsonl"  # the same, of `verify`
 PICTURE = "curve.png"
 RECOMMENDATION = "recommendation.json"
+VERIFICATION = "verification.json"
 COLUMNS = ("repeat", "step", "lr", "loss")
 
 SETTINGS = TypeAdapter(SweepSettings)
 SETUP = TypeAdapter(Setup)
 TRACE = TypeAdapter(Trace)
+SHORT_RUN = TypeAdapter(ShortRun)
+SOURCE = TypeAdapter(Source)

@@ -11,8 +11,22 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from lrfinder.errors import RunError
-from lrfinder.records import Stop, SweepResult, SweepSettings, Trace
-from lrfinder.store.layout import COLUMNS, CURVE, FORMAT, RUN, RUNS_FOLDER, SETTINGS, SETUP, TRACE, VERSION
+from lrfinder.records import Mode, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.store.layout import (
+    COLUMNS,
+    CURVE,
+    FORMAT,
+    RUN,
+    RUNS_FOLDER,
+    SETTINGS,
+    SETUP,
+    SHORT_RUNS,
+    SOURCE,
+    TRACE,
+    VERSION,
+)
+from lrfinder.store.run_log import read_log
+from lrfinder.store.source import Source
 
 _Record = TypeVar("_Record")
 _Rows = list[tuple[float, float]]  # (lr, loss), in the order of steps
@@ -35,16 +49,36 @@ def load_run(path: Path) -> SweepResult:
     file = path / RUN
     document = _read_json(file)
     _check_version(file, document)
-    settings = _validated(SETTINGS, document.get("settings"), "settings", file)
+    settings = _validated(SETTINGS, _settings(document), "settings", file)
     setup = _validated(SETUP, document.get("setup"), "setup", file)
     repeats = document.get("repeats")
     if not isinstance(repeats, list) or not all(isinstance(row, dict) for row in repeats):
         raise RunError(f"{file}: repeats: expected a list of objects", hint=_AGAIN)
-    curves = _read_curve(path / CURVE, settings)
+    curves = {} if settings.mode is Mode.RESTART else _read_curve(path / CURVE, settings)
     traces = [_ended(index, row, curves, file) for index, row in enumerate(repeats)]
     ended = {trace.repeat for trace in traces}
     traces += [_cut_short(repeat, rows, settings) for repeat, rows in curves.items() if repeat not in ended]
-    return SweepResult(settings=settings, setup=setup, traces=tuple(traces), run=str(path))
+    return SweepResult(
+        settings=settings, setup=setup, traces=tuple(traces), run=str(path), runs=read_log(path / SHORT_RUNS)
+    )
+
+
+def load_source(path: Path) -> Source:
+    """Return where the model of a run folder came from. Raises RunError where run.json doesn't say or is not valid."""
+    file = path / RUN
+    document = _read_json(file)
+    _check_version(file, document)
+    if document["version"] == 1:
+        return _validated(SOURCE, {"reference": document.get("reference")}, "source", file)
+    return _validated(SOURCE, document.get("source"), "source", file)
+
+
+def _settings(document: dict[str, Any]) -> object:
+    """Return the stored settings; what version 1 didn't have is said as it was then."""
+    settings = document.get("settings")
+    if document["version"] == 1 and isinstance(settings, dict):
+        return {"mode": Mode.CONTINUOUS.value, **settings}
+    return settings
 
 
 def _read_text(path: Path) -> str:

@@ -60,6 +60,26 @@ def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
     return RestartedByCalling(lambda: iter(call())) if isinstance(made, Iterator) else cast("Iterable[Any]", made)
 
 
+def make_val_loader(problem: Problem) -> Iterable[Any] | None:
+    """Return the batches of `val_loader`, as it is or as it is made anew; None where there is no such name.
+
+    Raises ModelFileError where nothing that can be iterated over comes.
+    """
+    loader: Any = problem.val_loader
+    if loader is None or not _is_function(loader):
+        return cast("Iterable[Any] | None", loader)
+    needed = required_arguments(loader)
+    if needed:
+        raise ModelFileError(
+            f"{problem.where}: val_loader needs arguments ({', '.join(needed)})",
+            hint="it is called as val_loader(): give them defaults",
+        )
+    with running("calling val_loader()"):
+        made = loader()
+    check_batches(made, "val_loader()", problem.where)
+    return cast("Iterable[Any]", made)
+
+
 def check_loader(value: object, key: str, where: str) -> None:
     """Raise ModelFileError unless `value` can be iterated over for batches, or is a function that may give such."""
     if not _is_function(value):

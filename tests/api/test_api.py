@@ -82,7 +82,7 @@ def test_progress_and_a_run_folder_where_asked(capfd: pytest.CaptureFixture[str]
     assert printed.out == ""
     assert "repeat 2 of 2" in printed.err
     assert result.run == str(tmp_path / "run")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", "curve.csv", "curve.png"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", "curve.csv", "runs.jsonl", "curve.png"}
     again = lrfinder.recommend(tmp_path / "run", steps=100)
     assert again.picks == lrfinder.recommend(result, steps=100).picks
 
@@ -111,7 +111,7 @@ def test_callables_are_made_anew_for_each_repeat() -> None:
         made.append(make_net())
         return made[-1]
 
-    result = sweep(model=model, steps=10, repeats=3)
+    result = sweep(model=model, steps=10, repeats=3, mode="continuous")
     assert len(made) == 3
     assert len({trace.initial_loss for trace in result.traces}) == 3
 

@@ -53,7 +53,7 @@ def test_repeats_of_a_live_model_see_other_batches_although_the_loader_has_its_o
         TensorDataset(INPUTS, TARGETS), batch_size=8, shuffle=True, generator=torch.Generator().manual_seed(0)
     )
     problem = regression(model=nn.Linear(3, 1), train_loader=loader)
-    sweeps = [run_sweep(problem, SweepSettings(steps=9), device=CPU, observer=recorder()) for _ in range(2)]
+    sweeps = [run_sweep(problem, SweepSettings(steps=9, repeats=3), device=CPU, observer=recorder()) for _ in range(2)]
     assert sweeps[0] == sweeps[1]
     assert len({trace.initial_loss for trace in sweeps[0]}) == 3
 
@@ -62,7 +62,7 @@ def test_repeats_have_epochs_of_their_own_for_samplers_that_shuffle_by_epoch(rec
     dataset = TensorDataset(INPUTS, TARGETS)
     sampler = torch.utils.data.DistributedSampler(dataset, num_replicas=1, rank=0)
     problem = regression(model=nn.Linear(3, 1), train_loader=DataLoader(dataset, batch_size=8, sampler=sampler))
-    traces = run_sweep(problem, SweepSettings(steps=20), device=CPU, observer=recorder())
+    traces = run_sweep(problem, SweepSettings(steps=20, repeats=3), device=CPU, observer=recorder())
     assert len({trace.initial_loss for trace in traces}) == 3
     assert sampler.epoch == 0
 

@@ -73,7 +73,7 @@ def sweep(
     tail: tuple[float, ...] = (),
     setup: Setup = SETUP,
 ) -> SweepResult:
-    settings = settings or SweepSettings()
+    settings = settings or SweepSettings(repeats=3)
     traces = []
     for repeat in range(settings.repeats):
         rng = np.random.default_rng([seed, repeat])

@@ -1,0 +1,48 @@
+"""What a sweep shows: the curve of its continuous part, the valley of its short runs, or why there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lrfinder.advice.learned import learned
+from lrfinder.advice.refusal import Refusal, refuse_curve, refuse_points
+from lrfinder.fit import Curve, fit_curve
+from lrfinder.records import Band, SweepResult
+from lrfinder.rules.band import trainable_band
+from lrfinder.rules.short_runs import trains
+from lrfinder.search.valley import Valley
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Shown:
+    """What `result` shows. `curve` may be there although `refusal` says that no pick can be made from it."""
+
+    result: SweepResult
+    curve: Curve | None
+    refusal: Refusal | None
+    valley: Valley | None
+
+    @property
+    def usable_curve(self) -> Curve | None:
+        """The curve, where a pick can be made from it."""
+        return self.curve if self.refusal is None else None
+
+    @property
+    def band(self) -> Band | None:
+        """The trainable band, of the curve where it has one."""
+        if self.usable_curve is not None:
+            return trainable_band(self.usable_curve)
+        return trains(self.valley) if self.valley is not None else None
+
+
+def shown_by(result: SweepResult, seed: int) -> Shown:
+    """Fit what there is; `seed` is the bootstrap's."""
+    valley = learned(result)
+    if not result.traces and result.runs:  # short runs alone have no curve to refuse
+        return Shown(result=result, curve=None, refusal=None, valley=valley)
+    refusal = refuse_points(result.traces, result.settings)
+    if refusal is not None:
+        return Shown(result=result, curve=None, refusal=refusal, valley=valley)
+    curve = fit_curve(result.traces, result.settings.lrs(), seed=seed)
+    refusal = refuse_curve(curve, result.traces, result.settings)
+    return Shown(result=result, curve=curve, refusal=refusal, valley=valley)

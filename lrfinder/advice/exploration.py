@@ -1,0 +1,99 @@
+"""Which short run a sweep makes next: around what the continuous part found, or over the whole range."""
+
+from __future__ import annotations
+
+import math
+
+from lrfinder.advice.refusal import refuse_curve, refuse_points
+from lrfinder.fit import fit_curve
+from lrfinder.records import Mode, RunPlan, Stop, SweepResult, SweepSettings
+from lrfinder.rules.steepest import steepest
+from lrfinder.search.descend import bracketing, refining
+from lrfinder.search.valley import Valley, find_valley
+
+STEP = 0.5  # decades between the first runs: the near-optimal rates span 0.75 decade in the median of thirteen tasks
+FINE = 0.25  # decades: closer, and the losses of two rates differ by less than those of two seeds
+AROUND = 5  # runs around a pick: the start, two neighbours, and one more on either side; with them a sweep costs 400
+COARSE = 1.0  # decades: no task's valley (its rates within half the best fall) was narrower
+BEYOND = 3  # runs past an end of the range, where the best one lies there
+_OVER = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.FAILED})
+
+
+def next_run(result: SweepResult) -> RunPlan | None:
+    """Return the short run that says most after what `result` holds, or None where enough is known.
+
+    A pure function of what was measured: asked again after an interruption, it goes on where it was.
+    """
+    settings = result.settings
+    if settings.mode is Mode.CONTINUOUS or any(trace.stop in _OVER for trace in result.traces):
+        return None
+    if any(run.stop in _OVER for run in result.runs) or _hopeless(result):
+        return None
+    valley = find_valley(result.runs, settings.run_steps)
+    start = start_of(result)
+    x = _around(valley, start) if start is not None else None
+    if x is None and (start is None or _lost(valley)):
+        x = _over_the_range(valley, result)
+    if x is None:
+        return None
+    return RunPlan(lr=float(f"{10**x:.4g}"), steps=settings.run_steps)  # four digits: 0.02 decade apart they differ
+
+
+def first_run(settings: SweepSettings) -> RunPlan:
+    """Return the first short run of a sweep that has no continuous part: the lowest rate."""
+    return RunPlan(lr=settings.min_lr, steps=settings.run_steps)
+
+
+def start_of(result: SweepResult) -> float | None:
+    """Return log10 of the rate at which the continuous part falls fastest; None where it can't be trusted."""
+    if result.settings.mode is Mode.RESTART or not result.traces:
+        return None
+    if refuse_points(result.traces, result.settings) is not None:
+        return None
+    curve = fit_curve(result.traces, result.settings.lrs())
+    if refuse_curve(curve, result.traces, result.settings) is not None:
+        return None
+    return math.log10(steepest(curve).lr or math.nan)
+
+
+def _hopeless(result: SweepResult) -> bool:
+    """Tell whether the loss is not a number before any update: then no rate can help."""
+    firsts = [trace.initial_loss for trace in result.traces] + [run.initial_loss for run in result.runs]
+    return bool(firsts) and all(first is None or not math.isfinite(first) for first in firsts)
+
+
+def _around(valley: Valley | None, start: float) -> float | None:
+    if valley is None:
+        return start
+    if len(valley.points) >= AROUND:
+        return None
+    return _next_to(valley)
+
+
+def _next_to(valley: Valley) -> float | None:
+    x = bracketing(valley, STEP)
+    return x if x is not None else refining(valley, FINE)
+
+
+def _lost(valley: Valley | None) -> bool:
+    """Tell whether no run around the start learned anything."""
+    return valley is not None and valley.fall <= 0
+
+
+def _over_the_range(valley: Valley | None, result: SweepResult) -> float | None:
+    """Return the next rate of a grid of COARSE decades over the range; then as near the best as around a pick."""
+    settings = result.settings
+    low, high = math.log10(settings.min_lr), math.log10(settings.max_lr)
+    count = max(2, math.ceil((high - low) / COARSE) + 1)
+    grid = [low + (high - low) * index / (count - 1) for index in range(count)]
+    if valley is None:
+        return grid[0]
+    tried = [point.x for point in valley.points]
+    missing = [x for x in grid if all(abs(x - seen) > FINE for seen in tried)]
+    highest_trained = max((point.x for point in valley.points if point.trained), default=-math.inf)
+    blown = [point for point in valley.points if not point.trained and point.x > highest_trained]
+    if missing and len(blown) < 2:  # noqa: PLR2004 - one run may diverge by chance; two in a row end the climb
+        return missing[0]
+    if valley.fall <= 0 or len(tried) >= count + AROUND + BEYOND:
+        return None
+    return _next_to(valley)

@@ -1,0 +1,27 @@
+"""Whether the short runs of a sweep learned anything, and if so, their valley."""
+
+from __future__ import annotations
+
+import statistics
+
+from lrfinder.records import SweepResult
+from lrfinder.search.valley import Valley, find_valley
+
+# A fall that counts: this many times what runs at rates too small to learn are off the start by chance, ...
+CLEAR = 5.0
+TOO_SMALL = 2.0  # ... which are those at least so many decades below the best.
+ROUNDING = 1e-6  # of the loss: single precision has seven digits
+
+
+def learned(result: SweepResult) -> Valley | None:
+    """Return the valley of the short runs, or None where none of them came clearly below the start.
+
+    The held-out data, the initial weights and every draw of the evaluation are the same for all runs, so a fall is
+    the training's own; what it is compared with are runs whose rates are too small to learn at, where there are some.
+    """
+    valley = find_valley(result.runs, result.settings.run_steps)
+    if valley is None or valley.fall <= ROUNDING * max(abs(valley.start), ROUNDING):
+        return None
+    small = [point for point in valley.points if point.x <= valley.lowest.x - TOO_SMALL]
+    chance = statistics.median(abs(valley.start - point.loss) for point in small) if small else 0.0
+    return valley if valley.fall > CLEAR * chance else None

@@ -1,0 +1,40 @@
+"""The advice in one paragraph for people."""
+
+from __future__ import annotations
+
+from lrfinder.advice.evidence import Shown
+from lrfinder.numbers import interval, loss, rate
+from lrfinder.records import Band, Pick
+
+
+def paragraph(shown: Shown, pick: Pick, band: Band | None, plan: str) -> str:
+    """Say what was measured, what was picked and why, and what the schedule is; of a refusal, its reason alone."""
+    if pick.lr is None or band is None:
+        return pick.why
+    between = f" (90 % interval {interval(pick.low, pick.high)})" if pick.low and pick.high else ""
+    sentences = [
+        *_curve(shown),
+        *_runs(shown),
+        f"Rule {pick.rule} picks {rate(pick.lr)}{between}: {pick.why}.",
+        f"The model trains at rates from {interval(band.low, band.high)}.",
+        *([f"The schedule: {plan}."] if plan else []),
+        "How the best rate moves with the length of the run was not measured: `lrfinder verify` does that.",
+    ]
+    return " ".join(sentences)
+
+
+def _curve(shown: Shown) -> list[str]:
+    if shown.refusal is not None:
+        return [f"The continuous sweep allowed no pick ({shown.refusal.why}), so rates were tried one by one."]
+    if shown.curve is None:
+        return []
+    points, result = shown.curve.points, shown.result
+    fell = f"from {loss(points.start)} to {loss(points.start - points.fall)}"
+    return [f"Over {len(result.traces)} x {result.settings.steps} updates the loss fell {fell}."]
+
+
+def _runs(shown: Shown) -> list[str]:
+    if shown.valley is None:
+        return []
+    fell = f"from {loss(shown.valley.start)} to {loss(shown.valley.lowest.loss)}"
+    return [f"The best of {len(shown.result.runs)} short runs brought the held-out loss {fell}."]

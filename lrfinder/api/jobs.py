@@ -1,0 +1,86 @@
+"""Make several short runs at once, each in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from types import TracebackType
+from typing import Self
+
+from lrfinder.errors import EnvironmentFailure
+from lrfinder.records import RunPlan, ShortRun
+from lrfinder.store import Source
+
+
+class Jobs:
+    """A pool of `jobs` processes that make short runs of the model file of `source`, seeded by `seed`.
+
+    Each process is started anew (a forked one could not use CUDA), imports the model file for each run, and computes
+    with its share of the cores. Use as a context manager: leaving it ends the processes, whatever they are doing.
+    """
+
+    def __init__(self, source: Source, *, seed: int, jobs: int) -> None:
+        self._source = source
+        self._seed = seed
+        self._threads = max(1, (os.cpu_count() or 1) // jobs)
+        self._pool = ProcessPoolExecutor(
+            jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_signals_to_the_parent
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A run can last for minutes: whoever leaves early doesn't wait for it. There is no public way to end them.
+        processes = list((getattr(self._pool, "_processes", None) or {}).values())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if error is not None:
+            for process in processes:
+                process.kill()
+        for process in processes:
+            process.join()
+
+    def run(self, plans: Sequence[RunPlan]) -> Iterator[ShortRun]:
+        """Yield the runs as they end. What the user's code raises in a process is raised here.
+
+        Raises EnvironmentFailure where a process died.
+        """
+        waiting = [self._pool.submit(_make, self._source, self._seed, plan, self._threads) for plan in plans]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        except BrokenExecutor as error:
+            raise EnvironmentFailure(
+                "a process that made a short run died",
+                hint="processes are often killed for lack of memory: use fewer --jobs",
+            ) from error
+
+
+def _leave_signals_to_the_parent() -> None:
+    # Ctrl-C in a terminal reaches every process; the parent then ends these.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _make(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
+    import contextlib
+    import sys
+
+    import torch
+
+    from lrfinder.api.listeners import Listeners
+    from lrfinder.api.source import load_source_problem
+    from lrfinder.engine.device import choose_device
+    from lrfinder.engine.short_runs import ShortRuns
+
+    torch.set_num_threads(threads)
+    sys.dont_write_bytecode = True
+    with contextlib.redirect_stdout(sys.stderr):
+        problem = load_source_problem(source)
+        device = choose_device(source.device)
+        with ShortRuns(problem, seed=seed, device=device, observer=Listeners(())) as short_runs:
+            return short_runs.run(plan)

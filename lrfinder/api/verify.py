@@ -1,0 +1,129 @@
+"""`lrfinder.verify`: train shortly around a recommendation, and confirm or correct it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lrfinder.advice import Request, advise
+from lrfinder.advice.length import run_length
+from lrfinder.advice.verification import Verification, VerifyRequest, conclude, next_runs, parse_budget
+from lrfinder.api.listeners import Listeners
+from lrfinder.api.source import load_source_problem
+from lrfinder.engine.device import choose_device
+from lrfinder.engine.observer import Observer
+from lrfinder.engine.short_runs import ShortRuns
+from lrfinder.errors import UsageError
+from lrfinder.records import RunPlan, ShortRun, Stop, SweepResult
+from lrfinder.store import TRIALS, RunLog, Source, load_run, load_source, read_log
+
+# After one of these nothing further is run.
+OVER = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.OUT_OF_DATA})
+
+
+def verify(
+    run: str | os.PathLike[str],
+    *,
+    steps: int | None = None,
+    epochs: float | None = None,
+    schedule: str | None = None,
+    schedules: Sequence[str] = (),
+    warmup: int | None = None,
+    lr: float | None = None,
+    budget: float | str | None = None,
+    jobs: int = 1,
+    seed: int = 0,
+) -> Verification:
+    """Train shortly from scratch around the recommended rate of a run folder, and confirm or correct it.
+
+    `run` is a folder that `sweep(..., out=...)` or `lrfinder sweep` wrote from a model file; its trials are kept in it,
+    and asked again, only what is missing is trained. `budget` is a number of updates (int), or a share of the coming
+    run (a float below 1, or "25%"). `lr` is verified instead of the recommended rate. `.schedule` is the config.
+
+    Raises UsageError for keywords that can't be meant and where the sweep allows no recommendation, RunError for a
+    damaged folder, EnvironmentFailure for the machine; what the user's code raises passes through.
+    """
+    folder = Path(run)
+    sweep = load_run(folder)
+    length = run_length(sweep.setup, steps, epochs)
+    if length is None:
+        raise UsageError("the length of the coming run is needed", hint="verify(run, steps=...) or epochs=...")
+    advice = advise(sweep, Request(steps=length, schedule=schedule, warmup=warmup, lr=lr))
+    if advice.lr is None or advice.schedule is None:
+        raise UsageError(f"there is no recommendation to verify: {advice.why}", hint=advice.hint)
+    request = VerifyRequest(
+        steps=length,
+        budget=parse_budget(None if budget is None else str(budget), length),
+        lr=advice.lr,
+        schedule=advice.schedule.schedule.name,
+        schedules=tuple(schedules),
+        warmup=warmup,
+        seed=seed,
+    )
+    trials = make_trials(request, sweep, folder, source=load_source(folder), jobs=jobs)
+    return conclude(request, sweep, trials)
+
+
+def make_trials(
+    request: VerifyRequest,
+    sweep: SweepResult,
+    folder: Path,
+    *,
+    source: Source,
+    jobs: int = 1,
+    observers: Sequence[Observer] = (),
+) -> tuple[ShortRun, ...]:
+    """Make the runs that the request still lacks, and return all of them; each is in the folder's log as it ends."""
+    if jobs < 1:
+        raise UsageError(f"jobs must be at least 1, got {jobs}")
+    trials = known_trials(request, folder)
+    plans = next_runs(request, sweep, trials)
+    if not plans:
+        return trials
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(RunLog(folder / TRIALS))
+        make = stack.enter_context(_maker(request, source, jobs, observers))
+        while plans:
+            for made in make(plans):
+                log.add(made)
+                trials = (*trials, made)
+                if made.stop in OVER:
+                    return trials
+            plans = next_runs(request, sweep, trials)
+    return trials
+
+
+def known_trials(request: VerifyRequest, folder: Path) -> tuple[ShortRun, ...]:
+    """Return the trials in the folder's log that count for this request: those with its seed."""
+    return tuple(trial for trial in read_log(folder / TRIALS) if trial.seed == request.seed)
+
+
+@contextlib.contextmanager
+def _maker(request: VerifyRequest, source: Source, jobs: int, observers: Sequence[Observer]) -> Any:
+    """Give a function that makes runs and yields each as it ends: in this process, or in `jobs` others."""
+    if jobs > 1:
+        from lrfinder.api.jobs import Jobs
+
+        with Jobs(source, seed=request.seed, jobs=jobs) as pool:
+            yield lambda plans: _reported(pool.run(plans), observers)
+        return
+    problem = load_source_problem(source)
+    device = choose_device(source.device)
+    with ShortRuns(problem, seed=request.seed, device=device, observer=Listeners(observers)) as short_runs:
+        yield lambda plans: _one_by_one(short_runs, plans)
+
+
+def _one_by_one(short_runs: ShortRuns, plans: Iterable[RunPlan]) -> Iterable[ShortRun]:
+    for plan in plans:
+        yield short_runs.run(plan)
+
+
+def _reported(runs: Iterable[ShortRun], observers: Sequence[Observer]) -> Iterable[ShortRun]:
+    for made in runs:
+        for observer in observers:
+            observer.run_started(made.plan)
+            observer.run_ended(made)
+        yield made

@@ -1,0 +1,63 @@
+"""Make a repeat or a short run ready: seeded, built, on its device, in training mode, with its batches."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Generator
+from typing import Any
+
+import torch
+from torch import nn
+
+from lrfinder.engine.data import endless
+from lrfinder.engine.device import move_optimizer_state
+from lrfinder.engine.rng import seed_everything, seed_loader
+from lrfinder.engine.snapshot import loader_preserved
+from lrfinder.errors import ModelFileError, user_code
+from lrfinder.task.build import build_trial
+from lrfinder.task.problem import Problem, Trial
+
+
+class Preparation:
+    """Builds trials of one problem on one device; the same seed gives the same weights, batches and draws."""
+
+    def __init__(self, problem: Problem, device: torch.device) -> None:
+        self._problem = problem
+        self._device = device
+        self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made the last time
+
+    def ready(
+        self, seed: int, *, first_epoch: int, cleanup: contextlib.ExitStack
+    ) -> tuple[Trial, Generator[Any, None, None]]:
+        """Return a trial and its batches without end; `cleanup` ends the workers and puts the loader back.
+
+        Live objects are used as they are: the caller has rewound them. `first_epoch` is what a sampler is told first.
+        Raises ModelFileError where model() hands out the same object again, and whatever building raises.
+        """
+        seed_everything(seed, self._device)
+        trial = build_trial(self._problem, place=self._place)
+        self._check_new(trial.model)
+        move_optimizer_state(trial.optimizer)
+        if not trial.model.training:
+            trial.model.train()
+        trial.model.zero_grad(set_to_none=True)
+        cleanup.enter_context(loader_preserved(trial.loader))
+        seed_loader(trial.loader, seed)
+        batches = endless(trial.loader, first_epoch=first_epoch, where=self._problem.where)
+        cleanup.callback(batches.close)
+        return trial, batches
+
+    def _place(self, module: nn.Module) -> nn.Module:
+        with user_code(f"moving the model to {self._device}"):
+            return module.to(self._device)
+
+    def _check_new(self, model: nn.Module) -> None:
+        if isinstance(self._problem.model, nn.Module):
+            return
+        if self._made() is model:
+            raise ModelFileError(
+                f"{self._problem.where}: model() returned the same object for two repeats",
+                hint="build a new model in each call, or give the object itself: `model = net`",
+            )
+        self._made = weakref.ref(model)

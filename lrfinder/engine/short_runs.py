@@ -1,0 +1,196 @@
+"""Short runs from the same start: one rate, a small warm-up and decay, and the loss reached on held-out data."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+
+from lrfinder.engine.divergence import LEAST_SHARE, DivergenceRule
+from lrfinder.engine.evaluation import LEAST_BATCHES, PROBE, PROBE_BATCHES, VAL, evaluate, validation_batches
+from lrfinder.engine.facts import setup_of
+from lrfinder.engine.failures import environment_failure
+from lrfinder.engine.loop import Losses, Rates, update
+from lrfinder.engine.observer import Observer
+from lrfinder.engine.preparation import Preparation
+from lrfinder.engine.rng import derived_seed
+from lrfinder.engine.signals import Interrupts, Terminated
+from lrfinder.engine.snapshot import Snapshot, preserved
+from lrfinder.engine.sweep import told
+from lrfinder.records import RunPlan, ShortRun, Stop
+from lrfinder.schedules import SCHEDULES
+from lrfinder.task.loader import make_val_loader
+from lrfinder.task.problem import Problem, Trial
+
+WARMUP = 0.05  # of a run's updates, at least one: as long as `recommend` warms up plain optimizers
+
+# Mixed into the seed of a run, so that the evaluation's draws are not those of the training.
+_EVALUATION = 1
+
+
+@dataclass(slots=True)
+class _Progress:
+    updates: int = 0
+    metric: str = PROBE
+    initial_loss: float | None = None
+
+
+class ShortRuns:
+    """A context in which short runs of a problem are made; leaving it gives the live objects back bit for bit.
+
+    Runs with the same `plan.repeat` start from the same weights, optimizer state, generators and batches, whether the
+    problem's objects are live (then they are rewound) or made by callables. They are judged by the val_loader, or by
+    batches of the train_loader that are set aside before training.
+    """
+
+    def __init__(
+        self, problem: Problem, *, seed: int, device: torch.device, observer: Observer, deadline: float = math.inf
+    ) -> None:
+        """`deadline` is a time of `time.monotonic`."""
+        self._problem = problem
+        self._seed = seed
+        self._device = device
+        self._observer = observer
+        self._deadline = deadline
+        self._preparation = Preparation(problem, device)
+        self._interrupts = Interrupts()
+        self._stack = contextlib.ExitStack()
+        self._snapshot: Snapshot | None = None
+        self._initial: dict[tuple[int, int], float] = {}  # by repeat and number of held-out batches
+        self._told_setup = False
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._interrupts)
+            self._snapshot = stack.enter_context(preserved(self._problem, self._device))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def run(self, plan: RunPlan) -> ShortRun:
+        """Make one run and return what it reached; Ctrl-C and SIGTERM end it and are a result.
+
+        Raises EnvironmentFailure, ModelFileError and UsageError as `run_sweep` does; what the user's code raises passes
+        through unchanged. In each case the observer has had the run with Stop.FAILED before.
+        """
+        self._observer.run_started(plan)
+        progress = _Progress()
+        loss: float | None = None
+        try:
+            if self._snapshot is not None:
+                self._snapshot.rewind()
+            with contextlib.ExitStack() as cleanup, self._interrupts.allowed(), torch.enable_grad():
+                loss, stop, why = self._train(plan, progress, cleanup)
+        except (KeyboardInterrupt, Terminated) as signalled:
+            stop, why = self._interrupted(isinstance(signalled, Terminated))
+        except BaseException as error:
+            if self._interrupts.pending is None:
+                self._observer.run_ended(self._made(plan, progress, None, Stop.FAILED, told(error)))
+                failure = environment_failure(error) if isinstance(error, Exception) else None
+                if failure is None:
+                    raise
+                raise failure from error
+            stop, why = self._interrupted(self._interrupts.pending == signal.SIGTERM)
+        made = self._made(plan, progress, loss, stop, why)
+        self._observer.run_ended(made)
+        return made
+
+    def _made(self, plan: RunPlan, progress: _Progress, loss: float | None, stop: Stop, why: str) -> ShortRun:
+        first = progress.initial_loss
+        return ShortRun(
+            plan=plan,
+            seed=self._seed,
+            metric=progress.metric,
+            initial_loss=first if first is not None and math.isfinite(first) else None,
+            loss=loss,
+            stop=stop,
+            updates=progress.updates,
+            why=why,
+        )
+
+    def _interrupted(self, terminated: bool) -> tuple[Stop, str]:  # noqa: FBT001
+        self._interrupts.answered()
+        return (Stop.TERMINATED if terminated else Stop.INTERRUPTED), "the run was cut short"
+
+    def _train(
+        self, plan: RunPlan, progress: _Progress, cleanup: contextlib.ExitStack
+    ) -> tuple[float | None, Stop, str]:
+        seed = derived_seed(self._seed, plan.repeat)
+        # A sampler that is told the epoch derives its order from it alone: the same epochs for the same repeat.
+        first_epoch = plan.repeat * (plan.steps + PROBE_BATCHES + 1)
+        trial, batches = self._preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
+        held_out, progress.metric = self._held_out(plan, batches, seed)
+
+        def judged() -> float:
+            return evaluate(trial, held_out, device=self._device, seed=derived_seed(seed, _EVALUATION))
+
+        key = (plan.repeat, len(held_out))
+        if key not in self._initial:
+            self._initial[key] = judged()
+        progress.initial_loss = self._initial[key]
+        stop, why = self._update_all(plan, progress, trial, batches)
+        if stop is not Stop.COMPLETED:
+            return None, stop, why
+        loss = judged()
+        if not math.isfinite(loss):
+            return None, Stop.NON_FINITE, f"the held-out loss is {loss} after {plan.steps} updates"
+        return loss, Stop.COMPLETED, ""
+
+    def _held_out(self, plan: RunPlan, batches: Iterator[Any], seed: int) -> tuple[list[Any], str]:
+        loader = make_val_loader(self._problem)
+        if loader is None:
+            return list(itertools.islice(batches, PROBE_BATCHES)), PROBE
+        most = max(LEAST_BATCHES, plan.steps)
+        return validation_batches(loader, most, seed=derived_seed(seed, _EVALUATION), where=self._problem.where), VAL
+
+    def _update_all(self, plan: RunPlan, progress: _Progress, trial: Trial, batches: Iterator[Any]) -> tuple[Stop, str]:
+        factor = _factor(plan)
+        losses, rates = Losses(trial, batches, self._device), Rates(trial)
+        divergence: DivergenceRule | None = None
+        for step in range(plan.steps):
+            loss = losses.next()
+            if loss is None:
+                return Stop.OUT_OF_DATA, f"train_loader ran out after {step} updates and can't be started again"
+            value = loss.item()
+            if divergence is None:
+                self._tell_setup(trial)
+                divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(value))
+            if not math.isfinite(value):
+                return Stop.NON_FINITE, f"the loss is {value} after {step} updates"
+            if divergence.observe(value):
+                return (
+                    Stop.DIVERGED,
+                    f"the loss began at {divergence.start:.4g} and is {value:.4g} after {step}",
+                )
+            if time.monotonic() >= self._deadline:
+                return Stop.OUT_OF_TIME, f"the time limit was reached after {step} updates"
+            rates.set(plan.lr * factor(step))
+            update(trial.optimizer, loss, step)
+            progress.updates += 1
+            with self._interrupts.held():
+                self._observer.run_updated(plan, progress.updates, value)
+        return Stop.COMPLETED, ""
+
+    def _tell_setup(self, trial: Trial) -> None:
+        if not self._told_setup:
+            self._told_setup = True
+            with self._interrupts.held():
+                self._observer.prepared(setup_of(self._problem.name, trial, self._device))
+
+
+def _factor(plan: RunPlan) -> Callable[[int], float]:
+    """Return f(t) / peak of the plan's schedule, compressed to the run's length."""
+    warmup = max(1, round(WARMUP * plan.steps))
+    return SCHEDULES[plan.schedule].for_run(steps=plan.steps, warmup=warmup).factor

@@ -1,0 +1,50 @@
+"""How the best rate moves with the length of the run, measured on runs of two lengths, and carried on to a third."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lrfinder.search.valley import Valley
+
+# Decades (standard deviation): how far the lowest point of runs a quarter of a decade apart lies from where it would
+# lie without chance. Thirteen real tasks, three seeds, runs of 50 to 200 updates: 0.03 to 0.1 between seeds. At 0.1
+# real drifts are shrunk too much (mean regret at 1,600 updates 0.055 instead of 0.043), at 0 nothing is gained (0.039).
+LOCATING = 0.05
+# Decades: nobody has measured beyond this, and a slope carried on for ever would leave every range.
+FARTHEST = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """The best rate at the full length: `x` = log10(rate), `error` its standard error in decades.
+
+    `per_doubling` is the measured shift in decades each time the length doubles, `doublings` how many of them lie
+    between the longest runs that were measured and the full length.
+    """
+
+    x: float
+    error: float
+    per_doubling: float
+    doublings: float
+
+
+def carried_on(short: Valley | None, long: Valley, steps: int) -> Drift:
+    """Return where the lowest point of `long` lies for runs of `steps` updates, by the drift from `short` to `long`.
+
+    d = (x_long - x_short) / log2(n_long / n_short)        measured, in decades per doubling
+    x = x_long + w d log2(steps / n_long),    w = d^2 / (d^2 + s^2),    s = sqrt(2) LOCATING / log2(n_long / n_short)
+
+    w shrinks a drift that could be chance (s is its standard error); the whole shift is cut to FARTHEST.
+    Without `short`, or where the runs were as long as the full one, nothing moves.
+    """
+    doublings = max(0.0, math.log2(steps / long.steps))
+    if short is None or short.steps >= long.steps:
+        return Drift(x=long.x, error=math.hypot(LOCATING, LOCATING * doublings), per_doubling=0.0, doublings=doublings)
+    between = math.log2(long.steps / short.steps)
+    measured = (long.x - short.x) / between
+    chance = math.sqrt(2) * LOCATING / between
+    weight = measured**2 / (measured**2 + chance**2)
+    shift = max(-FARTHEST, min(FARTHEST, weight * measured * doublings))
+    error = math.hypot(LOCATING, chance * doublings)
+    return Drift(x=long.x + shift, error=error, per_doubling=measured, doublings=doublings)

@@ -1,0 +1,113 @@
+"""Where short runs of one length end lowest: the valley of the final loss over log10(rate)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lrfinder.records import ShortRun, Stop
+
+# A run that ended in one of these says that its rate is too high; any other one without a loss says nothing.
+_TOO_HIGH = frozenset({Stop.DIVERGED, Stop.NON_FINITE})
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What the short runs at one rate reached: `x` is log10(rate), `loss` their mean; `trained`: none blew up."""
+
+    x: float
+    loss: float
+    trained: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Valley:
+    """The final losses of runs of `steps` updates against x = log10(rate), in ascending order, and their lowest point.
+
+    `start` is the loss before any update; a run that diverged, or ended above it, counts as having ended there.
+    `x` is the vertex of the parabola through the lowest point and its two neighbours, kept between the midpoints to
+    them; at an end of what was measured it is the lowest point itself, and `bracketed` is False.
+    """
+
+    steps: int
+    points: tuple[Point, ...]
+    start: float
+    x: float
+    bracketed: bool
+
+    @property
+    def lowest(self) -> Point:
+        """The point with the lowest loss; of equals, the one at the lowest rate."""
+        return min(self.points, key=lambda point: point.loss)
+
+    @property
+    def fall(self) -> float:
+        """How far the best run came below the start."""
+        return self.start - self.lowest.loss
+
+    def stretch(self, share: float) -> tuple[float, float]:
+        """Return the rates (log10) around the lowest point that lose at most `share` of the fall to it.
+
+        Between the points the loss is taken as linear in log10(rate); beyond the last one nothing is claimed.
+        """
+        limit = self.lowest.loss + share * self.fall
+        at = self.points.index(self.lowest)
+        left, right = self.points[at::-1], self.points[at:]
+        return _reach(left, limit), _reach(right, limit)
+
+
+def find_valley(runs: Iterable[ShortRun], steps: int) -> Valley | None:
+    """Return the valley of the runs of `steps` updates; None where none of them has anything to say."""
+    usable = [run for run in runs if run.plan.steps == steps and (run.loss is not None or run.stop in _TOO_HIGH)]
+    starts = [run.initial_loss for run in usable if run.initial_loss is not None and math.isfinite(run.initial_loss)]
+    if not usable or not starts:
+        return None
+    start = sum(starts) / len(starts)
+    points = _points(usable, start)
+    at = min(range(len(points)), key=lambda index: points[index].loss)
+    bracketed = 0 < at < len(points) - 1
+    x = _vertex(points[at - 1], points[at], points[at + 1]) if bracketed else points[at].x
+    return Valley(steps=steps, points=points, start=start, x=x, bracketed=bracketed)
+
+
+def _points(runs: list[ShortRun], start: float) -> tuple[Point, ...]:
+    by_rate: dict[float, list[ShortRun]] = defaultdict(list)
+    for run in runs:
+        by_rate[run.plan.lr].append(run)
+    return tuple(
+        Point(
+            x=math.log10(rate),
+            loss=sum(_reached(run, start) for run in same) / len(same),
+            trained=all(run.loss is not None for run in same),
+        )
+        for rate, same in sorted(by_rate.items())
+    )
+
+
+def _reached(run: ShortRun, start: float) -> float:
+    """Return the loss that a run counts with: how far above the start it ended says nothing about the others."""
+    own = run.initial_loss if run.initial_loss is not None and math.isfinite(run.initial_loss) else start
+    return start if run.loss is None else min(run.loss - own, 0.0) + start  # repeats differ in where they begin
+
+
+def _vertex(left: Point, middle: Point, right: Point) -> float:
+    before, after = middle.x - left.x, right.x - middle.x
+    slope_before = (middle.loss - left.loss) / before
+    slope_after = (right.loss - middle.loss) / after
+    bend = slope_after - slope_before
+    if bend <= 0:  # three equal losses
+        return middle.x
+    # The parabola's slope is that of each chord at the chord's midpoint, and linear in between.
+    vertex = middle.x - before / 2 - slope_before * (before + after) / 2 / bend
+    return min(max(vertex, middle.x - before / 2), middle.x + after / 2)
+
+
+def _reach(points: tuple[Point, ...], limit: float) -> float:
+    """Walk away from the lowest point, the first of `points`, and return where the loss crosses `limit`."""
+    for inner, outer in itertools.pairwise(points):
+        if outer.loss > limit:
+            return inner.x + (outer.x - inner.x) * (limit - inner.loss) / (outer.loss - inner.loss)
+    return points[-1].x

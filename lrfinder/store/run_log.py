@@ -1,0 +1,83 @@
+"""Short runs in a file, one JSON document a line, appended as they end; a line that was cut short is left out."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from io import FileIO
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import ValidationError
+
+from lrfinder.errors import RunError
+from lrfinder.files import disk
+from lrfinder.records import ShortRun
+from lrfinder.store.layout import SHORT_RUN
+
+_AGAIN = "the file is damaged or was edited; remove that line"
+_MAX_BYTES = 256 * 2**20  # a run is about 300 bytes: anything larger is not a log, and would fill the memory
+
+
+class RunLog:
+    """A log being written. Use as a context manager. A torn last line is removed before the first one is added."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: FileIO | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def add(self, run: ShortRun) -> None:
+        """Append a run and have it on the disk when this returns: a run costs far more than that."""
+        with disk(self._path):
+            if self._file is None:
+                _cut_torn_line(self._path)
+                self._file = self._path.open("ab", buffering=0)
+            self._file.write((json.dumps(SHORT_RUN.dump_python(run, mode="json"), allow_nan=False) + "\n").encode())
+            os.fsync(self._file.fileno())
+
+
+def read_log(path: Path) -> tuple[ShortRun, ...]:
+    """Return the runs of a log, in order; none where there is no file. Raises RunError, with file and line."""
+    if not path.is_file():
+        return ()
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise RunError(f"{path}: larger than {_MAX_BYTES // 2**20} MiB", hint="this is no file of lrfinder's")
+        lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn, or nothing
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror or error}", hint="check the path and its permissions") from None
+    return tuple(_run(line, number, path) for number, line in enumerate(lines, start=1))
+
+
+def _run(line: bytes, number: int, path: Path) -> ShortRun:
+    try:
+        run = SHORT_RUN.validate_json(line, strict=True)
+    except ValidationError as error:
+        first: Any = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise RunError(f"{path}:{number}: {f'{place}: ' if place else ''}{first['msg']}", hint=_AGAIN) from None
+    for name, value in (("plan.lr", run.plan.lr), ("loss", run.loss), ("initial_loss", run.initial_loss)):
+        if value is not None and not math.isfinite(value):
+            raise RunError(f"{path}:{number}: {name}: expected a finite number, got {value}", hint=_AGAIN)
+    if run.plan.lr <= 0 or run.plan.steps < 1 or run.updates < 0:
+        raise RunError(f"{path}:{number}: plan: a rate and a length above 0 are needed", hint=_AGAIN)
+    return run
+
+
+def _cut_torn_line(path: Path) -> None:
+    if not path.is_file():
+        return
+    data = path.read_bytes()
+    whole = data.rfind(b"\n") + 1
+    if whole < len(data):
+        with path.open("r+b") as file:
+            file.truncate(whole)

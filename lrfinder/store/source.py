@@ -1,0 +1,26 @@
+"""Where a run's model came from: what is needed to build the same problem again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The reference of the model file, as it was given, and the options that say what is trained."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    reference: str
+    optimizer: str | None = None
+    optimizer_options: Mapping[str, float] = field(default_factory=dict)
+    batch_size: int | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, value in self.optimizer_options.items():
+            if not math.isfinite(value):
+                raise ValueError(f"optimizer_options.{name} must be a finite number, got {value}")
