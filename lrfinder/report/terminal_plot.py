@@ -161,7 +161,9 @@ def _series(
         series += _fit_series(fit, window, marks)
     stopped = [end for end in run_ends(result) if end[1] <= top]
     label = f"end of a run of {result.settings.run_steps} updates"
-    series.append(Series(mark=marks.run, label=label, lrs=[end[0] for end in stopped], losses=[end[1] for end in stopped]))
+    series.append(
+        Series(mark=marks.run, label=label, lrs=[end[0] for end in stopped], losses=[end[1] for end in stopped])
+    )
     if pick is not None and pick.lr is not None:
         label = f"{pick.rule} {rate(pick.lr)}"
         if pick.low is not None and pick.high is not None:

@@ -1,0 +1,88 @@
+"""Which short runs a sweep makes: around its pick, or over the range where it has none; and that it ends."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+from curves import falls_and_explodes, sweep_of, traces_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from runs import START, explored, parabola, run_at
+
+from lrfinder.advice import Request, advise
+from lrfinder.advice.exploration import AROUND, first_run, next_run
+from lrfinder.advice.learned import learned
+from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings
+
+AUTO = SweepSettings()
+GOOD = traces_of(AUTO, falls_and_explodes, noise=0.02, stop_above=5.0)
+FLAT = traces_of(AUTO, lambda _: START, noise=0.02)
+
+
+def test_an_easy_sweep_costs_at_most_400_updates() -> None:
+    for best in (-3.0, -2.5, -2.0, -1.5):
+        result = explored(sweep_of(GOOD, AUTO), parabola(best))
+        assert len(result.runs) <= AROUND
+        assert sum(len(trace.losses) for trace in GOOD) + sum(run.updates for run in result.runs) <= 450
+        pick = advise(result, Request(steps=100)).picks[0]
+        assert pick.rule == "short-runs"
+        assert abs(math.log10(pick.lr) - best) < 1.0
+
+
+def test_a_continuous_sweep_makes_none() -> None:
+    only = dataclasses.replace(AUTO, mode=Mode.CONTINUOUS)
+    assert next_run(sweep_of(traces_of(only, falls_and_explodes), only)) is None
+
+
+@given(best=st.floats(-5, 0.5))
+@settings(deadline=None, max_examples=30)
+def test_where_the_curve_is_flat_the_range_is_searched_and_the_valley_found(best: float) -> None:
+    result = explored(sweep_of(FLAT, AUTO), parabola(best))
+    advice = advise(result, Request(steps=100))
+    assert advice.lr is not None
+    assert abs(math.log10(advice.lr) - best) < 0.15
+    assert advice.picks[0].rule == "short-runs"
+    assert "The continuous sweep allowed no pick" in advice.why
+
+
+@given(best=st.floats(-5, 0.5), edge=st.floats(0.3, 2))
+@settings(deadline=None, max_examples=30)
+def test_restart_alone_finds_the_valley_before_an_explosion(best: float, edge: float) -> None:
+    setting = SweepSettings(mode=Mode.RESTART)
+    result = SweepResult(settings=setting, setup=sweep_of(GOOD, AUTO).setup, traces=())
+    truth = parabola(best)
+    first = run_at(first_run(setting), truth)
+    result = explored(dataclasses.replace(result, runs=(first,)), lambda x: math.inf if x > best + edge else truth(x))
+    pick = advise(result, Request(steps=100)).picks[0]
+    assert abs(math.log10(pick.lr) - best) < 0.3
+    assert sum(run.stop is Stop.DIVERGED for run in result.runs) <= 4
+
+
+def test_nothing_that_learns_is_refused() -> None:
+    result = explored(sweep_of(FLAT, AUTO), lambda _: START)
+    advice = advise(result, Request(steps=100))
+    assert advice.status is Status.REFUSED
+    assert advice.lr is None
+    assert learned(result) is None
+
+
+def test_a_fall_no_larger_than_chance_is_no_learning() -> None:
+    wobble = iter([0.01, -0.01, 0.012, -0.008] * 10)
+    result = explored(sweep_of(FLAT, AUTO), lambda _: START - 0.01 + next(wobble))
+    assert advise(result, Request(steps=100)).status is Status.REFUSED
+
+
+@pytest.mark.parametrize("stop", [Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME])
+def test_after_a_run_that_was_cut_short_nothing_more_is_asked_for(stop: Stop) -> None:
+    result = sweep_of(GOOD, AUTO)
+    plan = next_run(result)
+    assert plan is not None
+    cut = dataclasses.replace(run_at(plan, parabola(-2)), stop=stop, loss=None)
+    assert next_run(dataclasses.replace(result, runs=(cut,))) is None
+
+
+def test_a_model_that_is_broken_from_the_start_is_not_tried_again_and_again() -> None:
+    broken = [dataclasses.replace(trace, initial_loss=None, losses=(), lrs=(), stop=Stop.NON_FINITE) for trace in GOOD]
+    assert next_run(sweep_of(broken, AUTO)) is None

@@ -1,0 +1,111 @@
+"""The valley of short runs against parabolas whose lowest point is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runs import START, Truth, parabola, runs_at
+
+from lrfinder.search.descend import bracketing, refining
+from lrfinder.search.drift import FARTHEST, carried_on
+from lrfinder.search.valley import Valley, find_valley
+
+
+AT_MINUS_2 = parabola(-2.0)
+
+
+def valley(xs: list[float], truth: Truth = AT_MINUS_2, steps: int = 50) -> Valley:
+    found = find_valley(runs_at(xs, truth, steps=steps), steps)
+    assert found is not None
+    return found
+
+
+@given(
+    best=st.floats(-4, 0),
+    offsets=st.tuples(st.floats(-0.2, 0.2), st.floats(0.3, 0.6), st.floats(0.3, 0.6)),
+)
+def test_the_lowest_point_of_a_parabola_is_found_whatever_the_three_rates(
+    best: float, offsets: tuple[float, float, float]
+) -> None:
+    shift, left, right = offsets
+    xs = [best + shift - left, best + shift, best + shift + right]
+    found = valley(xs, parabola(best))
+    losses = [parabola(best)(x) for x in xs]
+    if losses[1] < min(losses[0], losses[2]):  # NumPy's least squares through three points is exact
+        a, b, _ = np.polyfit(xs, losses, 2)
+        middles = (xs[0] + xs[1]) / 2, (xs[1] + xs[2]) / 2
+        assert found.bracketed
+        assert found.x == pytest.approx(min(max(-b / (2 * a), middles[0]), middles[1]), abs=1e-6)
+
+
+def test_an_outermost_lowest_point_is_not_bracketed() -> None:
+    found = valley([-4, -3, -2.2])
+    assert not found.bracketed
+    assert found.x == pytest.approx(-2.2)
+
+
+def test_a_diverged_run_counts_as_the_start() -> None:
+    found = valley([-3, -2, -1, 0], lambda x: math.inf if x > -0.5 else parabola(-2.0)(x))
+    assert [point.trained for point in found.points] == [True, True, True, False]
+    assert found.points[-1].loss == START
+    assert found.fall == pytest.approx(2.0)
+
+
+def test_a_run_that_ended_above_the_start_counts_as_the_start() -> None:
+    assert valley([-3, -2, 0.9]).points[-1].loss == START
+
+
+def test_no_run_of_that_length_is_no_valley() -> None:
+    assert find_valley(runs_at([-2], parabola(-2)), 100) is None
+    assert find_valley((), 50) is None
+
+
+def test_the_stretch_ends_where_the_loss_crosses_the_limit() -> None:
+    found = valley([-3, -2.5, -2, -1.5, -1])
+    low, high = found.stretch(0.15)  # by hand: 0.3 above 0.3 + ..., between -2.5 (0.2222) and -3 (0.8889)
+    assert low == pytest.approx(-2.5 - 0.5 * (0.3 - 0.2222) / (0.8889 - 0.2222), abs=1e-3)
+    assert high == pytest.approx(-4 - low, abs=1e-9)
+
+
+def test_the_stretch_claims_nothing_beyond_what_was_tried() -> None:
+    assert valley([-2.1, -2, -1.9]).stretch(0.5) == pytest.approx((-2.1, -1.9))
+
+
+def test_bracketing_goes_up_first_then_down_then_ends() -> None:
+    assert bracketing(valley([-2]), 0.5) == pytest.approx(-1.5)
+    assert bracketing(valley([-2, -1.5]), 0.5) == pytest.approx(-2.5)
+    assert bracketing(valley([-2.5, -2, -1.5]), 0.5) is None
+
+
+def test_refining_goes_to_the_lower_neighbour_and_ends_at_the_step() -> None:
+    assert refining(valley([-2.6, -2.1, -1.6]), 0.25) == pytest.approx(-1.85)
+    assert refining(valley([-2.25, -2, -1.75]), 0.25) is None
+
+
+def test_a_drift_is_carried_on_by_doublings() -> None:
+    short, long = valley([-2.5, -2, -1.5], parabola(-2)), valley([-2.9, -2.4, -1.9], parabola(-2.4), 200)
+    drift = carried_on(short, long, 400)
+    assert drift.per_doubling == pytest.approx(-0.2)
+    assert drift.doublings == 1
+    chance = math.sqrt(2) * 0.05 / 2  # by the formula of the docstring
+    assert drift.x == pytest.approx(-2.4 - 0.2 * 0.04 / (0.04 + chance**2))
+    assert drift.error > 0.05
+
+
+def test_what_was_as_long_as_the_coming_run_moves_nothing() -> None:
+    long = valley([-2.5, -2, -1.5], steps=400)
+    assert carried_on(None, long, 400).x == long.x
+    assert carried_on(valley([-3.5, -3, -2.5], parabola(-3)), long, 400).x == long.x
+
+
+@given(short=st.floats(-4, 0), long=st.floats(-4, 0), steps=st.integers(200, 10**7))
+def test_no_drift_goes_farther_than_its_bound(short: float, long: float, steps: int) -> None:
+    a = valley([short - 0.5, short, short + 0.5], parabola(short))
+    b = valley([long - 0.5, long, long + 0.5], parabola(long), 200)
+    drift = carried_on(a, b, steps)
+    assert abs(drift.x - b.x) <= FARTHEST
+    assert (drift.x - b.x) * (b.x - a.x) >= 0
