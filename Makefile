@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke clean
+.PHONY: help setup demo test check lint types floors format smoke bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,15 @@ demo: $(STAMP)  ## sweep, recommend and train on handwritten digits, from nothin
 
 smoke: $(STAMP)  ## the CI check of this project's own example: is its configured rate still sane?
 	$(BIN)/lrfinder check configs/digits.py --config configs/schedules/digits.yaml
+
+# Two hours on two cores; what is measured already is kept, so an interrupted benchmark goes on where it was.
+BENCH := lrfinder-runs/bench
+bench: $(STAMP)  ## regret of our rates and the peers' against oracles of real training runs; prints the tables
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	mkdir -p $(BENCH)
+	$(BIN)/python tests/benchmarks/run.py $(BENCH)/400.jsonl --per-task
+	$(BIN)/python tests/benchmarks/run.py $(BENCH)/1600.jsonl --steps 1600 --per-task
+	$(BIN)/python tests/benchmarks/run.py $(BENCH)/own.jsonl --tasks tests/benchmarks/own/tasks --only lrfinder --per-task
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) lrfinder-runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,8 +14,8 @@ Truth = Callable[[float], float]  # log10(rate) -> final loss; infinite where su
 
 
 def parabola(best: float, *, fall: float = 2.0, width: float = 1.5) -> Truth:
-    """The final loss rises from its lowest point, at log10(rate) `best`, to the start at `width` decades beside it."""
-    return lambda x: START - fall * (1 - ((x - best) / width) ** 2)
+    """The final loss rises from its lowest point, at log10(rate) `best`, to the start, `width` decades beside it."""
+    return lambda x: START - fall * max(0.0, 1 - ((x - best) / width) ** 2)
 
 
 def run_at(plan: RunPlan, truth: Truth, *, seed: int = 0) -> ShortRun:

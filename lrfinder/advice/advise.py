@@ -9,6 +9,7 @@ from typing import Any
 
 from lrfinder.advice.doubts import doubts
 from lrfinder.advice.evidence import Shown, shown_by
+from lrfinder.advice.learned import too_small
 from lrfinder.advice.length import run_length
 from lrfinder.advice.paragraph import paragraph
 from lrfinder.advice.plan import plan_schedule
@@ -19,6 +20,10 @@ from lrfinder.rules import DEFAULT_RULE, FIT_RULES, RULE_NAMES, pick_all
 from lrfinder.rules.short_runs import SHORT_RUNS, short_runs
 
 _NO_RULE = "choose another --rule, or sweep again with --mode auto"
+# Coming runs 8 times as long as the sweep's own (13 tasks) were never confidently wrong, 32 times as long (6 tasks) in
+# one case of six; nothing between was measured.
+FARTHEST_CONFIDENT = 20.0
+_CHANCE = "no rate was tried that is too small to learn at, so chance may have made this fall"
 GIVEN = "given"  # the rule's name where the caller names the rate
 
 
@@ -66,7 +71,7 @@ def advise(result: SweepResult, request: Request) -> Advice:
     length = run_length(result.setup, request.steps, request.epochs)
     _check(request)
     shown = shown_by(result, request.seed)
-    picks = _picks(shown, request)
+    picks = _for_length(_picks(shown, request), result, length)
     band = shown.band
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
     config, plan = None, ""
@@ -101,12 +106,22 @@ def _picks(shown: Shown, request: Request) -> tuple[Pick, ...]:
         picks = [_doubted(pick, found) for pick in pick_all(curve, result.traces, result.settings.steps)]
     if shown.valley is not None:
         guide = next((pick for pick in picks if pick.rule == DEFAULT_RULE), None)
-        picks.insert(0, short_runs(shown.valley, guide))
+        found = () if curve is not None or too_small(shown.valley) else (_CHANCE,)
+        picks.insert(0, _doubted(short_runs(shown.valley, guide), found))
     wanted = request.rule or (SHORT_RUNS if shown.valley is not None else DEFAULT_RULE)
     if not any(pick.rule == wanted for pick in picks):
         why = shown.refusal.why if shown.refusal is not None else _not_there(wanted, result)
         picks.insert(0, Pick(rule=wanted, lr=None, low=None, high=None, status=Status.REFUSED, why=why))
     return tuple(sorted(picks, key=lambda pick: pick.rule != wanted))  # a stable sort: the rest keeps its order
+
+
+def _for_length(picks: tuple[Pick, ...], result: SweepResult, steps: int | None) -> tuple[Pick, ...]:
+    """Doubt what was measured in updates so few that it says little of a run of `steps`."""
+    longest = result.settings.run_steps if result.runs else result.settings.steps
+    if steps is None or steps <= FARTHEST_CONFIDENT * longest:
+        return picks
+    doubt = f"the coming run is {steps / longest:.0f} times as long as any that was tried: let `lrfinder verify` try"
+    return tuple(pick if pick.lr is None else _doubted(pick, (doubt,)) for pick in picks)
 
 
 def _not_there(rule: str, result: SweepResult) -> str:
@@ -118,7 +133,7 @@ def _not_there(rule: str, result: SweepResult) -> str:
 
 
 def _doubted(pick: Pick, found: tuple[str, ...]) -> Pick:
-    if not found or pick.rule not in FIT_RULES:
+    if not found or pick.rule not in {SHORT_RUNS, *FIT_RULES}:
         return pick
     return dataclasses.replace(pick, status=Status.UNCERTAIN, why="; ".join((pick.why, *found)))
 

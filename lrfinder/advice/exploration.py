@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from lrfinder.advice.learned import TOO_SMALL
+from lrfinder.advice.learned import TOO_SMALL, too_small
 from lrfinder.advice.refusal import refuse_curve, refuse_points
 from lrfinder.fit import fit_curve
 from lrfinder.records import Mode, RunPlan, Stop, SweepResult, SweepSettings
@@ -16,7 +16,7 @@ STEP = 0.5  # decades between the first runs: the near-optimal rates span 0.75 d
 FINE = 0.25  # decades: closer, and the losses of two rates differ by less than those of two seeds
 AROUND = 5  # runs around a pick: the start, two neighbours, and one more on either side; with them a sweep costs 400
 COARSE = 1.0  # decades: no task's valley (its rates within half the best fall) was narrower
-CONTROLS = 2  # runs too small to learn at, for what chance does
+CONTROLS = 3  # runs too small to learn at, for what chance does
 BEYOND = 3  # runs past an end of the range, where the best one lies there
 _OVER = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.FAILED})
 
@@ -105,6 +105,5 @@ def _over_the_range(valley: Valley | None, result: SweepResult) -> float | None:
 
 def _control(valley: Valley) -> float | None:
     """Return a rate too small to learn at, until there are CONTROLS: only they tell a small fall from chance."""
-    limit = valley.lowest.x - TOO_SMALL
-    count = sum(point.x <= limit for point in valley.points)
-    return limit - FINE * (count + 1) if count < CONTROLS else None
+    count = len(too_small(valley))
+    return valley.lowest.x - TOO_SMALL - FINE * (count + 1) if count < CONTROLS else None

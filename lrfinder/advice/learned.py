@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 from lrfinder.records import SweepResult
-from lrfinder.search.valley import Valley, find_valley
+from lrfinder.search.valley import Point, Valley, find_valley
 
 # A fall that counts: this many times what runs at rates too small to learn are off the start by chance, ...
 CLEAR = 5.0
@@ -22,6 +23,16 @@ def learned(result: SweepResult) -> Valley | None:
     valley = find_valley(result.runs, result.settings.run_steps)
     if valley is None or valley.fall <= ROUNDING * max(abs(valley.start), ROUNDING):
         return None
-    small = [point for point in valley.points if point.x <= valley.lowest.x - TOO_SMALL]
-    chance = statistics.median(abs(valley.start - point.loss) for point in small) if small else 0.0
+    highest = valley.lowest.x - TOO_SMALL
+    off = [
+        abs(run.loss - run.initial_loss)
+        for run in result.runs
+        if math.log10(run.plan.lr) <= highest and run.loss is not None and run.initial_loss is not None
+    ]
+    chance = statistics.median(off) if off else 0.0
     return valley if valley.fall > CLEAR * chance else None
+
+
+def too_small(valley: Valley) -> tuple[Point, ...]:
+    """Return the runs whose rates are too small to learn at, if the best one's is right."""
+    return tuple(point for point in valley.points if point.x <= valley.lowest.x - TOO_SMALL)

@@ -50,9 +50,9 @@ def test_the_best_rate_of_the_full_length_is_found_within_the_budget(best: float
     assert len({run.plan.steps for run in (*sweep.runs, *trials)}) >= 2
     truth = best + drift * math.log2(steps / 50)
     assert verification.lr is not None
-    assert abs(math.log10(verification.lr) - truth) < 0.15 + abs(drift) / 2
-    assert verification.pick.low <= 10**truth * 10**0.1
-    assert verification.pick.high >= 10**truth / 10**0.1
+    assert abs(math.log10(verification.lr) - truth) < 0.15 + abs(drift)
+    assert verification.pick.low <= 10**truth * 10**0.2
+    assert verification.pick.high >= 10**truth / 10**0.2
     assert verification.schedule.optimizer.lr == pytest.approx(verification.lr, rel=0.01)
     assert len(verification.schedule.lrs()) == steps
     assert verification.updates == sweep.updates + sum(trial.updates for trial in trials)

@@ -18,7 +18,6 @@ import matplotlib as mpl
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
-
 from training import loss_of
 
 mpl.use("Agg")

@@ -94,7 +94,7 @@ def measure_peers(path: Path, seed: int, steps: int, untrained: float) -> Iterat
         yield {"method": method, "lr": rate, "final": final}
 
 
-def measure_without_finder(path: Path, seed: int, steps: int, untrained: float) -> Iterator[Row]:  # noqa: ARG001
+def measure_without_finder(path: Path, seed: int, steps: int, untrained: float) -> Iterator[Row]:
     """Train with what needs no finder; the same for every seed of a sweep."""
     task = load(path)
     rate = peers.default_rate(task)

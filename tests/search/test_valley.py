@@ -14,7 +14,6 @@ from lrfinder.search.descend import bracketing, refining
 from lrfinder.search.drift import FARTHEST, carried_on
 from lrfinder.search.valley import Valley, find_valley
 
-
 AT_MINUS_2 = parabola(-2.0)
 
 
