@@ -15,10 +15,12 @@ what was being run, so that the command line can say so.
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Iterator
 from typing import ClassVar
 
 _PLACE = "__lrfinder_place__"
+_FRAMES = "__lrfinder_frames__"
 
 
 class LrfinderError(Exception):
@@ -74,3 +76,18 @@ def place_of(error: BaseException) -> str | None:
     """What the user's code was doing when it raised `error`, or None where it wasn't the user's code."""
     place = getattr(error, _PLACE, None)
     return place if isinstance(place, str) else None
+
+
+def remember_frames(error: BaseException) -> None:
+    """Write the frames of `error` into it, so that they come along from another process: tracebacks can't be sent."""
+    frames = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in frames_of(error)]
+    with contextlib.suppress(AttributeError, TypeError):  # one with slots has no room; it is told without them
+        setattr(error, _FRAMES, frames)
+
+
+def frames_of(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the frames in which `error` was raised, those of another process where it came from one."""
+    remembered = getattr(error, _FRAMES, None)
+    if isinstance(remembered, list):
+        return list(traceback.StackSummary.from_list(remembered))
+    return list(traceback.extract_tb(error.__traceback__))

@@ -10,7 +10,7 @@ from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from types import TracebackType
 from typing import Self
 
-from lrfinder.errors import EnvironmentFailure
+from lrfinder.errors import EnvironmentFailure, remember_frames
 from lrfinder.records import RunPlan, ShortRun
 from lrfinder.store import Source
 
@@ -50,7 +50,7 @@ class Jobs:
 
         Raises EnvironmentFailure where a process died.
         """
-        waiting = [self._pool.submit(_make, self._source, self._seed, plan, self._threads) for plan in plans]
+        waiting = [self._pool.submit(_made_or_told, self._source, self._seed, plan, self._threads) for plan in plans]
         try:
             for done in as_completed(waiting):
                 yield done.result()
@@ -84,3 +84,11 @@ def _make(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
         device = choose_device(source.device)
         with ShortRuns(problem, seed=seed, device=device, observer=Listeners(())) as short_runs:
             return short_runs.run(plan)
+
+
+def _made_or_told(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
+    try:
+        return _make(source, seed, plan, threads)
+    except BaseException as error:
+        remember_frames(error)
+        raise

@@ -9,10 +9,9 @@ import sys
 import sysconfig
 import traceback
 from pathlib import Path
-from types import TracebackType
 
 from lrfinder.engine.signals import Terminated
-from lrfinder.errors import LrfinderError, place_of
+from lrfinder.errors import LrfinderError, frames_of, place_of
 
 USER_CODE_FAILED = 3
 BUG = 70  # EX_SOFTWARE of sysexits.h: none of the contract's statuses means "lrfinder itself is broken"
@@ -54,17 +53,13 @@ def report(error: BaseException) -> int:
 
 def _user_failure(error: BaseException, place: str | None) -> str:
     """Describe a failure in the user's code with the user's own frames."""
-    frames = [frame for frame in _frames(error.__traceback__) if _is_users(frame.filename)][-_USER_FRAMES:]
+    frames = [frame for frame in frames_of(error) if _is_users(frame.filename)][-_USER_FRAMES:]
     lines = [f"lrfinder: your code failed{f' in {place}' if place else ''}:"]
     for frame in frames:
         lines.append(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}')
         lines += [f"    {frame.line}"] if frame.line else []
     lines += [f"  {line}" for line in "".join(traceback.format_exception_only(error)).rstrip().splitlines()]
     return "\n".join(lines)
-
-
-def _frames(trace: TracebackType | None) -> list[traceback.FrameSummary]:
-    return list(traceback.extract_tb(trace))
 
 
 def _is_users(filename: str) -> bool:

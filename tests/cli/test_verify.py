@@ -1,0 +1,207 @@
+"""`lrfinder verify` as people and scripts run it: confirmed, corrected, undecided, interrupted, in parallel."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from models import GOOD_WITH_VAL
+from processes import environment
+
+import lrfinder
+
+BUDGET = ("--steps", "120", "--budget", "360")
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model file and its run."""
+    folder = tmp_path_factory.mktemp("verify")
+    (folder / "model.py").write_text(GOOD_WITH_VAL)
+    run(folder, "sweep", "model.py", "--out", "run", "--run-steps", "15", "--steps", "50", "--quiet", status=0)
+    return folder
+
+
+@pytest.fixture
+def folder(swept: Path, tmp_path: Path) -> Path:
+    """A copy of it for one test."""
+    return Path(shutil.copytree(swept, tmp_path / "work"))
+
+
+def run(folder: Path, *args: object, status: int | tuple[int, ...]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "lrfinder", *map(str, args)]
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode in ((status,) if isinstance(status, int) else status), done.stderr
+    return done
+
+
+def verified(folder: Path, *args: object, status: int | tuple[int, ...] = (0, 1)) -> dict:
+    return json.loads(run(folder, "verify", "run", *BUDGET, "--json", *args, status=status).stdout)
+
+
+def test_it_confirms_or_corrects_and_says_so_with_its_status(folder: Path) -> None:
+    done = run(folder, "verify", "run", *BUDGET, "--json", status=(0, 1))
+    said = json.loads(done.stdout)
+    assert said["confirmed"] is (done.returncode == 0)
+    assert said["picks"][0]["rule"] == "verified"
+    assert said["config"]["optimizer"]["lr"] == said["picks"][0]["lr"]
+    assert said["picks"][0]["low"] <= said["picks"][0]["lr"] <= said["picks"][0]["high"]
+    assert said["config"]["evidence"]["rule"] == "verified"
+    spent = sum(trial["updates"] for trial in said["trials"])
+    assert 0 < spent <= 360
+    swept = json.loads(run(folder, "recommend", "run", "--steps", 120, "--json", status=0).stdout)
+    assert said["updates"] == swept["updates"] + spent
+    config = lrfinder.load_schedule(folder / said["written"])
+    assert len(config.lrs()) == 120
+    assert len((folder / "run" / "trials.jsonl").read_text().splitlines()) == len(said["trials"])
+    assert json.loads((folder / "run" / "verification.json").read_text()) == said
+
+
+def test_a_corrected_rate_once_written_is_confirmed_without_another_update(folder: Path) -> None:
+    said = verified(folder, "--lr", "1e-4", status=1)
+    assert said["config"]["optimizer"]["lr"] > 1e-3
+    again = json.loads(run(folder, "verify", "run/schedule.yaml", "--budget", "360", "--json", status=0).stdout)
+    assert again["config"]["optimizer"]["lr"] == pytest.approx(said["config"]["optimizer"]["lr"])
+    assert again["trials"] == said["trials"]
+
+
+def test_two_processes_measure_what_one_does(folder: Path) -> None:
+    copy = Path(shutil.copytree(folder, folder.parent / "copy"))
+    one, two = verified(folder), verified(copy, "--jobs", 2)
+    by_plan = lambda said: sorted((t["plan"]["steps"], t["plan"]["lr"], t["loss"]) for t in said["trials"])  # noqa: E731
+    assert by_plan(one) == by_plan(two)
+    assert one["picks"] == two["picks"]
+
+
+def test_trials_resume_after_a_kill(folder: Path) -> None:
+    slow = GOOD_WITH_VAL.replace("return nn.functional", "time.sleep(0.02); return nn.functional")
+    (folder / "model.py").write_text(slow)
+    log = folder / "run" / "trials.jsonl"
+    command = [sys.executable, "-m", "lrfinder", "verify", "run", *BUDGET, "--quiet"]
+    process = subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and (not log.exists() or not log.read_text().strip()):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = log.read_text().splitlines()
+    assert kept
+    (folder / "model.py").write_text(GOOD_WITH_VAL)
+    verified(folder)
+    assert log.read_text().splitlines()[: len(kept)] == kept
+    assert len({(json.loads(line)["plan"]["lr"]) for line in log.read_text().splitlines()}) == len(
+        log.read_text().splitlines()
+    )
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interruption_leaves_with_its_status_and_what_was_measured(
+    folder: Path, number: int, status: int, jobs: int
+) -> None:
+    slow = GOOD_WITH_VAL.replace("return nn.functional", "time.sleep(0.02); return nn.functional")
+    (folder / "model.py").write_text(slow)
+    command = [sys.executable, "-m", "lrfinder", "verify", "run", *BUDGET, "--quiet", "--jobs", str(jobs)]
+    log = folder / "run" / "trials.jsonl"
+    process = subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and (not log.exists() or not log.read_text().strip()):
+        time.sleep(0.05)
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    assert "Traceback" not in errors
+    assert log.read_text().strip()
+
+
+def test_other_shapes_are_tried(folder: Path) -> None:
+    said = verified(folder, "--schedules", "cosine,constant", "--budget", "600")
+    assert {trial["plan"]["schedule"] for trial in said["trials"]} == {"linear", "cosine", "constant"}
+    assert "shape" in said["why"]
+
+
+def test_for_people_it_prints_a_table_the_reason_and_what_to_do(folder: Path) -> None:
+    done = run(folder, "verify", "run", *BUDGET, "--write", "here.json", status=(0, 1))
+    for part in ("updates", "The peak rate is", "90 % interval", "Written: here.json", "load_schedule"):
+        assert part in done.stdout
+    assert json.loads((folder / "here.json").read_text())["optimizer"]["lr"] > 0
+
+
+def test_a_model_that_does_not_learn_is_inconclusive(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(
+        GOOD_WITH_VAL.replace("nn.functional.cross_entropy(net(x), y)", "net(x).sum() * 0 + 1")
+    )
+    run(tmp_path, "sweep", "model.py", "--out", "run", "--run-steps", 15, "--steps", 50, "--quiet", status=0)
+    done = run(tmp_path, "verify", "run", *BUDGET, status=5)
+    assert "no recommendation to verify" in done.stdout
+
+
+def test_the_users_fault_in_a_trial_is_3_with_his_frames_also_from_another_process(folder: Path) -> None:
+    (folder / "model.py").write_text(
+        GOOD_WITH_VAL.replace("return nn.functional", "raise KeyError('mine')\n    return nn.functional")
+    )
+    for jobs in (1, 2):
+        done = run(folder, "verify", "run", *BUDGET, "--jobs", jobs, status=3)
+        assert "mine" in done.stderr
+        assert 'model.py", line ' in done.stderr
+
+
+def test_a_process_that_dies_is_the_machines_fault(folder: Path) -> None:
+    (folder / "model.py").write_text(
+        GOOD_WITH_VAL.replace("return nn.functional", "import os; os._exit(9)\n    return nn.functional")
+    )
+    done = run(folder, "verify", "run", *BUDGET, "--jobs", 2, status=4)
+    assert "fewer --jobs" in done.stderr
+
+
+USAGE = {
+    "no length": (("verify", "run"), "--steps"),
+    "no run": (("verify", "nowhere", "--steps", "100"), "not a run folder"),
+    "bad budget": (("verify", "run", "--steps", "100", "--budget", "lots"), "budget"),
+    "unknown shape": (("verify", "run", "--steps", "100", "--schedules", "wiggly"), "wiggly"),
+    "no jobs": (("verify", "run", "--steps", "100", "--jobs", "0"), "--jobs"),
+    "moved model": (("verify", "run", "--steps", "100", "--model", "gone.py"), "gone.py"),
+}
+
+
+@pytest.mark.parametrize("case", USAGE)
+def test_bad_usage_is_2(case: str, folder: Path) -> None:
+    args, message = USAGE[case]
+    assert message in run(folder, *args, status=2).stderr
+
+
+def test_the_python_call_says_what_the_command_says(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = verified(folder)
+    monkeypatch.chdir(folder)
+    verification = lrfinder.verify("run", steps=120, budget=360)
+    assert verification.confirmed is said["confirmed"]
+    assert verification.lr == said["picks"][0]["lr"]
+    assert verification.why == said["why"]
+    verification.save("config.toml")
+    assert lrfinder.load_schedule("config.toml").optimizer.lr == verification.lr
+    with pytest.raises(lrfinder.UsageError, match="length of the coming run"):
+        lrfinder.verify("run")
+
+
+@pytest.mark.parametrize("mode", ["restart", "auto", "continuous"])
+def test_every_mode_ends_in_a_recommendation(folder: Path, mode: str) -> None:
+    swept = json.loads(
+        run(folder, "sweep", "model.py", "--mode", mode, "--out", mode, "--run-steps", 15, "--json", status=0).stdout
+    )
+    assert bool(swept["runs"]) is (mode != "continuous")
+    assert bool(swept["repeats"]) is (mode != "restart")
+    said = json.loads(run(folder, "recommend", mode, "--steps", 120, "--json", status=0).stdout)
+    assert said["picks"][0]["rule"] == ("steepest" if mode == "continuous" else "short-runs")
+    assert 1e-3 < said["config"]["optimizer"]["lr"] < 10
+    assert (folder / mode / "curve.png").read_bytes()[:4] == b"\x89PNG"
+    shown = run(folder, "recommend", mode, "--steps", 120, status=0).stdout
+    assert "picks" in shown

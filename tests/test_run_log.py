@@ -1,0 +1,97 @@
+"""The log of short runs: read back exactly, cut at any byte, continued after a torn line, damaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from runs import parabola, runs_at
+
+from lrfinder.errors import EnvironmentFailure, RunError
+from lrfinder.records import RunPlan, ShortRun, Stop
+from lrfinder.store import RunLog, read_log
+
+RUNS = runs_at([-3, -2, -1], parabola(-2))
+floats = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def write(path: Path, runs: tuple[ShortRun, ...]) -> Path:
+    with RunLog(path) as log:
+        for run in runs:
+            log.add(run)
+    return path
+
+
+@given(
+    lr=st.floats(1e-30, 1e30),
+    loss=st.none() | floats,
+    initial=st.none() | floats,
+    steps=st.integers(1, 10**9),
+    why=st.text(),
+    stop=st.sampled_from(Stop),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+def test_every_run_reads_back_exactly(tmp_path: Path, lr, loss, initial, steps, why, stop) -> None:
+    run = ShortRun(
+        plan=RunPlan(lr=lr, steps=steps, repeat=1, schedule="cosine"),
+        seed=7,
+        metric="probe",
+        initial_loss=initial,
+        loss=loss,
+        stop=stop,
+        updates=0,
+        why=why,
+    )
+    path = tmp_path / "runs.jsonl"
+    path.unlink(missing_ok=True)
+    assert read_log(write(path, (run, run))) == (run, run)
+
+
+def test_cut_at_every_byte_whole_lines_are_kept_and_the_log_goes_on(tmp_path: Path) -> None:
+    path = write(tmp_path / "runs.jsonl", RUNS)
+    data = path.read_bytes()
+    ends = [index for index, byte in enumerate(data, start=1) if byte == ord("\n")]
+    for cut in range(0, len(data) + 1, 7):
+        path.write_bytes(data[:cut])
+        whole = RUNS[: sum(end <= cut for end in ends)]
+        assert read_log(path) == whole
+        assert read_log(write(path, RUNS[:1])) == (*whole, RUNS[0])
+
+
+def test_each_line_is_a_json_document(tmp_path: Path) -> None:
+    lines = write(tmp_path / "runs.jsonl", RUNS).read_text().splitlines()
+    assert [json.loads(line, parse_constant=pytest.fail)["plan"]["steps"] for line in lines] == [50, 50, 50]
+
+
+def test_no_file_is_no_run(tmp_path: Path) -> None:
+    assert read_log(tmp_path / "none.jsonl") == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"steps": 50', '"steps": 0', r"runs\.jsonl:1: plan"),
+        ('"steps": 50', '"steps": "50"', r"runs\.jsonl:1: plan\.steps"),
+        ('"steps"', '"stepz"', r"runs\.jsonl:1: plan\.steps"),
+        ('"lr": 0.001', '"lr": -0.001', r"runs\.jsonl:1: plan"),
+        ('"lr": 0.001', '"lr": 1e999', r"runs\.jsonl:1: plan\.lr"),
+        ('"completed"', '"finished"', r"runs\.jsonl:1: stop"),
+        ("{", "", r"runs\.jsonl:1: .*JSON"),
+    ],
+)
+def test_damage_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = write(tmp_path / "runs.jsonl", RUNS)
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(RunError, match=message):
+        read_log(path)
+
+
+def test_a_full_disk_is_an_environment_failure(tmp_path: Path) -> None:
+    (tmp_path / "runs.jsonl").symlink_to("/dev/full")
+    with pytest.raises(EnvironmentFailure, match="No space left"):
+        write(tmp_path / "runs.jsonl", RUNS)
