@@ -7,10 +7,10 @@ import math
 
 import numpy as np
 import pytest
-from curves import falls_and_explodes, trace_of, traces_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from curves import falls_and_explodes, trace_of, traces_of
 from lrfinder.fit import BANDWIDTH, collect, fit_curve, smoother
 from lrfinder.records import Stop, SweepSettings
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from curves import sweep_of, traces_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from curves import sweep_of, traces_of
 from lrfinder.errors import EnvironmentFailure, RunError
 from lrfinder.files import write_atomic
 from lrfinder.records import Mode, Point, Stop, SweepResult, SweepSettings, Trace

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from curves import falls_and_explodes, sweep_of, trace_of, traces_of
 
+from curves import falls_and_explodes, sweep_of, trace_of, traces_of
 from lrfinder.advice import Request, advise, to_json
 from lrfinder.errors import UsageError
 from lrfinder.records import Status, Stop, SweepResult, SweepSettings, Trace

@@ -7,15 +7,15 @@ import math
 import random
 
 import pytest
-from curves import falls_and_explodes, sweep_of, traces_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import START, explored, parabola, run_at
 
+from curves import falls_and_explodes, sweep_of, traces_of
 from lrfinder.advice import Request, advise
 from lrfinder.advice.exploration import AROUND, first_run, next_run
 from lrfinder.advice.learned import learned
 from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings
+from runs import START, explored, parabola, run_at
 
 AUTO = SweepSettings()
 GOOD = traces_of(AUTO, falls_and_explodes, noise=0.02, stop_above=5.0)

@@ -6,11 +6,10 @@ import dataclasses
 import math
 
 import pytest
-from curves import falls_and_explodes, sweep_of, traces_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from runs import START, explored, parabola, run_at
 
+from curves import falls_and_explodes, sweep_of, traces_of
 from lrfinder.advice.verification import (
     Verification,
     VerifyRequest,
@@ -21,6 +20,7 @@ from lrfinder.advice.verification import (
 )
 from lrfinder.errors import UsageError
 from lrfinder.records import Mode, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
+from runs import START, explored, parabola, run_at
 
 SWEEP = sweep_of(traces_of(SweepSettings(), falls_and_explodes, noise=0.02, stop_above=5.0), SweepSettings())
 ALONE = SweepSettings(mode=Mode.CONTINUOUS)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from processes import environment
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

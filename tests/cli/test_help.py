@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from processes import environment
 
 HEAVY = ("torch", "pandas", "matplotlib", "scipy", "lightning")

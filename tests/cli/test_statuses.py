@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from processes import environment
 
 SWEEP = ("--steps", "60", "--repeats", "1", "--quiet")

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
-from models import GOOD_WITH_VAL
-from processes import environment
 
 import lrfinder
+from models import GOOD_WITH_VAL
+from processes import environment
 
 BUDGET = ("--steps", "120", "--budget", "360")
 

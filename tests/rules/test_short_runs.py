@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from runs import parabola, runs_at
 
 from lrfinder.records import Pick, Status
 from lrfinder.rules.short_runs import NEARLY, short_runs, trains
 from lrfinder.search.valley import Valley, find_valley
+from runs import parabola, runs_at
 
 
 def steepest(x: float) -> Pick:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from runs import START, Truth, parabola, runs_at
 
 from lrfinder.search.descend import bracketing, refining
 from lrfinder.search.drift import FARTHEST, carried_on
 from lrfinder.search.valley import Valley, find_valley
+from runs import START, Truth, parabola, runs_at
 
 AT_MINUS_2 = parabola(-2.0)
 
