@@ -68,6 +68,6 @@ def duration(seconds: float) -> str:
     return f"{minutes // MINUTE_S} h {minutes % MINUTE_S:02d} min"
 
 
-def count(number: int, noun: str) -> str:
-    """Write a number with its noun in the singular or the regular plural: "1 repeat", "3 repeats"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def count(number: int, noun: str, plural: str = "") -> str:
+    """Write a number with its noun in the singular or the plural, the regular one or `plural`: "3 repeats"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"

@@ -154,7 +154,8 @@ class Trace:
 class RunPlan:
     """A short run to be made: `steps` updates from the start, under `schedule` compressed to that length.
 
-    Runs with the same `repeat` begin from the same weights, optimizer state, generators and batches.
+    Runs with the same `repeat` begin from the same weights, optimizer state, generators and batches. `batches` says on
+    how many different batches it trains, over and over; None: on all that come.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -163,6 +164,7 @@ class RunPlan:
     steps: int
     repeat: int = 0
     schedule: str = "linear"
+    batches: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +172,8 @@ class ShortRun:
     """A short run that was made: `loss` is what it reached, on data that it is judged by, and None where it failed to.
 
     `initial_loss` is the loss on the same data before the first update. `metric` says which data that is: "val", the
-    val_loader, or "probe", batches of the train_loader that were set aside. `updates` were spent on it.
+    val_loader, or "probe", batches of the train_loader that were set aside. `updates` were spent on it. `fresh`: it
+    should have trained on the same batches over and over, but they were too large to be kept.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -183,6 +186,7 @@ class ShortRun:
     stop: Stop
     updates: int
     why: str = ""  # a sentence on `stop`, for people
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ from typing import Any
 
 from lrfinder.advice import Request, advise
 from lrfinder.advice.length import run_length
-from lrfinder.advice.verification import Verification, VerifyRequest, conclude, next_runs, parse_budget
+from lrfinder.advice.trials import VerifyRequest, next_runs, parse_budget
+from lrfinder.advice.verification import Verification, conclude
 from lrfinder.api.listeners import Listeners
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.device import choose_device
@@ -56,7 +57,7 @@ def verify(
         raise UsageError(f"there is no recommendation to verify: {advice.why}", hint=advice.hint)
     request = VerifyRequest(
         steps=length,
-        budget=parse_budget(None if budget is None else str(budget), length),
+        budget=parse_budget(None if budget is None else str(budget), length, len(schedules)),
         lr=advice.lr,
         schedule=advice.schedule.schedule.name,
         schedules=tuple(schedules),

@@ -17,7 +17,8 @@ from lrfinder.errors import UsageError
 from lrfinder.records import ShortRun, Stop, SweepResult
 
 if TYPE_CHECKING:
-    from lrfinder.advice.verification import Verification, VerifyRequest
+    from lrfinder.advice.trials import VerifyRequest
+    from lrfinder.advice.verification import Verification
     from lrfinder.store import Source
 
 _SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}
@@ -61,7 +62,8 @@ def verify(
         str | None,
         typer.Option(
             "--budget",
-            help="Updates to spend: 800, or a share of the coming run: 25% or 0.25. [default: 25%, at least 800]",
+            help="Updates to spend: 800, or a share of the coming run: 25% or 0.25. "
+            "[default: 25%, at least 800; for a run of up to 400 updates, five times its length]",
         ),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each in a process of its own.")] = 1,
@@ -79,13 +81,15 @@ def verify(
 ) -> None:
     """Train shortly around the recommended rate, and confirm or correct it; the schedule config is written.
 
-    Short runs of two lengths, from scratch and with the schedule compressed, show where training ends lowest and how
-    that moves with the length. They are kept in the run folder: asked again, only what is missing is trained. Leaves
-    with status 0 where the recommendation was confirmed, 1 where it was corrected, 5 where training can't tell.
+    Short runs of two lengths, from scratch, with the schedule compressed and on so much of the data that they pass over
+    it as often as the coming run, show where training ends lowest and how that moves with the length; a run of up to
+    400 updates is tried at full length. They are kept in the run folder: asked again, only what is missing is trained.
+    Leaves with status 0 where the recommendation was confirmed, 1 where it was corrected, 5 where training can't tell.
     """
     del debug
     from lrfinder.advice import Request, advise
-    from lrfinder.advice.verification import VerifyRequest, conclude, parse_budget
+    from lrfinder.advice.trials import VerifyRequest, parse_budget
+    from lrfinder.advice.verification import conclude
     from lrfinder.store import load_run, load_source
     from lrfinder.task.reference import check_reference
 
@@ -98,12 +102,13 @@ def verify(
     if advice.lr is None or advice.schedule is None:
         say(f"There is no recommendation to verify: {advice.why}.", f"What to do: {advice.hint}.")
         raise typer.Exit(INCONCLUSIVE)
+    shapes = _shapes(schedules)
     request = VerifyRequest(
         steps=asked.steps,
-        budget=parse_budget(budget, asked.steps),
+        budget=parse_budget(budget, asked.steps, len(shapes)),
         lr=advice.lr,
         schedule=advice.schedule.schedule.name,
-        schedules=_shapes(schedules),
+        schedules=shapes,
         warmup=asked.warmup,
         seed=seed,
     )

@@ -21,6 +21,7 @@ from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.loop import Losses, Rates, update
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
+from lrfinder.engine.repeated import Repeated
 from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import Snapshot, preserved
@@ -41,6 +42,7 @@ class _Progress:
     updates: int = 0
     metric: str = PROBE
     initial_loss: float | None = None
+    repeated: Repeated | None = None
 
 
 class ShortRuns:
@@ -118,6 +120,7 @@ class ShortRuns:
             stop=stop,
             updates=progress.updates,
             why=why,
+            fresh=progress.repeated is not None and progress.repeated.too_large,
         )
 
     def _interrupted(self, terminated: bool) -> tuple[Stop, str]:  # noqa: FBT001
@@ -132,6 +135,8 @@ class ShortRuns:
         first_epoch = plan.repeat * (plan.steps + PROBE_BATCHES + 1)
         trial, batches = self._preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
         held_out, progress.metric = self._held_out(plan, batches, seed)
+        if plan.batches is not None:
+            progress.repeated = Repeated(batches, plan.batches)
 
         def judged() -> float:
             return evaluate(trial, held_out, device=self._device, seed=derived_seed(seed, _EVALUATION))
@@ -140,7 +145,7 @@ class ShortRuns:
         if key not in self._initial:
             self._initial[key] = judged()
         progress.initial_loss = self._initial[key]
-        stop, why = self._update_all(plan, progress, trial, batches)
+        stop, why = self._update_all(plan, progress, trial, progress.repeated or batches)
         if stop is not Stop.COMPLETED:
             return None, stop, why
         loss = judged()

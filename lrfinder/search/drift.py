@@ -11,8 +11,9 @@ from lrfinder.search.valley import Valley
 # lie without chance. Thirteen real tasks, three seeds, runs of 50 to 200 updates: 0.03 to 0.1 between seeds. At 0.1
 # real drifts are shrunk too much (mean regret at 1,600 updates 0.055 instead of 0.043), at 0 nothing is gained (0.039).
 LOCATING = 0.05
-# Decades: nobody has measured beyond this, and a slope carried on for ever would leave every range.
-FARTHEST = 1.0
+# Decades: about the distance between two trials. Two lengths tell the way and little more: carried on without a limit,
+# the mean regret on six tasks of 1,600 updates is 0.05 to 0.08, not at all 0.03, by up to 0.2 to 0.3 decade 0.003.
+FARTHEST = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,8 @@ def carried_on(short: Valley | None, long: Valley, steps: int) -> Drift:
     d = (x_long - x_short) / log2(n_long / n_short)        measured, in decades per doubling
     x = x_long + w d log2(steps / n_long),    w = d^2 / (d^2 + s^2),    s = sqrt(2) LOCATING / log2(n_long / n_short)
 
-    w shrinks a drift that could be chance (s is its standard error); the whole shift is cut to FARTHEST.
+    w shrinks a drift that could be chance (s is its standard error); the whole shift is cut to FARTHEST, and what was
+    cut off is added to the error, in quadrature.
     Without `short`, or where the runs were as long as the full one, nothing moves.
     """
     doublings = max(0.0, math.log2(steps / long.steps))
@@ -45,6 +47,7 @@ def carried_on(short: Valley | None, long: Valley, steps: int) -> Drift:
     measured = (long.x - short.x) / between
     chance = math.sqrt(2) * LOCATING / between
     weight = measured**2 / (measured**2 + chance**2)
-    shift = max(-FARTHEST, min(FARTHEST, weight * measured * doublings))
-    error = math.hypot(LOCATING, chance * doublings)
+    whole = weight * measured * doublings
+    shift = max(-FARTHEST, min(FARTHEST, whole))
+    error = math.hypot(LOCATING, chance * doublings, whole - shift)
     return Drift(x=long.x + shift, error=error, per_doubling=measured, doublings=doublings)

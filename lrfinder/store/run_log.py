@@ -68,8 +68,9 @@ def _run(line: bytes, number: int, path: Path) -> ShortRun:
     for name, value in (("plan.lr", run.plan.lr), ("loss", run.loss), ("initial_loss", run.initial_loss)):
         if value is not None and not math.isfinite(value):
             raise RunError(f"{path}:{number}: {name}: expected a finite number, got {value}", hint=_AGAIN)
-    if run.plan.lr <= 0 or run.plan.steps < 1 or run.updates < 0:
-        raise RunError(f"{path}:{number}: plan: a rate and a length above 0 are needed", hint=_AGAIN)
+    least = min(run.plan.steps, run.plan.batches if run.plan.batches is not None else 1)
+    if run.plan.lr <= 0 or least < 1 or run.updates < 0:
+        raise RunError(f"{path}:{number}: plan: a rate, a length and batches above 0 are needed", hint=_AGAIN)
     return run
 
 

@@ -10,14 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curves import falls_and_explodes, sweep_of, traces_of
-from lrfinder.advice.verification import (
-    Verification,
-    VerifyRequest,
-    conclude,
-    default_budget,
-    next_runs,
-    parse_budget,
-)
+from lrfinder.advice.trials import VerifyRequest, default_budget, next_runs, parse_budget
+from lrfinder.advice.verification import Verification, conclude
 from lrfinder.errors import UsageError
 from lrfinder.records import Mode, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
 from runs import START, explored, parabola, run_at
@@ -39,9 +33,13 @@ def verified(request: VerifyRequest, sweep: SweepResult, make) -> tuple[Verifica
     return conclude(request, sweep, trials), trials
 
 
-@given(best=st.floats(-3, -1.5), drift=st.sampled_from([-0.2, 0.0, 0.2]), steps=st.sampled_from([200, 400, 1600]))
+@given(
+    best=st.floats(-3, -1.5),
+    case=st.sampled_from([(200, -0.2), (200, 0.0), (400, 0.2), (400, 0.0), (1600, -0.05), (1600, 0.0), (1600, 0.05)]),
+)
 @settings(deadline=None, max_examples=40)
-def test_the_best_rate_of_the_full_length_is_found_within_the_budget(best: float, drift: float, steps: int) -> None:
+def test_the_best_rate_of_the_full_length_is_found_within_the_budget(best: float, case: tuple[int, float]) -> None:
+    steps, drift = case
     make = world(best, drift)
     sweep = explored(SWEEP, parabola(best))
     request = VerifyRequest(steps=steps, budget=default_budget(steps), lr=10**best)
@@ -56,6 +54,60 @@ def test_the_best_rate_of_the_full_length_is_found_within_the_budget(best: float
     assert verification.schedule.optimizer.lr == pytest.approx(verification.lr, rel=0.01)
     assert len(verification.schedule.lrs()) == steps
     assert verification.updates == sweep.updates + sum(trial.updates for trial in trials)
+
+
+def test_a_short_run_is_tried_at_its_full_length() -> None:
+    request = VerifyRequest(steps=400, budget=default_budget(400), lr=10**-2.5)
+    verification, trials = verified(request, explored(SWEEP, parabola(-2)), world(-2, 0))
+    assert {(trial.plan.steps, trial.plan.batches) for trial in trials} == {(400, None)}
+    assert "as long as the coming run" in verification.why
+    assert verification.pick.status is Status.CONFIDENT
+
+
+def overfitting(plan: RunPlan) -> ShortRun:
+    """The best rate is 10**-2 on fresh batches, and 10**-3 for runs that pass over their data 16 times or more."""
+    passes = 1.0 if plan.batches is None else plan.steps / plan.batches
+    return run_at(plan, parabola(-3 if passes >= 16 else -2))
+
+
+def in_epochs_of(sweep: SweepResult, batches: int | None) -> SweepResult:
+    return dataclasses.replace(sweep, setup=dataclasses.replace(sweep.setup, batches_per_epoch=batches))
+
+
+def test_trials_pass_over_their_data_as_often_as_the_coming_run() -> None:
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
+    request = VerifyRequest(steps=2000, budget=800, lr=1e-2)
+    verification, trials = verified(request, sweep, overfitting)
+    assert {trial.plan.steps for trial in trials} == {47, 141}
+    for trial in trials:
+        assert trial.plan.steps / trial.plan.batches == pytest.approx(20, rel=0.25)
+    assert math.log10(verification.lr) == pytest.approx(-3, abs=0.15)
+    assert verification.confirmed is False
+    assert "runs of 141 updates on 7 batches, passed over as often as the run will, end lowest at" in verification.why
+
+
+@pytest.mark.parametrize("batches", [None, 2000, 5000])
+def test_trials_of_a_run_that_sees_no_data_twice_or_nobody_knows_train_on_all_that_come(batches: int | None) -> None:
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), batches)
+    _, trials = verified(VerifyRequest(steps=2000, budget=800, lr=1e-2), sweep, overfitting)
+    assert {trial.plan.batches for trial in trials} == {None}
+    assert {trial.plan.steps for trial in trials} == {200}, "the sweep's own short runs do for the shorter length"
+
+
+def test_trials_of_another_length_in_the_log_don_t_count() -> None:
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
+    _, others = verified(VerifyRequest(steps=2000, budget=800, lr=1e-2), sweep, overfitting)
+    plans = next_runs(VerifyRequest(steps=4000, budget=2000, lr=1e-2), sweep, others)
+    assert [plan.lr for plan in plans] == [0.01, 0.03162, 0.003162]
+    assert not {(plan.steps, plan.batches) for plan in plans} & {(o.plan.steps, o.plan.batches) for o in others}
+
+
+def test_batches_too_large_to_keep_make_it_uncertain() -> None:
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
+    request = VerifyRequest(steps=2000, budget=800, lr=1e-2)
+    verification, _ = verified(request, sweep, lambda plan: dataclasses.replace(world(-2, 0)(plan), fresh=True))
+    assert verification.pick.status is Status.UNCERTAIN
+    assert "too large to keep" in verification.why
 
 
 def test_without_short_runs_in_the_sweep_both_lengths_are_made() -> None:
@@ -121,7 +173,10 @@ def test_what_was_cut_short_is_made_again_and_the_rest_is_not() -> None:
 @pytest.mark.parametrize(
     ("text", "steps", "budget"),
     [
-        (None, 100, 800),
+        (None, 5, 50),
+        (None, 100, 500),
+        (None, 400, 2000),
+        (None, 401, 800),
         (None, 100_000, 25_000),
         ("900", 10, 900),
         ("25%", 4000, 1000),
