@@ -55,7 +55,7 @@ demo: $(STAMP)  ## sweep, recommend and train on handwritten digits, from nothin
 smoke: $(STAMP)  ## the CI check of this project's own example: is its configured rate still sane?
 	$(BIN)/lrfinder check configs/digits.py --config configs/schedules/digits.yaml
 
-# Two hours on two cores; what is measured already is kept, so an interrupted benchmark goes on where it was.
+# Three hours on two cores; what is measured already is kept, so an interrupted benchmark goes on where it was.
 BENCH := lrfinder-runs/bench
 bench: $(STAMP)  ## regret of our rates and the peers' against oracles of real training runs; prints the tables
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'

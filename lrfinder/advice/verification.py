@@ -21,6 +21,7 @@ CONFIRMED = 0.1  # decades (a factor of 1.26): nearer, no run could tell the rec
 # Doublings of the length between the longest trials and the coming run, up to which a rate can be confident: 3.5 were
 # measured where trials pass over their data as often as the coming run, 2 where that can't be arranged.
 FARTHEST_CONFIDENT, FARTHEST_UNMATCHED = 4.0, 2.0
+WIDE = 0.5  # decades on each side: a rate that may be off by more than that is no advice to be sure of
 BETTER = 0.02  # of the fall: by so much another shape must end lower to be chosen over the recommended one
 Z90 = 1.645  # standard errors on each side of a normal 90 % interval
 LEAST_INTERVAL = 0.15  # decades on each side; met the near-optimal rates in 92 % of cases, thirteen tasks, three seeds
@@ -115,6 +116,8 @@ def _doubts(sweep: SweepResult, long: Valley, drift: Drift, trials: tuple[ShortR
     doubts = []
     if not long.bracketed:
         doubts.append("the best of them is the last one on its side, so the best rate may lie beyond")
+    if Z90 * drift.error > WIDE:
+        doubts.append("how far it moves on is open by more than a factor of ten")
     fresh = any(trial.fresh for trial in trials)
     if fresh:
         doubts.append("the batches were too large to keep, so no trial passed over its data as often as the run will")

@@ -102,6 +102,15 @@ def test_trials_of_another_length_in_the_log_don_t_count() -> None:
     assert not {(plan.steps, plan.batches) for plan in plans} & {(o.plan.steps, o.plan.batches) for o in others}
 
 
+def test_a_best_rate_that_moves_far_with_the_length_is_uncertain() -> None:
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
+    verification, _ = verified(VerifyRequest(steps=1600, budget=800, lr=1e-2), sweep, world(-2, -0.3))
+    assert verification.pick.status is Status.UNCERTAIN
+    assert "open by more than a factor of ten" in verification.why
+    truth = 10 ** (-2 - 0.3 * math.log2(1600 / 50))
+    assert verification.pick.low <= truth <= verification.pick.high
+
+
 def test_batches_too_large_to_keep_make_it_uncertain() -> None:
     sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
     request = VerifyRequest(steps=2000, budget=800, lr=1e-2)

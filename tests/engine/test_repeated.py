@@ -67,7 +67,7 @@ def test_a_short_run_sees_its_first_batches_over_and_over_and_may_take_them_apar
         model=nn.Linear(2, 1),
         train_loader=[{"x": torch.full((4, 2), float(i))} for i in range(20)],
         optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=lr),
-        loss_fn=loss,
+        training_step=loss,
     )
     with ShortRuns(problem, seed=0, device=choose_device("cpu"), observer=Listeners([])) as runs:
         made = runs.run(RunPlan(lr=1e-4, steps=7, batches=3))

@@ -62,3 +62,10 @@ def test_the_band_holds_what_learns_half() -> None:
     band = trains(valley(WHOLE))
     assert math.log10(band.low) == pytest.approx(-2 - 1.5 * math.sqrt(0.5), abs=0.05)
     assert math.log10(band.high) == pytest.approx(-1, abs=0.01)  # nothing is claimed beyond the last run
+
+
+@pytest.mark.parametrize(("guide", "status"), [(-3.0, Status.UNCERTAIN), (-2.7, Status.CONFIDENT)])
+def test_a_pick_that_is_moved_far_is_uncertain(guide: float, status: Status) -> None:
+    pick = short_runs(valley(WHOLE), steepest(guide))  # the stretch begins at -2.58
+    assert pick.status is status
+    assert ("the two disagree: the sweep falls fastest at 0.001" in pick.why) is (status is Status.UNCERTAIN)
