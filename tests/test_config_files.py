@@ -30,7 +30,8 @@ from lrfinder.config import (
 from lrfinder.config.toml_places import find_places
 from lrfinder.errors import ConfigError, EnvironmentFailure, UsageError
 from lrfinder.records import Status
-from lrfinder.schedules import Constant, Cosine, Linear, Step
+from lrfinder.schedules import Constant, Linear
+from shapes import schedules
 
 SUFFIXES = sorted(FORMATS)
 EXAMPLES = sorted((Path(__file__).parents[1] / "configs" / "schedules").iterdir())
@@ -49,24 +50,6 @@ setting = st.one_of(
 )
 
 
-@st.composite
-def schedules(draw: st.DrawFn) -> Any:
-    steps = draw(st.integers(1, 10**8))
-    length: dict[str, Any] = {"steps": steps, "warmup": draw(st.integers(0, steps))}
-    return draw(
-        st.one_of(
-            st.just(Constant(**length)),
-            st.builds(Linear, final=share, **{key: st.just(value) for key, value in length.items()}),
-            st.builds(Cosine, final=share, **{key: st.just(value) for key, value in length.items()}),
-            st.builds(
-                lambda every, factor: Step(every=every, factor=factor, **length),
-                st.integers(1, 2**63 - 1),
-                st.floats(0, 1, exclude_min=True),
-            ),
-        )
-    )
-
-
 configs = st.builds(
     ScheduleConfig,
     optimizer=st.builds(
@@ -76,7 +59,7 @@ configs = st.builds(
         groups=st.none() | st.lists(ratio, min_size=1, max_size=4).filter(any).map(tuple),
         settings=st.dictionaries(text, setting, max_size=4),
     ),
-    schedule=schedules(),
+    schedule=schedules(10**8),
     evidence=st.none()
     | st.builds(
         Evidence,

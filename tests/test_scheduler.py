@@ -14,9 +14,11 @@ from torch import nn
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import ConfigError, UsageError
 from lrfinder.scheduler import ConfiguredScheduler
+from lrfinder.schedules import SCHEDULES as SHAPES
 from lrfinder.schedules import Constant, Cosine, Linear, Schedule, Step
 
 SCHEDULES: list[Schedule] = [
+    *(shape.for_run(steps=12, warmup=3) for shape in SHAPES.values()),
     Linear(steps=10, warmup=3),
     Cosine(steps=10, warmup=1, final=0.1),
     Constant(steps=10, warmup=10),

@@ -13,10 +13,12 @@ from torch import nn
 
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.scheduler import ConfiguredScheduler
+from lrfinder.schedules import SCHEDULES as SHAPES
 from lrfinder.schedules import Cosine, Linear, Schedule, Step
 
 STEPS = 12
 SCHEDULES: list[Schedule] = [
+    *(shape.for_run(steps=STEPS, warmup=2) for shape in SHAPES.values()),
     Linear(steps=STEPS, warmup=4),
     Cosine(steps=STEPS, warmup=1, final=0.05),
     Step(steps=STEPS, warmup=2, every=3, factor=0.3),

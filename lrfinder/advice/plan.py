@@ -23,9 +23,13 @@ def plan_schedule(
         raise UsageError(f"unknown schedule {name!r}", hint=f"choose one of: {', '.join(SCHEDULES)}")
     if warmup is not None and not 0 <= warmup <= steps:
         raise UsageError(f"warmup must be from 0 to the run's {steps} updates, got {warmup}")
+    shape = SCHEDULES[name or DEFAULT_SCHEDULE]
+    if shape.rises_itself:
+        if warmup:
+            raise UsageError(f"{name} takes no warm-up, it has a rise of its own", hint="leave --warmup out")
+        return shape.for_run(steps=steps, warmup=0), f"{name}, as asked, which has a rise of its own"
     reason = "as asked"
     if warmup is None:
         warmup, reason = warmup_updates(optimizer, steps)
-    schedule = SCHEDULES[name or DEFAULT_SCHEDULE].for_run(steps=steps, warmup=warmup)
-    shape = f"{schedule.name}, as asked" if name else "a straight line to zero, the safest shape for a known length"
-    return schedule, f"{warmup} updates of linear warm-up ({reason}), then {shape}"
+    told = f"{name}, as asked" if name else "a straight line to zero, the safest shape for a known length"
+    return shape.for_run(steps=steps, warmup=warmup), f"{warmup} updates of linear warm-up ({reason}), then {told}"

@@ -11,11 +11,40 @@ from pydantic import Field
 from lrfinder.schedules.base import Schedule
 from lrfinder.schedules.constant import Constant
 from lrfinder.schedules.cosine import Cosine
+from lrfinder.schedules.cosine_restarts import CosineRestarts
+from lrfinder.schedules.cyclical import Cyclical
+from lrfinder.schedules.exponential import Exponential
+from lrfinder.schedules.geometric import Geometric
+from lrfinder.schedules.inverse_sqrt import InverseSqrt
 from lrfinder.schedules.linear import Linear
+from lrfinder.schedules.multi_step import MultiStep
+from lrfinder.schedules.noam import Noam
+from lrfinder.schedules.one_cycle import OneCycle
+from lrfinder.schedules.polynomial import Polynomial
+from lrfinder.schedules.rex import Rex
 from lrfinder.schedules.step import Step
+from lrfinder.schedules.time_based import TimeBased
+from lrfinder.schedules.wsd import WarmupStableDecay
 
-# In the order in which they are listed to people.
-SHAPES = Linear | Cosine | Constant | Step
+# In the order in which they are listed to people: those for a known length, drops, open-ended ones, cycles.
+SHAPES = (
+    Linear
+    | Cosine
+    | WarmupStableDecay
+    | OneCycle
+    | Rex
+    | Polynomial
+    | Constant
+    | Step
+    | MultiStep
+    | Geometric
+    | Exponential
+    | TimeBased
+    | InverseSqrt
+    | Noam
+    | CosineRestarts
+    | Cyclical
+)
 
 # What a config's `schedule` may be: the shape is told by its `name`.
 AnySchedule = Annotated[SHAPES, Field(discriminator="name")]
@@ -25,4 +54,24 @@ SCHEDULES: Mapping[str, type[Schedule]] = MappingProxyType(
     {shape.model_fields["name"].default: shape for shape in SHAPES.__args__}
 )
 
-__all__ = ["SCHEDULES", "AnySchedule", "Constant", "Cosine", "Linear", "Schedule", "Step"]
+__all__ = [
+    "SCHEDULES",
+    "AnySchedule",
+    "Constant",
+    "Cosine",
+    "CosineRestarts",
+    "Cyclical",
+    "Exponential",
+    "Geometric",
+    "InverseSqrt",
+    "Linear",
+    "MultiStep",
+    "Noam",
+    "OneCycle",
+    "Polynomial",
+    "Rex",
+    "Schedule",
+    "Step",
+    "TimeBased",
+    "WarmupStableDecay",
+]

@@ -18,7 +18,7 @@ class Schedule(BaseModel, ABC):
     T = `steps` (both in updates, T counts the warm-up too), D = T - W and u = t - W:
 
         factor(t) = (t + 1) / W        for t < W: linear, update W - 1 is the first at the peak
-        factor(t) = decay(u, D)        for W <= t < T: the shape's own formula, decay(0, D) = 1
+        factor(t) = decay(u, D)        for W <= t < T: the shape's own formula, mostly with decay(0, D) = 1
         factor(t) = decay(D, D)        for t >= T: held, so that training on never raises the rate or fails
 
     The end is open: what the formula reaches at t = T is used by no update of the run itself.
@@ -31,6 +31,7 @@ class Schedule(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     advice: ClassVar[str]  # one line on when to use it
+    rises_itself: ClassVar[bool] = False  # such a shape starts below the peak and takes no warm-up
     name: str = ""  # each shape gives its own
     warmup: int = Field(default=0, ge=0)
     steps: int = Field(ge=1, le=MAX_STEPS)
@@ -42,6 +43,13 @@ class Schedule(BaseModel, ABC):
         if steps < warmup:
             raise ValueError(f"expected at least warmup ({warmup}), got {steps}: the warm-up would outlast the run")
         return steps
+
+    @field_validator("warmup")
+    @classmethod
+    def _one_rise(cls, warmup: int) -> int:
+        if warmup and cls.rises_itself:
+            raise ValueError(f"expected 0, got {warmup}: this schedule has a rise of its own")
+        return warmup
 
     @classmethod
     def for_run(cls, *, steps: int, warmup: int) -> Self:

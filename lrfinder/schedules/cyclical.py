@@ -1,0 +1,47 @@
+"""Up and down between two rates, again and again."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from lrfinder.schedules.base import Schedule
+
+
+class Cyclical(Schedule):
+    """Triangles between `base` times the peak and the peak, each `up` updates up and `down` updates down.
+
+    factor(t) = base + (1 - base) * x * s
+
+    x is the height of the triangle, 0 ... 1, at u = t; s is 1 for `mode` "triangular" (default), 2 ** -i in cycle
+    i = 0, 1, ... for "triangular2", and gamma ** u for "exp-range". `base` is 0 ... 1 (default 1/4: Smith advises a
+    third to a quarter), `down` as long as `up` by default. It has a rise of its own, so `warmup` must be 0. Past the
+    end the rate of the last update is held.
+
+    Smith, arXiv:1506.01186, who advises an `up` of 2 to 10 epochs. torch's `CyclicLR` (base_lr = base * peak).
+    """
+
+    advice: ClassVar[str] = "open-ended runs without a plan for their end; a run of known length ends lower with linear"
+    rises_itself: ClassVar[bool] = True
+    name: Literal["cyclical"] = "cyclical"
+    up: int = Field(ge=1)
+    down: int | None = Field(default=None, ge=1)
+    base: float = Field(default=0.25, ge=0, le=1)
+    mode: Literal["triangular", "triangular2", "exp-range"] = "triangular"
+    gamma: float = Field(default=1.0, gt=0, le=1)
+
+    @classmethod
+    def for_run(cls, *, steps: int, warmup: int) -> Self:
+        """Return four cycles; they have a rise of their own, whatever `warmup` says."""
+        del warmup
+        return cls(steps=steps, up=max(1, steps // 8))
+
+    def decay(self, u: int, length: int) -> float:
+        """Return the height of the triangle at u, of the run's last update where u is past it."""
+        u = min(u, max(length - 1, 0))
+        down = self.down if self.down is not None else self.up
+        cycle, behind = divmod(u, self.up + down)
+        height = behind / self.up if behind <= self.up else 1 - (behind - self.up) / down
+        scale = {"triangular": 1.0, "triangular2": 0.5**cycle, "exp-range": self.gamma**u}[self.mode]
+        return self.base + (1 - self.base) * height * scale

@@ -1,0 +1,50 @@
+"""Multiply the rate by a factor at given updates."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from lrfinder.schedules.base import Schedule
+
+
+def _tuple(value: Any) -> Any:
+    """Files have lists where the frozen record has tuples; anything else is judged as it is."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+class MultiStep(Schedule):
+    """Multiply the rate by `factor` at each of `milestones`, updates counted from the end of the warm-up.
+
+    factor(t) = factor ** #{m in milestones: m <= u}        u = t - W, in updates
+
+    Milestones are in ascending order, and one that is listed twice counts twice. `factor` (the attribute is `drop`) is
+    above 0 and at most 1. Past the end the rate of the last update is held.
+
+    torch's `MultiStepLR`, stepped once per update. Halves and quarters of the run with a tenth each is the recipe of
+    Huang et al., arXiv:1608.06993.
+    """
+
+    advice: ClassVar[str] = "recipes that name the epochs at which the rate drops; set them in updates"
+    name: Literal["multi-step"] = "multi-step"
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_tuple), Field(min_length=1)]
+    drop: float = Field(alias="factor", gt=0, le=1)
+
+    @field_validator("milestones")
+    @classmethod
+    def _ascending(cls, milestones: tuple[int, ...]) -> tuple[int, ...]:
+        if list(milestones) != sorted(milestones):
+            raise ValueError(f"expected updates in ascending order, got {list(milestones)}")
+        return milestones
+
+    @classmethod
+    def for_run(cls, *, steps: int, warmup: int) -> Self:
+        """Return a tenth at half and at three quarters of the decay."""
+        length = steps - warmup
+        return cls(steps=steps, warmup=warmup, milestones=(max(1, length // 2), max(1, 3 * length // 4)), factor=0.1)
+
+    def decay(self, u: int, length: int) -> float:
+        """Return factor ** #{m <= u}, of the run's last update where u is past it."""
+        return float(self.drop ** bisect_right(self.milestones, min(u, max(length - 1, 0))))
