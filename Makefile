@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke bench clean
+.PHONY: help setup demo test check lint types floors format smoke export-matrix bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ demo: $(STAMP)  ## sweep, recommend and train on handwritten digits, from nothin
 
 smoke: $(STAMP)  ## the CI check of this project's own example: is its configured rate still sane?
 	$(BIN)/lrfinder check configs/digits.py --config configs/schedules/digits.yaml
+
+export-matrix: $(STAMP)  ## run every exported schedule in its framework; prints the largest difference from f(t)
+	$(BIN)/python tests/export/matrix.py
 
 # Three hours on two cores; what is measured already is kept, so an interrupted benchmark goes on where it was.
 BENCH := lrfinder-runs/bench

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
-from lrfinder.cli.output import can_draw, say, say_json
+from lrfinder.cli.output import can_draw, say, say_json, say_verbatim
 
 if TYPE_CHECKING:
     from lrfinder.config import ScheduleConfig
 
-app = typer.Typer(name="schedule", help="Preview a schedule config, list the schedules.", no_args_is_help=True)
+app = typer.Typer(name="schedule", help="Preview, list and convert schedules.", no_args_is_help=True)
 
 
 @app.command()
@@ -62,6 +62,39 @@ def list_schedules(
         say(*SCHEDULES)
     else:
         say(shapes_table())
+
+
+@app.command()
+def export(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The schedule config.")],
+    to: Annotated[str, typer.Option("--to", help="Target: torch, lightning, huggingface, keras, optax, csv or json.")],
+    write: Annotated[Path | None, typer.Option("--write", help="The file to write. [default: standard output]")] = None,
+    seed: UnusedSeed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Convert a schedule config for another framework, equal to f(t) at every update of the run.
+
+    The framework's own schedule is written only where it is exact (within 1e-9 of the peak, 1e-6 where the framework
+    reckons in single precision); otherwise a function or a table, with a comment that says why.
+
+    Examples: `lrfinder schedule export schedule.yaml --to torch`, `... --to csv --write rates.csv`.
+    """
+    del debug, seed
+    from lrfinder.config import load_schedule
+    from lrfinder.export import export_schedule
+    from lrfinder.files import write_atomic
+
+    made = export_schedule(load_schedule(config), to)
+    if write is not None:
+        write_atomic(write, made.text.encode())
+    if as_json:
+        say_json({"target": to, "preset": made.preset, "text": made.text, "written": str(write) if write else None})
+    elif write is None:
+        say_verbatim(made.text.removesuffix("\n"))
+    elif not quiet:
+        say(f"Written: {write}, {f'with its own {made.preset}' if made.preset else 'as a function or table'}.")
 
 
 def _say_schedules(configs: dict[str, ScheduleConfig], *, plot: bool) -> None:

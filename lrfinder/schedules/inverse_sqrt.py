@@ -27,7 +27,11 @@ class InverseSqrt(Schedule):
     name: Literal["inverse-sqrt"] = "inverse-sqrt"
     timescale: int | None = Field(default=None, ge=1)
 
+    @property
+    def scale(self) -> int:
+        """The timescale in updates, also where none was given."""
+        return self.timescale if self.timescale is not None else self.warmup or _WITHOUT_WARMUP
+
     def decay(self, u: int, length: int) -> float:  # noqa: ARG002
         """Return sqrt(timescale / (u + timescale))."""
-        scale = self.timescale if self.timescale is not None else self.warmup or _WITHOUT_WARMUP
-        return math.sqrt(scale / (u + scale))
+        return math.sqrt(self.scale / (u + self.scale))

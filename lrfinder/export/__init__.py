@@ -1,0 +1,38 @@
+"""Schedule configs for other frameworks: one file per target, listed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from lrfinder.config import ScheduleConfig
+from lrfinder.errors import UsageError
+from lrfinder.export.base import TOLERANCE, TOLERANCE_FLOAT32, Export, Exporter
+from lrfinder.export.huggingface import huggingface
+from lrfinder.export.keras import keras
+from lrfinder.export.lightning import lightning
+from lrfinder.export.optax import optax
+from lrfinder.export.tables import csv, json_table
+from lrfinder.export.torch_code import torch_code
+
+# In the order in which they are listed to people.
+EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
+    {
+        "torch": Exporter(title="a plain torch module", export=torch_code),
+        "lightning": Exporter(title="configure_optimizers of a LightningModule", export=lightning),
+        "huggingface": Exporter(title="TrainingArguments, or Trainer's optimizers", export=huggingface),
+        "keras": Exporter(title="a Keras 3 LearningRateSchedule", export=keras),
+        "optax": Exporter(title="an optax schedule", export=optax),
+        "csv": Exporter(title="a table of every update", export=csv),
+        "json": Exporter(title="a table of every update, and the schedule", export=json_table),
+    }
+)
+
+__all__ = ["EXPORTERS", "TOLERANCE", "TOLERANCE_FLOAT32", "Export", "Exporter", "export_schedule"]
+
+
+def export_schedule(config: ScheduleConfig, to: str) -> Export:
+    """Return the config for another framework; raise UsageError for one that isn't in the table."""
+    if to not in EXPORTERS:
+        raise UsageError(f"unknown target {to!r}", hint=f"choose of: {', '.join(EXPORTERS)}")
+    return EXPORTERS[to].export(config)

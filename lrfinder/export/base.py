@@ -1,0 +1,56 @@
+"""What every exporter gives, and the comment that each of its outputs begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lrfinder.config import ScheduleConfig
+from lrfinder.version import VERSION
+
+# Of the peak: a framework's own class is used only where it comes as near as this to f(t), at every update of the run.
+TOLERANCE = 1e-9
+TOLERANCE_FLOAT32 = 1e-6  # where the framework itself reckons in single precision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """A config for another framework: the file's `text`, and the framework's own class or name, where it is exact.
+
+    `preset` is None where a function or a table says it instead.
+    """
+
+    text: str
+    preset: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exporter:
+    """A target: what it gives, and the function that does."""
+
+    title: str
+    export: Callable[[ScheduleConfig], Export]
+
+
+def comment(config: ScheduleConfig, *notes: str) -> str:
+    """Return the head of a Python file: what the schedule is, its unit, its warm-up, its end, and `notes`."""
+    schedule = config.schedule
+    lines = [
+        f"Learning-rate schedule by lrfinder {VERSION}: {said(config)}.",
+        "f(t) is the rate that update t = 0, 1, 2, ... uses. An update is one step of the optimizer, whatever was",
+        "accumulated for it.",
+    ]
+    if schedule.warmup:
+        lines.append(
+            f"The warm-up is (t + 1) / {schedule.warmup} of the peak: the first update is at {1 / schedule.warmup:.3g} "
+            "of it, not at 0."
+        )
+    return "".join(f"# {line}\n" for line in (*lines, *notes))
+
+
+def said(config: ScheduleConfig) -> str:
+    """Return the schedule in words: "linear from 0.003, warm-up 50 of 1000 updates"."""
+    schedule = config.schedule
+    length = f"{schedule.steps} updates"
+    length = f"warm-up {schedule.warmup} of {length}" if schedule.warmup else length
+    return f"{schedule.name}, peak {config.optimizer.lr!r}, {length}"

@@ -1,0 +1,76 @@
+"""Hugging Face's Trainer: its own `lr_scheduler_type` where that is exact, else the `optimizers` argument."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lrfinder.config import ScheduleConfig
+from lrfinder.export.base import Export, comment, said
+from lrfinder.export.optimizers import optimizer_source
+from lrfinder.export.source import factor_source
+
+_CHECKED = "Checked with transformers 5.23, update by update."
+
+_OPTIMIZERS = '''\
+def optimizers(model):
+    """Return what Trainer(..., optimizers=optimizers(model)) takes; set max_steps={steps} in TrainingArguments."""
+    optimizer = {optimizer}
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+'''
+_WHY = "lr_scheduler_type can't say it: their warm-up begins at 0, which spends the first update on nothing."
+_NONE = "No lr_scheduler_type is this schedule."
+
+
+def huggingface(config: ScheduleConfig) -> Export:
+    """Return a module with `ARGUMENTS`, for TrainingArguments(**ARGUMENTS), or with `optimizers(model)`."""
+    schedule = config.schedule
+    preset = None if schedule.warmup else _preset(config)
+    if preset is not None:
+        name, keywords = preset
+        arguments = {
+            "learning_rate": config.optimizer.lr,
+            "lr_scheduler_type": name,
+            **({"lr_scheduler_kwargs": keywords} if keywords else {}),
+            "warmup_steps": 0,
+            "max_steps": schedule.steps,
+        }
+        lines = "".join(f"    {key!r}: {value!r},\n" for key, value in arguments.items())
+        note = "For TrainingArguments(**ARGUMENTS, ...); exact for the updates of the run."
+        return Export(text=f"{comment(config, note, _CHECKED)}\nARGUMENTS = {{\n{lines}}}\n", preset=name)
+    text = (
+        f"{comment(config, _WHY if schedule.warmup else _NONE, _CHECKED)}\nimport math\n\nimport torch\n\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(schedule, said=said(config))}\n\n"
+        + _OPTIMIZERS.format(optimizer=optimizer_source(config, "model.parameters()"), steps=schedule.steps)
+    )
+    return Export(text=text, preset=None)
+
+
+def _preset(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:
+    """Return the name and keywords of transformers' own schedule that is this one without a warm-up, or None."""
+    it: Any = config.schedule
+    peak = config.optimizer.lr
+    exact: dict[str, Callable[[], tuple[str, dict[str, Any]] | None]] = {
+        "constant": lambda: ("constant", {}),
+        "linear": lambda: ("linear", {}) if it.final == 0 else None,
+        "cosine": lambda: ("cosine", {}) if it.final == 0 else ("cosine_with_min_lr", {"min_lr_rate": it.final}),
+        "inverse-sqrt": lambda: ("inverse_sqrt", {"timescale": it.scale}),
+        "polynomial": lambda: (
+            ("polynomial", {"lr_end": it.final * peak, "power": it.power})
+            if it.over is None and not it.cycle and it.final < 1
+            else None
+        ),
+        "wsd": lambda: (
+            (
+                "warmup_stable_decay",
+                {
+                    "num_decay_steps": min(it.cooldown, it.steps),
+                    "decay_type": it.shape,
+                    "min_lr_ratio": it.final,
+                },
+            )
+            if it.cooldown
+            else ("constant", {})
+        ),
+    }
+    return exact[it.name]() if it.name in exact else None

@@ -1,0 +1,70 @@
+"""Keras 3: its own LearningRateSchedule where that is exact, else one that looks f(t) up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lrfinder.config import ScheduleConfig
+from lrfinder.export.base import Export, comment, said
+from lrfinder.export.source import factor_source
+
+_CHECKED = "Checked with Keras 3.15, update by update."
+
+_TABLE = '''\
+@keras.saving.register_keras_serializable("lrfinder")
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """The rate of optimizer.iterations = 0, 1, 2, ..., looked up; past the end the last value is held."""
+
+    def __init__(self):
+        self.rates = keras.ops.convert_to_tensor([PEAK * factor(t) for t in range({entries})], dtype="float32")
+
+    def __call__(self, step):
+        return keras.ops.take(self.rates, keras.ops.minimum(keras.ops.cast(step, "int32"), {last}))
+
+    def get_config(self):
+        return {{}}
+
+
+schedule = Schedule()
+'''
+_LOOKED_UP = "No schedule of Keras is this one: its rates are looked up."
+_UNIT = (
+    "With gradient_accumulation_steps Keras counts micro-batches as iterations, not updates: f(t) is then off.",
+    "Keras reckons in single precision: it is equal to within 1e-6 of the peak.",
+)
+
+
+def keras(config: ScheduleConfig) -> Export:
+    """Return a module with `schedule`, for optimizer(learning_rate=schedule)."""
+    preset = None if config.schedule.warmup else _preset(config)
+    if preset is not None:
+        text = f"{comment(config, *_UNIT, _CHECKED)}\nimport keras\n\nschedule = keras.optimizers.schedules.{preset}\n"
+        return Export(text=text, preset=preset.split("(", maxsplit=1)[0])
+    steps = config.schedule.steps
+    text = (
+        f"{comment(config, _LOOKED_UP, *_UNIT, _CHECKED)}\nimport math\n\n"
+        f"import keras\n\nPEAK = {config.optimizer.lr!r}\n\n\n{factor_source(config.schedule, said=said(config))}\n\n"
+        f"{_TABLE.format(entries=steps + 1, last=steps)}"
+    )
+    return Export(text=text, preset=None)
+
+
+def _preset(config: ScheduleConfig) -> str | None:
+    """Return the call of Keras's own schedule that is this one without a warm-up, or None."""
+    it: Any = config.schedule
+    peak, steps = config.optimizer.lr, config.schedule.steps
+    exact: dict[str, Callable[[], str | None]] = {
+        "linear": lambda: f"PolynomialDecay({peak!r}, {steps}, end_learning_rate={it.final * peak!r})",
+        "cosine": lambda: f"CosineDecay({peak!r}, {steps}, alpha={it.final!r})",
+        "polynomial": lambda: (
+            f"PolynomialDecay({peak!r}, {it.over or steps}, end_learning_rate={it.final * peak!r}, power={it.power!r})"
+            if not it.cycle
+            else None
+        ),
+        "exponential": lambda: f"ExponentialDecay({peak!r}, {it.every}, {it.base!r}, staircase={it.staircase})",
+        "time-based": lambda: (
+            f"InverseTimeDecay({peak!r}, {it.every}, {it.rate!r}, staircase=True)" if not it.compounded else None
+        ),
+    }
+    return exact[it.name]() if it.name in exact else None

@@ -1,0 +1,30 @@
+"""Lightning: `configure_optimizers`, stepped once per update."""
+
+from __future__ import annotations
+
+from lrfinder.config import ScheduleConfig
+from lrfinder.export.base import Export, comment, said
+from lrfinder.export.optimizers import optimizer_source
+from lrfinder.export.source import factor_source
+
+_CHECKED = "Checked with lightning 2.6, torch 2.13, update by update."
+
+_COPY = "Copy configure_optimizers into the LightningModule; leave factor at the top of the file."
+_CONFIGURE = '''\
+def configure_optimizers(self):
+    """A method of the LightningModule: the interval is "step", since Lightning's default is once per epoch."""
+    optimizer = {optimizer}
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return {{"optimizer": optimizer, "lr_scheduler": {{"scheduler": scheduler, "interval": "step", "frequency": 1}}}}
+'''
+
+
+def lightning(config: ScheduleConfig) -> Export:
+    """Return a module with `factor(t)` and `configure_optimizers(self)`, to be copied into a LightningModule."""
+    text = (
+        f"{comment(config, _COPY, _CHECKED)}"
+        f"\nimport math\n\nimport torch\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
+        f"{factor_source(config.schedule, said=said(config))}\n\n"
+        f"{_CONFIGURE.format(optimizer=optimizer_source(config, 'self.parameters()'))}"
+    )
+    return Export(text=text, preset=None)

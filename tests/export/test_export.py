@@ -1,0 +1,115 @@
+"""What exports say, as texts and on the command line."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lrfinder.config import OptimizerConfig, ScheduleConfig, dump, load_schedule
+from lrfinder.errors import UsageError
+from lrfinder.export import EXPORTERS, export_schedule
+from lrfinder.schedules import Linear
+from processes import environment
+
+CODE = [name for name in EXPORTERS if name not in {"csv", "json"}]
+
+
+def config(warmup: int = 4, groups: tuple[float, ...] | None = None) -> ScheduleConfig:
+    optimizer = OptimizerConfig(name="AdamW", lr=0.02, groups=groups, settings={"betas": (0.9, 0.95)})
+    return ScheduleConfig(optimizer=optimizer, schedule=Linear(steps=12, warmup=warmup))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    dump(config(), tmp_path / "schedule.yaml")
+    return tmp_path / "schedule.yaml"
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lrfinder", "schedule", "export", *map(str, words)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("target", CODE)
+def test_code_states_version_unit_and_warmup_and_has_no_long_line(target: str) -> None:
+    text = export_schedule(config(), target).text
+    ast.parse(text)
+    head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    assert "lrfinder" in head
+    assert "An update is one step of the optimizer" in head
+    assert "the first update is at 0.25 of it, not at 0" in head
+    assert "Checked with" in head
+    assert max(map(len, text.splitlines())) <= 130
+
+
+@pytest.mark.parametrize("target", CODE)
+def test_what_a_preset_cannot_say_has_its_reason(target: str) -> None:
+    export = export_schedule(config(), target)
+    assert export.preset is None
+    if target != "lightning":
+        assert "No " in export.text or "can't say it" in export.text
+
+
+def test_the_groups_of_the_config_are_given_their_ratios() -> None:
+    import torch
+
+    names: dict[str, object] = {}
+    exec(export_schedule(config(groups=(1.0, 0.1)), "torch").text, names)  # noqa: S102 - our own text
+    weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+    optimizer = torch.optim.SGD([{"params": [weight]} for weight in weights], lr=3.0)
+    names["make_scheduler"](optimizer)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.02 / 4, 0.002 / 4])
+    with pytest.raises(ValueError, match="zip"):
+        names["make_scheduler"](torch.optim.SGD(weights, lr=1.0))
+
+
+def test_an_unknown_target_is_told_which_there_are() -> None:
+    with pytest.raises(UsageError, match="unknown target 'flax'") as caught:
+        export_schedule(config(), "flax")
+    assert "torch, lightning" in caught.value.hint
+
+
+def test_the_command_prints_writes_and_refuses(path: Path, tmp_path: Path) -> None:
+    printed = run(path, "--to", "torch")
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert printed.stdout == export_schedule(load_schedule(path), "torch").text
+    out = tmp_path / "rates.csv"
+    written = run(path, "--to", "csv", "--write", out)
+    assert written.returncode == 0
+    assert str(out) in written.stdout.replace("\n", "")
+    assert [float(row["lr"]) for row in csv.DictReader(out.read_text().splitlines())] == list(config().lrs())
+    document = json.loads(run(path, "--to", "json", "--json").stdout)
+    assert document["target"] == "json"
+    assert json.loads(document["text"])["lrs"] == list(config().lrs())
+    refused = run(path, "--to", "flax")
+    assert refused.returncode == 2
+    assert "choose of: torch" in refused.stderr
+
+
+def test_nothing_heavy_is_imported_for_it(path: Path) -> None:
+    code = f"""
+import sys
+from lrfinder.config import load_schedule
+from lrfinder.export import EXPORTERS, export_schedule
+for target in EXPORTERS:
+    export_schedule(load_schedule({str(path)!r}), target)
+assert not {{"torch", "transformers", "lightning", "keras", "jax", "optax"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
+
+
+def test_the_help_names_every_target() -> None:
+    told = run("--help").stdout
+    for name in EXPORTERS:
+        assert name in told
