@@ -97,6 +97,32 @@ def export(
         say(f"Written: {write}, {f'with its own {made.preset}' if made.preset else 'as a function or table'}.")
 
 
+@app.command()
+def explain(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The schedule config.")],
+    seed: UnusedSeed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Say what binds this config's rate: momentum, weight decay, the second moment, other frameworks' defaults.
+
+    Example: `lrfinder schedule explain schedule.yaml`.
+    """
+    del debug, seed, quiet
+    from dataclasses import asdict
+
+    from lrfinder.advice.explain import explain as facts_of
+    from lrfinder.config import load_schedule
+    from lrfinder.report.schedule import facts_table
+
+    facts = facts_of(load_schedule(config))
+    if as_json:
+        say_json({"facts": [asdict(fact) for fact in facts]})
+    else:
+        say(facts_table(facts))
+
+
 def _say_schedules(configs: dict[str, ScheduleConfig], *, plot: bool) -> None:
     from rich.console import Console
     from rich.text import Text

@@ -132,6 +132,16 @@ class ScheduleConfig(_Section):
         """Return f(t), the rate of update `t`; past the end it holds. Raises ValueError for a negative `t`."""
         return self.optimizer.lr * self.schedule.factor(t)
 
+    def loss_scale(self, t: int) -> float:
+        """Return c(t) = f(t) / peak, to multiply the loss of update `t` by instead of decaying the rate.
+
+        `(config.loss_scale(t) * loss).backward()` at the constant rate `optimizer.lr` is the same as the schedule for
+        SGD without momentum and weight decay, and for nothing else: momentum keeps gradients at their old scale, weight
+        decay is not scaled, clipping acts at another size, and Adam and its kind divide the gradient by its own size,
+        so it does next to nothing there. The idea: Wei, arXiv:1905.00094, whose own decay functions differ.
+        """
+        return self.schedule.factor(t)
+
     def lrs(self) -> tuple[float, ...]:
         """Return (f(0), ..., f(T - 1))."""
         return tuple(self.rate(t) for t in range(self.steps))

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from lrfinder.advice.explain import Fact
 from lrfinder.config import ScheduleConfig
 from lrfinder.numbers import rate
 from lrfinder.report.canvas import canvas, drawn, in_ascii
@@ -150,6 +151,23 @@ def shapes_table() -> Table:
     table.caption = Text("every schedule also takes steps (updates of the whole run) and warmup (updates, default 0)")
     table.caption_justify = "left"
     return table
+
+
+def facts_table(facts: Sequence[Fact]) -> Table:
+    """Return what binds a rate: its name, its number, what follows."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("what", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("what follows", overflow="fold")
+    for fact in facts:
+        table.add_row(fact.name, _valued(fact), Text(fact.text))
+    return table
+
+
+def _valued(fact: Fact) -> str:
+    if fact.value is None:
+        return NOTHING
+    return f"{fact.value:,.0f} {fact.unit}" if fact.unit else rate(fact.value)
 
 
 def shape_parameters(shape: type[Schedule]) -> dict[str, Any]:

@@ -1,0 +1,190 @@
+"""What binds a config's rate: momentum, weight decay, the second moment, and other frameworks' defaults."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from lrfinder.config import ScheduleConfig
+from lrfinder.numbers import rate
+
+# What a name means elsewhere, where it isn't the same: keyword -> default. torch's and Keras's own are held equal to
+# their signatures in the tests; TensorFlow 1's are those of its documentation.
+DEFAULTS: Mapping[str, Mapping[str, Mapping[str, float]]] = MappingProxyType(
+    {
+        "RMSprop": {
+            "torch": {"lr": 0.01, "alpha": 0.99, "eps": 1e-8},
+            "keras": {"learning_rate": 0.001, "rho": 0.9, "epsilon": 1e-7},
+            "tensorflow 1": {"decay": 0.9, "momentum": 0.0, "epsilon": 1e-10},
+        },
+        "Adadelta": {
+            "torch": {"lr": 1.0, "rho": 0.9, "eps": 1e-6},
+            "keras": {"learning_rate": 0.001, "rho": 0.95, "epsilon": 1e-7},
+        },
+        "Adagrad": {
+            "torch": {"lr": 0.01, "initial_accumulator_value": 0.0, "eps": 1e-10},
+            "keras": {"learning_rate": 0.001, "initial_accumulator_value": 0.1, "epsilon": 1e-7},
+        },
+        "Adam": {
+            "torch": {"lr": 0.001, "eps": 1e-8},
+            "keras": {"learning_rate": 0.001, "epsilon": 1e-7},
+        },
+        "AdamW": {
+            "torch": {"lr": 0.001, "weight_decay": 0.01, "eps": 1e-8},
+            "keras": {"learning_rate": 0.001, "weight_decay": 0.004, "epsilon": 1e-7},
+        },
+        "SGD": {
+            "torch": {"lr": 0.001, "momentum": 0.0},
+            "keras": {"learning_rate": 0.01, "momentum": 0.0},
+        },
+    }
+)
+_SECOND_MOMENT = {"RMSprop": "alpha", "Adadelta": "rho"}  # what these call beta2
+_DECOUPLED = frozenset({"AdamW", "Muon"})  # beside those whose settings say decoupled_weight_decay
+_MOST_SAMPLES = 10_000  # updates at which a long schedule is summed; its mean is exact to four digits then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One thing that binds the rate: what it is called, its number with its unit where it has one, and what follows."""
+
+    name: str
+    value: float | None
+    unit: str
+    text: str
+
+
+def explain(config: ScheduleConfig) -> tuple[Fact, ...]:
+    """Return what binds the peak rate of a config, and what its decay changes about it.
+
+    effective rate      lr / (1 - m)            SGD with momentum m, v = m v + g, without dampening
+    decay's timescale   1 / (lr wd) updates     how long weights remember (Wang & Aitchison, arXiv:2405.13698)
+    weights left        exp(-wd sum_t f(t))     of what they began with, without gradients, for decoupled decay
+    warm-up need        2 / (1 - beta2)         updates (Ma & Yarats, arXiv:1910.04209)
+    """
+    facts = [*_momentum(config), *_weight_decay(config), *_warmup(config), _loss_scale(config)]
+    return (*facts, *_elsewhere(config.optimizer.name))
+
+
+def _momentum(config: ScheduleConfig) -> list[Fact]:
+    settings, peak = config.optimizer.settings, config.optimizer.lr
+    momentum = settings.get("momentum")
+    if isinstance(momentum, float) and 0 < momentum < 1:
+        damped = settings.get("dampening", 0.0) == momentum
+        factor = 1.0 if damped else 1 / (1 - momentum)
+        text = (
+            "dampening averages the gradients, so momentum doesn't raise the rate"
+            if damped
+            else f"momentum {momentum:g} adds up gradients: in a steady direction each counts {factor:g} times. Change "
+            "one, and the rate changes by the same factor"
+        )
+        return [Fact(name="effective rate", value=peak * factor, unit="", text=text)]
+    if "betas" in settings:
+        text = "beta1 averages the gradients, it doesn't raise the rate: an update is at most about the rate itself"
+        return [Fact(name="effective rate", value=peak, unit="", text=text)]
+    return []
+
+
+def _weight_decay(config: ScheduleConfig) -> list[Fact]:
+    settings, peak = config.optimizer.settings, config.optimizer.lr
+    decay = settings.get("weight_decay")
+    if not isinstance(decay, int | float) or isinstance(decay, bool) or decay <= 0:
+        return []
+    if not _decoupled(config.optimizer.name, settings):
+        text = f"weight decay {decay:g} is added to the gradient (L2): " + (
+            "with SGD the weights shrink by lr x decay in each update, so it follows the schedule"
+            if config.optimizer.name == "SGD"
+            else "an adaptive optimizer divides it by the gradient's size, so it is no steady shrinking"
+        )
+        return [Fact(name="weight decay", value=float(decay), unit="", text=text)]
+    timescale = 1 / (peak * decay)
+    total = decay * _sum_of_rates(config)
+    return [
+        Fact(
+            name="weight decay's timescale",
+            value=timescale,
+            unit="updates",
+            text=f"decoupled: each update shrinks the weights by the rate times {decay:g}, so they remember about "
+            f"1/(lr x decay) = {timescale:,.0f} updates at the peak, and more as the rate falls. Halve the rate alone, "
+            "and that doubles",
+        ),
+        Fact(
+            name="weights left by decay",
+            value=math.exp(-total),
+            unit="",
+            text=f"over the run's {config.steps} updates decay alone would leave {math.exp(-total):.1%} of the initial "
+            "weights: much above a half and it hardly acts, near zero and the weights are the run's own",
+        ),
+    ]
+
+
+def _decoupled(name: str, settings: Mapping[str, Any]) -> bool:
+    return settings.get("decoupled_weight_decay") is True or name in _DECOUPLED
+
+
+def _sum_of_rates(config: ScheduleConfig) -> float:
+    """Return the sum of f(t) over the run, by the midpoints of as many stretches as are affordable."""
+    steps = config.steps
+    if steps <= _MOST_SAMPLES:
+        return math.fsum(config.lrs())
+    stretch = steps / _MOST_SAMPLES
+    return stretch * math.fsum(config.rate(int((i + 0.5) * stretch)) for i in range(_MOST_SAMPLES))
+
+
+def _warmup(config: ScheduleConfig) -> list[Fact]:
+    settings, warmup = config.optimizer.settings, config.schedule.warmup
+    betas = settings.get("betas")
+    beta2: Any = betas[1] if isinstance(betas, tuple) and len(betas) > 1 else None
+    if beta2 is None:
+        beta2 = settings.get(_SECOND_MOMENT.get(config.optimizer.name, ""))
+    if not isinstance(beta2, float) or not 0 <= beta2 < 1:
+        return []
+    needed = 2 / (1 - beta2)
+    if warmup >= needed:
+        follows = f"the {warmup} updates of this config are enough"
+    else:
+        follows = f"this config has {warmup}: a compromise where the run is short, a risk where the first steps diverge"
+    return [
+        Fact(
+            name="warm-up need",
+            value=needed,
+            unit="updates",
+            text=f"the second moment averages about 2/(1 - {beta2:g}) = {needed:.0f} updates; before, its estimate "
+            f"rests on few gradients; {follows}",
+        )
+    ]
+
+
+def _loss_scale(config: ScheduleConfig) -> Fact:
+    settings = config.optimizer.settings
+    plain = config.optimizer.name == "SGD" and not settings.get("momentum") and not settings.get("weight_decay")
+    if plain:
+        text = "scaling the loss by f(t)/peak at a constant rate is the same as this decay: plain SGD"
+    elif config.optimizer.name == "SGD":
+        text = (
+            "scaling the loss by f(t)/peak is not the same as this decay: momentum keeps gradients at their old scale, "
+            "and weight decay isn't scaled"
+        )
+    else:
+        text = (
+            f"scaling the loss instead does next to nothing with {config.optimizer.name}: it divides the gradient by "
+            "its own size"
+        )
+    return Fact(name="loss scaling", value=None, unit="", text=text)
+
+
+def _elsewhere(name: str) -> list[Fact]:
+    """Say which of an optimizer's defaults differ between frameworks."""
+    frameworks = DEFAULTS.get(name)
+    if frameworks is None:
+        return []
+    told = "; ".join(
+        f"{framework}: {', '.join(f'{key} {rate(value) if value else 0}' for key, value in defaults.items())}"
+        for framework, defaults in frameworks.items()
+    )
+    return [
+        Fact(name="defaults elsewhere", value=None, unit="", text=f"{told}. A rate found in one is not one for another")
+    ]

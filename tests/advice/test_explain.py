@@ -1,0 +1,157 @@
+"""What binds the rate, against the frameworks' own signatures, real updates, and closed forms."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from lrfinder.advice.explain import DEFAULTS, Fact, explain
+from lrfinder.config import OptimizerConfig, ScheduleConfig, dump
+from lrfinder.schedules import Constant, Cosine, Linear, Schedule
+from processes import environment
+
+
+def config(name: str, settings: dict, schedule: Schedule | None = None, lr: float = 0.1) -> ScheduleConfig:
+    return ScheduleConfig(
+        optimizer=OptimizerConfig(name=name, lr=lr, settings=settings),
+        schedule=schedule or Linear(steps=100, warmup=10),
+    )
+
+
+def facts(made: ScheduleConfig) -> dict[str, Fact]:
+    return {fact.name: fact for fact in explain(made)}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_torchs_defaults_are_torchs(name: str) -> None:
+    signature = inspect.signature(getattr(torch.optim, name))
+    for key, value in DEFAULTS[name]["torch"].items():
+        assert signature.parameters[key].default == value
+
+
+def test_keras_defaults_are_kerass() -> None:
+    code = """
+import inspect, json, keras, sys
+wanted = json.load(sys.stdin)
+for name, defaults in wanted.items():
+    signature = inspect.signature(getattr(keras.optimizers, name))
+    for key, value in defaults.items():
+        assert signature.parameters[key].default == value, (name, key, signature.parameters[key].default)
+"""
+    wanted = {name: frameworks["keras"] for name, frameworks in DEFAULTS.items()}
+    subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps(wanted),
+        env={**os.environ, "KERAS_BACKEND": "torch"},
+        text=True,
+        check=True,
+    )
+
+
+def test_the_effective_rate_is_what_a_steady_gradient_moves_by() -> None:
+    weight = nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
+    for _ in range(300):
+        weight.grad = torch.ones(1)
+        before = weight.item()
+        optimizer.step()
+    found = facts(config("SGD", {"momentum": 0.9}))["effective rate"].value
+    assert before - weight.item() == pytest.approx(found, rel=1e-3)
+
+
+def test_dampened_momentum_does_not_raise_the_rate() -> None:
+    assert facts(config("SGD", {"momentum": 0.9, "dampening": 0.9}))["effective rate"].value == 0.1
+
+
+def test_what_decoupled_decay_leaves_is_what_torch_leaves() -> None:
+    made = config("AdamW", {"betas": (0.9, 0.999), "weight_decay": 0.5}, Cosine(steps=200, warmup=20), lr=0.01)
+    weight = nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = torch.optim.AdamW([weight], lr=1.0, weight_decay=0.5)
+    scheduler = made.scheduler(optimizer)
+    for _ in range(200):
+        weight.grad = torch.zeros(1, dtype=torch.float64)
+        optimizer.step()
+        scheduler.step()
+    found = facts(made)
+    assert found["weights left by decay"].value == pytest.approx(weight.item(), rel=0.01)
+    assert found["weight decay's timescale"].value == pytest.approx(1 / (0.01 * 0.5))
+
+
+def test_a_long_run_is_summed_as_well() -> None:
+    made = config("AdamW", {"weight_decay": 0.1}, Linear(steps=1_000_000, warmup=100_000), lr=1e-5)
+    area = 1e-5 * (100_000 / 2 + 900_000 / 2)
+    assert facts(made)["weights left by decay"].value == pytest.approx(math.exp(-0.1 * area), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "needed"),
+    [("AdamW", {"betas": (0.9, 0.95)}, 40), ("RMSprop", {"alpha": 0.99}, 200), ("SGD", {"momentum": 0.9}, None)],
+)
+def test_warmup_need(name: str, settings: dict, needed: float | None) -> None:
+    found = facts(config(name, settings)).get("warm-up need")
+    assert (found is None) if needed is None else found.value == pytest.approx(needed)
+
+
+def train(settings: dict, *, scale_loss: bool) -> torch.Tensor:
+    """Train by a decaying rate, or by a decaying loss at the peak rate."""
+    name = settings.pop("name")
+    made = config(name, {}, Linear(steps=30), lr=0.05)
+    torch.manual_seed(0)
+    model = nn.Linear(3, 1).double()
+    inputs = torch.randn(30, 8, 3, dtype=torch.float64)
+    optimizer = getattr(torch.optim, name)(model.parameters(), lr=0.05, **settings)
+    for t, x in enumerate(inputs):
+        scale = 1.0
+        if scale_loss:
+            scale = made.loss_scale(t)
+        else:
+            optimizer.param_groups[0]["lr"] = made.rate(t)
+        optimizer.zero_grad()
+        (scale * (model(x) - x.sum(1, keepdim=True)).pow(2).mean()).backward()
+        optimizer.step()
+    return model.weight.detach()
+
+
+@pytest.mark.parametrize(
+    ("settings", "same"),
+    [
+        ({"name": "SGD"}, True),
+        ({"name": "SGD", "momentum": 0.9}, False),
+        ({"name": "SGD", "weight_decay": 0.1}, False),
+        ({"name": "Adam"}, False),
+    ],
+)
+def test_loss_scaling_is_the_decay_for_plain_sgd_alone(settings: dict, same: bool) -> None:
+    keywords = {key: value for key, value in settings.items() if key != "name"}
+    decayed, scaled = train(dict(settings), scale_loss=False), train(dict(settings), scale_loss=True)
+    assert torch.allclose(decayed, scaled, rtol=1e-12, atol=1e-12) is same
+    told = facts(config(settings["name"], keywords))["loss scaling"].text
+    assert ("is the same as this decay" in told) is same
+    assert ("next to nothing" in told) is (settings["name"] == "Adam")
+
+
+def test_l2_is_told_from_decoupled_decay() -> None:
+    assert "(L2)" in facts(config("Adam", {"weight_decay": 0.1}))["weight decay"].text
+    assert "weight decay's timescale" in facts(config("Adam", {"weight_decay": 0.1, "decoupled_weight_decay": True}))
+
+
+def test_the_command(tmp_path: Path) -> None:
+    path = tmp_path / "schedule.yaml"
+    dump(config("AdamW", {"betas": (0.9, 0.999), "weight_decay": 0.01}, Constant(steps=50)), path)
+    words = [sys.executable, "-m", "lrfinder", "schedule", "explain", str(path)]
+    shown = subprocess.run(words, env=environment(), capture_output=True, text=True, check=True)
+    assert "warm-up need" in shown.stdout
+    assert shown.stderr == ""
+    document = json.loads(
+        subprocess.run([*words, "--json"], env=environment(), capture_output=True, text=True, check=True).stdout
+    )
+    assert document["facts"][0]["name"] == "effective rate"
