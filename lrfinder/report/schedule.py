@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lrfinder.advice.explain import Fact
 from lrfinder.config import ScheduleConfig
 from lrfinder.numbers import rate
 from lrfinder.report.canvas import canvas, drawn, in_ascii
 from lrfinder.schedules import SCHEDULES, Schedule
+
+if TYPE_CHECKING:
+    from lrfinder.advice.explain import Fact  # its package loads NumPy
 
 HEIGHT = 16  # rows: half of a small terminal, so that the table fits below
 NARROWEST = 30  # columns: below, the axis labels leave no room for the curve
