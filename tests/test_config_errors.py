@@ -10,8 +10,9 @@ import pytest
 
 from lrfinder.config import load_schedule, parse_schedule
 from lrfinder.errors import ConfigError
+from lrfinder.schedules import SCHEDULES
 
-SHAPES = "linear, cosine, constant, step"
+SHAPES = ", ".join(SCHEDULES)
 SECTIONS = "version, optimizer, schedule, evidence"
 
 # A sound config of four lines; a case replaces some of them.
