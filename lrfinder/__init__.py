@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from lrfinder.api.result import Sweep
     from lrfinder.api.sweep import sweep
     from lrfinder.api.verify import verify
+    from lrfinder.batches import BatchSchedule
     from lrfinder.config import ScheduleConfig, load_schedule
 
     __version__: str
 
 __all__ = [
+    "BatchSchedule",
     "ConfigError",
     "EnvironmentFailure",
     "LrfinderError",
@@ -51,6 +53,7 @@ __all__ = [
 
 # Loaded when first used: `import lrfinder` must not cost an import of torch.
 _HOMES = {
+    "BatchSchedule": ("lrfinder.batches", "BatchSchedule"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
     "ScheduleConfig": ("lrfinder.config", "ScheduleConfig"),
     "Sweep": ("lrfinder.api.result", "Sweep"),
