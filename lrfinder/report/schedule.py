@@ -148,7 +148,7 @@ def shapes_table() -> Table:
     for header in ("name", "parameters", "good for"):
         table.add_column(header, no_wrap=header == "name", overflow="fold")
     for name, shape in SCHEDULES.items():
-        given = ", ".join(key if value is None else f"{key}={value}" for key, value in shape_parameters(shape).items())
+        given = ", ".join(_told(shape, key, value) for key, value in shape_parameters(shape).items())
         table.add_row(name, Text(given or NOTHING), Text(shape.advice))
     table.caption = Text("every schedule also takes steps (updates of the whole run) and warmup (updates, default 0)")
     table.caption_justify = "left"
@@ -170,6 +170,13 @@ def _valued(fact: Fact) -> str:
     if fact.value is None:
         return NOTHING
     return f"{fact.value:,.0f} {fact.unit}" if fact.unit else rate(fact.value)
+
+
+def _told(shape: type[Schedule], key: str, value: Any) -> str:
+    if value is not None:
+        return f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+    field = shape.model_fields.get(key)
+    return key if field is None or field.is_required() else f"{key} (optional)"  # only a required one has an alias
 
 
 def shape_parameters(shape: type[Schedule]) -> dict[str, Any]:
