@@ -59,9 +59,15 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "mode": st.sampled_from(["triangular", "triangular2", "exp-range"]),
         "gamma": st.floats(0.5, 1),
     },
+    "table": {
+        "points": st.lists(st.tuples(st.integers(1, 400), share), max_size=8, unique_by=lambda point: point[0]).flatmap(
+            lambda rest: share.map(lambda first: ((0, first), *sorted(rest)))
+        ),
+        "between": st.sampled_from(["line", "hold"]),
+    },
 }
 RISE_THEMSELVES = {"one-cycle", "cyclical"}
-MAY_RISE_AGAIN = RISE_THEMSELVES | {"cosine-restarts", "polynomial"}
+MAY_RISE_AGAIN = RISE_THEMSELVES | {"cosine-restarts", "polynomial", "table"}
 
 
 @st.composite

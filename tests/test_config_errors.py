@@ -375,8 +375,8 @@ class TestFiles:
 
     def test_too_large(self, tmp_path: Path) -> None:
         file = tmp_path / "it.json"
-        file.write_bytes(b" " * (64 * 1024 + 1))
-        with pytest.raises(ConfigError, match="larger than 65536 bytes"):
+        file.write_bytes(b" " * (1024 * 1024 + 1))
+        with pytest.raises(ConfigError, match="larger than 1048576 bytes"):
             load_schedule(file)
 
     @pytest.mark.parametrize("suffix", [".yaml", ".toml"])

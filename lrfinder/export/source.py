@@ -8,6 +8,8 @@ from typing import Any
 
 from lrfinder.schedules import Schedule
 
+_POINTS_A_LINE = 3  # of a table: at 17 digits each that is as wide as the other lines
+
 _HEAD = '''\
 def factor(t):
     """Return the rate of update t = 0, 1, 2, ... over the peak: {said}."""
@@ -25,7 +27,7 @@ def factor_source(schedule: Schedule, *, said: str) -> str:
         lines += [f"if t < {warmup}:", f"    return (t + 1) / {warmup}"]
     lines += [f"length = {steps - warmup}", f"u = min(t, {steps}) - {warmup}"]
     lines += _DECAYS[schedule.name](schedule)
-    return _HEAD.format(said=said) + "".join(f"    {line}\n" for line in lines)
+    return _HEAD.format(said=said) + "".join(f"    {line}\n" if line else "\n" for line in lines)
 
 
 def _linear(it: Any) -> list[str]:
@@ -161,6 +163,30 @@ def _cyclical(it: Any) -> list[str]:
     ]
 
 
+def _table(it: Any) -> list[str]:
+    lines = [
+        "from bisect import bisect_right",
+        "",
+        "points = (",  # of tuples: Python keeps it as one constant
+        *(
+            f"    {', '.join(map(repr, it.points[i : i + _POINTS_A_LINE]))},"
+            for i in range(0, len(it.points), _POINTS_A_LINE)
+        ),
+        ")",
+        "behind = bisect_right(points, u, key=lambda point: point[0])",
+        "i, a = points[behind - 1]",
+    ]
+    if it.between == "hold":
+        return [*lines, "return a"]
+    return [
+        *lines,
+        "if behind == len(points):",
+        "    return a",
+        "j, b = points[behind]",
+        "return a + (b - a) * ((u - i) / (j - i))",
+    ]
+
+
 # Each shape's decay as statements over `u`, updates after the warm-up, and `length`, the updates of the whole decay.
 _DECAYS: Mapping[str, Callable[[Any], list[str]]] = MappingProxyType(
     {
@@ -180,5 +206,6 @@ _DECAYS: Mapping[str, Callable[[Any], list[str]]] = MappingProxyType(
         "cosine-restarts": _cosine_restarts,
         "one-cycle": _one_cycle,
         "cyclical": _cyclical,
+        "table": _table,
     }
 )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HEIGHT = 16  # rows: half of a small terminal, so that the table fits below
 NARROWEST = 30  # columns: below, the axis labels leave no room for the curve
 TENTHS = 10  # the table's rows: one per tenth of the run
+LONGEST_LIST = 6  # entries of a parameter that fit in its config's line
 SAMPLES_PER_COLUMN = 4  # twice what the finest marker resolves, so that a drop is drawn where it happens
 
 COLORS: Final = (4, 3, 2, 5, 6, 1)  # of the terminal's own palette: blue, yellow, green, magenta, cyan, red
@@ -85,12 +86,19 @@ def schedule_legend(configs: Mapping[str, ScheduleConfig], *, color: bool = True
 def describe(config: ScheduleConfig) -> str:
     """Return a config in one line: "AdamW, peak 0.0031, linear to 0, warm-up 50 of 1000 updates"."""
     schedule = config.schedule
-    parameters = ", ".join(f"{key} {value}" for key, value in _parameters(schedule).items())
+    parameters = ", ".join(_said(key, value) for key, value in _parameters(schedule).items())
     warmup = (
         f"warm-up {schedule.warmup} of {schedule.steps} updates" if schedule.warmup else f"{schedule.steps} updates"
     )
     shape = f"{schedule.name} ({parameters})" if parameters else schedule.name
     return f"{config.optimizer.name}, peak {rate(config.optimizer.lr)}, {shape}, {warmup}"
+
+
+def _said(key: str, value: Any) -> str:
+    """Return a parameter as "key value"; of a long list its length alone."""
+    if isinstance(value, tuple):
+        return f"{len(value)} {key}" if len(value) > LONGEST_LIST or isinstance(value[0], tuple) else f"{key} {value}"
+    return f"{key} {value}"
 
 
 def _parameters(schedule: Schedule) -> dict[str, Any]:

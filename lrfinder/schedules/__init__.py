@@ -23,10 +23,11 @@ from lrfinder.schedules.one_cycle import OneCycle
 from lrfinder.schedules.polynomial import Polynomial
 from lrfinder.schedules.rex import Rex
 from lrfinder.schedules.step import Step
+from lrfinder.schedules.table import Table
 from lrfinder.schedules.time_based import TimeBased
 from lrfinder.schedules.wsd import WarmupStableDecay
 
-# In the order in which they are listed to people: those for a known length, drops, open-ended ones, cycles.
+# In the order in which they are listed to people: those of known length, drops, open-ended, cycles, no formula.
 SHAPES = (
     Linear
     | Cosine
@@ -44,6 +45,7 @@ SHAPES = (
     | Noam
     | CosineRestarts
     | Cyclical
+    | Table
 )
 
 # What a config's `schedule` may be: the shape is told by its `name`.
@@ -72,6 +74,7 @@ __all__ = [
     "Rex",
     "Schedule",
     "Step",
+    "Table",
     "TimeBased",
     "WarmupStableDecay",
 ]

@@ -46,6 +46,10 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
     ],
     "one-cycle": [{}, {"rise": 0.45, "anneal": "linear", "final": 0.001}],
     "cyclical": [{"up": 4}, {"up": 3, "down": 5, "mode": "triangular2"}, {"up": 2, "mode": "exp-range", "gamma": 0.9}],
+    "table": [
+        {"points": ((0, 0.1), (1, 1.0), (7, 0.3), (50, 0.0))},
+        {"points": ((0, 1.0), (5, 0.25), (6, 0.5)), "between": "hold"},
+    ],
 }
 
 

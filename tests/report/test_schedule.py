@@ -19,7 +19,7 @@ from lrfinder.report.schedule import (
     shapes_table,
     telling_updates,
 )
-from lrfinder.schedules import Constant, Cosine, Linear, Schedule, Step
+from lrfinder.schedules import Constant, Cosine, Linear, MultiStep, Schedule, Step, Table
 
 
 def config(schedule: Schedule, lr: float = 0.01, name: str = "SGD") -> ScheduleConfig:
@@ -155,3 +155,13 @@ def test_the_list_of_shapes() -> None:
     told = text_of(shapes_table(), width=120)
     assert "every, factor" in told
     assert "final=0.0" in told
+
+
+def test_a_long_list_is_told_by_its_length() -> None:
+    optimizer = OptimizerConfig(name="SGD", lr=0.1)
+    table = Table(steps=100, points=tuple((u, u / 100) for u in range(50)))
+    assert "table (50 points, between line), 100 updates" in describe(
+        ScheduleConfig(optimizer=optimizer, schedule=table)
+    )
+    steps = MultiStep(steps=100, milestones=(3, 5), factor=0.5)
+    assert "milestones (3, 5)" in describe(ScheduleConfig(optimizer=optimizer, schedule=steps))

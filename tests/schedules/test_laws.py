@@ -22,6 +22,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "wsd": {"cooldown": 3},
     "cosine-restarts": {"first": 3},
     "cyclical": {"up": 3},
+    "table": {"points": ((0, 1.0), (5, 0.5))},
 }
 
 
@@ -34,7 +35,7 @@ def test_between_zero_and_the_peak(schedule: Schedule) -> None:
 def test_the_warmup_rises_evenly_and_reaches_the_peak(schedule: Schedule) -> None:
     rates = [schedule.factor(t) for t in range(schedule.warmup)]
     assert rates == [(t + 1) / schedule.warmup for t in range(schedule.warmup)]
-    if schedule.name in RISE_THEMSELVES or getattr(schedule, "halved_first", False):
+    if schedule.name in {*RISE_THEMSELVES, "table"} or getattr(schedule, "halved_first", False):
         return
     assert schedule.factor(max(schedule.warmup - 1, 0)) == 1.0
     if schedule.warmup < schedule.steps and schedule.name != "noam":  # which counts from 1, so that W + 1 follows W

@@ -1,0 +1,95 @@
+"""Rates that no formula gives: a table of updates and factors."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from lrfinder.schedules.base import Schedule
+
+# A measured schedule of a hundred thousand updates needs about a hundred at 1e-3, a cosine ten thousand at 1e-9. More
+# would take the YAML reader, which is written in Python, many seconds.
+MOST_POINTS = 10_000
+
+Point = tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=1)]]
+
+
+def _tuples(value: Any) -> Any:
+    """Files have lists where the frozen record has tuples; anything else is judged as it is."""
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(tuple(item) if isinstance(item, list) else item for item in value)
+
+
+class Table(Schedule):
+    """Factors at given updates, counted from the end of the warm-up, with straight lines between them.
+
+    factor(t) = a + (b - a) * (u - i) / (j - i)        for i <= u <= j,    u = t - W
+
+    (i, a) and (j, b) are neighbors in `points`, a list of [update, factor] whose updates ascend from 0 and whose
+    factors are 0 ... 1, shares of the peak. With `between` "hold" factor(t) = a for i <= u < j. Behind the last point
+    its factor is held.
+
+    For measured schedules (`lrfinder schedule refine`, Defazio et al., arXiv:2310.07831) and those of other frameworks
+    that no formula here equals (`lrfinder schedule import`).
+    """
+
+    advice: ClassVar[str] = "rates that were measured, or brought from elsewhere, and that no formula gives"
+    name: Literal["table"] = "table"
+    points: Annotated[tuple[Point, ...], BeforeValidator(_tuples), Field(min_length=1, max_length=MOST_POINTS)]
+    between: Literal["line", "hold"] = "line"
+
+    @field_validator("points")
+    @classmethod
+    def _ascending(cls, points: tuple[Point, ...]) -> tuple[Point, ...]:
+        if points[0][0] != 0:
+            raise ValueError(f"expected the first point at update 0, got one at {points[0][0]}")
+        wrong = next(((i, j) for (i, _), (j, _) in pairwise(points) if j <= i), None)
+        if wrong is not None:
+            raise ValueError(f"expected updates in ascending order, got {wrong[1]} behind {wrong[0]}")
+        return points
+
+    @classmethod
+    def for_run(cls, *, steps: int, warmup: int) -> Self:
+        """Return a straight line to zero, to be edited."""
+        length = steps - warmup
+        return cls(steps=steps, warmup=warmup, points=((0, 1.0), (length, 0.0)) if length else ((0, 1.0),))
+
+    def decay(self, u: int, length: int) -> float:  # noqa: ARG002 - the points are absolute
+        """Return the factor at u."""
+        behind = bisect_right(self.points, u, key=_update)
+        i, a = self.points[behind - 1]
+        if behind == len(self.points) or self.between == "hold":
+            return a
+        j, b = self.points[behind]
+        return a + (b - a) * ((u - i) / (j - i))
+
+
+def _update(point: Point) -> int:
+    return point[0]
+
+
+def line_through(factors: Sequence[float], *, tolerance: float) -> tuple[tuple[int, float], ...]:
+    """Return as few of the points (u, factors[u]) as a single pass finds whose lines are within `tolerance` of all.
+
+    The first and the last are always among them. Each line is drawn on as long as its slope stays inside the cone that
+    the points before it allow.
+    """
+    points = [(0, factors[0])]
+    start, low, high = 0, float("-inf"), float("inf")
+    for u in range(1, len(factors)):
+        run = u - start
+        slope = (factors[u] - factors[start]) / run
+        if not low <= slope <= high:
+            start = u - 1
+            points.append((start, factors[start]))
+            low, high, run = float("-inf"), float("inf"), 1
+            slope = factors[u] - factors[start]
+        low, high = max(low, slope - tolerance / run), min(high, slope + tolerance / run)
+    if len(factors) > 1:
+        points.append((len(factors) - 1, factors[-1]))
+    return tuple(points)
