@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,9 +13,17 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lrfinder.errors import ConfigError, UsageError
-from lrfinder.schedules import Schedule
+from lrfinder.gradient_norms import GradientNorms
+from lrfinder.schedules import Plateau, Schedule
+from lrfinder.schedules.plateau import PlateauState
 
-__all__ = ["ConfiguredScheduler", "Optimizer"]  # the second for `lrfinder.config`, which may not name torch
+__all__ = [  # the last for `lrfinder.config`, which may not name torch
+    "ConfiguredScheduler",
+    "MomentumScheduler",
+    "Optimizer",
+    "PlateauScheduler",
+    "scheduler_class",
+]
 
 
 class ConfiguredScheduler(LRScheduler):
@@ -35,6 +45,8 @@ class ConfiguredScheduler(LRScheduler):
 
     A learning rate held as a tensor is filled in place. Past the end of the schedule the last value is held.
 
+    `record` names a file that takes the gradient's norms at each update; `norms` is then their `GradientNorms`.
+
     Raises ConfigError where `ratios` doesn't have one entry per param group; UsageError from `step()` where a param
     group was added later, whose rate would be anyone's guess.
     """
@@ -47,6 +59,7 @@ class ConfiguredScheduler(LRScheduler):
         schedule: Schedule,
         ratios: Sequence[float] | None = None,
         last_epoch: int = -1,
+        record: str | os.PathLike[str] | None = None,
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise UsageError(f"scheduler(optimizer) needs a torch.optim.Optimizer, got {type(optimizer).__name__}")
@@ -56,6 +69,7 @@ class ConfiguredScheduler(LRScheduler):
         for group, group_peak in zip(optimizer.param_groups, peaks, strict=True):
             group["initial_lr"] = group_peak
         super().__init__(optimizer, last_epoch)  # takes the `initial_lr`s as its `base_lrs`, and makes the first step
+        self.norms = None if record is None else GradientNorms(optimizer, record, position=self._position)
 
     def get_lr(self) -> list[float | torch.Tensor]:
         """Return each param group's rate at update `last_epoch`."""
@@ -65,8 +79,14 @@ class ConfiguredScheduler(LRScheduler):
                 f"the optimizer has {groups} param groups, but had {known} when its scheduler was made",
                 hint="add the param groups first, then make the scheduler; `last_epoch` continues where it was",
             )
-        factor = self.schedule.factor(self.last_epoch)
+        factor = self._factor()
         return [base * factor for base in self.base_lrs]
+
+    def _factor(self) -> float:
+        return self.schedule.factor(self.last_epoch)
+
+    def _position(self) -> int:
+        return self.last_epoch
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position and what it is a position in, as plain data that loads with `weights_only=True`."""
@@ -75,7 +95,7 @@ class ConfiguredScheduler(LRScheduler):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go to the position in `state_dict` and set the optimizer's rates to it; warn where the schedule differs."""
         last_epoch, step_count = (_count(state_dict, key) for key in ("last_epoch", "step_count"))
-        saved = {key: state_dict.get(key) for key in self._identity()}
+        saved = {key: _without_none(state_dict.get(key)) for key in self._identity()}
         if saved != self._identity():
             warnings.warn(
                 f"the saved state is of another schedule ({saved}); going on at update {last_epoch} of this one "
@@ -102,7 +122,8 @@ class ConfiguredScheduler(LRScheduler):
     def _identity(self) -> dict[str, Any]:
         return {
             "peaks": [float(base) for base in self.base_lrs],
-            "schedule": self.schedule.model_dump(mode="json", by_alias=True),
+            # What is left out is not said, so that a state of before a shape had a parameter is still its own.
+            "schedule": self.schedule.model_dump(mode="json", by_alias=True, exclude_none=True),
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -113,6 +134,90 @@ class ConfiguredScheduler(LRScheduler):
         """
         self.__dict__.update(state)
         self._step_count = max(self._step_count, 2)
+
+
+class PlateauScheduler(ConfiguredScheduler):
+    """The scheduler of a `plateau`: call `observe(loss)` after every validation, and `step()` after every update.
+
+    A cut acts at once, on the next update. The state, the best loss among it, is in the `state_dict`.
+    """
+
+    schedule: Plateau
+
+    def __init__(self, optimizer: Optimizer, **keywords: Any) -> None:
+        self.state = PlateauState()
+        super().__init__(optimizer, **keywords)
+
+    def observe(self, loss: float | torch.Tensor) -> None:
+        """Take in a validation loss, and set the rates where it makes a cut."""
+        state = self.schedule.observe(self.state, float(loss))
+        cut = state.cuts != self.state.cuts
+        self.state = state
+        if cut:
+            self._set_rates()
+
+    def _factor(self) -> float:
+        return self.schedule.factor(self.last_epoch) * self.schedule.share(self.state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the position, what it is a position in, and where the plateau is."""
+        return {**super().state_dict(), "plateau": asdict(self.state)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Go to the position and the plateau's state in `state_dict`; see `ConfiguredScheduler`."""
+        self.state, before = _plateau_state(state_dict), self.state
+        try:
+            super().load_state_dict(state_dict)
+        except BaseException:
+            self.state = before
+            raise
+
+
+class MomentumScheduler(ConfiguredScheduler):
+    """The scheduler of a shape that moves the momentum too: `momentum` of every param group, or the first of `betas`.
+
+    Raises UsageError where a param group has neither.
+    """
+
+    def __init__(self, optimizer: Optimizer, **keywords: Any) -> None:
+        groups = getattr(optimizer, "param_groups", [])
+        if not all("momentum" in group or isinstance(group.get("betas"), tuple) for group in groups):
+            raise UsageError(
+                f"the schedule moves the momentum, but {type(optimizer).__name__} has none",
+                hint="remove `momentums` from the config, or use an optimizer with momentum or betas",
+            )
+        super().__init__(optimizer, **keywords)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        """Return each param group's rate at update `last_epoch`, and set its momentum to that update's."""
+        momentum = self.schedule.momentum(self.last_epoch)
+        for group in self.optimizer.param_groups:
+            if "momentum" in group:
+                group["momentum"] = momentum
+            else:
+                group["betas"] = (momentum, *group["betas"][1:])
+        return super().get_lr()
+
+
+def scheduler_class(schedule: Schedule) -> type[ConfiguredScheduler]:
+    """Return the class that follows `schedule`."""
+    if schedule.reads_losses:
+        return PlateauScheduler
+    return ConfiguredScheduler if schedule.momentum(0) is None else MomentumScheduler
+
+
+def _without_none(value: Any) -> Any:
+    return {key: item for key, item in value.items() if item is not None} if isinstance(value, dict) else value
+
+
+def _plateau_state(state: Mapping[str, Any]) -> PlateauState:
+    try:
+        return PlateauState(**state["plateau"])
+    except (KeyError, TypeError):
+        raise UsageError(
+            f"not the state of a plateau's scheduler: 'plateau' is {state.get('plateau')!r}",
+            hint="load the state that this scheduler's state_dict() gave",
+        ) from None
 
 
 def _group_peaks(optimizer: Optimizer, peak: float, ratios: Sequence[float] | None) -> list[float]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lrfinder.schedules import SCHEDULES, Schedule
 
 share = st.floats(0, 1)
+momentums = st.none() | st.tuples(st.floats(0, 0.9), st.floats(0.9, 0.99))
 # The parameters of each shape beyond `warmup` and `steps`; a new shape needs a line here.
 PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "constant": {},
@@ -51,6 +52,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "start": st.floats(0.001, 1),
         "final": share,
         "anneal": st.sampled_from(["cos", "linear"]),
+        "momentums": momentums,
     },
     "cyclical": {
         "up": st.integers(1, 400),
@@ -58,6 +60,15 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "base": share,
         "mode": st.sampled_from(["triangular", "triangular2", "exp-range"]),
         "gamma": st.floats(0.5, 1),
+        "momentums": momentums,
+    },
+    "plateau": {
+        "factor": st.floats(0.01, 0.99),
+        "patience": st.integers(0, 5),
+        "threshold": st.floats(0, 0.5),
+        "mode": st.sampled_from(["relative", "absolute"]),
+        "cooldown": st.integers(0, 4),
+        "floor": share,
     },
     "table": {
         "points": st.lists(st.tuples(st.integers(1, 400), share), max_size=8, unique_by=lambda point: point[0]).flatmap(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator
 
 from lrfinder.records import Status
 from lrfinder.schedules import AnySchedule
+from lrfinder.schedules.base import as_tuple
 
 if TYPE_CHECKING:
     from lrfinder.scheduler import ConfiguredScheduler, Optimizer
@@ -18,11 +20,6 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 
 _LARGEST_INTEGER = 2**63 - 1  # TOML's integers have 64 bits, and a config must say the same in every format
-
-
-def _list_to_tuple(value: Any) -> Any:
-    """Files have lists where the frozen record has tuples; anything else is judged as it is."""
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _tuple_to_list(value: Any) -> Any:
@@ -78,7 +75,7 @@ class OptimizerConfig(_Section):
 
     name: str = Field(min_length=1)
     lr: Rate
-    groups: Annotated[tuple[Ratio, ...], BeforeValidator(_list_to_tuple), Field(min_length=1)] | None = None
+    groups: Annotated[tuple[Ratio, ...], BeforeValidator(as_tuple), Field(min_length=1)] | None = None
     settings: dict[str, Setting] = {}
 
     @field_validator("groups")
@@ -93,9 +90,7 @@ class Evidence(_Section):
     """Where the rate comes from: a record for people, of which everything may be left out."""
 
     rule: str | None = None
-    band: Annotated[tuple[Rate, Rate], BeforeValidator(_list_to_tuple)] | None = (
-        None  # the trainable rates, low to high
-    )
+    band: Annotated[tuple[Rate, Rate], BeforeValidator(as_tuple)] | None = None  # the trainable rates, low to high
     status: Annotated[Status, Field(strict=False)] | None = None  # lax: files hold the status as text
     why: str | None = None
     model: str | None = None
@@ -146,20 +141,27 @@ class ScheduleConfig(_Section):
         """Return (f(0), ..., f(T - 1))."""
         return tuple(self.rate(t) for t in range(self.steps))
 
-    def scheduler(self, optimizer: Optimizer, last_epoch: int = -1) -> ConfiguredScheduler:
+    def scheduler(
+        self, optimizer: Optimizer, last_epoch: int = -1, *, record: str | os.PathLike[str] | None = None
+    ) -> ConfiguredScheduler:
         """Return a torch `LRScheduler` that sets the rates of `optimizer` to f(t), times each param group's ratio.
 
         Call its `step()` after every update: after `optimizer.step()`. See `ConfiguredScheduler` for param groups,
-        `last_epoch` and resuming. Raises ConfigError where `optimizer.groups` doesn't fit the live optimizer.
-        """
-        from lrfinder.scheduler import ConfiguredScheduler
+        `last_epoch` and resuming. A `plateau` schedule also needs `observe(loss)` after every validation. `record`
+        names a CSV file that takes the gradient's norm at each update, for `lrfinder schedule refine`.
 
-        return ConfiguredScheduler(
+        Raises ConfigError where `optimizer.groups` doesn't fit the live optimizer, UsageError where the schedule moves
+        a momentum that it doesn't have.
+        """
+        from lrfinder.scheduler import scheduler_class
+
+        return scheduler_class(self.schedule)(
             optimizer,
             peak=self.optimizer.lr,
             schedule=self.schedule,
             ratios=self.optimizer.groups,
             last_epoch=last_epoch,
+            record=record,
         )
 
     def as_data(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from lrfinder.schedules.linear import Linear
 from lrfinder.schedules.multi_step import MultiStep
 from lrfinder.schedules.noam import Noam
 from lrfinder.schedules.one_cycle import OneCycle
+from lrfinder.schedules.plateau import Plateau
 from lrfinder.schedules.polynomial import Polynomial
 from lrfinder.schedules.rex import Rex
 from lrfinder.schedules.step import Step
@@ -43,6 +44,7 @@ SHAPES = (
     | TimeBased
     | InverseSqrt
     | Noam
+    | Plateau
     | CosineRestarts
     | Cyclical
     | Table
@@ -70,6 +72,7 @@ __all__ = [
     "MultiStep",
     "Noam",
     "OneCycle",
+    "Plateau",
     "Polynomial",
     "Rex",
     "Schedule",

@@ -2,13 +2,60 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 # A hundred times the longest published training runs; past it, a mistyped number would fill memory with rates.
 MAX_STEPS = 100_000_000
+
+
+def as_tuple(value: Any) -> Any:
+    """Files have lists where the frozen record has tuples; anything else is judged as it is."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+_EPOCHS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) epochs?")
+
+
+def _in_updates(value: Any, key: str, epoch: object) -> Any:
+    """Return the updates that a text such as "30 epochs" means, also within a list; anything else as it is."""
+    if isinstance(value, list | tuple):
+        return type(value)(_in_updates(item, key, epoch) for item in value)
+    found = _EPOCHS.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    if not isinstance(epoch, int) or isinstance(epoch, bool):
+        message = f"{key}: {value!r} needs to know the updates of an epoch; add them, e.g. epoch: 391"
+        raise ValueError(message)  # noqa: TRY004 - pydantic wants a ValueError
+    updates = Fraction(found[1]) * epoch
+    if updates.denominator != 1:
+        raise ValueError(f"{key}: {value!r} of {epoch} updates are {float(updates):g} updates, not a whole number")
+    return int(updates)
+
+
+def _low_first(momentums: tuple[float, float] | None) -> tuple[float, float] | None:
+    if momentums is not None and momentums[0] > momentums[1]:
+        raise ValueError(f"expected the lower momentum first, got {list(momentums)}")
+    return momentums
+
+
+_Momentum = Annotated[float, Field(ge=0, lt=1)]
+# The lowest and the highest momentum, of the shapes that move it against the rate; None: it is left as it is.
+Momentums = Annotated[tuple[_Momentum, _Momentum] | None, BeforeValidator(as_tuple), AfterValidator(_low_first)]
 
 
 class Schedule(BaseModel, ABC):
@@ -21,6 +68,9 @@ class Schedule(BaseModel, ABC):
         factor(t) = decay(u, D)        for W <= t < T: the shape's own formula, mostly with decay(0, D) = 1
         factor(t) = decay(D, D)        for t >= T: held, so that training on never raises the rate or fails
 
+    Any length may be given as text such as "30 epochs", where `epoch` says how many updates one has; it is kept in
+    updates.
+
     The end is open: what the formula reaches at t = T is used by no update of the run itself.
     Where W = T there is no decay, and the peak is held past the end.
 
@@ -32,9 +82,19 @@ class Schedule(BaseModel, ABC):
 
     advice: ClassVar[str]  # one line on when to use it
     rises_itself: ClassVar[bool] = False  # such a shape starts below the peak and takes no warm-up
+    reads_losses: ClassVar[bool] = False  # such a shape is cut by validation losses, and no function of t alone
+    can_be_shortened: ClassVar[bool] = True  # whether `for_run` is the same shape at another length, for trials
     name: str = ""  # each shape gives its own
+    epoch: int | None = Field(default=None, ge=1, le=MAX_STEPS)
     warmup: int = Field(default=0, ge=0)
     steps: int = Field(ge=1, le=MAX_STEPS)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_epochs(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return {key: _in_updates(value, str(key), data.get("epoch")) for key, value in data.items()}
 
     @field_validator("steps")
     @classmethod
@@ -63,6 +123,10 @@ class Schedule(BaseModel, ABC):
         if t < self.warmup:
             return (t + 1) / self.warmup
         return self.decay(min(t, self.steps) - self.warmup, self.steps - self.warmup)
+
+    def momentum(self, t: int) -> float | None:  # noqa: ARG002 - the shapes that move it read it
+        """Return the momentum of update `t`, where the shape moves it too; None: as the optimizer has it."""
+        return None
 
     @abstractmethod
     def decay(self, u: int, length: int) -> float:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from lrfinder.schedules.base import Schedule
+from lrfinder.schedules.base import Momentums, Schedule
 
 
 class Cyclical(Schedule):
@@ -17,7 +17,8 @@ class Cyclical(Schedule):
     x is the height of the triangle, 0 ... 1, at u = t; s is 1 for `mode` "triangular" (default), 2 ** -i in cycle
     i = 0, 1, ... for "triangular2", and gamma ** u for "exp-range". `base` is 0 ... 1 (default 1/4: Smith advises a
     third to a quarter), `down` as long as `up` by default. It has a rise of its own, so `warmup` must be 0. Past the
-    end the rate of the last update is held.
+    end the rate of the last update is held. With `momentums` [low, high], torch's defaults being [0.8, 0.9], the
+    momentum (Adam's beta1) moves the other way: momentum(t) = high + (low - high) * x * s.
 
     Smith, arXiv:1506.01186, who advises an `up` of 2 to 10 epochs. torch's `CyclicLR` (base_lr = base * peak).
     """
@@ -30,6 +31,7 @@ class Cyclical(Schedule):
     base: float = Field(default=0.25, ge=0, le=1)
     mode: Literal["triangular", "triangular2", "exp-range"] = "triangular"
     gamma: float = Field(default=1.0, gt=0, le=1)
+    momentums: Momentums = None
 
     @classmethod
     def for_run(cls, *, steps: int, warmup: int) -> Self:
@@ -39,9 +41,19 @@ class Cyclical(Schedule):
 
     def decay(self, u: int, length: int) -> float:
         """Return the height of the triangle at u, of the run's last update where u is past it."""
-        u = min(u, max(length - 1, 0))
+        return self.base + (1 - self.base) * self._height(min(u, max(length - 1, 0)))
+
+    def momentum(self, t: int) -> float | None:
+        """Return the momentum: `low` at the top of the triangle, `high` at its foot."""
+        if self.momentums is None:
+            return None
+        low, high = self.momentums
+        return high + (low - high) * self._height(min(t, self.steps - 1))
+
+    def _height(self, u: int) -> float:
+        """Return x * s at update u."""
         down = self.down if self.down is not None else self.up
         cycle, behind = divmod(u, self.up + down)
         height = behind / self.up if behind <= self.up else 1 - (behind - self.up) / down
         scale = {"triangular": 1.0, "triangular2": 0.5**cycle, "exp-range": self.gamma**u}[self.mode]
-        return self.base + (1 - self.base) * height * scale
+        return height * scale

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from lrfinder.schedules.base import Schedule
-
-
-def _tuple(value: Any) -> Any:
-    """Files have lists where the frozen record has tuples; anything else is judged as it is."""
-    return tuple(value) if isinstance(value, list) else value
+from lrfinder.schedules.base import Schedule, as_tuple
 
 
 class MultiStep(Schedule):
@@ -29,7 +24,7 @@ class MultiStep(Schedule):
 
     advice: ClassVar[str] = "recipes that name the epochs at which the rate drops; set them in updates"
     name: Literal["multi-step"] = "multi-step"
-    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_tuple), Field(min_length=1)]
+    milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(as_tuple), Field(min_length=1)]
     drop: float = Field(alias="factor", gt=0, le=1)
 
     @field_validator("milestones")

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
-from lrfinder.schedules.base import Schedule
+from lrfinder.schedules.base import Momentums, Schedule
 
 
 class OneCycle(Schedule):
@@ -22,8 +22,13 @@ class OneCycle(Schedule):
     1/250,000 (a ten-thousandth of the start). The rise is its own warm-up, so `warmup` must be 0. `final` is reached
     by the last update, T - 1, and held.
 
+    With `momentums` [low, high], torch's defaults being [0.85, 0.95], the momentum (Adam's beta1) moves the other way:
+
+        momentum(t) = high + (low - high) * a(u / r)                       for u <= r, and back to high likewise
+
+    Without, it is left as it is: the rate was found with that one.
+
     Smith & Topin, arXiv:1708.07120; torch's `OneCycleLR` (div_factor = 1 / start, final_div_factor = start / final).
-    The momentum, which they move the other way, is left as it is: the rate was found with that one.
     """
 
     advice: ClassVar[str] = "short runs with a high peak, as fast training recipes have them"
@@ -33,6 +38,7 @@ class OneCycle(Schedule):
     start: float = Field(default=1 / 25, gt=0, le=1)
     final: float = Field(default=1 / 250_000, ge=0, le=1)
     anneal: Literal["cos", "linear"] = "cos"
+    momentums: Momentums = None
 
     @classmethod
     def for_run(cls, *, steps: int, warmup: int) -> Self:
@@ -42,13 +48,24 @@ class OneCycle(Schedule):
 
     def decay(self, u: int, length: int) -> float:
         """Return the rate on the way up or down; the last update's where u is past it."""
+        return self._between(u, length, self.start, 1.0, self.final)
+
+    def momentum(self, t: int) -> float | None:
+        """Return the momentum on its way down to `low` or back to `high`."""
+        if self.momentums is None:
+            return None
+        low, high = self.momentums
+        return self._between(min(t, self.steps), self.steps, high, low, high)
+
+    def _between(self, u: int, length: int, first: float, middle: float, final: float) -> float:
+        """Return what goes from `first` at u = 0 to `middle` at the peak and to `final` at the last update."""
         last = length - 1
         if u >= last:
-            return self.final
+            return final
         peak = self.rise * length - 1
         if u <= peak:
-            return self.start + (1 - self.start) * self._eased(u / peak if peak else 1.0)
-        return 1 + (self.final - 1) * self._eased((u - peak) / (last - peak))
+            return first + (middle - first) * self._eased(u / peak if peak else 1.0)
+        return middle + (final - middle) * self._eased((u - peak) / (last - peak))
 
     def _eased(self, x: float) -> float:
         return x if self.anneal == "linear" else (1 - math.cos(math.pi * x)) / 2

@@ -39,6 +39,7 @@ class Table(Schedule):
     """
 
     advice: ClassVar[str] = "rates that were measured, or brought from elsewhere, and that no formula gives"
+    can_be_shortened: ClassVar[bool] = False
     name: Literal["table"] = "table"
     points: Annotated[tuple[Point, ...], BeforeValidator(_tuples), Field(min_length=1, max_length=MOST_POINTS)]
     between: Literal["line", "hold"] = "line"

@@ -1,0 +1,70 @@
+"""Keep the rate while the validation loss falls, and cut it where it stalls."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from lrfinder.schedules.base import Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlateauState:
+    """Where a plateau schedule is: the best loss, the evaluations since, those still to be ignored, the cuts made."""
+
+    best: float = math.inf
+    stalled: int = 0
+    cooling: int = 0
+    cuts: int = 0
+
+
+class Plateau(Schedule):
+    """Multiply the rate by `factor` where the validation loss has not improved for more than `patience` evaluations.
+
+    factor(t) = max(factor ** k, floor)        k: the cuts made before update t
+
+    A loss L is an improvement on the best one b where L < b * (1 - threshold), for `mode` "relative" (default), or
+    L < b - threshold for "absolute"; NaN never is. The evaluation that makes more than `patience` (default 10) in a row
+    without one cuts; the `cooldown` (default 0) evaluations behind a cut don't count. `factor` (default 0.1; the
+    attribute is `drop`) and `floor` (default 0) are shares. Unlike any other schedule it is no function of the update
+    alone: `observe` goes from state to state, and before any loss is seen the rate is the peak.
+
+    torch's `ReduceLROnPlateau` with eps = 0. Keras's cuts where as many evaluations as its patience have stalled, one
+    sooner, counts the last one of a cooldown, and knows the absolute mode alone: its patience and cooldown are these
+    and one.
+    """
+
+    advice: ClassVar[str] = (
+        "runs of unknown length with a validation loss; a run of known length ends lower with linear"
+    )
+    reads_losses: ClassVar[bool] = True
+    can_be_shortened: ClassVar[bool] = False
+    name: Literal["plateau"] = "plateau"
+    drop: float = Field(default=0.1, alias="factor", gt=0, lt=1)
+    patience: int = Field(default=10, ge=0)
+    threshold: float = Field(default=1e-4, ge=0)
+    mode: Literal["relative", "absolute"] = "relative"
+    cooldown: int = Field(default=0, ge=0)
+    floor: float = Field(default=0.0, ge=0, le=1)
+
+    def decay(self, u: int, length: int) -> float:  # noqa: ARG002 - losses cut it, not updates
+        """Return 1: the factor before any cut."""
+        return 1.0
+
+    def observe(self, state: PlateauState, loss: float) -> PlateauState:
+        """Return the state after one more evaluation, whose validation loss is `loss`."""
+        better = loss < (state.best * (1 - self.threshold) if self.mode == "relative" else state.best - self.threshold)
+        best = loss if better else state.best
+        if state.cooling:
+            return PlateauState(best=best, stalled=0, cooling=state.cooling - 1, cuts=state.cuts)
+        stalled = 0 if better else state.stalled + 1
+        if stalled <= self.patience:
+            return PlateauState(best=best, stalled=stalled, cooling=0, cuts=state.cuts)
+        return PlateauState(best=best, stalled=0, cooling=self.cooldown, cuts=state.cuts + 1)
+
+    def share(self, state: PlateauState) -> float:
+        """Return max(factor ** cuts, floor)."""
+        return max(float(self.drop**state.cuts), self.floor)
