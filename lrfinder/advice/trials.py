@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lrfinder.errors import UsageError
 from lrfinder.records import RunPlan, ShortRun, Stop, SweepResult
+from lrfinder.schedules import SCHEDULES
 from lrfinder.search.descend import bracketing
 from lrfinder.search.valley import Valley, find_valley
 
@@ -40,6 +41,14 @@ class VerifyRequest:
     schedules: tuple[str, ...] = ()
     warmup: int | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in (self.schedule, *self.schedules):
+            if name in SCHEDULES and not SCHEDULES[name].can_be_shortened:
+                raise UsageError(
+                    f"a {name} schedule can't be tried in short runs: it has no shorter form",
+                    hint="verify the peak rate under another shape: --schedule linear --steps T",
+                )
 
     @property
     def others(self) -> tuple[str, ...]:

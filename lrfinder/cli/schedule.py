@@ -9,6 +9,7 @@ import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
 from lrfinder.cli.output import can_draw, say, say_json, say_verbatim
+from lrfinder.errors import UsageError
 
 if TYPE_CHECKING:
     from lrfinder.config import ScheduleConfig
@@ -121,6 +122,61 @@ def explain(
         say_json({"facts": [asdict(fact) for fact in facts]})
     else:
         say(facts_table(facts))
+
+
+@app.command()
+def refine(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config that the recorded run was made with.")],
+    log: Annotated[
+        Path, typer.Option("--log", help="The gradient norms of the run: config.scheduler(optimizer, record=LOG).")
+    ],
+    norm: Annotated[
+        str | None, typer.Option("--norm", help="l1 or l2. [default: l2 for SGD, l1 for everything else]")
+    ] = None,
+    smoothing: Annotated[float, typer.Option("--smoothing", help="Window of the median, as a share of the run.")] = 0.1,
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: not written]"),
+    ] = None,
+    seed: UnusedSeed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Refine a schedule by the gradient norms of a finished run (Defazio et al., arXiv:2310.07831).
+
+    The log is that of one complete run of the config. The result is a `table`; tune its peak anew.
+
+    Example: `lrfinder schedule refine schedule.yaml --log norms.csv --write refined.yaml`.
+    """
+    del debug, seed
+    from lrfinder.config import dump, load_schedule
+    from lrfinder.norm_log import read_norms
+    from lrfinder.refine import refine as refined_by
+
+    if norm not in {None, "l1", "l2"}:
+        raise UsageError(f"norm must be l1 or l2, got {norm!r}")
+    before = load_schedule(config)
+    refined = refined_by(before, read_norms(log), norm=norm, smoothing=smoothing)  # type: ignore[arg-type]
+    if write is not None:
+        dump(refined.config, write)
+    if as_json:
+        say_json(
+            {
+                "config": refined.config.as_data(),
+                "norm": refined.norm,
+                "missing": refined.missing,
+                "written": str(write) if write else None,
+            }
+        )
+        return
+    _say_schedules({str(config): before, str(write or "refined"): refined.config}, plot=not quiet)
+    known = f", {refined.missing} of them not known" if refined.missing else ""
+    say(
+        "",
+        f"By the {refined.norm} norms of {before.steps} updates{known}. Its peak wants to be tuned anew: the rate was",
+    )
+    say("found for another shape.", *([f"Written: {write}."] if write is not None else []))
 
 
 def _say_schedules(configs: dict[str, ScheduleConfig], *, plot: bool) -> None:

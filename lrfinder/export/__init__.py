@@ -12,17 +12,28 @@ from lrfinder.export.huggingface import huggingface
 from lrfinder.export.keras import keras
 from lrfinder.export.lightning import lightning
 from lrfinder.export.optax import optax
+from lrfinder.export.plateau import (
+    plateau_huggingface,
+    plateau_keras,
+    plateau_lightning,
+    plateau_optax,
+    plateau_torch,
+)
 from lrfinder.export.tables import csv, json_table
 from lrfinder.export.torch_code import torch_code
 
 # In the order in which they are listed to people.
 EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
     {
-        "torch": Exporter(title="a plain torch module", export=torch_code),
-        "lightning": Exporter(title="configure_optimizers of a LightningModule", export=lightning),
-        "huggingface": Exporter(title="TrainingArguments, or Trainer's optimizers", export=huggingface),
-        "keras": Exporter(title="a Keras 3 LearningRateSchedule", export=keras),
-        "optax": Exporter(title="an optax schedule", export=optax),
+        "torch": Exporter(title="a plain torch module", export=torch_code, plateau=plateau_torch),
+        "lightning": Exporter(
+            title="configure_optimizers of a LightningModule", export=lightning, plateau=plateau_lightning
+        ),
+        "huggingface": Exporter(
+            title="TrainingArguments, or Trainer's optimizers", export=huggingface, plateau=plateau_huggingface
+        ),
+        "keras": Exporter(title="a Keras 3 LearningRateSchedule", export=keras, plateau=plateau_keras),
+        "optax": Exporter(title="an optax schedule", export=optax, plateau=plateau_optax),
         "csv": Exporter(title="a table of every update", export=csv),
         "json": Exporter(title="a table of every update, and the schedule", export=json_table),
     }
@@ -32,7 +43,17 @@ __all__ = ["EXPORTERS", "TOLERANCE", "TOLERANCE_FLOAT32", "Export", "Exporter", 
 
 
 def export_schedule(config: ScheduleConfig, to: str) -> Export:
-    """Return the config for another framework; raise UsageError for one that isn't in the table."""
+    """Return the config for another framework.
+
+    Raises UsageError for one that isn't in the table, and for a plateau where the target can't say one.
+    """
     if to not in EXPORTERS:
         raise UsageError(f"unknown target {to!r}", hint=f"choose of: {', '.join(EXPORTERS)}")
-    return EXPORTERS[to].export(config)
+    chosen = EXPORTERS[to]
+    if not config.schedule.reads_losses:
+        return chosen.export(config)
+    if chosen.plateau is None:
+        can = ", ".join(name for name, exporter in EXPORTERS.items() if exporter.plateau is not None)
+        message = f"{config.schedule.name} is cut by validation losses, which {to} can't say"
+        raise UsageError(message, hint=f"choose of: {can}")
+    return chosen.plateau(config)

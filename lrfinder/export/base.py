@@ -26,10 +26,11 @@ class Export:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exporter:
-    """A target: what it gives, and the function that does."""
+    """A target: what it gives, and the functions that do; `plateau` is None where none can be said in it."""
 
     title: str
     export: Callable[[ScheduleConfig], Export]
+    plateau: Callable[[ScheduleConfig], Export] | None = None
 
 
 def comment(config: ScheduleConfig, *notes: str) -> str:

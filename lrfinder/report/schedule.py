@@ -91,7 +91,8 @@ def describe(config: ScheduleConfig) -> str:
         f"warm-up {schedule.warmup} of {schedule.steps} updates" if schedule.warmup else f"{schedule.steps} updates"
     )
     shape = f"{schedule.name} ({parameters})" if parameters else schedule.name
-    return f"{config.optimizer.name}, peak {rate(config.optimizer.lr)}, {shape}, {warmup}"
+    until = "; drawn until the first cut, which validation losses decide" if schedule.reads_losses else ""
+    return f"{config.optimizer.name}, peak {rate(config.optimizer.lr)}, {shape}, {warmup}{until}"
 
 
 def _said(key: str, value: Any) -> str:

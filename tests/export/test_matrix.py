@@ -10,7 +10,7 @@ from lrfinder.schedules import SCHEDULES
 
 
 def test_every_shape_is_in_the_matrix() -> None:
-    assert set(VARIANTS) == set(SCHEDULES)
+    assert set(VARIANTS) == {name for name, shape in SCHEDULES.items() if not shape.reads_losses}  # test_plateau.py
 
 
 @pytest.mark.parametrize("target", EXPORTERS)

@@ -1,0 +1,218 @@
+"""A plateau in other frameworks: their own class where it cuts at the same evaluations, else a class that does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lrfinder.config import ScheduleConfig
+from lrfinder.export.base import Export, comment
+from lrfinder.export.optimizers import optimizer_source
+from lrfinder.export.torch_code import peaks_source
+
+_NO_WARMUP = "No plateau of theirs has a warm-up: the class below has one."
+_CLASS = '''\
+class Plateau:
+    """The share of the peak: factor(t) for update t, after the validation losses that observe(loss) has been given."""
+
+    def __init__(self):
+        self.best, self.stalled, self.cooling, self.cuts = math.inf, 0, 0, 0
+
+    def factor(self, t):
+        return {warmup}max({drop} ** self.cuts, {floor})
+
+    def observe(self, loss):
+        better = loss < {limit}
+        self.best = loss if better else self.best
+        if self.cooling:
+            self.stalled, self.cooling = 0, self.cooling - 1
+            return
+        self.stalled = 0 if better else self.stalled + 1
+        if self.stalled > {patience}:
+            self.stalled, self.cooling, self.cuts = 0, {cooldown}, self.cuts + 1
+'''
+_SCHEDULER = '''\
+class PlateauLR(Plateau, lr_scheduler.LambdaLR):
+    """Call step() after every update, and observe(loss) after every validation."""
+
+    def __init__(self, optimizer):
+        Plateau.__init__(self)
+        lr_scheduler.LambdaLR.__init__(self, optimizer, self.factor)
+
+    def observe(self, loss):
+        super().observe(float(loss))
+        for group, peak in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = peak * self.factor(self.last_epoch)
+'''
+
+
+def plateau_torch(config: ScheduleConfig) -> Export:
+    """Return a module with `make_scheduler(optimizer)`: a ReduceLROnPlateau, or a LambdaLR with `observe(loss)`."""
+    own = not config.schedule.warmup
+    use = (
+        "step(loss) after every validation"
+        if own
+        else "step() after every update, observe(loss) after every validation"
+    )
+    made = f"lr_scheduler.ReduceLROnPlateau(optimizer, {_torchs(config)})" if own else "PlateauLR(optimizer)"
+    classes = "" if own else f"{plateau_class(config)}\n\n{_SCHEDULER}\n\n"
+    text = (
+        f"{comment(config, *(() if own else (_NO_WARMUP,)), 'Checked with torch 2.13, update by update.')}\n"
+        f"{'' if own else 'import math' + chr(10) * 2}from torch.optim import lr_scheduler\n\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n{classes}{peaks_source(config)}\n\n"
+        f'def make_scheduler(optimizer):\n    """Return the scheduler of an optimizer; call its {use}."""\n'
+        f"    _set_peaks(optimizer)\n    return {made}\n"
+    )
+    return Export(text=text, preset="ReduceLROnPlateau" if own else None)
+
+
+def plateau_lightning(config: ScheduleConfig) -> Export:
+    """Return a module with `configure_optimizers(self)`, and where there is a warm-up with a hook for validations."""
+    own = not config.schedule.warmup
+    optimizer = optimizer_source(config, "self.parameters()")
+    head = comment(
+        config,
+        "Copy the methods into the LightningModule, which logs the validation loss as val_loss.",
+        *(() if own else (_NO_WARMUP,)),
+        "Checked with lightning 2.6, torch 2.13, update by update.",
+    )
+    doc = '    """A method of the LightningModule."""\n'
+    if own:
+        made = f"torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, {_torchs(config)})"
+        how = '"scheduler": scheduler, "monitor": "val_loss", "interval": "epoch", "frequency": 1'
+        classes, more = "", ""
+    else:
+        made, how = "PlateauLR(optimizer)", '"scheduler": scheduler, "interval": "step", "frequency": 1'
+        classes = f"{plateau_class(config)}\n\n{_SCHEDULER}\n\n"
+        more = (
+            f"\n\ndef on_validation_epoch_end(self):\n{doc}    if not self.trainer.sanity_checking:\n"
+            '        self.lr_schedulers().observe(self.trainer.callback_metrics["val_loss"])\n'
+        )
+    text = (
+        f"{head}\n{'' if own else 'import math' + chr(10) * 2}import torch\n"
+        f"{'' if own else 'from torch.optim import lr_scheduler' + chr(10)}\nPEAK = {config.optimizer.lr!r}\n\n\n"
+        f"{classes}def configure_optimizers(self):\n{doc}    optimizer = {optimizer}\n    scheduler = {made}\n"
+        f'    return {{"optimizer": optimizer, "lr_scheduler": {{{how}}}}}\n{more}'
+    )
+    return Export(text=text, preset="ReduceLROnPlateau" if own else None)
+
+
+def plateau_huggingface(config: ScheduleConfig) -> Export:
+    """Return a module with `ARGUMENTS`, or with `optimizers(model)` and the callback `Observe`."""
+    checked = "Checked with transformers 5.23, update by update."
+    steps = config.steps
+    if not config.schedule.warmup:
+        arguments = {
+            "learning_rate": config.optimizer.lr,
+            "lr_scheduler_type": "reduce_lr_on_plateau",
+            "lr_scheduler_kwargs": _keywords(config),
+            "max_steps": steps,
+        }
+        lines = "".join(f"    {key!r}: {value!r},\n" for key, value in arguments.items())
+        note = 'For TrainingArguments(**ARGUMENTS, eval_strategy="epoch", ...): an evaluation is what may cut the rate.'
+        return Export(
+            text=f"{comment(config, note, checked)}\nARGUMENTS = {{\n{lines}}}\n", preset="reduce_lr_on_plateau"
+        )
+    text = (
+        f"{comment(config, _NO_WARMUP, checked)}\nimport math\n\nimport torch\nfrom torch.optim import lr_scheduler\n"
+        f"from transformers import TrainerCallback\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
+        f"{plateau_class(config)}\n\n{_SCHEDULER}\n\n"
+        "class Observe(TrainerCallback):\n"
+        '    """For Trainer(..., callbacks=[Observe()]), with an eval_strategy."""\n\n'
+        "    def on_evaluate(self, args, state, control, metrics, lr_scheduler, **kwargs):\n"
+        '        lr_scheduler.observe(metrics["eval_loss"])\n\n\n'
+        "def optimizers(model):\n"
+        f'    """Return what Trainer(..., optimizers=optimizers(model)) takes; set max_steps={steps}."""\n'
+        f"    optimizer = {optimizer_source(config, 'model.parameters()')}\n"
+        "    return optimizer, PlateauLR(optimizer)\n"
+    )
+    return Export(text=text, preset=None)
+
+
+def plateau_keras(config: ScheduleConfig) -> Export:
+    """Return a module with `callback`, for model.fit(callbacks=[callback])."""
+    it: Any = config.schedule
+    checked = "Checked with Keras 3.15, evaluation by evaluation."
+    unit = f"For an optimizer built with learning_rate={config.optimizer.lr!r}, in model.fit(callbacks=[callback])."
+    if it.mode == "absolute" and not it.warmup:
+        note = "For the same numbers Keras cuts, and ends a cooldown, one evaluation sooner: here both are one more."
+        made = (
+            f'keras.callbacks.ReduceLROnPlateau(\n    monitor="val_loss",\n    mode="min",\n    factor={it.drop!r},\n'
+            f"    patience={it.patience + 1},\n    min_delta={it.threshold!r},\n    cooldown={it.cooldown + 1},\n"
+            f"    min_lr={it.floor * config.optimizer.lr!r},\n)"
+        )
+        text = f"{comment(config, note, unit, checked)}\nimport keras\n\ncallback = {made}\n"
+        return Export(text=text, preset="ReduceLROnPlateau")
+    why = (
+        _NO_WARMUP
+        if it.warmup
+        else "Keras measures improvements in absolute terms alone: the class below in relative ones."
+    )
+    text = (
+        f"{comment(config, why, unit, checked)}\nimport math\n\nimport keras\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
+        f"{plateau_class(config)}\n\n"
+        "class PlateauCallback(Plateau, keras.callbacks.Callback):\n"
+        '    """Sets the rate before every update, and looks at val_loss after every epoch."""\n\n'
+        "    def __init__(self):\n"
+        "        Plateau.__init__(self)\n"
+        "        keras.callbacks.Callback.__init__(self)\n\n"
+        "    def on_train_batch_begin(self, batch, logs=None):\n"
+        "        optimizer = self.model.optimizer\n"
+        "        optimizer.learning_rate = PEAK * self.factor(int(optimizer.iterations))\n\n"
+        "    def on_epoch_end(self, epoch, logs=None):\n"
+        '        self.observe(logs["val_loss"])\n\n\n'
+        "callback = PlateauCallback()\n"
+    )
+    return Export(text=text, preset=None)
+
+
+def plateau_optax(config: ScheduleConfig) -> Export:
+    """Return a module with `plateau`, whose rate is handed to an optimizer with injected hyper-parameters."""
+    why = (
+        "optax's reduce_on_plateau takes every update for an evaluation: the class below takes those that it is given."
+    )
+    text = (
+        f"{comment(config, why, 'Checked with optax 0.2.8, JAX 0.10, update by update.')}\nimport math\n\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n{plateau_class(config)}\n\n"
+        "plateau = Plateau()\n\n\n"
+        "def set_rate(state, t):\n"
+        '    """Set the rate of update t in the state of optax.inject_hyperparams(optax.adamw)(learning_rate=PEAK).\n\n'
+        "    Call it before every update, and plateau.observe(loss) after every validation.\n"
+        '    """\n'
+        '    state.hyperparams["learning_rate"] = PEAK * plateau.factor(t)\n'
+        "    return state\n"
+    )
+    return Export(text=text, preset=None)
+
+
+def plateau_class(config: ScheduleConfig) -> str:
+    """Return the source of the class `Plateau`, which needs `import math`: the same cuts as the config's schedule."""
+    it: Any = config.schedule
+    limit = f"self.best * {1 - it.threshold!r}" if it.mode == "relative" else f"self.best - {it.threshold!r}"
+    return _CLASS.format(
+        warmup=f"min(1.0, (t + 1) / {it.warmup}) * " if it.warmup else "",
+        drop=repr(it.drop),
+        floor=repr(it.floor),
+        limit=limit,
+        patience=it.patience,
+        cooldown=it.cooldown,
+    )
+
+
+def _keywords(config: ScheduleConfig) -> dict[str, Any]:
+    """Return the keywords of torch's ReduceLROnPlateau; its floor is a rate, and for several groups one each."""
+    it: Any = config.schedule
+    peaks = [config.optimizer.lr * ratio for ratio in config.optimizer.groups or (1.0,)]
+    floors = [it.floor * peak for peak in peaks]
+    return {
+        "factor": it.drop,
+        "patience": it.patience,
+        "threshold": it.threshold,
+        "threshold_mode": "rel" if it.mode == "relative" else "abs",
+        "cooldown": it.cooldown,
+        "min_lr": floors if len(floors) > 1 else floors[0],
+        "eps": 0.0,
+    }
+
+
+def _torchs(config: ScheduleConfig) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in _keywords(config).items())
