@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
+from typer.testing import CliRunner
 
 import lrfinder
-from lrfinder.batches import BatchSchedule, grow_batches
-from lrfinder.errors import UsageError
-from lrfinder.schedules import Constant, Cosine, Linear, Schedule, Step
+from lrfinder.batch_plan import grow_batches
+from lrfinder.batches import BatchSchedule
+from lrfinder.cli.schedule import app
+from lrfinder.config import ScheduleConfig, format_schedule, load_schedule, parse_schedule
+from lrfinder.errors import ConfigError, UsageError
+from lrfinder.export import export_schedule
+from lrfinder.schedules import Constant, Cosine, Linear, OneCycle, Plateau, Schedule, Step
 from shapes import schedules
 
 DATA = TensorDataset(torch.arange(1000, dtype=torch.float32)[:, None])
@@ -39,7 +46,7 @@ def test_from_the_cap_on_the_rate_decays() -> None:
     assert [epoch.factor for epoch in plan] == pytest.approx([1, 1, 1, 1, 0.2, 0.2, 0.04, 0.04])
 
 
-@given(schedules(1000), st.integers(1, 2000), st.data())
+@given(schedules(1000).filter(lambda it: not it.rises_itself and not it.reads_losses), st.integers(1, 2000), st.data())
 def test_rate_over_batch_size_is_the_schedules_in_every_epoch(schedule: Schedule, samples: int, data) -> None:
     size = data.draw(st.integers(1, samples))
     cap = data.draw(st.integers(size, samples))
@@ -47,7 +54,9 @@ def test_rate_over_batch_size_is_the_schedules_in_every_epoch(schedule: Schedule
     per_epoch = math.ceil(samples / size)
     assert len(plan) == math.ceil(schedule.steps / per_epoch)
     for e, epoch in enumerate(plan):
-        assert epoch.factor / epoch.batch_size == pytest.approx(schedule.factor(e * per_epoch) / size, rel=1e-9)
+        decayed = schedule.factor(max(e * per_epoch, schedule.warmup))
+        assert epoch.factor / epoch.batch_size == pytest.approx(decayed / size, rel=1e-9)
+        assert 0 <= epoch.factor <= 1
         assert size <= epoch.batch_size <= cap
         assert epoch.updates == math.ceil(samples / epoch.batch_size)
     assert sum(epoch.updates for epoch in plan) <= len(plan) * per_epoch
@@ -92,10 +101,99 @@ def test_a_resumed_run_goes_on_where_it_was() -> None:
     assert [list(resumed) for _ in range(3)] == passes[3:]
 
 
-def test_the_warmup_is_left_as_it_is() -> None:
-    plan = grow_batches(Linear(steps=300, warmup=100), samples=1000, batch_size=20)
-    assert [epoch.batch_size for epoch in plan[:3]] == [20, 20, 20]
-    assert [epoch.factor for epoch in plan[:2]] == pytest.approx([0.01, 0.51])
+def test_the_warmup_stays_update_by_update() -> None:
+    """50 updates an epoch, and a warm-up that ends within the second: growth begins with the third."""
+    growing = batches(Step(steps=300, warmup=70, every=30, factor=0.5))
+    assert [epoch.batch_size for epoch in growing.epochs[:3]] == [20, 20, 40]
+    assert [growing.factor(t) for t in range(110)] == [min((t + 1) / 70, 1.0) for t in range(110)]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "why"), [(OneCycle(steps=9), "rise of its own"), (Plateau(steps=9), "losses cut")]
+)
+def test_what_the_batch_cannot_stand_in_for(schedule: Schedule, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        grow_batches(schedule, samples=1000, batch_size=20)
+
+
+class TestConfig:
+    """The plan as a file: `lrfinder schedule batches`, and what a training script loads."""
+
+    TEXT = "version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule: {name: step, steps: 400, every: 100, factor: 0.2}\n"
+
+    def config(self) -> ScheduleConfig:
+        before = parse_schedule(self.TEXT, suffix=".yaml", where="it.yaml")
+        return before.with_batches(samples=1000, batch_size=20, cap=100)
+
+    def test_it_says_the_size_of_every_epoch_in_every_format(self) -> None:
+        for suffix in (".yaml", ".json", ".toml"):
+            text = format_schedule(self.config(), suffix=suffix)
+            loaded = parse_schedule(text, suffix=suffix, where="it")
+            assert loaded == self.config()
+            assert loaded.batch.plan == ((2, 20), (6, 100))
+            assert suffix == ".json" or ".batches(RandomSampler(data))" in text
+
+    def test_a_run_sees_every_sample_once_an_epoch_at_the_rates_that_are_left(self) -> None:
+        config = self.config()
+        weight = nn.Parameter(torch.zeros(1))
+        optimizer = torch.optim.SGD([weight], lr=9.0)
+        loader = DataLoader(DATA, batch_sampler=config.batches(RandomSampler(DATA)))
+        scheduler = config.scheduler(optimizer)
+        noise = []
+        for _ in range(8):
+            seen = 0
+            for (batch,) in loader:
+                noise.append(optimizer.param_groups[0]["lr"] / len(batch))
+                seen += len(batch)
+                optimizer.step()
+                scheduler.step()
+            assert seen == 1000
+        assert len(noise) == config.steps == 50 + 50 + 6 * 10
+        assert noise[:100] == pytest.approx([0.1 / 20] * 100)
+        assert noise[100:120] == pytest.approx([0.1 / 20 / 5] * 20)  # grown
+        assert noise[120:] == pytest.approx([0.1 / 20 / 25] * 20 + [0.1 / 20 / 125] * 20)  # then decayed
+        assert list(config.lrs()) == pytest.approx([0.1] * 120 + [0.02] * 20 + [0.004] * 20)
+
+    @pytest.mark.parametrize(
+        ("batch", "complaint"),
+        [
+            (
+                "{size: 20, samples: 1000, cap: 100, plan: [[3, 20], [5, 100]]}",
+                "it.yaml:4:8: batch: plan doesn't follow",
+            ),
+            ("{size: 2000, samples: 1000}", "batch: batch_size must be from 1 to the 1000 samples, got 2000"),
+            ("{size: 20, samples: 1000, cap: 10}", "batch: cap must be from batch_size"),
+            ("{size: 20}", "batch.samples: missing"),
+            ("{size: 20, samples: 1000, most: 10}", "batch.most: unknown key"),
+        ],
+    )
+    def test_what_does_not_fit_is_named_with_its_place(self, batch: str, complaint: str) -> None:
+        with pytest.raises(ConfigError) as caught:
+            parse_schedule(f"{self.TEXT}batch: {batch}\n", suffix=".yaml", where="it.yaml")
+        assert complaint in str(caught.value)
+
+    def test_another_data_set_is_refused(self) -> None:
+        with pytest.raises(UsageError, match="has 10 samples, but the config's batches are planned for 1000"):
+            self.config().batches(SequentialSampler(range(10)))
+
+    def test_a_config_without_the_section_says_so(self) -> None:
+        config = parse_schedule(self.TEXT, suffix=".yaml", where="it.yaml")
+        with pytest.raises(UsageError, match="no batch section"):
+            config.batches(RandomSampler(DATA))
+
+    def test_it_is_no_export(self) -> None:
+        with pytest.raises(UsageError, match="a growing batch is no schedule of rates"):
+            export_schedule(self.config(), "csv")
+
+    def test_the_command_plans_and_writes(self, tmp_path: Path) -> None:
+        (tmp_path / "step.yaml").write_text(self.TEXT)
+        out = tmp_path / "growing.yaml"
+        words = ["batches", str(tmp_path / "step.yaml"), "--samples", "1000", "--batch-size", "20", "--cap", "100"]
+        done = CliRunner().invoke(app, [*words, "--write", str(out)], catch_exceptions=False)
+        assert "160 updates instead of 400" in done.stdout
+        assert load_schedule(out) == self.config()
+        document = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
+        assert [epoch["batch_size"] for epoch in document["epochs"]] == [20, 20, 100, 100, 100, 100, 100, 100]
 
 
 @pytest.mark.parametrize(("size", "cap"), [(0, None), (1001, None), (20, 10), (20, 2000)])

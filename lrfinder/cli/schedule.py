@@ -125,6 +125,53 @@ def explain(
 
 
 @app.command()
+def batches(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config whose decay the batch stands in for.")],
+    samples: Annotated[int, typer.Option("--samples", help="Samples of an epoch.")],
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", help="The batch that the schedule's updates are counted in.")
+    ],
+    cap: Annotated[
+        int | None,
+        typer.Option("--cap", help="The largest batch; from there on the rate decays. [default: samples/10]"),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: not written]"),
+    ] = None,
+    seed: UnusedSeed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Grow the batch instead of decaying the rate: plan the batch size of every epoch for an equal noise scale.
+
+    Smith et al., arXiv:1711.00489. The config that is written has the plan, and `load_schedule(...).batches(sampler)`
+    drives a DataLoader by it.
+
+    Example: `lrfinder schedule batches step.yaml --samples 50000 --batch-size 128 --write growing.yaml`.
+    """
+    del debug, seed
+    from lrfinder.config import dump, load_schedule
+    from lrfinder.report.schedule import batches_table
+
+    planned = load_schedule(config).with_batches(samples=samples, batch_size=batch_size, cap=cap)
+    if write is not None:
+        dump(planned, write)
+    if as_json:
+        epochs = [
+            {"batch_size": it.batch_size, "factor": it.factor, "updates": it.updates} for it in planned.batch_plan()
+        ]
+        say_json({"epochs": epochs, "config": planned.as_data(), "written": str(write) if write else None})
+        return
+    if not quiet:
+        say(batches_table(planned), "")
+    say(f"{planned.steps} updates instead of {planned.schedule.steps}, over the same samples.")
+    if write is not None:
+        say(f"Written: {write}.")
+
+
+@app.command()
 def refine(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config that the recorded run was made with.")],
     log: Annotated[

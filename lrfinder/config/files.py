@@ -63,7 +63,7 @@ def parse_schedule(text: str, *, suffix: str, where: str) -> ScheduleConfig:
 
 def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "schedule.yaml") -> str:
     """Return `config` as text, of the format that `suffix` names; `file_name` is the one that its comment loads."""
-    return FORMATS[suffix].write(config.as_data(), _header(file_name))
+    return FORMATS[suffix].write(config.as_data(), _header(config, file_name))
 
 
 def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
@@ -81,12 +81,18 @@ def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     write_atomic(file, text.encode())
 
 
-def _header(file_name: str) -> str:
+def _header(config: ScheduleConfig, file_name: str) -> str:
     # Quoted as in Python, so that no file name can end the comment.
+    loaded = f"load_schedule({json.dumps(file_name)})"
+    growing = (
+        ""
+        if config.batch is None
+        else f"\n    loader = DataLoader(data, batch_sampler={loaded}.batches(RandomSampler(data)))"
+    )
     return (
         "Learning-rate schedule by lrfinder. In the training script, with scheduler.step() after optimizer.step():\n"
         "    from lrfinder import load_schedule\n"
-        f"    scheduler = load_schedule({json.dumps(file_name)}).scheduler(optimizer)"
+        f"    scheduler = {loaded}.scheduler(optimizer){growing}"
     )
 
 

@@ -5,15 +5,28 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+)
 
+from lrfinder.batch_plan import Epoch, grow_batches, rates, stretches
+from lrfinder.errors import UsageError
 from lrfinder.records import Status
-from lrfinder.schedules import AnySchedule
+from lrfinder.schedules import AnySchedule, Schedule
 from lrfinder.schedules.base import as_tuple
 
 if TYPE_CHECKING:
+    from lrfinder.batches import BatchSchedule, Samples
     from lrfinder.scheduler import ConfiguredScheduler, Optimizer
 
 # Version history. 1: the first.
@@ -57,6 +70,10 @@ Ratio = Annotated[float, Field(ge=0)]
 Setting = Annotated[
     bool | int | float | str | tuple[float, ...], PlainValidator(_setting), PlainSerializer(_tuple_to_list)
 ]
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(as_tuple, value)) if isinstance(value, list | tuple) else value
 
 
 class _Section(BaseModel):
@@ -107,25 +124,89 @@ class Evidence(_Section):
         return band
 
 
+class BatchConfig(_Section):
+    """The batch that grows where the schedule's rate would fall: its first `size`, an epoch's `samples`, the `cap`.
+
+    `plan` says it epoch by epoch, as [epochs, batch size] in order: it follows from the rest, and is there for people.
+    """
+
+    size: int = Field(ge=1)
+    samples: int = Field(ge=1)
+    cap: int | None = Field(default=None, ge=1)
+    plan: Annotated[tuple[tuple[int, int], ...], BeforeValidator(_as_tuples)] | None = None
+
+
 class ScheduleConfig(_Section):
     """A peak rate, the schedule that scales it, and the evidence for both.
 
     f(t) = optimizer.lr * schedule.factor(t)        the rate of update t = 0, 1, 2, ..., in the optimizer's own unit
+
+    With `batch`, the batch grows instead, `batches(sampler)` drives a DataLoader, and f(t) is what is left to decay.
     """
 
     version: Annotated[Literal[1], BeforeValidator(_whole_version)] = VERSION
     optimizer: OptimizerConfig
     schedule: AnySchedule
+    batch: BatchConfig | None = None
     evidence: Evidence | None = None
+
+    @field_validator("batch")
+    @classmethod
+    def _batch_grows(cls, batch: BatchConfig | None, info: ValidationInfo) -> BatchConfig | None:
+        schedule = info.data.get("schedule")
+        if batch is None or schedule is None:  # what is wrong with the schedule is told by itself
+            return batch
+        try:
+            planned = stretches(_planned(schedule, batch))
+        except UsageError as error:
+            raise ValueError(str(error)) from None
+        if batch.plan is not None and batch.plan != planned:
+            raise ValueError("plan doesn't follow from the schedule and the other sizes; remove it")
+        return batch
 
     @property
     def steps(self) -> int:
         """The length of the run, T, in updates."""
-        return self.schedule.steps
+        return self.followed.steps
+
+    @property
+    def followed(self) -> Schedule:
+        """The schedule that the rate follows: `schedule`, or what a growing batch leaves of it."""
+        return self.schedule if self.batch is None else rates(self.schedule, _planned(self.schedule, self.batch))
 
     def rate(self, t: int) -> float:
         """Return f(t), the rate of update `t`; past the end it holds. Raises ValueError for a negative `t`."""
-        return self.optimizer.lr * self.schedule.factor(t)
+        return self.optimizer.lr * self.followed.factor(t)
+
+    def batch_plan(self) -> tuple[Epoch, ...]:
+        """Return batch size, factor and updates of every epoch; raise UsageError where the config has no `batch`."""
+        if self.batch is None:
+            raise UsageError("the config has no batch section", hint="write one with `lrfinder schedule batches`")
+        return _planned(self.schedule, self.batch)
+
+    def with_batches(self, *, samples: int, batch_size: int, cap: int | None = None) -> ScheduleConfig:
+        """Return the config with a `batch` section and its plan; raises UsageError for sizes that can't be meant."""
+        batch = BatchConfig.model_construct(size=batch_size, samples=samples, cap=cap)  # `grow_batches` judges them
+        plan = stretches(_planned(self.schedule, batch))
+        return self.model_copy(update={"batch": batch.model_copy(update={"plan": plan})})
+
+    def batches(self, sampler: Samples) -> BatchSchedule:
+        """Return the batch sampler whose batches grow: `DataLoader(data, batch_sampler=config.batches(sampler))`.
+
+        `scheduler(optimizer)` then sets the rates that are left to decay. Raises UsageError where the config has no
+        `batch`, or the sampler another number of samples.
+        """
+        from lrfinder.batches import BatchSchedule
+
+        self.batch_plan()
+        section: Any = self.batch
+        samples = len(sampler) if isinstance(sampler, Sized) else section.samples  # `BatchSchedule` refuses that one
+        if samples != section.samples:
+            raise UsageError(
+                f"the sampler has {samples} samples, but the config's batches are planned for {section.samples}",
+                hint="plan them anew: `lrfinder schedule batches CONFIG --samples N --batch-size B`",
+            )
+        return BatchSchedule(sampler, self.schedule, batch_size=section.size, cap=section.cap)
 
     def loss_scale(self, t: int) -> float:
         """Return c(t) = f(t) / peak, to multiply the loss of update `t` by instead of decaying the rate.
@@ -135,11 +216,12 @@ class ScheduleConfig(_Section):
         decay is not scaled, clipping acts at another size, and Adam and its kind divide the gradient by its own size,
         so it does next to nothing there. The idea: Wei, arXiv:1905.00094, whose own decay functions differ.
         """
-        return self.schedule.factor(t)
+        return self.followed.factor(t)
 
     def lrs(self) -> tuple[float, ...]:
         """Return (f(0), ..., f(T - 1))."""
-        return tuple(self.rate(t) for t in range(self.steps))
+        schedule, peak = self.followed, self.optimizer.lr
+        return tuple(peak * schedule.factor(t) for t in range(schedule.steps))
 
     def scheduler(
         self, optimizer: Optimizer, last_epoch: int = -1, *, record: str | os.PathLike[str] | None = None
@@ -155,10 +237,11 @@ class ScheduleConfig(_Section):
         """
         from lrfinder.scheduler import scheduler_class
 
-        return scheduler_class(self.schedule)(
+        schedule = self.followed
+        return scheduler_class(schedule)(
             optimizer,
             peak=self.optimizer.lr,
-            schedule=self.schedule,
+            schedule=schedule,
             ratios=self.optimizer.groups,
             last_epoch=last_epoch,
             record=record,
@@ -170,3 +253,7 @@ class ScheduleConfig(_Section):
         if not self.optimizer.settings:
             del data["optimizer"]["settings"]
         return data
+
+
+def _planned(schedule: Schedule, batch: BatchConfig) -> tuple[Epoch, ...]:
+    return grow_batches(schedule, samples=batch.samples, batch_size=batch.size, cap=batch.cap)

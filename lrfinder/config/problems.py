@@ -11,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lrfinder.config.document import Document, KeyPath, Place, Problem, show_path
-from lrfinder.config.model import Evidence, OptimizerConfig, ScheduleConfig
+from lrfinder.config.model import BatchConfig, Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.schedules import SCHEDULES
 
-_SECTIONS: dict[str, type[BaseModel]] = {"optimizer": OptimizerConfig, "evidence": Evidence}
+_SECTIONS: dict[str, type[BaseModel]] = {"optimizer": OptimizerConfig, "batch": BatchConfig, "evidence": Evidence}
 
 # pydantic's error types by what they expected; {…} is filled from the error's context.
 _EXPECTED = {

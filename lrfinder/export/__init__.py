@@ -49,6 +49,9 @@ def export_schedule(config: ScheduleConfig, to: str) -> Export:
     """
     if to not in EXPORTERS:
         raise UsageError(f"unknown target {to!r}", hint=f"choose of: {', '.join(EXPORTERS)}")
+    if config.batch is not None:
+        hint = "`load_schedule(CONFIG).batches(sampler)` drives a DataLoader; remove `batch` to export the decay itself"
+        raise UsageError("a growing batch is no schedule of rates: what an update is changes with it", hint=hint)
     chosen = EXPORTERS[to]
     if not config.schedule.reads_losses:
         return chosen.export(config)

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from lrfinder.batch_plan import stretches
 from lrfinder.config import ScheduleConfig
 from lrfinder.numbers import rate
 from lrfinder.report.canvas import canvas, drawn, in_ascii
@@ -149,6 +150,25 @@ def _row(config: ScheduleConfig, t: int) -> tuple[str, ...]:
         f"{schedule.factor(t):.1%}",
         ", ".join(notes),
     )
+
+
+def batches_table(config: ScheduleConfig) -> Table:
+    """Return the stretches of epochs with one batch size: their sizes, their rates, their updates."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    for header in ("epochs", "batch size", "rate", "updates"):
+        table.add_column(header, justify="right", no_wrap=True)
+    plan, first = config.batch_plan(), 0
+    for epochs, size in stretches(plan):
+        part = plan[first : first + epochs]
+        rates = [rate(config.optimizer.lr * epoch.factor) for epoch in (part[0], part[-1])]
+        table.add_row(
+            f"{first} to {first + epochs - 1}" if epochs > 1 else str(first),
+            str(size),
+            rates[0] if rates[0] == rates[1] else " to ".join(rates),
+            str(sum(epoch.updates for epoch in part)),
+        )
+        first += epochs
+    return table
 
 
 def shapes_table() -> Table:
