@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lrfinder.api.verify import verify
     from lrfinder.batches import BatchSchedule
     from lrfinder.config import ScheduleConfig, load_schedule
+    from lrfinder.param_groups import layerwise
 
     __version__: str
 
@@ -45,6 +46,7 @@ __all__ = [
     "UsageError",
     "Verification",
     "__version__",
+    "layerwise",
     "load_schedule",
     "recommend",
     "sweep",
@@ -59,6 +61,7 @@ _HOMES = {
     "Sweep": ("lrfinder.api.result", "Sweep"),
     "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
+    "layerwise": ("lrfinder.param_groups", "layerwise"),
     "load_schedule": ("lrfinder.config", "load_schedule"),
     "recommend": ("lrfinder.api.recommend", "recommend"),
     "sweep": ("lrfinder.api.sweep", "sweep"),
