@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from lrfinder.advice.paragraph import paragraph
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
-from lrfinder.records import Band, Fit, Pick, Status, SweepResult
+from lrfinder.records import Band, Fit, Pick, ShortRun, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, RULE_NAMES, pick_all
 from lrfinder.rules.short_runs import SHORT_RUNS, short_runs
 
@@ -56,6 +57,7 @@ class Request:
 
     steps: int | None = None
     epochs: float | None = None
+    open_ended: bool = False  # its length isn't known, and a schedule is wanted all the same
     schedule: str | None = None
     warmup: int | None = None
     rule: str | None = None  # None: `short-runs` where there are any, else `steepest`
@@ -63,8 +65,8 @@ class Request:
     seed: int = 0  # of the bootstrap
 
 
-def advise(result: SweepResult, request: Request) -> Advice:
-    """Fit the sweep, pick a rate or refuse, and plan the coming run.
+def advise(result: SweepResult, request: Request, trials: Iterable[ShortRun] = ()) -> Advice:
+    """Fit the sweep, pick a rate or refuse, and plan the coming run; `trials` of `verify` help to choose its shape.
 
     Raises UsageError where the request can't be meant (unknown rule or schedule, a length that can't be counted).
     """
@@ -75,8 +77,10 @@ def advise(result: SweepResult, request: Request) -> Advice:
     band = shown.band
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
     config, plan = None, ""
-    if chosen.lr is not None and length is not None:
-        schedule, plan = plan_schedule(result.setup.optimizer, length, name=request.schedule, warmup=request.warmup)
+    if chosen.lr is not None and (length is not None or request.open_ended):
+        schedule, plan = plan_schedule(
+            result.setup.optimizer, length, name=request.schedule, warmup=request.warmup, trials=trials
+        )
         config = _config(result, chosen, band, schedule)
     return Advice(
         lr=config.optimizer.lr if config is not None else chosen.lr,
@@ -92,6 +96,8 @@ def advise(result: SweepResult, request: Request) -> Advice:
 
 
 def _check(request: Request) -> None:
+    if request.open_ended and (request.steps is not None or request.epochs is not None):
+        raise UsageError("an open-ended run has no length", hint="give a length or open_ended, not both")
     if request.rule is not None and request.rule not in RULE_NAMES:
         raise UsageError(f"unknown rule {request.rule!r}", hint=f"choose one of: {', '.join(RULE_NAMES)}")
     if request.lr is not None and not (math.isfinite(request.lr) and request.lr > 0):

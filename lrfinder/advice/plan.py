@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from lrfinder.advice.choice import Choice, choose
 from lrfinder.advice.warmup import warmup_updates
 from lrfinder.errors import UsageError
-from lrfinder.records import OptimizerFacts
-from lrfinder.schedules import SCHEDULES, Schedule
+from lrfinder.records import OptimizerFacts, ShortRun
+from lrfinder.schedules import SCHEDULES, Schedule, WarmupStableDecay
 
-DEFAULT_SCHEDULE = "linear"
+# Updates that the config of an open-ended run says it has: past them the peak is held all the same. A tenth of them is
+# the warm-up of Adam's defaults, 2/(1 - 0.999).
+OPEN_STEPS = 20_000
 
 
 def plan_schedule(
-    optimizer: OptimizerFacts, steps: int, *, name: str | None = None, warmup: int | None = None
+    optimizer: OptimizerFacts,
+    steps: int | None,
+    *,
+    name: str | None = None,
+    warmup: int | None = None,
+    trials: Iterable[ShortRun] = (),
 ) -> tuple[Schedule, str]:
-    """Return the schedule of a run of `steps` updates, and why.
+    """Return the schedule of a run of `steps` updates, None: of unknown length, and why.
 
-    Without a `name` the rate falls in a straight line to zero: with a known length nothing simpler is better (Defazio
-    et al., arXiv:2310.07831). Without a `warmup`, its length follows from the optimizer.
-    Raises UsageError for an unknown name or a warm-up longer than the run.
+    Without a `name` the shape is chosen by evidence: see `choose`; `trials` are those of `verify`. Without a `warmup`,
+    its length follows from the optimizer. Raises UsageError for an unknown name or a warm-up longer than the run.
     """
     if name is not None and name not in SCHEDULES:
         raise UsageError(f"unknown schedule {name!r}", hint=f"choose one of: {', '.join(SCHEDULES)}")
-    if warmup is not None and not 0 <= warmup <= steps:
-        raise UsageError(f"warmup must be from 0 to the run's {steps} updates, got {warmup}")
-    shape = SCHEDULES[name or DEFAULT_SCHEDULE]
+    length = OPEN_STEPS if steps is None else steps
+    if warmup is not None and not 0 <= warmup <= length:
+        raise UsageError(f"warmup must be from 0 to the run's {length} updates, got {warmup}")
+    choice = choose(optimizer, open_ended=steps is None, trials=trials)
+    if name is not None:
+        choice = Choice(name=name, why=f"{name}, as asked")
+    shape = SCHEDULES[choice.name]
     if shape.rises_itself:
         if warmup:
-            raise UsageError(f"{name} takes no warm-up, it has a rise of its own", hint="leave --warmup out")
-        return shape.for_run(steps=steps, warmup=0), f"{name}, as asked, which has a rise of its own"
+            raise UsageError(f"{choice.name} takes no warm-up, it has a rise of its own", hint="leave --warmup out")
+        return shape.for_run(steps=length, warmup=0), f"{choice.why}, which has a rise of its own"
     reason = "as asked"
+    if warmup is None and not choice.warms_up:
+        return shape.for_run(steps=length, warmup=0), f"{choice.name}, no warm-up: {choice.why}"
     if warmup is None:
-        warmup, reason = warmup_updates(optimizer, steps)
-    told = f"{name}, as asked" if name else "a straight line to zero, the safest shape for a known length"
-    return shape.for_run(steps=steps, warmup=warmup), f"{warmup} updates of linear warm-up ({reason}), then {told}"
+        warmup, reason = warmup_updates(optimizer, length)
+    schedule = shape.for_run(steps=length, warmup=warmup)
+    if steps is None and isinstance(schedule, WarmupStableDecay):
+        schedule = schedule.model_copy(update={"cooldown": 0})
+    return schedule, f"{warmup} updates of linear warm-up ({reason}), then {choice.why}"

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
+from lrfinder.advice.choice import BETTER
 from lrfinder.advice.trials import VerifyRequest, different_batches, long_valley, shapes_tried, short_valley
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
@@ -22,7 +23,6 @@ CONFIRMED = 0.1  # decades (a factor of 1.26): nearer, no run could tell the rec
 # measured where trials pass over their data as often as the coming run, 2 where that can't be arranged.
 FARTHEST_CONFIDENT, FARTHEST_UNMATCHED = 4.0, 2.0
 WIDE = 0.5  # decades on each side: a rate that may be off by more than that is no advice to be sure of
-BETTER = 0.02  # of the fall: by so much another shape must end lower to be chosen over the recommended one
 Z90 = 1.645  # standard errors on each side of a normal 90 % interval
 LEAST_INTERVAL = 0.15  # decades on each side; met the near-optimal rates in 92 % of cases, thirteen tasks, three seeds
 

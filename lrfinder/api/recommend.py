@@ -11,7 +11,7 @@ from lrfinder.advice import Advice, Request, advise
 from lrfinder.config import dump
 from lrfinder.errors import UsageError
 from lrfinder.records import SweepResult
-from lrfinder.store import load_run
+from lrfinder.store import TRIALS, load_run, read_log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,7 @@ def recommend(
     *,
     steps: int | None = None,
     epochs: float | None = None,
+    open_ended: bool = False,
     schedule: str | None = None,
     warmup: int | None = None,
     rule: str | None = None,
@@ -49,12 +50,23 @@ def recommend(
 ) -> Recommendation:
     """Fit the curve, pick the rate or refuse with a reason, and plan the schedule of a run of `steps` updates.
 
-    `result` is what `sweep` returned, or a run folder. The other keywords are the options of `lrfinder recommend`.
+    `result` is what `sweep` returned, or a run folder; what `verify` measured there on shapes of the decay is used.
+    `open_ended` plans a run whose length is not known. The other keywords are the options of `lrfinder recommend`.
     A sweep that allows no pick is a value too: then `status` is `refused`, `lr` is None, and `why` and `hint` say what
     was seen and what to do. Raises UsageError for keywords that can't be meant, RunError for a damaged run folder.
     """
     sweep = result if isinstance(result, SweepResult) else load_run(Path(result))
-    request = Request(steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, rule=rule, lr=lr, seed=seed)
-    advice = advise(sweep, request)
+    request = Request(
+        steps=steps,
+        epochs=epochs,
+        open_ended=open_ended,
+        schedule=schedule,
+        warmup=warmup,
+        rule=rule,
+        lr=lr,
+        seed=seed,
+    )
+    trials = () if sweep.run is None else read_log(Path(sweep.run) / TRIALS)
+    advice = advise(sweep, request, trials)
     values: dict[str, Any] = {field.name: getattr(advice, field.name) for field in fields(advice)}
     return Recommendation(**values, result=sweep)

@@ -25,8 +25,16 @@ def recommend(
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Length of the coming run, in updates.")] = None,
     epochs: Annotated[float | None, typer.Option("--epochs", help="Length of the coming run, in epochs.")] = None,
+    open_ended: Annotated[
+        bool, typer.Option("--open-ended", help="The coming run's length isn't known: plan it all the same.")
+    ] = False,
     schedule: Annotated[
-        str | None, typer.Option("--schedule", help="Shape of the decay; see `lrfinder schedule list`.")
+        str | None,
+        typer.Option(
+            "--schedule",
+            help="Shape of the decay; see `lrfinder schedule list`. [default: by the length, the optimizer, and what "
+            "`verify --schedules` measured]",
+        ),
     ] = None,
     warmup: Annotated[int | None, typer.Option("--warmup", help="Updates of linear warm-up.")] = None,
     rule: Annotated[
@@ -50,12 +58,23 @@ def recommend(
     """Pick the rate, choose the decay, write the schedule config."""
     del debug
     from lrfinder.advice import Request, advise
-    from lrfinder.store import latest_run, load_run
+    from lrfinder.store import TRIALS, latest_run, load_run, read_log
 
     folder = run if run is not None else latest_run()
     result = load_run(folder)
     advice = advise(
-        result, Request(steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, rule=rule, lr=lr, seed=seed)
+        result,
+        Request(
+            steps=steps,
+            epochs=epochs,
+            open_ended=open_ended,
+            schedule=schedule,
+            warmup=warmup,
+            rule=rule,
+            lr=lr,
+            seed=seed,
+        ),
+        read_log(folder / TRIALS),
     )
     written = _write(advice, write, folder)
     _keep(folder, result, advice, picture=not quiet)
@@ -76,7 +95,7 @@ def _write(advice: Advice, path: Path | None, folder: Path) -> Path | None:
 
     if advice.schedule is None:
         if path is not None and advice.lr is not None:
-            raise UsageError("a schedule needs the length of the run", hint="add --steps T or --epochs E")
+            raise UsageError("a schedule needs the length of the run", hint="add --steps T, --epochs E or --open-ended")
         return None
     target = path if path is not None else folder / "schedule.yaml"
     dump(advice.schedule, target)
@@ -119,7 +138,7 @@ def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bo
     if advice.lr is None:
         say("", f"No rate can be recommended. What to do: {advice.hint}.")
     elif written is None:
-        say("", "Add --steps T or --epochs E, the length of the coming run, to get a schedule config.")
+        say("", "Add --steps T or --epochs E, the length of the coming run, or --open-ended, to get a schedule config.")
     else:
         say("", f"Written: {written}. In the training script, after the optimizer is made:", "")
         say_verbatim("    from lrfinder import load_schedule")

@@ -1,0 +1,99 @@
+"""Which shape is chosen without being asked for, and on what evidence."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from curves import sweep_of, traces_of
+from lrfinder.advice import Request, advise
+from lrfinder.advice.choice import choose
+from lrfinder.advice.plan import plan_schedule
+from lrfinder.errors import UsageError
+from lrfinder.records import OptimizerFacts, RunPlan, ShortRun, Stop, SweepSettings
+
+ADAM = OptimizerFacts(name="AdamW", settings={"betas": (0.9, 0.999)})
+
+
+def trial(schedule: str, loss: float | None, *, steps: int = 200, seed: int = 0, lr: float = 0.01) -> ShortRun:
+    return ShortRun(
+        plan=RunPlan(lr=lr, steps=steps, schedule=schedule),
+        seed=seed,
+        metric="val",
+        initial_loss=2.0,
+        loss=loss,
+        stop=Stop.DIVERGED if loss is None else Stop.COMPLETED,
+        updates=steps,
+    )
+
+
+def test_a_known_length_without_evidence_is_a_line_to_zero() -> None:
+    choice = choose(ADAM)
+    assert (choice.name, choice.warms_up) == ("linear", True)
+    assert "safest shape for a known length" in choice.why
+
+
+def test_what_was_measured_decides_where_it_is_clear() -> None:
+    """The fall is from 2 to 1: a shape must end 0.02 lower."""
+    near = choose(ADAM, trials=[trial("linear", 1.01), trial("cosine", 1.0)])
+    assert near.name == "linear"
+    assert "in runs of 200 updates cosine ended no more than 2% of the fall below it" in near.why
+    clear = choose(ADAM, trials=[trial("linear", 1.05), trial("cosine", 1.0), trial("constant", 1.2)])
+    assert clear.name == "cosine"
+    assert "ended lowest of 3 shapes in runs of 200 updates, 5% of the fall below linear" in clear.why
+
+
+def test_the_longest_runs_with_several_shapes_count_each_at_its_best_rate() -> None:
+    trials = [
+        trial("cosine", 0.5, steps=50),
+        trial("linear", 1.5, steps=50),
+        trial("linear", 1.3, lr=0.001),
+        trial("linear", 1.0, lr=0.01),
+        trial("cosine", 1.2),
+        trial("linear", 0.9, steps=600),
+    ]
+    assert choose(ADAM, trials=trials).name == "linear"
+
+
+def test_runs_of_other_seeds_and_those_that_diverged_are_not_compared() -> None:
+    assert "safest" in choose(ADAM, trials=[trial("linear", 1.5), trial("cosine", 1.0, seed=1)]).why
+    assert "safest" in choose(ADAM, trials=[trial("linear", 1.5), trial("cosine", None)]).why
+    assert "safest" in choose(ADAM, trials=[trial("linear", 2.5), trial("cosine", 2.1)]).why  # nothing learned
+
+
+@pytest.mark.parametrize("name", ["AdamWScheduleFree", "SGDScheduleFree", "Rprop", "LBFGS"])
+def test_optimizers_that_need_no_decay(name: str) -> None:
+    facts = OptimizerFacts(name=name, settings={"betas": (0.9, 0.999)})
+    schedule, why = plan_schedule(facts, 1000, trials=[trial("linear", 1.0), trial("cosine", 0.5)])
+    assert (schedule.name, schedule.warmup) == ("constant", 0)
+    assert name in why
+    assert plan_schedule(facts, 1000, name="cosine")[0].name == "cosine"
+    assert plan_schedule(facts, 1000, warmup=7)[0].warmup == 7
+
+
+def test_an_open_end_holds_the_peak() -> None:
+    schedule, why = plan_schedule(ADAM, None)
+    assert (schedule.name, schedule.warmup) == ("wsd", 2000)
+    assert {schedule.factor(t) for t in (2000, 5000, schedule.steps, 10**9)} == {1.0}
+    assert "length isn't known" in why
+
+
+def test_the_advice_says_it() -> None:
+    sweep = sweep_of(traces_of(SweepSettings(), noise=0.03, stop_above=5.0), SweepSettings())
+    open_ended = advise(sweep, Request(open_ended=True))
+    assert open_ended.schedule.schedule.name == "wsd"
+    assert "length isn't known" in open_ended.why
+    measured = advise(sweep, Request(steps=1000), [trial("linear", 1.5), trial("rex", 1.0)])
+    assert measured.schedule.schedule.name == "rex"
+    assert "rex, which ended lowest" in measured.why
+    asked = advise(sweep, Request(steps=1000, schedule="step"), [trial("linear", 1.5), trial("rex", 1.0)])
+    assert asked.schedule.schedule.name == "step"
+    assert advise(dataclasses.replace(sweep), Request()).schedule is None
+
+
+@pytest.mark.parametrize("length", [{"steps": 10}, {"epochs": 2.0}])
+def test_a_length_and_an_open_end_exclude_each_other(length: dict[str, float]) -> None:
+    sweep = sweep_of(traces_of(SweepSettings(), noise=0.03, stop_above=5.0), SweepSettings())
+    with pytest.raises(UsageError, match="open-ended run has no length"):
+        advise(sweep, Request(open_ended=True, **length))
