@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke export-matrix bench clean
+.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-scheduler clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,9 @@ smoke: $(STAMP)  ## the CI check of this project's own example: is its configure
 
 export-matrix: $(STAMP)  ## run every exported schedule in its framework; prints the largest difference from f(t)
 	$(BIN)/python tests/export/matrix.py
+
+bench-scheduler: $(STAMP)  ## what a step of the scheduler costs, beside torch's LambdaLR
+	$(BIN)/python tests/benchmarks/scheduler_step.py
 
 # Three hours on two cores; what is measured already is kept, so an interrupted benchmark goes on where it was.
 BENCH := lrfinder-runs/bench

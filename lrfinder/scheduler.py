@@ -71,16 +71,30 @@ class ConfiguredScheduler(LRScheduler):
         super().__init__(optimizer, last_epoch)  # takes the `initial_lr`s as its `base_lrs`, and makes the first step
         self.norms = None if record is None else GradientNorms(optimizer, record, position=self._position)
 
+    def step(self, epoch: int | None = None) -> None:
+        """Go to the next update, and set the rates to it."""
+        if self._step_count < 2 or epoch is not None:  # noqa: PLR2004 - torch checks the order of the first two calls
+            super().step(epoch)
+            return
+        # The same without the book-keeping that closed forms don't need: it costs more than they do.
+        self._step_count += 1
+        self.last_epoch += 1
+        self._set_rates()
+
     def get_lr(self) -> list[float | torch.Tensor]:
         """Return each param group's rate at update `last_epoch`."""
+        factor = self._next_factor()
+        return [base * factor for base in self.base_lrs]
+
+    def _next_factor(self) -> float:
+        """Return the rates over their peaks at update `last_epoch`, for those param groups that are known."""
         groups, known = len(self.optimizer.param_groups), len(self.base_lrs)
         if groups != known:
             raise UsageError(
                 f"the optimizer has {groups} param groups, but had {known} when its scheduler was made",
                 hint="add the param groups first, then make the scheduler; `last_epoch` continues where it was",
             )
-        factor = self._factor()
-        return [base * factor for base in self.base_lrs]
+        return self._factor()
 
     def _factor(self) -> float:
         return self.schedule.factor(self.last_epoch)
@@ -109,15 +123,17 @@ class ConfiguredScheduler(LRScheduler):
 
     def _set_rates(self) -> None:
         """Do what torch's `step()` does with `get_lr()`, at the present position."""
-        groups = self.optimizer.param_groups
-        for group, rate in zip(groups, self.get_lr(), strict=True):
-            if isinstance(group["lr"], torch.Tensor):
-                group["lr"].fill_(rate)
+        factor = self._next_factor()
+        last: list[float | torch.Tensor] = []
+        for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            rate = base * factor
+            held = group["lr"]
+            if isinstance(held, torch.Tensor):
+                last.append(held.fill_(rate).clone())
             else:
                 group["lr"] = rate
-        self._last_lr = [
-            group["lr"].clone() if isinstance(group["lr"], torch.Tensor) else group["lr"] for group in groups
-        ]
+                last.append(rate)
+        self._last_lr = last
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -188,15 +204,15 @@ class MomentumScheduler(ConfiguredScheduler):
             )
         super().__init__(optimizer, **keywords)
 
-    def get_lr(self) -> list[float | torch.Tensor]:
-        """Return each param group's rate at update `last_epoch`, and set its momentum to that update's."""
+    def _factor(self) -> float:
+        # Set where the rates are computed, as torch's own schedulers do: each way to a position comes by here.
         momentum = self.schedule.momentum(self.last_epoch)
         for group in self.optimizer.param_groups:
             if "momentum" in group:
                 group["momentum"] = momentum
             else:
                 group["betas"] = (momentum, *group["betas"][1:])
-        return super().get_lr()
+        return super()._factor()
 
 
 def scheduler_class(schedule: Schedule) -> type[ConfiguredScheduler]:
