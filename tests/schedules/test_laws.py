@@ -118,3 +118,27 @@ def test_the_usual_parameters_fit_any_run(name: str, steps: int, warm: float) ->
     schedule = SCHEDULES[name].for_run(steps=steps, warmup=int(warm * steps))
     warmup = 0 if name in RISE_THEMSELVES else int(warm * steps)
     assert (schedule.name, schedule.steps, schedule.warmup) == (name, steps, warmup)
+
+
+@given(schedules(), st.lists(st.integers(0, 400), min_size=1, max_size=20))
+def test_the_order_of_the_questions_does_not_matter(schedule: Schedule, asked: list[int]) -> None:
+    in_order = {t: schedule.factor(t) for t in sorted(set(asked))}
+    again = type(schedule).model_validate(schedule.model_dump(by_alias=True))
+    assert [again.factor(t) for t in asked] == [in_order[t] for t in asked]
+
+
+# What drops, restarts or waits for losses; every other shape is continuous with its usual parameters.
+JUMPS = {"step", "multi-step", "geometric", "cosine-restarts"}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_continuous_where_it_claims(name: str) -> None:
+    """A hundred times as many updates make the largest step ten times smaller or more; a jump stays what it is."""
+    steps = [
+        max(abs(b - a) for a, b in itertools.pairwise(map(schedule.factor, range(schedule.steps))))
+        for schedule in (SCHEDULES[name].for_run(steps=n, warmup=n // 10) for n in (300, 30_000))
+    ]
+    if name in JUMPS:
+        assert steps[1] > 0.9 * steps[0] > 0.1
+    else:
+        assert steps[1] <= steps[0] / 9
