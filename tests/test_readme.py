@@ -27,9 +27,10 @@ def test_links_lead_somewhere(target: str) -> None:
     assert (ROOT / target).is_file()
 
 
-def test_the_config_that_is_shown_is_valid() -> None:
-    (text,) = blocks("yaml")
-    config = parse_schedule(text, suffix=".yaml", where="README.md")
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_the_configs_that_are_shown_are_valid(text: str) -> None:
+    whole = text if "version:" in text else f"version: 1\noptimizer: {{name: SGD, lr: 0.1}}\n{text}"
+    config = parse_schedule(whole, suffix=".yaml", where="README.md")
     assert config.lrs()[config.schedule.warmup - 1] == config.optimizer.lr
 
 
