@@ -9,12 +9,13 @@ import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
 from lrfinder.cli.output import can_draw, say, say_json, say_verbatim
+from lrfinder.cli.schedule_import import import_schedule
 from lrfinder.errors import UsageError
 
 if TYPE_CHECKING:
     from lrfinder.config import ScheduleConfig
 
-app = typer.Typer(name="schedule", help="Preview, list and convert schedules.", no_args_is_help=True)
+app = typer.Typer(name="schedule", help="Preview, list, convert and import schedules.", no_args_is_help=True)
 
 
 @app.command()
@@ -96,6 +97,9 @@ def export(
         say_verbatim(made.text.removesuffix("\n"))
     elif not quiet:
         say(f"Written: {write}, {f'with its own {made.preset}' if made.preset else 'as a function or table'}.")
+
+
+app.command("import")(import_schedule)
 
 
 @app.command()
