@@ -296,5 +296,6 @@ FORMULAS: Mapping[str, type[Formula]] = MappingProxyType(
         "warmup_stable_decay": WarmupStableDecay,
     }
 )
-# Those that wait for the evaluation: what they will do isn't known before the run.
-WAITING = frozenset({"reduce_lr_on_plateau", "greedy"})
+# Those that wait for the evaluation. torch's plateau is one here, too; GreedyLR also raises the rate, as nothing else.
+PLATEAU = "reduce_lr_on_plateau"
+GREEDY = "greedy"

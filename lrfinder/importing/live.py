@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.importing.groups import fastest, ratios
-from lrfinder.importing.match import Candidate, check_peak, check_rates, check_updates, match
+from lrfinder.importing.match import TOLERANCE, check_peak, check_rates, check_updates, match
+from lrfinder.importing.plateaus import PlateauArguments, plateau
 from lrfinder.importing.recognize import recognized
 from lrfinder.importing.torch_schedulers import candidates
-from lrfinder.importing.twin import rates_of
+from lrfinder.importing.twin import Used, used_by
 from lrfinder.importing.why import why_shape
 from lrfinder.scheduler import ConfiguredScheduler
+from lrfinder.schedules import Schedule
 from lrfinder.version import VERSION
 
 # Keys of a param group that say how torch computes the update, or that schedulers leave there.
@@ -33,31 +35,23 @@ def import_scheduler(scheduler: object, *, steps: int | None, tolerance: float) 
             f"expected a scheduler of torch.optim.lr_scheduler, got {type(scheduler).__name__}",
             hint="where a library wraps it, as accelerate does, pass the one inside: scheduler.scheduler",
         )
-    name = type(scheduler).__name__
+    if isinstance(scheduler, ConfiguredScheduler):
+        return _ours(scheduler, steps)
     if isinstance(scheduler, ReduceLROnPlateau):
-        raise UsageError(
-            f"{name} waits for a metric: no update's rate is known before the run",
-            hint="import a schedule of known rates; `lrfinder schedule list` shows which there are",
-        )
-    length = _length(scheduler, steps)
-    columns = rates_of(scheduler, length)
-    for group, rates in enumerate(columns):
+        return _plateau(scheduler, steps)
+    name = type(scheduler).__name__
+    used = used_by(scheduler, _length(scheduler, steps, own=getattr(scheduler, "total_steps", None)))
+    for group, rates in enumerate(used.rates):
         check_rates(rates, of=f"{name}, param group {group}")
-    lead = fastest(columns)
-    check_peak(max(columns[lead]), of=name)
-    found = ratios(columns, to=lead, of=name)
-    made = match(
-        columns[lead], _candidates(scheduler, columns[lead], lead), peak=max(columns[lead]), tolerance=tolerance
-    )
-    optimizer = OptimizerConfig(
-        name=type(scheduler.optimizer).__name__,
-        lr=made.peak,
-        groups=found if len(found) > 1 else None,
-        settings=_settings(scheduler.optimizer),
-    )
+    lead = fastest(used.rates)
+    rates = used.rates[lead]
+    check_peak(max(rates), of=name)
+    found = ratios(used.rates, to=lead, of=name)
+    by_class = candidates(scheduler, steps=len(rates), peak=max(rates), group=lead)
+    made = match(rates, chain(by_class, recognized(rates)), peak=max(rates), tolerance=tolerance)
+    schedule, left_out = _with_momentum(made.schedule, used)
     why = why_shape(f"torch's {name}", made, _REASONS.get(name, "no named shape has its rates"))
-    evidence = Evidence(why=why, torch=torch.__version__, lrfinder=VERSION)
-    return ScheduleConfig.model_validate({"optimizer": optimizer, "schedule": made.schedule, "evidence": evidence})
+    return _config(scheduler, lr=made.peak, groups=found, schedule=schedule, why=why + left_out)
 
 
 # Why a class comes out as a table, where there is more to say than that no named shape fits.
@@ -68,11 +62,55 @@ _REASONS = {
 }
 
 
-def _length(scheduler: LRScheduler, steps: int | None) -> int:
-    """Return the updates to import: `steps`, or what a scheduler that knows its own length says."""
-    own: int | None = getattr(scheduler, "total_steps", None)
-    if isinstance(scheduler, ConfiguredScheduler):
-        own = scheduler.schedule.steps
+def _ours(scheduler: ConfiguredScheduler, steps: int | None) -> ScheduleConfig:
+    """Return the config that our own scheduler follows, from what it was made with."""
+    _length(scheduler, steps, own=scheduler.schedule.steps)
+    groups = tuple(float(base) / scheduler.peak for base in scheduler.base_lrs)
+    why = "imported from a scheduler of lrfinder"
+    return _config(scheduler, lr=scheduler.peak, groups=groups, schedule=scheduler.schedule, why=why)
+
+
+def _plateau(scheduler: ReduceLROnPlateau, steps: int | None) -> ScheduleConfig:
+    """Return the config whose cuts are those of ReduceLROnPlateau, which has no rates before there are losses."""
+    if scheduler.last_epoch:
+        raise UsageError(
+            f"ReduceLROnPlateau has seen {scheduler.last_epoch} evaluations, and doesn't know the rate it began with",
+            hint="import it right after it is made, before its first step()",
+        )
+    length = _length(scheduler, steps, own=None)
+    rates = [float(group["lr"]) for group in scheduler.optimizer.param_groups]
+    check_rates(rates, of="ReduceLROnPlateau")
+    peak = max(rates)
+    check_peak(peak, of="ReduceLROnPlateau")
+    plateaus = [
+        plateau(_plateau_arguments(scheduler, float(least)), peak=rate, steps=length)
+        for rate, least in zip(rates, scheduler.min_lrs, strict=True)
+        if rate > 0  # a group that stands still has no cuts
+    ]
+    if any(other != plateaus[0] for other in plateaus):
+        raise UsageError(
+            "ReduceLROnPlateau stops at another share of its rate in some param groups: min_lr and eps are no shares",
+            hint="give min_lr as a list in proportion to the groups' rates, and eps=0",
+        )
+    groups = tuple(rate / peak for rate in rates)
+    why = "imported from torch's ReduceLROnPlateau: call observe(loss) where step(loss) was called"
+    return _config(scheduler, lr=peak, groups=groups, schedule=plateaus[0], why=why)
+
+
+def _plateau_arguments(scheduler: ReduceLROnPlateau, min_lr: float) -> PlateauArguments:
+    keys = ("mode", "factor", "patience", "threshold", "threshold_mode", "cooldown", "eps")
+    try:
+        return PlateauArguments(**{key: getattr(scheduler, key) for key in keys}, min_lr=min_lr)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(
+            f"ReduceLROnPlateau's {first['loc'][0]} is {first['input']!r}: {first['msg']}",
+            hint="a plateau here takes counts as whole numbers, and shares from 0 to 1",
+        ) from None
+
+
+def _length(scheduler: LRScheduler, steps: int | None, *, own: int | None) -> int:
+    """Return the updates to import: `steps`, or `own`, those of a scheduler that knows them."""
     length = own if steps is None else steps
     if length is None:
         raise UsageError(
@@ -87,12 +125,33 @@ def _length(scheduler: LRScheduler, steps: int | None) -> int:
     return length
 
 
-def _candidates(scheduler: LRScheduler, rates: list[float], group: int) -> Iterator[Callable[[], Candidate | None]]:
-    if isinstance(scheduler, ConfiguredScheduler):
-        own = Candidate(peak=float(scheduler.base_lrs[group]), schedule=scheduler.schedule)
-        return iter([lambda: own])
-    by_class = candidates(scheduler, steps=len(rates), peak=max(rates), group=group)
-    return chain(by_class, recognized(rates))
+def _with_momentum(schedule: Schedule, used: Used) -> tuple[Schedule, str]:
+    """Return the schedule, and what to say of a momentum that the framework moves and it doesn't move alike."""
+    if used.momentums is None:
+        return schedule, ""
+    alike = schedule.momentum(0) is not None and all(
+        abs(momentum - (schedule.momentum(t) or 0.0)) <= TOLERANCE
+        for column in used.momentums
+        for t, momentum in enumerate(column)
+    )
+    if alike:
+        return schedule, ""
+    if schedule.momentum(0) is not None:
+        schedule = schedule.model_copy(update={"momentums": None})
+    return schedule, "; the momentum that it moves is left as the optimizer has it"
+
+
+def _config(
+    scheduler: LRScheduler, *, lr: float, groups: tuple[float, ...], schedule: Schedule, why: str
+) -> ScheduleConfig:
+    optimizer = OptimizerConfig(
+        name=type(scheduler.optimizer).__name__,
+        lr=lr,
+        groups=groups if len(groups) > 1 else None,
+        settings=_settings(scheduler.optimizer),
+    )
+    evidence = Evidence(why=why, torch=torch.__version__, lrfinder=VERSION)
+    return ScheduleConfig.model_validate({"optimizer": optimizer, "schedule": schedule, "evidence": evidence})
 
 
 def _settings(optimizer: Optimizer) -> dict[str, Any]:

@@ -103,8 +103,18 @@ def _one_cycle(it: Any, steps: int, group: int) -> Candidate | None:
         start=float(rates["initial_lr"]) / peak,
         final=float(rates["min_lr"]) / peak,
         anneal=it._anneal_func_type,  # noqa: SLF001
+        momentums=_momentums(it, group),
     )
     return None if made is None else Candidate(peak=peak, schedule=made)
+
+
+def _momentums(it: Any, group: int) -> tuple[float, float] | None:
+    """Return the bounds between which OneCycleLR and CyclicLR move the momentum, where they do and ours can."""
+    if not it.cycle_momentum:
+        return None
+    bounds = it.optimizer.param_groups[group]
+    low, high = float(bounds["base_momentum"]), float(bounds["max_momentum"])
+    return (low, high) if 0 <= low <= high < 1 else None
 
 
 def _cyclic(it: Any, steps: int, group: int) -> Candidate | None:
@@ -118,6 +128,7 @@ def _cyclic(it: Any, steps: int, group: int) -> Candidate | None:
         base=float(it.base_lrs[group]) / peak,
         mode=it.mode.replace("_", "-"),
         gamma=float(it.gamma),
+        momentums=_momentums(it, group),
     )
     return None if made is None else Candidate(peak=peak, schedule=made)
 

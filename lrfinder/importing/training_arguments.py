@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
@@ -15,14 +15,16 @@ from lrfinder.config.document import Document, Problem
 from lrfinder.config.problems import explain
 from lrfinder.errors import UsageError
 from lrfinder.importing.huggingface_optimizers import DEFAULT, optimizer_class, optimizer_settings
-from lrfinder.importing.huggingface_rates import FORMULAS, WAITING, Formula, Run
-from lrfinder.importing.match import Candidate, check_peak, check_rates, check_updates, match
+from lrfinder.importing.huggingface_rates import FORMULAS, GREEDY, PLATEAU, Formula, Run
+from lrfinder.importing.match import Candidate, Match, check_peak, check_rates, check_updates, match
+from lrfinder.importing.plateaus import PlateauArguments, plateau
 from lrfinder.importing.recognize import recognized
 from lrfinder.importing.why import why_shape
+from lrfinder.schedules import Schedule
 from lrfinder.version import VERSION
 
-_TYPE = "lr_scheduler_type"
 _KEYWORDS = "lr_scheduler_kwargs"
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
 class UnfitError(Exception):
@@ -81,10 +83,10 @@ class Arguments(BaseModel):
     @field_validator("lr_scheduler_type")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name in WAITING:
-            raise ValueError(f"{name} waits for the evaluation: no update's rate is known before the run")
-        if name not in FORMULAS:
-            raise ValueError(f"unknown {name!r}; known: {', '.join(FORMULAS)}")
+        if name == GREEDY:
+            raise ValueError(f"{name} raises and cuts the rate by the evaluation, which no schedule here does")
+        if name not in FORMULAS and name != PLATEAU:
+            raise ValueError(f"unknown {name!r}; known: {', '.join((*FORMULAS, PLATEAU))}")
         return name
 
     def warmup(self, steps: int) -> int:
@@ -112,16 +114,15 @@ def _attributes(source: Any) -> dict[str, Any]:
 def read_arguments(document: Document, *, steps: int | None, optimizer: str | None, tolerance: float) -> ScheduleConfig:
     """Return the config that the document's arguments are; raise UnfitError with the places of what is wrong."""
     arguments = _arguments(document)
-    formula = _formula(arguments, document)
     length = _length(arguments, steps, document)
     name = optimizer or _optimizer(arguments, document)
-    run = Run(peak=arguments.learning_rate, warmup=arguments.warmup(length), steps=length)
     source = f"transformers' {arguments.lr_scheduler_type}"
-    rates = _rates(formula, run, document)
-    check_rates(rates, of=source)
-    check_peak(max(rates), of=source)
-    # A peak that people know is kept where it is one: factors over 1 can't be.
-    made = match(rates, _candidates(formula, run, rates), peak=max(run.peak, *rates, 0.0), tolerance=tolerance)
+    if arguments.lr_scheduler_type == PLATEAU:
+        made = Match(peak=arguments.learning_rate, schedule=_plateau(arguments, length, document), difference=0.0)
+        why = f"imported from {source}: call observe(loss) after every evaluation"
+    else:
+        made, reason = _matched(arguments, length, document, source, tolerance)
+        why = why_shape(source, made, reason)
     betas = (arguments.adam_beta1, arguments.adam_beta2)
     settings = optimizer_settings(
         name, betas=betas, weight_decay=arguments.weight_decay, optim_args=arguments.optim_args
@@ -130,9 +131,26 @@ def read_arguments(document: Document, *, steps: int | None, optimizer: str | No
         {
             "optimizer": OptimizerConfig(name=name, lr=made.peak, settings=settings),
             "schedule": made.schedule,
-            "evidence": Evidence(why=why_shape(source, made, formula.why_table(run)), lrfinder=VERSION),
+            "evidence": Evidence(why=why, lrfinder=VERSION),
         }
     )
+
+
+def _matched(arguments: Arguments, steps: int, document: Document, source: str, tolerance: float) -> tuple[Match, str]:
+    """Return what the type's formula comes to, and why that would be a table."""
+    formula = _keyword_arguments(FORMULAS[arguments.lr_scheduler_type], arguments, document)
+    run = Run(peak=arguments.learning_rate, warmup=arguments.warmup(steps), steps=steps)
+    rates = _rates(formula, run, document)
+    check_rates(rates, of=source)
+    check_peak(max(rates), of=source)
+    # A peak that people know is kept where it is one: factors over 1 can't be.
+    made = match(rates, _candidates(formula, run, rates), peak=max(run.peak, *rates, 0.0), tolerance=tolerance)
+    return made, formula.why_table(run)
+
+
+def _plateau(arguments: Arguments, steps: int, document: Document) -> Schedule:
+    found = _keyword_arguments(PlateauArguments, arguments, document)
+    return plateau(found, peak=arguments.learning_rate, steps=steps)
 
 
 def _arguments(document: Document) -> Arguments:
@@ -154,8 +172,9 @@ def _arguments(document: Document) -> Arguments:
     return found
 
 
-def _formula(arguments: Arguments, document: Document) -> Formula:
-    kind, keywords = FORMULAS[arguments.lr_scheduler_type], arguments.lr_scheduler_kwargs or {}
+def _keyword_arguments(kind: type[_Model], arguments: Arguments, document: Document) -> _Model:
+    """Return `lr_scheduler_kwargs` as `kind` takes them; raise UnfitError for what it doesn't take."""
+    keywords = arguments.lr_scheduler_kwargs or {}
     if kind.model_config.get("extra") == "forbid":
         allowed = ", ".join(kind.model_fields) or "none"
         unknown = [

@@ -8,6 +8,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,8 +27,16 @@ class _Stub(Optimizer):
         """Do nothing."""
 
 
-def rates_of(scheduler: LRScheduler, steps: int) -> list[list[float]]:
-    """Return the rates of updates 0 ... steps - 1, a list for each param group.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What updates 0, 1, 2, ... use, a list for each param group: rates, and momentums where they are moved."""
+
+    rates: list[list[float]]
+    momentums: list[list[float]] | None
+
+
+def used_by(scheduler: LRScheduler, steps: int) -> Used:
+    """Return what updates 0 ... steps - 1 use.
 
     `scheduler.step()` is called once between two updates, on a copy: the live scheduler, its optimizer, the global
     random number generators and the filters of warnings stay as they are. Functions that the user wrote are called,
@@ -46,13 +55,14 @@ def rates_of(scheduler: LRScheduler, steps: int) -> list[list[float]]:
             for group in stub.param_groups:
                 group["lr"] = group.get("initial_lr", group["lr"])
             _begin_again(twin, stub)
-        rows = [_rates(stub)]
-        while len(rows) < max(steps, position + 1):
+        rates, momentums = [_rates(stub)], [_momentums(stub)]
+        while len(rates) < max(steps, position + 1):
             twin.step()
-            rows.append(_rates(stub))
+            rates.append(_rates(stub))
+            momentums.append(_momentums(stub))
     if position:
-        _check_present(scheduler, rows[position])
-    return [list(column) for column in zip(*rows[:steps], strict=True)]
+        _check_present(scheduler, rates[position])
+    return Used(rates=_columns(rates[:steps]), momentums=_columns(momentums[:steps]) if momentums[0] else None)
 
 
 def _copied(scheduler: LRScheduler) -> tuple[LRScheduler, _Stub]:
@@ -83,6 +93,16 @@ def _plain(value: Any) -> Any:
 
 def _rates(optimizer: Optimizer) -> list[float]:
     return [float(group["lr"]) for group in optimizer.param_groups]
+
+
+def _momentums(optimizer: Optimizer) -> list[float]:
+    """Return each group's momentum, where a scheduler moves it: such a one leaves its bounds in the groups."""
+    moved = [group for group in optimizer.param_groups if "base_momentum" in group]
+    return [float(group["betas"][0] if "betas" in group else group["momentum"]) for group in moved]
+
+
+def _columns(rows: list[list[float]]) -> list[list[float]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def _parts(scheduler: LRScheduler) -> list[LRScheduler]:

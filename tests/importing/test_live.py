@@ -415,7 +415,10 @@ def test_groups_with_other_curves_are_named() -> None:
         (lambda it: lrs.StepLR(it, 3), 0, "steps must be a whole number from 1 to"),
         (lambda it: lrs.StepLR(it, 3), 2.5, r"got 2\.5"),
         (lambda it: lrs.OneCycleLR(it, 0.1, total_steps=10), 12, "made for 10 updates, got steps=12"),
-        (lrs.ReduceLROnPlateau, 10, "waits for a metric"),
+        (lrs.ReduceLROnPlateau, None, "ReduceLROnPlateau doesn't know how long the run is"),
+        (lambda it: lrs.ReduceLROnPlateau(it, mode="max"), 10, "mode 'max' waits for a metric to rise"),
+        (lambda it: lrs.ReduceLROnPlateau(it, patience=2.5), 10, "ReduceLROnPlateau's patience is 2.5"),
+        (lambda it: lrs.ReduceLROnPlateau(it, factor=0.0), 10, "ReduceLROnPlateau's factor is 0.0"),
         (lambda it: it, 10, "expected a scheduler of torch.optim.lr_scheduler, got SGD"),
         (lambda it: lrs.LambdaLR(it, lambda t: 1.0 - t), 10, "update 2 would use the rate -0.1"),
         (lambda it: lrs.LambdaLR(it, lambda t: float("nan")), 10, "update 0 would use the rate nan"),
@@ -449,6 +452,109 @@ def test_an_exception_of_the_users_function_passes_through() -> None:
     with pytest.raises(IndexError):
         import_schedule(scheduler, steps=3)
     assert [dict(group) for group in scheduler.optimizer.param_groups] == before
+
+
+losses = st.lists(st.sampled_from([0.5, 1.0, 1.0, 1.5, 0.999, float("nan")]) | st.floats(0.1, 2), max_size=60)
+
+
+@given(
+    losses,
+    rates,
+    st.floats(0.05, 0.95),
+    st.integers(0, 4),
+    st.floats(0, 0.3),
+    st.sampled_from(["rel", "abs"]),
+    st.integers(0, 3),
+    st.floats(0, 1.2),
+    st.sampled_from([0.0, 1e-8, 1e-3]),
+)
+def test_a_plateau_cuts_where_torchs_does(
+    seen: list[float],
+    lr: float,
+    factor: float,
+    patience: int,
+    threshold: float,
+    mode: Any,
+    cooldown: int,
+    least: float,
+    eps: float,
+) -> None:
+    # Where a cut is just eps, rounding decides in torch, too.
+    assume(all(abs(lr * factor**k * (1 - factor) - eps) > 1e-9 * eps for k in range(200) if eps))
+    assume(all(abs(lr * factor**k - least * lr - eps) > 1e-9 * lr for k in range(200)))
+    optimizer = optimizer_of(lr)
+    theirs = lrs.ReduceLROnPlateau(
+        optimizer,
+        factor=factor,
+        patience=patience,
+        threshold=threshold,
+        threshold_mode=mode,
+        cooldown=cooldown,
+        min_lr=least * lr,
+        eps=eps,
+    )
+    config = import_schedule(theirs, steps=1000)
+    assert config.schedule.name == "plateau"
+    own = optimizer_of(0.7)
+    ours: Any = config.scheduler(own)
+    for loss in [*seen, *[1.0] * 60]:  # in the end it stalls, and cuts as far as it can
+        theirs.step(loss)
+        ours.observe(loss)
+        (rate,), (expected,) = ([group["lr"] for group in it.param_groups] for it in (own, optimizer))
+        assert abs(rate - expected) <= 1e-9 * lr
+
+
+def test_a_plateau_for_several_groups() -> None:
+    optimizer = optimizer_of(0.4, 0.1, 0.0)
+    config = import_schedule(lrs.ReduceLROnPlateau(optimizer, min_lr=[0.04, 0.01, 0.0], eps=0), steps=100)
+    assert config.optimizer.groups == (1.0, 0.25, 0.0)
+    assert config.schedule.floor == pytest.approx(0.1)
+    with pytest.raises(UsageError, match="at another share of its rate in some param groups"):
+        import_schedule(lrs.ReduceLROnPlateau(optimizer, min_lr=0.01, eps=0), steps=100)
+
+
+def test_a_plateau_that_has_seen_losses_is_told() -> None:
+    scheduler = lrs.ReduceLROnPlateau(optimizer_of(0.1))
+    scheduler.step(1.0)
+    with pytest.raises(UsageError, match="has seen 1 evaluations, and doesn't know the rate it began with"):
+        import_schedule(scheduler, steps=100)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda it: lrs.OneCycleLR(it, 0.3, total_steps=60),
+        lambda it: lrs.OneCycleLR(it, 0.3, total_steps=60, anneal_strategy="linear", base_momentum=0.7),
+        lambda it: lrs.CyclicLR(it, 0.01, 0.1, 7, 11, mode="triangular2"),
+    ],
+)
+def test_a_momentum_that_moves_is_imported_too(kind: type[torch.optim.Optimizer], make: Make) -> None:
+    def momentum(it: torch.optim.Optimizer) -> float:
+        group = it.param_groups[0]
+        return float(group["betas"][0] if "betas" in group else group["momentum"])
+
+    theirs, ours = ({"momentum": 0.9} if kind is torch.optim.SGD else {} for _ in range(2))
+    first, second = optimizer_of(0.1, kind=kind, **theirs), optimizer_of(0.1, kind=kind, **ours)
+    scheduler = make(first)
+    own = import_schedule(scheduler, steps=60).scheduler(second)
+    for t in range(60):
+        assert momentum(second) == pytest.approx(momentum(first), abs=1e-9)
+        assert second.param_groups[0]["lr"] == pytest.approx(first.param_groups[0]["lr"], abs=1e-9)
+        first.step()
+        second.step()
+        if t < 59:
+            scheduler.step()
+            own.step()
+
+
+def test_a_momentum_that_cannot_be_imported_is_said() -> None:
+    config = import_schedule(lrs.OneCycleLR(optimizer_of(0.1, momentum=0.9), 0.3, total_steps=60, three_phase=True))
+    assert config.schedule.name == "table"
+    assert config.evidence.why.endswith("the momentum that it moves is left as the optimizer has it")
+    still = import_schedule(lrs.OneCycleLR(optimizer_of(0.1), 0.3, total_steps=60, cycle_momentum=False))
+    assert still.schedule.momentums is None
+    assert "momentum" not in still.evidence.why
 
 
 def test_the_optimizer_is_recorded_without_what_its_scheduler_moves() -> None:
@@ -487,11 +593,12 @@ def test_exported_to_torch_and_back(schedule: Schedule, lr: float) -> None:
 def test_our_own_scheduler_comes_back_as_the_same_schedule(schedule: Schedule, done: int) -> None:
     assume(max(map(schedule.factor, range(schedule.steps))) > 1e-9)
     config = ScheduleConfig(optimizer=OptimizerConfig(name="SGD", lr=0.3, groups=(0.5, 1.0)), schedule=schedule)
-    optimizer = optimizer_of(0.7, 0.1)
+    optimizer = optimizer_of(0.7, 0.1, momentum=0.9)
     scheduler = config.scheduler(optimizer)
     used(optimizer, scheduler, done)
     back = import_schedule(scheduler)
     assert back.schedule == schedule
+    assert back.steps == schedule.steps
     assert back.optimizer.lr == config.optimizer.lr
     assert back.optimizer.groups == pytest.approx((0.5, 1.0))
 

@@ -22,7 +22,7 @@ from lrfinder.errors import ConfigError, UsageError
 from lrfinder.export import export_schedule
 from lrfinder.importing import import_schedule
 from lrfinder.importing.huggingface_optimizers import optimizer_class
-from lrfinder.importing.huggingface_rates import FORMULAS, WAITING, Run
+from lrfinder.importing.huggingface_rates import FORMULAS, GREEDY, PLATEAU, Run
 from lrfinder.importing.training_arguments import Arguments
 from lrfinder.schedules import Table
 from processes import environment
@@ -72,7 +72,7 @@ def theirs(name: str, peak: float, warmup: int, steps: int, keywords: dict[str, 
 
 
 def test_every_type_of_transformers_is_known() -> None:
-    assert {kind.value for kind in SchedulerType} == {*FORMULAS, *WAITING}
+    assert {kind.value for kind in SchedulerType} == {*FORMULAS, PLATEAU, GREEDY}
     assert set(KEYWORDS) == set(FORMULAS)
 
 
@@ -156,6 +156,30 @@ def test_a_tolerance_takes_the_named_shape_and_says_how_near_it_is() -> None:
     worst = max(abs(a - b) for a, b in zip(config.lrs(), used, strict=True)) / 5e-5
     assert 0.001 < worst <= 0.005
     assert f"within {worst:.1g} of the peak" in config.evidence.why
+
+
+def test_a_plateau_is_torchs() -> None:
+    keywords = {"factor": 0.3, "patience": 1, "min_lr": 0.002, "threshold": 0.01}
+    arguments = {
+        "learning_rate": 0.02,
+        "lr_scheduler_type": "reduce_lr_on_plateau",
+        "lr_scheduler_kwargs": keywords,
+        "warmup_steps": 50,  # which transformers doesn't look at there
+        "max_steps": 400,
+    }
+    config = import_schedule(arguments)
+    theirs, ours = (torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.02) for _ in range(2))
+    scheduler = get_scheduler("reduce_lr_on_plateau", theirs, 50, 400, scheduler_specific_kwargs=keywords)
+    own: Any = config.scheduler(ours)
+    cuts = []
+    for loss in [1.0, 0.9, 0.895, 0.9, 0.9, 0.5, 0.6, 0.7, *[0.8] * 8]:
+        scheduler.step(loss)
+        own.observe(loss)
+        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"], abs=1e-11)
+        cuts.append(theirs.param_groups[0]["lr"])
+    assert len(set(cuts)) == 3  # the rate itself, a cut, and the floor
+    with pytest.raises(UsageError, match=r"lr_scheduler_kwargs\.warmup: reduce_lr_on_plateau doesn't take it"):
+        import_schedule(arguments | {"lr_scheduler_kwargs": {"warmup": 3}})
 
 
 # --- the arguments themselves ---------------------------------------------------------------------------------------
@@ -248,7 +272,7 @@ logging_steps: 10
             r"args\.yaml:2:20: lr_scheduler_type: unknown 'wsd'; known: linear, cosine",
             None,
         ),
-        ("warmup_stable_decay", "greedy", r"args\.yaml:2:20: lr_scheduler_type: greedy waits for the evaluation", None),
+        ("warmup_stable_decay", "greedy", r"args\.yaml:2:20: lr_scheduler_type: greedy raises and cuts the rate", None),
         (
             "num_decay_steps: 20, ",
             "",
