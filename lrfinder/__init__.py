@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lrfinder.api.verify import verify
     from lrfinder.batches import BatchSchedule
     from lrfinder.config import ScheduleConfig, load_schedule
+    from lrfinder.importing import import_schedule
     from lrfinder.param_groups import layerwise
 
     __version__: str
@@ -46,6 +47,7 @@ __all__ = [
     "UsageError",
     "Verification",
     "__version__",
+    "import_schedule",
     "layerwise",
     "load_schedule",
     "recommend",
@@ -61,6 +63,7 @@ _HOMES = {
     "Sweep": ("lrfinder.api.result", "Sweep"),
     "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
+    "import_schedule": ("lrfinder.importing", "import_schedule"),
     "layerwise": ("lrfinder.param_groups", "layerwise"),
     "load_schedule": ("lrfinder.config", "load_schedule"),
     "recommend": ("lrfinder.api.recommend", "recommend"),

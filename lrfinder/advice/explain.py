@@ -57,15 +57,19 @@ class Fact:
     text: str
 
 
-def explain(config: ScheduleConfig) -> tuple[Fact, ...]:
+def explain(config: ScheduleConfig, *, of_a_run: bool = True) -> tuple[Fact, ...]:
     """Return what binds the peak rate of a config, and what its decay changes about it.
+
+    Without `of_a_run` the config says nothing of a run, only of its optimizer (see `bare_config`): the facts that need
+    a length are left out.
 
     effective rate      lr / (1 - m)            SGD with momentum m, v = m v + g, without dampening
     decay's timescale   1 / (lr wd) updates     how long weights remember (Wang & Aitchison, arXiv:2405.13698)
     weights left        exp(-wd sum_t f(t))     of what they began with, without gradients, for decoupled decay
     warm-up need        2 / (1 - beta2)         updates (Ma & Yarats, arXiv:1910.04209)
     """
-    facts = [*_momentum(config), *_weight_decay(config), *_warmup(config), _loss_scale(config)]
+    decay = _weight_decay(config, of_a_run=of_a_run)
+    facts = [*_momentum(config), *decay, *_warmup(config, of_a_run=of_a_run), _loss_scale(config)]
     return (*facts, *_elsewhere(config.optimizer.name))
 
 
@@ -88,7 +92,7 @@ def _momentum(config: ScheduleConfig) -> list[Fact]:
     return []
 
 
-def _weight_decay(config: ScheduleConfig) -> list[Fact]:
+def _weight_decay(config: ScheduleConfig, *, of_a_run: bool) -> list[Fact]:
     settings, peak = config.optimizer.settings, config.optimizer.lr
     decay = settings.get("weight_decay")
     if not isinstance(decay, int | float) or isinstance(decay, bool) or decay <= 0:
@@ -101,24 +105,26 @@ def _weight_decay(config: ScheduleConfig) -> list[Fact]:
         )
         return [Fact(name="weight decay", value=float(decay), unit="", text=text)]
     timescale = 1 / (peak * decay)
-    total = decay * _sum_of_rates(config)
-    return [
-        Fact(
-            name="weight decay's timescale",
-            value=timescale,
-            unit="updates",
-            text=f"decoupled: each update shrinks the weights by the rate times {decay:g}, so they remember about "
-            f"1/(lr x decay) = {timescale:,.0f} updates at the peak, and more as the rate falls. Halve the rate alone, "
-            "and that doubles",
-        ),
-        Fact(
-            name="weights left by decay",
-            value=math.exp(-total),
-            unit="",
-            text=f"over the run's {config.steps} updates decay alone would leave {math.exp(-total):.1%} of the initial "
-            "weights: much above a half and it hardly acts, near zero and the weights are the run's own",
-        ),
-    ]
+    remembered = Fact(
+        name="weight decay's timescale",
+        value=timescale,
+        unit="updates",
+        text=f"decoupled: each update shrinks the weights by the rate times {decay:g}, so they remember about "
+        f"1/(lr x decay) = {timescale:,.0f} updates at the peak, and more as the rate falls. Halve the rate alone, "
+        "and that doubles",
+    )
+    return [remembered, _weights_left(config, decay)] if of_a_run else [remembered]
+
+
+def _weights_left(config: ScheduleConfig, decay: float) -> Fact:
+    left = math.exp(-decay * _sum_of_rates(config))
+    return Fact(
+        name="weights left by decay",
+        value=left,
+        unit="",
+        text=f"over the run's {config.steps} updates decay alone would leave {left:.1%} of the initial "
+        "weights: much above a half and it hardly acts, near zero and the weights are the run's own",
+    )
 
 
 def _decoupled(name: str, settings: Mapping[str, Any]) -> bool:
@@ -134,7 +140,7 @@ def _sum_of_rates(config: ScheduleConfig) -> float:
     return stretch * math.fsum(config.rate(int((i + 0.5) * stretch)) for i in range(_MOST_SAMPLES))
 
 
-def _warmup(config: ScheduleConfig) -> list[Fact]:
+def _warmup(config: ScheduleConfig, *, of_a_run: bool) -> list[Fact]:
     settings, warmup = config.optimizer.settings, config.schedule.warmup
     betas = settings.get("betas")
     beta2: Any = betas[1] if isinstance(betas, tuple) and len(betas) > 1 else None
@@ -144,9 +150,13 @@ def _warmup(config: ScheduleConfig) -> list[Fact]:
         return []
     needed = 2 / (1 - beta2)
     if warmup >= needed:
-        follows = f"the {warmup} updates of this config are enough"
+        follows = f"{warmup} updates of warm-up are enough"
+    elif not (of_a_run or warmup):
+        follows = "a warm-up of as many bridges that, where the run is long enough for it"
     else:
-        follows = f"this config has {warmup}: a compromise where the run is short, a risk where the first steps diverge"
+        follows = (
+            f"there are {warmup} of warm-up: a compromise where the run is short, a risk where the first steps diverge"
+        )
     return [
         Fact(
             name="warm-up need",

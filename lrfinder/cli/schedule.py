@@ -9,12 +9,14 @@ import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
 from lrfinder.cli.output import can_draw, say, say_json, say_verbatim
+from lrfinder.cli.schedule_explain import explain
+from lrfinder.cli.schedule_import import import_schedule
 from lrfinder.errors import UsageError
 
 if TYPE_CHECKING:
     from lrfinder.config import ScheduleConfig
 
-app = typer.Typer(name="schedule", help="Preview, list and convert schedules.", no_args_is_help=True)
+app = typer.Typer(name="schedule", help="Preview, list, convert and import schedules.", no_args_is_help=True)
 
 
 @app.command()
@@ -98,30 +100,10 @@ def export(
         say(f"Written: {write}, {f'with its own {made.preset}' if made.preset else 'as a function or table'}.")
 
 
-@app.command()
-def explain(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The schedule config.")],
-    seed: UnusedSeed = 0,
-    as_json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Say what binds this config's rate: momentum, weight decay, the second moment, other frameworks' defaults.
+app.command("import")(import_schedule)
 
-    Example: `lrfinder schedule explain schedule.yaml`.
-    """
-    del debug, seed, quiet
-    from dataclasses import asdict
 
-    from lrfinder.advice.explain import explain as facts_of
-    from lrfinder.config import load_schedule
-    from lrfinder.report.schedule import facts_table
-
-    facts = facts_of(load_schedule(config))
-    if as_json:
-        say_json({"facts": [asdict(fact) for fact in facts]})
-    else:
-        say(facts_table(facts))
+app.command()(explain)
 
 
 @app.command()

@@ -48,9 +48,18 @@ def load_schedule(path: str | os.PathLike[str]) -> ScheduleConfig:
 
     Raises ConfigError, which names every problem of the file with its line and column.
     """
-    file = Path(path)
-    chosen = _format_of(file)
-    return _parse(_read_text(file), chosen, str(path))
+    what, hint = "schedule config", "write one with `lrfinder recommend --write PATH`, or check the path"
+    return _judged(read_document(Path(path), what=what, hint=hint), str(path))
+
+
+def read_document(file: Path, *, what: str, hint: str) -> Document:
+    """Return what a YAML, JSON or TOML file holds, told by its suffix, with the places of its keys and values.
+
+    `what` is the file's kind in messages, `hint` what to do where it is not there. Raises ConfigError for a file that
+    can't be read, or is none of its format.
+    """
+    chosen = _format_of(file, what)
+    return _document(_read_text(file, what, hint), chosen, str(file))
 
 
 def parse_schedule(text: str, *, suffix: str, where: str) -> ScheduleConfig:
@@ -58,7 +67,7 @@ def parse_schedule(text: str, *, suffix: str, where: str) -> ScheduleConfig:
 
     Raises ConfigError, which names every problem of the text with its line and column.
     """
-    return _parse(text, FORMATS[suffix], where)
+    return _judged(_document(text, FORMATS[suffix], where), where)
 
 
 def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "schedule.yaml") -> str:
@@ -73,7 +82,7 @@ def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     refuses.
     """
     file = Path(os.path.realpath(path))  # so that a symbolic link stays one
-    _format_of(Path(path))
+    _format_of(Path(path), "schedule config")
     if file.is_dir() or not file.parent.is_dir():
         hint = "name a file in a folder that exists"
         raise UsageError(f"{path}: {'is a folder' if file.is_dir() else 'its folder is not there'}", hint=hint)
@@ -96,30 +105,29 @@ def _header(config: ScheduleConfig, file_name: str) -> str:
     )
 
 
-def _format_of(file: Path) -> Format:
+def _format_of(file: Path, what: str) -> Format:
     chosen = FORMATS.get(file.suffix.lower())
     if chosen is None:
         known = ", ".join(FORMATS)
         raise ConfigError(
-            f"{file}: a schedule config ends in {known}, not in {file.suffix!r}",
+            f"{file}: a {what} ends in {known}, not in {file.suffix!r}",
             hint="rename it, or name another file",
         )
     return chosen
 
 
-def _read_text(file: Path) -> str:
+def _read_text(file: Path, what: str, hint: str) -> str:
     try:
         if file.exists() and not file.is_file():
             raise ConfigError(f"{file}: not a regular file")
         with file.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        hint = "write one with `lrfinder recommend --write PATH`, or check the path"
         raise ConfigError(f"{file}: no such file", hint=hint) from None
     except OSError as error:
         raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from error
     if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{file}: larger than {MAX_BYTES} bytes, so not a schedule config, which has a few hundred")
+        raise ConfigError(f"{file}: larger than {MAX_BYTES} bytes, so not a {what}")
     return _decode(raw, file)
 
 
@@ -133,11 +141,14 @@ def _decode(raw: bytes, file: Path) -> str:
         raise ConfigError(message, hint="save the file as UTF-8") from None
 
 
-def _parse(text: str, chosen: Format, where: str) -> ScheduleConfig:
+def _document(text: str, chosen: Format, where: str) -> Document:
     try:
-        document = chosen.read(text)
+        return chosen.read(text)
     except UnreadableError as error:
-        raise _config_error(where, list(error.problems)) from None
+        raise config_error(where, list(error.problems)) from None
+
+
+def _judged(document: Document, where: str) -> ScheduleConfig:
     _refuse_other_kinds(document, where)
     problems = list(document.problems)
     if "version" not in document.data:
@@ -145,9 +156,9 @@ def _parse(text: str, chosen: Format, where: str) -> ScheduleConfig:
     try:
         config = ScheduleConfig.model_validate(document.data)
     except ValidationError as error:
-        raise _config_error(where, [*problems, *explain(error, document)]) from None
+        raise config_error(where, [*problems, *explain(error, document)]) from None
     if problems:
-        raise _config_error(where, problems)
+        raise config_error(where, problems)
     return config
 
 
@@ -168,9 +179,10 @@ def _refuse_other_kinds(document: Document, where: str) -> None:
         raise ConfigError(f"{where}:{place.line}:{place.column}: {message}", hint=hint)
 
 
-def _config_error(where: str, problems: list[Problem]) -> ConfigError:
+def config_error(where: str, problems: list[Problem], *, hint: str | None = None) -> ConfigError:
+    """Return the error that tells the problems of a file, each with its line and column."""
     first = in_order(problems)[:MOST_PROBLEMS]
     lines = [f"{where}:{place.line}:{place.column}: {message}" for place, message in first]
     if len(problems) > len(first):
         lines.append(f"... and {len(problems) - len(first)} more problems")
-    return ConfigError("\n".join(lines))
+    return ConfigError("\n".join(lines), hint=hint)

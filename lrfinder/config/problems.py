@@ -44,9 +44,10 @@ _EXPECTED = {
 _LONGEST_SHOWN = 60  # characters of a wrong value: enough to find it
 
 
-def explain(error: ValidationError, document: Document) -> list[Problem]:
-    """Return one problem per error, each with the place in the file."""
-    return [_explain_one(details, document) for details in error.errors(include_url=False)]
+def explain(error: ValidationError, document: Document, *, below: KeyPath = ()) -> list[Problem]:
+    """Return one problem per error, each with the place in the file; what was judged stands at the key path `below`."""
+    found = error.errors(include_url=False)
+    return [_explain_one({**details, "loc": (*below, *details["loc"])}, document) for details in found]
 
 
 def _explain_one(details: ErrorDetails, document: Document) -> Problem:

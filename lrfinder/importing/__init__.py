@@ -1,0 +1,51 @@
+"""Schedules of other frameworks as configs: one file per source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from lrfinder.config import ScheduleConfig
+from lrfinder.errors import UsageError
+from lrfinder.importing.match import TOLERANCE
+
+__all__ = ["TOLERANCE", "import_schedule"]
+
+
+def import_schedule(
+    source: Any, *, steps: int | None = None, optimizer: str | None = None, tolerance: float = TOLERANCE
+) -> ScheduleConfig:
+    """Return the config whose f(t) is the rate that another framework's schedule uses at update t = 0 ... T - 1.
+
+    `source` is one of
+
+    - a live scheduler of torch.optim.lr_scheduler, with `steps` = T where it doesn't know its length. It is imported
+      from its beginning (initial_lr, last_epoch = -1), also where it has advanced. Its rates are those that a copy of
+      it sets, one `step()` for each update; itself, its optimizer and the random number generators stay as they are.
+      Several param groups need one curve; the config keeps their ratios.
+    - Hugging Face's `TrainingArguments`: the object, a mapping, or the path of a YAML or JSON file of such arguments,
+      with `steps` where `max_steps` doesn't say T. `optimizer` names the class where `optim` doesn't.
+
+    A named shape is written where it is within `tolerance` (in multiples of the peak, 1e-9) of the framework's rate at
+    every update, else the shape `table`. `evidence.why` says which, and why. Past the last update our shapes hold,
+    whatever the framework does there.
+
+    Raises UsageError where there is no such config: rates that wait for a metric, groups with different curves, no
+    length; ConfigError for a file that isn't valid.
+    """
+    if not 0 <= tolerance <= 1:
+        raise UsageError(f"tolerance must be from 0 to 1, a share of the peak, got {tolerance:g}")
+    if isinstance(source, str | os.PathLike):
+        from lrfinder.importing.arguments_file import import_file
+
+        return import_file(source, steps=steps, optimizer=optimizer, tolerance=tolerance)
+    if isinstance(source, Mapping) or hasattr(source, "lr_scheduler_type"):
+        from lrfinder.importing.training_arguments import import_arguments
+
+        return import_arguments(source, steps=steps, optimizer=optimizer, tolerance=tolerance)
+    if optimizer is not None:
+        raise UsageError("a live scheduler has its optimizer", hint=f"leave optimizer={optimizer!r} out")
+    from lrfinder.importing.live import import_scheduler
+
+    return import_scheduler(source, steps=steps, tolerance=tolerance)
