@@ -69,7 +69,13 @@ def rates(schedule: Schedule, plan: tuple[Epoch, ...]) -> Table:
         if factor != before
     ]
     steps = sum(epoch.updates for epoch in plan)
-    return Table(steps=max(steps, schedule.warmup), warmup=schedule.warmup, points=tuple(kept), between="hold")
+    return Table(
+        steps=max(steps, schedule.warmup),
+        warmup=schedule.warmup,
+        warmup_start=schedule.warmup_start,
+        points=tuple(kept),
+        between="hold",
+    )
 
 
 def stretches(plan: tuple[Epoch, ...]) -> tuple[tuple[int, int], ...]:

@@ -86,4 +86,6 @@ def schedules(draw: st.DrawFn, most: int = 300) -> Schedule:
     name = draw(st.sampled_from(sorted(SCHEDULES)))
     steps = draw(st.integers(1, most))
     warmup = 0 if name in RISE_THEMSELVES else draw(st.integers(0, steps))
-    return SCHEDULES[name](steps=steps, warmup=warmup, **draw(st.fixed_dictionaries(PARAMETERS[name])))
+    start = draw(st.none() | share) if warmup else None
+    parameters = draw(st.fixed_dictionaries(PARAMETERS[name]))
+    return SCHEDULES[name](steps=steps, warmup=warmup, warmup_start=start, **parameters)

@@ -117,7 +117,7 @@ YAML_CASES: dict[str, tuple[dict[int, str], list[str]]] = {
         {3: "schedule: {name: step, steps: 10, every: 2, drop: 0.5}"},
         [
             "3:1: schedule.factor: missing; this key has no default, so add it",
-            "3:45: schedule.drop: unknown key; allowed here: name, epoch, warmup, steps, every, factor",
+            "3:45: schedule.drop: unknown key; allowed here: name, epoch, warmup, warmup_start, steps, every, factor",
         ],
     ),
     "shape misspelt": (
@@ -137,7 +137,7 @@ YAML_CASES: dict[str, tuple[dict[int, str], list[str]]] = {
     "unknown section": ({4: "evidense: {}"}, [f"4:1: evidense: unknown key (did you mean evidence?); allowed here: {SECTIONS}"]),
     "unknown key": (
         {3: "schedule: {name: linear, steps: 10, warmpu: 2}"},
-        ["3:37: schedule.warmpu: unknown key (did you mean warmup?); allowed here: name, epoch, warmup, steps, final"],
+        ["3:37: schedule.warmpu: unknown key (did you mean warmup?); allowed here: name, epoch, warmup, warmup_start, steps, final"],
     ),
     "key twice": (
         {3: "schedule: {name: linear, steps: 10, steps: 20}"},
@@ -245,7 +245,7 @@ JSON_CASES: dict[str, tuple[str, list[str]]] = {
             "3:37: optimizer.lr: expected a finite number, got NaN",
             '3:56: optimizer.groups[1]: expected a number, got "x"',
             "4:44: schedule.steps: expected a whole number, got 1.5",
-            "4:49: schedule.final: unknown key; allowed here: name, epoch, warmup, steps",
+            "4:49: schedule.final: unknown key; allowed here: name, epoch, warmup, warmup_start, steps",
         ],
     ),
     "escapes in keys": (
@@ -280,7 +280,7 @@ TOML_CASES: dict[str, tuple[str, list[str]]] = {
             "6:9: schedule.steps: expected a whole number, got 5.0; write 5",
             "7:9: schedule.every: expected a whole number, got true",
             "8:15: schedule.factor: expected a number of at most 1, got 2",
-            "9:1: schedule.extra: unknown key; allowed here: name, epoch, warmup, steps, every, factor",
+            "9:1: schedule.extra: unknown key; allowed here: name, epoch, warmup, warmup_start, steps, every, factor",
         ],
     ),
     "list over lines": (

@@ -42,9 +42,11 @@ def comment(config: ScheduleConfig, *notes: str) -> str:
         "accumulated for it.",
     ]
     if schedule.warmup:
+        first = schedule.factor(0)
+        rising = "(t + 1)" if schedule.warmup_start is None else f"{first:g} + {1 - first:g} t" if first else "t"
         lines.append(
-            f"The warm-up is (t + 1) / {schedule.warmup} of the peak: the first update is at {1 / schedule.warmup:.3g} "
-            "of it, not at 0."
+            f"The warm-up is {rising} / {schedule.warmup} of the peak: the first update is at {first:.3g} of it"
+            f"{', not at 0' if first else ''}."
         )
     return "".join(f"# {line}\n" for line in (*lines, *notes))
 

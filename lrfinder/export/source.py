@@ -24,7 +24,9 @@ def factor_source(schedule: Schedule, *, said: str) -> str:
     lines = []
     warmup, steps = schedule.warmup, schedule.steps
     if warmup:
-        lines += [f"if t < {warmup}:", f"    return (t + 1) / {warmup}"]
+        start = schedule.warmup_start
+        rising = f"(t + 1) / {warmup}" if start is None else f"{start!r} + {1 - start!r} * t / {warmup}"
+        lines += [f"if t < {warmup}:", f"    return {rising}"]
     lines += [f"length = {steps - warmup}", f"u = min(t, {steps}) - {warmup}"]
     lines += _DECAYS[schedule.name](schedule)
     return _HEAD.format(said=said) + "".join(f"    {line}\n" if line else "\n" for line in lines)

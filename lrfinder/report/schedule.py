@@ -88,9 +88,9 @@ def describe(config: ScheduleConfig) -> str:
     """Return a config in one line: "AdamW, peak 0.0031, linear to 0, warm-up 50 of 1000 updates"."""
     schedule = config.schedule
     parameters = ", ".join(_said(key, value) for key, value in _parameters(schedule).items())
-    warmup = (
-        f"warm-up {schedule.warmup} of {schedule.steps} updates" if schedule.warmup else f"{schedule.steps} updates"
-    )
+    start = "" if schedule.warmup_start is None else f" from {schedule.warmup_start:g}"
+    warmup = f"warm-up {schedule.warmup}{start} of " if schedule.warmup else ""
+    warmup += f"{schedule.steps} updates"
     shape = f"{schedule.name} ({parameters})" if parameters else schedule.name
     until = "; drawn until the first cut, which validation losses decide" if schedule.reads_losses else ""
     return f"{config.optimizer.name}, peak {rate(config.optimizer.lr)}, {shape}, {warmup}{until}"

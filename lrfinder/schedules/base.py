@@ -65,6 +65,7 @@ class Schedule(BaseModel, ABC):
     T = `steps` (both in updates, T counts the warm-up too), D = T - W and u = t - W:
 
         factor(t) = (t + 1) / W        for t < W: linear, update W - 1 is the first at the peak
+                    s + (1 - s) t / W  where `warmup_start` = s is given: update W is the first at the peak
         factor(t) = decay(u, D)        for W <= t < T: the shape's own formula, mostly with decay(0, D) = 1
         factor(t) = decay(D, D)        for t >= T: held, so that training on never raises the rate or fails
 
@@ -75,6 +76,7 @@ class Schedule(BaseModel, ABC):
     Where W = T there is no decay, and the peak is held past the end.
 
     Linear warm-up: Goyal et al., arXiv:1706.02677. It begins at 1/W, not at 0: an update at rate 0 is a wasted one.
+    `warmup_start` is for being exact with what begins elsewhere: 0 in transformers, optax, Keras and torchtune.
     A subclass is one file with `name`, `advice`, its parameters and `decay`, and one line of the table `SHAPES`.
     """
 
@@ -87,6 +89,7 @@ class Schedule(BaseModel, ABC):
     name: str = ""  # each shape gives its own
     epoch: int | None = Field(default=None, ge=1, le=MAX_STEPS)
     warmup: int = Field(default=0, ge=0)
+    warmup_start: float | None = Field(default=None, ge=0, le=1)
     steps: int = Field(ge=1, le=MAX_STEPS)
 
     @model_validator(mode="before")
@@ -111,6 +114,13 @@ class Schedule(BaseModel, ABC):
             raise ValueError(f"expected 0, got {warmup}: this schedule has a rise of its own")
         return warmup
 
+    @field_validator("warmup_start")
+    @classmethod
+    def _start_of_something(cls, start: float | None, info: ValidationInfo) -> float | None:
+        if start is not None and info.data.get("warmup", 1) == 0:
+            raise ValueError(f"expected a warm-up that starts at {start:g}: add `warmup`, or leave this out")
+        return start
+
     @classmethod
     def for_run(cls, *, steps: int, warmup: int) -> Self:
         """Return the shape with its usual parameters for a run of `steps` updates, `warmup` of them warm-up."""
@@ -121,7 +131,8 @@ class Schedule(BaseModel, ABC):
         if t < 0:
             raise ValueError(f"t must be an update index of at least 0, got {t}")
         if t < self.warmup:
-            return (t + 1) / self.warmup
+            start = self.warmup_start
+            return (t + 1) / self.warmup if start is None else start + (1 - start) * t / self.warmup
         return self.decay(min(t, self.steps) - self.warmup, self.steps - self.warmup)
 
     def momentum(self, t: int) -> float | None:  # noqa: ARG002 - the shapes that move it read it

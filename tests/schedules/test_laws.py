@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -34,10 +35,15 @@ def test_between_zero_and_the_peak(schedule: Schedule) -> None:
 @given(schedules())
 def test_the_warmup_rises_evenly_and_reaches_the_peak(schedule: Schedule) -> None:
     rates = [schedule.factor(t) for t in range(schedule.warmup)]
-    assert rates == [(t + 1) / schedule.warmup for t in range(schedule.warmup)]
+    start = schedule.warmup_start
+    if start is None:
+        assert rates == [(t + 1) / schedule.warmup for t in range(schedule.warmup)]
+    else:
+        assert rates == pytest.approx(np.linspace(start, 1, schedule.warmup + 1)[:-1].tolist())
     if schedule.name in {*RISE_THEMSELVES, "table"} or getattr(schedule, "halved_first", False):
         return
-    assert schedule.factor(max(schedule.warmup - 1, 0)) == 1.0
+    if start is None:
+        assert schedule.factor(max(schedule.warmup - 1, 0)) == 1.0
     if schedule.warmup < schedule.steps and schedule.name != "noam":  # which counts from 1, so that W + 1 follows W
         assert schedule.factor(schedule.warmup) == 1.0
 
@@ -81,6 +87,8 @@ class TestEveryShape:
             ({"warmup": -1}, "greater than or equal to 0"),
             ({"warmup": 11}, r"at least warmup \(11\), got 10|has a rise of its own"),
             ({"peak": 1.0}, "not permitted"),
+            ({"warmup": 0, "warmup_start": 0.0}, "expected a warm-up that starts at 0"),
+            ({"warmup_start": 1.5}, "less than or equal to 1|a warm-up that starts"),
             ({"name": "other"}, "Input should be"),
         ],
     )
