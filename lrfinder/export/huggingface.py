@@ -25,7 +25,7 @@ _NONE = "No lr_scheduler_type is this schedule."
 def huggingface(config: ScheduleConfig) -> Export:
     """Return a module with `ARGUMENTS`, for TrainingArguments(**ARGUMENTS), or with `optimizers(model)`."""
     schedule = config.schedule
-    preset = None if schedule.warmup else _preset(config)
+    preset = None if schedule.warmup else trainer_schedule(config)
     if preset is not None:
         name, keywords = preset
         arguments = {
@@ -46,7 +46,7 @@ def huggingface(config: ScheduleConfig) -> Export:
     return Export(text=text, preset=None)
 
 
-def _preset(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:
+def trainer_schedule(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:
     """Return the name and keywords of transformers' own schedule that is this one without a warm-up, or None."""
     it: Any = config.schedule
     peak = config.optimizer.lr
