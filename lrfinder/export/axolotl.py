@@ -16,9 +16,6 @@ _OTHER = (
     "No lr_scheduler is this schedule: transformers' and axolotl's warm-ups begin at 0, which spends the first update",
     "on nothing, and axolotl's rex is another curve. The plugin below calls factor(t). Save the file as",
     "lrfinder_schedule.py where Python finds it (PYTHONPATH), and put into the config:",
-    "    plugins: [lrfinder_schedule.SchedulePlugin]",
-    "    learning_rate: {peak!r}",
-    "    max_steps: {steps}",
 )
 _CHECKED = "Checked with axolotl 0.19 (plugins that make the scheduler), transformers 5.23, update by update."
 _PLUGIN = '''\
@@ -46,7 +43,8 @@ def axolotl(config: ScheduleConfig) -> Export:
         }
         text = write(data, "\n".join(head(config, _OWN, _CHECKED)))
         return Export(text=text, preset=name, suffix=".yaml")
-    notes = [note.format(peak=peak, steps=steps) for note in _OTHER]
+    keys = write({"plugins": ["lrfinder_schedule.SchedulePlugin"], "learning_rate": peak, "max_steps": steps}, "")
+    notes = [*_OTHER, *(f"    {line}" for line in keys.splitlines())]
     text = (
         f"{comment(config, *notes, _CHECKED)}\nimport math\n\n"
         "from axolotl.integrations.base import BasePlugin\nfrom torch.optim.lr_scheduler import LambdaLR\n\n"

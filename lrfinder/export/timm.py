@@ -19,9 +19,9 @@ from lrfinder.export.source import factor_source
 _Call = tuple[str, dict[str, str]]
 
 _UNIT = "After update n = 1, 2, ... call the scheduler's step_update(n); its step(epoch), for epochs, does nothing."
-_CHECKED = "Checked with timm 1.0.31, update by update."
+_CHECKED = "Checked with timm 1.0.31, and all but WSDLRScheduler with 1.0.3, update by update."
 _OWN = "timm's own class is exact for the updates of the run; past its end it goes on as timm does."
-_NEW = "WSDLRScheduler needs timm 1.0.31 or later."
+_NEW = "WSDLRScheduler is new in timm 1.0.31."
 _NONE = "No class of timm's is this schedule: the one below calls factor(t)."
 
 _PEAKS = '''\

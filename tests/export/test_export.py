@@ -80,18 +80,24 @@ def test_files_state_version_unit_and_end_too(target: str) -> None:
 
 @pytest.mark.parametrize("target", FILES)
 def test_small_numbers_are_numbers_for_every_reader(target: str) -> None:
-    """YAML 1.1, which these frameworks read, takes 1e-05 for text."""
+    """YAML 1.1, which torchtune and axolotl read, takes 1e-05 for text."""
     optimizer = OptimizerConfig(name="AdamW", lr=1e-5)
-    export = export_schedule(ScheduleConfig(optimizer=optimizer, schedule=Cosine(steps=12)), target)
-    data = yaml.safe_load(export.text)  # JSON is YAML as well, as far as these go
-    if target == "deepspeed":
-        data = json.loads(export.text)
-    rate = {
+    text = export_schedule(ScheduleConfig(optimizer=optimizer, schedule=Cosine(steps=12)), target).text
+    data = json.loads(text) if target == "deepspeed" else yaml.safe_load(text)
+    rates = {
         "deepspeed": lambda: data["optimizer"]["params"]["lr"],
         "torchtune": lambda: data["optimizer"]["lr"],
         "axolotl": lambda: data["learning_rate"],
-    }[target]()
-    assert rate == 1e-5
+    }
+    assert rates[target]() == 1e-5
+
+
+def test_the_keys_that_axolotls_plugin_needs_are_yaml() -> None:
+    optimizer = OptimizerConfig(name="AdamW", lr=1e-5)
+    text = export_schedule(ScheduleConfig(optimizer=optimizer, schedule=Rex(steps=12)), "axolotl").text
+    keys = [line.removeprefix("#     ") for line in text.splitlines() if line.startswith("#     ")]
+    plugin = "lrfinder_schedule.SchedulePlugin"
+    assert yaml.safe_load("\n".join(keys)) == {"plugins": [plugin], "learning_rate": 1e-5, "max_steps": 12}
 
 
 def test_deepspeeds_adam_stays_adam() -> None:
