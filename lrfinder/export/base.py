@@ -57,6 +57,8 @@ def head(config: ScheduleConfig, *notes: str) -> list[str]:
             f"The warm-up is {rising} / {schedule.warmup} of the peak: the first update is at {first:.3g} of it"
             f"{', not at 0' if first else ''}."
         )
+    if schedule.momentum(0) is not None:
+        lines.append("The config moves the momentum too: this file doesn't, and leaves it as the optimizer has it.")
     return [*lines, *notes]
 
 

@@ -16,7 +16,7 @@ import yaml
 from lrfinder.config import OptimizerConfig, ScheduleConfig, dump, load_schedule
 from lrfinder.errors import UsageError
 from lrfinder.export import EXPORTERS, export_schedule
-from lrfinder.schedules import Cosine, Linear, Rex, Schedule
+from lrfinder.schedules import Cosine, Cyclical, Linear, Rex, Schedule
 from processes import environment
 
 CODE = [name for name in EXPORTERS if name not in {"csv", "json"}]
@@ -98,6 +98,13 @@ def test_the_keys_that_axolotls_plugin_needs_are_yaml() -> None:
     keys = [line.removeprefix("#     ") for line in text.splitlines() if line.startswith("#     ")]
     plugin = "lrfinder_schedule.SchedulePlugin"
     assert yaml.safe_load("\n".join(keys)) == {"plugins": [plugin], "learning_rate": 1e-5, "max_steps": 12}
+
+
+@pytest.mark.parametrize("target", CODE)
+def test_a_momentum_that_moves_is_not_left_out_in_silence(target: str) -> None:
+    moving = Cyclical(steps=12, up=6, momentums=(0.85, 0.95))
+    assert "leaves it as the optimizer has it" in export_schedule(config(moving), target).text
+    assert "moves the momentum" not in export_schedule(config(Cyclical(steps=12, up=6)), target).text
 
 
 def test_deepspeeds_adam_stays_adam() -> None:
