@@ -38,7 +38,7 @@ def axolotl(config: ScheduleConfig) -> Export:
             "learning_rate": peak,
             "lr_scheduler": name,
             **({"lr_scheduler_kwargs": keywords} if keywords else {}),
-            "warmup_steps": 0,
+            "warmup_steps": config.schedule.warmup,
             "max_steps": steps,
         }
         text = write(data, "\n".join(head(config, _OWN, _CHECKED)))
@@ -57,8 +57,8 @@ def axolotl(config: ScheduleConfig) -> Export:
 def _own(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:
     """Return the `lr_scheduler` and its keywords that are this schedule, or None."""
     it: Any = config.schedule
-    if it.warmup:
-        return None
+    if it.warmup == 1:
+        return None  # axolotl makes it 2
     # axolotl's one_cycle is torch's OneCycleLR, which can't end at 0, and needs two updates on each side of the peak.
     if it.name == "one-cycle" and it.final > 0 and 1 <= it.rise * it.steps - 1 <= it.steps - 2:
         return "one_cycle", {

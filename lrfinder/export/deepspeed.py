@@ -23,7 +23,7 @@ _OWN = (
     "DeepSpeed ignores this key.",
 )
 _OTHER = (
-    "No scheduler of DeepSpeed's JSON is this schedule: their warm-ups begin at 0 and lag by one update. Leave",
+    "No scheduler of DeepSpeed's JSON is this schedule: most have a warm-up that lags by one update. Leave",
     "`scheduler` out of the JSON and pass the function below:",
     "    deepspeed.initialize(..., lr_scheduler=lr_scheduler)",
 )
@@ -64,9 +64,11 @@ def _parameters(config: ScheduleConfig) -> dict[str, Any]:
 def _own(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:
     """Return the type and the parameters of DeepSpeed's own scheduler that is this schedule, or None."""
     it: Any = config.schedule
+    peak, length = config.optimizer.lr, it.steps - it.warmup
+    if it.warmup_start is not None:
+        return _up_and_down(it, peak, length) if it.name == "linear" else None
     if it.warmup > 1:
         return None  # a warm-up of one update is at the peak throughout
-    peak, length = config.optimizer.lr, it.steps - it.warmup
     exact: dict[str, Callable[[], tuple[str, dict[str, Any]] | None]] = {
         "constant": lambda: _constant(peak),
         "linear": lambda: _line(it, peak, over=length),
@@ -127,10 +129,21 @@ def _triangle(it: Any, peak: float) -> tuple[str, dict[str, Any]] | None:
     down = it.down if it.down is not None else it.up
     if it.steps - 1 > it.up + down or (it.mode == "exp-range" and it.gamma != 1):
         return None
+    return _one_cycle(it.base * peak, peak, up=it.up, down=down)
+
+
+def _up_and_down(it: Any, peak: float, length: int) -> tuple[str, dict[str, Any]] | None:
+    """Return OneCycle, where the decay ends at the rate that the warm-up starts at."""
+    if it.final != it.warmup_start or not length:
+        return None
+    return _one_cycle(it.final * peak, peak, up=it.warmup, down=length)
+
+
+def _one_cycle(least: float, peak: float, *, up: int, down: int) -> tuple[str, dict[str, Any]]:
     return "OneCycle", {
-        "cycle_min_lr": it.base * peak,
+        "cycle_min_lr": least,
         "cycle_max_lr": peak,
-        "cycle_first_step_size": it.up,
+        "cycle_first_step_size": up,
         "cycle_second_step_size": down,
         "cycle_momentum": False,
     }

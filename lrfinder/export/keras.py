@@ -39,7 +39,7 @@ _UNIT = (
 
 def keras(config: ScheduleConfig) -> Export:
     """Return a module with `schedule`, for optimizer(learning_rate=schedule)."""
-    preset = None if config.schedule.warmup else _preset(config)
+    preset = _warmed_up(config) if config.schedule.warmup else _preset(config)
     if preset is not None:
         text = f"{comment(config, *_UNIT, _CHECKED)}\nimport keras\n\nschedule = keras.optimizers.schedules.{preset}\n"
         return Export(text=text, preset=preset.split("(", maxsplit=1)[0])
@@ -50,6 +50,16 @@ def keras(config: ScheduleConfig) -> Export:
         f"{_TABLE.format(entries=steps + 1, last=steps)}"
     )
     return Export(text=text, preset=None)
+
+
+def _warmed_up(config: ScheduleConfig) -> str | None:
+    """Return the call of the one schedule of Keras that has a warm-up, which is at the peak with update W."""
+    it: Any = config.schedule
+    peak, length = config.optimizer.lr, it.steps - it.warmup
+    if it.name != "cosine" or it.warmup_start is None or not length:
+        return None
+    rise = f"warmup_target={peak!r}, warmup_steps={it.warmup}"
+    return f"CosineDecay({it.warmup_start * peak!r}, {length}, alpha={it.final!r}, {rise})"
 
 
 def _preset(config: ScheduleConfig) -> str | None:

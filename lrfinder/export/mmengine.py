@@ -90,8 +90,19 @@ def _chain(config: ScheduleConfig) -> list[str] | None:
         return None
     if not begin:
         return decay
-    rise = f'type="LinearLR", start_factor=1 / {begin}, begin=0, end={begin}'
+    rise = _rise(it)
+    if rise is None:
+        return None
     return [rise, *decay] if begin < end else [rise]
+
+
+def _rise(it: Any) -> str | None:
+    """Return the warm-up; from 0 there is none, since MMEngine multiplies the rate that it finds."""
+    if it.warmup_start is None:
+        return f'type="LinearLR", start_factor=1 / {it.warmup}, begin=0, end={it.warmup}'
+    if it.warmup_start == 0:
+        return None
+    return f'type="LinearLR", start_factor={it.warmup_start!r}, begin=0, end={it.warmup + 1}'
 
 
 def _line(begin: int, end: int, final: float) -> str:

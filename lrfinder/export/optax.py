@@ -49,11 +49,14 @@ def _pieces(config: ScheduleConfig) -> list[tuple[int, str]] | None:
     """Return optax's own schedules that are this one in turn, each with the update it begins at; or None.
 
     optax.join_schedules counts from 0 again in each, so the warm-up is a line from peak / W that is at the peak with
-    update W - 1, and the decay begins with the next.
+    update W - 1, and the decay begins with the next; with `warmup_start` the line would be at the peak with update W.
     """
     it: Any = config.schedule
     peak, warmup = config.optimizer.lr, it.warmup
-    rise = _line(peak / warmup, peak, warmup - 1) if warmup > 1 else _constant(peak)
+    if it.warmup_start is not None:
+        rise = _line(it.warmup_start * peak, peak, warmup)
+    else:
+        rise = _line(peak / warmup, peak, warmup - 1) if warmup > 1 else _constant(peak)
     if warmup == it.steps:
         return [(0, rise)]
     decay = _decay(it, peak, it.steps - warmup)

@@ -1,8 +1,9 @@
 """timm: a scheduler of its own where that is exact, else a `Scheduler` that calls f(t); both stepped by update.
 
-timm's warm-up of `warmup_t` updates rises by equal steps from `warmup_lr_init` and reaches the peak one update later:
-`warmup_t = W - 1` from peak / W is this project's, with update W - 1 the first at the peak. What follows begins there,
-at W - 1, while a decay here begins at W: exact are those of timm's that may stay at the peak for one update more.
+timm's warm-up of `warmup_t` updates rises by equal steps from `warmup_lr_init` and reaches the peak one update later,
+as this project's does where `warmup_start` is given. Without it, `warmup_t = W - 1` from peak / W has update W - 1 as
+the first at the peak, too. What follows begins there, at W - 1, while a decay here begins at W: exact are those of timm's
+that may stay at the peak for one update more.
 """
 
 from __future__ import annotations
@@ -88,20 +89,27 @@ def _own(config: ScheduleConfig) -> _Call | None:
         "multi-step": lambda: _dropping(it),
         "exponential": lambda: _dropping(it),
         "geometric": lambda: _dropping(it),
-        "noam": lambda: _rsqrt(it, timescale=max(it.warmup, 1)),
-        "inverse-sqrt": lambda: None if it.warmup else _rsqrt(it, timescale=it.scale),
+        "noam": lambda: _rsqrt(it, timescale=max(it.warmup, 1)) if it.warmup_start is None else None,
+        "inverse-sqrt": lambda: None if _again(it) else _rsqrt(it, timescale=it.scale),
         "cosine-restarts": lambda: _restarts(it),
     }
     return exact[it.name]() if it.name in exact else None
 
 
+def _again(it: Any) -> int:
+    """Return the updates at the peak between timm's warm-up and the decay: 0 or 1."""
+    return int(it.warmup > 0 and it.warmup_start is None)
+
+
 def _warmup(it: Any) -> dict[str, str]:
-    return {"warmup_t": str(it.warmup - 1), "warmup_lr_init": f"PEAK / {it.warmup}"} if it.warmup > 1 else {}
+    rise = it.warmup - _again(it)
+    start = f"PEAK / {it.warmup}" if it.warmup_start is None else f"{it.warmup_start!r} * PEAK"
+    return {"warmup_t": str(rise), "warmup_lr_init": start} if rise else {}
 
 
 def _prefix(it: Any) -> dict[str, str]:
     """Return the warm-up for the classes whose decay only begins with its end where they are told so."""
-    return {**_warmup(it), "warmup_prefix": "True"} if it.warmup > 1 else {}
+    return {**_warmup(it), "warmup_prefix": "True"} if _warmup(it) else {}
 
 
 def _floor(it: Any) -> dict[str, str]:
@@ -113,16 +121,16 @@ def _constant(it: Any) -> _Call:
 
 
 def _fall(it: Any, shape: str, fall: int, *, power: float | None = None) -> _Call:
-    """Return a fall of `fall` updates that begins with the decay; without a warm-up by a class that older timm has."""
-    if it.warmup or not fall:
+    """Return a fall of `fall` updates that begins with the decay, where it can be by a class that older timm has."""
+    if _again(it) or not fall:
         return _wsd(it, fall=fall, shape=shape, total=fall)
     if shape == "cosine":
-        return "CosineLRScheduler", {"t_initial": str(fall), **_floor(it)}
-    return "PolyLRScheduler", {"t_initial": str(fall), "power": repr(power), **_floor(it)}
+        return "CosineLRScheduler", {"t_initial": str(fall), **_floor(it), **_prefix(it)}
+    return "PolyLRScheduler", {"t_initial": str(fall), "power": repr(power), **_floor(it), **_prefix(it)}
 
 
 def _polynomial(it: Any) -> _Call | None:
-    if it.cycle or (it.warmup and it.power != 1):
+    if it.cycle or (_again(it) and it.power != 1):
         return None
     return _fall(it, "linear", it.over if it.over is not None else it.steps - it.warmup, power=it.power)
 
@@ -131,9 +139,9 @@ def _wsd(it: Any, *, fall: int, shape: str, total: int | None = None) -> _Call:
     """Return the peak, then a fall over the last `fall` of `total` updates after the warm-up (default: of all)."""
     if not fall:
         return _constant(it)
-    held = (it.steps - it.warmup if total is None else total) + min(it.warmup, 1)  # update W is at the peak once more
+    length = it.steps - it.warmup if total is None else total
     return "WSDLRScheduler", {
-        "t_initial": str(held),
+        "t_initial": str(length + _again(it)),
         "decay_t": str(fall),
         **_floor(it),
         "decay_fn": f'"{shape}"',
@@ -153,12 +161,12 @@ def _rsqrt(it: Any, *, timescale: int) -> _Call:
 
 def _dropping(it: Any) -> _Call | None:
     """Return drops; MultiStepLRScheduler makes those of milestone m at update m - 1, StepLRScheduler at m."""
-    shift = 2 if it.warmup else 1
+    shift = 1 + _again(it)
     regular, listed = interval(it), drops(it)
     if regular is not None:
         every, share = regular
-        if not it.warmup:
-            return "StepLRScheduler", {"decay_t": str(every), "decay_rate": repr(share)}
+        if not _again(it):
+            return "StepLRScheduler", {"decay_t": str(every), "decay_rate": repr(share), **_prefix(it)}
         milestones = f"list(range({every + shift}, {it.steps - it.warmup + shift}, {every}))"
     elif listed is not None:
         updates, share = listed
@@ -171,7 +179,7 @@ def _dropping(it: Any) -> _Call | None:
 
 
 def _restarts(it: Any) -> _Call | None:
-    if it.warmup or it.growth not in {1, 2} or (it.shrink != 1 and it.final != 0):
+    if _again(it) or it.growth not in {1, 2} or (it.shrink != 1 and it.final != 0):
         return None
     return "CosineLRScheduler", {
         "t_initial": str(it.first),
@@ -179,4 +187,5 @@ def _restarts(it: Any) -> _Call | None:
         "cycle_decay": repr(it.shrink),
         "cycle_limit": str(cycles(it)[0]),
         **_floor(it),
+        **_prefix(it),
     }

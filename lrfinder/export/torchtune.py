@@ -40,7 +40,7 @@ def torchtune(config: ScheduleConfig) -> Export:
             "optimizer": {"_component_": optimizer_path(config), **optimizer_data(config)},
             "lr_scheduler": {
                 "_component_": "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup",
-                "num_warmup_steps": 0,
+                "num_warmup_steps": config.schedule.warmup,
                 **own,
             },
         }
@@ -58,7 +58,7 @@ def torchtune(config: ScheduleConfig) -> Export:
 def _cosine(config: ScheduleConfig) -> dict[str, float] | None:
     """Return the keywords with which torchtune's cosine is this schedule, or None; no wave at all is a constant."""
     it: Any = config.schedule
-    if it.warmup or has_groups(config):
+    if has_groups(config) or (it.warmup and it.warmup_start != 0):
         return None
     if it.name == "cosine" and it.final == 0:
         return {"num_cycles": 0.5}

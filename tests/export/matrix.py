@@ -19,6 +19,8 @@ from lrfinder.schedules import SCHEDULES, Schedule
 PEAK = 0.0317
 # T and W: a run of one update; no warm-up, one update of it, all but one, all; ordinary ones.
 LENGTHS = [(1, 0), (1, 1), (2, 1), (12, 0), (12, 1), (12, 4), (12, 11), (12, 12), (97, 0), (400, 40)]
+# Also where the warm-up starts, over the peak, where it isn't (t + 1) / W: at 0 in most frameworks.
+STARTS = [(12, 1, 0.0), (12, 4, 0.0), (12, 12, 0.0), (12, 4, 0.1), (400, 40, 0.0)]
 SINGLE_PRECISION = {"keras", "optax"}
 GROUPED = {"torch", "timm", "mmengine"}  # run with a second param group, at a quarter of the rate
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -72,10 +74,10 @@ def schedules() -> list[Schedule]:
     made = []
     for name, variants in VARIANTS.items():
         shape = SCHEDULES[name]
-        for steps, warmup in LENGTHS:
+        for steps, warmup, start in [*((*length, None) for length in LENGTHS), *STARTS]:
             if warmup and shape.rises_itself:
                 continue
-            made += [shape(steps=steps, warmup=warmup, **variant) for variant in variants]
+            made += [shape(steps=steps, warmup=warmup, warmup_start=start, **variant) for variant in variants]
     return made
 
 

@@ -13,6 +13,16 @@ from lrfinder.schedules import SCHEDULES, Schedule
 # Whose own schedules, or those of transformers, can be told apart from f(t) where there is no warm-up, or one.
 OWN = {"torch", "huggingface", "axolotl", "timm", "mmengine", "keras", "optax"}
 OWN_WITH_WARMUP = {"timm", "mmengine", "optax"}
+# Whose warm-up is t / W, from 0.
+FROM_ZERO = {
+    "huggingface": {"linear", "cosine", "constant", "wsd", "inverse-sqrt", "polynomial"},
+    "axolotl": {"linear", "cosine", "constant", "wsd", "inverse-sqrt", "polynomial"},
+    "timm": {"linear", "cosine", "constant", "wsd", "inverse-sqrt", "polynomial", "step", "cosine-restarts"},
+    "optax": {"linear", "cosine", "constant", "wsd", "polynomial", "step", "cosine-restarts"},
+    "deepspeed": {"linear"},
+    "torchtune": {"cosine", "constant"},
+    "keras": {"cosine"},
+}
 DRAWN = 60  # of any shape, length and parameters, beyond the matrix
 
 
@@ -41,8 +51,10 @@ def test_every_export_is_exact(target: str) -> None:
     own = [cell.schedule for cell in cells if cell.export.preset is not None]
     if target in OWN:
         assert {schedule.name for schedule in own} >= {"linear", "cosine", "polynomial"}
-    warmed = {schedule.name for schedule in own if schedule.warmup > 1}
+    warmed = {schedule.name for schedule in own if schedule.warmup > 1 and schedule.warmup_start is None}
     if target in OWN_WITH_WARMUP:
         assert warmed >= {"linear", "cosine", "wsd", "constant", "step", "multi-step", "geometric"}
     else:
         assert not warmed
+    from_zero = {schedule.name for schedule in own if schedule.warmup > 1 and schedule.warmup_start == 0}
+    assert from_zero >= FROM_ZERO.get(target, set())
