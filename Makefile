@@ -11,6 +11,11 @@ help:  ## list the targets
 
 setup: $(STAMP)  ## create .venv with everything for development
 
+# Run without what they import (torchvision, torchao, triton, ...), from a folder that is not on Python's path:
+# transformers and accelerate change their ways where they find DeepSpeed. The last four are what MMEngine needs.
+FRAMEWORKS := timm==1.0.31 deepspeed==0.19.8 torchtune==0.6.1 axolotl==0.19.0 mmengine==0.10.7 \
+	addict==2.4.0 yapf==0.43.0 termcolor==3.2.0 platformdirs==4.5.0
+
 # fastai's own dependencies include torchvision and spacy, which nothing here uses: the `peers` extra lists the rest.
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -18,6 +23,7 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps fastai==2.8.12
+	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/frameworks $(FRAMEWORKS)
 	touch $@
 
 test: check  ## set up, then run lint, types, import floors and the whole test suite

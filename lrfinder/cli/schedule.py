@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
-from lrfinder.cli.output import can_draw, say, say_json, say_verbatim
+from lrfinder.cli.output import can_draw, say, say_json, say_verbatim, warn
 from lrfinder.cli.schedule_explain import explain
 from lrfinder.cli.schedule_import import import_schedule
 from lrfinder.errors import UsageError
@@ -70,7 +70,14 @@ def list_schedules(
 @app.command()
 def export(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The schedule config.")],
-    to: Annotated[str, typer.Option("--to", help="Target: torch, lightning, huggingface, keras, optax, csv or json.")],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            help="Target: torch, lightning, huggingface, timm, deepspeed, torchtune, axolotl, mmengine, keras, optax, "
+            "csv or json.",
+        ),
+    ],
     write: Annotated[Path | None, typer.Option("--write", help="The file to write. [default: standard output]")] = None,
     seed: UnusedSeed = 0,
     as_json: Json = False,
@@ -82,6 +89,9 @@ def export(
     The framework's own schedule is written only where it is exact (within 1e-9 of the peak, 1e-6 where the framework
     reckons in single precision); otherwise a function or a table, with a comment that says why.
 
+    DeepSpeed, torchtune and axolotl: JSON or YAML where a schedule of their own is exact, else a Python file that they
+    take one from.
+
     Examples: `lrfinder schedule export schedule.yaml --to torch`, `... --to csv --write rates.csv`.
     """
     del debug, seed
@@ -92,8 +102,12 @@ def export(
     made = export_schedule(load_schedule(config), to)
     if write is not None:
         write_atomic(write, made.text.encode())
+        suffix = ".yaml" if write.suffix == ".yml" else write.suffix
+        if suffix not in {"", made.suffix}:
+            warn(f"{write} holds what {made.suffix} files hold: name it {write.with_suffix(made.suffix).name}")
     if as_json:
-        say_json({"target": to, "preset": made.preset, "text": made.text, "written": str(write) if write else None})
+        written = str(write) if write else None
+        say_json({"target": to, "preset": made.preset, "suffix": made.suffix, "text": made.text, "written": written})
     elif write is None:
         say_verbatim(made.text.removesuffix("\n"))
     elif not quiet:

@@ -7,10 +7,13 @@ from types import MappingProxyType
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.errors import UsageError
+from lrfinder.export.axolotl import axolotl
 from lrfinder.export.base import TOLERANCE, TOLERANCE_FLOAT32, Export, Exporter
+from lrfinder.export.deepspeed import deepspeed
 from lrfinder.export.huggingface import huggingface
 from lrfinder.export.keras import keras
 from lrfinder.export.lightning import lightning
+from lrfinder.export.mmengine import mmengine
 from lrfinder.export.optax import optax
 from lrfinder.export.plateau import (
     plateau_huggingface,
@@ -20,7 +23,9 @@ from lrfinder.export.plateau import (
     plateau_torch,
 )
 from lrfinder.export.tables import csv, json_table
+from lrfinder.export.timm import timm
 from lrfinder.export.torch_code import torch_code
+from lrfinder.export.torchtune import torchtune
 
 # In the order in which they are listed to people.
 EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
@@ -32,6 +37,11 @@ EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
         "huggingface": Exporter(
             title="TrainingArguments, or Trainer's optimizers", export=huggingface, plateau=plateau_huggingface
         ),
+        "timm": Exporter(title="a timm scheduler", export=timm),
+        "deepspeed": Exporter(title="DeepSpeed's JSON, or deepspeed.initialize's lr_scheduler", export=deepspeed),
+        "torchtune": Exporter(title="a torchtune recipe's YAML, or a component", export=torchtune),
+        "axolotl": Exporter(title="axolotl's YAML, or a plugin", export=axolotl),
+        "mmengine": Exporter(title="MMEngine's param_scheduler", export=mmengine),
         "keras": Exporter(title="a Keras 3 LearningRateSchedule", export=keras, plateau=plateau_keras),
         "optax": Exporter(title="an optax schedule", export=optax, plateau=plateau_optax),
         "csv": Exporter(title="a table of every update", export=csv),

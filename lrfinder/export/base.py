@@ -11,17 +11,21 @@ from lrfinder.version import VERSION
 # Of the peak: a framework's own class is used only where it comes as near as this to f(t), at every update of the run.
 TOLERANCE = 1e-9
 TOLERANCE_FLOAT32 = 1e-6  # where the framework itself reckons in single precision
+SMALLEST_FLOAT32 = 2.0**-126  # single precision takes less for 0
+WHOLE_FLOAT32 = 2**24  # updates: single precision no longer tells a later one from the next
+POWER_FLOAT32 = 10.0  # a higher power multiplies the rounding of what it is a power of to more than the tolerance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
     """A config for another framework: the file's `text`, and the framework's own class or name, where it is exact.
 
-    `preset` is None where a function or a table says it instead.
+    `preset` is None where a function or a table says it instead. `suffix` is what the file's name should end in.
     """
 
     text: str
     preset: str | None
+    suffix: str = ".py"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,11 @@ class Exporter:
 
 def comment(config: ScheduleConfig, *notes: str) -> str:
     """Return the head of a Python file: what the schedule is, its unit, its warm-up, its end, and `notes`."""
+    return "".join(f"# {line}\n" for line in head(config, *notes))
+
+
+def head(config: ScheduleConfig, *notes: str) -> list[str]:
+    """Return the lines of `comment`, for files whose comments look otherwise."""
     schedule = config.schedule
     lines = [
         f"Learning-rate schedule by lrfinder {VERSION}: {said(config)}.",
@@ -48,7 +57,9 @@ def comment(config: ScheduleConfig, *notes: str) -> str:
             f"The warm-up is {rising} / {schedule.warmup} of the peak: the first update is at {first:.3g} of it"
             f"{', not at 0' if first else ''}."
         )
-    return "".join(f"# {line}\n" for line in (*lines, *notes))
+    if schedule.momentum(0) is not None:
+        lines.append("The config moves the momentum too: this file doesn't, and leaves it as the optimizer has it.")
+    return [*lines, *notes]
 
 
 def said(config: ScheduleConfig) -> str:

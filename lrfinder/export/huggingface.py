@@ -25,52 +25,59 @@ _NONE = "No lr_scheduler_type is this schedule."
 def huggingface(config: ScheduleConfig) -> Export:
     """Return a module with `ARGUMENTS`, for TrainingArguments(**ARGUMENTS), or with `optimizers(model)`."""
     schedule = config.schedule
-    preset = None if schedule.warmup else _preset(config)
+    preset = trainer_schedule(config)
     if preset is not None:
         name, keywords = preset
         arguments = {
             "learning_rate": config.optimizer.lr,
             "lr_scheduler_type": name,
             **({"lr_scheduler_kwargs": keywords} if keywords else {}),
-            "warmup_steps": 0,
+            "warmup_steps": schedule.warmup,
             "max_steps": schedule.steps,
         }
         lines = "".join(f"    {key!r}: {value!r},\n" for key, value in arguments.items())
         note = "For TrainingArguments(**ARGUMENTS, ...); exact for the updates of the run."
         return Export(text=f"{comment(config, note, _CHECKED)}\nARGUMENTS = {{\n{lines}}}\n", preset=name)
+    why = _WHY if schedule.warmup and schedule.warmup_start is None else _NONE
     text = (
-        f"{comment(config, _WHY if schedule.warmup else _NONE, _CHECKED)}\nimport math\n\nimport torch\n\n"
+        f"{comment(config, why, _CHECKED)}\nimport math\n\nimport torch\n\n"
         f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(schedule, said=said(config))}\n\n"
         + _OPTIMIZERS.format(optimizer=optimizer_source(config, "model.parameters()"), steps=schedule.steps)
     )
     return Export(text=text, preset=None)
 
 
-def _preset(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:
-    """Return the name and keywords of transformers' own schedule that is this one without a warm-up, or None."""
+def trainer_schedule(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:
+    """Return the name and keywords of transformers' own schedule that is this one, or None.
+
+    Its warm-up is t / W, from 0.
+    """
     it: Any = config.schedule
-    peak = config.optimizer.lr
+    if it.warmup and it.warmup_start != 0:
+        return None
+    peak, length = config.optimizer.lr, it.steps - it.warmup
+    constant: tuple[str, dict[str, Any]] = ("constant_with_warmup" if it.warmup else "constant", {})
     exact: dict[str, Callable[[], tuple[str, dict[str, Any]] | None]] = {
-        "constant": lambda: ("constant", {}),
+        "constant": lambda: constant,
         "linear": lambda: ("linear", {}) if it.final == 0 else None,
         "cosine": lambda: ("cosine", {}) if it.final == 0 else ("cosine_with_min_lr", {"min_lr_rate": it.final}),
         "inverse-sqrt": lambda: ("inverse_sqrt", {"timescale": it.scale}),
         "polynomial": lambda: (
             ("polynomial", {"lr_end": it.final * peak, "power": it.power})
-            if it.over is None and not it.cycle and it.final < 1
+            if it.over is None and not it.cycle and it.final < 1 and length  # at T it divides by the decay's length
             else None
         ),
-        "wsd": lambda: (
-            (
-                "warmup_stable_decay",
-                {
-                    "num_decay_steps": min(it.cooldown, it.steps),
-                    "decay_type": it.shape,
-                    "min_lr_ratio": it.final,
-                },
-            )
-            if it.cooldown
-            else ("constant", {})
-        ),
+        "wsd": lambda: _wsd(it, length) if it.cooldown and length else constant,
     }
     return exact[it.name]() if it.name in exact else None
+
+
+def _wsd(it: Any, length: int) -> tuple[str, dict[str, Any]] | None:
+    """Return warmup_stable_decay, whose floor is the start of its warm-up as well."""
+    if it.warmup and it.final:
+        return None
+    return "warmup_stable_decay", {
+        "num_decay_steps": min(it.cooldown, length),
+        "decay_type": it.shape,
+        "min_lr_ratio": it.final,
+    }

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, said
+from lrfinder.export.base import POWER_FLOAT32, SMALLEST_FLOAT32, WHOLE_FLOAT32, Export, comment, said
+from lrfinder.export.pieces import drops
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with Keras 3.15, update by update."
@@ -28,6 +29,7 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
 schedule = Schedule()
 '''
+_MOST = 8  # drops: Keras compares the update with each of them
 _LOOKED_UP = "No schedule of Keras is this one: its rates are looked up."
 _UNIT = (
     "With gradient_accumulation_steps Keras counts micro-batches as iterations, not updates: f(t) is then off.",
@@ -37,7 +39,7 @@ _UNIT = (
 
 def keras(config: ScheduleConfig) -> Export:
     """Return a module with `schedule`, for optimizer(learning_rate=schedule)."""
-    preset = None if config.schedule.warmup else _preset(config)
+    preset = _warmed_up(config) if config.schedule.warmup else _preset(config)
     if preset is not None:
         text = f"{comment(config, *_UNIT, _CHECKED)}\nimport keras\n\nschedule = keras.optimizers.schedules.{preset}\n"
         return Export(text=text, preset=preset.split("(", maxsplit=1)[0])
@@ -50,6 +52,16 @@ def keras(config: ScheduleConfig) -> Export:
     return Export(text=text, preset=None)
 
 
+def _warmed_up(config: ScheduleConfig) -> str | None:
+    """Return the call of the one schedule of Keras that has a warm-up, which is at the peak with update W."""
+    it: Any = config.schedule
+    peak, length = config.optimizer.lr, it.steps - it.warmup
+    if it.name != "cosine" or it.warmup_start is None or not length:
+        return None
+    rise = f"warmup_target={peak!r}, warmup_steps={it.warmup}"
+    return f"CosineDecay({it.warmup_start * peak!r}, {length}, alpha={it.final!r}, {rise})"
+
+
 def _preset(config: ScheduleConfig) -> str | None:
     """Return the call of Keras's own schedule that is this one without a warm-up, or None."""
     it: Any = config.schedule
@@ -59,12 +71,32 @@ def _preset(config: ScheduleConfig) -> str | None:
         "cosine": lambda: f"CosineDecay({peak!r}, {steps}, alpha={it.final!r})",
         "polynomial": lambda: (
             f"PolynomialDecay({peak!r}, {it.over or steps}, end_learning_rate={it.final * peak!r}, power={it.power!r})"
-            if not it.cycle
+            if not it.cycle and it.power <= POWER_FLOAT32
             else None
         ),
-        "exponential": lambda: f"ExponentialDecay({peak!r}, {it.every}, {it.base!r}, staircase={it.staircase})",
+        "exponential": lambda: _exponential(it, peak, it.base, staircase=it.staircase),
+        "step": lambda: _exponential(it, peak, it.drop, staircase=True),
+        "multi-step": lambda: _drops(it, peak),
+        "geometric": lambda: _drops(it, peak),
         "time-based": lambda: (
             f"InverseTimeDecay({peak!r}, {it.every}, {it.rate!r}, staircase=True)" if not it.compounded else None
         ),
     }
     return exact[it.name]() if it.name in exact else None
+
+
+def _exponential(it: Any, peak: float, share: float, *, staircase: bool) -> str | None:
+    if share < SMALLEST_FLOAT32 or (staircase and it.steps > WHOLE_FLOAT32):
+        return None
+    return f"ExponentialDecay({peak!r}, {it.every}, {share!r}, staircase={staircase})"
+
+
+def _drops(it: Any, peak: float) -> str | None:
+    """Return Keras's piecewise constants; what begins at update b there has the boundary b - 1."""
+    listed = drops(it)
+    if listed is None or len(listed[0]) > _MOST or it.steps > WHOLE_FLOAT32:
+        return None
+    updates, share = listed
+    begins = sorted(set(updates))
+    rates = [peak * share ** sum(update <= begin for update in updates) for begin in begins]
+    return f"PiecewiseConstantDecay({[begin - 1 for begin in begins]}, {[peak, *rates]})"

@@ -1,6 +1,8 @@
-"""The config's optimizer as source."""
+"""The config's optimizer as source, and as data."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from lrfinder.config import ScheduleConfig
 
@@ -15,7 +17,22 @@ _TORCH = frozenset(
 
 def optimizer_source(config: ScheduleConfig, parameters: str) -> str:
     """Return the call that makes the optimizer at the peak rate, with the settings that the rate was found with."""
-    optimizer = config.optimizer
-    name = f"torch.optim.{optimizer.name}" if optimizer.name in _TORCH else optimizer.name
-    settings = "".join(f", {key}={value!r}" for key, value in optimizer.settings.items())
-    return f"{name}({parameters}, lr=PEAK{settings})"
+    settings = "".join(f", {key}={value!r}" for key, value in config.optimizer.settings.items())
+    return f"{optimizer_path(config)}({parameters}, lr=PEAK{settings})"
+
+
+def optimizer_path(config: ScheduleConfig) -> str:
+    """Return where the optimizer is imported from: torch.optim.AdamW; the bare name of one that isn't torch's."""
+    name = config.optimizer.name
+    return f"torch.optim.{name}" if name in _TORCH else name
+
+
+def optimizer_data(config: ScheduleConfig) -> dict[str, Any]:
+    """Return the optimizer's peak rate and settings as plain data."""
+    optimizer = config.as_data()["optimizer"]
+    return {"lr": optimizer["lr"], **optimizer.get("settings", {})}
+
+
+def has_groups(config: ScheduleConfig) -> bool:
+    """Tell whether the config gives several param groups rates of their own, which files without code can't."""
+    return len(config.optimizer.groups or ()) > 1

@@ -11,7 +11,7 @@ from lrfinder.export.base import Export
 def csv(config: ScheduleConfig) -> Export:
     """Return a line "update,lr" for every update, every rate to the last digit."""
     rows = (f"{t},{rate!r}\n" for t, rate in enumerate(config.lrs()))
-    return Export(text="update,lr\n" + "".join(rows), preset=None)
+    return Export(text="update,lr\n" + "".join(rows), preset=None, suffix=".csv")
 
 
 def json_table(config: ScheduleConfig) -> Export:
@@ -22,4 +22,4 @@ def json_table(config: ScheduleConfig) -> Export:
         "schedule": config.as_data()["schedule"],
         "lrs": config.lrs(),
     }
-    return Export(text=json.dumps(data, indent=1, allow_nan=False) + "\n", preset=None)
+    return Export(text=json.dumps(data, indent=1, allow_nan=False) + "\n", preset=None, suffix=".json")

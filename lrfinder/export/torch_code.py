@@ -7,6 +7,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, comment, said
+from lrfinder.export.pieces import drops
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with torch 2.13, update by update."
@@ -14,9 +15,10 @@ _CHECKED = "Checked with torch 2.13, update by update."
 _PEAKS = '''\
 def _set_peaks(optimizer):
     """Scale the param groups' rates so that the fastest one's peak is PEAK."""
-    largest = max(float(group["lr"]) for group in optimizer.param_groups)
-    for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] = PEAK * (float(group["lr"]) / largest)
+    rates = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+    largest = max(rates)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = group["initial_lr"] = PEAK * (rate / largest)
 '''
 _GIVEN_PEAKS = '''\
 def _set_peaks(optimizer):
@@ -70,7 +72,8 @@ def plain_class(config: ScheduleConfig) -> str | None:
         "linear": lambda: f"LinearLR(optimizer, start_factor=1.0, end_factor={it.final!r}, total_iters={single})",
         "cosine": lambda: f"CosineAnnealingLR(optimizer, T_max={single})" if it.final == 0 else None,
         "step": lambda: f"StepLR(optimizer, step_size={it.every}, gamma={it.drop!r})",
-        "multi-step": lambda: f"MultiStepLR(optimizer, milestones={list(it.milestones)}, gamma={it.drop!r})",
+        "multi-step": lambda: _drops(it),
+        "geometric": lambda: _drops(it),
         "exponential": lambda: _exponential(it),
         "polynomial": lambda: _polynomial(it),
         "cosine-restarts": lambda: _restarts(it),
@@ -82,6 +85,11 @@ def _exponential(it: Any) -> str:
     if it.staircase:
         return f"StepLR(optimizer, step_size={it.every}, gamma={it.base!r})"
     return f"ExponentialLR(optimizer, gamma={it.base ** (1 / it.every)!r})"
+
+
+def _drops(it: Any) -> str | None:
+    listed = drops(it)
+    return None if listed is None else f"MultiStepLR(optimizer, milestones={listed[0]}, gamma={listed[1]!r})"
 
 
 def _polynomial(it: Any) -> str | None:

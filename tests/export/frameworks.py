@@ -10,43 +10,16 @@ import io
 import json
 import os
 import sys
-from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
-PEAK_ELSEWHERE = 0.7  # the rate that live optimizers are built with: the export must not depend on it
-
-
-def names_of(text: str) -> dict[str, Any]:
-    names: dict[str, Any] = {"__name__": "exported"}
-    exec(text, names)  # noqa: S102 - our own text
-    return names
-
-
-def stepped(optimizer: Any, scheduler: Any, steps: int) -> list[list[float]]:
-    """Step both as a training loop does; the rates that each update uses, group by group."""
-    used = []
-    for step in range(steps):
-        used.append([float(group["lr"]) for group in optimizer.param_groups])
-        optimizer.step()
-        if step + 1 < steps:
-            scheduler.step()
-    return used
-
-
-def parameters() -> list[Any]:
-    import torch
-
-    return [torch.nn.Parameter(torch.zeros(2)) for _ in range(2)]
+from alone import run_axolotl, run_deepspeed, run_mmengine, run_timm, run_torchtune
+from loops import grouped, names_of, parameters, stepped
 
 
 def run_torch(text: str, steps: int) -> list[list[float]]:
-    import torch
-
-    first, second = parameters()
-    groups = [{"params": [first], "lr": PEAK_ELSEWHERE}, {"params": [second], "lr": PEAK_ELSEWHERE / 4}]
-    optimizer = torch.optim.SGD(groups)
+    optimizer = grouped()
     return stepped(optimizer, names_of(text)["make_scheduler"](optimizer), steps)
 
 
@@ -107,7 +80,7 @@ def run_optax(text: str, steps: int) -> list[list[float]]:
     import jax.numpy as jnp
     import optax
 
-    schedule = jax.jit(names_of(text)["schedule"])
+    schedule = names_of(text)["schedule"]
     optimizer = optax.sgd(schedule)
     state = optimizer.init(jnp.zeros(2))
     counts = []
@@ -115,7 +88,9 @@ def run_optax(text: str, steps: int) -> list[list[float]]:
         counts.append(int(jax.tree.leaves(state)[0]))
         _, state = optimizer.update(jnp.ones(2), state)
     assert counts == list(range(min(steps, 3)))
-    return [[float(schedule(count))] for count in range(steps)]
+    # Traced, as under jit, but with all counts at once, and as many each time: compiling hundreds takes far longer.
+    counts = jnp.arange(max(steps, 512))
+    return [[rate] for rate in jax.vmap(schedule)(counts).tolist()[:steps]]
 
 
 def run_csv(text: str, steps: int) -> list[list[float]]:
@@ -136,6 +111,11 @@ RUNNERS = {
     "huggingface": run_huggingface,
     "keras": run_keras,
     "optax": run_optax,
+    "timm": run_timm,
+    "deepspeed": run_deepspeed,
+    "torchtune": run_torchtune,
+    "axolotl": run_axolotl,
+    "mmengine": run_mmengine,
     "csv": run_csv,
     "json": run_json,
 }

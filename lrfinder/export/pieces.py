@@ -1,0 +1,49 @@
+"""Schedules taken apart, for frameworks that say them in pieces: drops at given updates, and whole cycles."""
+
+from __future__ import annotations
+
+from lrfinder.schedules import CosineRestarts, Exponential, Geometric, MultiStep, Schedule, Step
+
+
+def interval(it: Schedule) -> tuple[int, float] | None:
+    """Return every how many updates the rate drops, counted from the end of the warm-up, and to what share; or None."""
+    if isinstance(it, Step):
+        return it.every, it.drop
+    if isinstance(it, Exponential) and it.staircase:
+        return it.every, it.base
+    return None
+
+
+def drops(it: Schedule) -> tuple[list[int], float] | None:
+    """Return the updates after the warm-up at which the rate drops to the same share each time, and the share; or None.
+
+    An update that is listed twice counts twice; 0 is a drop at the warm-up's end.
+    """
+    if isinstance(it, MultiStep):
+        return list(it.milestones), it.drop
+    if isinstance(it, Geometric):
+        length = it.steps - it.warmup
+        phases = max(1, length.bit_length() - 1)
+        # The first u with u * phases // length >= phase.
+        starts = [-(-phase * length // phases) for phase in range(1, phases)]
+        updates = [0] * it.halved_first + starts
+        return (updates, 0.5) if updates else None
+    return None
+
+
+def cycles(it: CosineRestarts) -> tuple[int, list[int] | None]:
+    """Return how many cycles the run begins, and their lengths in updates, None where one isn't whole.
+
+    Equal cycles have one length in the list: there may be millions of them.
+    """
+    decay = max(it.steps - it.warmup, 1)
+    if it.growth == 1:
+        return -(-decay // it.first), [it.first]
+    lengths: list[int] = []
+    length = float(it.first)
+    while sum(lengths) < decay:
+        if not length.is_integer():
+            return 0, None
+        lengths.append(int(length))
+        length *= it.growth
+    return len(lengths), lengths
