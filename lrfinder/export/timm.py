@@ -2,8 +2,8 @@
 
 timm's warm-up of `warmup_t` updates rises by equal steps from `warmup_lr_init` and reaches the peak one update later,
 as this project's does where `warmup_start` is given. Without it, `warmup_t = W - 1` from peak / W has update W - 1 as
-the first at the peak, too. What follows begins there, at W - 1, while a decay here begins at W: exact are those of timm's
-that may stay at the peak for one update more.
+the first at the peak, too. What follows begins there, at W - 1, while a decay here begins at W: exact are those of
+timm's that may stay at the peak for one update more.
 """
 
 from __future__ import annotations
