@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from lrfinder.errors import ModelFileError
+from lrfinder.records import Training
 from lrfinder.task.calling import described, takes
 from lrfinder.task.lightning import is_lightning_class, is_lightning_module
 from lrfinder.task.loader import check_loader
@@ -54,6 +55,7 @@ def make_problem(
     optimizer_name: str | None = None,
     optimizer_options: Mapping[str, float] | None = None,
     batch_size: int | None = None,
+    training: Training = Training(),
 ) -> Problem:
     """Check what `given` holds under the names of the model file and return it as a Problem; nothing is built.
 
@@ -74,6 +76,7 @@ def make_problem(
         optimizer_name=optimizer_name,
         optimizer_options=dict(optimizer_options or {}),
         batch_size=batch_size,
+        training=training,
     )
 
 
