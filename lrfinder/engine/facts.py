@@ -23,7 +23,7 @@ def setup_of(problem: Problem, trial: Trial, device: torch.device) -> Setup:
         model=problem.name,
         parameters=sum(parameter.numel() for parameter in trial.model.parameters()),
         loss=trial.loss_note(),
-        optimizer=optimizer_facts(trial.optimizer, trial.group_ratios, trial.optimizer_note),
+        optimizer=optimizer_facts(trial.parts, trial.optimizer_note),
         batch_size=None if size is None else size * taken,
         # What is left at the end of a pass makes an update too, in the loops of Lightning and transformers.
         batches_per_epoch=None if batches is None else math.ceil(batches / taken),

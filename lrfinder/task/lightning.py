@@ -102,7 +102,8 @@ def own_optimizer(model: Any, where: str) -> torch.optim.Optimizer:
     if len(optimizers) > 1:
         raise ModelFileError(
             f"{where}: configure_optimizers() returned {len(optimizers)} optimizers, and a sweep has one rate",
-            hint="define `optimizer(params, lr)` and `training_step(model, batch)` in the file for the one to sweep",
+            hint="define `optimizers(model, lr)` and `training_step(model, batch)`, which returns the loss of each by "
+            "name, in the file",
         )
     return optimizers[0]  # type: ignore[no-any-return]
 
@@ -125,7 +126,8 @@ class LightningLoss:
         if not model.automatic_optimization:
             raise ModelFileError(
                 f"{where}: {type(model).__name__} sets automatic_optimization = False: it makes its own updates",
-                hint="define `optimizer(params, lr)` and `training_step(model, batch)` in the file",
+                hint="define `optimizer(params, lr)`, or `optimizers(model, lr)` where there are several, and "
+                "`training_step(model, batch)` in the file",
             )
         self._takes_index = takes(model.training_step, 2)
         self._index = itertools.count()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,7 +25,9 @@ class Problem:
     train_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None  # None: the LightningModule has one
     loss_fn: Callable[..., torch.Tensor] | None = None
     training_step: Callable[[nn.Module, Any], torch.Tensor] | None = None
-    optimizer: torch.optim.Optimizer | Callable[..., torch.optim.Optimizer] | None = None
+    # In place of one optimizer, a sequence or a mapping of several that are swept as one.
+    optimizer: torch.optim.Optimizer | Collection[torch.optim.Optimizer] | Callable[..., Any] | None = None
+    optimizers: Mapping[str, torch.optim.Optimizer] | Callable[..., Any] | None = None
     val_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None
     optimizer_name: str | None = None
     optimizer_options: Mapping[str, float] = field(default_factory=dict)

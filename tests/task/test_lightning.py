@@ -143,7 +143,6 @@ def test_a_scheduler_in_configure_optimizers_does_not_touch_the_ratio(build: Cal
             with_optimizers("[torch.optim.SGD(parts[:1]), torch.optim.SGD(parts[1:])]") + MODEL,
             "returned 2 optimizers, and a sweep has one rate",
         ),
-        (with_optimizers("torch.optim.LBFGS(parts)") + MODEL, "needs a closure"),
         (FILE.replace("self.seen = []", "self.automatic_optimization = False") + MODEL, "makes its own updates"),
         (FILE.replace("return DataLoader(", "return [DataLoader([1]), DataLoader(") .replace("size=4)", "size=4)]")
          + MODEL, "train_dataloader() is a list of loaders"),
