@@ -54,8 +54,9 @@ class BackwardSteps:
         }
         asked = next((option for option, given in options.items() if given), None)
         if asked is not None and self._made:
+            told = next(name for made, name in self._told.items() if made in self._made)
             raise UsageError(
-                f"{asked} can't be followed: {self._told[next(iter(self._made))]} steps in a hook of the backward pass",
+                f"{asked} can't be followed: {told} steps in a hook of the backward pass",
                 hint="such an optimizer must do it in its hook; or step after the backward pass",
             )
 
