@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,8 @@ def sweep(
     train_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None,
     loss_fn: Callable[..., torch.Tensor] | None = None,
     training_step: Callable[[nn.Module, Any], torch.Tensor] | None = None,
-    optimizer: str | torch.optim.Optimizer | Callable[..., torch.optim.Optimizer] | None = None,
-    optimizers: Mapping[str, torch.optim.Optimizer] | Callable[..., Mapping[str, torch.optim.Optimizer]] | None = None,
+    optimizer: str | torch.optim.Optimizer | Collection[torch.optim.Optimizer] | Callable[..., Any] | None = None,
+    optimizers: Mapping[str, torch.optim.Optimizer] | Callable[..., Any] | None = None,
     val_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None,
     min_lr: float = MIN_LR,
     max_lr: float = MAX_LR,

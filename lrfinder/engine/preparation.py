@@ -53,6 +53,8 @@ class Preparation:
         return in_precision(trial, self._problem.training.precision, self._device), batches
 
     def _place(self, module: nn.Module) -> nn.Module:
+        if len({parameter.device for parameter in module.parameters()}) > 1:
+            return module  # spread over several on purpose: its own code moves what passes between them
         with user_code(f"moving the model to {self._device}"):
             return module.to(self._device)
 
