@@ -70,10 +70,9 @@ def test_every_command_trains_as_the_options_of_the_sweep_say(cli, folder: Path)
     assert stored["source"]["training"] == TRAINING
     assert (stored["setup"]["batch_size"], stored["setup"]["batches_per_epoch"]) == (48, 8)
     check_seen(folder)
-    for jobs in (1, 2):
-        done = cli("verify", "run", "--steps", "30", "--budget", "90", "--jobs", jobs, "--seed", jobs, "--quiet")
-        assert done.returncode in {0, 1, 5}, done.stderr
-        check_seen(folder)
+    done = cli("verify", "run", "--steps", "30", "--budget", "90", "--jobs", "2", "--quiet")
+    assert done.returncode in {0, 1, 5}, done.stderr
+    check_seen(folder)
     (folder / "schedule.yaml").write_text(
         "version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule: {name: constant, steps: 10}\n"
     )
@@ -82,13 +81,30 @@ def test_every_command_trains_as_the_options_of_the_sweep_say(cli, folder: Path)
     check_seen(folder)
 
 
-def test_skipped_updates_are_told(cli, folder: Path) -> None:
-    file = folder / "model.py"
-    file.write_text(file.read_text().replace("return nn.functional.cross_entropy(output, y)", (
-        "return 100 * nn.functional.cross_entropy(output, y)"
-    )))  # fmt: skip
-    swept = cli("sweep", "model.py", "--mode", "continuous", "--steps", "30", "--precision", "fp16", "--json")
-    assert swept.returncode in {0, 5}, swept.stderr
-    repeats = json.loads(swept.stdout)["repeats"]
-    assert all(0 < repeat["skipped"] <= 20 for repeat in repeats)
-    assert f", {repeats[0]['skipped']} skipped by the loss scaler" in swept.stderr
+TWO = """
+class model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(8, 8), nn.Linear(8, 3)
+    def forward(self, x):
+        return self.head(self.body(x).tanh())
+
+class Noting(torch.optim.SGD):
+    def step(self, closure=None):
+        with open("seen.txt", "a") as file:
+            file.write(f"{self.param_groups[0]['lr']}\\n")
+        return super().step(closure)
+
+def optimizers(model):
+    return {"body": Noting(model.body.parameters(), lr=0.0625), "head": torch.optim.SGD(model.head.parameters(), lr=1)}
+"""
+
+
+def test_the_optimizer_that_is_swept_stays_the_same_for_verify(cli, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(GOOD_WITH_VAL.split("def optimizer")[0].replace("def model", "def _") + TWO)
+    swept = cli("sweep", "model.py", "--out", "run", "--steps", "40", "--run-steps", "10", "--sweep", "head")
+    assert swept.returncode == 0, swept.stderr
+    assert "optimizer: SGD (of 2: head)" in swept.stderr
+    done = cli("verify", "run", "--steps", "30", "--budget", "90", "--quiet")
+    assert done.returncode in {0, 1, 5}, done.stderr
+    assert set((tmp_path / "seen.txt").read_text().split()) == {"0.0625"}  # held, whatever the other did
