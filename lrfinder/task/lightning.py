@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -130,7 +129,8 @@ class LightningLoss:
                 "`training_step(model, batch)` in the file",
             )
         self._takes_index = takes(model.training_step, 2)
-        self._index = itertools.count()
+        self._index = -1
+        self._batch: Any = None  # what it was counted for: a closure asks for the loss of a batch again
         self._name = type(model).__name__
         self._skipped = skipped_hooks(model)
 
@@ -138,8 +138,9 @@ class LightningLoss:
         """Return what `training_step` returns: the loss, or the entry "loss" of a mapping."""
         place = f"calling training_step of {self._name}"
         with running(place), _trainer_explained(), _logging_nowhere(model):
-            index = (next(self._index),) if self._takes_index else ()
-            output = model.training_step(batch, *index)
+            if batch is not self._batch:
+                self._index, self._batch = self._index + 1, batch
+            output = model.training_step(batch, *((self._index,) if self._takes_index else ()))
         return output.get("loss") if isinstance(output, Mapping) else output
 
     def note(self) -> str:

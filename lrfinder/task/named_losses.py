@@ -23,6 +23,7 @@ class NamedLosses:
         self._loss = loss
         self._names = [part.name for part in parts]
         self._where = where
+        self._order: tuple[str, ...] = ()  # of the updates: as the first mapping has it
 
     def __call__(self, model: nn.Module, batch: Any) -> dict[str, torch.Tensor]:
         """Return the losses of a batch that is on the model's device.
@@ -38,7 +39,8 @@ class NamedLosses:
                 f"optimizers are called {', '.join(map(repr, self._names))}",
                 hint="return one loss for every optimizer, under its name, in the order of the updates",
             )
-        return {name: checked_loss(value, self._where, f"the loss of {name!r}") for name, value in output.items()}
+        self._order = self._order or tuple(output)
+        return {name: checked_loss(output[name], self._where, f"the loss of {name!r}") for name in self._order}
 
     def swept(self, model: nn.Module, batch: Any) -> torch.Tensor:
         """Return the loss that the swept optimizer follows, the first of the parts."""

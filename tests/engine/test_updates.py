@@ -7,6 +7,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -72,6 +74,39 @@ def test_a_skipped_update_uses_up_no_rate_and_its_loss_is_left_out(recorder):
             expected.append((i + 2) * 0.5 * CURVATURE * x * x)
     assert trace.losses == pytest.approx(expected, rel=1e-12)  # the scale is a power of two: it changes no digit
     assert (trace.stop, trace.updates, trace.skipped, len(trace.lrs)) == (Stop.COMPLETED, 10, 3, 10)
+
+
+@given(
+    bad=st.sets(st.integers(0, 30), max_size=12),
+    taken=st.integers(1, 3),
+    length=st.integers(1, 9),
+    steps=st.integers(2, 8),
+)
+def test_every_rate_goes_to_one_applied_update_of_whole_groups(recorder, bad, taken, length, steps):
+    """The law of it all: a loader of any length, any number of batches to an update, overflows anywhere."""
+    calls = itertools.count()
+
+    class Overflowing(Quadratic):
+        def forward(self, scale):
+            return super().forward((scale, next(calls) in bad))
+
+    loader = [torch.tensor(float(i + 1), dtype=torch.float64) for i in range(length)]
+    training = Training(precision=Precision.FP16, accumulate=taken)
+    trace = one_repeat(quadratic(loader, model=Overflowing, training=training), recorder, steps=steps, max_lr=1e-3)
+
+    stream = zip(itertools.count(), itertools.cycle(float(i + 1) for i in range(length)))
+    groups = iter(lambda: [next(stream) for _ in range(taken)], None)
+    x, expected, skipped, group = 3.0, [], 0, next(groups)
+    while len(expected) < steps:
+        applied = bad.isdisjoint(index for index, _ in group)
+        if applied:
+            x *= 1 - trace.lrs[len(expected)] * CURVATURE * sum(scale for _, scale in group) / taken
+        group = next(groups)
+        if applied:
+            expected.append(sum(scale for _, scale in group) / taken * 0.5 * CURVATURE * x * x)
+        skipped += not applied
+    assert trace.losses == pytest.approx(expected, rel=1e-9)
+    assert (trace.updates, trace.skipped, trace.stop) == (steps, skipped, Stop.COMPLETED)
 
 
 def test_a_gradient_that_no_scale_helps_ends_the_repeat_and_says_so(recorder):
