@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 
 import pytest
@@ -158,6 +159,17 @@ def test_only_a_skipped_step_of_the_swept_one_uses_up_no_rate(recorder):
     assert other.losses == pytest.approx(losses_by_turns(other.lrs, still, "x"), rel=1e-12)
 
 
+def test_each_loss_is_computed_in_the_precision(recorder):
+    seen = []
+
+    def step(model, batch):
+        seen.append(torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"))
+        return own_losses(model, batch)
+
+    repeat_of(pair(training_step=step, training=Training(precision=Precision.BF16)), recorder)
+    assert seen == [torch.bfloat16] * 31  # two an update, and one after the last
+
+
 class Gan(nn.Module):
     def __init__(self):
         super().__init__()
@@ -279,13 +291,14 @@ def test_a_sequence_or_a_mapping_is_swept_as_one_with_its_ratios(recorder, form)
     assert setup.optimizer.group_ratios == pytest.approx((1.0, 0.5))
 
 
-def in_backward(params, lr):
+def in_backward(params, lr, *, zero=True):
     """As in torch's tutorial on fusing the optimizer step into the backward pass."""
     optimizers = {p: torch.optim.Adam([p], lr=lr, foreach=False) for p in params}
 
     def hook(parameter):
         optimizers[parameter].step()
-        optimizers[parameter].zero_grad()
+        if zero:
+            optimizers[parameter].zero_grad()
 
     for p in params:
         p.register_post_accumulate_grad_hook(hook)
@@ -311,13 +324,16 @@ def regression(**changes):
     return Problem(**(given | changes))
 
 
+@pytest.mark.parametrize("zero", [True, False])
 @pytest.mark.parametrize("live", ["callables", "a live model", "all live"])
-def test_steps_in_the_backward_pass_are_made_once_and_the_hooks_go(recorder, live):
+def test_steps_in_the_backward_pass_are_made_once_and_the_hooks_go(recorder, live, zero):
     model = net()
     given = {} if live == "callables" else {"model": model}
     if live == "all live":
-        given["optimizer"] = in_backward(list(model.parameters()), 0.1)
-    mine = (model, given.get("optimizer"))
+        given["optimizer"] = in_backward(list(model.parameters()), 0.1, zero=zero)
+    else:
+        given["optimizer"] = functools.partial(in_backward, zero=zero)
+    mine = (model, given["optimizer"])
     before = picture(mine, set())
     settings = SweepSettings(repeats=2, steps=10, min_lr=1e-3, max_lr=0.1)
     given_initial = copy.deepcopy(model) if live != "callables" else None
