@@ -56,7 +56,7 @@ def make_parts(problem: Problem, model: nn.Module) -> tuple[Part, ...]:
 
 def _by_own_rates(problem: Problem, fleet: Fleet, rates: FleetRates) -> tuple[Part, ...]:
     """Return the parts where every rate is given: the swept one's largest is the rate that is swept."""
-    swept = _swept(problem, list(fleet))
+    swept = _swept(problem, fleet, list(fleet))
     largest = largest_rate(rates[swept], f"optimizer {swept!r}", problem.where)
     followers = fleet if problem.training.scale_others else {swept}
     return _parts(fleet, swept, {name: tuple(rate / largest for rate in rates[name]) for name in followers})
@@ -66,7 +66,7 @@ def _by_lr(problem: Problem, fleet: Fleet, rates: FleetRates, doubled: FleetRate
     """Return the parts where `lr` was passed: a rate is a multiple of it, or held."""
     follows = {name: follow_lr(rates[name], doubled[name]) for name in fleet}
     moving = [name for name in fleet if all(follows[name]) and any(rates[name])]
-    swept = _swept(problem, moving or list(fleet))
+    swept = _swept(problem, fleet, moving or list(fleet))
     for name in fleet:
         if (name == swept or problem.training.scale_others) and name not in moving:
             raise ModelFileError(
@@ -90,15 +90,16 @@ def _parts(fleet: Fleet, swept: str, ratios: Mapping[str, tuple[float, ...]]) ->
     return tuple(Part(name=name, optimizer=fleet[name], group_ratios=ratios.get(name)) for name in names)
 
 
-def _swept(problem: Problem, candidates: list[str]) -> str:
+def _swept(problem: Problem, fleet: Fleet, candidates: list[str]) -> str:
+    """Return the name that was asked for, else the only candidate."""
     asked = problem.training.sweep
     if asked is None and len(candidates) == 1:
         return candidates[0]
     choices = f"choose one: {', '.join(f'--sweep {name}' for name in candidates)}"
     if asked is None:
         raise UsageError(f"{problem.where} has {len(candidates)} optimizers whose rate could be swept", hint=choices)
-    if asked not in candidates:
-        raise UsageError(f"{problem.where}: there is no rate of an optimizer {asked!r} to sweep", hint=choices)
+    if asked not in fleet:
+        raise UsageError(f"{problem.where} has no optimizer {asked!r} to sweep", hint=choices)
     return asked
 
 

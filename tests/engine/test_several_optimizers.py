@@ -236,7 +236,8 @@ BOTH = lambda model, lr: {"x": sgd([model.x], lr), "y": sgd([model.y], lr)}  # n
     [
         ({"optimizers": BOTH}, UsageError, "2 optimizers whose rate could be swept", "--sweep x, --sweep y"),
         ({"optimizers": BOTH, "training": Training(sweep="x")}, UsageError, "'y' follows lr too", "--scale-others"),
-        ({"training": Training(sweep="z")}, UsageError, "no rate of an optimizer 'z' to sweep", "--sweep x"),
+        ({"training": Training(sweep="z")}, UsageError, "has no optimizer 'z' to sweep", "--sweep x"),
+        ({"training": Training(sweep="y")}, ModelFileError, "optimizer 'y' doesn't follow lr", "as a number"),
         ({"training": Training(scale_others=True)}, ModelFileError, "optimizer 'y' doesn't follow lr", "as a number"),
         ({"optimizer_name": "sgd"}, UsageError, "'sgd' was asked for", "remove one"),
         (
