@@ -50,6 +50,19 @@ class Metric(StrEnum):
     TRAIN = "train"
 
 
+class Precision(StrEnum):
+    """The numbers that the loss is computed in.
+
+    `auto`: as the model and its code do it, nothing is changed. `fp32` computes without autocast, also where the caller
+    has switched it on; `bf16` and `fp16` with it. With `fp16` the loss is scaled up for the backward pass.
+    """
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
 class Stop(StrEnum):
     """Why a repeat ended. The first three are how a sweep should end; the others cut it short."""
 
@@ -69,6 +82,39 @@ class Status(StrEnum):
     CONFIDENT = "confident"
     UNCERTAIN = "uncertain"
     REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How an update is made; the sweep and every short run make theirs in the same way, as the coming run should.
+
+    An update takes `accumulate` batches of the loader: its gradient is the mean of theirs. The gradient's norm over all
+    parameters is cut down to `clip_norm`, or each of its numbers to +-`clip_value`. Of several `optimizers`, `sweep` is
+    the one whose rate is swept; the others hold their own rates, or with `scale_others` follow in proportion.
+
+    Raises ValueError for what can't be meant.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    precision: Precision = Precision.AUTO
+    accumulate: int = 1
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    sweep: str | None = None
+    scale_others: bool = False
+
+    def __post_init__(self) -> None:
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate must be at least 1, got {self.accumulate}")
+        for name, value in (("clip_norm", self.clip_norm), ("clip_value", self.clip_value)):
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} must be a finite number above 0, got {value}")
+        if self.clip_norm is not None and self.clip_value is not None:
+            raise ValueError(
+                f"clip_norm ({self.clip_norm:g}) and clip_value ({self.clip_value:g}) can't both be given: each would "
+                "clip what the other left"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +181,8 @@ class Trace:
     """One repeat: `losses[i]` was measured right after the update at rate `lrs[i]`, so it shows what that rate did.
 
     `initial_loss` is the loss before the first update. Losses may be non-finite at the end (see `stop`).
-    `updates` counts every optimizer update spent, also one whose loss could not be measured any more.
+    `updates` counts every optimizer update spent, also one whose loss could not be measured any more. `skipped` counts
+    updates that the loss scaler left out, since the gradient overflowed: each was made again, on the next batch.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -148,6 +195,7 @@ class Trace:
     stop: Stop
     updates: int
     why: str = ""  # a sentence on `stop`, for people
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +203,8 @@ class RunPlan:
     """A short run to be made: `steps` updates from the start, under `schedule` compressed to that length.
 
     Runs with the same `repeat` begin from the same weights, optimizer state, generators and batches. `batches` says on
-    how many different batches it trains, over and over; None: on all that come.
+    how many different batches it trains, over and over (each of as many samples as an update takes); None: on all that
+    come.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -173,7 +222,7 @@ class ShortRun:
 
     `initial_loss` is the loss on the same data before the first update. `metric` says which data that is: "val", the
     val_loader, or "probe", batches of the train_loader that were set aside. `updates` were spent on it. `fresh`: it
-    should have trained on the same batches over and over, but they were too large to be kept.
+    should have trained on the same batches over and over, but they were too large to be kept. `skipped`: as in Trace.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -187,6 +236,7 @@ class ShortRun:
     updates: int
     why: str = ""  # a sentence on `stop`, for people
     fresh: bool = False
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,8 +264,8 @@ class Setup:
     parameters: int
     loss: str  # how the loss was found, e.g. "loss_fn CrossEntropyLoss", "cross-entropy (inferred: ...)"
     optimizer: OptimizerFacts
-    batch_size: int | None  # None where the loader doesn't say
-    batches_per_epoch: int | None  # None where the loader has no length
+    batch_size: int | None  # samples of an update, `accumulate` batches; None where the loader doesn't say
+    batches_per_epoch: int | None  # updates of a pass over the data; None where the loader has no length
     device: str
     torch: str
     python: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from curves import sweep_of, traces_of
 from lrfinder.errors import EnvironmentFailure, RunError
 from lrfinder.files import write_atomic
-from lrfinder.records import Mode, Point, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.records import Mode, Point, Precision, Stop, SweepResult, SweepSettings, Trace, Training
 from lrfinder.store import RunFolder, Source, latest_run, load_run, load_source
 
 SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=20, repeats=2, mode=Mode.CONTINUOUS)
@@ -58,6 +59,27 @@ def test_a_run_of_format_version_1_is_read_for_ever() -> None:
     assert [len(trace.lrs) for trace in read.traces] == frame.groupby("repeat").size().to_list()
     assert read.updates == 238
     assert read.setup.optimizer.name == "Adam"
+
+
+def test_a_run_of_format_version_2_is_read_for_ever() -> None:
+    folder = Path(__file__).parent / "data" / "run-v2-tiny"
+    read = load_run(folder)
+    assert [len(trace.lrs) for trace in read.traces] == [30, 30]
+    assert (len(read.runs), read.updates) == (5, 110)
+    assert {part.skipped for part in (*read.traces, *read.runs)} == {0}
+    source = load_source(folder)
+    assert (source.optimizer, source.optimizer_options, source.batch_size) == ("sgd", {"momentum": 0.9}, 12)
+    assert source.training == Training()
+
+
+def test_how_it_trained_reads_back(result: SweepResult, tmp_path: Path) -> None:
+    training = Training(precision=Precision.FP16, accumulate=4, clip_norm=1.5, sweep="generator", scale_others=True)
+    source = dataclasses.replace(SOURCE, training=training)
+    with RunFolder.create(
+        tmp_path / "run", model="m", source=source, settings=result.settings, created_by="test"
+    ) as folder:
+        folder.prepared(result.setup)
+    assert load_source(tmp_path / "run") == source
 
 
 def test_a_run_tells_where_its_model_came_from(result: SweepResult, tmp_path: Path) -> None:
@@ -156,9 +178,9 @@ DAMAGE = [
         lambda text: text.replace('"lrfinder.run"', '"other"'),
         "format: expected 'lrfinder.run', got 'other'",
     ),
-    ("run.json", lambda text: text.replace('"version": 2', '"version": 3'), "newer lrfinder"),
-    ("run.json", lambda text: text.replace('"version": 2', '"version": true'), "version: expected a whole number"),
-    ("run.json", lambda text: text.replace('"version": 2', '"version": "1"'), "version: expected a whole number"),
+    ("run.json", lambda text: text.replace('"version": 3', '"version": 4'), "newer lrfinder"),
+    ("run.json", lambda text: text.replace('"version": 3', '"version": true'), "version: expected a whole number"),
+    ("run.json", lambda text: text.replace('"version": 3', '"version": "1"'), "version: expected a whole number"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": 1'), "settings: .*steps must be at least 2"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": "many"'), "settings.steps"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": "20"'), "settings.steps"),

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from lrfinder.errors import UsageError
-from lrfinder.records import Metric, Mode, Spacing, SweepSettings
+from lrfinder.records import Metric, Mode, Precision, Spacing, SweepSettings, Training
 
 
 def make_settings(**keywords: Any) -> SweepSettings:
     """Return the settings; what can't be swept is a UsageError that names the parameter, its bound and the value."""
-    tables = {"spacing": Spacing, "mode": Mode, "metric": Metric}
-    for name, choices in tables.items():
-        if keywords[name] not in list(choices):
-            raise UsageError(f"{name} must be one of {', '.join(choices)}, got {keywords[name]!r}")
-        keywords[name] = choices(keywords[name])
+    for name, choices in (("spacing", Spacing), ("mode", Mode), ("metric", Metric)):
+        keywords[name] = _chosen(name, choices, keywords[name])
     try:
         return SweepSettings(**keywords)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def make_training(**keywords: Any) -> Training:
+    """Return how updates are made; what can't be meant is a UsageError, as for the settings."""
+    keywords["precision"] = _chosen("precision", Precision, keywords["precision"])
+    try:
+        return Training(**keywords)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _chosen(name: str, choices: type[StrEnum], value: str) -> StrEnum:
+    if value not in list(choices):
+        raise UsageError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+    return choices(value)

@@ -14,4 +14,5 @@ def load_source_problem(source: Source) -> Problem:
         optimizer_name=source.optimizer,
         optimizer_options=source.optimizer_options,
         batch_size=source.batch_size,
+        training=source.training,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from torch import nn
 from lrfinder.advice import Request, advise
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
-from lrfinder.api.settings import make_settings
+from lrfinder.api.settings import make_settings, make_training
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import UsageError
 from lrfinder.files import write_atomic
-from lrfinder.records import MAX_LR, MIN_LR, REPEATS, RUN_STEPS, STEPS, Metric, Mode, Spacing
+from lrfinder.records import MAX_LR, MIN_LR, REPEATS, RUN_STEPS, STEPS, Metric, Mode, Precision, Spacing
 from lrfinder.report.figure import curve_png
 from lrfinder.report.progress import SweepProgress
 from lrfinder.store import PICTURE, RunFolder, Source
@@ -36,7 +36,8 @@ def sweep(
     train_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None,
     loss_fn: Callable[..., torch.Tensor] | None = None,
     training_step: Callable[[nn.Module, Any], torch.Tensor] | None = None,
-    optimizer: str | torch.optim.Optimizer | Callable[..., torch.optim.Optimizer] | None = None,
+    optimizer: str | torch.optim.Optimizer | Collection[torch.optim.Optimizer] | Callable[..., Any] | None = None,
+    optimizers: Mapping[str, torch.optim.Optimizer] | Callable[..., Any] | None = None,
     val_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None,
     min_lr: float = MIN_LR,
     max_lr: float = MAX_LR,
@@ -49,6 +50,12 @@ def sweep(
     momentum: float | None = None,
     weight_decay: float | None = None,
     batch_size: int | None = None,
+    precision: str = Precision.AUTO,
+    accumulate: int = 1,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    sweep: str | None = None,
+    scale_others: bool = False,
     device: str = "auto",
     seed: int = 0,
     max_seconds: float | None = None,
@@ -61,7 +68,8 @@ def sweep(
     one; then the other keywords are the names of the model file. An object given live starts each repeat from where
     it is, and comes back bit for bit; a callable is called anew for each repeat. `optimizer` may be the name of a
     class of torch.optim. `out` names a run folder to write; without it the disk is not touched. Nothing is printed
-    unless `progress` is set. `max_seconds` bounds the whole sweep.
+    unless `progress` is set. `max_seconds` bounds the whole sweep. How updates are made (`precision`, `accumulate`,
+    `clip_norm`, `clip_value`, and of several `optimizers` the one to `sweep`) is described in `records.Training`.
 
     A sweep that diverges, meets a NaN or is interrupted is a result; see `Sweep.status`, and `lrfinder.recommend`.
 
@@ -85,12 +93,21 @@ def sweep(
         "loss_fn": loss_fn,
         "training_step": training_step,
         "optimizer": None if isinstance(optimizer, str) else optimizer,
+        "optimizers": optimizers,
         "val_loader": val_loader,
     }
     options: dict[str, Any] = {
         "optimizer_name": optimizer if isinstance(optimizer, str) else None,
         "optimizer_options": _given(momentum=momentum, weight_decay=weight_decay),
         "batch_size": batch_size,
+        "training": make_training(
+            precision=precision,
+            accumulate=accumulate,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            sweep=sweep,
+            scale_others=scale_others,
+        ),
     }
     problem = _problem(model, names, options)
     source = Source(
@@ -99,6 +116,7 @@ def sweep(
         optimizer_options=options["optimizer_options"],
         batch_size=batch_size,
         device=device,
+        training=options["training"],
     )
     with ExitStack() as stack:
         observers: list[Observer] = []

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.options import Debug, Json, Quiet, Seed
+from lrfinder.cli.options import (
+    Accumulate,
+    ClipNorm,
+    ClipValue,
+    Debug,
+    Json,
+    PrecisionOption,
+    Quiet,
+    ScaleOthers,
+    Seed,
+    SweptOptimizer,
+)
 from lrfinder.cli.output import say, say_json, warn
-from lrfinder.records import Stop
+from lrfinder.records import Precision, Stop
 
 if TYPE_CHECKING:
     from lrfinder.advice import Verdict
@@ -30,6 +41,12 @@ def check(
     max_seconds: Annotated[
         float, typer.Option("--max-seconds", help="Judge by what was measured after this time.")
     ] = MAX_SECONDS,
+    precision: PrecisionOption = Precision.AUTO,
+    accumulate: Accumulate = 1,
+    clip_norm: ClipNorm = None,
+    clip_value: ClipValue = None,
+    swept_optimizer: SweptOptimizer = None,
+    scale_others: ScaleOthers = False,
     device: Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")] = "auto",
     seed: Seed = 0,
     as_json: Json = False,
@@ -42,6 +59,16 @@ def check(
     sweep can't tell; the reason is printed.
     """
     del debug
+    from lrfinder.api.settings import make_training
+
+    training = make_training(
+        precision=precision,
+        accumulate=accumulate,
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+        sweep=swept_optimizer,
+        scale_others=scale_others,
+    )
     from lrfinder.advice import judge, sweep_around
     from lrfinder.config import load_schedule
     from lrfinder.task.reference import check_reference
@@ -52,7 +79,7 @@ def check(
     from lrfinder.cli.measuring import measure_file  # torch, from here on
     from lrfinder.store import Source
 
-    result = measure_file(Source(reference=model, device=device), settings, quiet=quiet or as_json)
+    result = measure_file(Source(reference=model, device=device, training=training), settings, quiet=quiet or as_json)
     if result.status in _SIGNALLED:
         raise typer.Exit(_SIGNALLED[result.status])
     verdict = judge(result, loaded)

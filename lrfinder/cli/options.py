@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli import failures
+from lrfinder.records import Precision
 
 
 def _remember_debug(value: bool) -> bool:
@@ -26,3 +27,27 @@ Seed = Annotated[
 BootstrapSeed = Annotated[int, typer.Option("--seed", min=0, help="Seeds the bootstrap behind the intervals.")]
 # So that a script can pass the same options to every command.
 UnusedSeed = Annotated[int, typer.Option("--seed", min=0, help="Accepted as everywhere; nothing here is random.")]
+
+# How an update is made: the same for every command that trains.
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        help="`auto`: as the model file does it. `bf16` and `fp16` run the loss under autocast, `fp16` with a loss "
+        "scaler (an update that it skips uses up no rate), `fp32` without autocast.",
+    ),
+]
+Accumulate = Annotated[
+    int, typer.Option("--accumulate", metavar="N", help="Batches of an update: its gradient is the mean of theirs.")
+]
+ClipNorm = Annotated[float | None, typer.Option("--clip-norm", metavar="X", help="Cut the gradient's norm down to X.")]
+ClipValue = Annotated[
+    float | None, typer.Option("--clip-value", metavar="X", help="Cut each number of the gradient to -X ... X.")
+]
+SweptOptimizer = Annotated[
+    str | None,
+    typer.Option("--sweep", metavar="NAME", help="Which of the file's `optimizers` is swept; the others hold theirs."),
+]
+ScaleOthers = Annotated[
+    bool, typer.Option("--scale-others", help="Scale the other optimizers' rates too, in proportion.")
+]

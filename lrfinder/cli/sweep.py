@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.options import Debug, Json, Quiet, Seed
+from lrfinder.cli.options import (
+    Accumulate,
+    ClipNorm,
+    ClipValue,
+    Debug,
+    Json,
+    PrecisionOption,
+    Quiet,
+    ScaleOthers,
+    Seed,
+    SweptOptimizer,
+)
 from lrfinder.cli.output import say, say_json, say_plot, say_verbatim
-from lrfinder.records import MAX_LR, MIN_LR, REPEATS, RUN_STEPS, STEPS, Metric, Mode, Spacing, Stop
+from lrfinder.records import MAX_LR, MIN_LR, REPEATS, RUN_STEPS, STEPS, Metric, Mode, Precision, Spacing, Stop
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
@@ -62,6 +73,12 @@ def sweep(
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", help="Passed to the file's train_loader(batch_size).")
     ] = None,
+    precision: PrecisionOption = Precision.AUTO,
+    accumulate: Accumulate = 1,
+    clip_norm: ClipNorm = None,
+    clip_value: ClipValue = None,
+    swept_optimizer: SweptOptimizer = None,
+    scale_others: ScaleOthers = False,
     device: Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")] = "auto",
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
@@ -74,7 +91,7 @@ def sweep(
 ) -> None:
     """Run the range test: grow the rate while training, and record the loss after each update."""
     del debug
-    from lrfinder.api.settings import make_settings
+    from lrfinder.api.settings import make_settings, make_training
     from lrfinder.store import RunFolder, Source
     from lrfinder.task.reference import check_reference
     from lrfinder.version import CREATED_BY
@@ -99,6 +116,14 @@ def sweep(
         optimizer_options={name: value for name, value in options.items() if value is not None},
         batch_size=batch_size,
         device=device,
+        training=make_training(
+            precision=precision,
+            accumulate=accumulate,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            sweep=swept_optimizer,
+            scale_others=scale_others,
+        ),
     )
     with RunFolder.create(out, model=title, source=source, settings=settings, created_by=CREATED_BY) as folder:
         from lrfinder.cli.measuring import measure_file  # torch, from here on
@@ -141,6 +166,7 @@ def _document(result: Sweep, advice: Advice, folder: Path) -> dict[str, object]:
                 "stop": trace.stop.value,
                 "points": len(trace.lrs),
                 "why": trace.why,
+                "skipped": trace.skipped,
             }
             for trace in result.traces
         ],
@@ -153,6 +179,7 @@ def _document(result: Sweep, advice: Advice, folder: Path) -> dict[str, object]:
                 "stop": run.stop.value,
                 "updates": run.updates,
                 "why": run.why,
+                "skipped": run.skipped,
             }
             for run in result.runs
         ],

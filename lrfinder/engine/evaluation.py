@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lrfinder.engine.modes import judging_modes
 from lrfinder.engine.rng import remember_global_state, seed_everything, seed_loader
 from lrfinder.engine.snapshot import loader_preserved
 from lrfinder.errors import ModelFileError, user_code
@@ -35,7 +36,7 @@ def evaluate(trial: Trial, batches: Iterable[Any], *, device: torch.device, seed
     try:
         seed_everything(seed, device)
         trial.model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), judging_modes(trial):
             for batch in batches:
                 moved = to_device(batch, device)
                 with user_code("computing the loss of a held-out batch"):

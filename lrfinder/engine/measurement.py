@@ -13,6 +13,7 @@ class Measurement:
     def __init__(self, repeat: int, seed: int, rates: tuple[float, ...], report: Callable[[Point], None]) -> None:
         self.rates = rates
         self.updates = 0  # made so far; the loss after the last one may be missing
+        self._skipped = 0
         self._repeat = repeat
         self._seed = seed
         self._report = report
@@ -31,10 +32,18 @@ class Measurement:
         self._report(Point(repeat=self._repeat, step=step, lr=self.rates[step], loss=loss))
         return loss
 
+    def count(self, *, applied: bool) -> None:
+        """Take in that an update was made, or that the loss scaler skipped it."""
+        if applied:
+            self.updates += 1
+        else:
+            self._skipped += 1
+
     @property
     def progress(self) -> str:
         """How far the repeat came, in words."""
-        return f"{self.updates} of {len(self.rates)} updates made"
+        skipped = f", {self._skipped} skipped by the loss scaler" if self._skipped else ""
+        return f"{self.updates} of {len(self.rates)} updates made{skipped}"
 
     def trace(self, stop: Stop, why: str) -> Trace:
         """Return the record of this repeat, which ended with `stop`."""
@@ -47,4 +56,5 @@ class Measurement:
             stop=stop,
             updates=self.updates,
             why=why,
+            skipped=self._skipped,
         )

@@ -12,6 +12,8 @@ from torch import nn
 
 from lrfinder.engine.data import endless
 from lrfinder.engine.device import move_optimizer_state
+from lrfinder.engine.modes import training_modes
+from lrfinder.engine.precision import in_precision
 from lrfinder.engine.rng import seed_everything, seed_loader
 from lrfinder.engine.snapshot import loader_preserved
 from lrfinder.errors import ModelFileError, user_code
@@ -38,17 +40,21 @@ class Preparation:
         seed_everything(seed, self._device)
         trial = build_trial(self._problem, place=self._place)
         self._check_new(trial.model)
-        move_optimizer_state(trial.optimizer)
+        for part in trial.parts:
+            move_optimizer_state(part.optimizer)
         if not trial.model.training:
             trial.model.train()
         trial.model.zero_grad(set_to_none=True)
+        training_modes(trial)
         cleanup.enter_context(loader_preserved(trial.loader))
         seed_loader(trial.loader, seed)
         batches = endless(trial.loader, first_epoch=first_epoch, where=self._problem.where)
         cleanup.callback(batches.close)
-        return trial, batches
+        return in_precision(trial, self._problem.training.precision, self._device), batches
 
     def _place(self, module: nn.Module) -> nn.Module:
+        if len({parameter.device for parameter in module.parameters()}) > 1:
+            return module  # spread over several on purpose: its own code moves what passes between them
         with user_code(f"moving the model to {self._device}"):
             return module.to(self._device)
 

@@ -18,7 +18,6 @@ from lrfinder.engine.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.evaluation import LEAST_BATCHES, PROBE, PROBE_BATCHES, VAL, evaluate, validation_batches
 from lrfinder.engine.facts import setup_of
 from lrfinder.engine.failures import environment_failure
-from lrfinder.engine.loop import Losses, Rates, update
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.repeated import Repeated
@@ -26,6 +25,7 @@ from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import Snapshot, preserved
 from lrfinder.engine.sweep import told
+from lrfinder.engine.updates import Updates
 from lrfinder.records import RunPlan, ShortRun, Stop
 from lrfinder.schedules import SCHEDULES
 from lrfinder.task.loader import make_val_loader
@@ -40,6 +40,7 @@ _EVALUATION = 1
 @dataclass(slots=True)
 class _Progress:
     updates: int = 0
+    skipped: int = 0
     metric: str = PROBE
     initial_loss: float | None = None
     repeated: Repeated | None = None
@@ -121,6 +122,7 @@ class ShortRuns:
             updates=progress.updates,
             why=why,
             fresh=progress.repeated is not None and progress.repeated.too_large,
+            skipped=progress.skipped,
         )
 
     def _interrupted(self, terminated: bool) -> tuple[Stop, str]:  # noqa: FBT001
@@ -132,11 +134,12 @@ class ShortRuns:
     ) -> tuple[float | None, Stop, str]:
         seed = derived_seed(self._seed, plan.repeat)
         # A sampler that is told the epoch derives its order from it alone: the same epochs for the same repeat.
-        first_epoch = plan.repeat * (plan.steps + PROBE_BATCHES + 1)
+        taken = self._problem.training.accumulate
+        first_epoch = plan.repeat * ((plan.steps + 1) * taken + PROBE_BATCHES)
         trial, batches = self._preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
         held_out, progress.metric = self._held_out(plan, batches, seed)
         if plan.batches is not None:
-            progress.repeated = Repeated(batches, plan.batches)
+            progress.repeated = Repeated(batches, plan.batches * taken)
 
         def judged() -> float:
             return evaluate(trial, held_out, device=self._device, seed=derived_seed(seed, _EVALUATION))
@@ -162,37 +165,47 @@ class ShortRuns:
 
     def _update_all(self, plan: RunPlan, progress: _Progress, trial: Trial, batches: Iterator[Any]) -> tuple[Stop, str]:
         factor = _factor(plan)
-        losses, rates = Losses(trial, batches, self._device), Rates(trial)
+        updates = Updates(trial, self._problem.training, batches, self._device)
         divergence: DivergenceRule | None = None
-        for step in range(plan.steps):
-            loss = losses.next()
+        applied, rate = True, 0.0
+        while progress.updates < plan.steps:
+            step = progress.updates
+            loss = updates.next_loss()
             if loss is None:
                 return Stop.OUT_OF_DATA, f"train_loader ran out after {step} updates and can't be started again"
-            value = loss.item()
             if divergence is None:
                 self._tell_setup(trial)
-                divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(value))
-            if not math.isfinite(value):
-                return Stop.NON_FINITE, f"the loss is {value} after {step} updates"
-            if divergence.observe(value):
-                return (
-                    Stop.DIVERGED,
-                    f"the loss began at {divergence.start:.4g} and is {value:.4g} after {step}",
-                )
+                divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(loss))
+            # After an update that the loss scaler skipped the weights are as before: that loss says nothing new.
+            end = _end(loss, step, divergence) if applied else updates.stuck(rate)
+            if end is not None:
+                return end
             if time.monotonic() >= self._deadline:
                 return Stop.OUT_OF_TIME, f"the time limit was reached after {step} updates"
-            rates.set(plan.lr * factor(step))
-            update(trial.optimizer, loss, step)
+            rate = plan.lr * factor(step)
+            applied = updates.make(rate)
+            if not applied:
+                progress.skipped += 1
+                continue
             progress.updates += 1
             with self._interrupts.held():
-                self._observer.run_updated(plan, progress.updates, value)
+                self._observer.run_updated(plan, progress.updates, loss)
         return Stop.COMPLETED, ""
 
     def _tell_setup(self, trial: Trial) -> None:
         if not self._told_setup:
             self._told_setup = True
             with self._interrupts.held():
-                self._observer.prepared(setup_of(self._problem.name, trial, self._device))
+                self._observer.prepared(setup_of(self._problem, trial, self._device))
+
+
+def _end(loss: float, step: int, divergence: DivergenceRule) -> tuple[Stop, str] | None:
+    """Return why `loss`, measured after `step` updates, ends the run, or None."""
+    if not math.isfinite(loss):
+        return Stop.NON_FINITE, f"the loss is {loss} after {step} updates"
+    if divergence.observe(loss):
+        return Stop.DIVERGED, f"the loss began at {divergence.start:.4g} and is {loss:.4g} after {step}"
+    return None
 
 
 def _factor(plan: RunPlan) -> Callable[[int], float]:

@@ -104,7 +104,8 @@ def loader_preserved(loader: Any) -> Iterator[None]:
 
 
 def _live_objects(problem: Problem) -> list[Any]:
-    """Return the modules and the optimizer that the problem holds, and not just ways to make them."""
-    given = [problem.model, problem.optimizer, problem.loss_fn, problem.training_step]
+    """Return the modules and the optimizers that the problem holds, and not just ways to make them."""
+    given = [problem.model, problem.optimizer, problem.optimizers, problem.loss_fn, problem.training_step]
     owners = [getattr(value, "__self__", None) for value in given if inspect.ismethod(value)]  # of `net.training_step`
-    return [value for value in (*given, *owners) if isinstance(value, nn.Module | torch.optim.Optimizer)]
+    live = nn.Module | torch.optim.Optimizer
+    return [value for value in (*given, *owners) if isinstance(value, live) or is_container(value)]  # of optimizers

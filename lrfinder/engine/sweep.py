@@ -19,6 +19,7 @@ from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import preserved
+from lrfinder.engine.updates import Updates
 from lrfinder.errors import place_of
 from lrfinder.records import Point, Stop, SweepSettings, Trace
 from lrfinder.task.problem import Problem, Trial
@@ -109,14 +110,13 @@ class _Sweep:
         self, repeat: int, seed: int, measurement: Measurement, cleanup: contextlib.ExitStack
     ) -> tuple[Stop, str]:
         # A sampler that is told the epoch derives its order from it alone: repeats get epochs of their own. A pass
-        # gives at least one batch, and a repeat takes at most one more than it has rates.
-        first_epoch = repeat * (len(self._rates) + 1)
+        # gives at least one batch, and a repeat takes those of one update more than it has rates.
+        training = self._problem.training
+        first_epoch = repeat * (len(self._rates) + 1) * training.accumulate
         trial, batches = self._preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
         return sweep_rates(
-            trial,
-            batches,
+            Updates(trial, training, batches, self._device),
             measurement,
-            device=self._device,
             deadline=self._deadline,
             prepared=lambda: self._prepared(repeat, trial),
         )
@@ -124,7 +124,7 @@ class _Sweep:
     def _prepared(self, repeat: int, trial: Trial) -> None:
         if repeat == 0:
             with self._interrupts.held():
-                self._observer.prepared(setup_of(self._problem.name, trial, self._device))
+                self._observer.prepared(setup_of(self._problem, trial, self._device))
 
     def _report(self, point: Point) -> None:
         with self._interrupts.held():

@@ -1,13 +1,15 @@
-"""Tensors of the user: where they lie, what they contain, whether they want a gradient, and the one they have."""
+"""Tensors of the user: where they lie, what they contain, their hooks, whether they want a gradient, and which."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch.nn.parameter import is_lazy
 
 from lrfinder.errors import ModelFileError
+from lrfinder.task.hooks import remember_hooks
 
 
 @dataclass(slots=True)
@@ -24,6 +26,7 @@ class TensorStates:
 
     def __init__(self) -> None:
         self._places: list[_Place] = []
+        self._hooks: list[Callable[[], None]] = []
         self._memory: dict[tuple[torch.device, int, int], tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -37,6 +40,8 @@ class TensorStates:
         gradient = tensor.grad if tensor.is_leaf else None  # torch warns where another's is asked for
         place = _Place(tensor, tensor.data, tensor.is_leaf, tensor.requires_grad, gradient)
         self._places.append(place)
+        if place.leaf:
+            self._hooks.append(remember_hooks(tensor))
         if _has_plain_memory(tensor):
             # Whole storages, each once: that covers tied, overlapping, expanded and oddly strided tensors alike.
             storage = place.data.untyped_storage()
@@ -64,6 +69,8 @@ class TensorStates:
                 tensor.requires_grad_(place.requires_grad)
             if not _lies_at(tensor, place.data):
                 tensor.data = place.data
+        for take_off in self._hooks:
+            take_off()
         for storage, copy in self._memory.values():
             storage.copy_(copy)
         with torch.no_grad():

@@ -129,7 +129,7 @@ class SweepProgress:
         line = f"{self._name(trace.repeat)}: {of} in {seconds}"
         if self._best is not None:
             line += f", lowest loss {numbers.loss(self._best.loss)} at rate {numbers.rate(self._best.lr)}"
-        self._say(f"{line}; {_ending(trace)}")
+        self._say(f"{line}{_skips(trace.skipped)}; {_ending(trace)}")
 
     def run_started(self, plan: RunPlan) -> None:
         """Begin a short run."""
@@ -163,6 +163,7 @@ class SweepProgress:
         seconds = numbers.duration(max(0.0, self._clock() - self._repeat_began))
         what = (
             f"run {self._runs}: rate {numbers.rate(run.plan.lr)}, {numbers.count(run.updates, 'update')} in {seconds}"
+            f"{_skips(run.skipped)}"
         )
         if run.loss is not None:
             held_out = "validation loss" if run.metric == "val" else "held-out loss"
@@ -186,6 +187,10 @@ class SweepProgress:
         if self._console is not None:
             # In a log a line stays one line, however narrow the console believes itself to be.
             self._console.print(Text(line), soft_wrap=self._live is None)
+
+
+def _skips(number: int) -> str:
+    return f", {number} skipped by the loss scaler" if number else ""
 
 
 def _ending(trace: Trace) -> str:

@@ -3,6 +3,7 @@
 Format history of run.json:
     1  first version
     2  `source` for `reference`, with the options; settings have `mode` auto and restart, and `run_steps`
+    3  `source` has `training`; repeats and short runs have `skipped`
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from lrfinder.records import Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.source import Source
 
 FORMAT = "lrfinder.run"
-VERSION = 2
+VERSION = 3
 RUNS_FOLDER = "lrfinder-runs"
 RUN = "run.json"
 CURVE = "curve.csv"

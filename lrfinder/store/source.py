@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from lrfinder.records import Training
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The reference of the model file, as it was given, and the options that say what is trained."""
+    """The reference of the model file, as it was given, and the options that say what is trained, and how."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -19,6 +21,7 @@ class Source:
     optimizer_options: Mapping[str, float] = field(default_factory=dict)
     batch_size: int | None = None
     device: str = "auto"
+    training: Training = Training()
 
     def __post_init__(self) -> None:
         for name, value in self.optimizer_options.items():

@@ -9,6 +9,7 @@ from torch import nn
 from lrfinder.task.loader import make_loader
 from lrfinder.task.loss import make_loss
 from lrfinder.task.model import make_model
+from lrfinder.task.named_losses import NamedLosses
 from lrfinder.task.optimizer import make_optimizer
 from lrfinder.task.problem import Problem, Trial
 
@@ -25,12 +26,16 @@ def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) ->
     made = make_optimizer(problem, model)
     loader = make_loader(problem, model)
     loss = make_loss(problem, model)
+    named = None if problem.optimizers is None else NamedLosses(loss, made.parts, problem.where)
     return Trial(
         model=model,
         optimizer=made.optimizer,
         group_ratios=made.group_ratios,
         loader=loader,
-        loss=loss,
+        loss=loss if named is None else named.swept,
         loss_note=loss.note,
         optimizer_note=made.chosen_by,
+        name=made.parts[0].name,
+        others=made.parts[1:],
+        named_losses=named,
     )

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -102,7 +101,8 @@ def own_optimizer(model: Any, where: str) -> torch.optim.Optimizer:
     if len(optimizers) > 1:
         raise ModelFileError(
             f"{where}: configure_optimizers() returned {len(optimizers)} optimizers, and a sweep has one rate",
-            hint="define `optimizer(params, lr)` and `training_step(model, batch)` in the file for the one to sweep",
+            hint="define `optimizers(model, lr)` and `training_step(model, batch)`, which returns the loss of each by "
+            "name, in the file",
         )
     return optimizers[0]  # type: ignore[no-any-return]
 
@@ -125,10 +125,12 @@ class LightningLoss:
         if not model.automatic_optimization:
             raise ModelFileError(
                 f"{where}: {type(model).__name__} sets automatic_optimization = False: it makes its own updates",
-                hint="define `optimizer(params, lr)` and `training_step(model, batch)` in the file",
+                hint="define `optimizer(params, lr)`, or `optimizers(model, lr)` where there are several, and "
+                "`training_step(model, batch)` in the file",
             )
         self._takes_index = takes(model.training_step, 2)
-        self._index = itertools.count()
+        self._index = -1
+        self._batch: Any = None  # what it was counted for: a closure asks for the loss of a batch again
         self._name = type(model).__name__
         self._skipped = skipped_hooks(model)
 
@@ -136,8 +138,9 @@ class LightningLoss:
         """Return what `training_step` returns: the loss, or the entry "loss" of a mapping."""
         place = f"calling training_step of {self._name}"
         with running(place), _trainer_explained(), _logging_nowhere(model):
-            index = (next(self._index),) if self._takes_index else ()
-            output = model.training_step(batch, *index)
+            if batch is not self._batch:
+                self._index, self._batch = self._index + 1, batch
+            output = model.training_step(batch, *((self._index,) if self._takes_index else ()))
         return output.get("loss") if isinstance(output, Mapping) else output
 
     def note(self) -> str:

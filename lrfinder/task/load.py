@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from lrfinder.errors import ModelFileError
+from lrfinder.records import Training
 from lrfinder.task.calling import described, required_arguments, running
 from lrfinder.task.names import make_problem, names_of
 from lrfinder.task.problem import Problem
@@ -25,6 +26,7 @@ def load_problem(
     optimizer_name: str | None = None,
     optimizer_options: Mapping[str, float] | None = None,
     batch_size: int | None = None,
+    training: Training = Training(),
 ) -> Problem:
     """Import the model file that `reference` names and return the problem that it defines; nothing is built yet.
 
@@ -48,6 +50,7 @@ def load_problem(
         optimizer_name=optimizer_name,
         optimizer_options=optimizer_options,
         batch_size=batch_size,
+        training=training,
     )
 
 

@@ -29,7 +29,7 @@ class Loss:
     """`loss(model, batch)` returns the scalar training loss, checked; `loss.note()` says in words how it was found."""
 
     def __init__(self, raw: _RawLoss, where: str) -> None:
-        self._raw = raw
+        self.raw = raw  # the same, unchecked
         self._where = where
 
     def __call__(self, model: nn.Module, batch: Any) -> torch.Tensor:
@@ -37,11 +37,11 @@ class Loss:
 
         Raises ModelFileError where it isn't one floating-point number that depends on the model's parameters.
         """
-        return checked_loss(self._raw(model, batch), self._where)
+        return checked_loss(self.raw(model, batch), self._where)
 
     def note(self) -> str:
         """Return how the loss was found; an inferred one is known after the first batch only."""
-        return self._raw.note()
+        return self.raw.note()
 
 
 def make_loss(problem: Problem, model: nn.Module) -> Loss:
@@ -60,21 +60,21 @@ def make_loss(problem: Problem, model: nn.Module) -> Loss:
     return Loss(InferredLoss(model, where), where)
 
 
-def checked_loss(loss: Any, where: str) -> torch.Tensor:
+def checked_loss(loss: Any, where: str, told: str = "the loss") -> torch.Tensor:
     """Return `loss` as a tensor without dimensions; raise ModelFileError where it isn't one to minimise."""
     if not isinstance(loss, torch.Tensor):
         asked = "; did it go through .item() or float()?" if isinstance(loss, float) else ""
-        raise ModelFileError(f"{where}: the loss is {described(loss)}, not a tensor{asked}", hint=_STEP_HINT)
+        raise ModelFileError(f"{where}: {told} is {described(loss)}, not a tensor{asked}", hint=_STEP_HINT)
     if loss.numel() != 1:
         raise ModelFileError(
-            f"{where}: the loss has the shape {tuple(loss.shape)}, not a single number",
+            f"{where}: {told} has the shape {tuple(loss.shape)}, not a single number",
             hint="return its mean: take .mean(), or leave reduction at 'mean'",
         )
     if not loss.is_floating_point():
-        raise ModelFileError(f"{where}: the loss is a tensor of {loss.dtype}, not of floats", hint=_STEP_HINT)
+        raise ModelFileError(f"{where}: {told} is a tensor of {loss.dtype}, not of floats", hint=_STEP_HINT)
     if torch.is_grad_enabled() and not loss.requires_grad:
         raise ModelFileError(
-            f"{where}: the loss doesn't depend on the model's parameters: it needs no gradient",
+            f"{where}: {told} doesn't depend on the model's parameters: it needs no gradient",
             hint="look for .detach(), torch.no_grad(), .item() or an argmax between the model and the loss",
         )
     return loss.reshape(())

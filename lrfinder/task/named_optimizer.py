@@ -33,8 +33,6 @@ def named_optimizer(
                 f"{kind.__name__} takes no {option.replace('_', ' ')}",
                 hint=f"these optimizers do: {', '.join(_taking(option)) or 'none'}",
             )
-    if needs_closure(kind):
-        raise UsageError(f"{kind.__name__} evaluates the loss several times an update; a sweep can't drive it yet")
     try:
         return kind(params, lr=lr, **options)  # type: ignore[call-arg, arg-type]
     except ValueError as error:  # a value out of bounds, or Muon over parameters that aren't matrices

@@ -14,12 +14,15 @@ import torch
 from torch import nn
 
 from lrfinder.errors import ModelFileError
+from lrfinder.records import Training
 from lrfinder.task.calling import described, takes
+from lrfinder.task.fleet import described_fleet, fleet_of, named_fleet_of
 from lrfinder.task.lightning import is_lightning_class, is_lightning_module
 from lrfinder.task.loader import check_loader
+from lrfinder.task.optimizers import HINT as OPTIMIZERS_HINT
 from lrfinder.task.problem import Problem
 
-NAMES = ("model", "train_loader", "loss_fn", "training_step", "optimizer", "val_loader")
+NAMES = ("model", "train_loader", "loss_fn", "training_step", "optimizer", "optimizers", "val_loader")
 
 # What other projects call the same thing. A small set of words in everyday use, so that a file which means something
 # else is rarely refused; setting the name to None says "left out on purpose".
@@ -54,6 +57,7 @@ def make_problem(
     optimizer_name: str | None = None,
     optimizer_options: Mapping[str, float] | None = None,
     batch_size: int | None = None,
+    training: Training = Training(),
 ) -> Problem:
     """Check what `given` holds under the names of the model file and return it as a Problem; nothing is built.
 
@@ -74,6 +78,7 @@ def make_problem(
         optimizer_name=optimizer_name,
         optimizer_options=dict(optimizer_options or {}),
         batch_size=batch_size,
+        training=training,
     )
 
 
@@ -120,23 +125,47 @@ def _check_loss(present: Mapping[str, Any], given: Mapping[str, Any], where: str
 
 
 def _check_optimizer(present: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
+    if "optimizers" in present:
+        _check_optimizers(present, where)
+        return
     if "optimizer" not in present:
         if not _may_be_lightning(given):
             _refuse_near_miss("optimizer", given, where)
         return
     optimizer = present["optimizer"]
-    if isinstance(optimizer, torch.optim.Optimizer):
-        if not isinstance(present["model"], nn.Module):
-            raise ModelFileError(
-                f"{where}: optimizer is a live {type(optimizer).__name__}, but model is {described(present['model'])} "
-                "that makes a new model each time: the optimizer would train another one",
-                hint=_OPTIMIZER_HINT,
-            )
+    live = fleet_of(optimizer)
+    if live:
+        _refuse_live(present, "optimizer", next(iter(live.values())), where)
         return
     if not callable(optimizer) or isinstance(optimizer, nn.Module):
         raise _wrong("optimizer", optimizer, where)
     if not takes(optimizer, 2):
         raise ModelFileError(f"{where}: optimizer can't be called with (params, lr)", hint=_OPTIMIZER_HINT)
+
+
+def _check_optimizers(present: Mapping[str, Any], where: str) -> None:
+    optimizers = present["optimizers"]
+    if "optimizer" in present:
+        raise ModelFileError(
+            f"{where} has both optimizer and optimizers", hint="keep one of them; set the other to None"
+        )
+    live = named_fleet_of(optimizers)
+    if live:
+        _refuse_live(present, "optimizers", next(iter(live.values())), where)
+    elif not callable(optimizers):
+        raise ModelFileError(f"{where}: optimizers is {described_fleet(optimizers)}", hint=OPTIMIZERS_HINT)
+    elif not (takes(optimizers, 1) or takes(optimizers, 2)):
+        raise ModelFileError(f"{where}: optimizers can't be called with (model, lr) or (model)", hint=OPTIMIZERS_HINT)
+
+
+def _refuse_live(present: Mapping[str, Any], key: str, live: torch.optim.Optimizer, where: str) -> None:
+    """Refuse a live optimizer over a model that is made anew each time."""
+    if not isinstance(present["model"], nn.Module):
+        raise ModelFileError(
+            f"{where}: {key} is a live {type(live).__name__}, but model is {described(present['model'])} "
+            "that makes a new model each time: the optimizer would train another one",
+            hint=_OPTIMIZER_HINT if key == "optimizer" else OPTIMIZERS_HINT,
+        )
 
 
 def _is_lightning(value: object) -> bool:

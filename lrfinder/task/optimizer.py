@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +12,23 @@ from torch import nn
 
 from lrfinder.errors import ModelFileError, UsageError
 from lrfinder.records import OptimizerFacts
-from lrfinder.task.calling import described, running
+from lrfinder.task.calling import running
+from lrfinder.task.fleet import (
+    ALONE,
+    REFERENCE_LR,
+    Fleet,
+    FleetRates,
+    built_twice,
+    described_fleet,
+    fleet_of,
+    follow_lr,
+    largest_rate,
+    rates_of,
+)
 from lrfinder.task.lightning import overrides, own_optimizer
-from lrfinder.task.named_optimizer import named_optimizer, needs_closure
-from lrfinder.task.problem import Problem
-
-# The rate that `optimizer(params, lr)` is built with; the sweep then sets its own. Every class in torch.optim takes it
-# (it is the default of Adam, SGD and RMSprop among them), and it has no other effect.
-REFERENCE_LR = 1e-3
-
-# How far a group's rate may be from following `lr` exactly: users multiply rates in float64, tensors hold float32.
-_FOLLOWS = 1e-5
+from lrfinder.task.named_optimizer import named_optimizer
+from lrfinder.task.optimizers import make_parts
+from lrfinder.task.problem import Part, Problem
 
 _HINT = "write `def optimizer(params, lr): return torch.optim.SGD(params, lr=lr)`"
 
@@ -32,87 +38,101 @@ _INTERNAL = frozenset({"params", "param_names", "lr", "initial_lr", "foreach", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeOptimizer:
-    """An optimizer; `group_ratios[i]` times the swept rate is the rate of its param group i.
+    """Optimizers, the one that is swept first. `chosen_by` is "model file", "option", "default", or its name."""
 
-    `chosen_by` is "model file", "option" or "default".
-    """
-
-    optimizer: torch.optim.Optimizer
-    group_ratios: tuple[float, ...]
+    parts: tuple[Part, ...]
     chosen_by: str
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The one that is swept, or the first of those that are."""
+        return self.parts[0].optimizer
+
+    @property
+    def group_ratios(self) -> tuple[float, ...]:
+        """Times the swept rate they are the rates of its param groups."""
+        return self.parts[0].group_ratios or ()
 
 
 def make_optimizer(problem: Problem, model: nn.Module) -> MadeOptimizer:
     """Return the optimizer of `model`, which is on its device already: the file's, else the named one, else AdamW.
 
     Ratios are rate / REFERENCE_LR for `optimizer(params, lr)`; for a live optimizer and for a LightningModule's, whose
-    rates are fixed, they are rate / largest rate.
+    rates are fixed, they are rate / largest rate. A sequence or a mapping of optimizers in place of one is swept as if
+    it were one. With `optimizers` see `make_parts`.
 
     Raises UsageError for an option that can't be followed, ModelFileError where no usable optimizer over the model's
     parameters comes.
     """
-    given = problem.optimizer
-    where = problem.where
-    if given is not None or overrides(model, "configure_optimizers"):
+    given, where = problem.optimizer, problem.where
+    own = overrides(model, "configure_optimizers")
+    if given is not None or problem.optimizers is not None or own:
         _refuse_options(problem)
-    if isinstance(given, torch.optim.Optimizer):
-        made = MadeOptimizer(optimizer=given, group_ratios=_ratios_to_largest(given, where), chosen_by="model file")
+    if problem.optimizers is None:
+        _refuse_choice(problem)
+    chosen_by = "model file"
+    if problem.optimizers is not None:
+        parts = make_parts(problem, model)
+        chosen_by = f"of {len(parts)}: {parts[0].name}"
+    elif callable(given) and not isinstance(given, torch.optim.Optimizer):
+        parts = _from_function(given, model, where)
     elif given is not None:
-        made = _from_function(given, model, where)
-    elif overrides(model, "configure_optimizers"):
-        own = own_optimizer(model, where)
-        made = MadeOptimizer(optimizer=own, group_ratios=_ratios_to_largest(own, where), chosen_by="model file")
+        parts = _to_largest(_checked(given, "optimizer is", where), where)
+    elif own:
+        parts = _to_largest({ALONE: own_optimizer(model, where)}, where)
     else:
-        named = named_optimizer(
-            problem.optimizer_name, list(model.parameters()), REFERENCE_LR, problem.optimizer_options
-        )
+        options = problem.optimizer_options
+        named = named_optimizer(problem.optimizer_name, list(model.parameters()), REFERENCE_LR, options)
+        parts = (Part(name=ALONE, optimizer=named, group_ratios=(1.0,) * len(named.param_groups)),)
         chosen_by = "default" if problem.optimizer_name is None else "option"
-        made = MadeOptimizer(optimizer=named, group_ratios=(1.0,) * len(named.param_groups), chosen_by=chosen_by)
-    _check_usable(made.optimizer, model, where)
-    return made
+    _check_usable(parts, model, where)
+    return MadeOptimizer(parts=parts, chosen_by=chosen_by)
 
 
-def _from_function(function: Any, model: nn.Module, where: str) -> MadeOptimizer:
-    # Built twice, at two rates: that alone tells a group whose rate is a multiple of lr from one whose rate is fixed
-    # (then lr means nothing, and the rate that the sweep finds couldn't be used). The second one is kept.
-    doubled = _group_rates(_call(function, model, 2 * REFERENCE_LR, where))
-    optimizer = _call(function, model, REFERENCE_LR, where)
-    rates = _group_rates(optimizer)
-    for index, (rate, twice) in enumerate(zip(rates, doubled, strict=True)):
-        if not math.isclose(2 * rate, twice, rel_tol=_FOLLOWS):
+def _from_function(function: Any, model: nn.Module, where: str) -> tuple[Part, ...]:
+    fleet, rates, doubled = built_twice(lambda lr: _call(function, model, lr, where), model)
+    for name in fleet:
+        follows = follow_lr(rates[name], doubled[name])
+        if not all(follows):  # lr means nothing to that group: the rate that the sweep finds couldn't be used
+            index = follows.index(False)
+            of = "" if len(fleet) == 1 else f" of {name}"
             raise ModelFileError(
-                f"{where}: optimizer(params, lr) gives param group {index} the rate {rate:g} for lr = {REFERENCE_LR:g} "
-                f"and {twice:g} for lr = {2 * REFERENCE_LR:g}: it doesn't follow lr",
+                f"{where}: optimizer(params, lr) gives param group {index}{of} the rate {rates[name][index]:g} for "
+                f"lr = {REFERENCE_LR:g} and {doubled[name][index]:g} for lr = {2 * REFERENCE_LR:g}: it doesn't follow "
+                "lr",
                 hint="pass lr on, and write the rates of other groups as multiples of it, such as 0.1 * lr",
             )
-    if not any(rates):
+    if not any(rate for each in rates.values() for rate in each):
         raise ModelFileError(f"{where}: every param group of the optimizer has the rate 0", hint=_HINT)
-    ratios = tuple(rate / REFERENCE_LR for rate in rates)
-    return MadeOptimizer(optimizer=optimizer, group_ratios=ratios, chosen_by="model file")
+    return _parts(fleet, rates, REFERENCE_LR)
 
 
-def _call(function: Any, model: nn.Module, lr: float, where: str) -> torch.optim.Optimizer:
+def _call(function: Any, model: nn.Module, lr: float, where: str) -> Fleet:
     with running("calling optimizer(params, lr)"):
         # A list, not a generator, so that the function may go through the parameters twice to group them.
         made = function(list(model.parameters()), lr)
-    if not isinstance(made, torch.optim.Optimizer):
-        raise ModelFileError(f"{where}: optimizer(params, lr) returned {described(made)}", hint=_HINT)
-    return made
+    return _checked(made, "optimizer(params, lr) returned", where)
 
 
-def _group_rates(optimizer: torch.optim.Optimizer) -> list[float]:
-    # A scheduler that was made for the optimizer keeps the rate before warm-up (which may start at 0) in `initial_lr`.
-    return [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+def _checked(made: Any, told: str, where: str) -> Fleet:
+    fleet = fleet_of(made)
+    if not fleet:
+        raise ModelFileError(f"{where}: {told} {described_fleet(made)}", hint=_HINT)
+    return fleet
 
 
-def _ratios_to_largest(optimizer: torch.optim.Optimizer, where: str) -> tuple[float, ...]:
-    rates = _group_rates(optimizer)
-    largest = max(rates)
-    if not (math.isfinite(largest) and largest > 0):
-        raise ModelFileError(
-            f"{where}: the optimizer's rates are {rates}", hint="give at least one group a rate above 0"
-        )
-    return tuple(rate / largest for rate in rates)
+def _to_largest(fleet: Fleet, where: str) -> tuple[Part, ...]:
+    rates = rates_of(fleet)
+    return _parts(
+        fleet, rates, largest_rate([rate for each in rates.values() for rate in each], "the optimizer", where)
+    )
+
+
+def _parts(fleet: Fleet, rates: FleetRates, reference: float) -> tuple[Part, ...]:
+    return tuple(
+        Part(name=name, optimizer=optimizer, group_ratios=tuple(rate / reference for rate in rates[name]))
+        for name, optimizer in fleet.items()
+    )
 
 
 def _refuse_options(problem: Problem) -> None:
@@ -124,25 +144,34 @@ def _refuse_options(problem: Problem) -> None:
         )
 
 
-def _check_usable(optimizer: torch.optim.Optimizer, model: nn.Module, where: str) -> None:
-    if needs_closure(type(optimizer)):
-        raise ModelFileError(
-            f"{where}: {type(optimizer).__name__} evaluates the loss several times an update (its step needs a "
-            "closure); a sweep can't drive it yet",
-            hint="choose an optimizer whose step() needs no closure, such as AdamW or SGD",
+def _refuse_choice(problem: Problem) -> None:
+    """Refuse to choose one of several optimizers where there is one."""
+    training = problem.training
+    asked = f"sweep {training.sweep!r}" if training.sweep is not None else "scale_others"
+    if training.sweep is not None or training.scale_others:
+        raise UsageError(
+            f"{problem.where} has no `optimizers` by name, and {asked} was asked for", hint="leave the option out"
         )
+
+
+def _check_usable(parts: tuple[Part, ...], model: nn.Module, where: str) -> None:
     trainable = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
-    if not any(id(parameter) in trainable for group in optimizer.param_groups for parameter in group["params"]):
-        raise ModelFileError(
-            f"{where}: the optimizer holds none of the model's trainable parameters: it was made for other ones",
-            hint="in optimizer(params, lr), use the params that are passed in",
-        )
+    for part in parts:
+        if not any(id(p) in trainable for group in part.optimizer.param_groups for p in group["params"]):
+            told = f"the {ALONE}" if part.name == ALONE else f"optimizer {part.name!r}"
+            raise ModelFileError(
+                f"{where}: {told} holds none of the model's trainable parameters: it was made for other ones",
+                hint="in optimizer(params, lr), use the params that are passed in",
+            )
 
 
-def optimizer_facts(
-    optimizer: torch.optim.Optimizer, group_ratios: tuple[float, ...], chosen_by: str
-) -> OptimizerFacts:
-    """Return what is recorded of an optimizer: its class, the settings of its first param group, its default rate."""
+def optimizer_facts(parts: Sequence[Part], chosen_by: str) -> OptimizerFacts:
+    """Return what is recorded of the optimizers that are swept.
+
+    Of the first one the settings of its first param group, and its default rate; of all of them the classes and ratios.
+    """
+    optimizer = parts[0].optimizer
+    swept = [part for part in parts if part.group_ratios is not None]
     settings = {}
     for key, value in optimizer.param_groups[0].items():
         if key not in _INTERNAL:
@@ -150,9 +179,9 @@ def optimizer_facts(
             if isinstance(plain, bool | int | float | str | tuple) or plain is None:
                 settings[key] = plain
     return OptimizerFacts(
-        name=type(optimizer).__name__,
+        name=" + ".join(dict.fromkeys(type(part.optimizer).__name__ for part in swept)),
         settings=settings,
-        group_ratios=group_ratios,
+        group_ratios=tuple(ratio for part in swept for ratio in part.group_ratios or ()),
         default_lr=_default_lr(type(optimizer)),
         chosen_by=chosen_by,
     )

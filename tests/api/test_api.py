@@ -14,7 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder
-from lrfinder.records import Stop
+from lrfinder.records import Precision, Stop, Training
+from lrfinder.store import load_source
 
 
 def data() -> TensorDataset:
@@ -131,6 +132,20 @@ def test_a_model_file_and_its_keywords(tmp_path: Path) -> None:
         lrfinder.sweep(path, loss_fn=nn.MSELoss())
 
 
+def test_how_updates_are_made_is_passed_on_and_kept(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+    optimizers = {"body": sgd(net[0].parameters(), 0.1), "head": sgd(net[2].parameters(), 0.2)}
+    result = sweep(
+        model=net, optimizer=None, optimizers=optimizers, sweep="head", scale_others=True, precision="bf16",
+        accumulate=2, clip_norm=1.0, mode="continuous", out=tmp_path / "run",
+    )  # fmt: skip
+    assert result.setup.optimizer.group_ratios == (1.0, 0.5)
+    assert result.setup.batch_size == 64
+    assert load_source(tmp_path / "run").training == Training(
+        precision=Precision.BF16, accumulate=2, clip_norm=1.0, sweep="head", scale_others=True
+    )
+
+
 def test_a_useless_curve_is_a_value() -> None:
     result = sweep(loss_fn=lambda output, target: output.sum() * float("nan"))
     assert result.status is Stop.NON_FINITE
@@ -154,6 +169,11 @@ def test_a_useless_curve_is_a_value() -> None:
         ({"device": "warp"}, lrfinder.UsageError, "warp"),
         ({"optimizer": "SGDD"}, lrfinder.UsageError, "SGD"),
         ({"momentum": 0.9}, lrfinder.UsageError, "momentum"),
+        ({"precision": "fp8"}, lrfinder.UsageError, "precision must be one of auto, fp32, bf16, fp16, got 'fp8'"),
+        ({"accumulate": 0}, lrfinder.UsageError, "accumulate must be at least 1, got 0"),
+        ({"clip_norm": -1.0}, lrfinder.UsageError, "clip_norm must be a finite number above 0"),
+        ({"sweep": "head"}, lrfinder.UsageError, "no `optimizers` by name, and sweep 'head' was asked for"),
+        ({"optimizers": {}, "optimizer": None}, lrfinder.ModelFileError, "optimizers is a dict"),
         ({"batch_size": 8}, lrfinder.UsageError, "batch size 8"),
         ({"model": "net.py"}, lrfinder.UsageError, "train_loader can't be given beside a model file"),
         ({"model": 3}, lrfinder.ModelFileError, "model"),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lrfinder.records import Point, Setup, Trace
+from lrfinder.records import Point, RunPlan, Setup, ShortRun, Trace
 
 
 class Recorder:
@@ -18,6 +18,7 @@ class Recorder:
         self.points: list[Point] = []
         self.setups: list[Setup] = []
         self.traces: list[Trace] = []
+        self.runs: list[ShortRun] = []
 
     def repeat_started(self, repeat: int) -> None:
         self.calls.append(f"started {repeat}")
@@ -33,6 +34,15 @@ class Recorder:
     def repeat_ended(self, trace: Trace) -> None:
         self.calls.append(f"ended {trace.repeat}")
         self.traces.append(trace)
+
+    def run_started(self, plan: RunPlan) -> None:
+        pass
+
+    def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
+        pass
+
+    def run_ended(self, run: ShortRun) -> None:
+        self.runs.append(run)
 
 
 @pytest.fixture(scope="session")

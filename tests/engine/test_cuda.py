@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lrfinder.engine.device import choose_device
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
-from lrfinder.records import Stop, SweepSettings
+from lrfinder.records import Precision, Stop, SweepSettings, Training
 from lrfinder.task.problem import Problem
 
 pytestmark = [
@@ -69,6 +71,58 @@ def test_the_same_curve_as_on_the_cpu(recorder):
     there, here = curve("cuda"), curve("cpu")
     assert there.losses == pytest.approx(here.losses, rel=1e-3)  # TF32 and other orders of summation
     assert there.lrs == here.lrs
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_the_loop_of_torch_s_own_manual(recorder, precision):
+    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+    loader = DataLoader(TensorDataset(inputs, 30 * inputs.sum(1, keepdim=True)), batch_size=16)
+    problem = problem_with(
+        make_model, lambda params, lr: torch.optim.SGD(params, lr=lr), train_loader=loader,
+        training=Training(precision=Precision(precision)),
+    )  # fmt: skip
+    trace = run_sweep(problem, SETTINGS, device=CUDA, observer=recorder())[0]
+    assert (trace.skipped > 0) == (precision == "fp16")
+    model = make_model().cuda()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    scaler = torch.amp.GradScaler("cuda", enabled=precision == "fp16")
+    losses, applied, fresh = [], 0, True
+    for x, y in itertools.chain.from_iterable(itertools.repeat(loader)):
+        with torch.autocast("cuda", dtype={"bf16": torch.bfloat16, "fp16": torch.float16}[precision]):
+            loss = nn.functional.mse_loss(model(x.cuda()), y.cuda())
+        losses += [loss.item()] if fresh else []
+        if applied == len(trace.lrs):
+            break
+        optimizer.zero_grad()
+        scaler.scale(loss).backward()
+        optimizer.param_groups[0]["lr"] = trace.lrs[applied]
+        before = model[0].weight.clone()
+        scaler.step(optimizer)
+        scaler.update()
+        fresh = not torch.equal(before, model[0].weight)
+        applied += fresh
+    assert [trace.initial_loss, *trace.losses] == pytest.approx(losses, rel=1e-2)
+
+
+def test_a_model_over_two_devices_stays_there_and_comes_back(recorder):
+    class Split(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.here, self.there = nn.Linear(4, 8), nn.Linear(8, 1).cuda()
+
+        def forward(self, batch):
+            return self.there(self.here(batch.cpu()).tanh().cuda())
+
+    torch.manual_seed(0)
+    model = Split()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    before = state(model, optimizer)
+    for training in (Training(), Training(clip_norm=1.0), Training(precision=Precision.FP16, accumulate=2)):
+        traces = run_sweep(
+            problem_with(model, optimizer, training=training), SETTINGS, device=CUDA, observer=recorder()
+        )
+        assert [trace.stop for trace in traces] == [Stop.COMPLETED] * 2
+        assert state(model, optimizer) == before
 
 
 def test_memory_that_ran_out(recorder):

@@ -18,6 +18,7 @@ from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure, ModelFileError
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.task.problem import Problem
+from pictures import bits, picture
 
 CPU = torch.device("cpu")
 
@@ -143,49 +144,6 @@ def step_that_ends(how):
         return loss
 
     return step
-
-
-def picture(value, seen):
-    """Everything about a value that must not change, written down independently of how lrfinder keeps it."""
-    if isinstance(value, torch.Tensor):
-        return ("seen", id(value)) if id(value) in seen else picture_of_tensor(value, seen)
-    if isinstance(value, nn.Module | torch.optim.Optimizer):
-        return (id(value), type(value), () if id(value) in seen else picture_of_attributes(value, seen))
-    if isinstance(value, dict):
-        return (id(value), [(picture(k, seen), picture(v, seen)) for k, v in value.items()])
-    if isinstance(value, list | tuple):
-        return (id(value), [picture(item, seen) for item in value])
-    if isinstance(value, torch.Generator):
-        return (id(value), bits(value.get_state()))
-    return value if isinstance(value, int | float | str) else id(value)
-
-
-def picture_of_tensor(value, seen):
-    seen.add(id(value))
-    grad = value.grad if value.is_leaf else None
-    return (
-        id(value),
-        value.dtype,
-        value.device,
-        tuple(value.shape),
-        None if value.is_sparse else (value.stride(), value.data_ptr()),
-        value.requires_grad,
-        value.is_leaf,
-        bits(value),
-        None if grad is None else picture(grad, seen),
-    )
-
-
-def picture_of_attributes(value, seen):
-    seen.add(id(value))
-    return picture(vars(value), seen)
-
-
-def bits(tensor):
-    tensor = tensor.detach()
-    if tensor.is_sparse:
-        return (bits(tensor._indices()), bits(tensor._values()))
-    return tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
 
 
 def generators():

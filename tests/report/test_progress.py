@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lrfinder.records import Point, Stop, SweepSettings, Trace
+from lrfinder.records import Point, RunPlan, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.report.progress import SweepProgress
 
 SETTINGS = SweepSettings(min_lr=1e-4, max_lr=1.0, steps=500, repeats=2)
@@ -186,7 +186,7 @@ def test_an_exception_passes_through_and_gives_the_cursor_back() -> None:
 
 SCRIPT = """
 import time
-from lrfinder.records import Point, Stop, SweepSettings, Trace
+from lrfinder.records import Point, RunPlan, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.report.progress import SweepProgress
 settings = SweepSettings(steps=30, repeats=1)
 with SweepProgress(settings) as progress:
@@ -227,3 +227,22 @@ def test_on_a_real_terminal_it_animates_stderr_and_leaves_stdout_alone() -> None
     assert "/30 rate" in text
     assert "repeat 1 of 1: 30 of 30 updates in" in text
     assert "; completed" in text
+
+
+def test_updates_that_the_loss_scaler_skipped_are_told() -> None:
+    file = io.StringIO()
+    with SweepProgress(SETTINGS, console=Console(file=file), clock=Clock()) as progress:
+        progress.repeat_started(0)
+        progress.repeat_ended(replace(trace(0, (2.0,) * 500), skipped=3))
+        progress.repeat_started(1)
+        progress.repeat_ended(trace(1, (2.0,) * 500))
+        plan = RunPlan(lr=0.1, steps=50)
+        progress.run_started(plan)
+        made = ShortRun(
+            plan=plan, seed=0, metric="val", initial_loss=2.0, loss=1.0, stop=Stop.COMPLETED, updates=50, skipped=2
+        )
+        progress.run_ended(made)
+    lines = file.getvalue().splitlines()
+    assert "repeat 1 of 2: 500 of 500 updates in 0.0 s, 3 skipped by the loss scaler; completed" in lines
+    assert "skipped" not in lines[3]
+    assert lines[-1] == "run 1: rate 0.1, 50 updates in 0.0 s, 2 skipped by the loss scaler, validation loss 1"

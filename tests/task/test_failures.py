@@ -62,6 +62,14 @@ WHEN_LOADED = {
         "def optimizer(params, lr)",
     ),
     "optimizer module": (GOOD + "optimizer = nn.Linear(1, 1)\n", ["optimizer is a Linear"], "def optimizer"),
+    "optimizer and optimizers": (GOOD + SGD + "optimizers = lambda model, lr: {}\n", ["both"], "keep one"),
+    "optimizers is a list": (GOOD + "optimizers = [1]\n", ["optimizers is a list with an int (1) in it"], "generator"),
+    "optimizers takes three": (GOOD + "optimizers = lambda a, b, c: {}\n", ["can't be called with (model, lr)"], ""),
+    "live optimizers over a model made anew": (
+        GOOD + "optimizers = {'a': torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1)}\n",
+        ["optimizers is a live SGD", "makes a new model"],
+        "generator",
+    ),
 }
 
 WHEN_BUILT = {
@@ -120,7 +128,41 @@ WHEN_BUILT = {
         ["none of the model's trainable parameters"],
         "passed in",
     ),
-    "closure": (GOOD + SGD.replace("SGD", "LBFGS"), ["LBFGS", "needs a closure", "can't drive it yet"], "AdamW"),
+    "a list with something else": (
+        GOOD + "def optimizer(params, lr):\n    return [torch.optim.SGD(params, lr=lr), None]\n",
+        ["optimizer(params, lr) returned a list with a NoneType in it"],
+        "SGD",
+    ),
+    "no optimizers": (GOOD + "def optimizer(params, lr):\n    return []\n", ["returned a list"], "SGD"),
+    "one of two ignores lr": (
+        GOOD + "def optimizer(params, lr):\n    first, second = params\n    return [torch.optim.SGD([first], lr=lr), "
+        "torch.optim.Adam([second], lr=0.5)]\n",
+        ["param group 0 of optimizer 1 the rate 0.5"],
+        "0.1 * lr",
+    ),
+    "one of two over another model": (
+        GOOD + "def optimizer(params, lr):\n    return [torch.optim.SGD(p, lr=lr) for p in "
+        "(params, nn.Linear(1, 1).parameters())]\n",
+        ["optimizer 'optimizer 1' holds none"],
+        "passed in",
+    ),
+    "optimizers returns one": (
+        GOOD + SGD.replace("optimizer(", "optimizers("),
+        ["optimizers is a SGD, not a mapping"],
+        "generator",
+    ),
+    "the only optimizer ignores lr": (
+        GOOD + "def optimizers(model, lr):\n    return {'a': torch.optim.SGD(model.parameters(), lr=0.5)}\n",
+        ["optimizer 'a' doesn't follow lr"],
+        "def optimizers(model)",
+    ),
+    "a held one partly follows lr": (
+        GOOD
+        + "def optimizers(model, lr):\n    groups = [{'params': [model.bias]}, {'params': [model.weight], 'lr': 1}]"
+        "\n    return {'a': torch.optim.SGD(model.parameters(), lr=lr), 'b': torch.optim.SGD(groups, lr=lr)}\n",
+        ["some groups of 'b' follows lr"],
+        "--scale-others",
+    ),
     "loss maker returns None": (GOOD + "def loss_fn():\n    pass\n", ["loss_fn() returned a NoneType"], "target"),
 }
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
+from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError, UsageError, place_of
+from lrfinder.records import Spacing, SweepSettings
 from lrfinder.task.build import build_trial
 from lrfinder.task.lightning import is_lightning_module, skipped_hooks
 from lrfinder.task.load import load_problem
@@ -87,6 +89,27 @@ def test_losses_equal_those_of_lightnings_trainer(build: Callable[..., Trial], t
     assert trial.optimizer_note == "model file"
 
 
+def test_a_closure_is_evaluated_as_lightnings_trainer_does(write: Callable[..., str], trainer: object) -> None:
+    text = with_optimizers("torch.optim.LBFGS(parts, lr=0.1, max_iter=3, tolerance_change=0)")
+    problem = load_problem(write(text + "made = []\ndef model():\n    made.append(Net())\n    return made[-1]\n"))
+    settings = SweepSettings(steps=5, repeats=1, min_lr=0.1, max_lr=0.1000001, spacing=Spacing.LINEAR)
+    (trace,) = run_sweep(problem, settings, device=torch.device("cpu"), observer=Silent())
+    swept = problem.model.__globals__["made"][-1]  # type: ignore[union-attr]
+    torch.manual_seed(trace.seed)
+    reference = type(swept)()
+    trainer.fit(reference)  # type: ignore[attr-defined]
+    assert len(reference.seen) == 15  # three evaluations an update
+    assert swept.seen[:15] == pytest.approx(reference.seen, rel=1e-4)
+    assert trace.losses[:4] == pytest.approx(reference.seen[3::3], rel=1e-4)
+
+
+class Silent:
+    """An observer that takes everything in."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_: None
+
+
 def test_logging_is_silent_and_left_as_it_was(build: Callable[..., Trial], capsys: pytest.CaptureFixture[str]) -> None:
     trial = build(FILE.replace('self.log("loss", loss)', 'self.log("loss", loss); self.print("hello")') + MODEL)
     own = object()
@@ -143,7 +166,6 @@ def test_a_scheduler_in_configure_optimizers_does_not_touch_the_ratio(build: Cal
             with_optimizers("[torch.optim.SGD(parts[:1]), torch.optim.SGD(parts[1:])]") + MODEL,
             "returned 2 optimizers, and a sweep has one rate",
         ),
-        (with_optimizers("torch.optim.LBFGS(parts)") + MODEL, "needs a closure"),
         (FILE.replace("self.seen = []", "self.automatic_optimization = False") + MODEL, "makes its own updates"),
         (FILE.replace("return DataLoader(", "return [DataLoader([1]), DataLoader(") .replace("size=4)", "size=4)]")
          + MODEL, "train_dataloader() is a list of loaders"),

@@ -14,7 +14,7 @@ from torch import nn
 from lrfinder.errors import LrfinderError, UsageError
 from lrfinder.task.named_optimizer import named_optimizer, optimizer_names
 from lrfinder.task.optimizer import REFERENCE_LR, make_optimizer, optimizer_facts
-from lrfinder.task.problem import Problem, Trial
+from lrfinder.task.problem import Part, Problem, Trial
 
 FILE = "def model():\n    return nn.Linear(3, 2)\ntrain_loader = [(torch.ones(4, 3), torch.zeros(4, 2))]\n"
 
@@ -97,14 +97,10 @@ def test_every_optimizer_of_torch_is_known_by_name() -> None:
     assert set(optimizer_names()) == set(classes()) - {"Optimizer"}
     net = nn.Linear(3, 2, bias=False)  # matrices only, which is what Muon takes
     for name in optimizer_names():
-        if name == "LBFGS":
-            with pytest.raises(UsageError, match="LBFGS evaluates the loss several times"):
-                named_optimizer(name, net.parameters(), 1e-3, {})
-        else:
-            for spelling in (name, name.lower(), name.upper()):
-                made = named_optimizer(spelling, list(net.parameters()), 0.25, {})
-                assert type(made) is classes()[name]
-                assert made.param_groups[0]["lr"] == 0.25
+        for spelling in (name, name.lower(), name.upper()):
+            made = named_optimizer(spelling, list(net.parameters()), 0.25, {})
+            assert type(made) is classes()[name]
+            assert made.param_groups[0]["lr"] == 0.25
 
 
 def test_options_are_passed_to_the_optimizers_that_take_them(build: Callable[..., Trial]) -> None:
@@ -132,7 +128,6 @@ def test_without_anything_it_is_adamw_as_torch_makes_it(build: Callable[..., Tri
         ({"optimizer_name": "Rprop", "optimizer_options": {"weight_decay": 0.1}}, "", "takes no weight decay", "AdamW"),
         ({"optimizer_name": "SGD", "optimizer_options": {"momentum": -1.0}}, "", "Invalid momentum value: -1.0", None),
         ({"optimizer_name": "muon"}, "", "Muon only supports 2D parameters", None),
-        ({"optimizer_name": "lbfgs"}, "", "can't drive it yet", None),
         ({"optimizer_name": "SGD"}, "optimizer = torch.optim.Adam\n", "'SGD' was asked for", "remove one"),
         ({"optimizer_options": {"momentum": 0.9}}, "optimizer = torch.optim.Adam\n", "'momentum' was asked", "remove"),
     ],
@@ -147,11 +142,11 @@ def test_options_that_cant_be_followed(
     assert (hint or "") in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("name", [name for name in optimizer_names() if name != "LBFGS"])
+@pytest.mark.parametrize("name", optimizer_names())
 def test_facts_agree_with_the_group_and_the_signature(name: str) -> None:
     kind = classes()[name]
     made = kind(list(nn.Linear(3, 2, bias=False).parameters()), lr=0.5)  # type: ignore[call-arg]
-    facts = optimizer_facts(made, (1.0,), "option")
+    facts = optimizer_facts([Part(name="optimizer", optimizer=made, group_ratios=(1.0,))], "option")
     assert (facts.name, facts.group_ratios, facts.chosen_by) == (name, (1.0,), "option")
     assert facts.default_lr == inspect.signature(kind.__init__).parameters["lr"].default
     assert facts.settings.keys() == made.param_groups[0].keys() - {
@@ -169,7 +164,8 @@ def test_facts_of_unusual_settings() -> None:
             super().__init__(params, lr=lr)  # type: ignore[arg-type]
             self.param_groups[0].update(betas=[0.9, torch.tensor(0.5)], table=torch.ones(2), hook=print, initial_lr=3.0)
 
-    facts = optimizer_facts(Odd(nn.Linear(1, 1).parameters(), 1.0), (1.0,), "model file")
+    odd = Odd(nn.Linear(1, 1).parameters(), 1.0)
+    facts = optimizer_facts([Part(name="optimizer", optimizer=odd, group_ratios=(1.0,))], "model file")
     assert facts.settings["betas"] == (0.9, 0.5)
     assert facts.settings["table"] == "[1.0, 1.0]"
     assert "hook" not in facts.settings

@@ -1,0 +1,64 @@
+"""Optimizers that step in hooks of the backward pass, which saves the memory of all gradients but one.
+
+    optimizers = {p: torch.optim.Adam([p], lr=lr) for p in params}
+    for p in params:
+        p.register_post_accumulate_grad_hook(lambda p: (optimizers[p].step(), optimizers[p].zero_grad()))
+
+See the tutorial "How to save memory by fusing the optimizer step into the backward pass" of PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from lrfinder.errors import UsageError
+from lrfinder.records import Precision, Training
+from lrfinder.task.problem import Part
+
+
+def has_backward_hooks(parameters: Iterable[torch.Tensor]) -> bool:
+    """Return whether any parameter has a hook that runs once its gradient is there."""
+    return any(getattr(parameter, "_post_accumulate_grad_hooks", None) for parameter in parameters)
+
+
+class BackwardSteps:
+    """Tells which optimizers have stepped since `forget`."""
+
+    def __init__(self, parts: Sequence[Part], training: Training) -> None:
+        self._training = training
+        self._made: set[int] = set()
+        self._told = {id(part.optimizer): part.name for part in parts}
+        for part in parts:
+            # Off again with the live optimizer's other state, when the snapshot puts it back.
+            part.optimizer.register_step_post_hook(self._note)
+
+    def forget(self) -> None:
+        """Begin anew: a backward pass follows."""
+        self._made.clear()
+
+    def made(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Return whether `optimizer` made its step by itself."""
+        return id(optimizer) in self._made
+
+    def check(self) -> None:
+        """Raise UsageError where an optimizer stepped in a backward pass that isn't the whole of an update."""
+        training = self._training
+        options = {
+            "accumulate": training.accumulate > 1,
+            "clip_norm": training.clip_norm is not None,
+            "clip_value": training.clip_value is not None,
+            "precision fp16": training.precision is Precision.FP16,
+        }
+        asked = next((option for option, given in options.items() if given), None)
+        if asked is not None and self._made:
+            told = next(name for made, name in self._told.items() if made in self._made)
+            raise UsageError(
+                f"{asked} can't be followed: {told} steps in a hook of the backward pass",
+                hint="such an optimizer must do it in its hook; or step after the backward pass",
+            )
+
+    def _note(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+        self._made.add(id(optimizer))

@@ -1,0 +1,37 @@
+"""Optimizers with modes of their own: a schedule-free one trains other weights than those that are judged."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from lrfinder.task.problem import Trial
+
+
+def training_modes(trial: Trial) -> None:
+    """Put every optimizer that has modes into that for training."""
+    for optimizer in _with_modes(trial):
+        optimizer.train()
+
+
+@contextlib.contextmanager
+def judging_modes(trial: Trial) -> Iterator[None]:
+    """Have every optimizer that has modes in that for judging; back in that for training when the context ends."""
+    optimizers = _with_modes(trial)
+    for optimizer in optimizers:
+        optimizer.eval()
+    try:
+        yield
+    finally:
+        for optimizer in optimizers:
+            optimizer.train()
+
+
+def _with_modes(trial: Trial) -> list[Any]:
+    optimizers: list[Any] = [part.optimizer for part in trial.parts]
+    return [
+        optimizer
+        for optimizer in optimizers
+        if callable(getattr(optimizer, "train", None)) and callable(getattr(optimizer, "eval", None))
+    ]

@@ -1,0 +1,141 @@
+"""One step of the optimizers that follow one loss: scaled, clipped, with a closure where they ask for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+from lrfinder.engine.backward_steps import BackwardSteps, has_backward_hooks
+from lrfinder.errors import UsageError, user_code
+from lrfinder.records import Precision, Training
+from lrfinder.task.named_optimizer import needs_closure
+from lrfinder.task.problem import Part
+
+
+class Turn:
+    """The optimizers of `parts` on one loss: `zero`, `backward` once or more, `step`.
+
+    Raises UsageError for a way of updating that their kind doesn't allow.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], training: Training, device: torch.device, *, again: Callable[[], torch.Tensor]
+    ) -> None:
+        """`again()` evaluates the loss of the update's batches and its gradient anew, at the weights as they are."""
+        self.is_swept = any(part.group_ratios is not None for part in parts)
+        self._again = again
+        self._parts = parts
+        self._training = training
+        self._parameters = [p for part in parts for group in part.optimizer.param_groups for p in group["params"]]
+        # A loss scaler of its own for each turn: then its scale tells whether this turn was skipped.
+        self._scaler = torch.amp.GradScaler(device.type) if training.precision is Precision.FP16 else None
+        self._scale = 0.0 if self._scaler is None else self._scaler.get_scale()
+        self._clips = training.clip_norm is not None or training.clip_value is not None
+        self._closing = {part.name for part in parts if needs_closure(type(part.optimizer))}
+        self._begun = False
+        self._backward_steps = BackwardSteps(parts, training) if has_backward_hooks(self._parameters) else None
+        if self._scaler is not None and self._closing:
+            raise _no_scaled_closure(next(part for part in parts if part.name in self._closing))
+
+    @property
+    def evaluates_again(self) -> bool:
+        """Whether a step may call for the loss of its batches again."""
+        return bool(self._closing)
+
+    def zero(self) -> None:
+        """Set the gradients to None."""
+        for part in self._parts:
+            part.optimizer.zero_grad(set_to_none=True)
+
+    def backward(self, loss: torch.Tensor, number: int) -> None:
+        """Add the gradient of `loss` for update `number` (counted from 0)."""
+        if self._backward_steps is not None:
+            self._backward_steps.forget()
+        with user_code(f"running loss.backward() before update {number}"):
+            (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+        if self._backward_steps is not None:
+            self._backward_steps.check()
+
+    def step(self, loss: torch.Tensor, number: int) -> bool:
+        """Make update `number` by the gradient of `loss`; return False where it overflowed and so was skipped."""
+        if self._scaler is not None:
+            return self._scaled_step(self._scaler, number)
+        if self._clips:
+            self._clip(number)
+        for part in self._parts:
+            if self._backward_steps is None or not self._backward_steps.made(part.optimizer):
+                with user_code(f"calling {part.name}.step() for update {number}"):
+                    self._step(part, loss, number)
+        self._begun = True
+        return True
+
+    def _step(self, part: Part, loss: torch.Tensor, number: int) -> None:
+        if part.name not in self._closing:
+            try:
+                part.optimizer.step()
+            except Exception as error:
+                # Sharpness-aware minimizers, for one, have `step(closure=None)` and assert that there is a closure.
+                if self._begun or "closure" not in str(error).lower():
+                    raise
+                self._closing.add(part.name)
+            else:
+                return
+        part.optimizer.step(self._closure(part.optimizer, loss, number))  # type: ignore[arg-type]
+
+    def _closure(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor, number: int) -> Callable[[], torch.Tensor]:
+        # LBFGS calls it first where the weights are: that loss and its gradient are there. Optimizers that aren't
+        # torch's own may have moved the weights before. Of several batches `loss` is only the last one's.
+        reusable = self._training.accumulate == 1 and type(optimizer).__module__.startswith("torch.optim.")
+        ready: Iterator[torch.Tensor] = iter([loss] if reusable else [])
+
+        def closure() -> torch.Tensor:
+            for value in ready:
+                return value
+            with torch.enable_grad():
+                value = self._again()
+            if self._clips:
+                self._clip(number)
+            return value
+
+        return closure
+
+    def _scaled_step(self, scaler: torch.amp.GradScaler, number: int) -> bool:
+        stepping = [part for part in self._parts if _has_gradient(part.optimizer)]  # the scaler refuses the others
+        for part in stepping:
+            with user_code(f"unscaling the gradients of {part.name} for update {number}"):
+                scaler.unscale_(part.optimizer)
+        if self._clips:
+            self._clip(number)
+        for part in stepping:
+            with user_code(f"calling {part.name}.step() for update {number}"):
+                try:
+                    scaler.step(part.optimizer)
+                except Exception as error:
+                    if self._begun or "closure" not in str(error).lower():
+                        raise
+                    raise _no_scaled_closure(part) from error
+        scaler.update()
+        before, self._scale = self._scale, scaler.get_scale()
+        self._begun = True
+        return self._scale >= before
+
+    def _clip(self, number: int) -> None:
+        with user_code(f"clipping the gradient for update {number}"):
+            if self._training.clip_norm is not None:
+                clip_grad_norm_(self._parameters, self._training.clip_norm)
+            elif self._training.clip_value is not None:
+                clip_grad_value_(self._parameters, self._training.clip_value)
+
+
+def _has_gradient(optimizer: torch.optim.Optimizer) -> bool:
+    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])
+
+
+def _no_scaled_closure(part: Part) -> UsageError:
+    return UsageError(
+        f"precision fp16 needs a loss scaler, and {part.name} ({type(part.optimizer).__name__}) needs a closure, which "
+        "torch's scaler doesn't take",
+        hint="use --precision bf16 or auto with this optimizer",
+    )

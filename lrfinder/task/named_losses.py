@@ -1,0 +1,48 @@
+"""Losses of several optimizers: one that all follow, or each its own, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from lrfinder.errors import ModelFileError
+from lrfinder.task.loss import Loss, checked_loss
+from lrfinder.task.problem import COMMON, Part
+
+
+class NamedLosses:
+    """`losses(model, batch)` returns the loss that each optimizer of `parts` follows, by name, in the order of updates.
+
+    That is what `training_step` returns, where it is a mapping; a single loss stands under COMMON.
+    """
+
+    def __init__(self, loss: Loss, parts: Sequence[Part], where: str) -> None:
+        self._loss = loss
+        self._names = [part.name for part in parts]
+        self._where = where
+        self._order: tuple[str, ...] = ()  # of the updates: as the first mapping has it
+
+    def __call__(self, model: nn.Module, batch: Any) -> dict[str, torch.Tensor]:
+        """Return the losses of a batch that is on the model's device.
+
+        Raises ModelFileError where the names aren't those of the optimizers, or a loss isn't one to minimize.
+        """
+        output = self._loss.raw(model, batch)
+        if not isinstance(output, Mapping):
+            return {COMMON: checked_loss(output, self._where)}
+        if set(output) != set(self._names):
+            raise ModelFileError(
+                f"{self._where}: training_step returned losses called {', '.join(map(repr, output))}, and the "
+                f"optimizers are called {', '.join(map(repr, self._names))}",
+                hint="return one loss for every optimizer, under its name, in the order of the updates",
+            )
+        self._order = self._order or tuple(output)
+        return {name: checked_loss(output[name], self._where, f"the loss of {name!r}") for name in self._order}
+
+    def swept(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        """Return the loss that the swept optimizer follows, the first of the parts."""
+        losses = self(model, batch)
+        return losses[COMMON if COMMON in losses else self._names[0]]
