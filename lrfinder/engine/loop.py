@@ -41,13 +41,13 @@ def sweep_rates(
         loss = updates.next_loss(gradient=measurement.updates < len(measurement.rates))
         if loss is None:
             return Stop.OUT_OF_DATA, f"train_loader ran out and can't be started again; {measurement.progress}"
-        end = _end(measurement.add(loss), rate, divergence) if applied else updates.stuck(rate)
+        end = ended(measurement.add(loss), rate, divergence) if applied else updates.stuck(rate)
         if end is not None:
             return end
     return Stop.COMPLETED, ""
 
 
-def _end(loss: float, rate: float, divergence: DivergenceRule) -> tuple[Stop, str] | None:
+def ended(loss: float, rate: float, divergence: DivergenceRule) -> tuple[Stop, str] | None:
     """Return why `loss`, measured after the update at `rate`, ends the repeat, or None."""
     if not math.isfinite(loss):
         return Stop.NON_FINITE, f"the loss is {loss} after the update at rate {rate:.3g}"

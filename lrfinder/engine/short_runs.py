@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 
+from lrfinder.engine.batching import Batching
 from lrfinder.engine.divergence import LEAST_SHARE, DivergenceRule
-from lrfinder.engine.evaluation import LEAST_BATCHES, PROBE, PROBE_BATCHES, VAL, evaluate, validation_batches
+from lrfinder.engine.evaluation import (
+    EVALUATION,
+    LEAST_BATCHES,
+    PROBE,
+    PROBE_BATCHES,
+    VAL,
+    evaluate,
+    validation_batches,
+)
 from lrfinder.engine.facts import setup_of
 from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.observer import Observer
@@ -32,9 +40,6 @@ from lrfinder.task.loader import make_val_loader
 from lrfinder.task.problem import Problem, Trial
 
 WARMUP = 0.05  # of a run's updates, at least one: as long as `recommend` warms up plain optimizers
-
-# Mixed into the seed of a run, so that the evaluation's draws are not those of the training.
-_EVALUATION = 1
 
 
 @dataclass(slots=True)
@@ -55,15 +60,23 @@ class ShortRuns:
     """
 
     def __init__(
-        self, problem: Problem, *, seed: int, device: torch.device, observer: Observer, deadline: float = math.inf
+        self,
+        problem: Problem,
+        *,
+        seed: int,
+        device: torch.device,
+        observer: Observer,
+        deadline: float = math.inf,
+        batching: Batching | None = None,
     ) -> None:
-        """`deadline` is a time of `time.monotonic`."""
+        """`deadline` is a time of `time.monotonic`; `batching` is shared with the continuous part of a sweep."""
         self._problem = problem
         self._seed = seed
         self._device = device
         self._observer = observer
         self._deadline = deadline
-        self._preparation = Preparation(problem, device)
+        self._batching = batching or Batching()
+        self._preparation = Preparation(problem, device, self._batching)
         self._interrupts = Interrupts()
         self._stack = contextlib.ExitStack()
         self._snapshot: Snapshot | None = None
@@ -101,7 +114,7 @@ class ShortRuns:
         except BaseException as error:
             if self._interrupts.pending is None:
                 self._observer.run_ended(self._made(plan, progress, None, Stop.FAILED, told(error)))
-                failure = environment_failure(error) if isinstance(error, Exception) else None
+                failure = environment_failure(error, batch=self._preparation.due)
                 if failure is None:
                     raise
                 raise failure from error
@@ -138,11 +151,11 @@ class ShortRuns:
         first_epoch = plan.repeat * ((plan.steps + 1) * taken + PROBE_BATCHES)
         trial, batches = self._preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
         held_out, progress.metric = self._held_out(plan, batches, seed)
-        if plan.batches is not None:
+        if plan.batches is not None and self._batching.cache is None:
             progress.repeated = Repeated(batches, plan.batches * taken)
 
         def judged() -> float:
-            return evaluate(trial, held_out, device=self._device, seed=derived_seed(seed, _EVALUATION))
+            return evaluate(trial, held_out, device=self._device, seed=derived_seed(seed, EVALUATION))
 
         key = (plan.repeat, len(held_out))
         if key not in self._initial:
@@ -156,12 +169,18 @@ class ShortRuns:
             return None, Stop.NON_FINITE, f"the held-out loss is {loss} after {plan.steps} updates"
         return loss, Stop.COMPLETED, ""
 
-    def _held_out(self, plan: RunPlan, batches: Iterator[Any], seed: int) -> tuple[list[Any], str]:
+    def _held_out(self, plan: RunPlan, batches: Generator[Any, None, None], seed: int) -> tuple[list[Any], str]:
         loader = make_val_loader(self._problem)
         if loader is None:
-            return list(itertools.islice(batches, PROBE_BATCHES)), PROBE
-        most = max(LEAST_BATCHES, plan.steps)
-        return validation_batches(loader, most, seed=derived_seed(seed, _EVALUATION), where=self._problem.where), VAL
+            return self._preparation.set_aside(batches, PROBE_BATCHES), PROBE
+        held_out = validation_batches(
+            loader,
+            max(LEAST_BATCHES, plan.steps),
+            seed=derived_seed(seed, EVALUATION),
+            where=self._problem.where,
+            timeout=self._problem.loader_timeout,
+        )
+        return held_out, VAL
 
     def _update_all(self, plan: RunPlan, progress: _Progress, trial: Trial, batches: Iterator[Any]) -> tuple[Stop, str]:
         factor = _factor(plan)
@@ -196,7 +215,7 @@ class ShortRuns:
         if not self._told_setup:
             self._told_setup = True
             with self._interrupts.held():
-                self._observer.prepared(setup_of(self._problem, trial, self._device))
+                self._observer.prepared(self._batching.noted(setup_of(self._problem, trial, self._device)))
 
 
 def _end(loss: float, step: int, divergence: DivergenceRule) -> tuple[Stop, str] | None:
