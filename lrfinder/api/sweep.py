@@ -82,10 +82,12 @@ def sweep(
     it is, and comes back bit for bit; a callable is called anew for each repeat. `optimizer` may be the name of a
     class of torch.optim. `out` names a run folder to write; without it the disk is not touched. Nothing is printed
     unless `progress` is set. How updates are made (`precision`, `accumulate`, `clip_norm`, `clip_value`, and of several
-    `optimizers` the one to `sweep`) is described in `records.Training`. `max_seconds` bounds the whole sweep, `loader_timeout` the seconds that a batch may take
-    (the first one five times that; 0: forever). `metric` says which loss is recorded: that of the next training batch
-    (`train`), of a batch set aside (`probe`), or of the first batches of the val_loader (`val`). With `cache_batches`
-    every repeat and rate trains on the same first batches, over and over.
+    `optimizers` the one to `sweep`) is described in `records.Training`. `max_seconds` bounds the whole sweep,
+    `loader_timeout` the seconds that a batch may take (the first one of a pass five times that; 0: forever).
+
+    `metric` says which loss is recorded: that of the next training batch (`train`), of a batch set aside (`probe`), or
+    of the first batches of the val_loader (`val`). With `cache_batches` every repeat and rate trains on the same first
+    batches, over and over.
 
     A sweep that diverges, meets a NaN or is interrupted is a result; see `Sweep.status`, and `lrfinder.recommend`.
 

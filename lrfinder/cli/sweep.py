@@ -115,7 +115,7 @@ def sweep(
         typer.Option(
             "--loader-timeout",
             metavar="SECONDS",
-            help="Give up where a batch takes longer, the first one five times as long; 0 waits forever.",
+            help="Give up where a batch takes longer (the first one of a pass: five times that); 0 waits forever.",
         ),
     ] = LOADER_TIMEOUT,
     device: Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")] = "auto",
