@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -29,8 +29,17 @@ PROBE_BATCHES = 4
 LEAST_BATCHES = 10  # of the val_loader, at most; else as many as the run has updates: judging costs less than training
 
 
-def evaluate(trial: Trial, batches: Iterable[Any], *, device: torch.device, seed: int) -> float:
+def evaluate(
+    trial: Trial,
+    batches: Iterable[Any],
+    *,
+    device: torch.device,
+    seed: int,
+    split: Callable[[Any], list[tuple[float, Any]]] | None = None,
+) -> float:
     """Return the mean loss over `batches`, each weighted by its number of samples, in evaluation mode.
+
+    `split` makes the parts that each is computed in; None: as a whole.
 
     What the loss draws (a variational autoencoder's noise, say) is seeded by `seed`; every generator and every module's
     mode is as before when this returns. The loss may be NaN or infinite. Raises what the user's code raises.
@@ -42,8 +51,8 @@ def evaluate(trial: Trial, batches: Iterable[Any], *, device: torch.device, seed
         seed_everything(seed, device)
         trial.model.eval()
         with torch.no_grad(), judging_modes(trial):
-            for batch in batches:
-                moved = to_device(copied(batch), device)  # the same data each time, whatever the loss does to them
+            for batch in _in_parts(batches, split):
+                moved = to_device(batch, device)
                 with user_code("computing the loss of a held-out batch"):
                     value = trial.loss(trial.model, moved).item()
                 size = _samples(batch)
@@ -53,6 +62,12 @@ def evaluate(trial: Trial, batches: Iterable[Any], *, device: torch.device, seed
             module.training = mode
         put_back()
     return total / count if count else float("nan")
+
+
+def _in_parts(batches: Iterable[Any], split: Callable[[Any], list[tuple[float, Any]]] | None) -> Iterator[Any]:
+    for batch in batches:
+        own = copied(batch)  # the same data each time, whatever the loss does to them
+        yield from [own] if split is None else (part for _, part in split(own))
 
 
 def validation_batches(loader: Iterable[Any], most: int, *, seed: int, where: str, timeout: float = 0.0) -> list[Any]:

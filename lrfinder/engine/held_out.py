@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from lrfinder.engine.batching import Batching
 from lrfinder.engine.evaluation import EVALUATION, LEAST_BATCHES, evaluate, validation_batches
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.rng import derived_seed, remember_global_state, seed_everything
@@ -24,8 +25,11 @@ PROBES = 1
 class HeldOut:
     """Judges by the metric of a sweep. The batches of the val_loader are read once: all repeats see the same."""
 
-    def __init__(self, problem: Problem, preparation: Preparation, *, device: torch.device, seed: int) -> None:
+    def __init__(
+        self, problem: Problem, preparation: Preparation, batching: Batching, *, device: torch.device, seed: int
+    ) -> None:
         self._problem = problem
+        self._batching = batching
         self._preparation = preparation
         self._device = device
         self._seed = derived_seed(seed, EVALUATION)
@@ -44,7 +48,8 @@ class HeldOut:
             held_out = self._preparation.set_aside(batches, PROBES)
         if not held_out:
             return None
-        return partial(evaluate, trial, held_out, device=self._device, seed=derived_seed(seed, EVALUATION))
+        draws = derived_seed(seed, EVALUATION)
+        return partial(evaluate, trial, held_out, device=self._device, seed=draws, split=self._batching.split)
 
     def _read(self) -> list[Any]:
         put_back = remember_global_state(self._device)

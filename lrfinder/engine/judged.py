@@ -6,8 +6,6 @@ import math
 import time
 from collections.abc import Callable
 
-from lrfinder.engine.divergence import LEAST_SHARE, DivergenceRule
-from lrfinder.engine.loop import ended
 from lrfinder.engine.measurement import Measurement
 from lrfinder.engine.updates import Updates
 from lrfinder.records import Stop
@@ -29,10 +27,10 @@ def sweep_rates_judged(
     """
     value = measurement.start(judge())
     prepared()
-    if not math.isfinite(value):
-        return Stop.NON_FINITE, f"the held-out loss, before any update, is {value}"
-    divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(value))
-    divergence.observe(value)
+    ending = updates.ending(value)
+    end = ending.before("the held-out loss")
+    if end is not None:
+        return end
     while measurement.updates < len(measurement.rates):
         if time.monotonic() >= deadline:
             return Stop.OUT_OF_TIME, f"the time limit was reached; {measurement.progress}"
@@ -41,10 +39,13 @@ def sweep_rates_judged(
         if loss is None:
             return Stop.OUT_OF_DATA, f"train_loader ran out and can't be started again; {measurement.progress}"
         if not math.isfinite(loss):
-            return Stop.NON_FINITE, f"the training loss is {loss} before the update at rate {rate:.3g}"
+            return ending.not_finite(f"the training loss is {loss} before the update at rate {rate:.3g}")
         applied = updates.make(rate)
         measurement.count(applied=applied)
-        end = ended(measurement.add(judge()), rate, divergence) if applied else updates.stuck(rate)
+        if applied:
+            end = ending.after(measurement.add(judge()), measurement.updates, f"after the update at rate {rate:.3g}")
+        else:
+            end = updates.stuck(rate)
         if end is not None:
             return end
     return Stop.COMPLETED, ""
