@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lrfinder.engine.cached import CachedBatches
@@ -39,6 +38,7 @@ class Batching:
     cache: CachedBatches | None = None
     micro_batches: int = 1
     note: str = ""
+    _least: int = 1  # samples of a part
     _void: int = 0  # updates spent before memory ran out
     _last: Any = None  # the batch that the training has, while it has it
     _refused: Any = None  # the one that memory ran out on, until the split has been checked on it
@@ -61,9 +61,10 @@ class Batching:
 
     def split(self, batch: Any) -> list[tuple[float, Any]]:
         """Return the parts that `batch` is computed in, with the share of each in its loss."""
-        if self.micro_batches == 1 or samples_of(batch) is None:
+        samples = samples_of(batch) if self.micro_batches > 1 else None
+        if samples is None:
             return [(1.0, batch)]
-        return split(batch, self.micro_batches)
+        return split(batch, max(1, min(self.micro_batches, samples // self._least)))
 
     def split_further(self, error: BaseException, updates: int) -> bool:
         """Return whether `error` says that memory ran out on a batch that can be computed in smaller parts; do so then.
@@ -77,7 +78,7 @@ class Batching:
             return False
         self._failure = environment_failure(error)
         self._refused = batch
-        self.micro_batches *= 2
+        self.micro_batches = min(2 * self.micro_batches, samples)
         self._void += updates
         return True
 
@@ -89,12 +90,17 @@ class Batching:
     def check(self, trial: Trial, device: torch.device, seed: int) -> None:
         """Compare the loss of the batch that didn't fit with that of its parts, where it fits without a gradient.
 
-        Raises EnvironmentFailure, the one that memory ran out with, where they differ by more than TOO_FAR.
+        Raises EnvironmentFailure, the one that memory ran out with, where they differ by more than TOO_FAR, and where
+        BatchNorm would get single samples, which have no variance.
         """
         batch, self._refused = self._refused, None
         if batch is None or self._failure is None:
             return
-        parts = [part for _, part in split(batch, self.micro_batches)]
+        normalized = any(isinstance(module, _BatchNorm) and module.training for module in trial.model.modules())
+        self._least = 2 if normalized else 1
+        parts = [part for _, part in self.split(batch)]
+        if len(parts) < self.micro_batches and normalized:
+            raise self._failure
         apart = _apart(trial, batch, parts, device, seed)
         if apart is not None and apart > TOO_FAR:
             raise EnvironmentFailure(
@@ -103,7 +109,10 @@ class Batching:
                 hint="let the loss be a mean (reduction='mean'), use a smaller batch (`--batch-size N`) with "
                 "`--accumulate`, or another device",
             )
-        self.note = _note(self.micro_batches, samples_of(parts[0]) or 1, apart, trial.model)
+        self.note = _note(self.micro_batches, apart)
+        if normalized:
+            seen = samples_of(parts[0])
+            self.note += f"; BatchNorm saw {seen} samples at a time, so the best rate of whole batches may be another"
 
 
 def batching_of(problem: Problem, settings: SweepSettings, device: torch.device) -> Batching:
@@ -127,12 +136,10 @@ def _apart(trial: Trial, batch: Any, parts: list[Any], device: torch.device, see
     return apart if math.isfinite(apart) else None
 
 
-def _note(count: int, samples: int, apart: float | None, model: nn.Module) -> str:
+def _note(count: int, apart: float | None) -> str:
     note = f"memory ran out, so each batch was computed in {count} parts and its gradient summed"
     if apart is None:
         note += "; that this is the same was not checked: it is, where the loss is a mean over samples"
     elif apart > NOTABLE:
         note += f"; the loss is no mean over samples, and that of the parts is {apart:.1%} off"
-    if any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
-        note += f"; BatchNorm saw {samples} samples at a time, so the best rate of whole batches may be another"
     return note

@@ -149,6 +149,18 @@ def test_batch_norm_is_warned_of_and_sees_parts(recorder) -> None:
     assert "BatchNorm saw 8 samples at a time" in traces[0].note
 
 
+def test_batch_norm_never_gets_a_single_sample(recorder) -> None:
+    def model():
+        return nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Linear(8, 1)).double()
+
+    limited = Limited(4)
+    batches = [(INPUTS[:16], TARGETS[:16]), (INPUTS[16:19], TARGETS[16:19])]
+    sweep(recorder, limited, model=model, train_loader=batches)
+    assert set(limited.sizes) == {4, 3}
+    with pytest.raises(EnvironmentFailure, match="out of memory: CUDA"):
+        sweep(recorder, Limited(1), model=model)
+
+
 def test_a_loss_that_is_a_sum_is_not_split(recorder) -> None:
     limited = Limited(8)
     loss = lambda output, target: limited(output, target) * output.numel()  # noqa: E731
