@@ -9,13 +9,15 @@ from collections.abc import Iterator, Sequence
 from lrfinder.advice.exploration import first_run, next_run
 from lrfinder.api.listeners import Listeners
 from lrfinder.api.result import Sweep
+from lrfinder.engine.batching import batching_of
 from lrfinder.engine.device import choose_device
+from lrfinder.engine.held_out import no_val_loader
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.signals import Terminated
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
-from lrfinder.records import Mode, ShortRun, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.records import Metric, Mode, ShortRun, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.task.problem import Problem
 
 # After one of these no further short run is begun.
@@ -39,15 +41,20 @@ def measure(
     """
     listeners = Listeners(observers)
     target = choose_device(device)
+    if settings.metric is Metric.VAL and problem.val_loader is None:
+        raise no_val_loader(problem.where)
+    batching = batching_of(problem, settings, target)
     deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
     traces: tuple[Trace, ...] = ()
     if settings.mode is not Mode.RESTART:
-        traces = run_sweep(problem, settings, device=target, observer=listeners)
+        traces = run_sweep(problem, settings, device=target, observer=listeners, batching=batching)
     if listeners.setup is None and settings.mode is not Mode.RESTART:
         raise _nothing_measured(problem, {trace.stop for trace in traces})
     runs: tuple[ShortRun, ...] = ()
     if _can_restart(problem, settings, traces):
-        with ShortRuns(problem, seed=settings.seed, device=target, observer=listeners, deadline=deadline) as short_runs:
+        with ShortRuns(
+            problem, seed=settings.seed, device=target, observer=listeners, deadline=deadline, batching=batching
+        ) as short_runs:
             runs = _explore(short_runs, settings, listeners, traces)
     if listeners.setup is None:
         raise _nothing_measured(problem, {made.stop for made in runs})
@@ -58,7 +65,8 @@ def _can_restart(problem: Problem, settings: SweepSettings, traces: tuple[Trace,
     """Tell whether short runs are wanted and possible: a loader that is an iterator has only one start."""
     if settings.mode is Mode.CONTINUOUS or any(trace.stop in _OVER for trace in traces):
         return False
-    return settings.mode is Mode.RESTART or not isinstance(problem.train_loader, Iterator)
+    one_start = isinstance(problem.train_loader, Iterator) and settings.cache_batches is None
+    return settings.mode is Mode.RESTART or not one_start
 
 
 def _explore(

@@ -15,4 +15,5 @@ def load_source_problem(source: Source) -> Problem:
         optimizer_options=source.optimizer_options,
         batch_size=source.batch_size,
         training=source.training,
+        loader_timeout=source.loader_timeout,
     )

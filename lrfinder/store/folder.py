@@ -54,6 +54,8 @@ class RunFolder:
         self._runs = 0
         self._curve: FileIO | None = None
         self._synced = 0.0
+        self._repeat: int | None = None
+        self._began = 0  # where its points begin in the curve
 
     @classmethod
     def create(cls, out: Path | None, *, model: str, source: Source, settings: SweepSettings, created_by: str) -> Self:
@@ -77,7 +79,14 @@ class RunFolder:
                 self.path.rmdir()
 
     def repeat_started(self, repeat: int) -> None:
-        """Do nothing: a repeat is noted when it has a point."""
+        """Take the points of a repeat that begins anew off the curve again."""
+        if self._curve is not None:
+            if repeat == self._repeat:
+                with disk(self.path / CURVE):
+                    self._curve.truncate(self._began)
+                    self._curve.seek(self._began)
+            self._began = self._curve.tell()
+        self._repeat = repeat
 
     def prepared(self, setup: Setup) -> None:
         """Write run.json and the curve's header: from here on the folder can be read, whatever happens."""
@@ -88,6 +97,7 @@ class RunFolder:
             # Unbuffered: each line is one write, so a killed run has every point that was measured.
             self._curve = (self.path / CURVE).open("wb", buffering=0)
             self._curve.write((",".join(COLUMNS) + "\n").encode())
+            self._began = self._curve.tell()
 
     def measured(self, point: Point) -> None:
         """Append one point to curve.csv."""
