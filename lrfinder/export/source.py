@@ -24,12 +24,18 @@ def factor_source(schedule: Schedule, *, said: str) -> str:
     lines = []
     warmup, steps = schedule.warmup, schedule.steps
     if warmup:
-        start = schedule.warmup_start
-        rising = f"(t + 1) / {warmup}" if start is None else f"{start!r} + {1 - start!r} * t / {warmup}"
-        lines += [f"if t < {warmup}:", f"    return {rising}"]
+        lines += [f"if t < {warmup}:", f"    return {rise_source(schedule)}"]
     lines += [f"length = {steps - warmup}", f"u = min(t, {steps}) - {warmup}"]
     lines += _DECAYS[schedule.name](schedule)
     return _HEAD.format(said=said) + "".join(f"    {line}\n" if line else "\n" for line in lines)
+
+
+def rise_source(schedule: Schedule) -> str:
+    """Return the factor of update `t` of the warm-up as an expression."""
+    start = schedule.warmup_start
+    if start is None:
+        return f"(t + 1) / {schedule.warmup}"
+    return f"{start!r} + {1 - start!r} * t / {schedule.warmup}" if start else f"t / {schedule.warmup}"
 
 
 def _linear(it: Any) -> list[str]:
