@@ -8,6 +8,7 @@ from typing import Any
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, comment, said
 from lrfinder.export.optimizers import optimizer_source
+from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with transformers 5.23, update by update."
@@ -26,7 +27,7 @@ _SGD = ("momentum", "dampening", "weight_decay", "nesterov")  # what `optim_args
 def huggingface(config: ScheduleConfig) -> Export:
     """Return a module with `ARGUMENTS`, for TrainingArguments(**ARGUMENTS), or with `optimizers(model)`."""
     schedule = config.schedule
-    preset = trainer_schedule(config)
+    preset = trainer_schedule(plain(config))
     if preset is not None:
         name, keywords = preset
         arguments = {

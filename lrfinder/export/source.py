@@ -121,6 +121,27 @@ def _polynomial(it: Any) -> list[str]:
     return [*lines, f"return {it.final!r} + {1 - it.final!r} * (1 - min(u, n) / n) ** {it.power!r}"]
 
 
+def _k_decay(it: Any) -> list[str]:
+    return [
+        "x = u / length if length else 0.0",
+        f"return {it.final!r} + {1 - it.final!r} * (1 + math.cos(math.pi * x ** {it.k!r})) / 2",
+    ]
+
+
+def _tanh(it: Any) -> list[str]:
+    return [
+        "x = u / length if length else 0.0",
+        f"above = (1 - math.tanh({it.lower!r} + {it.upper - it.lower!r} * x)) / (1 - math.tanh({it.lower!r}))",
+        f"return {it.floor!r} + {1 - it.floor!r} * above",
+    ]
+
+
+def _slanted_triangular(it: Any) -> list[str]:
+    fall = f"p = (length - u) / {it.steps - it.cut}"
+    rise = [f"p = u / {it.cut} if u < {it.cut} else {fall.removeprefix('p = ')}"] if it.cut else [fall]
+    return [*rise, f"return (1 + p * {it.ratio - 1!r}) / {it.ratio!r}"]
+
+
 def _cosine_restarts(it: Any) -> list[str]:
     first, growth = it.first, it.growth
     if growth == 1:
@@ -211,6 +232,9 @@ _DECAYS: Mapping[str, Callable[[Any], list[str]]] = MappingProxyType(
         "rex": _rex,
         "wsd": _wsd,
         "polynomial": _polynomial,
+        "k-decay": _k_decay,
+        "tanh": _tanh,
+        "slanted-triangular": _slanted_triangular,
         "cosine-restarts": _cosine_restarts,
         "one-cycle": _one_cycle,
         "cyclical": _cyclical,

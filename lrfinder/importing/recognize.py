@@ -112,6 +112,11 @@ def _polynomial(h: Factors) -> list[dict[str, Any]]:
     return [{"power": math.log(h[u]) / math.log(1 - u / len(h))}]
 
 
+def _k_decay(h: Factors) -> list[dict[str, Any]]:
+    u = len(h) // 2
+    return [{"k": math.log(math.acos(2 * h[u] - 1) / math.pi) / math.log(u / len(h))}]
+
+
 def _exponential(h: Factors) -> list[dict[str, Any]]:
     return [{"factor": h[-1] ** (1 / (len(h) - 1))}]
 
@@ -152,6 +157,7 @@ _SOLVERS: Mapping[str, Solver] = MappingProxyType(
         "geometric": _alone,
         "time-based": _time_based,
         "polynomial": _polynomial,
+        "k-decay": _k_decay,
         "wsd": _wsd,
     }
 )

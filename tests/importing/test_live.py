@@ -175,7 +175,7 @@ def test_a_function_of_ours_comes_back_with_the_same_rates(schedule: Schedule, l
 
 
 NAMED = ["constant", "linear", "cosine", "rex", "step", "multi-step", "exponential", "inverse-sqrt", "noam"]
-NAMED += ["geometric", "time-based", "polynomial", "wsd"]
+NAMED += ["geometric", "time-based", "polynomial", "k-decay", "wsd"]
 
 
 @pytest.mark.parametrize(("warmup", "start"), [(0, None), (7, None), (7, 0.0), (7, 0.1), (1, 0.0)])
