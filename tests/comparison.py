@@ -136,6 +136,12 @@ ROWS: dict[str, dict[str, str]] = {
         "pytorch-scheduler": "WSDScheduler(decay_type)",
         "lrsched": "warmup_stable_decay(decay_shape)",
     },
+    "tanh": {"timm": "TanhLRScheduler", "pytorch-scheduler": "TanhDecayScheduler"},
+    "cosine along a power of time (k-decay)": {
+        "timm": "CosineLRScheduler(k_decay)",
+        "pytorch-scheduler": "KDecayScheduler",
+    },
+    "slanted triangular (ULMFiT)": {"pytorch-scheduler": "SlantedTriangularScheduler"},
     "REX": {"pytorch-scheduler": "RexScheduler"},
     "geometric phases (Ge et al.)": {},
     "a warm-up before any of them": {

@@ -41,6 +41,9 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "over": st.none() | st.integers(1, 400),
         "cycle": st.booleans(),
     },
+    "k-decay": {"k": st.floats(0.05, 10), "final": share},
+    "tanh": {"lower": st.floats(-10, 0), "upper": st.floats(0.01, 10), "floor": share},
+    "slanted-triangular": {"rise": st.floats(0, 1, exclude_max=True), "ratio": st.floats(1, 1000)},
     "cosine-restarts": {
         "first": st.integers(1, 400),
         "growth": st.floats(1, 10),
@@ -77,7 +80,7 @@ PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "between": st.sampled_from(["line", "hold"]),
     },
 }
-RISE_THEMSELVES = {"one-cycle", "cyclical"}
+RISE_THEMSELVES = {"one-cycle", "cyclical", "slanted-triangular"}
 MAY_RISE_AGAIN = RISE_THEMSELVES | {"cosine-restarts", "polynomial", "table"}
 
 

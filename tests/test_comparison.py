@@ -25,6 +25,9 @@ WORDS = {
     "inverse square root": r"inverse_?sqrt|rsqrt",
     "Noam, counted from 1": r"noam",
     "WSD, linear": r"wsd|stable_?decay",
+    "tanh": r"tanh",
+    "cosine along a power of time (k-decay)": r"k_?decay(?!s)",
+    "slanted triangular (ULMFiT)": r"slanted|stlr",
     "REX": r"rex(?!p)",
     "geometric phases (Ge et al.)": r"geometric|halving",
     "refined from gradient norms": r"refine",
@@ -119,7 +122,7 @@ def test_lrfinder_has_every_row() -> None:
     assert set(SCHEDULES) >= {
         *("constant", "step", "multi-step", "exponential", "time-based", "linear", "polynomial", "cosine"),
         *("cosine-restarts", "plateau", "cyclical", "one-cycle", "inverse-sqrt", "noam", "wsd", "rex", "geometric"),
-        "table",
+        *("tanh", "k-decay", "slanted-triangular", "table"),
     }
     import lrfinder
     from lrfinder.config import ScheduleConfig

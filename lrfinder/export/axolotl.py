@@ -8,6 +8,7 @@ from lrfinder.config import ScheduleConfig
 from lrfinder.config.yaml_format import write
 from lrfinder.export.base import Export, comment, head, said
 from lrfinder.export.huggingface import trainer_schedule
+from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
 from lrfinder.export.torch_code import peaks_source
 
@@ -30,7 +31,7 @@ class SchedulePlugin(BasePlugin):
 
 def axolotl(config: ScheduleConfig) -> Export:
     """Return the keys of a config that set the rate, or a module with a plugin."""
-    own = _own(config)
+    own = _own(plain(config))
     peak, steps = config.optimizer.lr, config.steps
     if own is not None:
         name, keywords = own

@@ -14,6 +14,7 @@ from typing import Any
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, comment, head, said
 from lrfinder.export.optimizers import has_groups, optimizer_data
+from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
 from lrfinder.export.torch_code import peaks_source
 
@@ -39,7 +40,7 @@ _LEAST_WARMUP = 2  # updates: DeepSpeed's schedulers raise what is below
 
 def deepspeed(config: ScheduleConfig) -> Export:
     """Return the `optimizer` and `scheduler` of DeepSpeed's JSON, or a module with `lr_scheduler(optimizer)`."""
-    own = None if has_groups(config) else _own(config)
+    own = None if has_groups(config) else _own(plain(config))
     if own is not None:
         name, keywords = own
         data = {

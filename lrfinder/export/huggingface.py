@@ -8,6 +8,7 @@ from typing import Any
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, comment, said
 from lrfinder.export.optimizers import optimizer_source
+from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with transformers 5.23, update by update."
@@ -20,12 +21,13 @@ def optimizers(model):
 '''
 _WHY = "lr_scheduler_type can't say it: their warm-up begins at 0, which spends the first update on nothing."
 _NONE = "No lr_scheduler_type is this schedule."
+_SGD = ("momentum", "dampening", "weight_decay", "nesterov")  # what `optim_args` may say of it
 
 
 def huggingface(config: ScheduleConfig) -> Export:
     """Return a module with `ARGUMENTS`, for TrainingArguments(**ARGUMENTS), or with `optimizers(model)`."""
     schedule = config.schedule
-    preset = trainer_schedule(config)
+    preset = trainer_schedule(plain(config))
     if preset is not None:
         name, keywords = preset
         arguments = {
@@ -34,6 +36,7 @@ def huggingface(config: ScheduleConfig) -> Export:
             **({"lr_scheduler_kwargs": keywords} if keywords else {}),
             "warmup_steps": schedule.warmup,
             "max_steps": schedule.steps,
+            **_optimizer(config),
         }
         lines = "".join(f"    {key!r}: {value!r},\n" for key, value in arguments.items())
         note = "For TrainingArguments(**ARGUMENTS, ...); exact for the updates of the run."
@@ -47,21 +50,39 @@ def huggingface(config: ScheduleConfig) -> Export:
     return Export(text=text, preset=None)
 
 
+def _optimizer(config: ScheduleConfig) -> dict[str, Any]:
+    """Return the arguments that make the config's optimizer, where they can; else the Trainer's own is left to it."""
+    it = config.optimizer
+    if it.name == "AdamW":
+        betas: Any = it.settings.get("betas", ())
+        given = dict(zip(("adam_beta1", "adam_beta2"), betas, strict=False))
+        names = {"adam_epsilon": "eps", "weight_decay": "weight_decay"}
+        return {
+            "optim": "adamw_torch",
+            **given,
+            **{to: it.settings[key] for to, key in names.items() if key in it.settings},
+        }
+    if it.name == "SGD":
+        listed = ",".join(f"{key}={it.settings[key]}" for key in _SGD if key in it.settings)
+        return {"optim": "sgd", **({"optim_args": listed} if listed else {})}
+    return {}
+
+
 def trainer_schedule(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:
     """Return the name and keywords of transformers' own schedule that is this one, or None.
 
-    Its warm-up is t / W, from 0.
+    Its warm-up is t / W, from 0; that of warmup_stable_decay is from the floor.
     """
     it: Any = config.schedule
-    if it.warmup and it.warmup_start != 0:
-        return None
     peak, length = config.optimizer.lr, it.steps - it.warmup
+    if it.warmup and it.warmup_start != (it.final if it.name == "wsd" and it.cooldown and length else 0):
+        return None
     constant: tuple[str, dict[str, Any]] = ("constant_with_warmup" if it.warmup else "constant", {})
     exact: dict[str, Callable[[], tuple[str, dict[str, Any]] | None]] = {
         "constant": lambda: constant,
         "linear": lambda: ("linear", {}) if it.final == 0 else None,
         "cosine": lambda: ("cosine", {}) if it.final == 0 else ("cosine_with_min_lr", {"min_lr_rate": it.final}),
-        "inverse-sqrt": lambda: ("inverse_sqrt", {"timescale": it.scale}),
+        "inverse-sqrt": lambda: ("inverse_sqrt", {} if it.timescale is None else {"timescale": it.timescale}),
         "polynomial": lambda: (
             ("polynomial", {"lr_end": it.final * peak, "power": it.power})
             if it.over is None and not it.cycle and it.final < 1 and length  # at T it divides by the decay's length
@@ -72,10 +93,8 @@ def trainer_schedule(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | Non
     return exact[it.name]() if it.name in exact else None
 
 
-def _wsd(it: Any, length: int) -> tuple[str, dict[str, Any]] | None:
+def _wsd(it: Any, length: int) -> tuple[str, dict[str, Any]]:
     """Return warmup_stable_decay, whose floor is the start of its warm-up as well."""
-    if it.warmup and it.final:
-        return None
     return "warmup_stable_decay", {
         "num_decay_steps": min(it.cooldown, length),
         "decay_type": it.shape,

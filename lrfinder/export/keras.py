@@ -7,7 +7,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import POWER_FLOAT32, SMALLEST_FLOAT32, WHOLE_FLOAT32, Export, comment, said
-from lrfinder.export.pieces import drops
+from lrfinder.export.pieces import drops, plain
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with Keras 3.15, update by update."
@@ -39,7 +39,8 @@ _UNIT = (
 
 def keras(config: ScheduleConfig) -> Export:
     """Return a module with `schedule`, for optimizer(learning_rate=schedule)."""
-    preset = _warmed_up(config) if config.schedule.warmup else _preset(config)
+    same = plain(config)
+    preset = _warmed_up(same) if same.schedule.warmup else _preset(same)
     if preset is not None:
         text = f"{comment(config, *_UNIT, _CHECKED)}\nimport keras\n\nschedule = keras.optimizers.schedules.{preset}\n"
         return Export(text=text, preset=preset.split("(", maxsplit=1)[0])

@@ -11,7 +11,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, comment, said
-from lrfinder.export.pieces import cycles, drops, interval
+from lrfinder.export.pieces import cycles, drops, interval, plain
 from lrfinder.export.source import factor_source
 
 _UNIT = (
@@ -44,7 +44,7 @@ class FactorLR(_ParamScheduler):
 def mmengine(config: ScheduleConfig) -> Export:
     """Return `optim_wrapper` and `param_scheduler` of a config file, or a module with a scheduler class."""
     steps = config.steps
-    chain = _chain(config)
+    chain = _chain(plain(config))
     if chain is not None:
         listed = "".join(f"    dict({entry}, by_epoch=False),\n" for entry in chain)
         start = comment(config, _COPY.format(steps=steps), *_UNIT, _CHECKED)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import POWER_FLOAT32, SMALLEST_FLOAT32, WHOLE_FLOAT32, Export, comment, said
-from lrfinder.export.pieces import cycles, drops
+from lrfinder.export.pieces import cycles, drops, plain
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with optax 0.2.8, JAX 0.10, update by update."
@@ -27,7 +27,7 @@ _PRECISION = "JAX reckons in single precision unless told otherwise: it is equal
 
 def optax(config: ScheduleConfig) -> Export:
     """Return a module with `schedule`, for optax.adamw(learning_rate=schedule) and the like."""
-    pieces = _pieces(config)
+    pieces = _pieces(plain(config))
     if pieces is not None and len(pieces) <= _MOST:
         starts, calls = zip(*pieces, strict=True)
         made = f"optax.{calls[0]}"

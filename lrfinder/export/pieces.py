@@ -1,8 +1,32 @@
-"""Schedules taken apart, for frameworks that say them in pieces: drops at given updates, and whole cycles."""
+"""Schedules taken apart, for frameworks that say them in pieces, or by a simpler name."""
 
 from __future__ import annotations
 
-from lrfinder.schedules import CosineRestarts, Exponential, Geometric, MultiStep, Schedule, Step
+from lrfinder.config import ScheduleConfig
+from lrfinder.schedules import (
+    Cosine,
+    CosineRestarts,
+    Exponential,
+    Geometric,
+    KDecay,
+    Linear,
+    MultiStep,
+    Schedule,
+    SlantedTriangular,
+    Step,
+)
+
+
+def plain(config: ScheduleConfig) -> ScheduleConfig:
+    """Return the config with the simplest shape that is the same schedule, as which frameworks know it."""
+    it = config.schedule
+    same: Schedule = it
+    if isinstance(it, SlantedTriangular):
+        least = 1 / it.ratio
+        same = Linear(steps=it.steps, warmup=it.cut, warmup_start=least if it.cut else None, final=least)
+    if isinstance(it, KDecay) and it.k == 1:
+        same = Cosine(steps=it.steps, warmup=it.warmup, warmup_start=it.warmup_start, final=it.final)
+    return config.model_copy(update={"schedule": same})
 
 
 def interval(it: Schedule) -> tuple[int, float] | None:

@@ -7,6 +7,7 @@ from typing import Any
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, comment
 from lrfinder.export.optimizers import optimizer_source
+from lrfinder.export.source import rise_source
 from lrfinder.export.torch_code import peaks_source
 
 _NO_WARMUP = "No plateau of theirs has a warm-up: the class below has one."
@@ -189,7 +190,7 @@ def plateau_class(config: ScheduleConfig) -> str:
     it: Any = config.schedule
     limit = f"self.best * {1 - it.threshold!r}" if it.mode == "relative" else f"self.best - {it.threshold!r}"
     return _CLASS.format(
-        warmup=f"min(1.0, (t + 1) / {it.warmup}) * " if it.warmup else "",
+        warmup=f"({rise_source(it)} if t < {it.warmup} else 1.0) * " if it.warmup else "",
         drop=repr(it.drop),
         floor=repr(it.floor),
         limit=limit,

@@ -24,12 +24,18 @@ def factor_source(schedule: Schedule, *, said: str) -> str:
     lines = []
     warmup, steps = schedule.warmup, schedule.steps
     if warmup:
-        start = schedule.warmup_start
-        rising = f"(t + 1) / {warmup}" if start is None else f"{start!r} + {1 - start!r} * t / {warmup}"
-        lines += [f"if t < {warmup}:", f"    return {rising}"]
+        lines += [f"if t < {warmup}:", f"    return {rise_source(schedule)}"]
     lines += [f"length = {steps - warmup}", f"u = min(t, {steps}) - {warmup}"]
     lines += _DECAYS[schedule.name](schedule)
     return _HEAD.format(said=said) + "".join(f"    {line}\n" if line else "\n" for line in lines)
+
+
+def rise_source(schedule: Schedule) -> str:
+    """Return the factor of update `t` of the warm-up as an expression."""
+    start = schedule.warmup_start
+    if start is None:
+        return f"(t + 1) / {schedule.warmup}"
+    return f"{start!r} + {1 - start!r} * t / {schedule.warmup}" if start else f"t / {schedule.warmup}"
 
 
 def _linear(it: Any) -> list[str]:
@@ -113,6 +119,27 @@ def _polynomial(it: Any) -> list[str]:
     if it.cycle:
         lines += ["u = min(u, max(length - 1, 0))", "n *= max(1, math.ceil(u / n))"]
     return [*lines, f"return {it.final!r} + {1 - it.final!r} * (1 - min(u, n) / n) ** {it.power!r}"]
+
+
+def _k_decay(it: Any) -> list[str]:
+    return [
+        "x = u / length if length else 0.0",
+        f"return {it.final!r} + {1 - it.final!r} * (1 + math.cos(math.pi * x ** {it.k!r})) / 2",
+    ]
+
+
+def _tanh(it: Any) -> list[str]:
+    return [
+        "x = u / length if length else 0.0",
+        f"above = (1 - math.tanh({it.lower!r} + {it.upper - it.lower!r} * x)) / (1 - math.tanh({it.lower!r}))",
+        f"return {it.floor!r} + {1 - it.floor!r} * above",
+    ]
+
+
+def _slanted_triangular(it: Any) -> list[str]:
+    fall = f"p = (length - u) / {it.steps - it.cut}"
+    rise = [f"p = u / {it.cut} if u < {it.cut} else {fall.removeprefix('p = ')}"] if it.cut else [fall]
+    return [*rise, f"return (1 + p * {it.ratio - 1!r}) / {it.ratio!r}"]
 
 
 def _cosine_restarts(it: Any) -> list[str]:
@@ -205,6 +232,9 @@ _DECAYS: Mapping[str, Callable[[Any], list[str]]] = MappingProxyType(
         "rex": _rex,
         "wsd": _wsd,
         "polynomial": _polynomial,
+        "k-decay": _k_decay,
+        "tanh": _tanh,
+        "slanted-triangular": _slanted_triangular,
         "cosine-restarts": _cosine_restarts,
         "one-cycle": _one_cycle,
         "cyclical": _cyclical,

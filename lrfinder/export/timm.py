@@ -13,7 +13,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, comment, said
-from lrfinder.export.pieces import cycles, drops, interval
+from lrfinder.export.pieces import cycles, drops, interval, plain
 from lrfinder.export.source import factor_source
 
 # A class of timm's, and its keywords as source.
@@ -60,7 +60,7 @@ def timm(config: ScheduleConfig) -> Export:
     groups = config.optimizer.groups
     peaks = _PEAKS.format(shares=_KEPT_SHARES if groups is None else list(groups))
     peak = f"PEAK = {config.optimizer.lr!r}\n"
-    own = _own(config)
+    own = _own(plain(config))
     if own is not None:
         name, keywords = own
         listed = "".join(f"        {key}={value},\n" for key, value in {**keywords, "t_in_epochs": "False"}.items())
@@ -84,6 +84,7 @@ def _own(config: ScheduleConfig) -> _Call | None:
         "linear": lambda: _fall(it, "linear", length, power=1.0),
         "cosine": lambda: _fall(it, "cosine", length),
         "polynomial": lambda: _polynomial(it),
+        "k-decay": lambda: _k_decay(it, length),
         "wsd": lambda: _wsd(it, fall=min(it.cooldown, length), shape=it.shape),
         "step": lambda: _dropping(it),
         "multi-step": lambda: _dropping(it),
@@ -127,6 +128,13 @@ def _fall(it: Any, shape: str, fall: int, *, power: float | None = None) -> _Cal
     if shape == "cosine":
         return "CosineLRScheduler", {"t_initial": str(fall), **_floor(it), **_prefix(it)}
     return "PolyLRScheduler", {"t_initial": str(fall), "power": repr(power), **_floor(it), **_prefix(it)}
+
+
+def _k_decay(it: Any, fall: int) -> _Call | None:
+    if _again(it) or not fall:
+        return None
+    keywords = {"t_initial": str(fall), "k_decay": repr(it.k)}
+    return "CosineLRScheduler", {**keywords, **_floor(it), **_prefix(it)}
 
 
 def _polynomial(it: Any) -> _Call | None:

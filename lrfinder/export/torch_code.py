@@ -7,7 +7,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, comment, said
-from lrfinder.export.pieces import drops
+from lrfinder.export.pieces import drops, plain
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with torch 2.13, update by update."
@@ -36,20 +36,20 @@ def make_scheduler(optimizer):
 
 def torch_code(config: ScheduleConfig) -> Export:
     """Return a module with `make_scheduler(optimizer)`."""
-    plain = plain_class(config)
-    if plain is None:
+    own = plain_class(config)
+    if own is None:
         notes = ["No class of torch's is this schedule: LambdaLR calls the function below."]
         body = "\n\n" + factor_source(config.schedule, said=said(config))
         scheduler, start = "LambdaLR(optimizer, factor)", "import math\n\n"
     else:
         notes = ["torch's own class is exact for the updates of the run; past its end it goes on as torch does."]
-        body, scheduler, start = "", plain, ""
+        body, scheduler, start = "", own, ""
     text = (
         f"{comment(config, *notes, _CHECKED)}\n{start}from torch.optim import lr_scheduler\n\n"
         f"PEAK = {config.optimizer.lr!r}\n"
         f"{body}\n\n{peaks_source(config)}\n\n{_MAKE.format(scheduler=scheduler)}"
     )
-    return Export(text=text, preset=plain.split("(", maxsplit=1)[0] if plain is not None else None)
+    return Export(text=text, preset=own.split("(", maxsplit=1)[0] if own is not None else None)
 
 
 def peaks_source(config: ScheduleConfig) -> str:
@@ -63,7 +63,7 @@ def plain_class(config: ScheduleConfig) -> str | None:
 
     With a warm-up there is none: torch would need SequentialLR, whose composites differ between its versions.
     """
-    it: Any = config.schedule
+    it: Any = plain(config).schedule
     if it.warmup:
         return None
     single = it.steps  # without a warm-up the decay is the whole run

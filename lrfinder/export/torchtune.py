@@ -8,6 +8,7 @@ from lrfinder.config import ScheduleConfig
 from lrfinder.config.yaml_format import write
 from lrfinder.export.base import Export, comment, head, said
 from lrfinder.export.optimizers import has_groups, optimizer_data, optimizer_path
+from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
 from lrfinder.export.torch_code import peaks_source
 
@@ -34,7 +35,7 @@ def lr_scheduler(optimizer, num_training_steps, last_epoch=-1):
 
 def torchtune(config: ScheduleConfig) -> Export:
     """Return `optimizer` and `lr_scheduler` of a recipe's config, or a module with the component `lr_scheduler`."""
-    own = _cosine(config)
+    own = _cosine(plain(config))
     if own is not None:
         data = {
             "optimizer": {"_component_": optimizer_path(config), **optimizer_data(config)},

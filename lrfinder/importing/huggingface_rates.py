@@ -16,14 +16,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lrfinder.importing.match import shape
 from lrfinder.schedules import Schedule
 
-_BEGINS_AT_0 = "its warm-up begins at 0, which no named shape's does"
 _OTHER_RATES = "no named shape has its rates"
 _WITHOUT_WARMUP = 10_000  # updates: the timescale of `inverse_sqrt` there
 
@@ -35,6 +34,11 @@ class Run:
     peak: float
     warmup: int
     steps: int
+
+    def shape(self, name: str, *, start: float = 0.0, **parameters: Any) -> Schedule | None:
+        """Return our shape of this length, whose warm-up begins at `start`; None where it doesn't take these."""
+        warmed = {"warmup": self.warmup, "warmup_start": start} if self.warmup else {}
+        return shape(name, steps=self.steps, **warmed, **parameters)
 
     def over(self, u: float) -> float:
         """Return x, the share of the decay that is over."""
@@ -56,11 +60,11 @@ class Formula(BaseModel, ABC):
 
     @abstractmethod
     def named(self, run: Run) -> Schedule | None:
-        """Return the shape that this may be, where its warm-up doesn't hinder."""
+        """Return the shape that this may be."""
 
-    def why_table(self, run: Run) -> str:
+    def why_table(self, run: Run) -> str:  # noqa: ARG002
         """Return why it is no named shape."""
-        return _BEGINS_AT_0 if run.warmup else _OTHER_RATES
+        return _OTHER_RATES
 
 
 class Constant(Formula):
@@ -90,7 +94,7 @@ class ConstantWithWarmup(Constant):
 
     def named(self, run: Run) -> Schedule | None:
         """Return our constant."""
-        return shape("constant", steps=run.steps, warmup=run.warmup)
+        return run.shape("constant")
 
 
 class Linear(Formula):
@@ -102,7 +106,7 @@ class Linear(Formula):
 
     def named(self, run: Run) -> Schedule | None:
         """Return our linear."""
-        return shape("linear", steps=run.steps, warmup=run.warmup)
+        return run.shape("linear")
 
 
 class Cosine(Formula):
@@ -120,7 +124,7 @@ class Cosine(Formula):
 
     def named(self, run: Run) -> Schedule | None:
         """Return our cosine, which is half a wave."""
-        return shape("cosine", steps=run.steps, warmup=run.warmup)
+        return run.shape("cosine")
 
 
 class CosineWithRestarts(Formula):
@@ -136,7 +140,7 @@ class CosineWithRestarts(Formula):
     def named(self, run: Run) -> Schedule | None:
         """Return our restarts, whose cycles are whole updates long."""
         first = round((run.steps - run.warmup) / self.num_cycles)
-        return shape("cosine-restarts", steps=run.steps, warmup=run.warmup, first=first, growth=1.0)
+        return run.shape("cosine-restarts", first=first, growth=1.0)
 
 
 class Polynomial(Formula):
@@ -153,7 +157,7 @@ class Polynomial(Formula):
     def named(self, run: Run) -> Schedule | None:
         """Return our polynomial."""
         final = self.lr_end / run.peak
-        return shape("polynomial", steps=run.steps, warmup=run.warmup, power=self.power, final=final)
+        return run.shape("polynomial", power=self.power, final=final)
 
 
 class InverseSqrt(Formula):
@@ -172,7 +176,8 @@ class InverseSqrt(Formula):
 
     def named(self, run: Run) -> Schedule | None:
         """Return our inverse square root."""
-        return shape("inverse-sqrt", steps=run.steps, warmup=run.warmup, timescale=round(self.scale(run)))
+        given = None if self.timescale is None else round(self.timescale)
+        return run.shape("inverse-sqrt", timescale=given)
 
 
 class CosineWithMinLr(Cosine):
@@ -197,7 +202,7 @@ class CosineWithMinLr(Cosine):
 
     def named(self, run: Run) -> Schedule | None:
         """Return our cosine with its floor."""
-        return shape("cosine", steps=run.steps, warmup=run.warmup, final=self.floor(run))
+        return run.shape("cosine", final=self.floor(run))
 
 
 class CosineWarmupWithMinLr(CosineWithMinLr):
@@ -267,10 +272,9 @@ class WarmupStableDecay(Formula):
 
     def named(self, run: Run) -> Schedule | None:
         """Return our stable phase and cooldown, where both end with the run."""
-        return shape(
+        return run.shape(
             "wsd",
-            steps=run.steps,
-            warmup=run.warmup,
+            start=self.min_lr_ratio,
             cooldown=round(self.num_decay_steps),
             shape=self.decay_type,
             final=self.min_lr_ratio,
@@ -278,8 +282,7 @@ class WarmupStableDecay(Formula):
 
     def why_table(self, run: Run) -> str:
         """Return why it is no named shape."""
-        begins = _BEGINS_AT_0 if self.warmup_type == "linear" and not self.min_lr_ratio else "its warm-up is another"
-        return begins if run.warmup else _OTHER_RATES
+        return "its warm-up is no line" if run.warmup and self.warmup_type != "linear" else _OTHER_RATES
 
 
 FORMULAS: Mapping[str, type[Formula]] = MappingProxyType(

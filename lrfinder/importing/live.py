@@ -56,7 +56,7 @@ def import_scheduler(scheduler: object, *, steps: int | None, tolerance: float) 
 
 # Why a class comes out as a table, where there is more to say than that no named shape fits.
 _REASONS = {
-    "SequentialLR": "its parts together are no named shape, whose warm-up is (t + 1) / W of the peak",
+    "SequentialLR": "its parts together are no named shape",
     "CosineAnnealingLR": "a named cosine falls once and to its floor: T_max would have to be the run's length",
     "ChainedScheduler": "no named shape is a product of several",
 }

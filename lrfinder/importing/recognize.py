@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lrfinder.importing.match import Candidate, shape
+from lrfinder.schedules.base import MAX_STEPS
 
 _DIGITS = (3, 6)  # a parameter that people wrote has few: 0.1 comes out of the rates as 0.09999999999999998
 _MOST_DROPS = 100  # a list of drops that people wrote is shorter
@@ -23,20 +24,32 @@ Solver = Callable[[Factors], list[dict[str, Any]]]
 def recognized(rates: list[float]) -> Iterator[Callable[[], Candidate | None]]:
     """Return the shapes without cycles that `rates` may be, by their first, their last and their changes.
 
-    Our warm-up, (t + 1) / W, is known by its first rate. Where there is none, the first update may still be one.
+    A warm-up of (t + 1) / W is known by its first rate, one that starts elsewhere by its second one, too. Where there
+    is none, the first update may still be one.
     """
     peak = max(rates)
     factors = [rate / peak for rate in rates]
-    first = factors[0]
-    # Below 1e-7 no run is long enough for a warm-up; a first rate of 0 is none of ours.
-    rises = [0, 1] if first == 1 else [round(1 / first)] if first > 1e-7 else [0]  # noqa: PLR2004
-    for warmup in rises:
-        if warmup > len(rates):
+    for rise in _rises(factors):
+        if rise["warmup"] > len(rates):
             continue
-        after = factors[warmup:]
+        after = factors[rise["warmup"] :]
         for name, solve in _SOLVERS.items():
             for parameters in _guesses(solve, after):
-                yield partial(_candidate, peak, name, steps=len(rates), warmup=warmup, **parameters)
+                yield partial(_candidate, peak, name, steps=len(rates), **rise, **parameters)
+
+
+def _rises(factors: Factors) -> list[dict[str, Any]]:
+    """Return the warm-ups that the first two factors may be part of, ours before those that start elsewhere."""
+    first = factors[0]
+    if first == 1:
+        return [{"warmup": 0}, {"warmup": 1}]
+    # Below 1e-7 no run is long enough for a warm-up of ours.
+    rises: list[dict[str, Any]] = [{"warmup": round(1 / first)}] if first > 1e-7 else [{"warmup": 0}]  # noqa: PLR2004
+    rate = factors[1] - first  # there is a second one: the first of a single one is the largest
+    if rate * MAX_STEPS > 1 - first:
+        starts = dict.fromkeys((*(_rounded(first, digits) for digits in _DIGITS), first))
+        rises += [{"warmup": round((1 - start) / rate), "warmup_start": start} for start in starts]
+    return rises
 
 
 def _candidate(peak: float, name: str, **parameters: Any) -> Candidate | None:
@@ -99,6 +112,11 @@ def _polynomial(h: Factors) -> list[dict[str, Any]]:
     return [{"power": math.log(h[u]) / math.log(1 - u / len(h))}]
 
 
+def _k_decay(h: Factors) -> list[dict[str, Any]]:
+    u = len(h) // 2
+    return [{"k": math.log(math.acos(2 * h[u] - 1) / math.pi) / math.log(u / len(h))}]
+
+
 def _exponential(h: Factors) -> list[dict[str, Any]]:
     return [{"factor": h[-1] ** (1 / (len(h) - 1))}]
 
@@ -139,6 +157,7 @@ _SOLVERS: Mapping[str, Solver] = MappingProxyType(
         "geometric": _alone,
         "time-based": _time_based,
         "polynomial": _polynomial,
+        "k-decay": _k_decay,
         "wsd": _wsd,
     }
 )

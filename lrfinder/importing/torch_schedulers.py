@@ -21,7 +21,8 @@ def candidates(scheduler: Any, *, steps: int, peak: float, group: int) -> Iterat
     """Return what `scheduler` may be by its class: `peak` is the largest rate of its fastest param group, `group`."""
     for name in (kind.__name__ for kind in type(scheduler).__mro__):  # a subclass may be what it is made from, or not
         if name == "SequentialLR":
-            yield partial(_after_warmup, scheduler, steps, peak)
+            yield partial(_after_warmup, scheduler, steps, peak, started=False)
+            yield partial(_after_warmup, scheduler, steps, peak, started=True)
         elif name in _PEAKED:
             yield partial(_PEAKED[name], scheduler, steps, group)
         elif name in _READINGS:
@@ -33,13 +34,18 @@ def _read(name: str, scheduler: Any, steps: int, warmup: int, base: float) -> Ca
     return None if made is None else Candidate(peak=base, schedule=made)
 
 
-def _after_warmup(scheduler: Any, steps: int, peak: float) -> Candidate | None:
-    """Read a SequentialLR of two as a warm-up and what follows it."""
+def _after_warmup(scheduler: Any, steps: int, peak: float, *, started: bool) -> Candidate | None:
+    """Read a SequentialLR of two as a warm-up, `started` where its first part starts or at 1 / W, and what follows."""
     parts, milestones = scheduler._schedulers, scheduler._milestones  # noqa: SLF001 - torch shows them nowhere else
     if len(parts) != 2 or milestones[0] > steps:  # noqa: PLR2004
         return None
     name = type(parts[1]).__name__
-    return _read(name, parts[1], steps, milestones[0], peak) if name in _READINGS else None
+    read = _read(name, parts[1], steps, milestones[0], peak) if name in _READINGS else None
+    if read is None or not started:
+        return read
+    start = getattr(parts[0], "start_factor", 0.0)  # of LinearLR; a function may start at 0
+    made = shape(**{**read.schedule.model_dump(by_alias=True), "warmup_start": start})
+    return None if made is None else Candidate(peak=peak, schedule=made)
 
 
 def _constant(it: Any, steps: int, warmup: int, base: float) -> Schedule | None:  # noqa: ARG001
@@ -48,8 +54,12 @@ def _constant(it: Any, steps: int, warmup: int, base: float) -> Schedule | None:
 
 def _linear(it: Any, steps: int, warmup: int, base: float) -> Schedule | None:  # noqa: ARG001
     start, end, length = it.start_factor, it.end_factor, it.total_iters
-    if start < end:  # a rise: our warm-up, where it begins at 1 / W and reaches the peak in its last update
-        return None if warmup else shape("constant", steps=steps, warmup=round(end / start))
+    if start < end and warmup:
+        return None
+    if start < end and math.isclose(end / start, length + 1):  # a rise from 1 / W to the peak in its last update
+        return shape("constant", steps=steps, warmup=length + 1)
+    if start < end:
+        return shape("constant", steps=steps, warmup=length, warmup_start=start / end)
     decay = steps - warmup
     if length < decay:
         return shape("polynomial", steps=steps, warmup=warmup, over=length, final=end / start)

@@ -16,6 +16,7 @@ from lrfinder.schedules.cyclical import Cyclical
 from lrfinder.schedules.exponential import Exponential
 from lrfinder.schedules.geometric import Geometric
 from lrfinder.schedules.inverse_sqrt import InverseSqrt
+from lrfinder.schedules.k_decay import KDecay
 from lrfinder.schedules.linear import Linear
 from lrfinder.schedules.multi_step import MultiStep
 from lrfinder.schedules.noam import Noam
@@ -23,8 +24,10 @@ from lrfinder.schedules.one_cycle import OneCycle
 from lrfinder.schedules.plateau import Plateau
 from lrfinder.schedules.polynomial import Polynomial
 from lrfinder.schedules.rex import Rex
+from lrfinder.schedules.slanted_triangular import SlantedTriangular
 from lrfinder.schedules.step import Step
 from lrfinder.schedules.table import Table
+from lrfinder.schedules.tanh import Tanh
 from lrfinder.schedules.time_based import TimeBased
 from lrfinder.schedules.wsd import WarmupStableDecay
 
@@ -34,8 +37,11 @@ SHAPES = (
     | Cosine
     | WarmupStableDecay
     | OneCycle
+    | SlantedTriangular
     | Rex
     | Polynomial
+    | KDecay
+    | Tanh
     | Constant
     | Step
     | MultiStep
@@ -68,6 +74,7 @@ __all__ = [
     "Exponential",
     "Geometric",
     "InverseSqrt",
+    "KDecay",
     "Linear",
     "MultiStep",
     "Noam",
@@ -76,8 +83,10 @@ __all__ = [
     "Polynomial",
     "Rex",
     "Schedule",
+    "SlantedTriangular",
     "Step",
     "Table",
+    "Tanh",
     "TimeBased",
     "WarmupStableDecay",
 ]

@@ -39,10 +39,10 @@ def test_it_writes_one_and_says_what_it_is(cli, arguments: Path, tmp_path: Path,
     words = ["schedule", "import", arguments, "--steps", "100", "--write", f"s.{suffix}", "--optimizer", "Lion"]
     done = cli(*words)
     assert done.returncode == 0
-    assert f"Written: s.{suffix}, imported from transformers' cosine as a table" in done.stdout
-    assert "its warm-up begins at 0" in done.stdout
+    assert f"Written: s.{suffix}, imported from transformers' cosine: equal at every update" in done.stdout
     config = load_schedule(tmp_path / f"s.{suffix}")
     assert config.lrs()[:11] == pytest.approx([3e-4 * t / 10 for t in range(11)])
+    assert (config.schedule.name, config.schedule.warmup, config.schedule.warmup_start) == ("cosine", 10, 0.0)
     assert config.optimizer.name == "Lion"
     quiet = cli(*words, "--quiet")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
@@ -51,11 +51,15 @@ def test_it_writes_one_and_says_what_it_is(cli, arguments: Path, tmp_path: Path,
 
 
 def test_a_named_shape_where_a_difference_is_allowed(cli, arguments: Path) -> None:
-    arguments.write_text(json.dumps({**ARGUMENTS, "warmup_steps": 10}))
+    """One update ahead of the named cosine: a warm-up of 10 from 0 that reaches the peak in its last update."""
+    kind = {"lr_scheduler_type": "cosine_warmup_with_min_lr", "warmup_steps": 10}
+    keywords = {"min_lr_rate": 0.1, "warmup_lr_rate": 0.0}
+    arguments.write_text(json.dumps({**ARGUMENTS, **kind, "lr_scheduler_kwargs": keywords}))
     words = ["schedule", "import", arguments, "--steps", "100", "--json"]
     assert json.loads(cli(*words).stdout)["config"]["schedule"]["name"] == "table"
     named = json.loads(cli(*words, "--tolerance", "0.11").stdout)["config"]
     assert (named["schedule"]["name"], named["schedule"]["warmup"]) == ("cosine", 10)
+    assert named["schedule"]["warmup_start"] == 0
     assert "within 0.1 of the peak" in named["evidence"]["why"]
 
 

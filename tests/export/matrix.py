@@ -42,6 +42,9 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
         {"cooldown": 0},
     ],
     "polynomial": [{"power": 2.0}, {"power": 0.9, "final": 0.05}, {"over": 5}, {"over": 4, "cycle": True}],
+    "k-decay": [{}, {"k": 0.5, "final": 0.1}, {"k": 1.0}],
+    "tanh": [{}, {"lower": -1.0, "upper": 2.0, "floor": 0.1}],
+    "slanted-triangular": [{}, {"rise": 0.37, "ratio": 10.0}, {"rise": 0.0}],
     "cosine-restarts": [
         {"first": 3, "growth": 1.0},
         {"first": 3},

@@ -16,7 +16,7 @@ import yaml
 from lrfinder.config import OptimizerConfig, ScheduleConfig, dump, load_schedule
 from lrfinder.errors import UsageError
 from lrfinder.export import EXPORTERS, export_schedule
-from lrfinder.schedules import Cosine, Cyclical, Linear, Rex, Schedule
+from lrfinder.schedules import Cosine, Cyclical, Linear, Rex, Schedule, SlantedTriangular
 from processes import environment
 
 CODE = [name for name in EXPORTERS if name not in {"csv", "json"}]
@@ -114,6 +114,12 @@ def test_deepspeeds_adam_stays_adam() -> None:
     for made, expected in [(adam, False), (config(schedule), None)]:
         optimizer = json.loads(export_schedule(made, "deepspeed").text)["optimizer"]
         assert optimizer["params"].get("adam_w_mode") is expected
+
+
+@pytest.mark.parametrize("target", ["timm", "deepspeed", "mmengine", "optax"])
+def test_the_slanted_triangle_is_a_line_up_and_a_line_down(target: str) -> None:
+    assert export_schedule(config(SlantedTriangular(steps=50)), target).preset is not None
+    assert "slanted-triangular" in export_schedule(config(SlantedTriangular(steps=50)), target).text
 
 
 @pytest.mark.parametrize("target", ["deepspeed", "torchtune"])

@@ -17,7 +17,7 @@ OWN_WITH_WARMUP = {"timm", "mmengine", "optax"}
 FROM_ZERO = {
     "huggingface": {"linear", "cosine", "constant", "wsd", "inverse-sqrt", "polynomial"},
     "axolotl": {"linear", "cosine", "constant", "wsd", "inverse-sqrt", "polynomial"},
-    "timm": {"linear", "cosine", "constant", "wsd", "inverse-sqrt", "polynomial", "step", "cosine-restarts"},
+    "timm": {"linear", "cosine", "constant", "wsd", "inverse-sqrt", "polynomial", "step", "cosine-restarts", "k-decay"},
     "optax": {"linear", "cosine", "constant", "wsd", "polynomial", "step", "cosine-restarts"},
     "deepspeed": {"linear"},
     "torchtune": {"cosine", "constant"},

@@ -30,8 +30,9 @@ SHAPES = [
     Plateau(steps=STEPS, factor=0.5, patience=1, threshold=0.1),
     Plateau(steps=STEPS, factor=0.3, patience=0, threshold=0.02, mode="absolute", cooldown=2, floor=0.05),
     Plateau(steps=STEPS, factor=0.5, patience=1, threshold=0.1, cooldown=1, warmup=7),
+    Plateau(steps=STEPS, factor=0.5, patience=1, threshold=0.1, cooldown=1, warmup=7, warmup_start=0.0),
 ]
-shapes = pytest.mark.parametrize("schedule", SHAPES, ids=["relative", "absolute", "warm-up"])
+shapes = pytest.mark.parametrize("schedule", SHAPES, ids=["relative", "absolute", "warm-up", "warm-up from 0"])
 
 
 def config(schedule: Plateau, groups: tuple[float, ...] | None = None) -> ScheduleConfig:

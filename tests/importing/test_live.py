@@ -175,15 +175,20 @@ def test_a_function_of_ours_comes_back_with_the_same_rates(schedule: Schedule, l
 
 
 NAMED = ["constant", "linear", "cosine", "rex", "step", "multi-step", "exponential", "inverse-sqrt", "noam"]
-NAMED += ["geometric", "time-based", "polynomial", "wsd"]
+NAMED += ["geometric", "time-based", "polynomial", "k-decay", "wsd"]
 
 
-@pytest.mark.parametrize("warmup", [0, 7])
+@pytest.mark.parametrize(("warmup", "start"), [(0, None), (7, None), (7, 0.0), (7, 0.1), (1, 0.0)])
 @pytest.mark.parametrize("name", NAMED)
-def test_a_function_without_cycles_is_recognized_by_its_rates(name: str, warmup: int) -> None:
-    schedule = lrfinder.schedules.SCHEDULES[name].for_run(steps=120, warmup=warmup)
+def test_a_function_without_cycles_is_recognized_by_its_rates(name: str, warmup: int, start: float | None) -> None:
+    if name == "noam" and start is not None:
+        return  # it is at the peak with its last update of warm-up, which here is below it: nothing shows the peak
+    usual = lrfinder.schedules.SCHEDULES[name].for_run(steps=120, warmup=warmup)
+    schedule = type(usual)(**{**usual.model_dump(by_alias=True), "warmup_start": start})
     config = imported(lambda it: lrs.LambdaLR(it, schedule.factor), 0.03, updates=120)
     assert not isinstance(config.schedule, Table)
+    if start is not None:
+        assert (config.schedule.warmup, config.schedule.warmup_start) == (warmup, start)
     found = [config.schedule.factor(t) for t in range(120)]
     assert found == pytest.approx([schedule.factor(t) for t in range(120)], abs=1e-9)
 
@@ -217,12 +222,39 @@ def test_a_warmup_that_is_ours_and_what_follows(warmup: int, after: Callable[...
         return lrs.SequentialLR(it, [rise, after(it, 100 - warmup)], [warmup])
 
     config = imported(make, 0.03, updates=100)
-    assert (config.schedule.name, config.schedule.warmup) == (name, warmup)
+    assert (config.schedule.name, config.schedule.warmup, config.schedule.warmup_start) == (name, warmup, None)
+
+    def documented(it: torch.optim.Optimizer) -> lrs.LRScheduler:
+        """torch's own recipe: it starts anywhere, and is at the peak with update W."""
+        return lrs.SequentialLR(it, [lrs.LinearLR(it, 0.15, 1.0, warmup), after(it, 100 - warmup)], [warmup])
+
+    def from_zero(it: torch.optim.Optimizer) -> lrs.LRScheduler:
+        rise = lrs.LambdaLR(it, lambda t: t / warmup)
+        return lrs.SequentialLR(it, [rise, after(it, 100 - warmup)], [warmup])
+
+    for other, start in [(documented, 0.15), (from_zero, 0.0)]:
+        found = imported(other, 0.03, updates=100).schedule
+        assert (found.name, found.warmup, found.warmup_start) == (name, warmup, start)
+
+
+@pytest.mark.parametrize("milestone", [9, 11])
+def test_a_warmup_that_is_cut_off_or_followed_late_is_none(milestone: int) -> None:
+    def make(it: torch.optim.Optimizer) -> lrs.LRScheduler:
+        return lrs.SequentialLR(it, [lrs.LinearLR(it, 0.1, 1.0, 10), lrs.CosineAnnealingLR(it, 50)], [milestone])
+
+    assert isinstance(imported(make, 0.03, updates=milestone + 50).schedule, Table)
+
+
+@pytest.mark.parametrize(("start", "total", "warmup"), [(0.25, 3, 4), (0.25, 4, 4), (0.1, 20, 20)])
+def test_a_rise_alone_is_a_warmup(start: float, total: int, warmup: int) -> None:
+    found = imported(lambda it: lrs.LinearLR(it, start, 1.0, total), 0.03, updates=50).schedule
+    assert (found.name, found.warmup) == ("constant", warmup)
+    assert found.warmup_start == (None if total < warmup else start)
 
 
 def sequence(it: torch.optim.Optimizer) -> lrs.LRScheduler:
-    """The documented recipe: its warm-up begins at a tenth, so it is no named shape."""
-    return lrs.SequentialLR(it, [lrs.LinearLR(it, 0.1, 1.0, 10), lrs.CosineAnnealingLR(it, 50)], [10])
+    """Its second part isn't over with the run."""
+    return lrs.SequentialLR(it, [lrs.LinearLR(it, 0.1, 1.0, 10), lrs.CosineAnnealingLR(it, 70)], [10])
 
 
 def nested(it: torch.optim.Optimizer) -> lrs.LRScheduler:

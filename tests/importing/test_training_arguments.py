@@ -13,20 +13,17 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from transformers import TrainingArguments, get_scheduler
+from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
-from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import ConfigError, UsageError
-from lrfinder.export import export_schedule
 from lrfinder.importing import import_schedule
 from lrfinder.importing.huggingface_optimizers import optimizer_class
 from lrfinder.importing.huggingface_rates import FORMULAS, GREEDY, PLATEAU, Run
 from lrfinder.importing.training_arguments import Arguments
 from lrfinder.schedules import Table
 from processes import environment
-from shapes import schedules
 
 share = st.floats(0, 1)
 cycles = st.floats(0.1, 4)
@@ -130,29 +127,49 @@ def test_stable_steps_that_are_given(stable: int) -> None:
         ("inverse_sqrt", {"timescale": 40}, "inverse-sqrt"),
         ("cosine_with_min_lr", {"min_lr_rate": 0.1}, "cosine"),
         ("warmup_stable_decay", {"num_decay_steps": 24}, "wsd"),
+        ("warmup_stable_decay", {"num_decay_steps": 24, "min_lr_ratio": 0.05}, "wsd"),
     ],
 )
-def test_without_a_warmup_they_are_named(name: str, keywords: dict[str, Any], shape: str) -> None:
-    arguments = {"learning_rate": 0.02, "lr_scheduler_type": name, "lr_scheduler_kwargs": keywords, "max_steps": 120}
+@pytest.mark.parametrize("warmup", [0, 1, 30])
+def test_they_are_named(name: str, keywords: dict[str, Any], shape: str, warmup: int) -> None:
+    arguments = {
+        "learning_rate": 0.02,
+        "lr_scheduler_type": name,
+        "lr_scheduler_kwargs": keywords,
+        "warmup_steps": warmup,
+        "max_steps": 120 + warmup,
+    }
     config = import_schedule(arguments)
-    assert config.schedule.name == shape
+    if name == "constant":
+        warmup = 0  # transformers doesn't look at it there
+    found = config.schedule
+    assert (found.name, found.warmup) == (shape, warmup)
+    assert found.warmup_start == (keywords.get("min_lr_ratio", 0) if warmup else None)
     assert "equal at every update" in (config.evidence.why or "")
     assert import_schedule(arguments, tolerance=1e-9) == config
 
 
-def test_a_warmup_from_0_is_said_and_is_a_short_table() -> None:
-    config = import_schedule({"learning_rate": 5e-5, "warmup_steps": 500}, steps=50_000)
+def test_a_warmup_that_is_no_line_is_said() -> None:
+    keywords = {"num_decay_steps": 20, "warmup_type": "cosine"}
+    arguments = {"learning_rate": 5e-5, "lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": keywords}
+    config = import_schedule({**arguments, "warmup_steps": 10}, steps=100)
     assert isinstance(config.schedule, Table)
-    assert config.schedule.points == ((0, 0.0), (500, 1.0), (49_999, pytest.approx(1 / 49_500)))
-    assert "warm-up begins at 0, which no named shape's does" in config.evidence.why
-    assert config.optimizer.lr == 5e-5
+    assert "as a table, equal at every update: its warm-up is no line" in config.evidence.why
+    assert config.lrs()[5] == pytest.approx(2.5e-5)
 
 
 def test_a_tolerance_takes_the_named_shape_and_says_how_near_it_is() -> None:
-    arguments = {"learning_rate": 5e-5, "lr_scheduler_type": "cosine", "warmup_steps": 500}
-    config = import_schedule(arguments, steps=50_000, tolerance=0.005)
-    assert (config.schedule.name, config.schedule.warmup) == ("cosine", 500)
-    used = theirs("cosine", 5e-5, 500, 50_000, {})
+    keywords = {"min_lr_rate": 0.1, "warmup_lr_rate": 0.0}
+    arguments = {
+        "learning_rate": 5e-5,
+        "lr_scheduler_type": "cosine_warmup_with_min_lr",
+        "lr_scheduler_kwargs": keywords,
+        "warmup_steps": 500,
+    }
+    assert isinstance(import_schedule(arguments, steps=5000).schedule, Table)
+    config = import_schedule(arguments, steps=5000, tolerance=0.005)
+    assert (config.schedule.name, config.schedule.warmup, config.schedule.warmup_start) == ("cosine", 500, 0.0)
+    used = theirs("cosine_warmup_with_min_lr", 5e-5, 500, 5000, keywords)
     worst = max(abs(a - b) for a, b in zip(config.lrs(), used, strict=True)) / 5e-5
     assert 0.001 < worst <= 0.005
     assert f"within {worst:.1g} of the peak" in config.evidence.why
@@ -222,8 +239,6 @@ def test_the_object_itself_a_mapping_and_its_file(tmp_path: Path) -> None:
 def test_every_optimizer_of_the_trainer_has_its_class() -> None:
     for optim in OptimizerNames:
         assert optimizer_class(optim.value), optim
-    from transformers import Trainer
-
     for optim in ("adamw_torch", "adamw_torch_fused", "sgd", "adagrad", "rmsprop", "adafactor"):
         arguments = object.__new__(TrainingArguments)
         vars(arguments).update(
@@ -338,24 +353,6 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert "TrainingArguments" in (caught.value.hint or "")
     with pytest.raises(ConfigError, match=r"file of training arguments ends in \.yaml"):
         import_schedule(tmp_path / "args.txt", steps=10)
-
-
-# --- there and back -------------------------------------------------------------------------------------------------
-
-
-@given(schedules(most=60), st.floats(1e-6, 1))
-def test_exported_to_huggingface_and_back(schedule: Any, lr: float) -> None:
-    assume(max(map(schedule.factor, range(schedule.steps))) > 1e-9)
-    config = ScheduleConfig(optimizer=OptimizerConfig(name="AdamW", lr=lr), schedule=schedule)
-    export = export_schedule(config, "huggingface")
-    names: dict[str, Any] = {}
-    exec(export.text, names)  # noqa: S102 - our own text
-    if export.preset is None:
-        _, scheduler = names["optimizers"](torch.nn.Linear(1, 1))
-        back = import_schedule(scheduler, steps=schedule.steps)
-    else:
-        back = import_schedule(names["ARGUMENTS"])
-    assert back.lrs() == pytest.approx(config.lrs(), rel=0, abs=2e-9 * lr)
 
 
 def test_neither_torch_nor_transformers_is_loaded(tmp_path: Path) -> None:

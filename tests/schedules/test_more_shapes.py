@@ -229,7 +229,7 @@ def test_geometric_halves_as_often_as_the_logarithm_says(steps: int, phases: int
     assert Geometric(steps=steps, halved_first=True).factor(0) == 0.5
 
 
-@pytest.mark.parametrize("name", ["one-cycle", "cyclical"])
+@pytest.mark.parametrize("name", ["one-cycle", "cyclical", "slanted-triangular"])
 def test_what_rises_itself_takes_no_warmup(name: str) -> None:
     assert SCHEDULES[name].for_run(steps=100, warmup=10).warmup == 0
     with pytest.raises(ValidationError, match="has a rise of its own"):
@@ -252,6 +252,13 @@ def test_what_rises_itself_takes_no_warmup(name: str) -> None:
         ("time-based", {"rate": -0.1}),
         ("wsd", {"cooldown": -1}),
         ("exponential", {"factor": 1.5}),
+        ("k-decay", {"k": 0.0}),
+        ("k-decay", {"final": 1.5}),
+        ("tanh", {"lower": 0.5}),
+        ("tanh", {"lower": -3.0, "upper": -3.0}),
+        ("tanh", {"upper": 1e300}),
+        ("slanted-triangular", {"rise": 1.0}),
+        ("slanted-triangular", {"ratio": 0.5}),
     ],
 )
 def test_wrong_parameters(name: str, wrong: dict[str, object]) -> None:

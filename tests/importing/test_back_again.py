@@ -1,0 +1,80 @@
+"""What is exported to a framework and imported again is what it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from transformers import Trainer, TrainingArguments
+
+from lrfinder.config import OptimizerConfig, ScheduleConfig
+from lrfinder.export import export_schedule
+from lrfinder.importing import import_schedule
+from lrfinder.schedules import (
+    Constant,
+    Cosine,
+    InverseSqrt,
+    Linear,
+    Polynomial,
+    Schedule,
+    WarmupStableDecay,
+)
+from shapes import schedules
+
+
+@given(schedules(most=60), st.floats(1e-6, 1))
+def test_exported_to_huggingface_and_back(schedule: Any, lr: float) -> None:
+    assume(max(map(schedule.factor, range(schedule.steps))) > 1e-9)
+    config = ScheduleConfig(optimizer=OptimizerConfig(name="AdamW", lr=lr), schedule=schedule)
+    export = export_schedule(config, "huggingface")
+    names: dict[str, Any] = {}
+    exec(export.text, names)  # noqa: S102 - our own text
+    if export.preset is None:
+        _, scheduler = names["optimizers"](torch.nn.Linear(1, 1))
+        back = import_schedule(scheduler, steps=schedule.steps)
+    else:
+        back = import_schedule(names["ARGUMENTS"])
+    assert back.lrs() == pytest.approx(config.lrs(), rel=0, abs=2e-9 * lr)
+
+
+PRESETS: list[Schedule] = [
+    Linear(steps=100, warmup=10, warmup_start=0.0),
+    Linear(steps=100),
+    Cosine(steps=100, warmup=10, warmup_start=0.0),
+    Cosine(steps=100, warmup=1, warmup_start=0.0, final=0.1),
+    Polynomial(steps=100, warmup=10, warmup_start=0.0, power=2.0, final=0.05),
+    Constant(steps=100, warmup=10, warmup_start=0.0),
+    Constant(steps=100, warmup=100, warmup_start=0.0),
+    InverseSqrt(steps=100, warmup=10, warmup_start=0.0),
+    InverseSqrt(steps=100, warmup=10, warmup_start=0.0, timescale=40),
+    WarmupStableDecay(steps=100, warmup=10, warmup_start=0.0, cooldown=20),
+    WarmupStableDecay(steps=100, warmup=10, warmup_start=0.1, cooldown=20, shape="linear", final=0.1),
+]
+OPTIMIZERS = [
+    OptimizerConfig(name="AdamW", lr=0.02, settings={"betas": (0.9, 0.95), "weight_decay": 0.1}),
+    OptimizerConfig(name="SGD", lr=0.02, settings={"momentum": 0.9}),
+]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda it: it.name)
+@pytest.mark.parametrize("schedule", PRESETS, ids=repr)
+def test_what_a_preset_says_comes_back_as_the_same_config(
+    schedule: Schedule, optimizer: OptimizerConfig, tmp_path: Path
+) -> None:
+    config = ScheduleConfig(optimizer=optimizer, schedule=schedule)
+    export = export_schedule(config, "huggingface")
+    assert export.preset is not None
+    names: dict[str, Any] = {}
+    exec(export.text, names)  # noqa: S102 - our own text
+    back = import_schedule(names["ARGUMENTS"])
+    assert (back.schedule, back.optimizer) == (schedule, optimizer)
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none", **names["ARGUMENTS"])
+    assert import_schedule(arguments) == back
+    kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)
+    assert kind is getattr(torch.optim, optimizer.name)
+    made = kind([torch.nn.Parameter(torch.zeros(1))], weight_decay=arguments.weight_decay, **settings)
+    assert {key: made.defaults[key] for key in optimizer.settings} == optimizer.settings
