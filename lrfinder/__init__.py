@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.verification import Verification
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.result import Sweep
+    from lrfinder.api.resume import resume
     from lrfinder.api.sweep import sweep
     from lrfinder.api.verify import verify
     from lrfinder.batches import BatchSchedule
@@ -51,6 +52,7 @@ __all__ = [
     "layerwise",
     "load_schedule",
     "recommend",
+    "resume",
     "sweep",
     "verify",
 ]
@@ -67,6 +69,7 @@ _HOMES = {
     "layerwise": ("lrfinder.param_groups", "layerwise"),
     "load_schedule": ("lrfinder.config", "load_schedule"),
     "recommend": ("lrfinder.api.recommend", "recommend"),
+    "resume": ("lrfinder.api.resume", "resume"),
     "sweep": ("lrfinder.api.sweep", "sweep"),
     "verify": ("lrfinder.api.verify", "verify"),
 }

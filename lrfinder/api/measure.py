@@ -15,7 +15,8 @@ from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.signals import Terminated
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
-from lrfinder.records import Mode, ShortRun, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.records import Mode, RunPlan, ShortRun, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.store import Unfinished
 from lrfinder.task.problem import Problem
 
 # After one of these no further short run is begun.
@@ -29,26 +30,32 @@ def measure(
     device: str = "auto",
     observers: Sequence[Observer] = (),
     run: str | None = None,
+    kept: Unfinished | None = None,
 ) -> Sweep:
     """Run the range test, continuous repeats and short runs as its mode says, and return its result.
 
-    The user's objects are as they were before, however it ends.
+    `kept` is what an earlier process finished of it: the rest is made, from what it began with. The user's
+    objects are as they were before, however it ends.
 
     An interruption that leaves anything measured is a result with that status; one that comes before the first loss
     is raised again (KeyboardInterrupt, Terminated). Errors are those of `run_sweep`, and UsageError for the device.
     """
-    listeners = Listeners(observers)
+    listeners = Listeners(observers, setup=kept.setup if kept is not None else None)
     target = choose_device(device)
     deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
-    traces: tuple[Trace, ...] = ()
+    traces, runs = (kept.traces, kept.runs) if kept is not None else ((), ())
+    if traces and isinstance(problem.train_loader, Iterator):
+        raise ModelFileError(
+            f"{problem.where}: train_loader is an iterator, which has only one start: this sweep can't be resumed",
+            hint="give a function that returns a new iterable, and sweep again",
+        )
     if settings.mode is not Mode.RESTART:
-        traces = run_sweep(problem, settings, device=target, observer=listeners)
+        traces = run_sweep(problem, settings, device=target, observer=listeners, known=traces)
     if listeners.setup is None and settings.mode is not Mode.RESTART:
         raise _nothing_measured(problem, {trace.stop for trace in traces})
-    runs: tuple[ShortRun, ...] = ()
     if _can_restart(problem, settings, traces):
         with ShortRuns(problem, seed=settings.seed, device=target, observer=listeners, deadline=deadline) as short_runs:
-            runs = _explore(short_runs, settings, listeners, traces)
+            runs = _explore(short_runs, settings, listeners, traces, runs)
     if listeners.setup is None:
         raise _nothing_measured(problem, {made.stop for made in runs})
     return Sweep(settings=settings, setup=listeners.setup, traces=traces, run=run, runs=runs)
@@ -62,14 +69,20 @@ def _can_restart(problem: Problem, settings: SweepSettings, traces: tuple[Trace,
 
 
 def _explore(
-    short_runs: ShortRuns, settings: SweepSettings, listeners: Listeners, traces: tuple[Trace, ...]
+    short_runs: ShortRuns,
+    settings: SweepSettings,
+    listeners: Listeners,
+    traces: tuple[Trace, ...],
+    runs: tuple[ShortRun, ...],
 ) -> tuple[ShortRun, ...]:
-    """Make short runs until enough is known, or one of them was cut short."""
-    runs: tuple[ShortRun, ...] = ()
-    if listeners.setup is None:  # nothing is known yet: the first run tells what is swept
-        runs = (short_runs.run(first_run(settings)),)
-    while listeners.setup is not None and not (runs and runs[-1].stop in _OVER):
-        plan = next_run(SweepResult(settings=settings, setup=listeners.setup, traces=traces, runs=runs))
+    """Make short runs after `runs` until enough is known, or one of them was cut short; return all."""
+    while not (runs and runs[-1].stop in _OVER):
+        if not (traces or runs):  # nothing is known yet: the first run tells what is swept
+            plan: RunPlan | None = first_run(settings)
+        elif listeners.setup is None:  # not even its first loss was measured
+            break
+        else:
+            plan = next_run(SweepResult(settings=settings, setup=listeners.setup, traces=traces, runs=runs))
         if plan is None:
             break
         runs = (*runs, short_runs.run(plan))

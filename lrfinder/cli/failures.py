@@ -28,27 +28,39 @@ def show_own_frames(*, on: bool) -> None:
 
 def report(error: BaseException) -> int:
     """Print what went wrong to standard error; return the exit status."""
+    try:
+        return _report(error)
+    except OSError:  # nobody reads it: a terminal that was closed, a pipe whose reader left
+        return _status_of(error)
+
+
+def _status_of(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    if isinstance(error, Terminated):
+        return 128 + signal.SIGTERM
+    if isinstance(error, LrfinderError):
+        return error.exit_status
+    return USER_CODE_FAILED if place_of(error) is not None or isinstance(error, SyntaxError) else BUG
+
+
+def _report(error: BaseException) -> int:
     if _own_frames:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
         print("lrfinder: interrupted before anything was measured", file=sys.stderr)
-        return 128 + signal.SIGINT
-    if isinstance(error, Terminated):
+    elif isinstance(error, Terminated):
         print("lrfinder: terminated before anything was measured", file=sys.stderr)
-        return 128 + signal.SIGTERM
-    if isinstance(error, LrfinderError):
+    elif isinstance(error, LrfinderError):
         print(f"lrfinder: {error}", file=sys.stderr)
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
-        return error.exit_status
-    place = place_of(error)
-    if place is not None or isinstance(error, SyntaxError):
-        print(_user_failure(error, place), file=sys.stderr)
-        return USER_CODE_FAILED
-    if not _own_frames:
+    elif _status_of(error) == USER_CODE_FAILED:
+        print(_user_failure(error, place_of(error)), file=sys.stderr)
+    elif not _own_frames:
         print(f"lrfinder: a fault of lrfinder's own: {type(error).__name__}: {error}", file=sys.stderr)
         print("  run the command again with --debug and report what it prints", file=sys.stderr)
-    return BUG
+    return _status_of(error)
 
 
 def _user_failure(error: BaseException, place: str | None) -> str:

@@ -90,6 +90,7 @@ def verify(
     from lrfinder.advice import Request, advise
     from lrfinder.advice.trials import VerifyRequest, parse_budget
     from lrfinder.advice.verification import conclude
+    from lrfinder.api.resuming import check_not_inside
     from lrfinder.store import load_run, load_source
     from lrfinder.task.reference import check_reference
 
@@ -98,6 +99,8 @@ def verify(
     source = load_source(asked.folder)
     if model is not None:
         source = dataclasses.replace(source, reference=model)
+    else:
+        check_not_inside(source, asked.folder)
     advice = advise(sweep, Request(steps=asked.steps, schedule=asked.schedule, warmup=asked.warmup, lr=asked.lr))
     if advice.lr is None or advice.schedule is None:
         say(f"There is no recommendation to verify: {advice.why}.", f"What to do: {advice.hint}.")

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Generator, Iterable
 from typing import Any
 
+from lrfinder.engine.workers import end_workers
 from lrfinder.errors import ModelFileError, user_code
 
 
@@ -42,7 +43,7 @@ def endless(loader: Iterable[Any], *, first_epoch: int, where: str) -> Generator
                 return
     finally:
         if iterator is not kept:
-            _end_workers(iterator)
+            end_workers(iterator)
 
 
 class _End:
@@ -57,11 +58,3 @@ def _set_epoch(loader: Any, epoch: int) -> None:
         set_epoch = getattr(part, "set_epoch", None)
         if callable(set_epoch):
             set_epoch(epoch)
-
-
-def _end_workers(iterator: object) -> None:
-    # Dropping the iterator would do, but while an exception is on its way the traceback holds on to it, and with it
-    # to the worker processes. torch has no public name for this.
-    shut_down = getattr(iterator, "_shutdown_workers", None)
-    if callable(shut_down):
-        shut_down()

@@ -29,14 +29,20 @@ _FINAL = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME})
 
 
 def run_sweep(
-    problem: Problem, settings: SweepSettings, *, device: torch.device, observer: Observer
+    problem: Problem,
+    settings: SweepSettings,
+    *,
+    device: torch.device,
+    observer: Observer,
+    known: tuple[Trace, ...] = (),
 ) -> tuple[Trace, ...]:
     """Measure the loss that follows an update at each rate of `settings`, and return a trace for each repeat.
 
     Repeat r is seeded with `derived_seed(settings.seed, r)`: Python, NumPy, torch and the loader's own generators. On a
     CPU the same settings give the same numbers bit for bit. What the problem makes by callables is made anew for each
     repeat; live objects start each from where they were. The model trains in the modes that it has, where it is in
-    training mode as a whole; else it is put into training mode.
+    training mode as a whole; else it is put into training mode. `known` are the first repeats, where they were measured
+    before: the others follow.
 
     Ctrl-C, and SIGTERM within `terminate_as_exception`, end the sweep: the traces so far are returned, the last one
     with Stop.INTERRUPTED or TERMINATED. Whatever happens, the live objects and all random number generators are as they
@@ -49,7 +55,7 @@ def run_sweep(
     try:
         with Interrupts() as interrupts, preserved(problem, device) as snapshot:
             sweep = _Sweep(problem, settings, device, observer, interrupts)
-            traces: list[Trace] = []
+            traces = list(known)
             while len(traces) < settings.repeats and not (traces and _is_last(traces[-1], problem)):
                 if traces:
                     snapshot.rewind()
@@ -85,6 +91,7 @@ class _Sweep:
         self._deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
         self._rates = settings.lrs()
         self._preparation = Preparation(problem, device)
+        self._told = False
 
     def repeat(self, repeat: int) -> Trace:
         """Run one repeat and return its trace; signals act in here only, and not while something is put back."""
@@ -101,7 +108,7 @@ class _Sweep:
                 self._observer.repeat_ended(measurement.trace(Stop.FAILED, told(error)))
                 raise
             # A Ctrl-C in a terminal reaches the loader's workers too; their end may be seen first.
-            stop, why = self._interrupted(self._interrupts.pending == signal.SIGTERM, measurement)
+            stop, why = self._interrupted(self._interrupts.pending != signal.SIGINT, measurement)
         trace = measurement.trace(stop, why)
         self._observer.repeat_ended(trace)
         return trace
@@ -118,11 +125,12 @@ class _Sweep:
             Updates(trial, training, batches, self._device),
             measurement,
             deadline=self._deadline,
-            prepared=lambda: self._prepared(repeat, trial),
+            prepared=lambda: self._prepared(trial),
         )
 
-    def _prepared(self, repeat: int, trial: Trial) -> None:
-        if repeat == 0:
+    def _prepared(self, trial: Trial) -> None:
+        if not self._told:
+            self._told = True
             with self._interrupts.held():
                 self._observer.prepared(setup_of(self._problem, trial, self._device))
 

@@ -47,8 +47,7 @@ def latest_run(root: Path | None = None) -> Path:
 def load_run(path: Path) -> SweepResult:
     """Read a run folder, finished or not. Raises RunError, with the file and the place, where it is not valid."""
     file = path / RUN
-    document = _read_json(file)
-    _check_version(file, document)
+    document = read_document(path)
     settings = _validated(SETTINGS, _settings(document), "settings", file)
     setup = _validated(SETUP, document.get("setup"), "setup", file)
     repeats = document.get("repeats")
@@ -66,11 +65,18 @@ def load_run(path: Path) -> SweepResult:
 def load_source(path: Path) -> Source:
     """Return where the model of a run folder came from. Raises RunError where run.json doesn't say or is not valid."""
     file = path / RUN
-    document = _read_json(file)
-    _check_version(file, document)
+    document = read_document(path)
     if document["version"] == 1:
         return _validated(SOURCE, {"reference": document.get("reference")}, "source", file)
     return _validated(SOURCE, document.get("source"), "source", file)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return what run.json says, its format and version checked. Raises RunError where it can't be read."""
+    file = path / RUN
+    document = _read_json(file)
+    _check_version(file, document)
+    return document
 
 
 def _settings(document: dict[str, Any]) -> object:
@@ -134,9 +140,12 @@ def _validated(adapter: TypeAdapter[_Record], value: object, key: str, path: Pat
 
 def _read_curve(path: Path, settings: SweepSettings) -> dict[int, _Rows]:
     """Return the rows of each repeat. A last line without its newline is torn, and left out."""
-    lines = _read_text(path).split("\n") if path.is_file() else [",".join(COLUMNS), ""]
-    if lines[0] != ",".join(COLUMNS):
-        raise RunError(f"{path}:1: expected the header {','.join(COLUMNS)}, got {lines[0][:80]!r}", hint=_AGAIN)
+    header = ",".join(COLUMNS)
+    lines = (_read_text(path) if path.is_file() else "").split("\n")
+    if len(lines) == 1 and header.startswith(lines[0]):  # killed before the first line was whole
+        return {}
+    if lines[0] != header:
+        raise RunError(f"{path}:1: expected the header {header}, got {lines[0][:80]!r}", hint=_AGAIN)
     curves: dict[int, _Rows] = {}
     for number, line in enumerate(lines[1:-1], start=2):
         repeat, step, lr, loss = _row(line, number, path)
