@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-scheduler clean
+.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-scheduler kills every-fault clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -75,6 +75,12 @@ bench: $(STAMP)  ## regret of our rates and the peers' against oracles of real t
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/400.jsonl --per-task
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/1600.jsonl --steps 1600 --per-task
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/own.jsonl --tasks tests/benchmarks/own/tasks --only lrfinder --per-task
+
+kills: $(STAMP)  ## kill 200 real sweeps at random moments; says what survived
+	$(BIN)/python tests/benchmarks/kills.py
+
+every-fault: $(STAMP)  ## fail or kill at every single system call of real sweeps that writes
+	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_disk.py
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) lrfinder-runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -6,6 +6,7 @@ status of its own. Run as a script this is that one; each line of its standard i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -25,7 +26,9 @@ class Child:
         self.pid, self._status_file, self._stdout, self._stderr = pid, status_file, stdout, stderr
 
     def send_signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        """Send a signal; nothing happens where it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
 
     def wait(self, timeout: float = 60) -> int:
         """Return the exit status, negative for a signal."""

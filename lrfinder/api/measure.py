@@ -92,9 +92,9 @@ def _explore(
 def _nothing_measured(problem: Problem, ends: set[Stop]) -> BaseException:
     """Return what to raise where not even a first loss was measured; `ends` are the endings of the parts."""
     if Stop.TERMINATED in ends:
-        return Terminated("before the first loss")
+        return Terminated("before anything was measured")
     if Stop.INTERRUPTED in ends:
-        return KeyboardInterrupt()
+        return KeyboardInterrupt("before anything was measured")
     return ModelFileError(
         f"{problem.where}: train_loader has no batch left",
         hint="give a function that returns a new iterable: `def train_loader(): ...`",

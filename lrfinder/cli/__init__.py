@@ -25,11 +25,13 @@ def main() -> None:
 
 
 def _status() -> int:
-    from lrfinder.cli.app import app
-    from lrfinder.engine.signals import Terminated  # of a module that imports no torch
+    from lrfinder.engine.signals import Terminated, terminate_as_exception  # of a module that imports no torch
 
     try:
-        app()
+        with terminate_as_exception():
+            from lrfinder.cli.app import app
+
+            app()
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a message and a status

@@ -48,9 +48,9 @@ def _report(error: BaseException) -> int:
     if _own_frames:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
-        print("lrfinder: interrupted before anything was measured", file=sys.stderr)
+        print(f"lrfinder: interrupted{f': {error}' if str(error) else ''}", file=sys.stderr)
     elif isinstance(error, Terminated):
-        print("lrfinder: terminated before anything was measured", file=sys.stderr)
+        print(f"lrfinder: terminated: {error}", file=sys.stderr)
     elif isinstance(error, LrfinderError):
         print(f"lrfinder: {error}", file=sys.stderr)
         if error.hint:

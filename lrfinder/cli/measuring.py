@@ -1,4 +1,4 @@
-"""Sweep a model file for a command: with its run folder, its progress, and SIGTERM as an ending."""
+"""Sweep a model file for a command: with its run folder and its progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from lrfinder.api.result import Sweep
 from lrfinder.api.source import load_source_problem
 from lrfinder.cli.children import end_with_us
 from lrfinder.engine.observer import Observer
-from lrfinder.engine.signals import terminate_as_exception
 from lrfinder.errors import ModelFileError, place_of
 from lrfinder.records import SweepSettings
 from lrfinder.report.progress import SweepProgress
@@ -58,8 +57,8 @@ def measure_file(
 
 @contextlib.contextmanager
 def users_code() -> Iterator[None]:
-    """Run the user's code for a command: SIGTERM is an ending, and standard output is kept for results."""
+    """Run the user's code for a command: standard output is kept for results, and no child outlives the command."""
     sys.dont_write_bytecode = True
     end_with_us()
-    with _pipes_are_the_users(), terminate_as_exception(), contextlib.redirect_stdout(sys.stderr):
+    with _pipes_are_the_users(), contextlib.redirect_stdout(sys.stderr):
         yield

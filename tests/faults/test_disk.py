@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.conftest import SWEEP, contents, intact
+from run_folders import MODEL, SWEEP, contents, intact
 from zygote import Zygote
 
 EVERY = bool(os.environ.get("LRFINDER_EVERY_FAULT"))
@@ -19,8 +19,6 @@ MODES = ("continuous", "restart", "auto") if EVERY else ("auto",)
 @pytest.fixture(scope="module")
 def calls(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, dict[str, bytes]]]:
     """How many calls write a run folder in each mode, and what an undisturbed run holds."""
-    from faults.conftest import MODEL
-
     counted = {}
     for mode in MODES:
         folder = tmp_path_factory.mktemp(mode)

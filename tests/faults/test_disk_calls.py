@@ -10,11 +10,11 @@ import pytest
 
 import inject
 from curves import sweep_of, traces_of
-from faults.conftest import TEMPORARY, intact
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.files import write_atomic
 from lrfinder.records import Mode, Point, RunPlan, SweepResult, SweepSettings
 from lrfinder.store import PICTURE, RunFolder, Source, load_run, load_unfinished
+from run_folders import TEMPORARY, intact
 from runs import parabola, runs_at
 
 SETTINGS = {

@@ -1,0 +1,17 @@
+"""A dozen sweeps killed at random moments; `make kills` does two hundred, from real command lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.kills import Campaign
+from zygote import Zygote
+
+
+def test_a_dozen_killed_sweeps_survive(zygote: Zygote, tmp_path: Path) -> None:
+    campaign = Campaign(tmp_path, lambda folder, args: zygote.start(*args, cwd=folder))
+    for number in range(12):
+        campaign.kill(number, seed=1)
+    assert campaign.tally.survived == 12, campaign.tally.lines()
+    assert campaign.tally.resumed > 4  # not all of them were killed before anything was measured
+    assert max(campaign.tally.seconds) < 5  # the promise is 2 s; a loaded machine gets some more
