@@ -69,11 +69,11 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
-    def start(self, *args: object, cwd: Path, fault: str = "") -> Child:
-        """Start `lrfinder ARGS` in the folder `cwd`; `fault` is what `inject.install` reads."""
+    def start(self, *args: object, cwd: Path, fault: str = "", user: int | None = None) -> Child:
+        """Start `lrfinder ARGS` in the folder `cwd`, as `user`; `fault` is what `inject.install` reads."""
         self._count += 1
         names = [self._scratch / f"{self._count}.{part}" for part in ("status", "stdout", "stderr")]
-        job = {"args": [*map(str, args)], "cwd": str(cwd), "fault": fault, "files": [*map(str, names)]}
+        job = {"args": [*map(str, args)], "cwd": str(cwd), "fault": fault, "user": user, "files": [*map(str, names)]}
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         return Child(int(self._process.stdout.readline()), *names)
@@ -115,6 +115,10 @@ def run(job: dict) -> None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT)
         os.dup2(handle, number)
         os.close(handle)
+    if job["user"] is not None:
+        os.setgroups([])
+        os.setgid(job["user"])
+        os.setuid(job["user"])
     inject.install(job["fault"])
     sys.argv = ["lrfinder", *job["args"]]
     status = 70

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console, RenderableType
 
 from lrfinder.cli.streams import results
+from lrfinder.report.console import PipeConsole
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
@@ -29,7 +30,7 @@ def say_json(document: Mapping[str, Any]) -> None:
 
 def say(*parts: RenderableType) -> None:
     """Print text and tables. On a terminal text wraps at words; in a log or a pipe a line stays a line."""
-    console = Console(highlight=False, markup=False)
+    console = PipeConsole(highlight=False, markup=False)
     with results():
         for part in parts:
             console.print(part, soft_wrap=isinstance(part, str) and not console.is_terminal)

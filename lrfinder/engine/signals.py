@@ -45,6 +45,13 @@ def _raise_terminated(signum: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated(f"received {signal.Signals(signum).name}")
 
 
+def ignore_signals() -> None:
+    """Have nothing cut short what comes now: the process is about to end because of a signal."""
+    if threading.current_thread() is threading.main_thread():
+        for signum in _SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
+
+
 class Interrupts:
     """A context manager in which Ctrl-C, SIGTERM and SIGHUP act only where `allowed()` says so.
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from lrfinder import numbers
 from lrfinder.records import Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
+from lrfinder.report.console import PipeConsole
 
 REFRESH_S = 0.1  # ten times a second looks live; a terminal is slow to write to, and an update is not
 LOG_EVERY_S = 30.0  # off a terminal, a slow sweep still shows a sign of life; CI systems end silent jobs
@@ -35,7 +36,7 @@ STOPS = {
 
 def stderr_console() -> Console:
     """Return a console on standard error that animates nothing off a terminal, whatever FORCE_COLOR says."""
-    return Console(stderr=True, force_interactive=None if sys.stderr.isatty() else False)
+    return PipeConsole(stderr=True, force_interactive=None if sys.stderr.isatty() else False)
 
 
 _P = ParamSpec("_P")
