@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-scheduler kills every-fault clean
+.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-scheduler kills every-fault restoration clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -78,6 +78,9 @@ bench: $(STAMP)  ## regret of our rates and the peers' against oracles of real t
 
 kills: $(STAMP)  ## kill 200 real sweeps at random moments; says what survived
 	$(BIN)/python tests/benchmarks/kills.py
+
+restoration: $(STAMP)  ## what is as it was after a sweep, by lrfinder and two other finders; prints the table
+	$(BIN)/python tests/benchmarks/restoration.py
 
 every-fault: $(STAMP)  ## fail or kill at every single system call of real sweeps that writes
 	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_disk.py

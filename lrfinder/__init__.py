@@ -10,6 +10,7 @@ scheduler = lrfinder.load_schedule("schedule.yaml").scheduler(optimizer)      # 
 from __future__ import annotations
 
 import importlib
+import random
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.errors import (
@@ -79,7 +80,11 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'lrfinder' has no attribute {name!r}")
     module, attribute = _HOMES[name]
-    return getattr(importlib.import_module(module), attribute)
+    state = random.getstate()  # importing rich draws from it, and the user's training goes on from there
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    finally:
+        random.setstate(state)
 
 
 def __dir__() -> list[str]:
