@@ -78,6 +78,14 @@ def place_of(error: BaseException) -> str | None:
     return place if isinstance(place, str) else None
 
 
+def words_of(error: BaseException) -> str:
+    """Return the text of `error`, or nothing where the user's own class fails to tell it."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - it is the user's code
+        return ""
+
+
 def remember_frames(error: BaseException) -> None:
     """Write the frames of `error` into it, so that they come along from another process: tracebacks can't be sent."""
     frames = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in frames_of(error)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lrfinder.engine.device import choose_device
+from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.rng import derived_seed, remember_global_state, seed_everything
 from lrfinder.store import Source
 from lrfinder.task.load import load_problem
@@ -15,7 +16,7 @@ def load_source_problem(source: Source, *, seed: int) -> Problem:
     """Import the model file of `source` and return the problem, with the options that it names.
 
     What the file draws at import (the weights of a live model, say) is seeded: another process gets the same. The
-    generators are then as they were before.
+    generators are then as they were before. Raises EnvironmentFailure where memory runs out, and as `load_problem`.
     """
     device = choose_device(source.device)
     put_back = remember_global_state(device)
@@ -28,5 +29,10 @@ def load_source_problem(source: Source, *, seed: int) -> Problem:
             batch_size=source.batch_size,
             training=source.training,
         )
+    except Exception as error:
+        failure = environment_failure(error)
+        if failure is None:
+            raise
+        raise failure from error
     finally:
         put_back()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import site
 import sys
 import sysconfig
 import traceback
@@ -16,6 +15,8 @@ from lrfinder.errors import LrfinderError, frames_of, place_of
 USER_CODE_FAILED = 3
 BUG = 70  # EX_SOFTWARE of sysexits.h: none of the contract's statuses means "lrfinder itself is broken"
 _USER_FRAMES = 8  # the innermost ones: two lines each fill half a terminal, and the fault is there
+
+_PACKAGES = frozenset({"site-packages", "dist-packages"})  # by name: an environment may lie over another one
 
 _own_frames = False
 
@@ -76,8 +77,7 @@ def _user_failure(error: BaseException, place: str | None) -> str:
 
 def _is_users(filename: str) -> bool:
     """Tell the user's files from lrfinder's, installed packages and Python's own."""
-    if filename.startswith("<"):
+    if filename.startswith("<") or _PACKAGES & set(Path(filename).parts):
         return False
-    packages = (*site.getsitepackages(), site.getusersitepackages())
-    installed = (str(Path(__file__).parents[1]), sysconfig.get_paths()["stdlib"], *packages)
+    installed = (str(Path(__file__).parents[1]), sysconfig.get_paths()["stdlib"])
     return not filename.startswith(tuple(f"{folder}{os.sep}" for folder in installed))

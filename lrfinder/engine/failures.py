@@ -6,7 +6,7 @@ import traceback
 
 import torch
 
-from lrfinder.errors import EnvironmentFailure
+from lrfinder.errors import EnvironmentFailure, words_of
 
 # What allocators say; torch has a class of its own for CUDA's, and a plain RuntimeError for the others.
 _NO_MEMORY = ("out of memory", "not enough memory", "defaultcpuallocator", "_status_alloc_failed")
@@ -20,7 +20,7 @@ _BROKEN_QUEUE = (ConnectionError, EOFError)
 
 def environment_failure(error: Exception) -> EnvironmentFailure | None:
     """Return what failed in the environment, with advice, where `error` says that something did; else None."""
-    text = str(error)
+    text = words_of(error)
     if isinstance(error, RuntimeError) and (_DEAD_WORKER in text or _HUNG_WORKER in text):
         return _worker_failure(_first_line(text))
     if isinstance(error, _BROKEN_QUEUE) and _from_a_queue(error):

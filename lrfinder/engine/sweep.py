@@ -20,7 +20,7 @@ from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import preserved
 from lrfinder.engine.updates import Updates
-from lrfinder.errors import place_of
+from lrfinder.errors import place_of, words_of
 from lrfinder.records import Point, Stop, SweepSettings, Trace
 from lrfinder.task.problem import Problem, Trial
 
@@ -146,6 +146,6 @@ class _Sweep:
 def told(error: BaseException) -> str:
     """Return what happened in one line."""
     place = place_of(error)
-    text = " ".join(str(error).split())
+    text = " ".join(words_of(error).split())
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"{told} (while {place})" if place else told

@@ -15,6 +15,7 @@ from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.task.problem import Problem
 from pictures import picture
+from processes import environment
 
 CPU = torch.device("cpu")
 
