@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from lrfinder.errors import RunError
+from lrfinder.errors import CONTROL, RunError
 from lrfinder.records import Mode, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store.layout import (
     COLUMNS,
@@ -106,9 +106,23 @@ def _read_json(path: Path) -> dict[str, Any]:
         document = json.loads(_read_text(path), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # a JSONDecodeError is a ValueError that names line and column
         raise RunError(f"{path}: not valid JSON: {error}", hint=_AGAIN) from None
+    _refuse_control(document, path)
     if not isinstance(document, dict):
         raise RunError(f"{path}: expected an object, got {type(document).__name__}", hint=_AGAIN)
     return document
+
+
+def _refuse_control(value: object, path: Path) -> None:
+    """Raise RunError where a text or a key holds what a terminal would obey."""
+    if isinstance(value, str) and CONTROL.search(value):
+        raise RunError(f"{path}: a control character in {value[:80]!a}", hint=_AGAIN)
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _refuse_control(key, path)
+            _refuse_control(part, path)
+    elif isinstance(value, list):
+        for part in value:
+            _refuse_control(part, path)
 
 
 def _refuse_constant(name: str) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
-from lrfinder.errors import RunError
+from lrfinder.errors import CONTROL, RunError
 from lrfinder.files import Lines, disk
 from lrfinder.records import ShortRun
 from lrfinder.store.layout import SHORT_RUN
@@ -79,6 +79,9 @@ def _run(line: bytes, number: int, path: Path) -> ShortRun:
     for name, value in (("plan.lr", run.plan.lr), ("loss", run.loss), ("initial_loss", run.initial_loss)):
         if value is not None and not math.isfinite(value):
             raise RunError(f"{path}:{number}: {name}: expected a finite number, got {value}", hint=_AGAIN)
+    for text in (run.why, run.metric, run.plan.schedule):
+        if CONTROL.search(text):
+            raise RunError(f"{path}:{number}: a control character in {text[:80]!a}", hint=_AGAIN)
     least = min(run.plan.steps, run.plan.batches if run.plan.batches is not None else 1)
     if run.plan.lr <= 0 or least < 1 or run.updates < 0:
         raise RunError(f"{path}:{number}: plan: a rate, a length and batches above 0 are needed", hint=_AGAIN)

@@ -142,6 +142,7 @@ class Campaign:
         began = time.monotonic()
         process.send_signal(sent)
         status = process.wait()
+        log = folder.parent / f"{folder.name}.log"
         faults = [] if gone(process.pid) else ["orphans"]
         if sent != signal.SIGKILL and status == SIGNALS[sent]:
             self.tally.seconds.append(time.monotonic() - began)
@@ -149,6 +150,8 @@ class Campaign:
         faults += self.looked_at(folder, whole)
         self.tally.kills += 1
         self.tally.survived += not faults
+        if faults and log.exists():
+            self.tally.told += [f"    {line}" for line in log.read_text(errors="replace").splitlines()[-5:]]
         for fault in faults:
             setattr(self.tally, fault, getattr(self.tally, fault) + 1)
             self.tally.told.append(f"  kill {number}: {fault}: {sent.name}, {mode}, {workers} workers, status {status}")
