@@ -11,7 +11,7 @@ from lrfinder.config import load_schedule
 from lrfinder.errors import LrfinderError
 from lrfinder.store import load_run, load_source, load_unfinished, read_log
 
-RUN = Path(__file__).parent / "data" / "run-v2-auto"
+RUN = Path(__file__).parent / "data" / "run-v3-auto"
 NAMES = ("run.json", "curve.csv", "runs.jsonl")
 CONFIGS = {
     ".yaml": "version: 1\noptimizer: {name: AdamW, lr: 0.0031}\nschedule: {name: linear, warmup: 50, steps: 1000}\n",
