@@ -91,7 +91,7 @@ def verify(
     from lrfinder.advice.trials import VerifyRequest, parse_budget
     from lrfinder.advice.verification import conclude
     from lrfinder.api.resuming import check_not_inside
-    from lrfinder.store import load_run, load_source
+    from lrfinder.store import config_path, load_run, load_source
     from lrfinder.task.reference import check_reference
 
     asked = _asked(target, steps=steps, epochs=epochs, schedule=schedule, lr=lr)
@@ -122,7 +122,7 @@ def verify(
         say(f"{ended.value}: {len(trials) - 1} runs are kept in {asked.folder}; the same command carries on.")
         raise typer.Exit(_SIGNALLED[ended])
     verification = conclude(request, sweep, trials)
-    written = _write(verification, write if write is not None else asked.folder / "schedule.yaml")
+    written = _write(verification, write if write is not None else config_path(asked.folder))
     document = _document(verification, asked.folder, written)
     _keep(asked.folder, document)
     if as_json:

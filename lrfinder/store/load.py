@@ -14,6 +14,7 @@ from lrfinder.errors import CONTROL, RunError
 from lrfinder.records import Mode, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store.layout import (
     COLUMNS,
+    CONFIG,
     CURVE,
     FORMAT,
     RUN,
@@ -60,6 +61,14 @@ def load_run(path: Path) -> SweepResult:
     return SweepResult(
         settings=settings, setup=setup, traces=tuple(traces), run=str(path), runs=read_log(path / SHORT_RUNS)
     )
+
+
+def config_path(path: Path) -> Path:
+    """Return where the schedule config of a run folder goes. Raises RunError where a link there leads elsewhere."""
+    file = path / CONFIG
+    if file.is_symlink():  # `dump` writes through links, which is right where people name the file themselves
+        raise RunError(f"{file}: a symbolic link: nothing is written through it", hint="name another file with --write")
+    return file
 
 
 def load_source(path: Path) -> Source:

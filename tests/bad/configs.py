@@ -113,6 +113,8 @@ JSON: dict[str, tuple[str, str]] = {
     "a long number": (JSON_GOOD.replace("10}", f"{'9' * 5000}}}"), ":3:"),
     "two documents": (JSON_GOOD + JSON_GOOD, ":4:1"),
     "an unknown key": (JSON_GOOD.replace('"lr"', '"rate"'), ":2:.*rate"),
+    "a terminal's escape": (JSON_GOOD.replace("SGD", "\\u001b[2J"), ":2:.*control character"),
+    "a terminal's escape as a key": (JSON_GOOD.replace('"lr"', '"\\u001b[2J"'), ":2:.*control character"),
     "a lone surrogate": (JSON_GOOD.replace("constant", "\\ud800"), ":3:"),
     "1e400": (JSON_GOOD.replace("0.1", "1e400"), ":2:.*lr"),
 }

@@ -1,7 +1,7 @@
 """Fuzz what reads files from elsewhere, guided by coverage: `make fuzz MINUTES=10`.
 
 Each target gets its share of the time in a process of its own; it starts from a valid file. Anything but an
-LrfinderError, a file that takes more than ten seconds, or one that takes more than 2 GB is a finding; its bytes are kept.
+LrfinderError, and a file that takes more than ten seconds or 2 GB, is a finding; its bytes are kept.
 """
 
 from __future__ import annotations

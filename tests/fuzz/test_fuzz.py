@@ -124,6 +124,21 @@ def test_html_in_names_is_shown_and_not_obeyed(tmp_path: Path) -> None:
         assert tag not in html
 
 
+def test_a_recommendation_is_not_written_through_a_link(zygote, tmp_path: Path) -> None:
+    for name in NAMES:
+        (tmp_path / name).write_bytes((RUN / name).read_bytes())
+    mine = tmp_path.parent / "mine.yaml"
+    mine.write_text("mine")
+    for name in ("schedule.yaml", "recommendation.json", "curve.png"):
+        (tmp_path / name).symlink_to(mine)
+    status, child = zygote.run("recommend", str(tmp_path), "--steps", "100", cwd=tmp_path)
+    assert status == 2
+    assert "schedule.yaml: a symbolic link" in child.stderr
+    (tmp_path / "schedule.yaml").unlink()
+    assert zygote.run("recommend", str(tmp_path), "--steps", "100", cwd=tmp_path)[0] == 0
+    assert mine.read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
     for other in NAMES:
