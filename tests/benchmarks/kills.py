@@ -108,8 +108,8 @@ def sweep_of(mode: str) -> tuple[str, ...]:
 class Campaign:
     """Kills of sweeps of each kind, compared with an undisturbed one of that kind."""
 
-    def __init__(self, root: Path, start: Start) -> None:
-        self._root, self._start = root, start
+    def __init__(self, root: Path, start: Start, kinds: tuple[tuple[str, int], ...] = KINDS) -> None:
+        self._root, self._start, self._kinds = root, start, kinds
         self._whole: dict[tuple[str, int], tuple[dict[str, bytes], float]] = {}
         self.tally = Tally()
 
@@ -133,7 +133,7 @@ class Campaign:
     def kill(self, number: int, seed: int) -> None:
         """Kill one sweep and look at what is left."""
         draw = random.Random(f"{seed} {number}")  # noqa: S311
-        mode, workers = draw.choice(KINDS)
+        mode, workers = draw.choice(self._kinds)
         sent = list(SIGNALS)[number % len(SIGNALS)]
         whole, lives = self.whole(mode, workers)
         folder = self.folder(f"kill-{number}", workers)

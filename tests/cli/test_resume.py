@@ -40,6 +40,7 @@ def test_a_killed_sweep_carries_on_and_ends_like_any_other(cli, model_file: Path
     model_file.write_text(model_file.read_text().replace("x = torch.randn(32, 8)", SLOW))
     process = start(tmp_path, *SWEEP, "--out", "run")
     wait_for_lines(tmp_path / "run" / "curve.csv", 70)  # in the second repeat
+    process.send_signal(signal.SIGSTOP)  # so that it doesn't end while the other one is tried
     beside = cli("sweep", "--resume", "run")
     assert beside.returncode == 2
     assert "another process is writing this run" in beside.stderr
