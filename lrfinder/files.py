@@ -143,7 +143,16 @@ class Lines:
         whole = data.split(b"\n")[:-1][:count]
         length = sum(len(line) + 1 for line in whole)
         if length < len(data):
-            os.ftruncate(self._open(), length)
+            self.cut(length)
+
+    def cut(self, length: int) -> None:
+        """Cut the file after its first `length` bytes."""
+        os.ftruncate(self._open(), length)
+
+    @property
+    def size(self) -> int:
+        """The length of the file in bytes."""
+        return os.fstat(self._open()).st_size
 
     def add(self, line: str) -> None:
         """Append a line, given without its end."""

@@ -21,6 +21,7 @@ STEPS = 100  # 12 updates a decade over 8 decades; a longer sweep trains while i
 # decade; five such runs and two repeats of a sweep stay near 400 updates.
 RUN_STEPS = 50
 MIN_RUN_STEPS = 10  # fewer updates see little but the warm-up
+LOADER_TIMEOUT = 120.0  # seconds; batches that slow are rare, and a training that hangs is better told of soon
 # A file from elsewhere must not fill the memory with rates: a range test of a million updates is none any more.
 MOST_STEPS = 1_000_000
 MOST_REPEATS = 1_000
@@ -48,9 +49,16 @@ class Mode(StrEnum):
 
 
 class Metric(StrEnum):
-    """Which loss is recorded: `train`, that of the training batch which follows the update."""
+    """Which loss the continuous sweep records after each update.
+
+    `train` is that of the next training batch, `probe` that of a batch of the train_loader that was set aside before
+    training, `val` the mean over the first batches of the val_loader. The last two are computed in evaluation mode, on
+    the same batches and with the same draws for every rate.
+    """
 
     TRAIN = "train"
+    PROBE = "probe"
+    VAL = "val"
 
 
 class Precision(StrEnum):
@@ -140,6 +148,7 @@ class SweepSettings:
     mode: Mode = Mode.AUTO
     run_steps: int = RUN_STEPS
     metric: Metric = Metric.TRAIN
+    cache_batches: int | None = None  # train on so many batches over and over; None: on all that come
     seed: int = 0
     max_seconds: float | None = None
 
@@ -158,6 +167,8 @@ class SweepSettings:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
             if value > most:
                 raise ValueError(f"{name} must be at most {most}, got {value}")
+        if self.cache_batches is not None and not 1 <= self.cache_batches <= MOST_STEPS:
+            raise ValueError(f"cache_batches must be from 1 to {MOST_STEPS}, got {self.cache_batches}")
         if not 0 <= self.seed < 2**32:  # NumPy's seeds end there
             raise ValueError(f"seed must be from 0 to 2**32 - 1, got {self.seed}")
         if self.max_seconds is not None and not self.max_seconds > 0:
@@ -175,7 +186,7 @@ class SweepSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One measurement, as it happens: the loss of the batch that follows update `step` at rate `lr`."""
+    """One measurement, as it happens: the loss that follows update `step` at rate `lr` (see `Metric`)."""
 
     repeat: int
     step: int
@@ -189,7 +200,8 @@ class Trace:
 
     `initial_loss` is the loss before the first update. Losses may be non-finite at the end (see `stop`).
     `updates` counts every optimizer update spent, also one whose loss could not be measured any more. `skipped` counts
-    updates that the loss scaler left out, since the gradient overflowed: each was made again, on the next batch.
+    updates that the loss scaler left out, since the gradient overflowed: each was made again, on the next batch. Where
+    memory ran out, the gradient of each batch was summed over `micro_batches` parts of it; `note` says so, for people.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -203,6 +215,8 @@ class Trace:
     updates: int
     why: str = ""  # a sentence on `stop`, for people
     skipped: int = 0
+    micro_batches: int = 1
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +243,8 @@ class ShortRun:
 
     `initial_loss` is the loss on the same data before the first update. `metric` says which data that is: "val", the
     val_loader, or "probe", batches of the train_loader that were set aside. `updates` were spent on it. `fresh`: it
-    should have trained on the same batches over and over, but they were too large to be kept. `skipped`: as in Trace.
+    should have trained on the same batches over and over, but they were too large to be kept. `skipped`,
+    `micro_batches` and `note`: as in Trace.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -244,6 +259,8 @@ class ShortRun:
     why: str = ""  # a sentence on `stop`, for people
     fresh: bool = False
     skipped: int = 0
+    micro_batches: int = 1
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +294,7 @@ class Setup:
     torch: str
     python: str
     lrfinder: str
+    cached_batches: int | None = None  # on so many batches, over and over; None: on all that came
 
 
 # Which ending names the whole sweep, where its repeats ended differently: what cut it short comes first.
@@ -329,6 +347,12 @@ class SweepResult:
         if self.runs and not self.traces:
             return (tuple(math.nan if run.loss is None else run.loss for run in self.runs),)
         return tuple(trace.losses for trace in self.traces)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of how this was measured, each once."""
+        said = [trace.note for trace in self.traces] + [run.note for run in self.runs]
+        return tuple(dict.fromkeys(note for note in said if note))
 
     @property
     def updates(self) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from lrfinder.advice import Request, advise
 from lrfinder.config import load_schedule
-from lrfinder.errors import LrfinderError
+from lrfinder.errors import LrfinderError, RunError
 from lrfinder.store import load_run, load_source, load_unfinished, read_log
 
 RUN = Path(__file__).parent / "data" / "run-v3-auto"
@@ -32,7 +33,8 @@ def read_run(name: str, data: bytes) -> bool:
             result = load_run(folder)
             advise(result, Request(steps=100))
             load_source(folder)
-            load_unfinished(folder)
+            with contextlib.suppress(RunError):  # a run of an older format is read, and can't carry on
+                load_unfinished(folder)
         except LrfinderError:
             return False
         finally:

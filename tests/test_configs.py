@@ -21,7 +21,8 @@ from lrfinder.task.load import load_problem
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SCRIPT = CONFIGS / "train_digits.py"
-MODEL_FILES = sorted(path for path in CONFIGS.glob("*.py") if path != SCRIPT)
+GAN = CONFIGS / "gan.py"
+MODEL_FILES = sorted(path for path in CONFIGS.glob("*.py") if path not in {SCRIPT, GAN})
 
 # A rate at which each clearly learns within the updates given: (rate, updates).
 LEARNS = {
@@ -48,6 +49,16 @@ def _as_before() -> Iterator[None]:
 
 def test_every_example_is_tested() -> None:
     assert {path.stem for path in MODEL_FILES} == set(LEARNS)
+
+
+def test_the_gans_discriminator_learns_to_tell() -> None:
+    """It begins at 2 ln 2, a coin's toss for both of its sums."""
+    import lrfinder
+
+    result = lrfinder.sweep(str(GAN), mode="continuous", repeats=1, steps=40, min_lr=1e-3, max_lr=3e-3)
+    assert result.setup.optimizer.name == "Adam"
+    assert result.traces[0].initial_loss == pytest.approx(2 * math.log(2), rel=0.1)
+    assert min(result.losses[0]) < 1.0
 
 
 @pytest.mark.parametrize("path", MODEL_FILES, ids=lambda path: path.stem)

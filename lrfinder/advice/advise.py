@@ -25,6 +25,7 @@ _NO_RULE = "choose another --rule, or sweep again with --mode auto"
 # one case of six; nothing between was measured.
 FARTHEST_CONFIDENT = 20.0
 _CHANCE = "no rate was tried that is too small to learn at, so chance may have made this fall"
+_CACHED = "it was measured on the same batches over and over, so its interval leaves out the chance of the data"
 GIVEN = "given"  # the rule's name where the caller names the rate
 
 
@@ -107,12 +108,13 @@ def _check(request: Request) -> None:
 def _picks(shown: Shown, request: Request) -> tuple[Pick, ...]:
     """Return every rule's pick, the requested rule's first; where it can make none, its refusal first."""
     result, curve, picks = shown.result, shown.usable_curve, []
+    cached = (_CACHED,) if result.setup.cached_batches is not None else ()
     if curve is not None:
-        found = doubts(curve, result.traces, result.settings)
+        found = (*doubts(curve, result.traces, result.settings), *cached)
         picks = [_doubted(pick, found) for pick in pick_all(curve, result.traces, result.settings.steps)]
     if shown.valley is not None:
         guide = next((pick for pick in picks if pick.rule == DEFAULT_RULE), None)
-        found = () if curve is not None or too_small(shown.valley) else (_CHANCE,)
+        found = cached if curve is not None or too_small(shown.valley) else (_CHANCE, *cached)
         picks.insert(0, _doubted(short_runs(shown.valley, guide), found))
     wanted = request.rule or (SHORT_RUNS if shown.valley is not None else DEFAULT_RULE)
     if not any(pick.rule == wanted for pick in picks):

@@ -38,12 +38,13 @@ def next_run(result: SweepResult) -> RunPlan | None:
         x = _over_the_range(valley, result)
     if x is None:
         return None
-    return RunPlan(lr=float(f"{10**x:.4g}"), steps=settings.run_steps)  # four digits: 0.02 decade apart they differ
+    # Four digits: 0.02 decade apart they differ.
+    return RunPlan(lr=float(f"{10**x:.4g}"), steps=settings.run_steps, batches=settings.cache_batches)
 
 
 def first_run(settings: SweepSettings) -> RunPlan:
     """Return the first short run of a sweep that has no continuous part: the lowest rate."""
-    return RunPlan(lr=settings.min_lr, steps=settings.run_steps)
+    return RunPlan(lr=settings.min_lr, steps=settings.run_steps, batches=settings.cache_batches)
 
 
 def start_of(result: SweepResult) -> float | None:

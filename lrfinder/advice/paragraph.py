@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lrfinder.advice.evidence import Shown
-from lrfinder.numbers import interval, loss, rate
-from lrfinder.records import Band, Pick
+from lrfinder.numbers import count, interval, loss, rate
+from lrfinder.records import Band, Metric, Pick
 
 
 def paragraph(shown: Shown, pick: Pick, band: Band | None, plan: str) -> str:
@@ -15,6 +15,7 @@ def paragraph(shown: Shown, pick: Pick, band: Band | None, plan: str) -> str:
     sentences = [
         *_curve(shown),
         *_runs(shown),
+        *_cached(shown),
         f"Rule {pick.rule} picks {rate(pick.lr)}{between}: {pick.why}.",
         f"The model trains at rates from {interval(band.low, band.high)}.",
         *([f"The schedule: {plan}."] if plan else []),
@@ -30,7 +31,9 @@ def _curve(shown: Shown) -> list[str]:
         return []
     points, result = shown.curve.points, shown.result
     fell = f"from {loss(points.start)} to {loss(points.start - points.fall)}"
-    return [f"Over {len(result.traces)} x {result.settings.steps} updates the loss fell {fell}."]
+    loss_name = {Metric.TRAIN: "loss", Metric.PROBE: "loss of a batch set aside", Metric.VAL: "validation loss"}
+    name = loss_name[result.settings.metric]
+    return [f"Over {len(result.traces)} x {result.settings.steps} updates the {name} fell {fell}."]
 
 
 def _runs(shown: Shown) -> list[str]:
@@ -38,3 +41,10 @@ def _runs(shown: Shown) -> list[str]:
         return []
     fell = f"from {loss(shown.valley.start)} to {loss(shown.valley.lowest.loss)}"
     return [f"The best of {len(shown.result.runs)} short runs brought the held-out loss {fell}."]
+
+
+def _cached(shown: Shown) -> list[str]:
+    batches = shown.result.setup.cached_batches
+    if batches is None:
+        return []
+    return [f"All of it was measured on {count(batches, 'cached batch', 'cached batches')}."]

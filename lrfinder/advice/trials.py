@@ -195,6 +195,8 @@ def _own_valley(request: VerifyRequest, sweep: SweepResult) -> Valley | None:
 
     They saw fresh batches: where the coming run goes through the data again and again, that is another matter.
     """
+    if sweep.setup.cached_batches is not None:
+        return None
     steps = sweep.settings.run_steps
     fresh_too = _pays_for_full_runs(request) or not repeats_data(request, sweep)
     if not fresh_too or steps * GROWTH > min(request.steps, request.budget // LONG_RUNS):

@@ -9,13 +9,15 @@ from collections.abc import Iterator, Sequence
 from lrfinder.advice.exploration import first_run, next_run
 from lrfinder.api.listeners import Listeners
 from lrfinder.api.result import Sweep
+from lrfinder.engine.batching import batching_of
 from lrfinder.engine.device import choose_device
+from lrfinder.engine.held_out import no_val_loader
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.signals import Terminated
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
-from lrfinder.records import Mode, RunPlan, ShortRun, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.records import Metric, Mode, RunPlan, ShortRun, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store import Unfinished
 from lrfinder.task.problem import Problem
 
@@ -42,6 +44,9 @@ def measure(
     """
     listeners = Listeners(observers, setup=kept.setup if kept is not None else None)
     target = choose_device(device)
+    if settings.metric is Metric.VAL and problem.val_loader is None:
+        raise no_val_loader(problem.where)
+    batching = batching_of(problem, settings, target)
     deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
     traces, runs = (kept.traces, kept.runs) if kept is not None else ((), ())
     if traces and isinstance(problem.train_loader, Iterator):
@@ -49,12 +54,16 @@ def measure(
             f"{problem.where}: train_loader is an iterator, which has only one start: this sweep can't be resumed",
             hint="give a function that returns a new iterable, and sweep again",
         )
+    if traces or runs:
+        batching.carry_on(runs[-1] if runs else traces[-1])
     if settings.mode is not Mode.RESTART:
-        traces = run_sweep(problem, settings, device=target, observer=listeners, known=traces)
+        traces = run_sweep(problem, settings, device=target, observer=listeners, batching=batching, known=traces)
     if listeners.setup is None and settings.mode is not Mode.RESTART:
         raise _nothing_measured(problem, {trace.stop for trace in traces})
     if _can_restart(problem, settings, traces):
-        with ShortRuns(problem, seed=settings.seed, device=target, observer=listeners, deadline=deadline) as short_runs:
+        with ShortRuns(
+            problem, seed=settings.seed, device=target, observer=listeners, deadline=deadline, batching=batching
+        ) as short_runs:
             runs = _explore(short_runs, settings, listeners, traces, runs)
     if listeners.setup is None:
         raise _nothing_measured(problem, {made.stop for made in runs})
@@ -65,7 +74,8 @@ def _can_restart(problem: Problem, settings: SweepSettings, traces: tuple[Trace,
     """Tell whether short runs are wanted and possible: a loader that is an iterator has only one start."""
     if settings.mode is Mode.CONTINUOUS or any(trace.stop in _OVER for trace in traces):
         return False
-    return settings.mode is Mode.RESTART or not isinstance(problem.train_loader, Iterator)
+    one_start = isinstance(problem.train_loader, Iterator) and settings.cache_batches is None
+    return settings.mode is Mode.RESTART or not one_start
 
 
 def _explore(

@@ -54,6 +54,7 @@ def check_options(given: Mapping[str, Any], kept: Unfinished) -> None:
         "optimizer": kept.source.optimizer,
         "batch_size": kept.source.batch_size,
         "device": kept.source.device,
+        "loader_timeout": kept.source.loader_timeout,
         "out": kept.path,
     }
     for name, value in given.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Any
 
@@ -32,3 +33,10 @@ def _chosen(name: str, choices: type[StrEnum], value: str) -> StrEnum:
     if value not in list(choices):
         raise UsageError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return choices(value)
+
+
+def checked_timeout(seconds: float) -> float:
+    """Return how long a batch may take, 0 for any time; raise UsageError for what isn't a time."""
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise UsageError(f"loader_timeout must be a finite number of seconds, 0 to wait forever, got {seconds}")
+    return seconds

@@ -28,6 +28,7 @@ def load_source_problem(source: Source, *, seed: int) -> Problem:
             optimizer_options=source.optimizer_options,
             batch_size=source.batch_size,
             training=source.training,
+            loader_timeout=source.loader_timeout,
         )
     except Exception as error:
         failure = environment_failure(error)

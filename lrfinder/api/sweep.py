@@ -15,12 +15,23 @@ from lrfinder.advice import Request, advise
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
 from lrfinder.api.resuming import LIVE
-from lrfinder.api.settings import make_settings, make_training
+from lrfinder.api.settings import checked_timeout, make_settings, make_training
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import UsageError
 from lrfinder.files import write_atomic
-from lrfinder.records import MAX_LR, MIN_LR, REPEATS, RUN_STEPS, STEPS, Metric, Mode, Precision, Spacing
+from lrfinder.records import (
+    LOADER_TIMEOUT,
+    MAX_LR,
+    MIN_LR,
+    REPEATS,
+    RUN_STEPS,
+    STEPS,
+    Metric,
+    Mode,
+    Precision,
+    Spacing,
+)
 from lrfinder.report.figure import curve_png
 from lrfinder.report.progress import SweepProgress
 from lrfinder.store import PICTURE, RunFolder, Source
@@ -47,6 +58,7 @@ def sweep(
     mode: str = Mode.AUTO,
     run_steps: int = RUN_STEPS,
     metric: str = Metric.TRAIN,
+    cache_batches: int | None = None,
     momentum: float | None = None,
     weight_decay: float | None = None,
     batch_size: int | None = None,
@@ -56,6 +68,7 @@ def sweep(
     clip_value: float | None = None,
     sweep: str | None = None,
     scale_others: bool = False,
+    loader_timeout: float = LOADER_TIMEOUT,
     device: str = "auto",
     seed: int = 0,
     max_seconds: float | None = None,
@@ -68,8 +81,13 @@ def sweep(
     one; then the other keywords are the names of the model file. An object given live starts each repeat from where
     it is, and comes back bit for bit; a callable is called anew for each repeat. `optimizer` may be the name of a
     class of torch.optim. `out` names a run folder to write; without it the disk is not touched. Nothing is printed
-    unless `progress` is set. `max_seconds` bounds the whole sweep. How updates are made (`precision`, `accumulate`,
-    `clip_norm`, `clip_value`, and of several `optimizers` the one to `sweep`) is described in `records.Training`.
+    unless `progress` is set. How updates are made (`precision`, `accumulate`, `clip_norm`, `clip_value`, and of several
+    `optimizers` the one to `sweep`) is described in `records.Training`. `max_seconds` bounds the whole sweep,
+    `loader_timeout` the seconds that a batch may take (the first one of a pass five times that; 0: forever).
+
+    `metric` says which loss is recorded: that of the next training batch (`train`), of a batch set aside (`probe`), or
+    of the first batches of the val_loader (`val`). With `cache_batches` every repeat and rate trains on the same first
+    batches, over and over.
 
     A sweep that diverges, meets a NaN or is interrupted is a result; see `Sweep.status`, and `lrfinder.recommend`.
 
@@ -85,6 +103,7 @@ def sweep(
         mode=mode,
         run_steps=run_steps,
         metric=metric,
+        cache_batches=cache_batches,
         seed=seed,
         max_seconds=max_seconds,
     )
@@ -110,6 +129,7 @@ def sweep(
             sweep=sweep,
             scale_others=scale_others,
         ),
+        loader_timeout=checked_timeout(loader_timeout),
     )
     problem = _problem(model, names, source, seed)
     with ExitStack() as stack:
@@ -156,4 +176,5 @@ def _problem(model: Any, names: Mapping[str, Any], source: Source, seed: int) ->
         optimizer_options=source.optimizer_options,
         batch_size=source.batch_size,
         training=source.training,
+        loader_timeout=source.loader_timeout,
     )

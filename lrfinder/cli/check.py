@@ -83,7 +83,7 @@ def check(
     if result.status in _SIGNALLED:
         raise typer.Exit(_SIGNALLED[result.status])
     verdict = judge(result, loaded)
-    for doubt in verdict.warnings:
+    for doubt in (*result.notes, *verdict.warnings):
         warn(doubt)
     _say(verdict, str(config), updates=result.updates, as_json=as_json)
     raise typer.Exit(_STATUS[verdict.sane])

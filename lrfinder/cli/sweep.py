@@ -21,9 +21,21 @@ from lrfinder.cli.options import (
     Seed,
     SweptOptimizer,
 )
-from lrfinder.cli.output import say, say_json, say_plot, say_verbatim
+from lrfinder.cli.output import say, say_json, say_plot, say_verbatim, warn
 from lrfinder.errors import UsageError
-from lrfinder.records import MAX_LR, MIN_LR, REPEATS, RUN_STEPS, STEPS, Metric, Mode, Precision, Spacing, Stop
+from lrfinder.records import (
+    LOADER_TIMEOUT,
+    MAX_LR,
+    MIN_LR,
+    REPEATS,
+    RUN_STEPS,
+    STEPS,
+    Metric,
+    Mode,
+    Precision,
+    Spacing,
+    Stop,
+)
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
@@ -63,7 +75,26 @@ def sweep(
         ),
     ] = Mode.AUTO,
     run_steps: Annotated[int, typer.Option("--run-steps", help="Updates of a short run.")] = RUN_STEPS,
-    metric: Annotated[Metric, typer.Option("--metric", help="The loss that is recorded.")] = Metric.TRAIN,
+    metric: Annotated[
+        Metric,
+        typer.Option(
+            "--metric",
+            help="The loss that the continuous sweep records after each update: `train`, that of the next training "
+            "batch; `probe`, that of a batch set aside before training; `val`, the mean over the first 10 batches of "
+            "val_loader. `probe` and `val` see the same batches at every rate, in evaluation mode, and cost a pass "
+            "over them an update. Short runs are always judged by held-out batches.",
+        ),
+    ] = Metric.TRAIN,
+    cache_batches: Annotated[
+        int | None,
+        typer.Option(
+            "--cache-batches",
+            metavar="N",
+            help="Train on the first N batches over and over, the same ones in every repeat and at every rate, kept "
+            "in memory: a curve without the noise of the data, which says less about all of it. Example: "
+            "--cache-batches 8",
+        ),
+    ] = None,
     optimizer: Annotated[
         str | None,
         typer.Option("--optimizer", help="A class of torch.optim, where the model file has none. [default: AdamW]"),
@@ -81,6 +112,14 @@ def sweep(
     clip_value: ClipValue = None,
     swept_optimizer: SweptOptimizer = None,
     scale_others: ScaleOthers = False,
+    loader_timeout: Annotated[
+        float,
+        typer.Option(
+            "--loader-timeout",
+            metavar="SECONDS",
+            help="Give up where a batch takes longer (the first one of a pass: five times that); 0 waits forever.",
+        ),
+    ] = LOADER_TIMEOUT,
     device: Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")] = "auto",
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
@@ -107,7 +146,7 @@ def sweep(
         return
     if model is None:
         raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
-    from lrfinder.api.settings import make_settings, make_training
+    from lrfinder.api.settings import checked_timeout, make_settings, make_training
     from lrfinder.store import RunFolder, Source
     from lrfinder.task.reference import check_reference, digest_of
     from lrfinder.version import CREATED_BY
@@ -122,6 +161,7 @@ def sweep(
         mode=mode,
         run_steps=run_steps,
         metric=metric,
+        cache_batches=cache_batches,
         seed=seed,
         max_seconds=max_seconds,
     )
@@ -140,6 +180,7 @@ def sweep(
             sweep=swept_optimizer,
             scale_others=scale_others,
         ),
+        loader_timeout=checked_timeout(loader_timeout),
     )
     with RunFolder.create(
         out,
@@ -184,6 +225,8 @@ def _conclude(result: Sweep, folder: Path, *, as_json: bool, quiet: bool) -> Non
     from lrfinder.advice import Request, advise
 
     advice = advise(result, Request())
+    for note in result.notes:
+        warn(note)
     signalled = _SIGNALLED.get(result.status)
     if signalled is None:  # whoever interrupts wants to leave at once: no picture then
         from lrfinder.files import write_atomic
@@ -214,6 +257,7 @@ def _document(result: Sweep, advice: Advice, folder: Path) -> dict[str, object]:
                 "points": len(trace.lrs),
                 "why": trace.why,
                 "skipped": trace.skipped,
+                "micro_batches": trace.micro_batches,
             }
             for trace in result.traces
         ],
@@ -227,6 +271,7 @@ def _document(result: Sweep, advice: Advice, folder: Path) -> dict[str, object]:
                 "updates": run.updates,
                 "why": run.why,
                 "skipped": run.skipped,
+                "micro_batches": run.micro_batches,
             }
             for run in result.runs
         ],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, Seed
-from lrfinder.cli.output import say, say_json, say_verbatim
+from lrfinder.cli.output import say, say_json, say_verbatim, warn
 from lrfinder.errors import UsageError
 from lrfinder.records import ShortRun, Stop, SweepResult
 
@@ -121,6 +121,8 @@ def verify(
     if ended is not None:
         say(f"{ended.value}: {len(trials) - 1} runs are kept in {asked.folder}; the same command carries on.")
         raise typer.Exit(_SIGNALLED[ended])
+    for note in dict.fromkeys(trial.note for trial in trials if trial.note):
+        warn(note)
     verification = conclude(request, sweep, trials)
     written = _write(verification, write if write is not None else config_path(asked.folder))
     document = _document(verification, asked.folder, written)

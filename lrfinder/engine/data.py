@@ -6,51 +6,44 @@ import itertools
 from collections.abc import Generator, Iterable
 from typing import Any
 
+from lrfinder.engine.fetch import NO_MORE, Fetch
 from lrfinder.engine.workers import end_workers
 from lrfinder.errors import ModelFileError, user_code
 
 
-def endless(loader: Iterable[Any], *, first_epoch: int, where: str) -> Generator[Any, None, None]:
+def endless(
+    loader: Iterable[Any], *, first_epoch: int, where: str, fetch: Fetch | None = None
+) -> Generator[Any, None, None]:
     """Yield the batches of `loader`, starting it again each time it ends; end where it can't be started again.
 
     `set_epoch(epoch)` of the loader and its samplers is called before each pass, from `first_epoch` on, where they
-    have it. Nobody's length is asked. Close the generator, so that worker processes end at once.
+    have it. Nobody's length is asked. Close the generator, so that worker processes end at once. `fetch` says how long
+    a batch may take; None: as long as it does.
 
-    Raises ModelFileError where the very first pass (`first_epoch` 0) gives nothing.
+    Raises ModelFileError where the very first pass (`first_epoch` 0) gives nothing, EnvironmentFailure where a batch
+    takes too long or a worker dies.
     """
     kept = getattr(loader, "_iterator", None)  # a DataLoader's persistent workers, where they run already
     iterator = None
-    count = 0
     try:
-        for epoch in itertools.count(first_epoch):
-            before = count
-            with user_code("starting train_loader"):
-                _set_epoch(loader, epoch)
-                iterator = iter(loader)
-            while True:
-                with user_code(f"getting batch {count} of train_loader"):
-                    batch = next(iterator, _END)
-                if batch is _END:
-                    break
-                count += 1
-                yield batch
-            if count == 0 and first_epoch == 0:
-                raise ModelFileError(
-                    f"{where}: train_loader gave no batch",
-                    hint="is the data set empty, or drop_last=True with fewer samples than a batch?",
-                )
-            if count == before:
-                return
+        with fetch or Fetch("train_loader", 0.0) as source:
+            for epoch in itertools.count(first_epoch):
+                before = source.count
+                with user_code("starting train_loader"):
+                    _set_epoch(loader, epoch)
+                iterator = source.start(loader)
+                while (batch := source.next(iterator, first=source.count == before)) is not NO_MORE:
+                    yield batch
+                if source.count == 0 and first_epoch == 0:
+                    raise ModelFileError(
+                        f"{where}: train_loader gave no batch",
+                        hint="is the data set empty, or drop_last=True with fewer samples than a batch?",
+                    )
+                if source.count == before:
+                    return
     finally:
         if iterator is not kept:
             end_workers(iterator)
-
-
-class _End:
-    """What no loader yields."""
-
-
-_END = _End()
 
 
 def _set_epoch(loader: Any, epoch: int) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from lrfinder.engine.fetch import NO_MORE, Fetch
 from lrfinder.engine.modes import judging_modes
+from lrfinder.engine.repeated import copied
 from lrfinder.engine.rng import remember_global_state, seed_everything, seed_loader
 from lrfinder.engine.snapshot import loader_preserved
+from lrfinder.engine.workers import end_workers
 from lrfinder.errors import ModelFileError, user_code
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import Trial
 
 VAL, PROBE = "val", "probe"
+EVALUATION = 1  # mixed into the seed of a repeat, so that the evaluation's draws are not those of the training
 
 # Batches of the train_loader that are set aside where there is no val_loader: on thirteen real tasks judging by a few
 # training batches moved the best rate of 50 updates by less than 0.1 decade, but for the one that overfits at once.
@@ -24,8 +29,17 @@ PROBE_BATCHES = 4
 LEAST_BATCHES = 10  # of the val_loader, at most; else as many as the run has updates: judging costs less than training
 
 
-def evaluate(trial: Trial, batches: Iterable[Any], *, device: torch.device, seed: int) -> float:
+def evaluate(
+    trial: Trial,
+    batches: Iterable[Any],
+    *,
+    device: torch.device,
+    seed: int,
+    split: Callable[[Any], list[tuple[float, Any]]] | None = None,
+) -> float:
     """Return the mean loss over `batches`, each weighted by its number of samples, in evaluation mode.
+
+    `split` makes the parts that each is computed in; None: as a whole.
 
     What the loss draws (a variational autoencoder's noise, say) is seeded by `seed`; every generator and every module's
     mode is as before when this returns. The loss may be NaN or infinite. Raises what the user's code raises.
@@ -37,7 +51,7 @@ def evaluate(trial: Trial, batches: Iterable[Any], *, device: torch.device, seed
         seed_everything(seed, device)
         trial.model.eval()
         with torch.no_grad(), judging_modes(trial):
-            for batch in batches:
+            for batch in _in_parts(batches, split):
                 moved = to_device(batch, device)
                 with user_code("computing the loss of a held-out batch"):
                     value = trial.loss(trial.model, moved).item()
@@ -50,11 +64,27 @@ def evaluate(trial: Trial, batches: Iterable[Any], *, device: torch.device, seed
     return total / count if count else float("nan")
 
 
-def validation_batches(loader: Iterable[Any], most: int, *, seed: int, where: str) -> list[Any]:
-    """Return the first `most` batches of a val_loader, the same each time; raise ModelFileError where there is none."""
-    with loader_preserved(loader), user_code("reading val_loader"):
+def _in_parts(batches: Iterable[Any], split: Callable[[Any], list[tuple[float, Any]]] | None) -> Iterator[Any]:
+    for batch in batches:
+        own = copied(batch)  # the same data each time, whatever the loss does to them
+        yield from [own] if split is None else (part for _, part in split(own))
+
+
+def validation_batches(loader: Iterable[Any], most: int, *, seed: int, where: str, timeout: float = 0.0) -> list[Any]:
+    """Return the first `most` batches of a val_loader, the same each time; each may take `timeout` seconds (0: any).
+
+    Raises ModelFileError where there is none, EnvironmentFailure where one takes too long.
+    """
+    kept = getattr(loader, "_iterator", None)  # a DataLoader's persistent workers, where they run already
+    with contextlib.ExitStack() as cleanup:
+        cleanup.enter_context(loader_preserved(loader))
+        fetch = cleanup.enter_context(Fetch("val_loader", timeout))
         seed_loader(loader, seed)
-        batches = list(itertools.islice(iter(loader), most))
+        iterator = fetch.start(loader)
+        if iterator is not kept:
+            cleanup.callback(end_workers, iterator)
+        took = iter(lambda: fetch.next(iterator, first=fetch.count == 0), NO_MORE)
+        batches = list(itertools.islice(took, most))
     if not batches:
         raise ModelFileError(
             f"{where}: val_loader gave no batch",

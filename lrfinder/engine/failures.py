@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import signal
+import time
 import traceback
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 
@@ -18,21 +23,70 @@ _HUNG_WORKER = "DataLoader timed out"
 _BROKEN_QUEUE = (ConnectionError, EOFError)
 
 
-def environment_failure(error: Exception) -> EnvironmentFailure | None:
-    """Return what failed in the environment, with advice, where `error` says that something did; else None."""
-    text = words_of(error)
-    if isinstance(error, RuntimeError) and (_DEAD_WORKER in text or _HUNG_WORKER in text):
-        return _worker_failure(_first_line(text))
-    if isinstance(error, _BROKEN_QUEUE) and _from_a_queue(error):
-        return _worker_failure(f"a DataLoader worker died while a batch was read from it ({type(error).__name__})")
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(sign in text.lower() for sign in _NO_MEMORY)
-    ):
+# A killed process is seen as such a moment after its queue breaks.
+_SEEN_DEAD_S = 2.0
+
+
+def environment_failure(error: BaseException, *, batch: int | None = None) -> EnvironmentFailure | None:
+    """Return what failed in the environment, with advice, where `error` says that something did; else None.
+
+    `batch` is the number of the batch that is due next: a worker's end is noticed wherever the main process is then.
+    """
+    if out_of_memory(error):
         return EnvironmentFailure(
-            f"out of memory: {_first_line(text) or type(error).__name__}",
+            f"out of memory: {_first_line(words_of(error)) or type(error).__name__}",
             hint="use a smaller batch (`--batch-size N`), a smaller model, or another device (`--device cpu`)",
         )
-    return None
+    return dead_worker(error, batch)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether `error` is what an allocator says that has no memory left."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in words_of(error).lower() for sign in _NO_MEMORY)
+
+
+def dead_worker(error: BaseException, batch: int | None, workers: Iterable[Any] = ()) -> EnvironmentFailure | None:
+    """Return the failure of a DataLoader's worker that `error` stems from, with its process and the batch; else None.
+
+    `workers` are the loader's processes, where they are known: an error that comes from a queue doesn't name any.
+    """
+    text = words_of(error)
+    if isinstance(error, RuntimeError) and _HUNG_WORKER in text:
+        return _worker_failure(f"{_first_line(text)}{_when(batch)}")
+    broken_queue = isinstance(error, _BROKEN_QUEUE) and _from_a_queue(error)
+    if not broken_queue and not (isinstance(error, RuntimeError) and _DEAD_WORKER in text):
+        return None
+    named = re.search(r"\(pid(?:\(s\))? ([\d, ]+)\)", text)
+    dead = _dead(workers) or ([(pid, "") for pid in named[1].split(", ")] if named else [])
+    who = ", ".join(f"{pid}{how}" for pid, how in dead) or "unknown"
+    return _worker_failure(f"a DataLoader worker died{_when(batch)} (pid {who})")
+
+
+def _dead(workers: Iterable[Any]) -> list[tuple[str, str]]:
+    """Return the processes that ended by a signal or with a status of their own, and how, as soon as it is known."""
+    processes = list(workers)
+    until = time.monotonic() + _SEEN_DEAD_S
+    while processes:
+        dead = [(str(process.pid), _how(process.exitcode)) for process in processes if process.exitcode]
+        if dead or time.monotonic() > until:
+            return dead
+        time.sleep(0.01)
+    return []
+
+
+def _how(exitcode: int) -> str:
+    if exitcode > 0:
+        return f", exit status {exitcode}"
+    try:
+        return f", {signal.Signals(-exitcode).name}"
+    except ValueError:  # a real-time signal has no name
+        return f", signal {-exitcode}"
+
+
+def _when(batch: int | None) -> str:
+    return "" if batch is None else f" when batch {batch} was due"
 
 
 def _worker_failure(message: str) -> EnvironmentFailure:
@@ -43,7 +97,7 @@ def _worker_failure(message: str) -> EnvironmentFailure:
     )
 
 
-def _from_a_queue(error: Exception) -> bool:
+def _from_a_queue(error: BaseException) -> bool:
     # The same exceptions from the data set's own sockets and files end in other modules.
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].startswith("multiprocessing.")

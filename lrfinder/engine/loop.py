@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
-from lrfinder.engine.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.measurement import Measurement
 from lrfinder.engine.updates import Updates
 from lrfinder.records import Stop
@@ -28,10 +26,10 @@ def sweep_rates(
         return Stop.OUT_OF_DATA, f"train_loader had no batch left; {measurement.progress}"
     measurement.start(loss)
     prepared()
-    if not math.isfinite(loss):
-        return Stop.NON_FINITE, f"the loss of the first batch, before any update, is {loss}"
-    divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(loss))
-    divergence.observe(loss)
+    ending = updates.ending(loss)
+    end = ending.before("the loss of the first batch")
+    if end is not None:
+        return end
     while measurement.updates < len(measurement.rates):
         if time.monotonic() >= deadline:
             return Stop.OUT_OF_TIME, f"the time limit was reached; {measurement.progress}"
@@ -41,17 +39,10 @@ def sweep_rates(
         loss = updates.next_loss(gradient=measurement.updates < len(measurement.rates))
         if loss is None:
             return Stop.OUT_OF_DATA, f"train_loader ran out and can't be started again; {measurement.progress}"
-        end = _end(measurement.add(loss), rate, divergence) if applied else updates.stuck(rate)
+        if applied:
+            end = ending.after(measurement.add(loss), measurement.updates, f"after the update at rate {rate:.3g}")
+        else:
+            end = updates.stuck(rate)
         if end is not None:
             return end
     return Stop.COMPLETED, ""
-
-
-def _end(loss: float, rate: float, divergence: DivergenceRule) -> tuple[Stop, str] | None:
-    """Return why `loss`, measured after the update at `rate`, ends the repeat, or None."""
-    if not math.isfinite(loss):
-        return Stop.NON_FINITE, f"the loss is {loss} after the update at rate {rate:.3g}"
-    if divergence.observe(loss):
-        began, limit = divergence.start, divergence.limit
-        return Stop.DIVERGED, f"the loss began at {began:.4g}, and the median of the last five is above {limit:.4g}"
-    return None

@@ -11,7 +11,10 @@ class Observer(Protocol):
     """Called by the sweep's own thread, never cut short by Ctrl-C; an exception raised here ends the sweep."""
 
     def repeat_started(self, repeat: int) -> None:
-        """Repeat number `repeat` begins, counted from 0; nothing has been built for it yet."""
+        """Repeat number `repeat` begins, counted from 0; nothing has been built for it yet.
+
+        Told of the same number again, it begins anew, since memory ran out: what was measured of it is void.
+        """
 
     def prepared(self, setup: Setup) -> None:
         """Take in what is being swept; after the first loss, before the first update.
@@ -26,7 +29,7 @@ class Observer(Protocol):
         """Take in a whole repeat, however it ended, before the user's objects are restored."""
 
     def run_started(self, plan: RunPlan) -> None:
-        """A short run begins; nothing has been built for it yet."""
+        """A short run begins, or begins anew where none has ended since; nothing has been built for it yet."""
 
     def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
         """Take in that a short run has made `updates` updates, the last one on a batch with this training loss."""

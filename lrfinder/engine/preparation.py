@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import weakref
 from collections.abc import Callable, Generator
 from typing import Any
@@ -10,23 +11,31 @@ from typing import Any
 import torch
 from torch import nn
 
+from lrfinder.engine.batching import Batching
 from lrfinder.engine.data import endless
 from lrfinder.engine.device import move_optimizer_state
+from lrfinder.engine.fetch import Fetch
 from lrfinder.engine.modes import training_modes
 from lrfinder.engine.precision import in_precision
-from lrfinder.engine.rng import seed_everything, seed_loader
+from lrfinder.engine.rng import derived_seed, seed_everything, seed_loader
 from lrfinder.engine.snapshot import loader_preserved
 from lrfinder.errors import ModelFileError, user_code
 from lrfinder.task.build import build_trial
 from lrfinder.task.problem import Problem, Trial
 
+# Mixed into the seed of a repeat, for its draws after the batches were taken from the cache: the same ones for the
+# repeat that filled it, whose loader drew.
+_CACHED = 2
+
 
 class Preparation:
     """Builds trials of one problem on one device; the same seed gives the same weights, batches and draws."""
 
-    def __init__(self, problem: Problem, device: torch.device) -> None:
+    def __init__(self, problem: Problem, device: torch.device, batching: Batching) -> None:
         self._problem = problem
         self._device = device
+        self._cache = batching.cache
+        self._fetch = Fetch("train_loader", problem.loader_timeout)
         self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made the last time
 
     def ready(
@@ -46,11 +55,34 @@ class Preparation:
             trial.model.train()
         trial.model.zero_grad(set_to_none=True)
         training_modes(trial)
+        trial = in_precision(trial, self._problem.training.precision, self._device)
+        if self._cache is None:
+            return trial, self._loaded(trial, seed, first_epoch, cleanup)
+        if not self._cache.filled:
+            batches = self._loaded(trial, seed, first_epoch, cleanup)
+            self._cache.fill(batches)
+            batches.close()
+        seed_everything(derived_seed(seed, _CACHED), self._device)
+        return trial, self._cache.training()
+
+    def set_aside(self, batches: Generator[Any, None, None], count: int) -> list[Any]:
+        """Return `count` batches that aren't trained on; call it before the first of `batches` is taken."""
+        return self._cache.held_out(count) if self._cache is not None else list(itertools.islice(batches, count))
+
+    @property
+    def due(self) -> int:
+        """The number of the batch that the loader gives next."""
+        return self._fetch.count
+
+    def _loaded(
+        self, trial: Trial, seed: int, first_epoch: int, cleanup: contextlib.ExitStack
+    ) -> Generator[Any, None, None]:
         cleanup.enter_context(loader_preserved(trial.loader))
         seed_loader(trial.loader, seed)
-        batches = endless(trial.loader, first_epoch=first_epoch, where=self._problem.where)
+        self._fetch = Fetch("train_loader", self._problem.loader_timeout)
+        batches = endless(trial.loader, first_epoch=first_epoch, where=self._problem.where, fetch=self._fetch)
         cleanup.callback(batches.close)
-        return in_precision(trial, self._problem.training.precision, self._device), batches
+        return batches
 
     def _place(self, module: nn.Module) -> nn.Module:
         if len({parameter.device for parameter in module.parameters()}) > 1:

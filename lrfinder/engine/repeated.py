@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import torch
+
+from lrfinder.errors import user_code
 
 # Bytes of batches that are kept in the host's memory. A quarter of what a small machine has: 250 batches of 64 photos
 # of 224 x 224 need ten times as much, those of most other data a thousandth.
@@ -15,8 +18,8 @@ MOST_BYTES = 2 * 2**30
 class Repeated(Iterator[Any]):
     """An iterator over the first `number` of `batches`, in their order, over and over.
 
-    Where there are fewer, over those. They are kept as they came, in memory; where they take more than `most_bytes`,
-    nothing is repeated: all that come are passed on, and `too_large` tells.
+    Where there are fewer, over those. They are kept as they came, in memory, and copies are passed on; where they take
+    more than `most_bytes`, nothing is repeated: all that come are passed on, and `too_large` tells.
     """
 
     def __init__(self, batches: Iterator[Any], number: int, *, most_bytes: int = MOST_BYTES) -> None:
@@ -38,13 +41,13 @@ class Repeated(Iterator[Any]):
             if batch is not _END:
                 self._left -= 1
                 self._keep(batch)
-                return batch
+                return copied(batch)
             self._left = 0
         if not self._kept:
             raise StopIteration
         batch = self._kept[self._next]
         self._next = (self._next + 1) % len(self._kept)
-        return batch
+        return copied(batch)
 
     def _keep(self, batch: Any) -> None:
         self._bytes_left -= size_in_bytes(batch)
@@ -53,6 +56,12 @@ class Repeated(Iterator[Any]):
             self._kept.clear()
         else:
             self._kept.append(batch)
+
+
+def copied(batch: Any) -> Any:
+    """Return a deep copy of a kept batch: a training may change in place what it is given (masked words, say)."""
+    with user_code("copying a batch"):
+        return copy.deepcopy(batch)
 
 
 def size_in_bytes(batch: Any) -> int:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 
-from lrfinder.engine.divergence import LEAST_SHARE, DivergenceRule
-from lrfinder.engine.evaluation import LEAST_BATCHES, PROBE, PROBE_BATCHES, VAL, evaluate, validation_batches
+from lrfinder.engine.batching import Batching
+from lrfinder.engine.ending import Ending
+from lrfinder.engine.evaluation import (
+    EVALUATION,
+    LEAST_BATCHES,
+    PROBE,
+    PROBE_BATCHES,
+    VAL,
+    evaluate,
+    validation_batches,
+)
 from lrfinder.engine.facts import setup_of
 from lrfinder.engine.failures import environment_failure
+from lrfinder.engine.memory import free_memory
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.repeated import Repeated
@@ -32,9 +41,6 @@ from lrfinder.task.loader import make_val_loader
 from lrfinder.task.problem import Problem, Trial
 
 WARMUP = 0.05  # of a run's updates, at least one: as long as `recommend` warms up plain optimizers
-
-# Mixed into the seed of a run, so that the evaluation's draws are not those of the training.
-_EVALUATION = 1
 
 
 @dataclass(slots=True)
@@ -55,15 +61,23 @@ class ShortRuns:
     """
 
     def __init__(
-        self, problem: Problem, *, seed: int, device: torch.device, observer: Observer, deadline: float = math.inf
+        self,
+        problem: Problem,
+        *,
+        seed: int,
+        device: torch.device,
+        observer: Observer,
+        deadline: float = math.inf,
+        batching: Batching | None = None,
     ) -> None:
-        """`deadline` is a time of `time.monotonic`."""
+        """`deadline` is a time of `time.monotonic`; `batching` is shared with the continuous part of a sweep."""
         self._problem = problem
         self._seed = seed
         self._device = device
         self._observer = observer
         self._deadline = deadline
-        self._preparation = Preparation(problem, device)
+        self._batching = batching or Batching()
+        self._preparation = Preparation(problem, device, self._batching)
         self._interrupts = Interrupts()
         self._stack = contextlib.ExitStack()
         self._snapshot: Snapshot | None = None
@@ -86,8 +100,15 @@ class ShortRuns:
         """Make one run and return what it reached; Ctrl-C and SIGTERM end it and are a result.
 
         Raises EnvironmentFailure, ModelFileError and UsageError as `run_sweep` does; what the user's code raises passes
-        through unchanged. In each case the observer has had the run with Stop.FAILED before.
+        through unchanged. In each case the observer has had the run with Stop.FAILED before. Where memory runs out on a
+        batch, the run begins again with each batch in twice as many parts.
         """
+        while (made := self._attempt(plan)) is None:
+            free_memory(self._device)
+        return made
+
+    def _attempt(self, plan: RunPlan) -> ShortRun | None:
+        """Make a run; None: memory ran out."""
         self._observer.run_started(plan)
         progress = _Progress()
         loss: float | None = None
@@ -99,9 +120,11 @@ class ShortRuns:
         except (KeyboardInterrupt, Terminated) as signalled:
             stop, why = self._interrupted(isinstance(signalled, Terminated))
         except BaseException as error:
+            if self._interrupts.pending is None and self._batching.split_further(error, progress.updates):
+                return None
             if self._interrupts.pending is None:
                 self._observer.run_ended(self._made(plan, progress, None, Stop.FAILED, told(error)))
-                failure = environment_failure(error) if isinstance(error, Exception) else None
+                failure = environment_failure(error, batch=self._preparation.due)
                 if failure is None:
                     raise
                 raise failure from error
@@ -112,7 +135,7 @@ class ShortRuns:
 
     def _made(self, plan: RunPlan, progress: _Progress, loss: float | None, stop: Stop, why: str) -> ShortRun:
         first = progress.initial_loss
-        return ShortRun(
+        made = ShortRun(
             plan=plan,
             seed=self._seed,
             metric=progress.metric,
@@ -124,6 +147,7 @@ class ShortRuns:
             fresh=progress.repeated is not None and progress.repeated.too_large,
             skipped=progress.skipped,
         )
+        return self._batching.marked(made)
 
     def _interrupted(self, terminated: bool) -> tuple[Stop, str]:  # noqa: FBT001
         self._interrupts.answered()
@@ -138,11 +162,13 @@ class ShortRuns:
         first_epoch = plan.repeat * ((plan.steps + 1) * taken + PROBE_BATCHES)
         trial, batches = self._preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
         held_out, progress.metric = self._held_out(plan, batches, seed)
-        if plan.batches is not None:
+        self._batching.check(trial, self._device, seed)
+        if plan.batches is not None and self._batching.cache is None:
             progress.repeated = Repeated(batches, plan.batches * taken)
 
         def judged() -> float:
-            return evaluate(trial, held_out, device=self._device, seed=derived_seed(seed, _EVALUATION))
+            draws = derived_seed(seed, EVALUATION)
+            return evaluate(trial, held_out, device=self._device, seed=draws, split=self._batching.split)
 
         key = (plan.repeat, len(held_out))
         if key not in self._initial:
@@ -156,28 +182,38 @@ class ShortRuns:
             return None, Stop.NON_FINITE, f"the held-out loss is {loss} after {plan.steps} updates"
         return loss, Stop.COMPLETED, ""
 
-    def _held_out(self, plan: RunPlan, batches: Iterator[Any], seed: int) -> tuple[list[Any], str]:
+    def _held_out(self, plan: RunPlan, batches: Generator[Any, None, None], seed: int) -> tuple[list[Any], str]:
         loader = make_val_loader(self._problem)
         if loader is None:
-            return list(itertools.islice(batches, PROBE_BATCHES)), PROBE
-        most = max(LEAST_BATCHES, plan.steps)
-        return validation_batches(loader, most, seed=derived_seed(seed, _EVALUATION), where=self._problem.where), VAL
+            return self._preparation.set_aside(batches, PROBE_BATCHES), PROBE
+        held_out = validation_batches(
+            loader,
+            max(LEAST_BATCHES, plan.steps),
+            seed=derived_seed(seed, EVALUATION),
+            where=self._problem.where,
+            timeout=self._problem.loader_timeout,
+        )
+        return held_out, VAL
 
     def _update_all(self, plan: RunPlan, progress: _Progress, trial: Trial, batches: Iterator[Any]) -> tuple[Stop, str]:
         factor = _factor(plan)
-        updates = Updates(trial, self._problem.training, batches, self._device)
-        divergence: DivergenceRule | None = None
+        handed_out = self._batching.handed_out(batches)
+        updates = Updates(trial, self._problem.training, handed_out, self._device, split=self._batching.split)
+        ending: Ending | None = None
         applied, rate = True, 0.0
         while progress.updates < plan.steps:
             step = progress.updates
             loss = updates.next_loss()
             if loss is None:
                 return Stop.OUT_OF_DATA, f"train_loader ran out after {step} updates and can't be started again"
-            if divergence is None:
+            if ending is None:
                 self._tell_setup(trial)
-                divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(loss))
-            # After an update that the loss scaler skipped the weights are as before: that loss says nothing new.
-            end = _end(loss, step, divergence) if applied else updates.stuck(rate)
+                ending = updates.ending(loss)
+                end = ending.before("the loss of the first batch")
+            elif applied:
+                end = ending.after(loss, step, f"after {step} updates")
+            else:  # the loss scaler skipped the update, so the weights are as before: that loss says nothing new
+                end = updates.stuck(rate)
             if end is not None:
                 return end
             if time.monotonic() >= self._deadline:
@@ -196,16 +232,7 @@ class ShortRuns:
         if not self._told_setup:
             self._told_setup = True
             with self._interrupts.held():
-                self._observer.prepared(setup_of(self._problem, trial, self._device))
-
-
-def _end(loss: float, step: int, divergence: DivergenceRule) -> tuple[Stop, str] | None:
-    """Return why `loss`, measured after `step` updates, ends the run, or None."""
-    if not math.isfinite(loss):
-        return Stop.NON_FINITE, f"the loss is {loss} after {step} updates"
-    if divergence.observe(loss):
-        return Stop.DIVERGED, f"the loss began at {divergence.start:.4g} and is {loss:.4g} after {step}"
-    return None
+                self._observer.prepared(self._batching.described(setup_of(self._problem, trial, self._device)))
 
 
 def _factor(plan: RunPlan) -> Callable[[int], float]:

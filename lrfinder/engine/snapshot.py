@@ -13,16 +13,19 @@ can't be seen from here.
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from lrfinder.engine.contents import ContainerState, is_container, parts_of
 from lrfinder.engine.rng import is_generator, loader_parts, remember_generator, remember_global_state
 from lrfinder.engine.tensors import TensorStates
+from lrfinder.errors import user_code
 from lrfinder.task.problem import Problem
 
 
@@ -91,16 +94,28 @@ class Snapshot:
 def loader_preserved(loader: Any) -> Iterator[None]:
     """Restore the attributes and the generators of a loader, its samplers and its data set when the context ends.
 
-    Not what the attributes hold: that may be the whole data set. Used for any loader, also one that a function
-    returned: it may return the same one each time.
+    Not what the attributes hold: that may be the whole data set. What keeps its place itself, by `state_dict` and
+    `load_state_dict`, gets that back too. Used for any loader, also one that a function returned: it may return the
+    same one each time.
     """
     with contextlib.ExitStack() as steps:
+        for part in loader_parts(loader) or [loader]:
+            if _keeps_its_place(part):  # put back last: only its own function knows what its attributes hold
+                with user_code(f"asking {type(part).__name__}.state_dict() where the data is"):
+                    steps.callback(part.load_state_dict, copy.deepcopy(part.state_dict()))
         for part in loader_parts(loader):
             steps.callback(ContainerState(vars(part)).restore)
             for value in vars(part).values():
                 if is_generator(value):
                     steps.callback(remember_generator(value))
         yield
+
+
+def _keeps_its_place(part: Any) -> bool:
+    # Not torchdata's loader: its place is in its attributes, and asking for its state starts its workers.
+    if inspect.isclass(part) or isinstance(part, nn.Module | DataLoader):
+        return False
+    return all(callable(getattr(part, name, None)) for name in ("state_dict", "load_state_dict"))
 
 
 def _live_objects(problem: Problem) -> list[Any]:

@@ -6,14 +6,20 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import torch
 
+from lrfinder.engine.batching import Batching, batching_of
 from lrfinder.engine.facts import setup_of
 from lrfinder.engine.failures import environment_failure
+from lrfinder.engine.held_out import PROBES, HeldOut
+from lrfinder.engine.judged import sweep_rates_judged
 from lrfinder.engine.loop import sweep_rates
 from lrfinder.engine.measurement import Measurement
+from lrfinder.engine.memory import free_memory
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.rng import derived_seed
@@ -21,7 +27,7 @@ from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import preserved
 from lrfinder.engine.updates import Updates
 from lrfinder.errors import place_of, words_of
-from lrfinder.records import Point, Stop, SweepSettings, Trace
+from lrfinder.records import Metric, Point, Stop, SweepSettings, Trace
 from lrfinder.task.problem import Problem, Trial
 
 # After these the repeats that are left aren't begun.
@@ -34,6 +40,7 @@ def run_sweep(
     *,
     device: torch.device,
     observer: Observer,
+    batching: Batching | None = None,
     known: tuple[Trace, ...] = (),
 ) -> tuple[Trace, ...]:
     """Measure the loss that follows an update at each rate of `settings`, and return a trace for each repeat.
@@ -48,15 +55,21 @@ def run_sweep(
     with Stop.INTERRUPTED or TERMINATED. Whatever happens, the live objects and all random number generators are as they
     were when this returns or raises.
 
+    Where memory runs out on a batch, the repeat begins again with each batch in twice as many parts, whose gradients
+    are summed; the rest of the sweep does the same.
+
+    `batching` is what short runs that follow share with this; None: nothing follows.
+
     Raises EnvironmentFailure where memory ran out or a loader worker died, ModelFileError and UsageError where the
     problem can't be trained; what the user's code raises passes through unchanged. In each case the observer has had
     the trace with Stop.FAILED before.
     """
     try:
         with Interrupts() as interrupts, preserved(problem, device) as snapshot:
-            sweep = _Sweep(problem, settings, device, observer, interrupts)
+            shared = batching or batching_of(problem, settings, device)
+            sweep = _Sweep(problem, settings, device, observer, interrupts, batching=shared, rewind=snapshot.rewind)
             traces = list(known)
-            while len(traces) < settings.repeats and not (traces and _is_last(traces[-1], problem)):
+            while len(traces) < settings.repeats and not (traces and sweep.is_last(traces[-1])):
                 if traces:
                     snapshot.rewind()
                 traces.append(sweep.repeat(len(traces)))
@@ -66,10 +79,6 @@ def run_sweep(
         if failure is None:
             raise
         raise failure from error
-
-
-def _is_last(trace: Trace, problem: Problem) -> bool:
-    return trace.stop in _FINAL or (trace.stop is Stop.OUT_OF_DATA and isinstance(problem.train_loader, Iterator))
 
 
 class _Sweep:
@@ -82,6 +91,9 @@ class _Sweep:
         device: torch.device,
         observer: Observer,
         interrupts: Interrupts,
+        *,
+        batching: Batching,
+        rewind: Callable[[], None],
     ) -> None:
         self._problem = problem
         self._settings = settings
@@ -90,11 +102,21 @@ class _Sweep:
         self._interrupts = interrupts
         self._deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
         self._rates = settings.lrs()
-        self._preparation = Preparation(problem, device)
-        self._told = False
+        self._batching = batching
+        self._rewind = rewind
+        self._told_setup = False
+        self._preparation = Preparation(problem, device, batching)
+        self._held_out = HeldOut(problem, self._preparation, batching, device=device, seed=settings.seed)
 
     def repeat(self, repeat: int) -> Trace:
-        """Run one repeat and return its trace; signals act in here only, and not while something is put back."""
+        """Run one repeat and return its trace; where memory runs out, again from its beginning on smaller parts."""
+        while (trace := self._attempt(repeat)) is None:
+            free_memory(self._device)
+            self._rewind()
+        return trace
+
+    def _attempt(self, repeat: int) -> Trace | None:
+        """Run a repeat; signals act in here only, and not while something is put back. None: memory ran out."""
         self._observer.repeat_started(repeat)
         seed = derived_seed(self._settings.seed, repeat)
         measurement = Measurement(repeat, seed, self._rates, self._report)
@@ -104,35 +126,53 @@ class _Sweep:
         except (KeyboardInterrupt, Terminated) as signalled:
             stop, why = self._interrupted(isinstance(signalled, Terminated), measurement)
         except BaseException as error:
+            if self._interrupts.pending is None and self._batching.split_further(error, measurement.updates):
+                return None
             if self._interrupts.pending is None:
-                self._observer.repeat_ended(measurement.trace(Stop.FAILED, told(error)))
-                raise
+                self._observer.repeat_ended(self._batching.marked(measurement.trace(Stop.FAILED, told(error))))
+                failure = environment_failure(error, batch=self._preparation.due)
+                if failure is None:
+                    raise
+                raise failure from error
             # A Ctrl-C in a terminal reaches the loader's workers too; their end may be seen first.
             stop, why = self._interrupted(self._interrupts.pending != signal.SIGINT, measurement)
-        trace = measurement.trace(stop, why)
+        trace = self._batching.marked(measurement.trace(stop, why))
         self._observer.repeat_ended(trace)
         return trace
+
+    def is_last(self, trace: Trace) -> bool:
+        """Return whether no repeat can follow: a loader that is an iterator has only one start."""
+        dry = trace.stop is Stop.OUT_OF_DATA and isinstance(self._problem.train_loader, Iterator)
+        return trace.stop in _FINAL or dry
 
     def _measure(
         self, repeat: int, seed: int, measurement: Measurement, cleanup: contextlib.ExitStack
     ) -> tuple[Stop, str]:
         # A sampler that is told the epoch derives its order from it alone: repeats get epochs of their own. A pass
-        # gives at least one batch, and a repeat takes those of one update more than it has rates.
-        training = self._problem.training
-        first_epoch = repeat * (len(self._rates) + 1) * training.accumulate
+        # gives at least one batch, and a repeat takes those of one update more than it has rates, and a probe.
+        first_epoch = repeat * ((len(self._rates) + 1) * self._problem.training.accumulate + PROBES)
         trial, batches = self._preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
-        return sweep_rates(
-            Updates(trial, training, batches, self._device),
-            measurement,
-            deadline=self._deadline,
-            prepared=lambda: self._prepared(trial),
-        )
+        self._batching.check(trial, self._device, seed)
+        prepared = partial(self._prepared, trial)
+        metric = self._settings.metric
+        if metric is Metric.TRAIN:
+            updates = self._updates(trial, batches)
+            return sweep_rates(updates, measurement, deadline=self._deadline, prepared=prepared)
+        judge = self._held_out.judge(metric, trial, batches, seed)
+        if judge is None:
+            return Stop.OUT_OF_DATA, f"train_loader had no batch left; {measurement.progress}"
+        updates = self._updates(trial, batches)
+        return sweep_rates_judged(updates, measurement, judge=judge, deadline=self._deadline, prepared=prepared)
+
+    def _updates(self, trial: Trial, batches: Iterator[Any]) -> Updates:
+        handed_out = self._batching.handed_out(batches)
+        return Updates(trial, self._problem.training, handed_out, self._device, split=self._batching.split)
 
     def _prepared(self, trial: Trial) -> None:
-        if not self._told:
-            self._told = True
+        if not self._told_setup:
+            self._told_setup = True
             with self._interrupts.held():
-                self._observer.prepared(setup_of(self._problem, trial, self._device))
+                self._observer.prepared(self._batching.described(setup_of(self._problem, trial, self._device)))
 
     def _report(self, point: Point) -> None:
         with self._interrupts.held():

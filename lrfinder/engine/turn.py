@@ -58,8 +58,11 @@ class Turn:
         if self._backward_steps is not None:
             self._backward_steps.check()
 
-    def step(self, loss: torch.Tensor, number: int) -> bool:
-        """Make update `number` by the gradient of `loss`; return False where it overflowed and so was skipped."""
+    def step(self, loss: torch.Tensor | None, number: int) -> bool:
+        """Make update `number` by the gradient that is there; return False where it overflowed and so was skipped.
+
+        `loss` is that of the update at the weights as they are, None where it isn't at hand.
+        """
         if self._scaler is not None:
             return self._scaled_step(self._scaler, number)
         if self._clips:
@@ -71,7 +74,7 @@ class Turn:
         self._begun = True
         return True
 
-    def _step(self, part: Part, loss: torch.Tensor, number: int) -> None:
+    def _step(self, part: Part, loss: torch.Tensor | None, number: int) -> None:
         if part.name not in self._closing:
             try:
                 part.optimizer.step()
@@ -84,11 +87,13 @@ class Turn:
                 return
         part.optimizer.step(self._closure(part.optimizer, loss, number))  # type: ignore[arg-type]
 
-    def _closure(self, optimizer: torch.optim.Optimizer, loss: torch.Tensor, number: int) -> Callable[[], torch.Tensor]:
+    def _closure(
+        self, optimizer: torch.optim.Optimizer, loss: torch.Tensor | None, number: int
+    ) -> Callable[[], torch.Tensor]:
         # LBFGS calls it first where the weights are: that loss and its gradient are there. Optimizers that aren't
-        # torch's own may have moved the weights before. Of several batches `loss` is only the last one's.
-        reusable = self._training.accumulate == 1 and type(optimizer).__module__.startswith("torch.optim.")
-        ready: Iterator[torch.Tensor] = iter([loss] if reusable else [])
+        # torch's own may have moved the weights before.
+        reusable = loss is not None and type(optimizer).__module__.startswith("torch.optim.")
+        ready: Iterator[torch.Tensor] = iter([loss] if loss is not None and reusable else [])
 
         def closure() -> torch.Tensor:
             for value in ready:

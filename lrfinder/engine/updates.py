@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
+from lrfinder.engine.ending import Ending
 from lrfinder.engine.rates import Rates
 from lrfinder.engine.turn import Turn
 from lrfinder.errors import ModelFileError, user_code
@@ -20,24 +22,43 @@ from lrfinder.task.problem import COMMON, Trial
 MOST_SKIPS = 20
 
 
+class _Part(NamedTuple):
+    """A batch or a part of one, its share in the loss of the update, and the number of the batch."""
+
+    share: float
+    number: int
+    batch: Any
+
+
 class Updates:
     """Makes the updates of a trial: `next_loss`, then `make`, in turn.
 
     The loss is that of the batches which the next update is made from, before that update: one forward pass serves
-    both. An update takes `training.accumulate` batches. The gradient of all but the last is there when `next_loss`
-    returns, so that only one graph is kept; that of the last one comes in `make`, under the rate of the update.
+    both. An update takes `training.accumulate` batches, each in the parts that `split` makes of it, with their shares.
+    The gradient of all parts but the last is there when `next_loss` returns, so that only one graph is kept; that of
+    the last one comes in `make`, under the rate of the update.
     """
 
-    def __init__(self, trial: Trial, training: Training, batches: Iterator[Any], device: torch.device) -> None:
+    def __init__(
+        self,
+        trial: Trial,
+        training: Training,
+        batches: Iterator[Any],
+        device: torch.device,
+        *,
+        split: Callable[[Any], list[tuple[float, Any]]],
+    ) -> None:
         self._trial = trial
         self._training = training
         self._batches = batches
         self._device = device
+        self._split = split
         self._rates = Rates(trial.parts)
         self._turns: dict[str, Turn] = {}
-        self._group: list[Any] = []  # the batches of the update to be made, where it may ask for their loss again
+        self._group: list[_Part] = []  # those of the update to be made, where it may ask for their loss again
         self._keeps = True  # whether it may: before the first step nobody knows
         self._pending: dict[str, torch.Tensor] = {}  # the losses of the last of them, by optimizer
+        self._share = 1.0  # of the last of them in the update's loss
         self._count = 0  # batches
         self._made = 0
         self._skips = 0  # in a row
@@ -57,13 +78,14 @@ class Updates:
         Without `gradient` no update can follow. Raises what the user's code raises.
         """
         self._group.clear()
-        losses = self._next_losses()
-        if losses is None:
+        parts = self._next_parts()
+        if not parts:
             return None
-        if self._training.accumulate == 1:
-            self._pending = losses
-            return self._measured(losses).item()
-        return self._accumulated(losses, gradient=gradient)
+        if len(parts) > 1:
+            return self._accumulated(parts, gradient=gradient)
+        self._share = 1.0
+        self._pending = self._losses_of(parts[0])
+        return self._measured(self._pending).item()
 
     def make(self, rate: float) -> bool:
         """Make an update at `rate`; return False where the loss scaler skipped it, since the gradient overflowed.
@@ -72,6 +94,7 @@ class Updates:
         further one on its loss at the weights that the ones before it have left.
         """
         self._rates.set(rate)
+        whole = self._share == 1.0
         names = tuple(self._pending)
         first = self._pending[names[0]]
         self._pending.clear()  # with it go the graphs of the other losses
@@ -79,10 +102,10 @@ class Updates:
         for name in names:
             turn = self._turn(name)
             if name == names[0]:
-                loss = first
-                if self._training.accumulate == 1:
+                loss = first if whole else None
+                if whole:
                     turn.zero()
-                self._backward(turn, loss)
+                self._backward(turn, first, self._share)
             else:
                 loss = self._again(name)
             stepped = turn.step(loss, self._made)
@@ -93,32 +116,46 @@ class Updates:
         self._skips = 0 if applied else self._skips + 1
         return applied
 
-    def _accumulated(self, losses: dict[str, torch.Tensor], *, gradient: bool) -> float | None:
-        total = _wide(self._measured(losses))
-        for index in range(1, self._training.accumulate):
-            if gradient:
-                name = next(iter(losses))
+    def ending(self, first: float) -> Ending:
+        """Return what judges the losses that follow updates, `first` being the one before any."""
+        # Of several parts, the gradients of the coming update are there already when the loss is.
+        return Ending(self._trial.model, first, gradients=self._share == 1.0)
+
+    def _accumulated(self, parts: list[_Part], *, gradient: bool) -> float:
+        total = torch.zeros(())
+        for index, part in enumerate(parts):
+            if index and gradient:
+                name = next(iter(self._pending))
                 if index == 1:
                     self._turn(name).zero()
-                self._backward(self._turn(name), losses[name])
-            following = self._next_losses()
-            if following is None:
-                return None
-            losses = following
-            total += _wide(self._measured(losses))  # on the device: one look at it an update
-        self._pending = losses
-        return total.item() / self._training.accumulate
+                self._backward(self._turn(name), self._pending[name], self._share)
+            self._pending.clear()  # its graph, before the next one is made
+            self._pending, self._share = self._losses_of(part), part.share
+            value = _wide(self._measured(self._pending))
+            total = total.to(value.device) + part.share * value  # on the device: one look at it an update
+        return total.item()
 
-    def _next_losses(self) -> dict[str, torch.Tensor] | None:
-        for batch in self._batches:
-            moved = to_device(batch, self._device)
-            with user_code(f"computing the loss of batch {self._count}"):
-                losses = self._losses(moved)
-            self._count += 1
-            if self._keeps:
-                self._group.append(moved)
-            return losses
-        return None
+    def _next_parts(self) -> list[_Part]:
+        """Return the parts of the next update's batches; none where there are fewer than it takes."""
+        taken = list(itertools.islice(self._batches, self._training.accumulate))
+        if len(taken) < self._training.accumulate:
+            return []
+        each = 1.0 / len(taken)
+        self._count += len(taken)
+        first = self._count - len(taken)
+        return [
+            _Part(each * share, number, part)
+            for number, batch in enumerate(taken, start=first)
+            for share, part in self._split(batch)
+        ]
+
+    def _losses_of(self, part: _Part) -> dict[str, torch.Tensor]:
+        moved = to_device(part.batch, self._device)
+        with user_code(f"computing the loss of batch {part.number}"):
+            losses = self._losses(moved)
+        if self._keeps:
+            self._group.append(part._replace(batch=moved))
+        return losses
 
     def _losses(self, batch: Any) -> dict[str, torch.Tensor]:
         if self._trial.named_losses is not None:
@@ -132,20 +169,19 @@ class Updates:
         """Return the mean loss called `name` of the update's batches once more, its gradient in the parameters."""
         turn, values = self._turn(name), []
         turn.zero()
-        for batch in self._group:
-            with user_code(f"computing the loss of batch {self._count - 1} again"):
-                losses = self._losses(batch)
+        for part in self._group:
+            with user_code(f"computing the loss of batch {part.number} again"):
+                losses = self._losses(part.batch)
             if name not in losses:
                 raise ModelFileError(
                     "training_step returns a mapping of losses for one batch and a single loss for another"
                 )
-            self._backward(turn, losses[name])
-            values.append(_wide(losses[name]))
-        return torch.stack(values).mean()
+            self._backward(turn, losses[name], part.share)
+            values.append(part.share * _wide(losses[name]))
+        return torch.stack(values).sum()
 
-    def _backward(self, turn: Turn, loss: torch.Tensor) -> None:
-        share = loss if self._training.accumulate == 1 else loss / self._training.accumulate
-        turn.backward(share, self._made)
+    def _backward(self, turn: Turn, loss: torch.Tensor, share: float) -> None:
+        turn.backward(loss if share == 1.0 else share * loss, self._made)
 
     def _turn(self, name: str) -> Turn:
         turn = self._turns.get(name)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lrfinder import numbers
-from lrfinder.records import Band, Fit, Pick, SweepResult
+from lrfinder.records import Band, Fit, Metric, Pick, SweepResult
 from lrfinder.report import layers, style
 from lrfinder.report.lanes import Place, places
 from lrfinder.report.window import Window, chosen_pick, refusal, start_loss, window_of
@@ -29,6 +29,7 @@ SAME_RATE = 1.01  # rules whose rates differ by less than a percent share a labe
 LONGEST_TITLE = 68  # characters in the title's size
 REASON_WIDTH = 104  # characters of the text's size between the margins
 MOST_REASON_LINES = 3
+_METRICS = {Metric.TRAIN: "", Metric.PROBE: ", loss of a batch set aside", Metric.VAL: ", validation loss"}
 
 
 def curve_figure(
@@ -110,15 +111,21 @@ def headline(result: SweepResult) -> str:
 
 
 def subtitle(result: SweepResult) -> str:
-    """Return what was measured, in a line: repeats, short runs, updates, batch size, device."""
+    """Return what was measured, in a line: repeats, short runs, updates, cached batches, batch size, device, metric."""
     settings, setup = result.settings, result.setup
     parts = []
     if result.traces:
         parts.append(f"{numbers.count(len(result.traces), 'repeat')} x {numbers.count(settings.steps, 'update')}")
     if result.runs:
         parts.append(f"{numbers.count(len(result.runs), 'short run')} x {settings.run_steps}")
+    cached = (
+        ""
+        if setup.cached_batches is None
+        else f" on {numbers.count(setup.cached_batches, 'cached batch', 'cached batches')}"
+    )
     batch = "" if setup.batch_size is None else f", batch size {setup.batch_size}"
-    return f"{' + '.join(parts)}{batch}, {setup.device}"
+    metric = _METRICS[settings.metric] if result.traces else ""
+    return f"{' + '.join(parts)}{cached}{batch}, {setup.device}{metric}"
 
 
 def _header(figure: Figure, result: SweepResult) -> None:

@@ -82,6 +82,9 @@ class SweepProgress:
         self._planned = settings.repeats * settings.steps
         self._best: Point | None = None
         self._runs = 0
+        self._run: RunPlan | None = None
+        self._repeat: int | None = None
+        self._of_repeat = 0
 
     def __enter__(self) -> Self:
         self._began = self._clock()
@@ -100,6 +103,9 @@ class SweepProgress:
     def repeat_started(self, repeat: int) -> None:
         """Begin repeat number `repeat`, counted from 0."""
         now = self._clock()
+        if repeat == self._repeat:  # it begins anew
+            self._measured -= self._of_repeat
+        self._repeat, self._of_repeat = repeat, 0
         self._repeat_began = now
         self._best = None
         if self._live is not None:
@@ -127,6 +133,7 @@ class SweepProgress:
     def measured(self, point: Point) -> None:
         """Take in one measurement; drawn only where the last drawing is long enough ago."""
         self._measured += 1
+        self._of_repeat += 1
         if math.isfinite(point.loss) and (self._best is None or point.loss < self._best.loss):
             self._best = point
         if self._console is None:
@@ -158,7 +165,9 @@ class SweepProgress:
     @_for_readers
     def run_started(self, plan: RunPlan) -> None:
         """Begin a short run."""
-        self._runs += 1
+        if plan is not self._run:  # else it begins anew
+            self._runs += 1
+        self._run = plan
         self._repeat_began = self._clock()
         if self._live is not None:
             if self._task is not None:

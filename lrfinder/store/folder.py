@@ -49,6 +49,8 @@ class RunFolder:
         self._runs = len(kept.runs) if kept is not None else 0
         self._curve: Lines | None = None
         self._synced = 0.0
+        self._repeat: int | None = None
+        self._began = 0  # where its points begin in the curve
 
     @classmethod
     def create(
@@ -107,7 +109,13 @@ class RunFolder:
                 self.path.rmdir()
 
     def repeat_started(self, repeat: int) -> None:
-        """Do nothing: a repeat is noted when it has a point."""
+        """Take the points of a repeat that begins anew off the curve again."""
+        if self._curve is not None:
+            if repeat == self._repeat:
+                with disk(self.path / CURVE):
+                    self._curve.cut(self._began)
+            self._began = self._curve.size
+        self._repeat = repeat
 
     def prepared(self, setup: Setup) -> None:
         """Write run.json and the curve's header: from here on the folder can be read, whatever happens.
@@ -135,6 +143,7 @@ class RunFolder:
                 curve.add(",".join(COLUMNS))
             for index, run in enumerate(kept.runs if kept is not None and self._restart else ()):
                 curve.add(_row(_point(index, run)))
+            self._began = curve.size
 
     def measured(self, point: Point) -> None:
         """Append one point to curve.csv."""

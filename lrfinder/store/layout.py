@@ -3,7 +3,8 @@
 Format history of run.json:
     1  first version
     2  `source` for `reference`, with the options; settings have `mode` auto and restart, and `run_steps`
-    3  `source` has `training`; repeats and short runs have `skipped`
+    3  `source` has `training` and `loader_timeout`; settings have `cache_batches`, and `metric` probe and val; the
+       setup has `cached_batches`; repeats and short runs have `skipped`, `micro_batches` and `note`
 """
 
 from __future__ import annotations

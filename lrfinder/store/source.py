@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from lrfinder.records import Training
+from lrfinder.records import LOADER_TIMEOUT, Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +22,11 @@ class Source:
     batch_size: int | None = None
     device: str = "auto"
     training: Training = Training()
+    loader_timeout: float = LOADER_TIMEOUT  # seconds that a batch may take; 0: forever
 
     def __post_init__(self) -> None:
         for name, value in self.optimizer_options.items():
             if not math.isfinite(value):
                 raise ValueError(f"optimizer_options.{name} must be a finite number, got {value}")
+        if not (math.isfinite(self.loader_timeout) and self.loader_timeout >= 0):
+            raise ValueError(f"loader_timeout must be a finite number from 0, got {self.loader_timeout}")

@@ -51,9 +51,11 @@ def load_unfinished(path: Path) -> Unfinished:
         )
     result = load_run(path)
     finished = itertools.takewhile(lambda pair: pair[0] == pair[1].repeat and _ended(pair[1]), enumerate(result.traces))
-    traces = tuple(trace for _, trace in finished)
+    # Batches that are kept come from the first repeat: without it there are none, so all is made again.
+    traces = () if result.settings.cache_batches is not None else tuple(trace for _, trace in finished)
     continuous = 0 if result.settings.mode is Mode.RESTART else result.settings.repeats
-    runs = itertools.takewhile(lambda run: run.stop in _FINISHED, result.runs if len(traces) == continuous else ())
+    all_there = len(traces) == continuous and result.settings.cache_batches is None
+    runs = itertools.takewhile(lambda run: run.stop in _FINISHED, result.runs if all_there else ())
     digest = document.get("model_sha256")
     if not isinstance(digest, str | None):
         raise RunError(f"{path / RUN}: model_sha256: expected a text, got {digest!r}", hint="sweep again")
@@ -73,4 +75,6 @@ def _ended(trace: Trace) -> bool:
     """Tell whether a repeat ended by itself and all of its points are there: a power cut may have taken the last."""
     # The one update after which the data ran out has no loss.
     without_loss = trace.updates - len(trace.lrs)
+    if trace.micro_batches > 1:  # it began again where memory ran out: those updates count, too
+        return trace.stop in _FINISHED and without_loss >= 0
     return trace.stop in _FINISHED and without_loss in ({0, 1} if trace.stop is Stop.OUT_OF_DATA else {0})

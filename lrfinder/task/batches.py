@@ -1,10 +1,11 @@
-"""Move a batch, however it is nested, to a device."""
+"""Go through a batch, however it is nested, and move it to a device."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,33 +21,62 @@ def to_device(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, torch.Tensor):
         # `is_pinned` asks the CUDA driver, so it is asked only where there is one.
         return batch.to(device, non_blocking=device.type == "cuda" and batch.is_pinned())
+    if type(batch) in {list, tuple}:  # most are: asked first
+        return type(batch)([to_device(item, device) for item in batch])
+    move = partial(to_device, device=device)
     if isinstance(batch, Mapping):
-        return _mapping(batch, device)
-    own_move = getattr(batch, "to", None)
-    if callable(own_move) and not isinstance(batch, type):
+        return with_parts(batch, move)
+    if _moves_itself(batch):
         # Copied first, because some (transformers' BatchFeature, PyG's Data) move themselves in place.
         return copy.copy(batch).to(device)
+    return with_parts(batch, move) if is_structure(batch) else batch
+
+
+def is_structure(batch: Any) -> bool:
+    """Return whether `batch` is a container that is gone through."""
+    if isinstance(batch, Mapping):
+        return True
+    if _moves_itself(batch):
+        return False
+    return isinstance(batch, list | tuple) or (dataclasses.is_dataclass(batch) and not isinstance(batch, type))
+
+
+def parts_of(batch: Any) -> list[Any]:
+    """Return what a structure holds."""
+    if isinstance(batch, Mapping):
+        return list(batch.values())
     if isinstance(batch, list | tuple):
-        moved = [to_device(item, device) for item in batch]
-        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
-    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
-        return _dataclass(batch, device)
-    return batch
+        return list(batch)
+    return [getattr(batch, field.name) for field in dataclasses.fields(batch)]
 
 
-def _mapping(batch: Mapping[Any, Any], device: torch.device) -> Mapping[Any, Any]:
-    moved = {key: to_device(value, device) for key, value in batch.items()}
+def with_parts(batch: Any, convert: Callable[[Any], Any]) -> Any:
+    """Return a copy of a structure, of the same type, with each of its parts converted."""
+    if isinstance(batch, Mapping):
+        return _mapping(batch, convert)
+    if isinstance(batch, list | tuple):
+        converted = [convert(item) for item in batch]
+        return type(batch)(*converted) if hasattr(batch, "_fields") else type(batch)(converted)
+    return _dataclass(batch, convert)
+
+
+def _moves_itself(batch: Any) -> bool:
+    return callable(getattr(batch, "to", None)) and not isinstance(batch, type)
+
+
+def _mapping(batch: Mapping[Any, Any], convert: Callable[[Any], Any]) -> Mapping[Any, Any]:
+    converted = {key: convert(value) for key, value in batch.items()}
     if not isinstance(batch, MutableMapping) or type(batch) is dict:
-        return moved
+        return converted
     clone = copy.copy(batch)  # keeps what a subclass adds, such as the factory of a defaultdict
-    for key, value in moved.items():
+    for key, value in converted.items():
         clone[key] = value
     return clone
 
 
-def _dataclass(batch: Any, device: torch.device) -> Any:
+def _dataclass(batch: Any, convert: Callable[[Any], Any]) -> Any:
     clone = copy.copy(batch)
     for field in dataclasses.fields(batch):
         # Set past __setattr__ and __init__: a frozen dataclass may be copied, and checks have been made already.
-        object.__setattr__(clone, field.name, to_device(getattr(batch, field.name), device))
+        object.__setattr__(clone, field.name, convert(getattr(batch, field.name)))
     return clone

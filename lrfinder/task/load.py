@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.records import Training
+from lrfinder.records import LOADER_TIMEOUT, Training
 from lrfinder.task.calling import described, required_arguments, running
 from lrfinder.task.names import make_problem, names_of
 from lrfinder.task.problem import Problem
@@ -27,6 +27,7 @@ def load_problem(
     optimizer_options: Mapping[str, float] | None = None,
     batch_size: int | None = None,
     training: Training = Training(),
+    loader_timeout: float = LOADER_TIMEOUT,
 ) -> Problem:
     """Import the model file that `reference` names and return the problem that it defines; nothing is built yet.
 
@@ -51,6 +52,7 @@ def load_problem(
         optimizer_options=optimizer_options,
         batch_size=batch_size,
         training=training,
+        loader_timeout=loader_timeout,
     )
 
 

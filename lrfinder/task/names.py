@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.records import Training
+from lrfinder.records import LOADER_TIMEOUT, Training
 from lrfinder.task.calling import described, takes
 from lrfinder.task.fleet import described_fleet, fleet_of, named_fleet_of
 from lrfinder.task.lightning import is_lightning_class, is_lightning_module
@@ -58,6 +58,7 @@ def make_problem(
     optimizer_options: Mapping[str, float] | None = None,
     batch_size: int | None = None,
     training: Training = Training(),
+    loader_timeout: float = LOADER_TIMEOUT,
 ) -> Problem:
     """Check what `given` holds under the names of the model file and return it as a Problem; nothing is built.
 
@@ -79,6 +80,7 @@ def make_problem(
         optimizer_options=dict(optimizer_options or {}),
         batch_size=batch_size,
         training=training,
+        loader_timeout=loader_timeout,
     )
 
 

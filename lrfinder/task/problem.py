@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder.records import Training
+from lrfinder.records import LOADER_TIMEOUT, Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class Problem:
     optimizer_options: Mapping[str, float] = field(default_factory=dict)
     batch_size: int | None = None  # passed to `train_loader(batch_size)`; None: the loader's own
     training: Training = Training()
+    loader_timeout: float = LOADER_TIMEOUT  # seconds that a batch may take; 0: forever
     where: str = "the model file"  # what messages call the place that the names come from, e.g. "digits.py"
 
 

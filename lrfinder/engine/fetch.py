@@ -1,0 +1,101 @@
+"""Getting a batch from whatever the user trains on: within a time, and with one error for a worker that died."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from lrfinder.engine.alarm import Alarm, Overdue
+from lrfinder.engine.failures import dead_worker
+from lrfinder.errors import EnvironmentFailure, user_code
+
+_Result = TypeVar("_Result")
+
+# The first batch of a pass may take so many times longer: workers start, import the user's packages, open the files,
+# and fill a shuffle buffer.
+FIRST = 5.0
+
+
+class NoMore:
+    """What no loader yields."""
+
+
+NO_MORE = NoMore()
+
+
+class Fetch:
+    """A context in which batches of the loader called `name` are got, each within `seconds` (0: in any time).
+
+    In the main thread whatever iterable is waited for is given up on; in another one only a DataLoader with workers,
+    by its own `timeout`. `count` is the number of batches that have come.
+    """
+
+    def __init__(self, name: str, seconds: float) -> None:
+        self.count = 0
+        self._name = name
+        self._seconds = seconds
+        self._alarm = Alarm()
+
+    def __enter__(self) -> Self:
+        if self._seconds:
+            self._alarm.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._alarm.__exit__(kind, error, trace)
+
+    def start(self, loader: Iterable[Any]) -> Iterator[Any]:
+        """Return an iterator over `loader`; raises EnvironmentFailure where that takes too long."""
+        with user_code(f"starting {self._name}"), self._own_timeout(loader):
+            return self._within(FIRST * self._seconds, lambda: iter(loader))
+
+    def next(self, iterator: Iterator[Any], *, first: bool) -> Any:
+        """Return the next batch, or NO_MORE; `first`: of a pass, which may take longer.
+
+        Raises EnvironmentFailure, with the number of the batch, where it takes too long or a worker has died.
+        """
+        seconds = FIRST * self._seconds if first else self._seconds
+        try:
+            with user_code(f"getting batch {self.count} of {self._name}"):
+                batch = self._within(seconds, lambda: next(iterator, NO_MORE))
+        except Exception as error:
+            failure = dead_worker(error, self.count, getattr(iterator, "_workers", ()))
+            if failure is None:
+                raise
+            raise failure from error
+        if batch is not NO_MORE:
+            self.count += 1
+        return batch
+
+    def _within(self, seconds: float, call: Callable[[], _Result]) -> _Result:
+        if not self._alarm.works:
+            return call()
+        try:
+            return self._alarm.within(seconds, call)
+        except Overdue:
+            raise EnvironmentFailure(
+                f"batch {self.count} of {self._name} took longer than {seconds:g} s",
+                hint="where batches are that slow, raise --loader-timeout (0 waits forever); else look for a lock, a "
+                "network or a full pipe in the data set: with num_workers=0, Ctrl-C shows the line that waits",
+            ) from None
+
+    @contextlib.contextmanager
+    def _own_timeout(self, loader: Any) -> Iterator[None]:
+        """Have a DataLoader's iterator take over the time limit where no timer can; its `timeout` is put back."""
+        if self._alarm.works or not self._seconds or getattr(loader, "timeout", None) != 0 or not _has_workers(loader):
+            yield
+            return
+        loader.timeout = FIRST * self._seconds  # one limit for all its batches
+        try:
+            yield
+        finally:
+            loader.timeout = 0
+
+
+def _has_workers(loader: Any) -> bool:
+    workers = getattr(loader, "num_workers", 0)
+    return isinstance(workers, int) and workers > 0

@@ -1,0 +1,58 @@
+"""Numbers that are not finite: weights that became so without the loss showing it, and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+# Updates between two looks at the weights. A word's embedding that became NaN shows in the loss only when the word
+# comes again; a look takes about as long as an eighth of what an optimizer reads and writes in an update.
+EVERY = 8
+
+
+def weights_finite(model: nn.Module) -> bool:
+    """Return whether every parameter of `model` is finite, with one look at the device."""
+    with torch.no_grad():
+        # A sum shows every NaN and infinity and is read once; where it overflows by itself, each number is asked.
+        sums = [_wide_sum(parameter.detach()) for parameter in model.parameters() if parameter.is_floating_point()]
+        if not sums:
+            return True
+        first = sums[0].device
+        if bool(torch.stack([value.to(first) for value in sums]).isfinite().all()):
+            return True
+    return _first_bad(model.named_parameters()) is None
+
+
+def origin(model: nn.Module, *, gradients: bool = True) -> str:
+    """Return in words where a loss that isn't finite came from, found in what `model` holds after the last update.
+
+    `gradients`: those of the last update are still there. Costs a look at every parameter: call it at the end.
+    """
+    weight = _first_bad(model.named_parameters())
+    if weight is None:
+        buffer = _first_bad(model.named_buffers())
+        if buffer is not None:
+            return f"the weights are finite, the buffer {buffer!r} is not"
+        return "the weights are finite, so it comes from the loss or the data"
+    slopes = ((name, parameter.grad) for name, parameter in model.named_parameters())
+    gradient = _first_bad((name, slope) for name, slope in slopes if slope is not None) if gradients else None
+    if gradient is not None:
+        return f"the gradient of {gradient!r} is not finite, and so the weight {weight!r} is not"
+    return f"the weight {weight!r} is not finite"
+
+
+def _wide_sum(values: torch.Tensor) -> torch.Tensor:
+    return values.sum(dtype=torch.float32 if values.dtype.itemsize < 4 else None)  # noqa: PLR2004 - half precision
+
+
+def _first_bad(named: Iterable[tuple[str, torch.Tensor]]) -> str | None:
+    return next((name for name, values in named if not _is_finite(values)), None)
+
+
+def _is_finite(values: torch.Tensor) -> bool:
+    if not (values.is_floating_point() or values.is_complex()):
+        return True
+    dense = values.detach().coalesce().values() if values.is_sparse else values.detach()
+    return bool(dense.isfinite().all())

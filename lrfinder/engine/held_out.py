@@ -1,0 +1,74 @@
+"""The batches that a repeat is judged by, where its metric isn't the training loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+import torch
+
+from lrfinder.engine.batching import Batching
+from lrfinder.engine.evaluation import EVALUATION, LEAST_BATCHES, evaluate, validation_batches
+from lrfinder.engine.preparation import Preparation
+from lrfinder.engine.rng import derived_seed, remember_global_state, seed_everything
+from lrfinder.errors import ModelFileError
+from lrfinder.records import Metric
+from lrfinder.task.loader import make_val_loader
+from lrfinder.task.problem import Problem, Trial
+
+# Batches that are set aside for `probe`: a pass over one more an update, and the curve is smooth already, since it is
+# the same one at every rate. Repeats have other ones, so that their spread says what this one's choice does.
+PROBES = 1
+
+
+class HeldOut:
+    """Judges by the metric of a sweep. The batches of the val_loader are read once: all repeats see the same."""
+
+    def __init__(
+        self, problem: Problem, preparation: Preparation, batching: Batching, *, device: torch.device, seed: int
+    ) -> None:
+        self._problem = problem
+        self._batching = batching
+        self._preparation = preparation
+        self._device = device
+        self._seed = derived_seed(seed, EVALUATION)
+        self._validation: list[Any] | None = None
+
+    def judge(
+        self, metric: Metric, trial: Trial, batches: Generator[Any, None, None], seed: int
+    ) -> Callable[[], float] | None:
+        """Return what computes the held-out loss of `trial`; None where no batch is left to set aside.
+
+        Raises ModelFileError for `val` without a val_loader.
+        """
+        if metric is Metric.VAL:
+            held_out = self._validation = self._validation or self._read()
+        else:
+            held_out = self._preparation.set_aside(batches, PROBES)
+        if not held_out:
+            return None
+        draws = derived_seed(seed, EVALUATION)
+        return partial(evaluate, trial, held_out, device=self._device, seed=draws, split=self._batching.split)
+
+    def _read(self) -> list[Any]:
+        put_back = remember_global_state(self._device)
+        try:
+            seed_everything(self._seed, self._device)
+            loader = make_val_loader(self._problem)
+            if loader is None:
+                raise no_val_loader(self._problem.where)
+            timeout = self._problem.loader_timeout
+            return validation_batches(
+                loader, LEAST_BATCHES, seed=self._seed, where=self._problem.where, timeout=timeout
+            )
+        finally:
+            put_back()
+
+
+def no_val_loader(where: str) -> ModelFileError:
+    """Return the error of a sweep by the validation loss where there is no validation data."""
+    return ModelFileError(
+        f"{where} has no val_loader, and the validation loss was asked for (metric val)",
+        hint="write `def val_loader(): return DataLoader(...)`, or use --metric probe: a batch of the train_loader",
+    )

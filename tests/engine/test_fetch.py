@@ -1,0 +1,233 @@
+"""Batches that never come and workers that die: real processes, real signals, real timers."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import random
+import re
+import signal
+import sys
+import threading
+import time
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from lrfinder.engine.alarm import Alarm, Overdue
+from lrfinder.engine.data import endless
+from lrfinder.engine.fetch import Fetch
+from lrfinder.engine.short_runs import ShortRuns
+from lrfinder.engine.sweep import run_sweep
+from lrfinder.errors import EnvironmentFailure
+from lrfinder.records import Metric, RunPlan, Stop, SweepSettings
+from lrfinder.task.problem import Problem
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals between processes, and timers")
+CPU = torch.device("cpu")
+INPUTS = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+BATCH = (INPUTS[:8], INPUTS[:8].sum(1, keepdim=True))
+TIMEOUT = 0.3
+SETTINGS = SweepSettings(steps=20, repeats=1, min_lr=1e-4, max_lr=1e-2)
+
+
+def problem(loader, **changes) -> Problem:
+    given = {
+        "name": "p",
+        "model": lambda: nn.Linear(3, 1),
+        "train_loader": loader,
+        "loss_fn": nn.functional.mse_loss,
+        "loader_timeout": TIMEOUT,
+    }
+    return Problem(**(given | changes))
+
+
+def hangs_at(number: int):
+    def batches():
+        for _ in range(number):
+            yield BATCH
+        time.sleep(60)
+
+    return batches
+
+
+class Slow(Dataset):
+    """Sample 40 takes a minute."""
+
+    def __len__(self) -> int:
+        return 64
+
+    def __getitem__(self, index):
+        if index == 40:
+            time.sleep(60)
+        return INPUTS[index], INPUTS[index].sum(0, keepdim=True)
+
+
+LOADERS = {
+    "a generator": hangs_at(5),
+    "no workers": lambda: DataLoader(Slow(), batch_size=8),
+    "workers": lambda: DataLoader(Slow(), batch_size=8, num_workers=1),
+}
+
+
+@pytest.mark.parametrize("loader", LOADERS.values(), ids=LOADERS)
+def test_a_batch_that_does_not_come_is_named_and_no_worker_is_left(recorder, loader) -> None:
+    observer = recorder()
+    before = time.monotonic()
+    with pytest.raises(EnvironmentFailure, match=r"batch 5 of train_loader took longer than 0.3 s") as raised:
+        run_sweep(problem(loader), SETTINGS, device=CPU, observer=observer)
+    assert time.monotonic() - before < 15
+    assert "--loader-timeout" in raised.value.hint
+    assert observer.traces[0].stop is Stop.FAILED
+    assert len(observer.traces[0].losses) == 4
+    assert multiprocessing.active_children() == []
+
+
+def test_a_short_run_and_a_val_loader_are_watched_too(recorder) -> None:
+    observer = recorder()
+    observer.run_started = observer.run_ended = lambda _: None
+    observer.run_updated = lambda *_: None
+    with (
+        ShortRuns(problem(hangs_at(9)), seed=0, device=CPU, observer=observer) as runs,
+        pytest.raises(EnvironmentFailure, match="batch 9 of train_loader took longer"),
+    ):
+        runs.run(RunPlan(lr=1e-3, steps=20))
+    with pytest.raises(EnvironmentFailure, match="batch 3 of val_loader took longer"):
+        run_sweep(
+            problem([BATCH], val_loader=hangs_at(3)),
+            SweepSettings(steps=3, metric=Metric.VAL),
+            device=CPU,
+            observer=recorder(),
+        )
+
+
+def test_a_data_set_that_skips_whatever_goes_wrong_can_t_swallow_it() -> None:
+    def batches():
+        while True:
+            try:
+                time.sleep(60)
+            except Exception:  # noqa: S112, BLE001 - as data sets do
+                continue
+            yield BATCH
+
+    with Fetch("train_loader", 0.05) as fetch, pytest.raises(EnvironmentFailure, match=r"longer than 0\.25 s"):
+        next(endless(batches(), first_epoch=0, where="model.py", fetch=fetch))
+
+
+def test_the_first_batch_of_a_pass_may_take_longer() -> None:
+    def batches():
+        time.sleep(2 * TIMEOUT)
+        yield BATCH
+        time.sleep(2 * TIMEOUT)
+        yield BATCH
+
+    made = endless(batches(), first_epoch=0, where="model.py", fetch=Fetch("train_loader", TIMEOUT))
+    assert next(made) is BATCH
+    with pytest.raises(EnvironmentFailure, match=r"batch 1 of train_loader took longer than 0\.3 s"):
+        next(made)
+
+
+def test_zero_waits() -> None:
+    def batches():
+        time.sleep(0.2)
+        yield BATCH
+
+    with Fetch("train_loader", 0.0) as fetch:
+        assert signal.getsignal(signal.SIGALRM) is not fetch
+        assert next(endless(batches(), first_epoch=0, where="model.py", fetch=fetch)) is BATCH
+
+
+def test_outside_the_main_thread_a_loader_with_workers_is_given_up_on_by_its_own_timeout(recorder) -> None:
+    loader = DataLoader(Slow(), batch_size=8, num_workers=1)
+    raised: list[Exception] = []
+
+    def sweep() -> None:
+        try:
+            run_sweep(problem(loader), SETTINGS, device=CPU, observer=recorder())
+        except EnvironmentFailure as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=sweep)
+    thread.start()
+    thread.join(30)
+    assert "timed out after 1.5 seconds when batch 5 was due" in str(raised[0])
+    assert loader.timeout == 0
+    assert multiprocessing.active_children() == []
+
+
+def test_somebody_else_s_timer_and_handler_go_on() -> None:
+    rung: list[float] = []
+    before = signal.getsignal(signal.SIGALRM)
+    outer = signal.setitimer(signal.ITIMER_REAL, 0)  # the test runner's own
+    own = lambda *_: rung.append(time.monotonic())  # noqa: E731
+    signal.signal(signal.SIGALRM, own)
+    try:
+        began = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with Alarm() as alarm:
+            for _ in range(40):
+                alarm.within(0.1 if rung else 5.0, lambda: time.sleep(0.01))
+            assert len(rung) == 1
+            assert rung[0] - began == pytest.approx(0.2, abs=0.1)
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            alarm.within(0.2, lambda: time.sleep(0.1))  # theirs is due first: it rings, and the call goes on
+            assert len(rung) == 2
+            signal.setitimer(signal.ITIMER_REAL, 30, 7)
+            with pytest.raises(Overdue):
+                alarm.within(0.05, lambda: time.sleep(5))
+            left, interval = signal.getitimer(signal.ITIMER_REAL)
+            assert 29 < left < 30
+            assert interval == 7
+        assert signal.getsignal(signal.SIGALRM) is own
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *outer)
+
+
+def test_nothing_of_it_is_left_after_a_sweep(recorder) -> None:
+    handler, timer = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
+    run_sweep(problem([BATCH], loader_timeout=120.0), SETTINGS, device=CPU, observer=recorder())
+    assert signal.getsignal(signal.SIGALRM) is handler
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
+    assert interval == timer[1]
+    assert timer[0] - 5 < left <= timer[0]
+
+
+KILLS = 20
+
+
+# torch's loader opens temporary files to see whether any are left, and the death interrupts that at times.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+def test_a_killed_worker_is_one_error_with_batch_and_process_at_whatever_moment_it_dies(recorder) -> None:
+    data = TensorDataset(INPUTS, INPUTS.sum(1, keepdim=True))
+    chance = random.Random(0)  # noqa: S311 - moments, not secrets
+    for kill in range(KILLS):
+        at, wait = chance.randrange(1, 30), chance.random() * 0.003
+        killed: list[int] = []
+        steps: list[int] = []
+
+        def step(model, batch, at=at, wait=wait, killed=killed, steps=steps):
+            steps.append(1)
+            if len(steps) == at:
+                victim = chance.choice(multiprocessing.active_children())
+                os.kill(victim.pid, signal.SIGKILL)
+                killed.append(victim.pid)
+                time.sleep(wait)
+            return model(batch[0]).square().mean()
+
+        loader = DataLoader(data, batch_size=2, num_workers=2, persistent_workers=kill % 2 == 0)
+        observer = recorder()
+        settings = SweepSettings(steps=400, repeats=1, min_lr=1e-6, max_lr=1e-5)
+        with pytest.raises(EnvironmentFailure) as raised:
+            run_sweep(problem(loader, loss_fn=None, training_step=step), settings, device=CPU, observer=observer)
+        told = re.fullmatch(r"a DataLoader worker died when batch (\d+) was due \(pid (\d+).*\)", str(raised.value))
+        assert told, str(raised.value)
+        assert int(told[2]) == killed[0]
+        assert at <= int(told[1]) <= at + 32
+        del raised
+        gc.collect()
+        assert observer.traces[0].stop is Stop.FAILED
+        assert multiprocessing.active_children() == []

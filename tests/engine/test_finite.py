@@ -1,0 +1,159 @@
+"""Numbers that aren't finite: noticed within eight updates, and told where they came from."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lrfinder.engine.finite import EVERY, origin, weights_finite
+from lrfinder.engine.short_runs import ShortRuns
+from lrfinder.engine.sweep import run_sweep
+from lrfinder.records import Metric, RunPlan, Stop, SweepSettings, Training
+from lrfinder.task.problem import Problem
+
+CPU = torch.device("cpu")
+BATCH = (torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(8, 1))
+BROKEN_AT = 5
+
+
+class BrokenGradient(torch.autograd.Function):
+    """The same value, and a gradient that is NaN at one call."""
+
+    @staticmethod
+    def forward(ctx, x, broken):
+        ctx.broken = broken
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * (math.nan if ctx.broken else 1.0), None
+
+
+class Net(nn.Module):
+    """Two layers; at training call BROKEN_AT the gradient of `hidden.weight` is NaN, or that of `spare`, never used."""
+
+    def __init__(self, *, used: bool) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(3, 4)
+        self.last = nn.Linear(4, 1)
+        self.spare = nn.Parameter(torch.ones(()))
+        self.used = used
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += torch.is_grad_enabled()
+        broken = torch.is_grad_enabled() and self.calls == BROKEN_AT
+        if self.used:
+            return self.last(BrokenGradient.apply(self.hidden(x), broken))
+        gate = BrokenGradient.apply(self.spare, broken) if broken else self.spare.detach()
+        return self.last(self.hidden(x)) + (0 * gate if broken else 0)
+
+
+def problem(model, **changes) -> Problem:
+    given = {
+        "name": "p",
+        "model": model,
+        "train_loader": [BATCH],
+        "val_loader": [BATCH],
+        "loss_fn": nn.functional.mse_loss,
+        "optimizer": lambda params, lr: torch.optim.SGD(params, lr=lr),
+    }
+    return Problem(**(given | changes))
+
+
+def one(recorder, what, **settings):
+    given = {"steps": 40, "repeats": 1, "min_lr": 1e-5, "max_lr": 1e-3}
+    (trace,) = run_sweep(what, SweepSettings(**(given | settings)), device=CPU, observer=recorder())
+    return trace
+
+
+@pytest.mark.parametrize("metric", [Metric.TRAIN, Metric.VAL])
+def test_a_gradient_that_is_nan_is_seen_in_the_next_loss_and_named(recorder, metric) -> None:
+    trace = one(recorder, problem(lambda: Net(used=True)), metric=metric)
+    assert (trace.stop, trace.updates) == (Stop.NON_FINITE, BROKEN_AT)
+    assert all(map(math.isfinite, trace.losses[:-1]))
+    assert math.isnan(trace.losses[-1])
+    assert "the gradient of 'hidden.weight' is not finite" in trace.why
+
+
+@pytest.mark.parametrize("metric", [Metric.TRAIN, Metric.VAL])
+def test_a_weight_that_no_loss_shows_is_found_within_eight_updates(recorder, metric) -> None:
+    trace = one(recorder, problem(lambda: Net(used=False)), metric=metric)
+    assert trace.stop is Stop.NON_FINITE
+    assert BROKEN_AT <= trace.updates <= BROKEN_AT + EVERY
+    assert EVERY == 8
+    assert all(map(math.isfinite, trace.losses))
+    assert "'spare' is not finite" in trace.why
+
+
+def test_a_short_run_does_the_same() -> None:
+    class Silent:
+        def __getattr__(self, name):
+            return lambda *_: None
+
+    ends = []
+    for used in (True, False):
+        with ShortRuns(problem(lambda used=used: Net(used=used)), seed=0, device=CPU, observer=Silent()) as runs:
+            ends.append(runs.run(RunPlan(lr=1e-4, steps=40)))
+    assert [run.stop for run in ends] == [Stop.NON_FINITE] * 2
+    assert ends[0].updates == BROKEN_AT
+    assert "the gradient of 'hidden.weight' is not finite" in ends[0].why
+    assert ends[1].updates <= BROKEN_AT + EVERY
+    assert "'spare' is not finite" in ends[1].why
+
+
+def test_from_the_first_loss_or_from_the_data(recorder) -> None:
+    rotten = (torch.full((8, 3), math.nan), torch.zeros(8, 1))
+    first = one(recorder, problem(lambda: nn.Linear(3, 1), train_loader=[rotten]))
+    assert (first.stop, first.updates) == (Stop.NON_FINITE, 0)
+    assert "the weights are finite, so it comes from the loss or the data" in first.why
+    later = one(recorder, problem(lambda: nn.Linear(3, 1), train_loader=[BATCH] * 7 + [rotten]))
+    assert (later.stop, later.updates) == (Stop.NON_FINITE, 7)
+    assert "the weights are finite, so it comes from the loss or the data" in later.why
+
+    def made_of_nan():
+        model = nn.Linear(3, 1)
+        nn.init.constant_(model.bias, math.inf)
+        return model
+
+    born = one(recorder, problem(made_of_nan))
+    assert "the weight 'bias' is not finite" in born.why
+
+
+def test_with_accumulated_batches_the_gradients_of_the_coming_update_are_not_blamed(recorder) -> None:
+    trace = one(recorder, problem(lambda: Net(used=True), training=Training(accumulate=2)))
+    assert trace.stop is Stop.NON_FINITE
+    assert "the weight 'hidden.weight' is not finite" in trace.why
+    assert "gradient" not in trace.why
+
+
+def test_a_look_at_the_weights_is_not_fooled() -> None:
+    model = nn.Linear(4, 4)
+    assert weights_finite(model)
+    with torch.no_grad():
+        model.weight.fill_(3e38)  # finite, and their sum overflows
+    assert weights_finite(model)
+    for bad in (math.nan, math.inf, -math.inf):
+        with torch.no_grad():
+            model.weight.zero_()
+            model.weight[1, 2] = bad
+        assert not weights_finite(model)
+    half = nn.Linear(300, 300).half()
+    with torch.no_grad():
+        half.weight.fill_(6e4)
+    assert weights_finite(half)
+    assert weights_finite(nn.Flatten())
+
+
+def test_buffers_and_sparse_gradients_are_told_apart() -> None:
+    norm = nn.BatchNorm1d(2)
+    norm.running_var.fill_(math.inf)
+    assert "the buffer 'running_var' is not" in origin(norm)
+    table = nn.Embedding(5, 2, sparse=True)
+    (table(torch.tensor([1, 1])) * math.inf).sum().backward()
+    with torch.no_grad():
+        table.weight[1] = math.nan
+    assert origin(table) == "the gradient of 'weight' is not finite, and so the weight 'weight' is not"
