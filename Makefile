@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-scheduler clean
+.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-scheduler kills every-fault restoration coverage fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -75,6 +75,26 @@ bench: $(STAMP)  ## regret of our rates and the peers' against oracles of real t
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/400.jsonl --per-task
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/1600.jsonl --steps 1600 --per-task
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/own.jsonl --tasks tests/benchmarks/own/tasks --only lrfinder --per-task
+
+kills: $(STAMP)  ## kill 200 real sweeps at random moments; says what survived
+	$(BIN)/python tests/benchmarks/kills.py
+
+restoration: $(STAMP)  ## what is as it was after a sweep, by lrfinder and two other finders; prints the table
+	$(BIN)/python tests/benchmarks/restoration.py
+
+# Without what runs in other processes or needs CUDA: what those alone reach counts as not covered.
+coverage: $(STAMP)  ## branch coverage of the engine and the store; fails below 95 %
+	$(BIN)/python -m pytest -q --cov --cov-report term-missing tests/engine tests/api tests/task tests/fuzz tests/bad \
+		tests/test_store.py tests/test_run_log.py tests/faults/test_disk_calls.py
+
+# atheris is no dependency of anything else: it has wheels for few versions of Python.
+MINUTES := 10
+fuzz: $(STAMP)  ## fuzz what reads run folders and configs, for MINUTES=10
+	$(BIN)/python -m pip install --quiet atheris==3.0.0
+	$(BIN)/python tests/benchmarks/fuzz.py --minutes $(MINUTES)
+
+every-fault: $(STAMP)  ## fail or kill at every single system call of real sweeps that writes
+	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_disk.py
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) lrfinder-runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -10,6 +10,7 @@ scheduler = lrfinder.load_schedule("schedule.yaml").scheduler(optimizer)      # 
 from __future__ import annotations
 
 import importlib
+import random
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.errors import (
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.verification import Verification
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.result import Sweep
+    from lrfinder.api.resume import resume
     from lrfinder.api.sweep import sweep
     from lrfinder.api.verify import verify
     from lrfinder.batches import BatchSchedule
@@ -51,6 +53,7 @@ __all__ = [
     "layerwise",
     "load_schedule",
     "recommend",
+    "resume",
     "sweep",
     "verify",
 ]
@@ -67,6 +70,7 @@ _HOMES = {
     "layerwise": ("lrfinder.param_groups", "layerwise"),
     "load_schedule": ("lrfinder.config", "load_schedule"),
     "recommend": ("lrfinder.api.recommend", "recommend"),
+    "resume": ("lrfinder.api.resume", "resume"),
     "sweep": ("lrfinder.api.sweep", "sweep"),
     "verify": ("lrfinder.api.verify", "verify"),
 }
@@ -76,7 +80,11 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'lrfinder' has no attribute {name!r}")
     module, attribute = _HOMES[name]
-    return getattr(importlib.import_module(module), attribute)
+    state = random.getstate()  # importing rich draws from it, and the user's training goes on from there
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    finally:
+        random.setstate(state)
 
 
 def __dir__() -> list[str]:

@@ -15,9 +15,14 @@ what was being run, so that the command line can say so.
 from __future__ import annotations
 
 import contextlib
+import re
 import traceback
 from collections.abc import Iterator
 from typing import ClassVar
+
+# What a terminal obeys instead of showing it (tabs and line ends aside). No file of ours holds any: one that does was
+# written to move the cursor, the window's title or the clipboard of whoever looks at it.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _PLACE = "__lrfinder_place__"
 _FRAMES = "__lrfinder_frames__"
@@ -76,6 +81,14 @@ def place_of(error: BaseException) -> str | None:
     """What the user's code was doing when it raised `error`, or None where it wasn't the user's code."""
     place = getattr(error, _PLACE, None)
     return place if isinstance(place, str) else None
+
+
+def words_of(error: BaseException) -> str:
+    """Return the text of `error` without control characters, or nothing where the user's own class fails to tell it."""
+    try:
+        return CONTROL.sub("?", str(error))
+    except Exception:  # noqa: BLE001 - it is the user's code
+        return ""
 
 
 def remember_frames(error: BaseException) -> None:

@@ -1,14 +1,32 @@
-"""Files that are either as they were or completely new, and disk faults that name the file."""
+"""Files that are either as they were or completely new, files that grow by whole lines, and disk faults with a name."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from lrfinder.errors import EnvironmentFailure, UsageError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# Whoever was killed between two system calls left a temporary file; a write that still goes on is younger than this.
+_STALE_SECONDS = 60.0
+_CHUNK = 2**20  # bytes: large enough that reading costs no more than one call for almost every run
+# A file without a name until it is whole vanishes with the process that wrote it. Linux has them, on most file systems.
+_UNNAMED: int | None = getattr(os, "O_TMPFILE", None) if Path("/proc/self/fd").is_dir() else None
+_MODE = 0o666  # less the umask: so the user decides who may read a result
+# A folder from a stranger may hold links to the user's own files: they are never written through.
+_NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
+_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would write \r\n
 
 
 @contextlib.contextmanager
@@ -24,21 +42,63 @@ def disk(path: Path) -> Iterator[None]:
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, or leave it as it was: a temporary file beside it, synced, then renamed.
 
-    Raises EnvironmentFailure where the disk refuses; no temporary file is left then.
+    Raises EnvironmentFailure where the disk refuses; no temporary file is left then. One that a killed process left is
+    removed by the next write.
     """
-    # Created by name, not by `tempfile`: so the user's umask decides who may read a result.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with disk(path):
+        remove_stale(path)
         try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            _write_synced(temporary, data)
+            os.replace(temporary, path)  # noqa: PTH105 - beside the other system calls that it belongs to
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+
+
+def remove_stale(path: Path, *, older_s: float = _STALE_SECONDS) -> None:
+    """Remove the temporary files that writers of `path` left when they were killed, `older_s` seconds ago or more."""
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}")
+    with contextlib.suppress(PermissionError):  # a folder that can be written and not listed
+        for other in [file for file in path.parent.iterdir() if ours.fullmatch(file.name)]:
+            with contextlib.suppress(FileNotFoundError):  # its writer just renamed it
+                if time.time() - other.lstat().st_mtime >= older_s:
+                    other.unlink()
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    """Write a new file and have it on the disk; where the system can, it has its name only once it is whole."""
+    handle = _open_unnamed(path.parent)
+    unnamed = handle is not None
+    if handle is None:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
+    try:
+        _write_all(handle, data)
+        os.fsync(handle)
+        if unnamed:
+            # Any `src_dir_fd`, which an absolute path makes idle: only with one does Python follow the link.
+            os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=handle, follow_symlinks=True)
+    finally:
+        os.close(handle)
+
+
+def _open_unnamed(folder: Path) -> int | None:
+    if _UNNAMED is None:
+        return None
+    try:
+        return os.open(folder, _UNNAMED | os.O_WRONLY, _MODE)
+    except OSError as error:
+        if error.errno in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:  # a file system without such files
+            return None
+        raise
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    """Write all of `data`: a nearly full disk takes a part, and refuses only the next write."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
 
 
 def _sync_folder(folder: Path) -> None:
@@ -49,6 +109,74 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+class Lines:
+    """A file that grows by whole lines, each one write: what a killed process leaves ends in at most one torn line.
+
+    Opened at once, made where there is none, never through a link. Close it. OSError passes through: see `disk`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if path.is_symlink():  # O_NOFOLLOW refuses it too, in words that say nothing
+            raise OSError(errno.ELOOP, "a symbolic link: nothing is written through it")
+        self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_LINK | _BINARY, _MODE)
+
+    def lock(self) -> bool:
+        """Keep other processes from locking this file until it is closed; False where another one has.
+
+        The lock ends with the process, its children don't inherit it, and it ends where this process closes the file
+        in any other place, too. A file system without locks gives it to all.
+        """
+        if fcntl is None:
+            return True
+        try:
+            fcntl.lockf(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in {errno.EACCES, errno.EAGAIN}
+        return True
+
+    def keep(self, count: int | None = None) -> None:
+        """Cut the file after its first `count` lines; None: after its last whole line."""
+        data = self._read()
+        whole = data.split(b"\n")[:-1][:count]
+        length = sum(len(line) + 1 for line in whole)
+        if length < len(data):
+            self.cut(length)
+
+    def cut(self, length: int) -> None:
+        """Cut the file after its first `length` bytes."""
+        os.ftruncate(self._open(), length)
+
+    @property
+    def size(self) -> int:
+        """The length of the file in bytes."""
+        return os.fstat(self._open()).st_size
+
+    def add(self, line: str) -> None:
+        """Append a line, given without its end."""
+        _write_all(self._open(), f"{line}\n".encode())
+
+    def sync(self) -> None:
+        """Have on the disk what was added, so that it survives a power cut."""
+        os.fsync(self._open())
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        if self._handle is not None:
+            handle, self._handle = self._handle, None
+            os.close(handle)
+
+    def _read(self) -> bytes:
+        handle = self._open()  # not a second one: closing that would end the lock
+        os.lseek(handle, 0, os.SEEK_SET)
+        return b"".join(iter(lambda: os.read(handle, _CHUNK), b""))
+
+    def _open(self) -> int:
+        if self._handle is None:
+            raise RuntimeError(f"{self._path} is closed")
+        return self._handle
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -22,6 +22,9 @@ STEPS = 100  # 12 updates a decade over 8 decades; a longer sweep trains while i
 RUN_STEPS = 50
 MIN_RUN_STEPS = 10  # fewer updates see little but the warm-up
 LOADER_TIMEOUT = 120.0  # seconds; batches that slow are rare, and a training that hangs is better told of soon
+# A file from elsewhere must not fill the memory with rates: a range test of a million updates is none any more.
+MOST_STEPS = 1_000_000
+MOST_REPEATS = 1_000
 REPEATS = 2  # the fewest whose spread says anything; short runs say the rest (three alone scatter by 0.04, two by 0.05)
 
 
@@ -154,14 +157,18 @@ class SweepSettings:
             raise ValueError(f"min_lr must be a finite number above 0, got {self.min_lr}")
         if not (math.isfinite(self.max_lr) and self.max_lr > self.min_lr):
             raise ValueError(f"max_lr must be a finite number above min_lr ({self.min_lr:g}), got {self.max_lr}")
-        if self.steps < 2:  # noqa: PLR2004 - two ends make a range
-            raise ValueError(f"steps must be at least 2, got {self.steps}")
-        if self.run_steps < MIN_RUN_STEPS:
-            raise ValueError(f"run_steps must be at least {MIN_RUN_STEPS}, got {self.run_steps}")
-        if self.cache_batches is not None and self.cache_batches < 1:
-            raise ValueError(f"cache_batches must be at least 1, got {self.cache_batches}")
-        if self.repeats < 1:
-            raise ValueError(f"repeats must be at least 1, got {self.repeats}")
+        for name, least, most in (
+            ("steps", 2, MOST_STEPS),
+            ("run_steps", MIN_RUN_STEPS, MOST_STEPS),
+            ("repeats", 1, MOST_REPEATS),
+        ):
+            value = getattr(self, name)
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+            if value > most:
+                raise ValueError(f"{name} must be at most {most}, got {value}")
+        if self.cache_batches is not None and not 1 <= self.cache_batches <= MOST_STEPS:
+            raise ValueError(f"cache_batches must be from 1 to {MOST_STEPS}, got {self.cache_batches}")
         if not 0 <= self.seed < 2**32:  # NumPy's seeds end there
             raise ValueError(f"seed must be from 0 to 2**32 - 1, got {self.seed}")
         if self.max_seconds is not None and not self.max_seconds > 0:

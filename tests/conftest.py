@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `import curves`
 
+from zygote import Zygote
 
 # A machine that does other things too must not fail a property for being slow. Where a change is judged, everybody
 # gets the same examples; at home each run looks at new ones.
@@ -24,3 +26,10 @@ def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Colors and widths of the developer's own terminal must not decide what a test sees."""
     for name in ("FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    """Starts command lines as processes of their own, without the seconds that importing torch takes."""
+    with Zygote(tmp_path_factory.mktemp("zygote")) as started:
+        yield started

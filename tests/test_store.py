@@ -7,6 +7,9 @@ import json
 import math
 import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +21,7 @@ from curves import sweep_of, traces_of
 from lrfinder.errors import EnvironmentFailure, RunError
 from lrfinder.files import write_atomic
 from lrfinder.records import Mode, Point, Precision, Stop, SweepResult, SweepSettings, Trace, Training
-from lrfinder.store import RunFolder, Source, latest_run, load_run, load_source
+from lrfinder.store import RunFolder, Source, latest_run, load_run, load_source, load_unfinished
 
 SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=20, repeats=2, mode=Mode.CONTINUOUS)
 SOURCE = Source(reference="model.py", optimizer="SGD", optimizer_options={"momentum": 0.9}, batch_size=32)
@@ -234,12 +237,48 @@ def test_run_json_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]
 
 
-def test_a_full_disk_under_the_curve_is_an_environment_failure(result: SweepResult, tmp_path: Path) -> None:
-    """/dev/full is a real device whose every write fails with ENOSPC."""
+def test_nothing_is_written_through_a_link(result: SweepResult, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("mine")
     with create(tmp_path / "run") as folder:
-        (folder.path / "curve.csv").symlink_to("/dev/full")
-        with pytest.raises(EnvironmentFailure, match=r"curve\.csv: No space left"):
+        (folder.path / "curve.csv").symlink_to(tmp_path / "mine.csv")
+        with pytest.raises(EnvironmentFailure, match=r"curve\.csv: a symbolic link"):
             folder.prepared(result.setup)
+    assert (tmp_path / "mine.csv").read_text() == "mine"
+
+
+def test_a_curve_that_was_killed_before_its_first_line_is_empty(result: SweepResult, tmp_path: Path) -> None:
+    run = write(result, tmp_path / "run", ended=0)
+    for begun in ("", "repeat,", "repeat,step,lr,loss"):
+        (run / "curve.csv").write_text(begun)
+        assert load_run(run).traces == ()
+    (run / "curve.csv").write_text("lr,loss")
+    with pytest.raises(RunError, match=r"curve\.csv:1: expected the header"):
+        load_run(run)
+
+
+def test_two_processes_never_write_one_run(result: SweepResult, tmp_path: Path) -> None:
+    run = write(result, tmp_path / "run", ended=1)
+    kept = load_unfinished(run)
+    locking = (
+        "import sys, pathlib; from lrfinder.files import Lines\n"
+        "lines = Lines(pathlib.Path(sys.argv[1])); print(lines.lock(), flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", locking, str(run / "curve.csv")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "True\n"
+        with pytest.raises(RunError, match="another process is writing this run"):
+            RunFolder.resume(kept)
+        other.communicate("")
+    RunFolder.resume(kept).__exit__()
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path: Path) -> None:
+    for name, age in ((".run.json.0123abcd", 3600), (".run.json.4567abcd", 0), (".run.json.backup", 3600)):
+        (tmp_path / name).write_text("left")
+        os.utime(tmp_path / name, (time.time() - age, time.time() - age))
+    write_atomic(tmp_path / "run.json", b"new")
+    # One may be another writer's, and one is not ours.
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", ".run.json.4567abcd", ".run.json.backup"}
 
 
 def test_run_json_is_strict_json(result: SweepResult, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from types import TracebackType
@@ -26,9 +27,7 @@ class Jobs:
         self._source = source
         self._seed = seed
         self._threads = max(1, (os.cpu_count() or 1) // jobs)
-        self._pool = ProcessPoolExecutor(
-            jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_leave_signals_to_the_parent
-        )
+        self._pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
 
     def __enter__(self) -> Self:
         return self
@@ -61,9 +60,18 @@ class Jobs:
             ) from error
 
 
-def _leave_signals_to_the_parent() -> None:
+def _begin() -> None:
     # Ctrl-C in a terminal reaches every process; the parent then ends these.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    """End this process when its parent is gone: killed, that can't end it, and it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _make(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
@@ -80,7 +88,7 @@ def _make(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
     torch.set_num_threads(threads)
     sys.dont_write_bytecode = True
     with contextlib.redirect_stdout(sys.stderr):
-        problem = load_source_problem(source)
+        problem = load_source_problem(source, seed=seed)
         device = choose_device(source.device)
         with ShortRuns(problem, seed=seed, device=device, observer=Listeners(())) as short_runs:
             return short_runs.run(plan)

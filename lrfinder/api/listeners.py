@@ -9,11 +9,15 @@ from lrfinder.records import Point, RunPlan, Setup, ShortRun, Trace
 
 
 class Listeners:
-    """Passes on what the sweep tells to each observer, in order; `setup` is what it was told of the thing swept."""
+    """Passes on what the sweep tells to each observer, in order; `setup` is what it was told of the thing swept.
 
-    def __init__(self, observers: Sequence[Observer]) -> None:
+    Where a sweep carries on, it is known before: `setup`.
+    """
+
+    def __init__(self, observers: Sequence[Observer], *, setup: Setup | None = None) -> None:
         self._observers = tuple(observers)
-        self.setup: Setup | None = None
+        self._told = False
+        self.setup = setup
 
     def repeat_started(self, repeat: int) -> None:
         """Pass on."""
@@ -22,8 +26,9 @@ class Listeners:
 
     def prepared(self, setup: Setup) -> None:
         """Remember, and pass on; what is told again, by the short runs after a continuous part, is known already."""
-        if self.setup is not None:
+        if self._told:
             return
+        self._told = True
         self.setup = setup
         for observer in self._observers:
             observer.prepared(setup)

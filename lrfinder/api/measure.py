@@ -17,7 +17,8 @@ from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.signals import Terminated
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
-from lrfinder.records import Metric, Mode, ShortRun, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.records import Metric, Mode, RunPlan, ShortRun, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.store import Unfinished
 from lrfinder.task.problem import Problem
 
 # After one of these no further short run is begun.
@@ -31,31 +32,39 @@ def measure(
     device: str = "auto",
     observers: Sequence[Observer] = (),
     run: str | None = None,
+    kept: Unfinished | None = None,
 ) -> Sweep:
     """Run the range test, continuous repeats and short runs as its mode says, and return its result.
 
-    The user's objects are as they were before, however it ends.
+    `kept` is what an earlier process finished of it: the rest is made, from what it began with. The user's
+    objects are as they were before, however it ends.
 
     An interruption that leaves anything measured is a result with that status; one that comes before the first loss
     is raised again (KeyboardInterrupt, Terminated). Errors are those of `run_sweep`, and UsageError for the device.
     """
-    listeners = Listeners(observers)
+    listeners = Listeners(observers, setup=kept.setup if kept is not None else None)
     target = choose_device(device)
     if settings.metric is Metric.VAL and problem.val_loader is None:
         raise no_val_loader(problem.where)
     batching = batching_of(problem, settings, target)
     deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
-    traces: tuple[Trace, ...] = ()
+    traces, runs = (kept.traces, kept.runs) if kept is not None else ((), ())
+    if traces and isinstance(problem.train_loader, Iterator):
+        raise ModelFileError(
+            f"{problem.where}: train_loader is an iterator, which has only one start: this sweep can't be resumed",
+            hint="give a function that returns a new iterable, and sweep again",
+        )
+    if traces or runs:
+        batching.carry_on(runs[-1] if runs else traces[-1])
     if settings.mode is not Mode.RESTART:
-        traces = run_sweep(problem, settings, device=target, observer=listeners, batching=batching)
+        traces = run_sweep(problem, settings, device=target, observer=listeners, batching=batching, known=traces)
     if listeners.setup is None and settings.mode is not Mode.RESTART:
         raise _nothing_measured(problem, {trace.stop for trace in traces})
-    runs: tuple[ShortRun, ...] = ()
     if _can_restart(problem, settings, traces):
         with ShortRuns(
             problem, seed=settings.seed, device=target, observer=listeners, deadline=deadline, batching=batching
         ) as short_runs:
-            runs = _explore(short_runs, settings, listeners, traces)
+            runs = _explore(short_runs, settings, listeners, traces, runs)
     if listeners.setup is None:
         raise _nothing_measured(problem, {made.stop for made in runs})
     return Sweep(settings=settings, setup=listeners.setup, traces=traces, run=run, runs=runs)
@@ -70,14 +79,20 @@ def _can_restart(problem: Problem, settings: SweepSettings, traces: tuple[Trace,
 
 
 def _explore(
-    short_runs: ShortRuns, settings: SweepSettings, listeners: Listeners, traces: tuple[Trace, ...]
+    short_runs: ShortRuns,
+    settings: SweepSettings,
+    listeners: Listeners,
+    traces: tuple[Trace, ...],
+    runs: tuple[ShortRun, ...],
 ) -> tuple[ShortRun, ...]:
-    """Make short runs until enough is known, or one of them was cut short."""
-    runs: tuple[ShortRun, ...] = ()
-    if listeners.setup is None:  # nothing is known yet: the first run tells what is swept
-        runs = (short_runs.run(first_run(settings)),)
-    while listeners.setup is not None and not (runs and runs[-1].stop in _OVER):
-        plan = next_run(SweepResult(settings=settings, setup=listeners.setup, traces=traces, runs=runs))
+    """Make short runs after `runs` until enough is known, or one of them was cut short; return all."""
+    while not (runs and runs[-1].stop in _OVER):
+        if not (traces or runs):  # nothing is known yet: the first run tells what is swept
+            plan: RunPlan | None = first_run(settings)
+        elif listeners.setup is None:  # not even its first loss was measured
+            break
+        else:
+            plan = next_run(SweepResult(settings=settings, setup=listeners.setup, traces=traces, runs=runs))
         if plan is None:
             break
         runs = (*runs, short_runs.run(plan))
@@ -87,9 +102,9 @@ def _explore(
 def _nothing_measured(problem: Problem, ends: set[Stop]) -> BaseException:
     """Return what to raise where not even a first loss was measured; `ends` are the endings of the parts."""
     if Stop.TERMINATED in ends:
-        return Terminated("before the first loss")
+        return Terminated("before anything was measured")
     if Stop.INTERRUPTED in ends:
-        return KeyboardInterrupt()
+        return KeyboardInterrupt("before anything was measured")
     return ModelFileError(
         f"{problem.where}: train_loader has no batch left",
         hint="give a function that returns a new iterable: `def train_loader(): ...`",

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from lrfinder.engine.device import choose_device
+from lrfinder.engine.failures import environment_failure
+from lrfinder.engine.rng import derived_seed, remember_global_state, seed_everything
 from lrfinder.store import Source
 from lrfinder.task.load import load_problem
 from lrfinder.task.problem import Problem
 
+_IMPORT = 2**32 - 1  # mixed into the seed of what the model file draws when it is imported; no repeat has this number
 
-def load_source_problem(source: Source) -> Problem:
-    """Import the model file of `source` and return the problem, with the options that it names."""
-    return load_problem(
-        source.reference,
-        optimizer_name=source.optimizer,
-        optimizer_options=source.optimizer_options,
-        batch_size=source.batch_size,
-        training=source.training,
-        loader_timeout=source.loader_timeout,
-    )
+
+def load_source_problem(source: Source, *, seed: int) -> Problem:
+    """Import the model file of `source` and return the problem, with the options that it names.
+
+    What the file draws at import (the weights of a live model, say) is seeded: another process gets the same. The
+    generators are then as they were before. Raises EnvironmentFailure where memory runs out, and as `load_problem`.
+    """
+    device = choose_device(source.device)
+    put_back = remember_global_state(device)
+    seed_everything(derived_seed(seed, _IMPORT), device)
+    try:
+        return load_problem(
+            source.reference,
+            optimizer_name=source.optimizer,
+            optimizer_options=source.optimizer_options,
+            batch_size=source.batch_size,
+            training=source.training,
+            loader_timeout=source.loader_timeout,
+        )
+    except Exception as error:
+        failure = environment_failure(error)
+        if failure is None:
+            raise
+        raise failure from error
+    finally:
+        put_back()

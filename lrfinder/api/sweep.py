@@ -14,7 +14,9 @@ from torch import nn
 from lrfinder.advice import Request, advise
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
+from lrfinder.api.resuming import LIVE
 from lrfinder.api.settings import checked_timeout, make_settings, make_training
+from lrfinder.api.source import load_source_problem
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import UsageError
 from lrfinder.files import write_atomic
@@ -33,12 +35,10 @@ from lrfinder.records import (
 from lrfinder.report.figure import curve_png
 from lrfinder.report.progress import SweepProgress
 from lrfinder.store import PICTURE, RunFolder, Source
-from lrfinder.task.load import load_problem
 from lrfinder.task.names import make_problem
 from lrfinder.task.problem import Problem
+from lrfinder.task.reference import check_reference, digest_of
 from lrfinder.version import CREATED_BY
-
-_WHERE = "lrfinder.sweep(...)"  # what messages call the place that the names come from
 
 
 def sweep(
@@ -115,11 +115,13 @@ def sweep(
         "optimizers": optimizers,
         "val_loader": val_loader,
     }
-    options: dict[str, Any] = {
-        "optimizer_name": optimizer if isinstance(optimizer, str) else None,
-        "optimizer_options": _given(momentum=momentum, weight_decay=weight_decay),
-        "batch_size": batch_size,
-        "training": make_training(
+    source = Source(
+        reference=os.fspath(model) if isinstance(model, str | os.PathLike) else LIVE,
+        optimizer=optimizer if isinstance(optimizer, str) else None,
+        optimizer_options=_given(momentum=momentum, weight_decay=weight_decay),
+        batch_size=batch_size,
+        device=device,
+        training=make_training(
             precision=precision,
             accumulate=accumulate,
             clip_norm=clip_norm,
@@ -127,24 +129,23 @@ def sweep(
             sweep=sweep,
             scale_others=scale_others,
         ),
-        "loader_timeout": checked_timeout(loader_timeout),
-    }
-    problem = _problem(model, names, options)
-    source = Source(
-        reference=os.fspath(model) if isinstance(model, str | os.PathLike) else problem.where,
-        optimizer=options["optimizer_name"],
-        optimizer_options=options["optimizer_options"],
-        batch_size=batch_size,
-        device=device,
-        training=options["training"],
-        loader_timeout=loader_timeout,
+        loader_timeout=checked_timeout(loader_timeout),
     )
+    problem = _problem(model, names, source, seed)
     with ExitStack() as stack:
         observers: list[Observer] = []
         folder = None
         if out is not None:
+            digest = digest_of(check_reference(source.reference)) if source.reference != LIVE else None
             folder = stack.enter_context(
-                RunFolder.create(Path(out), model=problem.name, source=source, settings=settings, created_by=CREATED_BY)
+                RunFolder.create(
+                    Path(out),
+                    model=problem.name,
+                    source=source,
+                    settings=settings,
+                    created_by=CREATED_BY,
+                    model_sha256=digest,
+                )
             )
             observers.append(folder)
         if progress:
@@ -160,11 +161,20 @@ def _given(**options: float | None) -> dict[str, float]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _problem(model: Any, names: Mapping[str, Any], options: Mapping[str, Any]) -> Problem:
-    if not isinstance(model, str | os.PathLike):
-        title = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "model")
-        return make_problem({"model": model, **names}, where=_WHERE, name=title, **options)
-    also = [name for name, value in names.items() if value is not None]
-    if also:
-        raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {model}")
-    return load_problem(os.fspath(model), **options)
+def _problem(model: Any, names: Mapping[str, Any], source: Source, seed: int) -> Problem:
+    if isinstance(model, str | os.PathLike):
+        also = [name for name, value in names.items() if value is not None]
+        if also:
+            raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {model}")
+        return load_source_problem(source, seed=seed)
+    title = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "model")
+    return make_problem(
+        {"model": model, **names},
+        where=LIVE,
+        name=title,
+        optimizer_name=source.optimizer,
+        optimizer_options=source.optimizer_options,
+        batch_size=source.batch_size,
+        training=source.training,
+        loader_timeout=source.loader_timeout,
+    )

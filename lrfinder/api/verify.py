@@ -13,6 +13,7 @@ from lrfinder.advice.length import run_length
 from lrfinder.advice.trials import VerifyRequest, next_runs, parse_budget
 from lrfinder.advice.verification import Verification, conclude
 from lrfinder.api.listeners import Listeners
+from lrfinder.api.resuming import check_not_inside
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.device import choose_device
 from lrfinder.engine.observer import Observer
@@ -64,7 +65,9 @@ def verify(
         warmup=warmup,
         seed=seed,
     )
-    trials = make_trials(request, sweep, folder, source=load_source(folder), jobs=jobs)
+    source = load_source(folder)
+    check_not_inside(source, folder)
+    trials = make_trials(request, sweep, folder, source=source, jobs=jobs)
     return conclude(request, sweep, trials)
 
 
@@ -111,7 +114,7 @@ def _maker(request: VerifyRequest, source: Source, jobs: int, observers: Sequenc
         with Jobs(source, seed=request.seed, jobs=jobs) as pool:
             yield lambda plans: _reported(pool.run(plans), observers)
         return
-    problem = load_source_problem(source)
+    problem = load_source_problem(source, seed=request.seed)
     device = choose_device(source.device)
     with ShortRuns(problem, seed=request.seed, device=device, observer=Listeners(observers)) as short_runs:
         yield lambda plans: _one_by_one(short_runs, plans)

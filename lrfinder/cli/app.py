@@ -62,6 +62,7 @@ app.command(
         "lrfinder sweep model.py",
         "lrfinder sweep model.py:small --repeats 5 --out runs/small",
         "lrfinder sweep mypackage.net:build --optimizer SGD --momentum 0.9",
+        "lrfinder sweep --resume runs/small                 carry on where it was cut short",
     ),
 )(sweep)
 app.command(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import site
 import sys
 import sysconfig
 import traceback
@@ -17,6 +16,8 @@ USER_CODE_FAILED = 3
 BUG = 70  # EX_SOFTWARE of sysexits.h: none of the contract's statuses means "lrfinder itself is broken"
 _USER_FRAMES = 8  # the innermost ones: two lines each fill half a terminal, and the fault is there
 
+_PACKAGES = frozenset({"site-packages", "dist-packages"})  # by name: an environment may lie over another one
+
 _own_frames = False
 
 
@@ -28,27 +29,39 @@ def show_own_frames(*, on: bool) -> None:
 
 def report(error: BaseException) -> int:
     """Print what went wrong to standard error; return the exit status."""
+    try:
+        return _report(error)
+    except OSError:  # nobody reads it: a terminal that was closed, a pipe whose reader left
+        return _status_of(error)
+
+
+def _status_of(error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    if isinstance(error, Terminated):
+        return 128 + signal.SIGTERM
+    if isinstance(error, LrfinderError):
+        return error.exit_status
+    return USER_CODE_FAILED if place_of(error) is not None or isinstance(error, SyntaxError) else BUG
+
+
+def _report(error: BaseException) -> int:
     if _own_frames:
         traceback.print_exception(error)
     if isinstance(error, KeyboardInterrupt):
-        print("lrfinder: interrupted before anything was measured", file=sys.stderr)
-        return 128 + signal.SIGINT
-    if isinstance(error, Terminated):
-        print("lrfinder: terminated before anything was measured", file=sys.stderr)
-        return 128 + signal.SIGTERM
-    if isinstance(error, LrfinderError):
+        print(f"lrfinder: interrupted{f': {error}' if str(error) else ''}", file=sys.stderr)
+    elif isinstance(error, Terminated):
+        print(f"lrfinder: terminated: {error}", file=sys.stderr)
+    elif isinstance(error, LrfinderError):
         print(f"lrfinder: {error}", file=sys.stderr)
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
-        return error.exit_status
-    place = place_of(error)
-    if place is not None or isinstance(error, SyntaxError):
-        print(_user_failure(error, place), file=sys.stderr)
-        return USER_CODE_FAILED
-    if not _own_frames:
+    elif _status_of(error) == USER_CODE_FAILED:
+        print(_user_failure(error, place_of(error)), file=sys.stderr)
+    elif not _own_frames:
         print(f"lrfinder: a fault of lrfinder's own: {type(error).__name__}: {error}", file=sys.stderr)
         print("  run the command again with --debug and report what it prints", file=sys.stderr)
-    return BUG
+    return _status_of(error)
 
 
 def _user_failure(error: BaseException, place: str | None) -> str:
@@ -64,8 +77,7 @@ def _user_failure(error: BaseException, place: str | None) -> str:
 
 def _is_users(filename: str) -> bool:
     """Tell the user's files from lrfinder's, installed packages and Python's own."""
-    if filename.startswith("<"):
+    if filename.startswith("<") or _PACKAGES & set(Path(filename).parts):
         return False
-    packages = (*site.getsitepackages(), site.getusersitepackages())
-    installed = (str(Path(__file__).parents[1]), sysconfig.get_paths()["stdlib"], *packages)
+    installed = (str(Path(__file__).parents[1]), sysconfig.get_paths()["stdlib"])
     return not filename.startswith(tuple(f"{folder}{os.sep}" for folder in installed))

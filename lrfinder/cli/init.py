@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
-from lrfinder.cli.output import say_json
+from lrfinder.cli.output import say, say_json
 
 
 def init(
@@ -27,4 +27,4 @@ def init(
     if as_json:
         say_json({"file": str(file)})
     elif not quiet:
-        typer.echo(f"Wrote {file}. Make it yours, then: lrfinder sweep {file}")
+        say(f"Wrote {file}. Make it yours, then: lrfinder sweep {file}")

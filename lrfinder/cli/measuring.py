@@ -1,4 +1,4 @@
-"""Sweep a model file for a command: with its run folder, its progress, and SIGTERM as an ending."""
+"""Sweep a model file for a command: with its run folder and its progress."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
 from lrfinder.api.source import load_source_problem
+from lrfinder.cli.children import end_with_us
 from lrfinder.engine.observer import Observer
-from lrfinder.engine.signals import terminate_as_exception
 from lrfinder.errors import ModelFileError, place_of
 from lrfinder.records import SweepSettings
 from lrfinder.report.progress import SweepProgress
-from lrfinder.store import RunFolder, Source
+from lrfinder.store import RunFolder, Source, Unfinished
 
 
 @contextlib.contextmanager
@@ -30,7 +30,12 @@ def _pipes_are_the_users() -> Iterator[None]:
 
 
 def measure_file(
-    source: Source, settings: SweepSettings, *, folder: RunFolder | None = None, quiet: bool = False
+    source: Source,
+    settings: SweepSettings,
+    *,
+    folder: RunFolder | None = None,
+    kept: Unfinished | None = None,
+    quiet: bool = False,
 ) -> Sweep:
     """Import the model file and sweep it; Ctrl-C and SIGTERM end the sweep and keep what was measured.
 
@@ -38,14 +43,22 @@ def measure_file(
     beside the user's files.
     """
     with users_code(), SweepProgress(settings, quiet=quiet) as progress:
-        observers: list[Observer] = [progress, *([folder] if folder is not None else [])]
+        observers: list[Observer] = [*([folder] if folder is not None else []), progress]
         run = str(folder.path) if folder is not None else None
-        return measure(load_source_problem(source), settings, device=source.device, observers=observers, run=run)
+        return measure(
+            load_source_problem(source, seed=settings.seed),
+            settings,
+            device=source.device,
+            observers=observers,
+            run=run,
+            kept=kept,
+        )
 
 
 @contextlib.contextmanager
 def users_code() -> Iterator[None]:
-    """Run the user's code for a command: SIGTERM is an ending, and standard output is kept for results."""
+    """Run the user's code for a command: standard output is kept for results, and no child outlives the command."""
     sys.dont_write_bytecode = True
-    with _pipes_are_the_users(), terminate_as_exception(), contextlib.redirect_stdout(sys.stderr):
+    end_with_us()
+    with _pipes_are_the_users(), contextlib.redirect_stdout(sys.stderr):
         yield

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
+
+from lrfinder.cli.streams import results
+from lrfinder.report.console import PipeConsole
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
@@ -20,21 +24,22 @@ PLOT_HEIGHT = 20  # lines
 
 def say_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document, and nothing else."""
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
-    sys.stdout.flush()
+    with results():
+        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
 def say(*parts: RenderableType) -> None:
     """Print text and tables. On a terminal text wraps at words; in a log or a pipe a line stays a line."""
-    console = Console(highlight=False, markup=False)
-    for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str) and not console.is_terminal)
-    console.file.flush()  # in order with what `say_verbatim` and the plot write
+    console = PipeConsole(highlight=False, markup=False)
+    with results():
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, str) and not console.is_terminal)
 
 
 def say_verbatim(line: str) -> None:
     """Print a line that people copy: whatever its length, it is not broken."""
-    sys.stdout.write(line + "\n")
+    with results():
+        sys.stdout.write(line + "\n")
 
 
 def say_plot(result: SweepResult, advice: Advice) -> None:
@@ -48,12 +53,14 @@ def say_plot(result: SweepResult, advice: Advice) -> None:
     width = min(console.width, WIDEST_PLOT)
     encoding = sys.stdout.encoding or "ascii"
     plot = terminal_plot(result, width=width, height=PLOT_HEIGHT, color=color, encoding=encoding, **advice.reported())
-    sys.stdout.write(plot + "\n")
+    with results():
+        sys.stdout.write(plot + "\n")
 
 
 def warn(message: str) -> None:
     """Print a warning to standard error."""
-    print(f"lrfinder: warning: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"lrfinder: warning: {message}", file=sys.stderr)
 
 
 def can_draw() -> bool:

@@ -97,7 +97,9 @@ def _write(advice: Advice, path: Path | None, folder: Path) -> Path | None:
         if path is not None and advice.lr is not None:
             raise UsageError("a schedule needs the length of the run", hint="add --steps T, --epochs E or --open-ended")
         return None
-    target = path if path is not None else folder / "schedule.yaml"
+    from lrfinder.store import config_path
+
+    target = path if path is not None else config_path(folder)
     dump(advice.schedule, target)
     return target
 

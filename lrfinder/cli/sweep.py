@@ -22,6 +22,7 @@ from lrfinder.cli.options import (
     SweptOptimizer,
 )
 from lrfinder.cli.output import say, say_json, say_plot, say_verbatim, warn
+from lrfinder.errors import UsageError
 from lrfinder.records import (
     LOADER_TIMEOUT,
     MAX_LR,
@@ -52,11 +53,12 @@ _ENDINGS = {
     Stop.FAILED: "failed",
 }
 NOTHING_USABLE = 5
-_MODEL = "The model file: model.py, model.py:name or package.module:name."
+_MODEL = "The model file: model.py, model.py:name or package.module:name. Not with --resume."
 
 
 def sweep(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)],
+    context: typer.Context,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help=_MODEL)] = None,
     min_lr: Annotated[float, typer.Option("--min-lr", help="The lowest rate.")] = MIN_LR,
     max_lr: Annotated[
         float, typer.Option("--max-lr", help="The highest rate; the sweep stops before it where the loss diverges.")
@@ -124,18 +126,32 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option("--out", help="The run folder. [default: lrfinder-runs/<model>-<time>]")
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            "--resume",
+            metavar="RUN",
+            help="Carry on the sweep of this run folder, which was killed or interrupted: what had ended is kept, the "
+            "rest is made again from its beginning. Model and options come from the folder.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Run the range test: grow the rate while training, and record the loss after each update."""
     del debug
+    if resume is not None:
+        _resume(resume, _given(context), as_json=as_json, quiet=quiet)
+        return
+    if model is None:
+        raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
     from lrfinder.api.settings import checked_timeout, make_settings, make_training
     from lrfinder.store import RunFolder, Source
-    from lrfinder.task.reference import check_reference
+    from lrfinder.task.reference import check_reference, digest_of
     from lrfinder.version import CREATED_BY
 
-    title = check_reference(model).title
+    found = check_reference(model)
     settings = make_settings(
         min_lr=min_lr,
         max_lr=max_lr,
@@ -166,10 +182,41 @@ def sweep(
         ),
         loader_timeout=checked_timeout(loader_timeout),
     )
-    with RunFolder.create(out, model=title, source=source, settings=settings, created_by=CREATED_BY) as folder:
+    with RunFolder.create(
+        out,
+        model=found.title,
+        source=source,
+        settings=settings,
+        created_by=CREATED_BY,
+        model_sha256=digest_of(found),
+    ) as folder:
         from lrfinder.cli.measuring import measure_file  # torch, from here on
 
         result = measure_file(source, settings, folder=folder, quiet=quiet)
+    _conclude(result, folder.path, as_json=as_json, quiet=quiet)
+
+
+def _given(context: typer.Context) -> dict[str, object]:
+    """Return the options and arguments that the command line names, not those that are as they are by default."""
+    return {
+        name: value
+        for name, value in context.params.items()
+        if getattr(context.get_parameter_source(name), "name", "") != "DEFAULT"
+    }
+
+
+def _resume(run: Path, given: dict[str, object], *, as_json: bool, quiet: bool) -> None:
+    """Carry on the sweep of a run folder."""
+    from lrfinder.api.resuming import check_model, check_options
+    from lrfinder.store import RunFolder, load_unfinished
+
+    kept = load_unfinished(run)
+    check_options(given, kept)
+    check_model(kept)
+    with RunFolder.resume(kept) as folder:
+        from lrfinder.cli.measuring import measure_file  # torch, from here on
+
+        result = measure_file(kept.source, kept.settings, folder=folder, kept=kept, quiet=quiet)
     _conclude(result, folder.path, as_json=as_json, quiet=quiet)
 
 
@@ -242,6 +289,8 @@ def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
     else:
         say(f"The loss falls fastest at {rate(advice.lr)} ({advice.status}).")
     say(f"Run: {folder}: {result.updates} updates, {_ENDINGS[result.status]}")
+    if result.status in _SIGNALLED:
+        say_verbatim(f"To carry on: lrfinder sweep --resume {shlex.quote(str(folder))}")
     if advice.lr is not None:
         say("Next, with the length of the coming run in epochs (or in updates: --steps T):")
         say_verbatim(f"    lrfinder recommend {shlex.quote(str(folder))} --epochs E")

@@ -90,7 +90,8 @@ def verify(
     from lrfinder.advice import Request, advise
     from lrfinder.advice.trials import VerifyRequest, parse_budget
     from lrfinder.advice.verification import conclude
-    from lrfinder.store import load_run, load_source
+    from lrfinder.api.resuming import check_not_inside
+    from lrfinder.store import config_path, load_run, load_source
     from lrfinder.task.reference import check_reference
 
     asked = _asked(target, steps=steps, epochs=epochs, schedule=schedule, lr=lr)
@@ -98,6 +99,8 @@ def verify(
     source = load_source(asked.folder)
     if model is not None:
         source = dataclasses.replace(source, reference=model)
+    else:
+        check_not_inside(source, asked.folder)
     advice = advise(sweep, Request(steps=asked.steps, schedule=asked.schedule, warmup=asked.warmup, lr=asked.lr))
     if advice.lr is None or advice.schedule is None:
         say(f"There is no recommendation to verify: {advice.why}.", f"What to do: {advice.hint}.")
@@ -121,7 +124,7 @@ def verify(
     for note in dict.fromkeys(trial.note for trial in trials if trial.note):
         warn(note)
     verification = conclude(request, sweep, trials)
-    written = _write(verification, write if write is not None else asked.folder / "schedule.yaml")
+    written = _write(verification, write if write is not None else config_path(asked.folder))
     document = _document(verification, asked.folder, written)
     _keep(asked.folder, document)
     if as_json:

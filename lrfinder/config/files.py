@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from lrfinder.config import json_format, toml_format, yaml_format
-from lrfinder.config.document import Document, Problem, UnreadableError
+from lrfinder.config.document import Document, KeyPath, Problem, UnreadableError
 from lrfinder.config.model import VERSION, ScheduleConfig
 from lrfinder.config.problems import explain, in_order, show_value
-from lrfinder.errors import ConfigError, UsageError
+from lrfinder.errors import CONTROL, ConfigError, UsageError
 from lrfinder.files import write_atomic
 
 # A table of 10,000 points takes 0.6 MB; the YAML reader, which is written in Python, three seconds for this much.
@@ -143,9 +143,28 @@ def _decode(raw: bytes, file: Path) -> str:
 
 def _document(text: str, chosen: Format, where: str) -> Document:
     try:
-        return chosen.read(text)
+        document = chosen.read(text)
     except UnreadableError as error:
         raise config_error(where, list(error.problems)) from None
+    problems = [
+        Problem(document.place(path), f"a control character can't stand in a config, got {value!a}")
+        for path, value in _texts(document.data)
+        if CONTROL.search(value)
+    ]
+    if problems:
+        raise config_error(where, problems)
+    return document
+
+
+def _texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
+    """Yield every text of a document, keys too, with its path."""
+    if isinstance(value, str):
+        yield path, value
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        if isinstance(key, str):
+            yield (*path, key), key
+        yield from _texts(part, (*path, key))
 
 
 def _judged(document: Document, where: str) -> ScheduleConfig:

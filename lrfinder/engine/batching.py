@@ -87,6 +87,10 @@ class Batching:
         updates, self._void = measured.updates + self._void, 0
         return dataclasses.replace(measured, updates=updates, micro_batches=self.micro_batches, note=self.note)
 
+    def carry_on(self, last: Trace | ShortRun) -> None:
+        """Begin where `last`, which an earlier process measured, left off."""
+        self.micro_batches, self.note = last.micro_batches, last.note
+
     def check(self, trial: Trial, device: torch.device, seed: int) -> None:
         """Compare the loss of the batch that didn't fit with that of its parts, where it fits without a gradient.
 

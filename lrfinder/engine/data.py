@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable
 from typing import Any
 
 from lrfinder.engine.fetch import NO_MORE, Fetch
+from lrfinder.engine.workers import end_workers
 from lrfinder.errors import ModelFileError, user_code
 
 
@@ -50,12 +51,3 @@ def _set_epoch(loader: Any, epoch: int) -> None:
         set_epoch = getattr(part, "set_epoch", None)
         if callable(set_epoch):
             set_epoch(epoch)
-
-
-def end_workers(iterator: object) -> None:
-    """End the worker processes of a DataLoader's iterator, where it has any."""
-    # Dropping the iterator would do, but while an exception is on its way the traceback holds on to it, and with it
-    # to the worker processes. torch has no public name for this.
-    shut_down = getattr(iterator, "_shutdown_workers", None)
-    if callable(shut_down):
-        shut_down()

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder.engine.data import end_workers
 from lrfinder.engine.fetch import NO_MORE, Fetch
 from lrfinder.engine.modes import judging_modes
 from lrfinder.engine.repeated import copied
 from lrfinder.engine.rng import remember_global_state, seed_everything, seed_loader
 from lrfinder.engine.snapshot import loader_preserved
+from lrfinder.engine.workers import end_workers
 from lrfinder.errors import ModelFileError, user_code
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import Trial

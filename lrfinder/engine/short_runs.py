@@ -128,7 +128,7 @@ class ShortRuns:
                 if failure is None:
                     raise
                 raise failure from error
-            stop, why = self._interrupted(self._interrupts.pending == signal.SIGTERM)
+            stop, why = self._interrupted(self._interrupts.pending != signal.SIGINT)
         made = self._made(plan, progress, loss, stop, why)
         self._observer.run_ended(made)
         return made

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: as exceptions where the sweep can be left, and put off where it can't."""
+"""Ctrl-C, SIGTERM and a closed terminal: as exceptions where the sweep can be left, and put off where it can't."""
 
 from __future__ import annotations
 
@@ -9,36 +9,51 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# SIGHUP, which Windows doesn't know: the terminal was closed. Like SIGTERM it asks the process to end.
+_TERMINATING: tuple[int, ...] = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SIGNALS = (signal.SIGINT, *_TERMINATING)
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. Like KeyboardInterrupt no `Exception`: code that catches errors must not catch it."""
+    """SIGTERM or SIGHUP arrived. Like KeyboardInterrupt no `Exception`: code that catches errors must not catch it."""
 
 
 @contextlib.contextmanager
 def terminate_as_exception() -> Iterator[None]:
-    """Have SIGTERM raise Terminated, and put back the handler that was there.
+    """Have SIGTERM and SIGHUP raise Terminated, and put back the handlers that were there.
 
-    Does nothing outside the main thread: Python delivers signals to that one only.
+    An ignored SIGHUP stays ignored: that is what `nohup` is for. Does nothing outside the main thread: Python delivers
+    signals to that one only.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, _raise_terminated)
+    previous = {
+        signum: signal.signal(signum, _raise_terminated)
+        for signum in _TERMINATING
+        if signum == signal.SIGTERM or signal.getsignal(signum) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:
-        # None: the handler was set outside Python and can't be set again from here.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if previous is None else previous)
+        for signum, handler in previous.items():
+            # None: the handler was set outside Python and can't be set again from here.
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
 
 def _raise_terminated(signum: int, _frame: FrameType | None) -> NoReturn:
     raise Terminated(f"received {signal.Signals(signum).name}")
 
 
+def ignore_signals() -> None:
+    """Have nothing cut short what comes now: the process is about to end because of a signal."""
+    if threading.current_thread() is threading.main_thread():
+        for signum in _SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
+
+
 class Interrupts:
-    """A context manager in which Ctrl-C and SIGTERM act only where `allowed()` says so.
+    """A context manager in which Ctrl-C, SIGTERM and SIGHUP act only where `allowed()` says so.
 
     A signal that arrives elsewhere is remembered and acts at the next such place. Once one has acted, by raising what
     its handler raises (KeyboardInterrupt, Terminated), all later ones wait: a second Ctrl-C can't cut short the

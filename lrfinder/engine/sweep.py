@@ -26,7 +26,7 @@ from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import preserved
 from lrfinder.engine.updates import Updates
-from lrfinder.errors import place_of
+from lrfinder.errors import place_of, words_of
 from lrfinder.records import Metric, Point, Stop, SweepSettings, Trace
 from lrfinder.task.problem import Problem, Trial
 
@@ -41,13 +41,15 @@ def run_sweep(
     device: torch.device,
     observer: Observer,
     batching: Batching | None = None,
+    known: tuple[Trace, ...] = (),
 ) -> tuple[Trace, ...]:
     """Measure the loss that follows an update at each rate of `settings`, and return a trace for each repeat.
 
     Repeat r is seeded with `derived_seed(settings.seed, r)`: Python, NumPy, torch and the loader's own generators. On a
     CPU the same settings give the same numbers bit for bit. What the problem makes by callables is made anew for each
     repeat; live objects start each from where they were. The model trains in the modes that it has, where it is in
-    training mode as a whole; else it is put into training mode.
+    training mode as a whole; else it is put into training mode. `known` are the first repeats, where they were measured
+    before: the others follow.
 
     Ctrl-C, and SIGTERM within `terminate_as_exception`, end the sweep: the traces so far are returned, the last one
     with Stop.INTERRUPTED or TERMINATED. Whatever happens, the live objects and all random number generators are as they
@@ -66,7 +68,7 @@ def run_sweep(
         with Interrupts() as interrupts, preserved(problem, device) as snapshot:
             shared = batching or batching_of(problem, settings, device)
             sweep = _Sweep(problem, settings, device, observer, interrupts, batching=shared, rewind=snapshot.rewind)
-            traces: list[Trace] = []
+            traces = list(known)
             while len(traces) < settings.repeats and not (traces and sweep.is_last(traces[-1])):
                 if traces:
                     snapshot.rewind()
@@ -133,7 +135,7 @@ class _Sweep:
                     raise
                 raise failure from error
             # A Ctrl-C in a terminal reaches the loader's workers too; their end may be seen first.
-            stop, why = self._interrupted(self._interrupts.pending == signal.SIGTERM, measurement)
+            stop, why = self._interrupted(self._interrupts.pending != signal.SIGINT, measurement)
         trace = self._batching.marked(measurement.trace(stop, why))
         self._observer.repeat_ended(trace)
         return trace
@@ -184,6 +186,6 @@ class _Sweep:
 def told(error: BaseException) -> str:
     """Return what happened in one line."""
     place = place_of(error)
-    text = " ".join(str(error).split())
+    text = " ".join(words_of(error).split())
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"{told} (while {place})" if place else told

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Concatenate, ParamSpec, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from lrfinder import numbers
 from lrfinder.records import Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
+from lrfinder.report.console import PipeConsole
 
 REFRESH_S = 0.1  # ten times a second looks live; a terminal is slow to write to, and an update is not
 LOG_EVERY_S = 30.0  # off a terminal, a slow sweep still shows a sign of life; CI systems end silent jobs
@@ -34,7 +36,24 @@ STOPS = {
 
 def stderr_console() -> Console:
     """Return a console on standard error that animates nothing off a terminal, whatever FORCE_COLOR says."""
-    return Console(stderr=True, force_interactive=None if sys.stderr.isatty() else False)
+    return PipeConsole(stderr=True, force_interactive=None if sys.stderr.isatty() else False)
+
+
+_P = ParamSpec("_P")
+_Told = Callable[Concatenate["SweepProgress", _P], None]
+
+
+def _for_readers(tell: _Told[_P]) -> _Told[_P]:
+    """Have the sweep go on without a word where standard error can't be written any more, such as a closed terminal."""
+
+    @functools.wraps(tell)
+    def told(self: SweepProgress, /, *args: _P.args, **keywords: _P.kwargs) -> None:
+        try:
+            tell(self, *args, **keywords)
+        except OSError:
+            self.fall_silent()
+
+    return told
 
 
 class SweepProgress:
@@ -73,12 +92,14 @@ class SweepProgress:
             self._live.start()
         return self
 
+    @_for_readers
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
             self._live.stop()
 
+    @_for_readers
     def repeat_started(self, repeat: int) -> None:
         """Begin repeat number `repeat`, counted from 0."""
         now = self._clock()
@@ -101,12 +122,14 @@ class SweepProgress:
             )
         self._drawn = now
 
+    @_for_readers
     def prepared(self, setup: Setup) -> None:
         """Say what is being swept: how the loss and the optimizer were found is worth a look before the numbers."""
         optimizer = setup.optimizer
         chosen = "" if optimizer.chosen_by == "model file" else f" ({optimizer.chosen_by})"
         self._say(f"{setup.model} on {setup.device}; loss: {setup.loss}; optimizer: {optimizer.name}{chosen}")
 
+    @_for_readers
     def measured(self, point: Point) -> None:
         """Take in one measurement; drawn only where the last drawing is long enough ago."""
         self._measured += 1
@@ -128,6 +151,7 @@ class SweepProgress:
             place = f"{self._name(point.repeat)}: update {done} of {self._settings.steps}"
             self._say(f"{place}, {self._facts(point)}, {self._time_left(now)}")
 
+    @_for_readers
     def repeat_ended(self, trace: Trace) -> None:
         """End a repeat: one line that stays says how far it came, why it stopped, and its lowest loss."""
         self._planned -= self._settings.steps - len(trace.lrs)
@@ -138,6 +162,7 @@ class SweepProgress:
             line += f", lowest loss {numbers.loss(self._best.loss)} at rate {numbers.rate(self._best.lr)}"
         self._say(f"{line}{_skips(trace.skipped)}; {_ending(trace)}")
 
+    @_for_readers
     def run_started(self, plan: RunPlan) -> None:
         """Begin a short run."""
         if plan is not self._run:  # else it begins anew
@@ -152,6 +177,7 @@ class SweepProgress:
                 f"run {self._runs}", total=plan.steps, update_of=f"0/{plan.steps}", facts=facts
             )
 
+    @_for_readers
     def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
         """Draw a short run's update, if it is time to."""
         if self._console is None:
@@ -167,6 +193,7 @@ class SweepProgress:
         else:
             self._say(f"run {self._runs}: update {updates} of {plan.steps}, {facts}")
 
+    @_for_readers
     def run_ended(self, run: ShortRun) -> None:
         """End a short run: one line that stays says its rate and what it reached."""
         seconds = numbers.duration(max(0.0, self._clock() - self._repeat_began))
@@ -179,6 +206,10 @@ class SweepProgress:
             self._say(f"{what}, {held_out} {numbers.loss(run.loss)}")
         else:
             self._say(f"{what}; {run.why or STOPS[run.stop]}")
+
+    def fall_silent(self) -> None:
+        """Show nothing from now on."""
+        self._console = self._live = None
 
     def _name(self, repeat: int) -> str:
         return f"repeat {repeat + 1} of {self._settings.repeats}"

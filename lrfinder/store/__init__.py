@@ -8,14 +8,16 @@
     recommendation.json   what `recommend` said last
     verification.json     what `verify` said last
 
-A killed run leaves a complete run.json and a curve.csv whose last line may be torn: both are read.
+A killed run leaves a complete run.json and a curve.csv whose last line may be torn: both are read, and the sweep can
+carry on from there (`load_unfinished`, `RunFolder.resume`).
 """
 
 from lrfinder.store.folder import RunFolder
 from lrfinder.store.layout import PICTURE, RECOMMENDATION, TRIALS, VERIFICATION
-from lrfinder.store.load import latest_run, load_run, load_source
+from lrfinder.store.load import config_path, latest_run, load_run, load_source
 from lrfinder.store.run_log import RunLog, read_log
 from lrfinder.store.source import Source
+from lrfinder.store.unfinished import Unfinished, load_unfinished
 
 __all__ = [
     "PICTURE",
@@ -25,8 +27,11 @@ __all__ = [
     "RunFolder",
     "RunLog",
     "Source",
+    "Unfinished",
+    "config_path",
     "latest_run",
     "load_run",
     "load_source",
+    "load_unfinished",
     "read_log",
 ]

@@ -6,14 +6,12 @@ import contextlib
 import itertools
 import json
 import math
-import os
 import time
-from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
 from lrfinder.errors import RunError
-from lrfinder.files import disk, write_atomic
+from lrfinder.files import Lines, disk, remove_stale, write_atomic
 from lrfinder.records import Mode, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.layout import (
     COLUMNS,
@@ -30,6 +28,7 @@ from lrfinder.store.layout import (
 )
 from lrfinder.store.run_log import RunLog
 from lrfinder.store.source import Source
+from lrfinder.store.unfinished import Unfinished
 
 _SYNC_SECONDS = 1.0  # a power cut loses at most this much; syncing every line would cost more than most updates
 
@@ -37,44 +36,75 @@ _SYNC_SECONDS = 1.0  # a power cut loses at most this much; syncing every line w
 class RunFolder:
     """A run folder being written: an observer of the sweep. Use as a context manager: leaving it closes the curve."""
 
-    def __init__(self, path: Path, *, source: Source, settings: SweepSettings, created_by: str) -> None:
-        """Take an empty folder; `create` makes one."""
+    def __init__(self, path: Path, header: dict[str, Any], *, mode: Mode, kept: Unfinished | None = None) -> None:
+        """Take an empty folder, or one whose sweep carries on; `create` and `resume` make and open them."""
         self.path = path
-        self._header: dict[str, Any] = {
-            "format": FORMAT,
-            "version": VERSION,
-            "created_by": created_by,
-            "source": SOURCE.dump_python(source, mode="json"),
-            "settings": SETTINGS.dump_python(settings, mode="json"),
-        }
-        self._restart = settings.mode is Mode.RESTART
+        self._header = header
+        self._restart = mode is Mode.RESTART
+        self._kept = kept
         self._prepared = False
-        self._traces: list[Trace] = []
+        self._whole = kept is not None  # until something is told that was missing
+        self._traces: list[Trace] = list(kept.traces) if kept is not None else []
         self._log = RunLog(path / SHORT_RUNS)
-        self._runs = 0
-        self._curve: FileIO | None = None
+        self._runs = len(kept.runs) if kept is not None else 0
+        self._curve: Lines | None = None
         self._synced = 0.0
         self._repeat: int | None = None
         self._began = 0  # where its points begin in the curve
 
     @classmethod
-    def create(cls, out: Path | None, *, model: str, source: Source, settings: SweepSettings, created_by: str) -> Self:
+    def create(
+        cls,
+        out: Path | None,
+        *,
+        model: str,
+        source: Source,
+        settings: SweepSettings,
+        created_by: str,
+        model_sha256: str | None = None,
+    ) -> Self:
         """Make the folder `out`, or `lrfinder-runs/<model>-<time>`; two runs started at once get two folders.
 
-        Raises RunError where `out` already holds something, EnvironmentFailure where it can't be made.
+        `model_sha256` is the digest of the model file. Raises RunError where `out` already holds something,
+        EnvironmentFailure where it can't be made.
         """
-        path = _take(out) if out is not None else _make(model)
-        return cls(path, source=source, settings=settings, created_by=created_by)
+        header: dict[str, Any] = {
+            "format": FORMAT,
+            "version": VERSION,
+            "created_by": created_by,
+            "source": SOURCE.dump_python(source, mode="json"),
+            "model_sha256": model_sha256,
+            "settings": SETTINGS.dump_python(settings, mode="json"),
+        }
+        return cls(_take(out) if out is not None else _make(model), header, mode=settings.mode)
+
+    @classmethod
+    def resume(cls, kept: Unfinished) -> Self:
+        """Open a folder whose sweep carries on; nothing in it changes before something new is measured.
+
+        Raises RunError where another process is writing it, EnvironmentFailure where it can't be written.
+        """
+        folder = cls(kept.path, kept.header, mode=kept.settings.mode, kept=kept)
+        folder._open_curve()
+        return folder
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
+        try:
+            if kind is None and self._whole:  # nothing was missing but, perhaps, the end of the curve
+                self._begin_curve()
+                self._log.keep(self._runs)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
         self._log.__exit__()
         if self._curve is not None:
             self._curve.close()
             self._curve = None
-        if not self._prepared:
+        if not self._prepared and self._kept is None:
             with contextlib.suppress(OSError):  # nothing was measured: an empty folder would only be in the way
                 self.path.rmdir()
 
@@ -83,40 +113,60 @@ class RunFolder:
         if self._curve is not None:
             if repeat == self._repeat:
                 with disk(self.path / CURVE):
-                    self._curve.truncate(self._began)
-                    self._curve.seek(self._began)
-            self._began = self._curve.tell()
+                    self._curve.cut(self._began)
+            self._began = self._curve.size
         self._repeat = repeat
 
     def prepared(self, setup: Setup) -> None:
-        """Write run.json and the curve's header: from here on the folder can be read, whatever happens."""
+        """Write run.json and the curve's header: from here on the folder can be read, whatever happens.
+
+        Where the sweep carries on, what was not finished goes now. Raises RunError where `setup` is another one then.
+        """
+        if self._kept is not None:
+            check_same(self._kept.setup, setup, self.path)
+            remove_stale(self.path / RUN, older_s=0.0)  # nobody else is writing it
         self._header["setup"] = SETUP.dump_python(setup, mode="json")
-        self._prepared = True
+        self._whole = False
         self._write_run()
+        self._begin_curve()
+        self._log.keep(self._runs)
+        self._prepared = True
+
+    def _begin_curve(self) -> None:
+        """Write the header, or cut off what is not kept; the points of short runs are written again from their log."""
+        kept = self._kept
+        lines = kept.points + 1 if kept is not None and kept.points and not self._restart else 0
+        curve = self._open_curve()
         with disk(self.path / CURVE):
-            # Unbuffered: each line is one write, so a killed run has every point that was measured.
-            self._curve = (self.path / CURVE).open("wb", buffering=0)
-            self._curve.write((",".join(COLUMNS) + "\n").encode())
-            self._began = self._curve.tell()
+            curve.keep(lines)
+            if not lines:
+                curve.add(",".join(COLUMNS))
+            for index, run in enumerate(kept.runs if kept is not None and self._restart else ()):
+                curve.add(_row(_point(index, run)))
+            self._began = curve.size
 
     def measured(self, point: Point) -> None:
         """Append one point to curve.csv."""
         self._append(point)
 
     def _append(self, point: Point) -> None:
-        if self._curve is None:
+        if self._curve is None or not self._prepared:
             raise RuntimeError("RunFolder.measured() before prepared()")
         with disk(self.path / CURVE):
-            self._curve.write(f"{point.repeat},{point.step},{point.lr!r},{point.loss!r}\n".encode())
+            self._curve.add(_row(point))
             now = time.monotonic()
             if now - self._synced > _SYNC_SECONDS:
-                os.fsync(self._curve.fileno())
+                self._curve.sync()
                 self._synced = now
 
     def repeat_ended(self, trace: Trace) -> None:
         """Note in run.json how a repeat ended."""
+        self._whole = False
         if self._prepared:
             self._traces.append(trace)
+            if self._curve is not None:
+                with disk(self.path / CURVE):  # first: a repeat that is said to have ended has all of its points
+                    self._curve.sync()
             self._write_run()
 
     def run_started(self, plan: RunPlan) -> None:
@@ -127,17 +177,37 @@ class RunFolder:
 
     def run_ended(self, run: ShortRun) -> None:
         """Append a short run to runs.jsonl; where the sweep has no continuous part, also as a point of curve.csv."""
+        self._whole = False
         if not self._prepared:
             return
         self._log.add(run)
         if self._restart:
-            loss = math.nan if run.loss is None else run.loss
-            self._append(Point(repeat=run.plan.repeat, step=self._runs, lr=run.plan.lr, loss=loss))
+            self._append(_point(self._runs, run))
         self._runs += 1
+
+    def _open_curve(self) -> Lines:
+        if self._curve is None:
+            with disk(self.path / CURVE):
+                self._curve = Lines(self.path / CURVE)
+            if not self._curve.lock():
+                self._curve.close()
+                raise RunError(
+                    f"{self.path}: another process is writing this run", hint="let it end, or end it, before you resume"
+                )
+        return self._curve
 
     def _write_run(self) -> None:
         document = {**self._header, "repeats": [_ending(trace) for trace in self._traces]}
         write_atomic(self.path / RUN, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+
+
+def _point(index: int, run: ShortRun) -> Point:
+    """Return a short run as a point of the curve."""
+    return Point(repeat=run.plan.repeat, step=index, lr=run.plan.lr, loss=math.nan if run.loss is None else run.loss)
+
+
+def _row(point: Point) -> str:
+    return f"{point.repeat},{point.step},{point.lr!r},{point.loss!r}"
 
 
 def _ending(trace: Trace) -> dict[str, Any]:
@@ -145,6 +215,21 @@ def _ending(trace: Trace) -> dict[str, Any]:
     row: dict[str, Any] = TRACE.dump_python(trace, mode="json", exclude={"lrs", "losses"})
     first = trace.initial_loss
     return {**row, "initial_loss": first if first is not None and math.isfinite(first) else None}
+
+
+def check_same(kept: Setup, now: Setup, path: Path) -> None:
+    """Raise RunError where a sweep would carry on with something else than it was begun with."""
+    before, after = SETUP.dump_python(kept, mode="json"), SETUP.dump_python(now, mode="json")
+    for name, value in before.items():
+        if after[name] != value:
+            raise RunError(
+                f"{path}: {name} was {_told(value)} and is {_told(after[name])} now: the curves would not compare",
+                hint="sweep again, or resume where it was the same",
+            )
+
+
+def _told(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _take(path: Path) -> Path:

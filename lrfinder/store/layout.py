@@ -26,6 +26,8 @@ RECOMMENDATION = "recommendation.json"
 VERIFICATION = "verification.json"
 COLUMNS = ("repeat", "step", "lr", "loss")
 
+CONFIG = "schedule.yaml"
+
 SETTINGS = TypeAdapter(SweepSettings)
 SETUP = TypeAdapter(Setup)
 TRACE = TypeAdapter(Trace)

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from lrfinder.errors import RunError
+from lrfinder.errors import CONTROL, RunError
 from lrfinder.records import Mode, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store.layout import (
     COLUMNS,
+    CONFIG,
     CURVE,
     FORMAT,
     RUN,
@@ -47,8 +48,7 @@ def latest_run(root: Path | None = None) -> Path:
 def load_run(path: Path) -> SweepResult:
     """Read a run folder, finished or not. Raises RunError, with the file and the place, where it is not valid."""
     file = path / RUN
-    document = _read_json(file)
-    _check_version(file, document)
+    document = read_document(path)
     settings = _validated(SETTINGS, _settings(document), "settings", file)
     setup = _validated(SETUP, document.get("setup"), "setup", file)
     repeats = document.get("repeats")
@@ -63,14 +63,29 @@ def load_run(path: Path) -> SweepResult:
     )
 
 
+def config_path(path: Path) -> Path:
+    """Return where the schedule config of a run folder goes. Raises RunError where a link there leads elsewhere."""
+    file = path / CONFIG
+    if file.is_symlink():  # `dump` writes through links, which is right where people name the file themselves
+        raise RunError(f"{file}: a symbolic link: nothing is written through it", hint="name another file with --write")
+    return file
+
+
 def load_source(path: Path) -> Source:
     """Return where the model of a run folder came from. Raises RunError where run.json doesn't say or is not valid."""
     file = path / RUN
-    document = _read_json(file)
-    _check_version(file, document)
+    document = read_document(path)
     if document["version"] == 1:
         return _validated(SOURCE, {"reference": document.get("reference")}, "source", file)
     return _validated(SOURCE, document.get("source"), "source", file)
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return what run.json says, its format and version checked. Raises RunError where it can't be read."""
+    file = path / RUN
+    document = _read_json(file)
+    _check_version(file, document)
+    return document
 
 
 def _settings(document: dict[str, Any]) -> object:
@@ -100,9 +115,23 @@ def _read_json(path: Path) -> dict[str, Any]:
         document = json.loads(_read_text(path), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # a JSONDecodeError is a ValueError that names line and column
         raise RunError(f"{path}: not valid JSON: {error}", hint=_AGAIN) from None
+    _refuse_control(document, path)
     if not isinstance(document, dict):
         raise RunError(f"{path}: expected an object, got {type(document).__name__}", hint=_AGAIN)
     return document
+
+
+def _refuse_control(value: object, path: Path) -> None:
+    """Raise RunError where a text or a key holds what a terminal would obey."""
+    if isinstance(value, str) and CONTROL.search(value):
+        raise RunError(f"{path}: a control character in {value[:80]!a}", hint=_AGAIN)
+    if isinstance(value, dict):
+        for key, part in value.items():
+            _refuse_control(key, path)
+            _refuse_control(part, path)
+    elif isinstance(value, list):
+        for part in value:
+            _refuse_control(part, path)
 
 
 def _refuse_constant(name: str) -> float:
@@ -134,9 +163,12 @@ def _validated(adapter: TypeAdapter[_Record], value: object, key: str, path: Pat
 
 def _read_curve(path: Path, settings: SweepSettings) -> dict[int, _Rows]:
     """Return the rows of each repeat. A last line without its newline is torn, and left out."""
-    lines = _read_text(path).split("\n") if path.is_file() else [",".join(COLUMNS), ""]
-    if lines[0] != ",".join(COLUMNS):
-        raise RunError(f"{path}:1: expected the header {','.join(COLUMNS)}, got {lines[0][:80]!r}", hint=_AGAIN)
+    header = ",".join(COLUMNS)
+    lines = (_read_text(path) if path.is_file() else "").split("\n")
+    if len(lines) == 1 and header.startswith(lines[0]):  # killed before the first line was whole
+        return {}
+    if lines[0] != header:
+        raise RunError(f"{path}:1: expected the header {header}, got {lines[0][:80]!r}", hint=_AGAIN)
     curves: dict[int, _Rows] = {}
     for number, line in enumerate(lines[1:-1], start=2):
         repeat, step, lr, loss = _row(line, number, path)

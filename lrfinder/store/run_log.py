@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError
 
-from lrfinder.errors import RunError
-from lrfinder.files import disk
+from lrfinder.errors import CONTROL, RunError
+from lrfinder.files import Lines, disk
 from lrfinder.records import ShortRun
 from lrfinder.store.layout import SHORT_RUN
 
@@ -25,24 +23,37 @@ class RunLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: FileIO | None = None
+        self._lines: Lines | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+
+    def keep(self, count: int) -> None:
+        """Cut the log after its first `count` runs; nothing is made where there is no file."""
+        if self._path.exists():
+            with disk(self._path):
+                self._opened().keep(count)
 
     def add(self, run: ShortRun) -> None:
         """Append a run and have it on the disk when this returns: a run costs far more than that."""
         with disk(self._path):
-            if self._file is None:
-                _cut_torn_line(self._path)
-                self._file = self._path.open("ab", buffering=0)
-            self._file.write((json.dumps(SHORT_RUN.dump_python(run, mode="json"), allow_nan=False) + "\n").encode())
-            os.fsync(self._file.fileno())
+            try:
+                self._opened().add(json.dumps(SHORT_RUN.dump_python(run, mode="json"), allow_nan=False))
+                self._opened().sync()
+            except OSError:
+                self.__exit__()  # the next one must not be appended to a torn line: opening again cuts that
+                raise
+
+    def _opened(self) -> Lines:
+        if self._lines is None:
+            self._lines = Lines(self._path)
+            self._lines.keep()
+        return self._lines
 
 
 def read_log(path: Path) -> tuple[ShortRun, ...]:
@@ -68,17 +79,10 @@ def _run(line: bytes, number: int, path: Path) -> ShortRun:
     for name, value in (("plan.lr", run.plan.lr), ("loss", run.loss), ("initial_loss", run.initial_loss)):
         if value is not None and not math.isfinite(value):
             raise RunError(f"{path}:{number}: {name}: expected a finite number, got {value}", hint=_AGAIN)
+    for text in (run.why, run.metric, run.plan.schedule):
+        if CONTROL.search(text):
+            raise RunError(f"{path}:{number}: a control character in {text[:80]!a}", hint=_AGAIN)
     least = min(run.plan.steps, run.plan.batches if run.plan.batches is not None else 1)
     if run.plan.lr <= 0 or least < 1 or run.updates < 0:
         raise RunError(f"{path}:{number}: plan: a rate, a length and batches above 0 are needed", hint=_AGAIN)
     return run
-
-
-def _cut_torn_line(path: Path) -> None:
-    if not path.is_file():
-        return
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        with path.open("r+b") as file:
-            file.truncate(whole)

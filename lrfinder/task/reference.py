@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from dataclasses import dataclass
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from lrfinder.errors import UsageError
@@ -43,6 +44,34 @@ def check_reference(text: str) -> Reference:
     else:
         _check_module(str(found.module), text)
     return found
+
+
+def digest_of(reference: Reference) -> str | None:
+    """Return the SHA-256 of the file that holds the model, in hexadecimal; None where a module has no file of its own.
+
+    Raises UsageError where the file can't be read. Nothing is imported.
+    """
+    path = reference.path if reference.path is not None else _file_of(str(reference.module))
+    if path is None:
+        return None
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UsageError(f"can't read {str(path)!r}: {error.strerror}") from error
+
+
+def _file_of(module: str) -> Path | None:
+    """Return the file of a dotted module; the packages on the way are looked into, not imported."""
+    spec: ModuleSpec | None = None
+    for count in range(1, module.count(".") + 2):
+        name = ".".join(module.split(".")[:count])
+        if spec is not None:
+            spec = PathFinder.find_spec(name, spec.submodule_search_locations or [])
+        else:
+            spec = PathFinder.find_spec(name, [str(Path.cwd())]) or PathFinder.find_spec(name)
+        if spec is None:
+            return None
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin is not None else None
 
 
 def _split(text: str) -> Reference:

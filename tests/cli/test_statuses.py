@@ -138,14 +138,17 @@ def test_a_dead_loader_worker_is_4(cli, model_file: Path) -> None:
     assert "worker" in done.stderr
 
 
-def test_a_full_disk_is_4_and_named(cli, model_file: Path, tmp_path: Path) -> None:
-    """A real file system that is too small: /dev/full takes the curve's place the moment the run folder exists."""
+def test_a_limit_on_the_size_of_files_is_4_and_named(cli, model_file: Path, tmp_path: Path) -> None:
     model_file.write_text(
-        model_file.read_text() + "\nimport os\nos.symlink('/dev/full', os.path.join(os.getcwd(), 'run', 'curve.csv'))\n"
+        model_file.read_text() + "\nimport resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
     )
-    done = cli("sweep", model_file, *SWEEP, "--out", "run")
+    done = cli("sweep", model_file, *SWEEP, "--out", "run", "--mode", "continuous")
     assert done.returncode == 4, done.stderr
-    assert "curve.csv: No space left on device" in done.stderr
+    assert "curve.csv: File too large" in done.stderr
+    assert len((tmp_path / "run" / "curve.csv").read_bytes()) == 2000  # up to the last byte that fits
+    advised = cli("recommend", "run", "--json")
+    assert advised.returncode in {0, 5}, advised.stderr
+    assert json.loads(advised.stdout)["updates"] > 20
 
 
 @pytest.mark.parametrize(

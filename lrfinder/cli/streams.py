@@ -1,0 +1,77 @@
+"""Standard input, output and error as they may be: closed, a pipe that nobody reads, a terminal that is gone, full."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from lrfinder.errors import EnvironmentFailure
+
+
+def open_missing() -> None:
+    """Open what was closed when the process began: else the curve could become file 1, and a library print into it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdin = sys.stdin or _stream(0, "r")
+    sys.stdout = sys.stdout or _stream(1, "w")
+    sys.stderr = sys.stderr or _stream(2, "w")
+
+
+def _stream(number: int, mode: str) -> Any:
+    return open(number, mode, encoding="utf-8", closefd=False)
+
+
+@contextlib.contextmanager
+def results() -> Iterator[None]:
+    """Write to standard output; where nobody reads it any more the rest is dropped, and the exit status still tells.
+
+    Raises EnvironmentFailure where it can't be written: the disk behind it is full, say.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        unread = _nobody_reads(error)
+        drop_output()
+        if not unread:
+            raise EnvironmentFailure(
+                f"standard output: {error.strerror or error}", hint="free some space there, or name another place"
+            ) from error
+
+
+def _nobody_reads(error: OSError) -> bool:
+    """Tell a reader that left, or a terminal that was closed, from a disk that refuses."""
+    if error.errno == errno.EIO:
+        with contextlib.suppress(OSError, ValueError):
+            return stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode)
+    return isinstance(error, BrokenPipeError)
+
+
+def drop_output() -> None:
+    """Send what is still in standard output's buffer, and all that follows, nowhere."""
+    with contextlib.suppress(OSError, ValueError):  # one that is no file, in a test say, has no number
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def leave_at_once(status: int) -> NoReturn:
+    """End the process with what people registered for its end, and without taking it apart.
+
+    Taking apart a process that loaded torch lasts about a second, and waits for the user's threads.
+    """
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()  # noqa: SLF001 - what `sys.exit` would run; there is no public name for it
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)

@@ -1,0 +1,80 @@
+"""What of a run folder is kept where its sweep carries on: the repeats and short runs that were finished."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrfinder.errors import RunError
+from lrfinder.records import Mode, Setup, ShortRun, Stop, SweepSettings, Trace
+from lrfinder.store.layout import RUN, VERSION
+from lrfinder.store.load import load_run, load_source, read_document
+from lrfinder.store.source import Source
+
+# How a repeat or a short run ends by itself. Whatever else ended it, it is made again from its beginning.
+_FINISHED = frozenset({Stop.COMPLETED, Stop.DIVERGED, Stop.NON_FINITE, Stop.OUT_OF_DATA})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """A run folder as its sweep left it. `traces` and `runs` are the finished ones, in the order of the sweep.
+
+    `header` is run.json without its repeats, and `model_sha256` the digest of the model file, where that is known.
+    """
+
+    path: Path
+    source: Source
+    settings: SweepSettings
+    setup: Setup
+    traces: tuple[Trace, ...]
+    runs: tuple[ShortRun, ...]
+    header: dict[str, Any]
+    model_sha256: str | None
+
+    @property
+    def points(self) -> int:
+        """The lines of curve.csv that are kept, without its header."""
+        if self.settings.mode is Mode.RESTART:
+            return len(self.runs)
+        return sum(len(trace.lrs) for trace in self.traces)
+
+
+def load_unfinished(path: Path) -> Unfinished:
+    """Read a run folder whose sweep is to carry on. Raises RunError where it is not valid or of an older format."""
+    document = read_document(path)
+    if document["version"] != VERSION:
+        raise RunError(
+            f"{path / RUN}: version {document['version']} was written by an older lrfinder, which kept too little",
+            hint="sweep again",
+        )
+    result = load_run(path)
+    finished = itertools.takewhile(lambda pair: pair[0] == pair[1].repeat and _ended(pair[1]), enumerate(result.traces))
+    # Batches that are kept come from the first repeat: without it there are none, so all is made again.
+    traces = () if result.settings.cache_batches is not None else tuple(trace for _, trace in finished)
+    continuous = 0 if result.settings.mode is Mode.RESTART else result.settings.repeats
+    all_there = len(traces) == continuous and result.settings.cache_batches is None
+    runs = itertools.takewhile(lambda run: run.stop in _FINISHED, result.runs if all_there else ())
+    digest = document.get("model_sha256")
+    if not isinstance(digest, str | None):
+        raise RunError(f"{path / RUN}: model_sha256: expected a text, got {digest!r}", hint="sweep again")
+    return Unfinished(
+        path=path,
+        source=load_source(path),
+        settings=result.settings,
+        setup=result.setup,
+        traces=traces,
+        runs=tuple(runs),
+        header={key: value for key, value in document.items() if key != "repeats"},
+        model_sha256=digest,
+    )
+
+
+def _ended(trace: Trace) -> bool:
+    """Tell whether a repeat ended by itself and all of its points are there: a power cut may have taken the last."""
+    # The one update after which the data ran out has no loss.
+    without_loss = trace.updates - len(trace.lrs)
+    if trace.micro_batches > 1:  # it began again where memory ran out: those updates count, too
+        return trace.stop in _FINISHED and without_loss >= 0
+    return trace.stop in _FINISHED and without_loss in ({0, 1} if trace.stop is Stop.OUT_OF_DATA else {0})

@@ -1,0 +1,136 @@
+"""Command lines as processes of their own that start at once: forked from one that has imported everything.
+
+Starting Python with torch takes seconds, a fork none; the child is a real process with signals, files and an exit
+status of its own. Run as a script this is that one; each line of its standard input is a process to be started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+from processes import environment
+
+
+class Child:
+    """A command line that runs."""
+
+    def __init__(self, pid: int, status_file: Path, stdout: Path, stderr: Path) -> None:
+        self.pid, self._status_file, self._stdout, self._stderr = pid, status_file, stdout, stderr
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal; nothing happens where it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def wait(self, timeout: float = 60) -> int:
+        """Return the exit status, negative for a signal."""
+        deadline = time.monotonic() + timeout
+        while not self._status_file.exists():
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+                raise TimeoutError(self.stderr)
+            time.sleep(0.005)
+        return int(self._status_file.read_text())
+
+    @property
+    def stdout(self) -> str:
+        return self._stdout.read_text()
+
+    @property
+    def stderr(self) -> str:
+        return self._stderr.read_text()
+
+
+class Zygote:
+    """The process that the others are forked from; a context manager."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**environment(), "PYTHONPATH": str(Path(__file__).parent)},
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def start(self, *args: object, cwd: Path, fault: str = "", user: int | None = None) -> Child:
+        """Start `lrfinder ARGS` in the folder `cwd`, as `user`; `fault` is what `inject.install` reads."""
+        self._count += 1
+        names = [self._scratch / f"{self._count}.{part}" for part in ("status", "stdout", "stderr")]
+        job = {"args": [*map(str, args)], "cwd": str(cwd), "fault": fault, "user": user, "files": [*map(str, names)]}
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        return Child(int(self._process.stdout.readline()), *names)
+
+    def run(self, *args: object, cwd: Path, fault: str = "") -> tuple[int, Child]:
+        """Start it and wait for its end."""
+        child = self.start(*args, cwd=cwd, fault=fault)
+        return child.wait(), child
+
+
+def serve() -> None:
+    import lrfinder.cli.app
+    import lrfinder.cli.measuring
+    import lrfinder.report.figure  # noqa: F401 - so that the children needn't
+
+    while line := sys.stdin.readline():
+        job = json.loads(line)
+        # Two forks: the one in between waits for the command and writes down its status, while this one serves on.
+        if os.fork() == 0:
+            pid = os.fork()
+            if pid == 0:
+                run(job)
+            sys.stdout.write(f"{pid}\n")
+            sys.stdout.flush()
+            _, status = os.waitpid(pid, 0)
+            target = Path(job["files"][0])
+            target.with_suffix(".new").write_text(str(os.waitstatus_to_exitcode(status)))
+            target.with_suffix(".new").replace(target)
+            os._exit(0)
+
+
+def run(job: dict) -> None:
+    import inject
+    from lrfinder.cli import main
+
+    os.setsid()
+    os.chdir(job["cwd"])
+    for number, path in enumerate([os.devnull, *job["files"][1:]]):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.dup2(handle, number)
+        os.close(handle)
+    if job["user"] is not None:
+        os.setgroups([])
+        os.setgid(job["user"])
+        os.setuid(job["user"])
+    inject.install(job["fault"])
+    sys.argv = ["lrfinder", *job["args"]]
+    status = 70
+    try:
+        main()
+    except SystemExit as ended:
+        status = ended.code
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    serve()
