@@ -79,6 +79,7 @@ class Arguments(BaseModel):
     weight_decay: float = 0.0
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
 
     @field_validator("lr_scheduler_type")
     @classmethod
@@ -125,7 +126,11 @@ def read_arguments(document: Document, *, steps: int | None, optimizer: str | No
         why = why_shape(source, made, reason)
     betas = (arguments.adam_beta1, arguments.adam_beta2)
     settings = optimizer_settings(
-        name, betas=betas, weight_decay=arguments.weight_decay, optim_args=arguments.optim_args
+        name,
+        betas=betas,
+        eps=arguments.adam_epsilon,
+        weight_decay=arguments.weight_decay,
+        optim_args=arguments.optim_args,
     )
     return ScheduleConfig.model_validate(
         {

@@ -55,7 +55,7 @@ PRESETS: list[Schedule] = [
     WarmupStableDecay(steps=100, warmup=10, warmup_start=0.1, cooldown=20, shape="linear", final=0.1),
 ]
 OPTIMIZERS = [
-    OptimizerConfig(name="AdamW", lr=0.02, settings={"betas": (0.9, 0.95), "weight_decay": 0.1}),
+    OptimizerConfig(name="AdamW", lr=0.02, settings={"betas": (0.9, 0.95), "eps": 1e-6, "weight_decay": 0.1}),
     OptimizerConfig(name="SGD", lr=0.02, settings={"momentum": 0.9}),
 ]
 

@@ -260,7 +260,7 @@ def test_every_optimizer_of_the_trainer_has_its_class() -> None:
 def test_the_optimizers_settings_are_the_trainers() -> None:
     base = {"learning_rate": 0.1, "max_steps": 5, "adam_beta2": 0.95, "weight_decay": 0.3}
     adamw = import_schedule(base).optimizer
-    assert (adamw.name, adamw.settings) == ("AdamW", {"betas": (0.9, 0.95), "weight_decay": 0.3})
+    assert (adamw.name, adamw.settings) == ("AdamW", {"betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.3})
     assert import_schedule(base, optimizer="Lion").optimizer.name == "Lion"
 
 
