@@ -1,10 +1,10 @@
 """How fast lrfinder's sweep is beside a bare loop and its peers': prints the tables that the README shows.
 
-    python tests/benchmarks/speed.py [--models tiny large] [--workers 0] [--rounds 9] [--device cuda] [--tools ...]
+    python tests/benchmarks/speed.py [--models tiny large] [--workers 0] [--rounds 9] [--device cuda]
 
-Every sweep is a process of its own, with the same model, data, seed, number of threads and updates. The tools take turns
-in every round, and what is compared are ratios within a round, of which the median counts: so a machine that is busy
-for a while spoils a round, not a result.
+Every sweep is a process of its own, with the same model, data, seed, number of threads and updates. The tools take
+turns in every round, and what is compared are ratios within a round, of which the median counts: so a machine that is
+busy for a while spoils a round, not a result.
 """
 
 from __future__ import annotations
@@ -99,11 +99,9 @@ def compare_loops(given: argparse.Namespace) -> list[str]:
             for number in range(given.rounds):
                 # Forwards and backwards in turn: whoever is always first would always find the machine the same.
                 for tool in tools if number % 2 == 0 else reversed(tools):
-                    rows[tool].append(
-                        timed_sweep(tool, model, updates=updates, workers=workers, device=given.device)
-                    )
+                    rows[tool].append(timed_sweep(tool, model, updates=updates, workers=workers, device=given.device))
                     print(f"{model}, {workers} workers, round {number + 1}: {tool}", file=sys.stderr)
-            # A GPU's updates overlap with the next forward call: only their mean tells. On a CPU the median is steadier.
+            # A GPU's updates overlap with the next forward call: only their mean tells. A CPU's median is steadier.
             key = "mean_s" if given.device.startswith("cuda") else "median_s"
             for tool in tools:
                 assert all(ran.said["updates"] == updates for ran in rows[tool]), f"{tool} stopped early"
@@ -132,9 +130,7 @@ def compare_whole(given: argparse.Namespace) -> list[str]:
                 took, updates[name] = to_a_config(options, model, workers=given.workers[0], device=given.device)
                 seconds[name].append(took)
             for tool in peers:
-                ran = timed_sweep(
-                    tool, model, updates=DEFAULT_UPDATES, workers=given.workers[0], device=given.device
-                )
+                ran = timed_sweep(tool, model, updates=DEFAULT_UPDATES, workers=given.workers[0], device=given.device)
                 seconds[tool].append(ran.wall_s)
             print(f"{model}, whole processes, round {number + 1}", file=sys.stderr)
         best = min(peers, key=lambda tool: median(seconds[tool]), default=None)

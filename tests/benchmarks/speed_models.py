@@ -6,6 +6,7 @@ The environment's SPEED_WORKERS is the number of the loader's worker processes.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -77,7 +78,7 @@ def large() -> dict[str, Any]:
 
     def made() -> nn.Module:
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(3072, 1000))
 
