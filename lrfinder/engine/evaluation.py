@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -30,9 +31,21 @@ def evaluate(trial: Trial, batches: Iterable[Any], *, device: torch.device, seed
     What the loss draws (a variational autoencoder's noise, say) is seeded by `seed`; every generator and every module's
     mode is as before when this returns. The loss may be NaN or infinite. Raises what the user's code raises.
     """
+    return float(mean_losses(trial, batches, trial.loss, device=device, seed=seed))
+
+
+def mean_losses(
+    trial: Trial,
+    batches: Iterable[Any],
+    loss: Callable[[nn.Module, Any], torch.Tensor],
+    *,
+    device: torch.device,
+    seed: int,
+) -> torch.Tensor:
+    """Return what `evaluate` does, in double precision, by a `loss` that may give several members' losses at once."""
     put_back = remember_global_state(device)
     modes = [(module, module.training) for module in trial.model.modules()]
-    total, count = 0.0, 0
+    total, count = torch.zeros((), dtype=torch.float64), 0
     try:
         seed_everything(seed, device)
         trial.model.eval()
@@ -40,14 +53,14 @@ def evaluate(trial: Trial, batches: Iterable[Any], *, device: torch.device, seed
             for batch in batches:
                 moved = to_device(batch, device)
                 with user_code("computing the loss of a held-out batch"):
-                    value = trial.loss(trial.model, moved).item()
+                    value = loss(trial.model, moved).double().cpu()
                 size = _samples(batch)
                 total, count = total + value * size, count + size
     finally:
         for module, mode in modes:
             module.training = mode
         put_back()
-    return total / count if count else float("nan")
+    return total / count if count else total * math.nan
 
 
 def validation_batches(loader: Iterable[Any], most: int, *, seed: int, where: str) -> list[Any]:

@@ -38,12 +38,27 @@ _EVALUATION = 1
 
 
 @dataclass(slots=True)
-class _Progress:
+class Progress:
     updates: int = 0
     skipped: int = 0
     metric: str = PROBE
     initial_loss: float | None = None
     repeated: Repeated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that is ready for its first update."""
+
+    trial: Trial
+    batches: Iterator[Any]
+    held_out: list[Any]
+    device: torch.device
+    seed: int  # of the evaluation's draws
+
+    def judged(self) -> float:
+        """Return the loss on the held-out data now."""
+        return evaluate(self.trial, self.held_out, device=self.device, seed=self.seed)
 
 
 class ShortRuns:
@@ -89,7 +104,7 @@ class ShortRuns:
         through unchanged. In each case the observer has had the run with Stop.FAILED before.
         """
         self._observer.run_started(plan)
-        progress = _Progress()
+        progress = Progress()
         loss: float | None = None
         try:
             if self._snapshot is not None:
@@ -110,7 +125,7 @@ class ShortRuns:
         self._observer.run_ended(made)
         return made
 
-    def _made(self, plan: RunPlan, progress: _Progress, loss: float | None, stop: Stop, why: str) -> ShortRun:
+    def _made(self, plan: RunPlan, progress: Progress, loss: float | None, stop: Stop, why: str) -> ShortRun:
         first = progress.initial_loss
         return ShortRun(
             plan=plan,
@@ -130,8 +145,16 @@ class ShortRuns:
         return (Stop.TERMINATED if terminated else Stop.INTERRUPTED), "the run was cut short"
 
     def _train(
-        self, plan: RunPlan, progress: _Progress, cleanup: contextlib.ExitStack
+        self, plan: RunPlan, progress: Progress, cleanup: contextlib.ExitStack
     ) -> tuple[float | None, Stop, str]:
+        begun = self._begin(plan, progress, cleanup)
+        stop, why = self._update_all(plan, progress, begun.trial, begun.batches)
+        if stop is not Stop.COMPLETED:
+            return None, stop, why
+        return reached(begun.judged(), plan)
+
+    def _begin(self, plan: RunPlan, progress: Progress, cleanup: contextlib.ExitStack) -> Begun:
+        """Build what `plan` trains, set its held-out data aside, and note their loss before the first update."""
         seed = derived_seed(self._seed, plan.repeat)
         # A sampler that is told the epoch derives its order from it alone: the same epochs for the same repeat.
         taken = self._problem.training.accumulate
@@ -141,20 +164,12 @@ class ShortRuns:
         if plan.batches is not None:
             progress.repeated = Repeated(batches, plan.batches * taken)
 
-        def judged() -> float:
-            return evaluate(trial, held_out, device=self._device, seed=derived_seed(seed, _EVALUATION))
-
+        begun = Begun(trial, progress.repeated or batches, held_out, self._device, derived_seed(seed, _EVALUATION))
         key = (plan.repeat, len(held_out))
         if key not in self._initial:
-            self._initial[key] = judged()
+            self._initial[key] = begun.judged()
         progress.initial_loss = self._initial[key]
-        stop, why = self._update_all(plan, progress, trial, progress.repeated or batches)
-        if stop is not Stop.COMPLETED:
-            return None, stop, why
-        loss = judged()
-        if not math.isfinite(loss):
-            return None, Stop.NON_FINITE, f"the held-out loss is {loss} after {plan.steps} updates"
-        return loss, Stop.COMPLETED, ""
+        return begun
 
     def _held_out(self, plan: RunPlan, batches: Iterator[Any], seed: int) -> tuple[list[Any], str]:
         loader = make_val_loader(self._problem)
@@ -163,8 +178,8 @@ class ShortRuns:
         most = max(LEAST_BATCHES, plan.steps)
         return validation_batches(loader, most, seed=derived_seed(seed, _EVALUATION), where=self._problem.where), VAL
 
-    def _update_all(self, plan: RunPlan, progress: _Progress, trial: Trial, batches: Iterator[Any]) -> tuple[Stop, str]:
-        factor = _factor(plan)
+    def _update_all(self, plan: RunPlan, progress: Progress, trial: Trial, batches: Iterator[Any]) -> tuple[Stop, str]:
+        factor = factor_of(plan)
         updates = Updates(trial, self._problem.training, batches, self._device)
         divergence: DivergenceRule | None = None
         applied, rate = True, 0.0
@@ -177,7 +192,7 @@ class ShortRuns:
                 self._tell_setup(trial)
                 divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(loss))
             # After an update that the loss scaler skipped the weights are as before: that loss says nothing new.
-            end = _end(loss, step, divergence) if applied else updates.stuck(rate)
+            end = ended(loss, step, divergence) if applied else updates.stuck(rate)
             if end is not None:
                 return end
             if time.monotonic() >= self._deadline:
@@ -199,7 +214,14 @@ class ShortRuns:
                 self._observer.prepared(setup_of(self._problem, trial, self._device))
 
 
-def _end(loss: float, step: int, divergence: DivergenceRule) -> tuple[Stop, str] | None:
+def reached(loss: float, plan: RunPlan) -> tuple[float | None, Stop, str]:
+    """Return what a run that made all its updates has to say."""
+    if not math.isfinite(loss):
+        return None, Stop.NON_FINITE, f"the held-out loss is {loss} after {plan.steps} updates"
+    return loss, Stop.COMPLETED, ""
+
+
+def ended(loss: float, step: int, divergence: DivergenceRule) -> tuple[Stop, str] | None:
     """Return why `loss`, measured after `step` updates, ends the run, or None."""
     if not math.isfinite(loss):
         return Stop.NON_FINITE, f"the loss is {loss} after {step} updates"
@@ -208,7 +230,7 @@ def _end(loss: float, step: int, divergence: DivergenceRule) -> tuple[Stop, str]
     return None
 
 
-def _factor(plan: RunPlan) -> Callable[[int], float]:
+def factor_of(plan: RunPlan) -> Callable[[int], float]:
     """Return f(t) / peak of the plan's schedule, compressed to the run's length."""
     warmup = max(1, round(WARMUP * plan.steps))
     return SCHEDULES[plan.schedule].for_run(steps=plan.steps, warmup=warmup).factor
