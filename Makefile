@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-scheduler clean
+.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-speed bench-growth bench-scheduler clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -75,6 +75,15 @@ bench: $(STAMP)  ## regret of our rates and the peers' against oracles of real t
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/400.jsonl --per-task
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/1600.jsonl --steps 1600 --per-task
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/own.jsonl --tasks tests/benchmarks/own/tasks --only lrfinder --per-task
+
+# Half an hour on two cores; best on a machine that does nothing else. A part: python tests/benchmarks/speed.py --help
+bench-speed: $(STAMP)  ## our sweep beside a bare loop and the peers' on the same updates; prints time and memory
+	$(BIN)/python tests/benchmarks/speed.py
+	$(BIN)/python tests/benchmarks/snapshot.py
+	$(BIN)/python tests/benchmarks/at_once.py
+
+bench-growth: $(STAMP)  ## how our own cost grows with parameters, updates, param groups, repeats and short runs
+	$(BIN)/python tests/benchmarks/growth.py --large
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) lrfinder-runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
