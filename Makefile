@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-scheduler kills every-fault restoration coverage fuzz clean
+.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-speed bench-growth \
+	bench-scheduler kills every-fault restoration coverage fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -95,6 +96,15 @@ fuzz: $(STAMP)  ## fuzz what reads run folders and configs, for MINUTES=10
 
 every-fault: $(STAMP)  ## fail or kill at every single system call of real sweeps that writes
 	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_disk.py
+
+# Half an hour on two cores; best on a machine that does nothing else. A part: python tests/benchmarks/speed.py --help
+bench-speed: $(STAMP)  ## our sweep beside a bare loop and the peers' on the same updates; prints time and memory
+	$(BIN)/python tests/benchmarks/speed.py
+	$(BIN)/python tests/benchmarks/snapshot.py
+	$(BIN)/python tests/benchmarks/at_once.py
+
+bench-growth: $(STAMP)  ## how our own cost grows with parameters, updates, param groups, repeats and short runs
+	$(BIN)/python tests/benchmarks/growth.py --large
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) lrfinder-runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -38,6 +38,11 @@ BLOCK = 1.0  # decades; wider than the kernel, so that a repeat's slow deviation
 BEYOND = 1.0  # decades around the end of the middle repeat: more than the kernel can reach
 INTERVAL = (0.05, 0.95)  # the quantiles of every stated interval: 90 %
 MIN_POINTS = 10  # finite losses in all; fewer, and neighbouring parabolas share most of their points
+# Up to here every point is a term of the fit; above, points nearer than BIN count together, at their mean rate: the
+# memory of the fit is grid x terms, so that of 100,000 updates is that of 1,000. Six sweeps of 2,000 to 5,000 points
+# were fitted both ways: their curves differ by at most a twentieth of their standard error.
+MOST_TERMS = 1000
+BIN = 0.01  # decades; rates 2 % apart, half of the grid's
 GAPS = 1.5  # times the spacing of the rates: the narrowest kernel, in which a parabola still rests on six of them
 _DIVERGED = frozenset({Stop.DIVERGED, Stop.NON_FINITE})
 
@@ -158,15 +163,45 @@ def _with_divergence(trace: Trace, planned: tuple[float, ...], middle: float) ->
     return np.array(rates, dtype=np.float64)[kept], np.array(losses, dtype=np.float64)[kept]
 
 
-def smoother(x: Array, at: Array, bandwidth: float) -> tuple[Array, Array]:
-    """Return the matrices (len(at) x len(x)) that turn losses at `x` into fitted losses and slopes at `at`."""
-    distance = x[None, :] - at[:, None]
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """The terms of the sums that make the fit: `count` points each at their mean `x`; `of` says which is a point's."""
+
+    x: Array
+    count: Array
+    of: NDArray[np.int64]
+
+    def sum(self, values: Array) -> Array:
+        """Return the sum of the points' values in each term."""
+        return np.asarray(np.bincount(self.of, weights=values, minlength=len(self.x)), dtype=np.float64)
+
+
+def terms_of(x: Array) -> Terms:
+    """Return a term for each point, or for each BIN of a decade that has any, where there are more than MOST_TERMS."""
+    if len(x) <= MOST_TERMS:
+        return _each(x)
+    of = np.unique(np.floor(x / BIN), return_inverse=True)[1]
+    count = np.bincount(of).astype(np.float64)
+    return Terms(np.bincount(of, weights=x) / count, count, of)
+
+
+def _each(x: Array) -> Terms:
+    return Terms(x, np.ones_like(x), np.arange(len(x)))
+
+
+def smoother(x: Array, at: Array, bandwidth: float, terms: Terms | None = None) -> tuple[Array, Array]:
+    """Return the matrices (len(at) x terms) that turn losses at `x` into fitted losses and slopes at `at`.
+
+    They are multiplied with the sums of the losses in each term; without `terms` each of `x` is one.
+    """
+    terms = _each(x) if terms is None else terms
+    distance = terms.x[None, :] - at[:, None]
     width = np.maximum(bandwidth, GAPS * _spacing(x, at))[:, None]
     scaled = distance / width
     weights = np.exp(-0.5 * scaled**2)
     powers = np.stack([np.ones_like(scaled), scaled, scaled**2], axis=2)
     weighted = powers * weights[:, :, None]
-    normal = np.einsum("gnp,gnq->gpq", weighted, powers)
+    normal = np.einsum("gnp,gnq->gpq", weighted * terms.count[None, :, None], powers)
     # The pseudo-inverse: where fewer than three distinct rates are in reach it gives the flattest parabola.
     coefficients = np.einsum("gpq,gnq->gpn", np.linalg.pinv(normal, hermitian=True), weighted)
     return coefficients[:, 0, :], coefficients[:, 1, :] / width
@@ -195,23 +230,28 @@ def fit_curve(
     """
     points = collect(traces, planned)
     grid = np.arange(points.x.min(), points.x.max() + GRID_STEP / 2, GRID_STEP)
-    to_loss, to_slope = smoother(points.x, grid, bandwidth)
-    fitted = np.interp(points.x, grid, to_loss @ points.y)
+    terms = terms_of(points.x)
+    to_loss, to_slope = smoother(points.x, grid, bandwidth, terms)
+    losses = terms.sum(points.y)
+    fitted = np.interp(points.x, grid, to_loss @ losses)
     residual = points.y - fitted
+    # A draw is linear in the signs of its blocks: what each block's residuals add to the curve is summed once.
     blocks = points.repeat * 1000 + np.floor(points.x / BLOCK).astype(np.int64)
     index = np.unique(blocks, return_inverse=True)[1]
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(draws, int(index.max()) + 1))
-    resampled = fitted + residual * signs[:, index]
+    count, places = int(index.max()) + 1, index * len(terms.x) + terms.of
+    moved = np.bincount(places, weights=residual, minlength=count * len(terms.x)).reshape(count, len(terms.x))
+    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(draws, count))
+    smooth = terms.sum(fitted)
     return Curve(
         x=grid,
-        loss=to_loss @ points.y,
-        slope=to_slope @ points.y,
-        loss_draws=resampled @ to_loss.T,
-        slope_draws=resampled @ to_slope.T,
+        loss=to_loss @ losses,
+        slope=to_slope @ losses,
+        loss_draws=to_loss @ smooth + signs @ (moved @ to_loss.T),
+        slope_draws=to_slope @ smooth + signs @ (moved @ to_slope.T),
         points=points,
         noise=_noise(points, residual),
         bandwidth=bandwidth,
-        leverage=np.sqrt((to_loss**2).sum(axis=1)),
+        leverage=np.sqrt((to_loss**2 * terms.count).sum(axis=1)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curves import falls_and_explodes, trace_of, traces_of
-from lrfinder.fit import BANDWIDTH, collect, fit_curve, smoother
-from lrfinder.records import Stop, SweepSettings
+from lrfinder.fit import BANDWIDTH, MOST_TERMS, collect, fit_curve, smoother, terms_of
+from lrfinder.records import Spacing, Stop, SweepSettings
 
 SWEEP = SweepSettings(min_lr=1e-6, max_lr=100.0, steps=100, repeats=3)
 
@@ -115,6 +116,49 @@ def test_losses_above_start_plus_fall_are_cut() -> None:
     points = collect(traces_of(SWEEP, stop_above=1e9), SWEEP.lrs())
     assert points.start == pytest.approx(2.3, abs=0.01)
     assert points.y.max() == pytest.approx(points.start + points.fall)
+
+
+@pytest.mark.parametrize("spacing", list(Spacing))
+def test_a_sweep_with_too_many_points_for_terms_of_their_own_is_fitted_as_closely_as_they_tell(
+    spacing: Spacing,
+) -> None:
+    """Held to the parabolas through all points, one by one, by numpy; and the draws to the dense formula."""
+    sweep = dataclasses.replace(SWEEP, min_lr=1e-4, max_lr=1.0, steps=2 * MOST_TERMS, repeats=2, spacing=spacing)
+    curve = fit_curve(traces_of(sweep, noise=0.2), sweep.lrs())
+    points = curve.points
+    assert len(terms_of(points.x).x) < len(points.x) / 4
+    middle = np.flatnonzero((curve.x > -2.2) & (curve.x < -0.3))  # where no kernel is widened for sparse rates
+    for at in middle[::10]:
+        root = np.exp(-0.25 * ((points.x - curve.x[at]) / BANDWIDTH) ** 2)
+        parabola = np.polynomial.polynomial.polyfit(points.x - curve.x[at], points.y, 2, w=root)
+        assert curve.loss[at] == pytest.approx(parabola[0], abs=0.1 * curve.error[at])
+        assert curve.slope[at] == pytest.approx(parabola[1], abs=0.1 * curve.error[at] / BANDWIDTH)
+    dense, _ = smoother(points.x, curve.x, BANDWIDTH)
+    np.testing.assert_allclose(curve.leverage[middle], np.sqrt((dense[middle] ** 2).sum(axis=1)), rtol=0.01)
+    residual = points.y - np.interp(points.x, curve.x, dense @ points.y)
+    cluster = points.repeat * 1000 + np.floor(points.x)
+    # The variance of a wild cluster bootstrap is known: each cluster's sum changes its sign by a coin.
+    sums = np.stack([(dense * residual)[:, cluster == one].sum(axis=1) for one in np.unique(cluster)])
+    expected = np.sqrt((sums**2).sum(axis=0))
+    np.testing.assert_allclose(curve.loss_draws.std(axis=0)[middle], expected[middle], rtol=0.25)  # of 200 draws
+
+
+def test_up_to_a_limit_every_point_is_a_term() -> None:
+    x = np.linspace(-6, 2, MOST_TERMS)
+    terms = terms_of(x)
+    np.testing.assert_array_equal(terms.x, x)
+    np.testing.assert_array_equal(terms.sum(x), x)
+
+
+def test_the_fit_of_a_hundred_thousand_updates_takes_little_memory() -> None:
+    sweep = dataclasses.replace(SWEEP, steps=50_000, repeats=2)
+    traces = traces_of(sweep, noise=0.2)
+    tracemalloc.start()
+    fit_curve(traces, sweep.lrs())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # 400 grid points x 800 terms x 8 bytes = 2.6 MB, and a dozen such arrays; each point by itself would take 320 MB.
+    assert peak < 100e6
 
 
 def test_too_few_points_are_refused() -> None:

@@ -17,9 +17,9 @@ from lrfinder.api.resuming import check_not_inside
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.device import choose_device
 from lrfinder.engine.observer import Observer
-from lrfinder.engine.short_runs import ShortRuns
+from lrfinder.engine.together import ManyShortRuns
 from lrfinder.errors import UsageError
-from lrfinder.records import RunPlan, ShortRun, Stop, SweepResult
+from lrfinder.records import ShortRun, Stop, SweepResult
 from lrfinder.store import TRIALS, RunLog, Source, load_run, load_source, read_log
 
 # After one of these nothing further is run.
@@ -116,13 +116,8 @@ def _maker(request: VerifyRequest, source: Source, jobs: int, observers: Sequenc
         return
     problem = load_source_problem(source, seed=request.seed)
     device = choose_device(source.device)
-    with ShortRuns(problem, seed=request.seed, device=device, observer=Listeners(observers)) as short_runs:
-        yield lambda plans: _one_by_one(short_runs, plans)
-
-
-def _one_by_one(short_runs: ShortRuns, plans: Iterable[RunPlan]) -> Iterable[ShortRun]:
-    for plan in plans:
-        yield short_runs.run(plan)
+    with ManyShortRuns(problem, seed=request.seed, device=device, observer=Listeners(observers)) as short_runs:
+        yield short_runs.run_all
 
 
 def _reported(runs: Iterable[ShortRun], observers: Sequence[Observer]) -> Iterable[ShortRun]:

@@ -9,12 +9,11 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
-
 from lrfinder.cli.streams import results
-from lrfinder.report.console import PipeConsole
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from lrfinder.advice import Advice
     from lrfinder.records import SweepResult
 
@@ -30,6 +29,8 @@ def say_json(document: Mapping[str, Any]) -> None:
 
 def say(*parts: RenderableType) -> None:
     """Print text and tables. On a terminal text wraps at words; in a log or a pipe a line stays a line."""
+    from lrfinder.report.console import PipeConsole  # rich: a third of what --help would cost
+
     console = PipeConsole(highlight=False, markup=False)
     with results():
         for part in parts:
@@ -44,6 +45,8 @@ def say_verbatim(line: str) -> None:
 
 def say_plot(result: SweepResult, advice: Advice) -> None:
     """Print the curve as wide as the terminal, at a height that leaves room for a table below it."""
+    from rich.console import Console
+
     from lrfinder.report.terminal_plot import SMALLEST_WIDTH, terminal_plot
 
     console = Console()

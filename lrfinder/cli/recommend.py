@@ -113,12 +113,23 @@ def _keep(folder: Path, result: SweepResult, advice: Advice, *, picture: bool) -
 
     try:
         write_atomic(folder / RECOMMENDATION, (json.dumps(to_json(advice), indent=1) + "\n").encode())
-        if picture:
+        if picture and not _drawn(folder / PICTURE, result, advice):
             from lrfinder.report.figure import curve_png
 
             write_atomic(folder / PICTURE, curve_png(result, **advice.reported()))
     except EnvironmentFailure as error:
         warn(f"the recommendation is not kept in the run folder: {error}")
+
+
+def _drawn(path: Path, result: SweepResult, advice: Advice) -> bool:
+    """Tell whether the picture that is there shows this advice: drawing costs more than all the rest."""
+    from lrfinder.report.picture import HEAD_BYTES, drawing, is_drawn
+
+    try:
+        with path.open("rb") as file:
+            return is_drawn(file.read(HEAD_BYTES), drawing(result, **advice.reported()))
+    except OSError:
+        return False
 
 
 def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -44,9 +45,22 @@ def evaluate(
     What the loss draws (a variational autoencoder's noise, say) is seeded by `seed`; every generator and every module's
     mode is as before when this returns. The loss may be NaN or infinite. Raises what the user's code raises.
     """
+    return float(mean_losses(trial, batches, trial.loss, device=device, seed=seed, split=split))
+
+
+def mean_losses(
+    trial: Trial,
+    batches: Iterable[Any],
+    loss: Callable[[nn.Module, Any], torch.Tensor],
+    *,
+    device: torch.device,
+    seed: int,
+    split: Callable[[Any], list[tuple[float, Any]]] | None = None,
+) -> torch.Tensor:
+    """Return what `evaluate` does, in double precision, by a `loss` that may give several members' losses at once."""
     put_back = remember_global_state(device)
     modes = [(module, module.training) for module in trial.model.modules()]
-    total, count = 0.0, 0
+    total, count = torch.zeros((), dtype=torch.float64), 0
     try:
         seed_everything(seed, device)
         trial.model.eval()
@@ -54,14 +68,14 @@ def evaluate(
             for batch in _in_parts(batches, split):
                 moved = to_device(batch, device)
                 with user_code("computing the loss of a held-out batch"):
-                    value = trial.loss(trial.model, moved).item()
+                    value = loss(trial.model, moved).double().cpu()
                 size = _samples(batch)
                 total, count = total + value * size, count + size
     finally:
         for module, mode in modes:
             module.training = mode
         put_back()
-    return total / count if count else float("nan")
+    return total / count if count else total * math.nan
 
 
 def _in_parts(batches: Iterable[Any], split: Callable[[Any], list[tuple[float, Any]]] | None) -> Iterator[Any]:

@@ -44,12 +44,28 @@ WARMUP = 0.05  # of a run's updates, at least one: as long as `recommend` warms 
 
 
 @dataclass(slots=True)
-class _Progress:
+class Progress:
     updates: int = 0
     skipped: int = 0
     metric: str = PROBE
     initial_loss: float | None = None
     repeated: Repeated | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A run that is ready for its first update."""
+
+    trial: Trial
+    batches: Iterator[Any]
+    held_out: list[Any]
+    device: torch.device
+    seed: int  # of the evaluation's draws
+    split: Callable[[Any], list[tuple[float, Any]]]  # into the parts that a batch is computed in
+
+    def judged(self) -> float:
+        """Return the loss on the held-out data now."""
+        return evaluate(self.trial, self.held_out, device=self.device, seed=self.seed, split=self.split)
 
 
 class ShortRuns:
@@ -110,7 +126,7 @@ class ShortRuns:
     def _attempt(self, plan: RunPlan) -> ShortRun | None:
         """Make a run; None: memory ran out."""
         self._observer.run_started(plan)
-        progress = _Progress()
+        progress = Progress()
         loss: float | None = None
         try:
             if self._snapshot is not None:
@@ -133,7 +149,7 @@ class ShortRuns:
         self._observer.run_ended(made)
         return made
 
-    def _made(self, plan: RunPlan, progress: _Progress, loss: float | None, stop: Stop, why: str) -> ShortRun:
+    def _made(self, plan: RunPlan, progress: Progress, loss: float | None, stop: Stop, why: str) -> ShortRun:
         first = progress.initial_loss
         made = ShortRun(
             plan=plan,
@@ -154,8 +170,16 @@ class ShortRuns:
         return (Stop.TERMINATED if terminated else Stop.INTERRUPTED), "the run was cut short"
 
     def _train(
-        self, plan: RunPlan, progress: _Progress, cleanup: contextlib.ExitStack
+        self, plan: RunPlan, progress: Progress, cleanup: contextlib.ExitStack
     ) -> tuple[float | None, Stop, str]:
+        begun = self._begin(plan, progress, cleanup)
+        stop, why = self._update_all(plan, progress, begun.trial, begun.batches)
+        if stop is not Stop.COMPLETED:
+            return None, stop, why
+        return reached(begun.judged(), plan)
+
+    def _begin(self, plan: RunPlan, progress: Progress, cleanup: contextlib.ExitStack) -> Begun:
+        """Build what `plan` trains, set its held-out data aside, and note their loss before the first update."""
         seed = derived_seed(self._seed, plan.repeat)
         # A sampler that is told the epoch derives its order from it alone: the same epochs for the same repeat.
         taken = self._problem.training.accumulate
@@ -166,21 +190,13 @@ class ShortRuns:
         if plan.batches is not None and self._batching.cache is None:
             progress.repeated = Repeated(batches, plan.batches * taken)
 
-        def judged() -> float:
-            draws = derived_seed(seed, EVALUATION)
-            return evaluate(trial, held_out, device=self._device, seed=draws, split=self._batching.split)
-
+        draws = derived_seed(seed, EVALUATION)
+        begun = Begun(trial, progress.repeated or batches, held_out, self._device, draws, self._batching.split)
         key = (plan.repeat, len(held_out))
         if key not in self._initial:
-            self._initial[key] = judged()
+            self._initial[key] = begun.judged()
         progress.initial_loss = self._initial[key]
-        stop, why = self._update_all(plan, progress, trial, progress.repeated or batches)
-        if stop is not Stop.COMPLETED:
-            return None, stop, why
-        loss = judged()
-        if not math.isfinite(loss):
-            return None, Stop.NON_FINITE, f"the held-out loss is {loss} after {plan.steps} updates"
-        return loss, Stop.COMPLETED, ""
+        return begun
 
     def _held_out(self, plan: RunPlan, batches: Generator[Any, None, None], seed: int) -> tuple[list[Any], str]:
         loader = make_val_loader(self._problem)
@@ -195,8 +211,8 @@ class ShortRuns:
         )
         return held_out, VAL
 
-    def _update_all(self, plan: RunPlan, progress: _Progress, trial: Trial, batches: Iterator[Any]) -> tuple[Stop, str]:
-        factor = _factor(plan)
+    def _update_all(self, plan: RunPlan, progress: Progress, trial: Trial, batches: Iterator[Any]) -> tuple[Stop, str]:
+        factor = factor_of(plan)
         handed_out = self._batching.handed_out(batches)
         updates = Updates(trial, self._problem.training, handed_out, self._device, split=self._batching.split)
         ending: Ending | None = None
@@ -235,7 +251,14 @@ class ShortRuns:
                 self._observer.prepared(self._batching.described(setup_of(self._problem, trial, self._device)))
 
 
-def _factor(plan: RunPlan) -> Callable[[int], float]:
+def reached(loss: float, plan: RunPlan) -> tuple[float | None, Stop, str]:
+    """Return what a run that made all its updates has to say."""
+    if not math.isfinite(loss):
+        return None, Stop.NON_FINITE, f"the held-out loss is {loss} after {plan.steps} updates"
+    return loss, Stop.COMPLETED, ""
+
+
+def factor_of(plan: RunPlan) -> Callable[[int], float]:
     """Return f(t) / peak of the plan's schedule, compressed to the run's length."""
     warmup = max(1, round(WARMUP * plan.steps))
     return SCHEDULES[plan.schedule].for_run(steps=plan.steps, warmup=warmup).factor

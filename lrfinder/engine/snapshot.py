@@ -56,6 +56,7 @@ class Snapshot:
         self._generators: list[Callable[[], object]] = []
         self._scripted: list[tuple[nn.Module, bool]] = []
         self._keep_all(_live_objects(problem))
+        self.tensors.copy()
 
     def rewind(self) -> None:
         """Restore everything but gradients and the process's own generators; may be called again and again."""

@@ -11,6 +11,7 @@ from lrfinder import numbers
 from lrfinder.records import Band, Fit, Metric, Pick, SweepResult
 from lrfinder.report import layers, style
 from lrfinder.report.lanes import Place, places
+from lrfinder.report.picture import MARK, drawing
 from lrfinder.report.window import Window, chosen_pick, refusal, start_loss, window_of
 
 if TYPE_CHECKING:
@@ -81,11 +82,12 @@ def curve_png(
     chosen: str | None = None,
     dpi: int = SCREEN_DPI,
 ) -> bytes:
-    """Return the figure as a PNG of 8 x 5 inches at `dpi`; the same curve gives the same bytes."""
+    """Return the figure as a PNG of 8 x 5 inches at `dpi`, with its mark; the same curve gives the same bytes."""
     figure = curve_figure(result, fit=fit, picks=picks, band=band, chosen=chosen)
+    mark = drawing(result, fit=fit, picks=picks, band=band, chosen=chosen)
     out = io.BytesIO()
     with style.look():
-        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None, MARK: mark})
     return out.getvalue()
 
 

@@ -37,13 +37,13 @@ def ema_unbiased_float32(losses: Sequence[float], *, decay: float) -> NDArray[np
     of two singles exactly. A loss too large for single precision makes the average infinite, then NaN, as in torch.
     """
     weight = np.float64(np.float32(1) - np.float32(decay))
-    smoothed = np.empty(len(losses), dtype=np.float32)
+    averages = np.empty(len(losses), dtype=np.float32)
     average = np.float32(0)
     with np.errstate(over="ignore", invalid="ignore"):
-        for count, loss in enumerate(as_float32(losses), start=1):
-            average = np.float32(np.float64(average) - np.float64(average - loss) * weight)
-            smoothed[count - 1] = average / np.float32(1 - decay**count)
-    return smoothed
+        for index, loss in enumerate(as_float32(losses)):
+            averages[index] = average = np.float32(np.float64(average) - np.float64(average - loss) * weight)
+        counts = range(1, len(losses) + 1)
+        return np.asarray(averages / as_float32([1 - decay**count for count in counts]), dtype=np.float32)
 
 
 def as_float32(values: Sequence[float]) -> NDArray[np.float32]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrfinder.rules.ema import ema_unbiased_float32
-from lrfinder.rules.peer_curve import PeerCurve
+from lrfinder.rules.peer_curve import CACHED, PeerCurve
 from lrfinder.rules.ratio_stop import length_until_ratio
 
 DECAY = 0.98  # fastai's Recorder(beta=0.98)
@@ -25,6 +26,7 @@ class FastaiCurve:
     losses: NDArray[np.float32]
 
 
+@lru_cache(maxsize=CACHED)  # four rules ask for the same
 def seen_by_fastai(curve: PeerCurve) -> FastaiCurve:
     """Return the smoothed losses from number steps // 10 to the sixth from the end of fastai's own sweep.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,10 +29,14 @@ def valley_index(losses: NDArray[np.float32]) -> int | None:
     """
     if not losses.size:
         return None
-    falls = np.ones(losses.size, dtype=np.int64)  # falls[i]: the longest falling subsequence that ends with losses[i]
-    for i in range(1, losses.size):
-        higher_before = losses[:i] > losses[i]
-        falls[i] = 1 + np.max(falls[:i], initial=0, where=higher_before)
+    # falls[i]: the length of the longest falling subsequence that ends with losses[i], by patience sorting: lowest[n]
+    # is the negated end of the best one of n + 1 losses so far. n log n steps, where fastai compares all pairs.
+    falls = np.empty(losses.size, dtype=np.int64)
+    lowest: list[float] = []
+    for i, loss in enumerate(losses.tolist()):
+        place = bisect.bisect_left(lowest, -loss)
+        lowest[place : place + 1] = [-loss]
+        falls[i] = place + 1
     end = int(np.argmax(falls))
     if end == 0:  # it never falls: fastai takes the first rate
         return 0

@@ -5,8 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 
 from lrfinder.records import Trace
+
+CACHED = 8  # repeats whose curves are kept from one rule to the next; of more, each is short
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,9 @@ class PeerCurve:
             raise ValueError(f"lrs and losses must be equally long, got {len(self.lrs)} and {len(self.losses)}")
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")
+        lrs, losses = np.asarray(self.lrs), np.asarray(self.losses)
+        if np.isfinite(lrs).all() and (lrs > 0).all() and np.isfinite(losses).all():
+            return
         for index, (lr, loss) in enumerate(zip(self.lrs, self.losses, strict=True)):
             if not (math.isfinite(lr) and lr > 0):
                 raise ValueError(f"lrs[{index}] must be a finite number above 0, got {lr}")
@@ -33,6 +41,7 @@ class PeerCurve:
                 raise ValueError(f"losses[{index}] must be a finite number, got {loss}")
 
 
+@lru_cache(maxsize=CACHED)
 def recorded_by_a_peer(trace: Trace, *, steps: int) -> PeerCurve:
     """Return the sweep as a peer would have recorded it: each rate with the loss measured before its own update.
 

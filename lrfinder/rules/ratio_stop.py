@@ -14,9 +14,7 @@ def length_until_ratio(smoothed: Sequence[float] | NDArray[np.floating[Any]], *,
 
     As in the peers, a negative loss ends the sweep at once: every negative s_i is above `ratio` times itself.
     """
-    best = float("inf")
-    for index, loss in enumerate(smoothed):
-        best = min(best, float(loss))
-        if float(loss) > ratio * best:
-            return index + 1
-    return len(smoothed)
+    values = np.asarray(smoothed, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        above = values > ratio * np.fmin.accumulate(values)
+    return int(above.argmax()) + 1 if above.any() else len(values)

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 from lrfinder.errors import ModelFileError, user_code
 
 
-@contextlib.contextmanager
-def running(place: str) -> Iterator[None]:
+class running(user_code):  # noqa: N801 - used as a function is: `with running("..."):`
     """Run the user's code: as `errors.user_code`, and no byte code is written next to the user's files.
 
     Raises ModelFileError where the code calls `exit()`: it would end lrfinder with a status that isn't its own.
     """
-    wrote_none = sys.dont_write_bytecode
-    sys.dont_write_bytecode = True
-    try:
-        with user_code(place):
-            yield
-    except SystemExit as stop:
-        raise ModelFileError(
-            f"the code ended the program (exit status {stop.code!r}) while {place}",
-            hint='keep exit() and the script part under `if __name__ == "__main__":`',
-        ) from stop
-    finally:
-        sys.dont_write_bytecode = wrote_none
+
+    __slots__ = ("_wrote_none",)
+
+    def __enter__(self) -> None:
+        self._wrote_none = sys.dont_write_bytecode
+        sys.dont_write_bytecode = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        sys.dont_write_bytecode = self._wrote_none
+        super().__exit__(kind, error, trace)
+        if isinstance(error, SystemExit):
+            raise ModelFileError(
+                f"the code ended the program (exit status {error.code!r}) while {self._place}",
+                hint='keep exit() and the script part under `if __name__ == "__main__":`',
+            ) from error
 
 
 def takes(function: Callable[..., Any], count: int) -> bool:

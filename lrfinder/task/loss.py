@@ -77,7 +77,7 @@ def checked_loss(loss: Any, where: str, told: str = "the loss") -> torch.Tensor:
             f"{where}: {told} doesn't depend on the model's parameters: it needs no gradient",
             hint="look for .detach(), torch.no_grad(), .item() or an argmax between the model and the loss",
         )
-    return loss.reshape(())
+    return loss if loss.dim() == 0 else loss.reshape(())  # a view is a node of the graph, and costs as one
 
 
 class _StepLoss:

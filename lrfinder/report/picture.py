@@ -1,0 +1,35 @@
+"""What a picture shows, as a mark inside the PNG: one that shows the same already need not be drawn again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Final
+
+from lrfinder.records import Band, Fit, Pick, SweepResult
+from lrfinder.version import CREATED_BY
+
+MARK: Final = "Drawing"  # the keyword of the PNG's text chunk
+HEAD_BYTES: Final = 1024  # of a PNG: its text chunks come before its pixels
+
+
+def drawing(
+    result: SweepResult,
+    *,
+    fit: Fit | None = None,
+    picks: Sequence[Pick] = (),
+    band: Band | None = None,
+    chosen: str | None = None,
+) -> str:
+    """Return a digest of what `curve_png` draws: measurements, fit, band, rates, and the reason of a refusal.
+
+    How far a pick may be trusted isn't drawn, so the same rates for runs of another length are the same picture.
+    """
+    rates = [(pick.rule, pick.lr, pick.low, pick.high, pick.why if pick.lr is None else "") for pick in picks]
+    shown = (CREATED_BY, result.settings, result.setup, result.traces, result.runs, fit, rates, band, chosen)
+    return hashlib.sha256(repr(shown).encode()).hexdigest()
+
+
+def is_drawn(head: bytes, digest: str) -> bool:
+    """Tell whether a PNG that begins with `head` bears the mark of this drawing."""
+    return f"tEXt{MARK}\0{digest}".encode() in head

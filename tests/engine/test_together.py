@@ -1,0 +1,177 @@
+"""Several short runs at once say what they say one by one."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import time
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from lrfinder.engine import together
+from lrfinder.engine.observer import Observer
+from lrfinder.engine.short_runs import ShortRuns
+from lrfinder.engine.together import CHECKED, ManyShortRuns
+from lrfinder.records import RunPlan, Stop
+from lrfinder.task.problem import Problem
+
+CPU = torch.device("cpu")
+STEPS = 30
+PLANS = [RunPlan(lr=lr, steps=STEPS, schedule=name) for lr in (1e-4, 0.01, 0.1) for name in ("linear", "cosine")]
+PLANS += [RunPlan(lr=0.5, steps=STEPS), RunPlan(lr=1e20, steps=STEPS)]
+
+
+class Recorder(Observer):
+    def __init__(self):
+        self.told = []
+
+    def run_started(self, plan):
+        self.told.append(plan)
+
+    def run_ended(self, run):
+        self.told.append(run)
+
+
+class Counting(nn.Sequential):
+    """A net with a normalisation and a dropout, which counts how often it is called to train."""
+
+    calls = 0
+
+    def __init__(self):
+        super().__init__(nn.Linear(3, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 1))
+
+    def forward(self, inputs):
+        Counting.calls += self.training
+        return super().forward(inputs)
+
+
+def batches():
+    draw = torch.Generator().manual_seed(1)
+    inputs = torch.randn(128, 3, generator=draw)
+    return DataLoader(TensorDataset(inputs, inputs @ torch.randn(3, 1, generator=draw)), batch_size=16, shuffle=True)
+
+
+def problem(**changes):
+    given = {
+        "name": "regression",
+        "model": Counting,
+        "train_loader": batches,
+        "loss_fn": nn.functional.mse_loss,
+        "optimizer": lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=0.9),
+    }
+    return Problem(**(given | changes))
+
+
+def one_by_one(what, plans=PLANS):
+    with ShortRuns(what, seed=3, device=CPU, observer=Recorder()) as runs:
+        return [runs.run(plan) for plan in plans]
+
+
+def at_once(what, plans=PLANS, observer=None):
+    with ManyShortRuns(what, seed=3, device=CPU, observer=observer or Recorder()) as runs:
+        return list(runs.run_all(plans))
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """A processor that takes no time, so that a stack is never slower; gives the number of training calls."""
+    monkeypatch.setattr(together.time, "process_time", lambda: 0.0)
+    Counting.calls = 0
+    return lambda: Counting.calls
+
+
+@pytest.mark.parametrize("batches_of_a_run", [None, 4])
+def test_the_runs_are_those_that_are_made_one_by_one(free, batches_of_a_run):
+    plans = [RunPlan(lr=p.lr, steps=STEPS, schedule=p.schedule, batches=batches_of_a_run) for p in PLANS]
+    expected = one_by_one(problem(), plans)
+    calls = free()
+    observer = Recorder()
+    made = at_once(problem(), plans, observer)
+    assert free() - calls == 2 * STEPS  # the first run, and one call an update for all others
+    assert observer.told == [one for run in made for one in (run.plan, run)]
+    assert [run.plan for run in made] == plans
+    for one, other in zip(expected, made, strict=True):
+        assert (other.stop, other.updates, other.metric, other.seed) == (one.stop, one.updates, one.metric, one.seed)
+        assert other.initial_loss == one.initial_loss
+        assert other.loss == (None if one.loss is None else pytest.approx(one.loss, rel=1e-5))
+    assert {run.stop for run in made} >= {Stop.COMPLETED, Stop.DIVERGED}
+
+
+def number(model, batch):
+    loss = nn.functional.mse_loss(model(batch[0]), batch[1])
+    return loss * 2 if loss.item() > 1e9 else loss
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell, self.head = nn.GRU(1, 4, batch_first=True), nn.Linear(4, 1)
+
+    def forward(self, inputs):
+        return self.head(self.cell(inputs[..., None])[0][:, -1])
+
+
+class Remembering(nn.Linear):
+    """Assigns a buffer anew in each pass, which a mapped call doesn't see: only the losses can tell."""
+
+    def __init__(self):
+        super().__init__(3, 1)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, inputs):
+        self.seen = self.seen + 1
+        return super().forward(inputs) * self.seen
+
+
+ODD = {
+    "asks for a number": {"loss_fn": None, "training_step": number},
+    "a layer that can't be mapped": {"model": Recurrent},
+    "a buffer that is assigned": {"model": Remembering},
+    "an unknown optimizer": {"optimizer": lambda params, lr: torch.optim.RMSprop(params, lr=lr)},
+}
+
+
+@pytest.mark.parametrize("changes", ODD.values(), ids=ODD)
+def test_what_can_not_be_stacked_runs_one_by_one_with_the_same_bits(free, changes):
+    plans = [RunPlan(lr=lr, steps=10) for lr in (1e-3, 1e-2, 3e-2, 0.1)]
+    assert at_once(problem(**changes), plans) == one_by_one(problem(**changes), plans)
+
+
+def test_a_stack_that_is_slower_is_given_up(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(together.time, "process_time", lambda: 1.5 ** next(clock))  # every update takes longer
+    Counting.calls = 0
+    made = at_once(problem(), PLANS[:5])
+    assert Counting.calls == 5 * STEPS + CHECKED
+    monkeypatch.undo()
+    assert made == one_by_one(problem(), PLANS[:5])
+
+
+def test_an_interruption_keeps_the_runs_that_had_ended_and_the_users_objects(free):
+    model = nn.Sequential(nn.Linear(3, 1))
+    before = copy.deepcopy(model.state_dict())
+    calls = itertools.count()
+
+    def interrupted(output, target):
+        if next(calls) == STEPS + 20:
+            raise KeyboardInterrupt
+        return nn.functional.mse_loss(output, target)
+
+    with ManyShortRuns(problem(model=model, loss_fn=interrupted), seed=3, device=CPU, observer=Recorder()) as runs:
+        made = list(runs.run_all([*PLANS[:6], RunPlan(lr=1e4, steps=STEPS), RunPlan(lr=1e20, steps=STEPS)]))
+    assert {run.stop for run in made if run.plan.lr > 0.2} <= {Stop.DIVERGED, Stop.NON_FINITE}
+    cut = [run for run in made[1:] if run.plan.lr < 0.2]
+    assert {(run.stop, run.loss) for run in cut} == {(Stop.INTERRUPTED, None)}
+    assert all(0 < run.updates < STEPS for run in cut)
+    torch.testing.assert_close(before, model.state_dict(), rtol=0, atol=0)
+
+
+def test_the_time_limit_ends_all(free):
+    with ManyShortRuns(problem(), seed=3, device=CPU, observer=Recorder(), deadline=time.monotonic() + 1e9) as runs:
+        first = runs.run(PLANS[0])
+        runs._deadline = time.monotonic()
+        made = runs._at_once(first, PLANS[1:5])
+    assert [run.stop for run in made] == [Stop.OUT_OF_TIME] * 4
