@@ -47,7 +47,7 @@ def optimizer_class(optim: str) -> str | None:
 def optimizer_settings(
     name: str, *, betas: tuple[float, float], eps: float, weight_decay: float, optim_args: str | None
 ) -> dict[str, Any]:
-    """Return the settings that the Trainer gives this class of optimizer: AdamW's, and what binds the rate of others."""
+    """Return the settings that the Trainer gives this class: AdamW's, and what binds the rate of others."""
     if name == "AdamW":
         return {"betas": betas, "eps": eps, "weight_decay": weight_decay}
     given = dict(part.strip().split("=", maxsplit=1) for part in (optim_args or "").split(",") if "=" in part)
