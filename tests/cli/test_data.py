@@ -48,7 +48,7 @@ def test_the_validation_loss_without_a_val_loader_is_3(cli, model_file: Path, tm
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
-        ("--cache-batches", 0, "cache_batches must be at least 1, got 0"),
+        ("--cache-batches", 0, "cache_batches must be from 1 to 1000000, got 0"),
         ("--loader-timeout", "nan", "loader_timeout must be a finite number of seconds"),
         ("--loader-timeout", -1, "loader_timeout must be a finite number of seconds"),
         ("--metric", "test", "train"),

@@ -158,7 +158,7 @@ def test_what_takes_too_much_memory_is_refused() -> None:
 
 @pytest.mark.parametrize("number", [0, -2])
 def test_a_number_that_can_t_be_meant(number) -> None:
-    with pytest.raises(UsageError, match="cache_batches must be at least 1"):
+    with pytest.raises(UsageError, match="cache_batches must be from 1 to 1000000"):
         sweep(cache_batches=number)
 
 
