@@ -1,0 +1,57 @@
+"""The data that the floors hand to each other: frozen, plain, comparable, and stored as they are.
+
+Rates are in the optimizer's own unit (the reference rate: the one that `optimizer(params, lr)` was given);
+"decades" are log10 of rates; a "step" is one optimizer update, counted from 0.
+"""
+
+from __future__ import annotations
+
+from lrfinder.records.measured import OptimizerFacts, Point, RunPlan, Setup, ShortRun, Stop, SweepResult, Trace
+from lrfinder.records.picks import Band, Fit, Pick, Status
+from lrfinder.records.settings import (
+    LOADER_TIMEOUT,
+    MAX_LR,
+    MIN_LR,
+    MIN_RUN_STEPS,
+    MOST_REPEATS,
+    MOST_STEPS,
+    REPEATS,
+    RUN_STEPS,
+    STEPS,
+    Metric,
+    Mode,
+    Precision,
+    Spacing,
+    SweepSettings,
+    Training,
+)
+
+__all__ = [
+    "LOADER_TIMEOUT",
+    "MAX_LR",
+    "MIN_LR",
+    "MIN_RUN_STEPS",
+    "MOST_REPEATS",
+    "MOST_STEPS",
+    "REPEATS",
+    "RUN_STEPS",
+    "STEPS",
+    "Band",
+    "Fit",
+    "Metric",
+    "Mode",
+    "OptimizerFacts",
+    "Pick",
+    "Point",
+    "Precision",
+    "RunPlan",
+    "Setup",
+    "ShortRun",
+    "Spacing",
+    "Status",
+    "Stop",
+    "SweepResult",
+    "SweepSettings",
+    "Trace",
+    "Training",
+]

@@ -1,0 +1,200 @@
+"""What was measured, on what, and how it ended."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from lrfinder.records.settings import SweepSettings
+from lrfinder.records.strict import STRICT
+
+
+class Stop(StrEnum):
+    """Why a repeat ended. The first three are how a sweep should end; the others cut it short."""
+
+    COMPLETED = "completed"  # every rate of the sweep was tried
+    DIVERGED = "diverged"  # the loss rose clearly above where it began: no need to go on
+    NON_FINITE = "non_finite"  # a loss was NaN or infinite
+    OUT_OF_DATA = "out_of_data"  # a loader that can't be started again ran dry
+    OUT_OF_TIME = "out_of_time"  # the time limit that the caller set
+    INTERRUPTED = "interrupted"  # Ctrl-C, SIGINT
+    TERMINATED = "terminated"  # SIGTERM
+    FAILED = "failed"  # an exception: what was measured before it is kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One measurement, as it happens: the loss that follows update `step` at rate `lr` (see `Metric`)."""
+
+    repeat: int
+    step: int
+    lr: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """One repeat: `losses[i]` was measured right after the update at rate `lrs[i]`, so it shows what that rate did.
+
+    `initial_loss` is the loss before the first update. Losses may be non-finite at the end (see `stop`).
+    `updates` counts every optimizer update spent, also one whose loss could not be measured any more. `skipped` counts
+    updates that the loss scaler left out, since the gradient overflowed: each was made again, on the next batch. Where
+    memory ran out, the gradient of each batch was summed over `micro_batches` parts of it; `note` says so, for people.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    repeat: int
+    seed: int
+    initial_loss: float | None
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    stop: Stop
+    updates: int
+    why: str = ""  # a sentence on `stop`, for people
+    skipped: int = 0
+    micro_batches: int = 1
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlan:
+    """A short run to be made: `steps` updates from the start, under `schedule` compressed to that length.
+
+    Runs with the same `repeat` begin from the same weights, optimizer state, generators and batches. `batches` says on
+    how many different batches it trains, over and over (each of as many samples as an update takes); None: on all that
+    come.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    lr: float  # the peak rate
+    steps: int
+    repeat: int = 0
+    schedule: str = "linear"
+    batches: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShortRun:
+    """A short run that was made: `loss` is what it reached, on data that it is judged by, and None where it failed to.
+
+    `initial_loss` is the loss on the same data before the first update. `metric` says which data that is: "val", the
+    val_loader, or "probe", batches of the train_loader that were set aside. `updates` were spent on it. `fresh`: it
+    should have trained on the same batches over and over, but they were too large to be kept. `skipped`,
+    `micro_batches` and `note`: as in Trace.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    plan: RunPlan
+    seed: int
+    metric: str
+    initial_loss: float | None
+    loss: float | None
+    stop: Stop
+    updates: int
+    why: str = ""  # a sentence on `stop`, for people
+    fresh: bool = False
+    skipped: int = 0
+    micro_batches: int = 1
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerFacts:
+    """The optimizer that was swept: class name, its numeric defaults, and each group's rate over the reference rate."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    name: str
+    settings: dict[
+        str, bool | int | float | str | tuple[float, ...] | None
+    ]  # e.g. {"momentum": 0.9, "betas": (0.9, 0.999)}
+    group_ratios: tuple[float, ...] = (1.0,)
+    default_lr: float | None = None  # the class's own default rate, where it has one
+    chosen_by: str = "model file"  # or "option", "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What the curve was measured on. Curves may only be compared where this agrees."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    model: str
+    parameters: int
+    loss: str  # how the loss was found, e.g. "loss_fn CrossEntropyLoss", "cross-entropy (inferred: ...)"
+    optimizer: OptimizerFacts
+    batch_size: int | None  # samples of an update, `accumulate` batches; None where the loader doesn't say
+    batches_per_epoch: int | None  # updates of a pass over the data; None where the loader has no length
+    device: str
+    torch: str
+    python: str
+    lrfinder: str
+    cached_batches: int | None = None  # on so many batches, over and over; None: on all that came
+
+
+# Which ending names the whole sweep, where its repeats ended differently: what cut it short comes first.
+_TELLING = (
+    Stop.FAILED,
+    Stop.TERMINATED,
+    Stop.INTERRUPTED,
+    Stop.OUT_OF_TIME,
+    Stop.OUT_OF_DATA,
+    Stop.NON_FINITE,
+    Stop.DIVERGED,
+    Stop.COMPLETED,
+)
+_CUT_SHORT = frozenset({Stop.FAILED, Stop.TERMINATED, Stop.INTERRUPTED, Stop.OUT_OF_TIME, Stop.OUT_OF_DATA})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepResult:
+    """A finished (or interrupted) sweep: settings, setup, one trace per continuous repeat, and the short runs."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    settings: SweepSettings
+    setup: Setup
+    traces: tuple[Trace, ...]
+    run: str | None = None  # the run folder, where there is one
+    runs: tuple[ShortRun, ...] = ()
+
+    @property
+    def status(self) -> Stop:
+        """How the sweep ended; where its parts ended differently, the ending that matters most.
+
+        That a short run diverged is an answer, not an ending: only what cut the sweep short counts of those.
+        """
+        ends = {trace.stop for trace in self.traces} | {run.stop for run in self.runs if run.stop in _CUT_SHORT}
+        if self.runs and not ends:
+            return Stop.COMPLETED
+        return next((stop for stop in _TELLING if stop in ends), Stop.INTERRUPTED)
+
+    @property
+    def lrs(self) -> tuple[tuple[float, ...], ...]:
+        """The rates that were tried, one sequence per continuous repeat; without any, those of the short runs."""
+        if self.runs and not self.traces:
+            return (tuple(run.plan.lr for run in self.runs),)
+        return tuple(trace.lrs for trace in self.traces)
+
+    @property
+    def losses(self) -> tuple[tuple[float, ...], ...]:
+        """The loss after the update at each of `lrs`; of a short run what it reached, NaN where it didn't get there."""
+        if self.runs and not self.traces:
+            return (tuple(math.nan if run.loss is None else run.loss for run in self.runs),)
+        return tuple(trace.losses for trace in self.traces)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of how this was measured, each once."""
+        said = [trace.note for trace in self.traces] + [run.note for run in self.runs]
+        return tuple(dict.fromkeys(note for note in said if note))
+
+    @property
+    def updates(self) -> int:
+        """Every optimizer update spent, over all repeats and short runs."""
+        return sum(trace.updates for trace in self.traces) + sum(run.updates for run in self.runs)
