@@ -18,11 +18,11 @@ FRAMEWORKS := timm==1.0.31 deepspeed==0.19.8 torchtune==0.6.1 axolotl==0.19.0 mm
 	addict==2.4.0 yapf==0.43.0 termcolor==3.2.0 platformdirs==4.5.0
 
 # fastai's own dependencies include torchvision and spacy, which nothing here uses: the `peers` extra lists the rest.
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml tests/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint tests/constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps fastai==2.8.12
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/frameworks $(FRAMEWORKS)
 	touch $@
