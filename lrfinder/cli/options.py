@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +28,11 @@ Seed = Annotated[
 BootstrapSeed = Annotated[int, typer.Option("--seed", min=0, help="Seeds the bootstrap behind the intervals.")]
 # So that a script can pass the same options to every command.
 UnusedSeed = Annotated[int, typer.Option("--seed", min=0, help="Accepted as everywhere; nothing here is random.")]
+
+WriteConfig = Annotated[
+    Path | None,
+    typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: not written]"),
+]
 
 # How an update is made: the same for every command that trains.
 PrecisionOption = Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
+from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed, WriteConfig
 from lrfinder.cli.output import can_draw, say, say_json, say_verbatim, warn
 from lrfinder.cli.schedule_explain import explain
 from lrfinder.cli.schedule_import import import_schedule
@@ -131,10 +131,7 @@ def batches(
         int | None,
         typer.Option("--cap", help="The largest batch; from there on the rate decays. [default: samples/10]"),
     ] = None,
-    write: Annotated[
-        Path | None,
-        typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: not written]"),
-    ] = None,
+    write: WriteConfig = None,
     seed: UnusedSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -177,10 +174,7 @@ def refine(
         str | None, typer.Option("--norm", help="l1 or l2. [default: l2 for SGD, l1 for everything else]")
     ] = None,
     smoothing: Annotated[float, typer.Option("--smoothing", help="Window of the median, as a share of the run.")] = 0.1,
-    write: Annotated[
-        Path | None,
-        typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: not written]"),
-    ] = None,
+    write: WriteConfig = None,
     seed: UnusedSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
