@@ -99,20 +99,22 @@ class Interrupts:
     @contextlib.contextmanager
     def allowed(self) -> Iterator[None]:
         """Let signals act in this block; one that was remembered acts at once."""
-        self._release()
+        self.release()
         try:
             yield
         finally:
             self._held = True
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Put signals off in this block, which lies within an allowed one; a remembered one acts at its end."""
-        self._held = True
-        yield
-        self._release()  # not reached by an exception: then the sweep is on its way out, where signals wait
+    def held(self) -> _Held:
+        """Put signals off in a `with` block that lies within an allowed one; a remembered one acts at its end."""
+        return _Held(self)
 
-    def _release(self) -> None:
+    def hold(self) -> None:
+        """Put signals off from here on."""
+        self._held = True
+
+    def release(self) -> None:
+        """Let signals act again; one that was remembered acts at once."""
         self._held = False
         if self._pending is not None:
             signal.raise_signal(self._pending)
@@ -125,3 +127,21 @@ class Interrupts:
             self._handlers[signum](signum, frame)
             self._held = False
             self._pending = None
+
+
+class _Held:
+    """The block of `Interrupts.held`; a class, because every update enters it, and a generator takes longer."""
+
+    __slots__ = ("_interrupts",)
+
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+
+    def __enter__(self) -> None:
+        self._interrupts.hold()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:  # after an exception the sweep is on its way out, where signals wait
+            self._interrupts.release()

@@ -39,6 +39,7 @@ class RunFolder:
     def __init__(self, path: Path, header: dict[str, Any], *, mode: Mode, kept: Unfinished | None = None) -> None:
         """Take an empty folder, or one whose sweep carries on; `create` and `resume` make and open them."""
         self.path = path
+        self._curve_path = path / CURVE
         self._header = header
         self._restart = mode is Mode.RESTART
         self._kept = kept
@@ -112,7 +113,7 @@ class RunFolder:
         """Take the points of a repeat that begins anew off the curve again."""
         if self._curve is not None:
             if repeat == self._repeat:
-                with disk(self.path / CURVE):
+                with disk(self._curve_path):
                     self._curve.cut(self._began)
             self._began = self._curve.size
         self._repeat = repeat
@@ -137,7 +138,7 @@ class RunFolder:
         kept = self._kept
         lines = kept.points + 1 if kept is not None and kept.points and not self._restart else 0
         curve = self._open_curve()
-        with disk(self.path / CURVE):
+        with disk(self._curve_path):
             curve.keep(lines)
             if not lines:
                 curve.add(",".join(COLUMNS))
@@ -152,7 +153,7 @@ class RunFolder:
     def _append(self, point: Point) -> None:
         if self._curve is None or not self._prepared:
             raise RuntimeError("RunFolder.measured() before prepared()")
-        with disk(self.path / CURVE):
+        with disk(self._curve_path):
             self._curve.add(_row(point))
             now = time.monotonic()
             if now - self._synced > _SYNC_SECONDS:
@@ -165,7 +166,7 @@ class RunFolder:
         if self._prepared:
             self._traces.append(trace)
             if self._curve is not None:
-                with disk(self.path / CURVE):  # first: a repeat that is said to have ended has all of its points
+                with disk(self._curve_path):  # first: a repeat that is said to have ended has all of its points
                     self._curve.sync()
             self._write_run()
 
@@ -187,8 +188,8 @@ class RunFolder:
 
     def _open_curve(self) -> Lines:
         if self._curve is None:
-            with disk(self.path / CURVE):
-                self._curve = Lines(self.path / CURVE)
+            with disk(self._curve_path):
+                self._curve = Lines(self._curve_path)
             if not self._curve.lock():
                 self._curve.close()
                 raise RunError(

@@ -19,6 +19,8 @@ def to_device(batch: Any, device: torch.device) -> Any:
     waiting. The batch that came in is never changed: a loader may hand out the same object again.
     """
     if isinstance(batch, torch.Tensor):
+        if batch.device == device:  # what `to` would find out, in a fifth of the time
+            return batch
         # `is_pinned` asks the CUDA driver, so it is asked only where there is one.
         return batch.to(device, non_blocking=device.type == "cuda" and batch.is_pinned())
     if type(batch) in {list, tuple}:  # most are: asked first
