@@ -28,7 +28,7 @@ from lrfinder.config import (
     parse_schedule,
 )
 from lrfinder.config.toml_places import find_places
-from lrfinder.errors import ConfigError, EnvironmentFailure, UsageError
+from lrfinder.errors import CONTROL, ConfigError, EnvironmentFailure, UsageError
 from lrfinder.records import Status
 from lrfinder.schedules import Constant, Linear
 from shapes import schedules
@@ -40,7 +40,7 @@ rate = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 ratio = st.floats(0, allow_infinity=False)
 share = st.floats(0, 1)
 whole = st.integers(-(2**63) + 1, 2**63 - 1)
-text = st.text(max_size=20)
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(lambda it: not CONTROL.search(it))
 setting = st.one_of(
     st.booleans(),
     whole,
@@ -311,3 +311,11 @@ def test_reading_and_writing_need_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_no_reader_takes_back_is_not_written(suffix: str) -> None:
+    optimizer = OptimizerConfig(name="SGD", lr=0.1, settings={"name\x1b[2J": 1})
+    config = ScheduleConfig(optimizer=optimizer, schedule=Constant(steps=5))
+    with pytest.raises(ConfigError, match="a control character can't stand in a config"):
+        format_schedule(config, suffix=suffix)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from lrfinder.config import json_format, toml_format, yaml_format
-from lrfinder.config.document import Document, KeyPath, Problem, UnreadableError
+from lrfinder.config.document import Document, KeyPath, Problem, UnreadableError, show_path
 from lrfinder.config.model import VERSION, ScheduleConfig
 from lrfinder.config.problems import explain, in_order, show_value
 from lrfinder.errors import CONTROL, ConfigError, UsageError
@@ -71,8 +71,15 @@ def parse_schedule(text: str, *, suffix: str, where: str) -> ScheduleConfig:
 
 
 def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "schedule.yaml") -> str:
-    """Return `config` as text, of the format that `suffix` names; `file_name` is the one that its comment loads."""
-    return FORMATS[suffix].write(config.as_data(), _header(config, file_name))
+    """Return `config` as text, of the format that `suffix` names; `file_name` is the one that its comment loads.
+
+    Raises ConfigError for a text with a control character: no reader would take it back.
+    """
+    data = config.as_data()
+    for path, value in _texts(data):
+        if CONTROL.search(value):
+            raise ConfigError(f"{show_path(path)}: a control character can't stand in a config, got {value!a}")
+    return FORMATS[suffix].write(data, _header(config, file_name))
 
 
 def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
