@@ -179,7 +179,10 @@ def shapes_table() -> Table:
     for name, shape in SCHEDULES.items():
         given = ", ".join(_told(shape, key, value) for key, value in shape_parameters(shape).items())
         table.add_row(name, Text(given or NOTHING), Text(shape.advice))
-    table.caption = Text("every schedule also takes steps (updates of the whole run) and warmup (updates, default 0)")
+    table.caption = Text(
+        "every schedule also takes steps (updates of the whole run), warmup (updates, default 0), warmup_start (of the "
+        "peak; default 1/warmup), and epoch (updates of one), with which any length may be text such as 30 epochs"
+    )
     table.caption_justify = "left"
     return table
 
