@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lrfinder.engine.signals import Received
 
 _SIGNALLED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
 
@@ -11,12 +15,12 @@ _SIGNALLED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
 def main() -> None:
     """Run the command line and leave with the contract's exit status."""
     from lrfinder.cli import streams
-    from lrfinder.engine.signals import Terminated, ignore_signals, terminate_as_exception  # imports no torch
+    from lrfinder.engine.signals import Terminated, ignore_signals, signals_as_exceptions  # imports no torch
 
     streams.open_missing()
-    with terminate_as_exception():
+    with signals_as_exceptions() as received:
         try:
-            status = _status()
+            status = _status(received)
         except (KeyboardInterrupt, Terminated) as error:  # also a second signal, while the first one is being told
             ignore_signals()
             status = _told(error)
@@ -26,8 +30,9 @@ def main() -> None:
     sys.exit(status)
 
 
-def _status() -> int:
+def _status(received: Received) -> int:
     from lrfinder.cli import streams
+    from lrfinder.errors import LrfinderError
 
     try:
         from lrfinder.cli.app import app
@@ -39,7 +44,8 @@ def _status() -> int:
         with streams.results():  # what a library printed may still be in the buffer
             return status
     except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a message and a status
-        return _told(error)
+        # An error in the ordinary sense of the word says what it is; any other may be what a signal was turned into.
+        return _told(error if isinstance(error, LrfinderError) else received.behind(error))
 
 
 def _told(error: BaseException) -> int:

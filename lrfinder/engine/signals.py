@@ -18,31 +18,51 @@ class Terminated(BaseException):
     """SIGTERM or SIGHUP arrived. Like KeyboardInterrupt no `Exception`: code that catches errors must not catch it."""
 
 
-@contextlib.contextmanager
-def terminate_as_exception() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP raise Terminated, and put back the handlers that were there.
+class Received:
+    """The signal that wants the process to end, as soon as one has raised its exception."""
 
-    An ignored SIGHUP stays ignored: that is what `nohup` is for. Does nothing outside the main thread: Python delivers
-    signals to that one only.
+    def __init__(self) -> None:
+        self._raised: KeyboardInterrupt | Terminated | None = None
+
+    def behind(self, error: Exception) -> BaseException:
+        """Return what a signal raised, where one did: compiled code may turn that into an error of its own."""
+        return self._raised or error
+
+    def terminate(self, signum: int, _frame: FrameType | None) -> NoReturn:
+        """Handle SIGTERM or SIGHUP."""
+        self._raised = Terminated(f"received {signal.Signals(signum).name}")
+        raise self._raised
+
+    def interrupt(self, _signum: int, _frame: FrameType | None) -> NoReturn:
+        """Handle SIGINT as Python does."""
+        self._raised = KeyboardInterrupt()
+        raise self._raised
+
+
+@contextlib.contextmanager
+def signals_as_exceptions() -> Iterator[Received]:
+    """Have SIGTERM and SIGHUP raise Terminated, SIGINT KeyboardInterrupt, and put back the handlers that were there.
+
+    An ignored SIGHUP stays ignored: that is what `nohup` is for; so does an ignored SIGINT, which a shell's background
+    jobs have. Does nothing outside the main thread: Python delivers signals to that one only.
     """
+    received = Received()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield received
         return
     previous = {
-        signum: signal.signal(signum, _raise_terminated)
+        signum: signal.signal(signum, received.terminate)
         for signum in _TERMINATING
         if signum == signal.SIGTERM or signal.getsignal(signum) is not signal.SIG_IGN
     }
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        previous[signal.SIGINT] = signal.signal(signal.SIGINT, received.interrupt)
     try:
-        yield
+        yield received
     finally:
         for signum, handler in previous.items():
             # None: the handler was set outside Python and can't be set again from here.
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
-
-
-def _raise_terminated(signum: int, _frame: FrameType | None) -> NoReturn:
-    raise Terminated(f"received {signal.Signals(signum).name}")
 
 
 def ignore_signals() -> None:

@@ -51,7 +51,7 @@ def run_sweep(
     training mode as a whole; else it is put into training mode. `known` are the first repeats, where they were measured
     before: the others follow.
 
-    Ctrl-C, and SIGTERM within `terminate_as_exception`, end the sweep: the traces so far are returned, the last one
+    Ctrl-C, and SIGTERM within `signals_as_exceptions`, end the sweep: the traces so far are returned, the last one
     with Stop.INTERRUPTED or TERMINATED. Whatever happens, the live objects and all random number generators are as they
     were when this returns or raises.
 

@@ -70,6 +70,7 @@ class Tally:
     unequal: int = 0
     wrong_status: int = 0
     resumed: int = 0
+    in_pythons_start: int = 0  # SIGINT before Python had read its own modules: it ends with 1, as any script would
     seconds: list[float] = field(default_factory=list)  # from SIGINT or SIGTERM to the end of the last process
     told: list[str] = field(default_factory=list)
 
@@ -82,6 +83,7 @@ class Tally:
         return [
             f"survived: {self.survived}/{self.kills}",
             *(f"{name.replace('_', ' ')}: {getattr(self, name)}" for name in counts),
+            f"of the survived, while Python itself began (its status 1, no line of ours run): {self.in_pythons_start}",
             f"carried on, equal to an undisturbed sweep: {self.resumed - self.unequal}/{self.resumed}",
             f"to the end after SIGINT or SIGTERM ({len(self.seconds)}): {times}",
             *self.told,
@@ -146,7 +148,10 @@ class Campaign:
         faults = [] if gone(process.pid) else ["orphans"]
         if sent != signal.SIGKILL and status == SIGNALS[sent]:
             self.tally.seconds.append(time.monotonic() - began)
-        faults += [] if self.expected(status, sent) else ["wrong_status"]
+        if status == 1 and sent == signal.SIGINT and in_pythons_start(log):
+            self.tally.in_pythons_start += 1
+        elif not self.expected(status, sent):
+            faults.append("wrong_status")
         faults += self.looked_at(folder, whole)
         self.tally.kills += 1
         self.tally.survived += not faults
@@ -186,6 +191,11 @@ class Campaign:
             self.tally.told.append(f"  {error}")
             return [*faults, "unequal"]
         return faults if contents(run) == whole else [*faults, "unequal"]
+
+
+def in_pythons_start(log: Path) -> bool:
+    """Tell whether a log is that of a Python which was interrupted before it could run anything."""
+    return log.exists() and "Fatal Python error: init_import_site" in log.read_text(errors="replace")
 
 
 def carry_on(folder: Path) -> None:

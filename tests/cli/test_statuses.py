@@ -242,6 +242,25 @@ def test_a_signal_before_anything_was_measured(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_compiled_code_turns_into_an_error_of_its_own_is_still_the_signal(
+    cli, model_file: Path, sent: signal.Signals, status: int
+) -> None:
+    model_file.write_text(f"""
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.{sent.name})
+    time.sleep(60)
+except BaseException as error:  # as pydantic's core does while it builds a validator
+    raise ValueError(str(error)) from None
+""")
+    ended = cli("sweep", "model.py", "--out", "run")
+    assert ended.returncode == status, ended.stderr
+    assert ended.stderr.startswith(
+        "lrfinder: terminated: received SIGTERM" if status == 143 else "lrfinder: interrupted"
+    )
+
+
 def test_a_killed_sweep_is_read_too(cli, model_file: Path, tmp_path: Path) -> None:
     model_file.write_text(
         model_file.read_text().replace(

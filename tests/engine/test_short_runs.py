@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder.engine.evaluation import evaluate
 from lrfinder.engine.short_runs import ShortRuns
-from lrfinder.engine.signals import terminate_as_exception
+from lrfinder.engine.signals import signals_as_exceptions
 from lrfinder.errors import ModelFileError
 from lrfinder.records import RunPlan, ShortRun, Stop
 from lrfinder.task.problem import Problem, Trial
@@ -207,7 +207,7 @@ def test_a_signal_ends_the_run_and_is_a_result(number, stop):
             os.kill(os.getpid(), number)
         return nn.functional.mse_loss(output, target)
 
-    with terminate_as_exception():
+    with signals_as_exceptions():
         (run,) = make(problem(model=model, loss_fn=signalling), PLAN)
     assert run.stop is stop
     assert run.loss is None

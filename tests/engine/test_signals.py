@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from lrfinder.engine.signals import Interrupts, Terminated, terminate_as_exception
+from lrfinder.engine.signals import Interrupts, Terminated, signals_as_exceptions
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.task.problem import Problem
@@ -31,17 +31,36 @@ def handlers_come_back():
     assert [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_terminate_as_exception():
-    with pytest.raises(Terminated), terminate_as_exception():
+def test_signals_as_exceptions():
+    with pytest.raises(Terminated), signals_as_exceptions():
         signal.raise_signal(signal.SIGTERM)
     assert not issubclass(Terminated, Exception)
 
 
-def test_terminate_as_exception_does_nothing_in_another_thread():
+@pytest.mark.parametrize(("sent", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_what_compiled_code_turned_a_signal_into_is_told_from_an_error(sent, kind):
+    with signals_as_exceptions() as received:
+        error = ValueError("nothing was received")
+        assert received.behind(error) is error
+        with pytest.raises(kind) as raised:
+            signal.raise_signal(sent)
+        assert received.behind(error) is raised.value
+
+
+def test_a_shell_s_background_job_stays_deaf_to_ctrl_c():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with signals_as_exceptions():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_signals_as_exceptions_does_nothing_in_another_thread():
     seen = []
 
     def run():
-        with terminate_as_exception():
+        with signals_as_exceptions():
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=run)
@@ -146,7 +165,7 @@ def test_ctrl_c_ends_the_repeat_and_the_sweep(recorder):
 
 
 def test_sigterm(recorder):
-    with terminate_as_exception():
+    with signals_as_exceptions():
         traces = run_sweep(
             problem_that(lambda: signal.raise_signal(signal.SIGTERM)), SETTINGS, device=CPU, observer=recorder()
         )
@@ -214,7 +233,7 @@ SCRIPT = """
     import json, signal, sys, time, torch
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset
-    from lrfinder.engine.signals import terminate_as_exception
+    from lrfinder.engine.signals import signals_as_exceptions
     from lrfinder.engine.sweep import run_sweep
     from lrfinder.records import SweepSettings
     from lrfinder.task.problem import Problem
@@ -239,7 +258,7 @@ SCRIPT = """
         before = [model.weight.tolist(), model.bias.tolist(), torch.get_rng_state().sum().item()]
         problem = Problem(name="p", model=model, optimizer=optimizer, train_loader=loader, training_step=step)
         settings = SweepSettings(steps=100000, repeats=2, min_lr=1e-4, max_lr=1e-3)
-        with terminate_as_exception():
+        with signals_as_exceptions():
             traces = run_sweep(problem, settings, device=torch.device("cpu"), observer=Loud())
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
