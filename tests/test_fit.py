@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curves import falls_and_explodes, trace_of, traces_of
-from lrfinder.fit import BANDWIDTH, MOST_TERMS, collect, fit_curve, smoother, terms_of
-from lrfinder.records import Spacing, Stop, SweepSettings
+from lrfinder.fit import BANDWIDTH, GAPS, GRID_STEP, MOST_TERMS, collect, fit_curve, smoother, terms_of
+from lrfinder.records import Spacing, Stop, SweepSettings, Trace
 
 SWEEP = SweepSettings(min_lr=1e-6, max_lr=100.0, steps=100, repeats=3)
 
@@ -180,3 +183,157 @@ def test_sparse_and_linear_sweeps_are_fitted(steps: int) -> None:
 def test_same_input_same_answer() -> None:
     traces = traces_of(SWEEP, noise=0.1)
     assert fit_curve(traces, SWEEP.lrs()).record() == fit_curve(traces, SWEEP.lrs()).record()
+
+
+def test_what_enters_the_fit_point_by_point() -> None:
+    """Two repeats by hand: one that diverged well before the middle one ended, after a NaN, and one that went on."""
+    rates = tuple(10.0**e for e in (-5, -4, -3, -2, -1, 0, 1))
+    losses = (4.0, 4.5, 3.0, 1.0, 2.0, 2.5, 90.0)
+    long = Trace(repeat=1, seed=0, initial_loss=4.0, lrs=rates, losses=losses, updates=7, stop=Stop.COMPLETED)
+    short = Trace(
+        repeat=0,
+        seed=0,
+        initial_loss=math.nan,
+        lrs=rates[:5],
+        losses=(6.0, 5.0, math.nan, 3.0, math.inf),
+        stop=Stop.DIVERGED,
+        updates=5,
+    )
+    points = collect((short, long), rates)
+    # Before anything was learned: 6 and 5 of the one, 4, 4 and 4.5 of the other.
+    assert (points.start, points.early) == (4.5, 5)
+    padded = [[value if math.isfinite(value) else math.inf for value in trace.losses] for trace in (short, long)]
+    lowest = [
+        min(statistics.median(window) for window in zip(*(row[i:] for i in range(5)), strict=False))
+        for row in ([row[0], row[0], *row, row[-1], row[-1]] for row in padded)
+    ]
+    assert lowest == [6.0, 2.5]
+    assert points.fall == 4.5 - 4.25
+    ceiling = 4.75
+    # Half of the repeats reached 5.05: what diverged at 0.1 says nothing about the rates that it didn't try.
+    assert points.repeat.tolist() == [0] * 5 + [1] * 7
+    assert points.y[:5].tolist() == [ceiling, ceiling, ceiling, 3.0, ceiling]
+    assert points.y[5:].tolist() == [4.0, 4.5, 3.0, 1.0, 2.0, 2.5, ceiling]
+    np.testing.assert_allclose(points.x, [-5, -4, -3, -2, -1, -5, -4, -3, -2, -1, 0, 1])
+
+
+@pytest.mark.parametrize(("last", "imputed"), [(-1, 0), (0, 1)])
+def test_a_divergence_speaks_for_the_rates_beyond_it_if_less_than_a_decade_before_the_middle_end(
+    last: int, imputed: int
+) -> None:
+    exponents = np.arange(-12, 2)
+    rates = tuple(float(10.0**e) for e in exponents)
+    whole = Trace(repeat=0, seed=0, initial_loss=1.0, lrs=rates, losses=(1.0,) * 14, updates=14, stop=Stop.COMPLETED)
+    count = int(np.flatnonzero(exponents == last)[0]) + 1
+    cut = dataclasses.replace(whole, repeat=1, lrs=rates[:count], losses=(1.0,) * count, stop=Stop.NON_FINITE)
+    points = collect((whole, cut, dataclasses.replace(whole, repeat=2)), rates)
+    assert (points.repeat == 1).sum() == count + imputed
+    assert points.fall == 0.0
+    assert set(points.y.tolist()) == {1.0}, "without a fall infinities are cut at the largest finite loss"
+
+
+def test_a_single_survivor_can_not_speak_for_the_rates_a_decade_beyond_the_others() -> None:
+    rates = tuple(float(10.0**e) for e in range(-12, 3))
+    survivor = Trace(repeat=0, seed=0, initial_loss=1.0, lrs=rates, losses=(1.0,) * 15, updates=15, stop=Stop.COMPLETED)
+    others = [
+        dataclasses.replace(survivor, repeat=n, lrs=rates[:12], losses=(1.0,) * 12, stop=Stop.DIVERGED) for n in (1, 2)
+    ]
+    points = collect((survivor, *others), rates)
+    np.testing.assert_allclose(points.x.max(), math.log10(rates[11]) + 1)
+
+
+def test_losses_that_are_all_infinite_at_first_leave_the_start_at_zero() -> None:
+    rates = tuple(float(10.0**e) for e in range(-12, 0))
+    losses = (math.inf, math.nan, *(-1.0,) * 10)
+    points = collect(
+        (Trace(repeat=0, seed=0, initial_loss=None, lrs=rates, losses=losses, updates=12, stop=Stop.COMPLETED),), rates
+    )
+    assert (points.start, points.early, points.fall) == (0.0, 0, 1.0)
+
+
+def test_the_grid_spans_the_rates() -> None:
+    curve = fit_curve(traces_of(SWEEP), SWEEP.lrs(), draws=2)
+    assert curve.x[0] == curve.points.x.min()
+    assert abs(curve.x[-1] - curve.points.x.max()) <= GRID_STEP / 2 + 1e-9
+    np.testing.assert_allclose(np.diff(curve.x), GRID_STEP)
+
+
+def test_the_noise_is_the_normal_deviation_of_what_is_not_cut() -> None:
+    for shape in (falls_and_explodes, lambda x: 2.0 + 10 ** (x - 1)):  # with a fall, and without any
+        curve = fit_curve(traces_of(SWEEP, shape, noise=0.05), SWEEP.lrs(), draws=2)
+        points = curve.points
+        residual = points.y - np.interp(points.x, curve.x, curve.loss)
+        kept = residual[points.y < points.start + points.fall] if points.fall > 0 else residual
+        normal = scipy.stats.median_abs_deviation(kept, center=lambda values, axis: 0.0, scale="normal")
+        assert curve.noise == pytest.approx(normal, rel=1e-4)
+        assert curve.start_error == pytest.approx(curve.noise * math.sqrt(math.pi / 2 / 9), rel=1e-12)
+
+
+def test_the_error_is_the_larger_of_the_two_estimates() -> None:
+    curve = fit_curve(traces_of(SWEEP, noise=0.05), SWEEP.lrs())
+    np.testing.assert_array_equal(
+        curve.error, np.maximum(np.std(curve.loss_draws, axis=0), curve.noise * curve.leverage)
+    )
+    assert (curve.error > np.std(curve.loss_draws, axis=0)).any()
+    assert (curve.error > curve.noise * curve.leverage).any()
+    loss, _ = smoother(curve.points.x, curve.x, BANDWIDTH)
+    np.testing.assert_allclose(curve.leverage, np.linalg.norm(loss, axis=1))
+
+
+def test_a_record_says_what_the_curve_is() -> None:
+    curve = fit_curve(traces_of(SWEEP, noise=0.05), SWEEP.lrs())
+    record = curve.record()
+    np.testing.assert_allclose(record.lrs, 10**curve.x)
+    np.testing.assert_array_equal(record.losses, curve.loss)
+    np.testing.assert_array_equal(record.slopes, curve.slope)
+    np.testing.assert_array_equal(record.low, np.percentile(curve.loss_draws, 5, axis=0))
+    np.testing.assert_array_equal(record.high, np.percentile(curve.loss_draws, 95, axis=0))
+    assert (record.start, record.noise, record.bandwidth) == (curve.points.start, curve.noise, BANDWIDTH)
+    assert {type(value) for value in (*record.lrs, *record.losses, *record.slopes, *record.low)} == {float}
+
+
+def test_a_draw_changes_the_signs_of_whole_decades_of_a_repeat() -> None:
+    """Each draw differs from the fit by a sum of the clusters' own parts, each with a sign, and never else."""
+    sweep = dataclasses.replace(SWEEP, max_lr=0.09, repeats=2)  # above, both repeats are cut at the same height
+    curve = fit_curve(traces_of(sweep, noise=0.05), sweep.lrs(), draws=400, seed=3)
+    points = curve.points
+    loss, slope = smoother(points.x, curve.x, BANDWIDTH)
+    fitted = np.interp(points.x, curve.x, loss @ points.y)
+    clusters = [
+        (points.repeat == repeat) & (np.floor(points.x) == decade) for repeat in (0, 1) for decade in range(-6, -1)
+    ]
+    for matrix, draws in ((loss, curve.loss_draws), (slope, curve.slope_draws)):
+        parts = np.stack([matrix @ np.where(cluster, points.y - fitted, 0.0) for cluster in clusters])
+        signs, *_ = np.linalg.lstsq(parts.T, (draws - matrix @ fitted).T, rcond=None)
+        np.testing.assert_allclose(parts.T @ signs, (draws - matrix @ fitted).T, atol=1e-9)
+        np.testing.assert_allclose(np.abs(signs).mean(), 1.0, atol=0.02)
+        assert abs(np.sign(signs).mean()) < 0.1
+    other = fit_curve(traces_of(sweep, noise=0.05), sweep.lrs(), draws=400, seed=4)
+    assert not np.array_equal(curve.loss_draws, other.loss_draws)
+    assert curve.loss_draws.shape == (400, len(curve.x))
+
+
+def test_kernels_widen_with_the_distance_of_the_rates_around() -> None:
+    """Where rates are 0.5 decade apart, the parabola is numpy's with a width of one and a half times that."""
+    x = np.arange(-6.0, 2.0, 0.5)
+    rng = np.random.default_rng(1)
+    y = rng.standard_normal(len(x))
+    loss, slope = smoother(x, np.array([-2.1]), BANDWIDTH)
+    root = np.exp(-0.25 * ((x + 2.1) / (GAPS * 0.5)) ** 2)
+    parabola = np.polynomial.polynomial.polyfit(x + 2.1, y, 2, w=root)
+    assert loss[0] @ y == pytest.approx(parabola[0])
+    assert slope[0] @ y == pytest.approx(parabola[1])
+    alone, _ = smoother(np.zeros(5), np.array([0.0]), BANDWIDTH)
+    np.testing.assert_allclose(alone, 0.2)
+
+
+def test_bins_hold_the_mean_rate_and_the_sums_of_their_points() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-6, 2, 3 * MOST_TERMS)
+    values = rng.standard_normal(len(x))
+    terms = terms_of(x)
+    frame = pd.DataFrame({"x": x, "value": values}).groupby(np.floor(x / 0.01))
+    np.testing.assert_allclose(terms.x, frame["x"].mean())
+    np.testing.assert_array_equal(terms.count, frame["x"].count())
+    np.testing.assert_allclose(terms.sum(values), frame["value"].sum())
+    assert len(terms_of(x[: MOST_TERMS + 1]).x) < MOST_TERMS

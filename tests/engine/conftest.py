@@ -58,3 +58,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def same_weights() -> None:
+    """What a test trains must not depend on which tests ran before it."""
+    torch.manual_seed(0)
