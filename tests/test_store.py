@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from curves import sweep_of, traces_of
 from lrfinder.errors import EnvironmentFailure, RunError
 from lrfinder.files import write_atomic
 from lrfinder.records import Mode, Point, Precision, Stop, SweepResult, SweepSettings, Trace, Training
-from lrfinder.store import RunFolder, Source, latest_run, load_run, load_source, load_unfinished
+from lrfinder.store import RunFolder, Source, config_path, latest_run, load_run, load_source, load_unfinished
 
 SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=20, repeats=2, mode=Mode.CONTINUOUS)
 SOURCE = Source(reference="model.py", optimizer="SGD", optimizer_options={"momentum": 0.9}, batch_size=32)
@@ -141,8 +142,10 @@ def test_cut_at_every_byte_the_curve_is_still_read(result: SweepResult, tmp_path
 
 def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(RunError, match="not empty"):
+    with pytest.raises(RunError, match=f"^{tmp_path}: the folder is not empty$") as caught:
         create(tmp_path)
+    assert caught.value.hint == "name a new one with --out"
+    assert create(tmp_path / "one" / "two").path.is_dir()
 
 
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
@@ -157,14 +160,16 @@ def test_a_run_that_measured_nothing_leaves_no_folder(tmp_path: Path) -> None:
 
 def test_runs_started_together_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    folders = {create(None).path for _ in range(32)}
-    assert len(folders) == 32
-    assert all(re.fullmatch(r"lrfinder-runs/made_up-\d{8}-\d{6}(-\d+)?", folder.as_posix()) for folder in folders)
+    monkeypatch.setattr(time, "strftime", lambda pattern: {"%Y%m%d-%H%M%S": "20261125-031500"}[pattern])
+    folders = [create(None).path.as_posix() for _ in range(32)]
+    first = "lrfinder-runs/made_up-20261125-031500"
+    assert folders == [first, *(f"{first}-{number}" for number in range(2, 33))]
 
 
 def test_the_latest_run_is_found(result: SweepResult, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no run found"):
+    with pytest.raises(RunError, match=f"^{tmp_path}: no run found$") as caught:
         latest_run(tmp_path)
+    assert caught.value.hint == "run `lrfinder sweep MODEL` first, or name a run folder"
     for name, age in (("a", 100), ("b", 50), ("c", 200)):
         run = write(result, tmp_path / name)
         os.utime(run / "run.json", (1e9 - age, 1e9 - age))
@@ -212,15 +217,102 @@ def test_damage_is_named(result: SweepResult, tmp_path: Path, name: str, damage:
     (run / name).write_text(changed)
     with pytest.raises(RunError, match=message) as caught:
         load_run(run)
-    assert str(run / name) in str(caught.value)
+    assert str(caught.value).startswith(str(run / name))
+    newer = "upgrade: pip install --upgrade lrfinder"
+    assert caught.value.hint == (newer if "newer" in message else "the file is damaged or was edited; sweep again")
+
+
+def refused(run: Path) -> tuple[str, str]:
+    """Return the message, after the file's name, and the hint with which a run folder is refused."""
+    with pytest.raises(RunError) as caught:
+        load_run(run)
+    return str(caught.value).removeprefix(str(run)), caught.value.hint
+
+
+AGAIN = "the file is damaged or was edited; sweep again"
 
 
 def test_not_a_run_folder(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="not a run folder"):
-        load_run(tmp_path)
-    (tmp_path / "run.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(RunError, match="not UTF-8"):
-        load_run(tmp_path)
+    hint = "name the folder that `lrfinder sweep` wrote"
+    assert refused(tmp_path) == (": not a run folder: there is no run.json in it", hint)
+    (tmp_path / "run.json").write_bytes(b"{}  \xff\xfe\x00")
+    assert refused(tmp_path) == ("/run.json: not UTF-8 text (byte 4)", AGAIN)
+
+
+def test_a_file_too_large_for_a_run_is_not_read(result: SweepResult, tmp_path: Path) -> None:
+    run = write(result, tmp_path / "run")
+    whole = load_run(run)
+    for name in ("curve.csv", "run.json"):
+        text = (run / name).read_bytes()
+        with (run / name).open("r+b") as file:
+            file.truncate(256 * 2**20 + 1)  # a hole: it takes no room on the disk
+        assert refused(run) == (f"/{name}: larger than 256 MiB", "this is no file of lrfinder's")
+        (run / name).write_bytes(text)
+    assert load_run(run) == whole
+
+
+def test_a_file_that_can_not_be_read(result: SweepResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write(result, tmp_path / "run")
+
+    def denied(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    assert refused(run) == ("/run.json: Permission denied", "check the path and its permissions")
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        ("created_by", "a\x1b[2Jb"),
+        ("x\x07", 1),
+        ("deep", [{"a": ["\x9b31m"]}]),
+        ("deep", {"a": {"\x00": 1}}),
+    ],
+)
+def test_what_a_terminal_would_obey_is_refused_wherever_it_is(
+    result: SweepResult, tmp_path: Path, where: str, value: object
+) -> None:
+    run = write(result, tmp_path / "run")
+    document = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**document, where: value}))
+    message, hint = refused(run)
+    assert re.fullmatch(r"/run\.json: a control character in '[ -~]*'", message)
+    assert hint == AGAIN
+
+
+def test_version_1_without_a_mode_is_continuous(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(Path(__file__).parent / "data" / "run-v1-lstm", folder)
+    document = json.loads((folder / "run.json").read_text())
+    document["settings"].pop("mode", None)
+    (folder / "run.json").write_text(json.dumps(document))
+    assert load_run(folder).settings.mode is Mode.CONTINUOUS
+    (folder / "run.json").write_text(json.dumps({**document, "settings": {**document["settings"], "mode": "restart"}}))
+    assert load_run(folder).settings.mode is Mode.RESTART
+    (folder / "run.json").write_text(json.dumps({**document, "settings": 3}))
+    message, hint = refused(folder)
+    assert message.startswith("/run.json: settings: ")
+    assert hint == AGAIN
+
+
+def test_what_was_cut_short_says_so(result: SweepResult, tmp_path: Path) -> None:
+    trace = load_run(write(result, tmp_path / "run", ended=0)).traces[1]
+    assert trace == dataclasses.replace(
+        result.traces[1],
+        seed=SWEEP.seed,
+        initial_loss=None,
+        stop=Stop.INTERRUPTED,
+        why="the run was killed before this repeat ended",
+    )
+
+
+def test_a_config_is_not_written_through_a_link_in_a_run_folder(tmp_path: Path) -> None:
+    assert config_path(tmp_path) == tmp_path / "schedule.yaml"
+    (tmp_path / "schedule.yaml").symlink_to(tmp_path / "mine")
+    with pytest.raises(RunError, match=r"schedule\.yaml: a symbolic link: nothing is written through it$") as caught:
+        config_path(tmp_path)
+    assert caught.value.hint == "name another file with --write"
 
 
 def test_run_json_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,8 +358,9 @@ def test_two_processes_never_write_one_run(result: SweepResult, tmp_path: Path) 
     command = [sys.executable, "-c", locking, str(run / "curve.csv")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "True\n"
-        with pytest.raises(RunError, match="another process is writing this run"):
+        with pytest.raises(RunError, match=f"^{run}: another process is writing this run$") as caught:
             RunFolder.resume(kept)
+        assert caught.value.hint == "let it end, or end it, before you resume"
         other.communicate("")
     RunFolder.resume(kept).__exit__()
 

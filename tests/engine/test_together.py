@@ -96,6 +96,8 @@ def test_the_runs_are_those_that_are_made_one_by_one(free, batches_of_a_run):
     for one, other in zip(expected, made, strict=True):
         assert (other.stop, other.updates, other.metric, other.seed) == (one.stop, one.updates, one.metric, one.seed)
         assert other.initial_loss == one.initial_loss
+        assert one.why.startswith(other.why)  # one by one it says which weight or buffer is not finite, too
+        assert bool(one.why) == bool(other.why)
         assert other.loss == (None if one.loss is None else pytest.approx(one.loss, rel=1e-5))
     assert {run.stop for run in made} >= {Stop.COMPLETED, Stop.DIVERGED}
 
@@ -164,7 +166,7 @@ def test_an_interruption_keeps_the_runs_that_had_ended_and_the_users_objects(fre
         made = list(runs.run_all([*PLANS[:6], RunPlan(lr=1e4, steps=STEPS), RunPlan(lr=1e20, steps=STEPS)]))
     assert {run.stop for run in made if run.plan.lr > 0.2} <= {Stop.DIVERGED, Stop.NON_FINITE}
     cut = [run for run in made[1:] if run.plan.lr < 0.2]
-    assert {(run.stop, run.loss) for run in cut} == {(Stop.INTERRUPTED, None)}
+    assert {(run.stop, run.loss, run.why) for run in cut} == {(Stop.INTERRUPTED, None, "the run was cut short")}
     assert all(0 < run.updates < STEPS for run in cut)
     torch.testing.assert_close(before, model.state_dict(), rtol=0, atol=0)
 
@@ -174,4 +176,6 @@ def test_the_time_limit_ends_all(free):
         first = runs.run(PLANS[0])
         runs._deadline = time.monotonic()
         made = runs._at_once(first, PLANS[1:5])
-    assert [run.stop for run in made] == [Stop.OUT_OF_TIME] * 4
+    assert [(run.stop, run.why) for run in made] == [
+        (Stop.OUT_OF_TIME, "the time limit was reached after 0 updates")
+    ] * 4
