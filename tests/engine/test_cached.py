@@ -151,9 +151,13 @@ def test_a_loader_with_fewer_batches_than_asked_for() -> None:
 
 def test_what_takes_too_much_memory_is_refused() -> None:
     cache = CachedBatches(3, held_out=0, device=CPU, most_bytes=1000)
-    with pytest.raises(UsageError, match="3 batches can't be kept: 3 take more than"):
+    with pytest.raises(UsageError, match=r"^3 batches can't be kept: 3 take more than 9\.31e-07 GiB$") as raised:
         cache.fill(iter([torch.zeros(100)] * 9))
+    assert raised.value.hint == "keep fewer: --cache-batches N (cache_batches=N)"
     assert not cache.filled
+    whole = CachedBatches(2, held_out=0, device=CPU, most_bytes=800)
+    whole.fill(iter([torch.zeros(100)] * 9))
+    assert len(whole) == 2
 
 
 @pytest.mark.parametrize("number", [0, -2])

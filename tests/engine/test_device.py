@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lrfinder.engine.device import choose_device, move_optimizer_state
+from lrfinder.engine.device import available_devices, choose_device, device_title, move_optimizer_state
 from lrfinder.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -18,26 +18,34 @@ def test_auto_takes_the_best_device(monkeypatch):
     assert choose_device("auto") == CPU
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert choose_device("auto") == torch.device("mps")
+    assert available_devices() == {"cpu": 1, "mps": 1}
+    with pytest.raises(UsageError, match=r"^device 'mps:1' isn't there: the only one is mps:0$"):
+        choose_device("mps:1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("auto") == torch.device("cuda")
     assert choose_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(UsageError, match=r"'cuda:2' isn't there: they are cuda:0 to cuda:1"):
+    assert available_devices() == {"cpu": 1, "cuda": 2, "mps": 1}
+    with pytest.raises(UsageError, match=r"^device 'cuda:2' isn't there: they are cuda:0 to cuda:1$") as raised:
         choose_device("cuda:2")
+    assert raised.value.hint == "available: cpu, cuda, mps; `auto` takes the best of them"
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:x", "cuda:-1"])
 def test_a_name_that_torch_does_not_know(name):
-    with pytest.raises(UsageError, match="no such device") as raised:
+    with pytest.raises(UsageError) as raised:
         choose_device(name)
+    assert str(raised.value) == f"no such device: {name!r}"
     assert raised.value.hint.startswith("available: cpu")
 
 
 def test_a_device_that_is_not_here(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name in ("cuda", "cuda:0", "meta"):
-        with pytest.raises(UsageError, match="isn't available here"):
+        with pytest.raises(UsageError) as raised:
             choose_device(name)
+        assert str(raised.value) == f"device {name!r} isn't available here"
+        assert raised.value.hint.startswith("available: cpu")
 
 
 def test_state_follows_parameters_to_another_device():
@@ -63,3 +71,9 @@ def test_state_that_is_where_its_parameters_are_is_left_alone():
     before = {id(value) for state in optimizer.state.values() for value in state.values()}
     move_optimizer_state(optimizer)
     assert {id(value) for state in optimizer.state.values() for value in state.values()} == before
+
+
+def test_the_title_of_a_card_is_its_name(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Card {device.index}")
+    assert device_title(torch.device("cuda:1")) == "cuda:1 (Card 1)"
+    assert device_title(CPU) == "cpu"
