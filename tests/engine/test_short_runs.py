@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from lrfinder.engine.evaluation import evaluate
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.signals import signals_as_exceptions
 from lrfinder.errors import ModelFileError
-from lrfinder.records import RunPlan, ShortRun, Stop
+from lrfinder.records import RunPlan, ShortRun, Stop, Training
 from lrfinder.task.problem import Problem, Trial
 
 CPU = torch.device("cpu")
@@ -32,6 +33,7 @@ class Recorder:
     def __init__(self) -> None:
         self.runs: list[ShortRun] = []
         self.losses: list[float] = []
+        self.updates: list[tuple[RunPlan, int]] = []
         self.setups = 0
 
     def prepared(self, setup) -> None:
@@ -42,6 +44,7 @@ class Recorder:
 
     def run_updated(self, plan, updates, loss) -> None:
         self.losses.append(loss)
+        self.updates.append((plan, updates))
 
     def run_ended(self, run) -> None:
         self.runs.append(run)
@@ -176,6 +179,57 @@ def test_a_rate_far_too_high_diverges_and_is_a_result():
     assert run.why
 
 
+def test_a_loss_that_is_no_number_names_the_updates_before_it():
+    calls = itertools.count()
+
+    def failing(output, target):
+        loss = nn.functional.mse_loss(output, target)
+        return loss * float("nan") if next(calls) == 1 + 7 else loss  # the first call judges the held-out data
+
+    (run,) = make(problem(loss_fn=failing, val_loader=[(INPUTS[:8], TARGETS[:8])]), PLAN)
+    assert (run.stop, run.updates, run.loss) == (Stop.NON_FINITE, 7, None)
+    assert run.why.startswith("the loss is nan after 7 updates")
+
+
+def test_a_held_out_loss_that_is_no_number_is_a_result():
+    calls = itertools.count()
+
+    def failing(output, target):
+        loss = nn.functional.mse_loss(output, target)
+        return loss * float("inf") if next(calls) == 1 + STEPS else loss
+
+    (run,) = make(problem(loss_fn=failing, val_loader=[(INPUTS[:8], TARGETS[:8])]), PLAN)
+    assert (run.stop, run.updates, run.loss) == (Stop.NON_FINITE, STEPS, None)
+    assert run.why == f"the held-out loss is inf after {STEPS} updates"
+    (run,) = make(problem(loss_fn=lambda output, _: output.sum() * float("nan")), PLAN)
+    assert (run.stop, run.updates, run.initial_loss) == (Stop.NON_FINITE, 0, None)
+    assert run.why.startswith("the loss of the first batch, before any update, is nan: the weights are finite")
+
+
+@pytest.mark.parametrize("taken", [1, 2])
+def test_repeats_never_share_the_epochs_of_a_sampler(taken):
+    """A sampler that is told the epoch derives its order from it alone."""
+
+    class Told(torch.utils.data.SequentialSampler):
+        epochs: list[int]
+
+        def set_epoch(self, epoch):
+            self.epochs.append(epoch)
+
+    told = {}
+    for repeat in range(3):
+        sampler = Told(INPUTS[:8])
+        sampler.epochs = told[repeat] = []
+        loader = DataLoader(TensorDataset(INPUTS[:8], TARGETS[:8]), batch_size=8, sampler=sampler)
+        training = Training(accumulate=taken)
+        what = problem(train_loader=loader, val_loader=None, training=training)
+        make(what, RunPlan(lr=1e-3, steps=5, repeat=repeat))
+    assert all(isinstance(epoch, int) for epochs in told.values() for epoch in epochs)
+    counts = [epoch for epochs in told.values() for epoch in epochs]
+    assert len(counts) == len(set(counts))
+    assert len(counts) >= 3 * (5 * taken + 4)
+
+
 def test_an_exception_passes_and_everything_comes_back():
     model = net()
     before = copy.deepcopy(model.state_dict())
@@ -209,7 +263,7 @@ def test_a_signal_ends_the_run_and_is_a_result(number, stop):
 
     with signals_as_exceptions():
         (run,) = make(problem(model=model, loss_fn=signalling), PLAN)
-    assert run.stop is stop
+    assert (run.stop, run.why) == (stop, "the run was cut short")
     assert run.loss is None
     assert 0 < run.updates < STEPS
     torch.testing.assert_close(before, model.state_dict(), rtol=0, atol=0)
@@ -217,14 +271,24 @@ def test_a_signal_ends_the_run_and_is_a_result(number, stop):
 
 def test_the_time_limit_ends_it():
     with ShortRuns(problem(), seed=0, device=CPU, observer=Recorder(), deadline=time.monotonic()) as short_runs:
-        assert short_runs.run(PLAN).stop is Stop.OUT_OF_TIME
+        run = short_runs.run(PLAN)
+    assert (run.stop, run.why) == (Stop.OUT_OF_TIME, "the time limit was reached after 0 updates")
+
+
+def test_an_iterator_that_ends_ends_the_run():
+    data = ((INPUTS[i : i + 8], TARGETS[i : i + 8]) for i in range(0, 72, 8))
+    (run,) = make(problem(train_loader=data), PLAN)
+    assert (run.stop, run.updates, run.loss) == (Stop.OUT_OF_DATA, 9, None)
+    assert run.why == "train_loader ran out after 9 updates and can't be started again"
 
 
 def test_the_observer_hears_of_every_update_and_of_the_setup_once():
     observer = Recorder()
-    runs = make(problem(), PLAN, RunPlan(lr=0.1, steps=STEPS), observer=observer)
+    plans = (PLAN, RunPlan(lr=0.1, steps=STEPS))
+    runs = make(problem(), *plans, observer=observer)
     assert observer.runs == runs
     assert len(observer.losses) == STEPS
+    assert observer.updates == [(plan, number) for plan in plans for number in range(1, STEPS + 1)]
     assert observer.setups == 1
 
 
