@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-speed bench-growth \
-	bench-scheduler kills every-fault restoration coverage fuzz clean
+	bench-scheduler kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -88,6 +88,12 @@ coverage: $(STAMP)  ## branch coverage of the engine and the store; fails below 
 	$(BIN)/python -m pytest -q --cov --cov-report term-missing tests/engine tests/api tests/task tests/fuzz tests/bad \
 		tests/test_store.py tests/test_run_log.py tests/faults/test_disk_calls.py
 
+# Of nearly 5,000 small changes; 800 of them take two hours on two cores, SAMPLE=0 means all.
+SAMPLE := 800
+mutation: $(STAMP)  ## change fit, engine and store in SAMPLE=800 small ways; says what share the tests notice
+	$(BIN)/python -m pip install --quiet mutmut==3.8.1
+	$(BIN)/python tests/benchmarks/mutation.py --sample $(SAMPLE)
+
 # atheris is no dependency of anything else: it has wheels for few versions of Python.
 MINUTES := 10
 fuzz: $(STAMP)  ## fuzz what reads run folders and configs, for MINUTES=10
@@ -107,4 +113,4 @@ bench-growth: $(STAMP)  ## how our own cost grows with parameters, updates, para
 	$(BIN)/python tests/benchmarks/growth.py --large
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) lrfinder-runs build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) lrfinder-runs mutants build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
