@@ -91,6 +91,19 @@ def test_a_run_tells_where_its_model_came_from(result: SweepResult, tmp_path: Pa
     assert load_source(Path(__file__).parent / "data" / "run-v1-lstm").optimizer is None
 
 
+@pytest.mark.parametrize("version", [1, 3])
+def test_where_the_model_came_from_must_be_there(result: SweepResult, tmp_path: Path, version: int) -> None:
+    run = write(result, tmp_path / "run")
+    document = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**document, "version": version, "source": 3, "reference": 3}))
+    with pytest.raises(RunError) as caught:
+        load_source(run)
+    assert str(caught.value).startswith(
+        f"{run}/run.json: source{'.reference' if version == 1 else ''}: Input should be"
+    )
+    assert caught.value.hint == AGAIN
+
+
 def test_the_curve_is_plain_csv(result: SweepResult, tmp_path: Path) -> None:
     frame = pd.read_csv(write(result, tmp_path / "run") / "curve.csv")
     assert list(frame.columns) == ["repeat", "step", "lr", "loss"]
