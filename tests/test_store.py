@@ -153,6 +153,21 @@ def test_cut_at_every_byte_the_curve_is_still_read(result: SweepResult, tmp_path
         assert points == whole[:length].count(b"\n") - 1
 
 
+def test_the_points_of_a_repeat_that_begins_anew_are_taken_back(result: SweepResult, tmp_path: Path) -> None:
+    """As where memory ran out; those of the repeats before it stay."""
+    first, second = result.traces
+    with create(tmp_path / "run") as folder:
+        for repeat, trace in enumerate((first, second)):
+            for attempt in range(3):
+                folder.repeat_started(repeat)
+                folder.prepared(result.setup) if (repeat, attempt) == (0, 0) else None
+                for step, (lr, loss) in enumerate(zip(trace.lrs[:5], trace.losses[:5], strict=True)):
+                    folder.measured(Point(repeat=repeat, step=step, lr=lr, loss=loss if attempt == 2 else 0.5))
+            folder.repeat_ended(dataclasses.replace(trace, lrs=trace.lrs[:5], losses=trace.losses[:5], updates=5))
+    read = load_run(tmp_path / "run").traces
+    assert [trace.losses for trace in read] == [first.losses[:5], second.losses[:5]]
+
+
 def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(RunError, match=f"^{tmp_path}: the folder is not empty$") as caught:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from curves import sweep_of, traces_of
@@ -92,8 +93,14 @@ def test_batches_that_are_kept_come_from_the_first_repeat_so_all_is_made_again(t
 
 def test_in_restart_mode_the_points_are_the_short_runs(tmp_path: Path) -> None:
     restart = dataclasses.replace(SWEEP, mode=Mode.RESTART)
-    kept = load_unfinished(write(tmp_path / "run", (), runs=RUNS, settings=restart))
+    run = write(tmp_path / "run", (), runs=RUNS, settings=restart)
+    kept = load_unfinished(run)
     assert (kept.traces, kept.runs, kept.points) == ((), RUNS, 3)
+    curve = pd.read_csv(run / "curve.csv")
+    assert curve["step"].tolist() == [0, 1, 2]
+    assert curve["repeat"].tolist() == [0, 0, 0]
+    assert curve["lr"].tolist() == [run.plan.lr for run in RUNS]
+    assert curve["loss"].tolist() == [run.loss for run in RUNS]
 
 
 def test_a_repeat_that_is_missing_ends_what_is_kept(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import os
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -311,6 +313,40 @@ def test_the_held_out_loss_is_weighted_by_samples_in_evaluation_mode_and_leaves_
     model.eval()
     with torch.no_grad():
         assert found == pytest.approx(nn.functional.mse_loss(model(INPUTS[:34]), TARGETS[:34]).item(), rel=1e-5)
+
+
+class Named(dict):
+    pass
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda x: x,
+        lambda x: {"name": "text", "x": x},
+        lambda x: ["text", {"deep": [x]}],
+        lambda x: (x, torch.zeros(99)),
+        lambda x: SimpleNamespace(name="text", x=x),
+        lambda x: SimpleNamespace(more={"x": (x,)}),
+        lambda x: Named(x=x),
+    ],
+    ids=["tensor", "dict", "nested", "tuple", "object", "object of a dict", "mapping"],
+)
+def test_however_a_batch_is_built_its_samples_weigh_it(wrap):
+    model = nn.Linear(1, 1)
+    sizes, values = (1, 5, 2), (10.0, 20.0, 40.0)
+    batches = [wrap(torch.full((size,), value)) for size, value in zip(sizes, values, strict=True)]
+    seen = iter(values)
+    trial = trial_of(model, lambda net, batch: torch.tensor(next(seen)))
+    assert evaluate(trial, batches, device=CPU, seed=0) == pytest.approx((10 + 5 * 20 + 2 * 40) / 8)
+
+
+def test_a_batch_without_a_number_of_samples_counts_as_one():
+    seen = iter((10.0, 20.0))
+    trial = trial_of(nn.Linear(1, 1), lambda net, batch: torch.tensor(next(seen)))
+    batches = ["text", torch.tensor(3.0)]
+    assert evaluate(trial, batches, device=CPU, seed=0) == pytest.approx(15.0)
+    assert math.isnan(evaluate(trial, [], device=CPU, seed=0))
 
 
 def test_draws_in_the_loss_are_the_same_at_every_evaluation():
