@@ -85,6 +85,8 @@ class Zygote:
 
 
 def serve() -> None:
+    import torch._dynamo  # the first optimizer would
+
     import lrfinder.cli.app
     import lrfinder.cli.measuring
     import lrfinder.cli.recommend
