@@ -85,8 +85,13 @@ class Zygote:
 
 
 def serve() -> None:
+    import torch._dynamo  # the first optimizer would
+
     import lrfinder.cli.app
     import lrfinder.cli.measuring
+    import lrfinder.cli.recommend
+    import lrfinder.cli.sweep
+    import lrfinder.cli.verify
     import lrfinder.report.figure  # noqa: F401 - so that the children needn't
 
     while line := sys.stdin.readline():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 from lrfinder.advice.learned import TOO_SMALL, too_small
 from lrfinder.advice.refusal import refuse_curve, refuse_points
 from lrfinder.fit import fit_curve
-from lrfinder.records import Mode, RunPlan, Stop, SweepResult, SweepSettings
+from lrfinder.records import Mode, RunPlan, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.rules.steepest import steepest
 from lrfinder.search.descend import bracketing, refining
 from lrfinder.search.valley import Valley, find_valley
@@ -51,10 +52,15 @@ def start_of(result: SweepResult) -> float | None:
     """Return log10 of the rate at which the continuous part falls fastest; None where it can't be trusted."""
     if result.settings.mode is Mode.RESTART or not result.traces:
         return None
-    if refuse_points(result.traces, result.settings) is not None:
+    return _fastest(result.settings, result.traces)
+
+
+@functools.lru_cache(maxsize=1)  # asked before every short run, of the same continuous part
+def _fastest(settings: SweepSettings, traces: tuple[Trace, ...]) -> float | None:
+    if refuse_points(traces, settings) is not None:
         return None
-    curve = fit_curve(result.traces, result.settings.lrs())
-    if refuse_curve(curve, result.traces, result.settings) is not None:
+    curve = fit_curve(traces, settings.lrs())
+    if refuse_curve(curve, traces, settings) is not None:
         return None
     return math.log10(steepest(curve).lr or math.nan)
 

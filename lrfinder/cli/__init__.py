@@ -14,6 +14,9 @@ _SIGNALLED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
 
 def main() -> None:
     """Run the command line and leave with the contract's exit status."""
+    from lrfinder.cli import garbage
+
+    garbage.put_off()
     from lrfinder.cli import streams
     from lrfinder.engine.signals import Terminated, ignore_signals, signals_as_exceptions  # imports no torch
 
@@ -27,6 +30,7 @@ def main() -> None:
         if status in _SIGNALLED:
             ignore_signals()
             streams.leave_at_once(status)
+    garbage.end()
     sys.exit(status)
 
 

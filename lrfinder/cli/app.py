@@ -6,12 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lrfinder.cli.check import check
-from lrfinder.cli.init import init
-from lrfinder.cli.recommend import recommend
-from lrfinder.cli.schedule import app as schedule_app
-from lrfinder.cli.sweep import sweep
-from lrfinder.cli.verify import verify
+from lrfinder.cli.commands import Command, Commands
 
 _EXAMPLES = """\b
 Examples:
@@ -24,8 +19,62 @@ Examples:
                                           in CI: is the configured rate still sane?
 """
 
+_COMMANDS = {
+    "init": Command(
+        home="lrfinder.cli.init:init",
+        summary="Write a commented starter model file that runs as it is.",
+        examples=("lrfinder init", "lrfinder init experiments/net.py"),
+    ),
+    "sweep": Command(
+        home="lrfinder.cli.sweep:sweep",
+        summary="Run the range test: the loss at each rate.",
+        examples=(
+            "lrfinder sweep model.py",
+            "lrfinder sweep model.py:small --repeats 5 --out runs/small",
+            "lrfinder sweep mypackage.net:build --optimizer SGD --momentum 0.9",
+            "lrfinder sweep --resume runs/small                 carry on where it was cut short",
+        ),
+    ),
+    "recommend": Command(
+        home="lrfinder.cli.recommend:recommend",
+        summary="Pick the rate, choose the decay, write the schedule config.",
+        examples=(
+            "lrfinder recommend --epochs 30                     the newest run; writes schedule.yaml into its folder",
+            "lrfinder recommend runs/small --steps 10000 --schedule cosine --write schedule.yaml",
+            "lrfinder recommend runs/small --steps 10000 --json",
+        ),
+    ),
+    "verify": Command(
+        home="lrfinder.cli.verify:verify",
+        summary="Train shortly around the recommendation: confirm or correct it.",
+        examples=(
+            "lrfinder verify --epochs 30                        the newest run",
+            "lrfinder verify runs/small --steps 10000 --budget 10% --jobs 4",
+            "lrfinder verify schedule.yaml --schedules cosine,constant --write verified.yaml",
+        ),
+    ),
+    "check": Command(
+        home="lrfinder.cli.check:check",
+        summary="For CI: is the configured rate still sane?",
+        examples=(
+            "lrfinder check model.py --config schedule.yaml",
+            "lrfinder check model.py --config schedule.yaml --max-seconds 60 --json",
+        ),
+    ),
+    "schedule": Command(
+        home="lrfinder.cli.schedule:app",
+        summary="Preview schedule configs, list the schedules.",
+    ),
+}
+
+
+class _Commands(Commands):
+    listed = _COMMANDS
+
+
 # Without rich markup: it would double the time that --help takes, and look the same in a log.
 app = typer.Typer(
+    cls=_Commands,
     rich_markup_mode=None,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -49,42 +98,3 @@ def _lrfinder(
     ] = False,
 ) -> None:
     del version
-
-
-def _examples(*lines: str) -> str:
-    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))
-
-
-app.command(epilog=_examples("lrfinder init", "lrfinder init experiments/net.py"))(init)
-app.command(
-    short_help="Run the range test: the loss at each rate.",
-    epilog=_examples(
-        "lrfinder sweep model.py",
-        "lrfinder sweep model.py:small --repeats 5 --out runs/small",
-        "lrfinder sweep mypackage.net:build --optimizer SGD --momentum 0.9",
-        "lrfinder sweep --resume runs/small                 carry on where it was cut short",
-    ),
-)(sweep)
-app.command(
-    epilog=_examples(
-        "lrfinder recommend --epochs 30                     the newest run; writes schedule.yaml into its folder",
-        "lrfinder recommend runs/small --steps 10000 --schedule cosine --write schedule.yaml",
-        "lrfinder recommend runs/small --steps 10000 --json",
-    )
-)(recommend)
-app.command(
-    short_help="Train shortly around the recommendation: confirm or correct it.",
-    epilog=_examples(
-        "lrfinder verify --epochs 30                        the newest run",
-        "lrfinder verify runs/small --steps 10000 --budget 10% --jobs 4",
-        "lrfinder verify schedule.yaml --schedules cosine,constant --write verified.yaml",
-    ),
-)(verify)
-app.command(
-    short_help="For CI: is the configured rate still sane?",
-    epilog=_examples(
-        "lrfinder check model.py --config schedule.yaml",
-        "lrfinder check model.py --config schedule.yaml --max-seconds 60 --json",
-    ),
-)(check)
-app.add_typer(schedule_app, name="schedule", short_help="Preview schedule configs, list the schedules.")

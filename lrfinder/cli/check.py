@@ -21,7 +21,7 @@ from lrfinder.cli.options import (
     SweptOptimizer,
 )
 from lrfinder.cli.output import say, say_json, warn
-from lrfinder.records import Precision, Stop
+from lrfinder.vocabulary import Precision, Stop
 
 if TYPE_CHECKING:
     from lrfinder.advice import Verdict

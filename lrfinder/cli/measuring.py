@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 from collections.abc import Iterator
 
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
 from lrfinder.api.source import load_source_problem
+from lrfinder.cli import garbage
 from lrfinder.cli.children import end_with_us
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import ModelFileError, place_of
@@ -60,5 +62,7 @@ def users_code() -> Iterator[None]:
     """Run the user's code for a command: standard output is kept for results, and no child outlives the command."""
     sys.dont_write_bytecode = True
     end_with_us()
+    importlib.import_module("torch._dynamo")  # the first optimizer would, with the user's objects there already
+    garbage.begin()
     with _pipes_are_the_users(), contextlib.redirect_stdout(sys.stderr):
         yield

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli import failures
-from lrfinder.records import Precision
+from lrfinder.vocabulary import Precision
 
 
 def _remember_debug(value: bool) -> bool:

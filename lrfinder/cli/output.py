@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import json
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,8 @@ PLOT_HEIGHT = 20  # lines
 
 def say_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document, and nothing else."""
+    import json
+
     with results():
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 

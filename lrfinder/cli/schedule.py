@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lrfinder.cli.commands import Group
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed, WriteConfig
 from lrfinder.cli.output import can_draw, say, say_json, say_verbatim, warn
 from lrfinder.cli.schedule_explain import explain
@@ -16,7 +17,14 @@ from lrfinder.errors import UsageError
 if TYPE_CHECKING:
     from lrfinder.config import ScheduleConfig
 
-app = typer.Typer(name="schedule", help="Preview, list, convert and import schedules.", no_args_is_help=True)
+app = typer.Typer(
+    name="schedule",
+    cls=Group,
+    help="Preview, list, convert and import schedules.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,  # the whole program's
+)
 
 
 @app.command()

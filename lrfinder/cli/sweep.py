@@ -23,7 +23,7 @@ from lrfinder.cli.options import (
 )
 from lrfinder.cli.output import say, say_json, say_plot, say_verbatim, warn
 from lrfinder.errors import UsageError
-from lrfinder.records import (
+from lrfinder.vocabulary import (
     LOADER_TIMEOUT,
     MAX_LR,
     MIN_LR,

@@ -14,11 +14,12 @@ import typer
 from lrfinder.cli.options import Debug, Json, Quiet, Seed
 from lrfinder.cli.output import say, say_json, say_verbatim, warn
 from lrfinder.errors import UsageError
-from lrfinder.records import ShortRun, Stop, SweepResult
+from lrfinder.vocabulary import Stop
 
 if TYPE_CHECKING:
     from lrfinder.advice.trials import VerifyRequest
     from lrfinder.advice.verification import Verification
+    from lrfinder.records import ShortRun, SweepResult
     from lrfinder.store import Source
 
 _SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}

@@ -6,9 +6,10 @@ Rates are in the optimizer's own unit (the reference rate: the one that `optimiz
 
 from __future__ import annotations
 
-from lrfinder.records.measured import OptimizerFacts, Point, RunPlan, Setup, ShortRun, Stop, SweepResult, Trace
+from lrfinder.records.measured import OptimizerFacts, Point, RunPlan, Setup, ShortRun, SweepResult, Trace
 from lrfinder.records.picks import Band, Fit, Pick, Status
-from lrfinder.records.settings import (
+from lrfinder.records.settings import SweepSettings, Training
+from lrfinder.vocabulary import (
     LOADER_TIMEOUT,
     MAX_LR,
     MIN_LR,
@@ -22,8 +23,7 @@ from lrfinder.records.settings import (
     Mode,
     Precision,
     Spacing,
-    SweepSettings,
-    Training,
+    Stop,
 )
 
 __all__ = [

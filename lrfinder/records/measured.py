@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, ClassVar
 
 from lrfinder.records.settings import SweepSettings
 from lrfinder.records.strict import STRICT
-
-
-class Stop(StrEnum):
-    """Why a repeat ended. The first three are how a sweep should end; the others cut it short."""
-
-    COMPLETED = "completed"  # every rate of the sweep was tried
-    DIVERGED = "diverged"  # the loss rose clearly above where it began: no need to go on
-    NON_FINITE = "non_finite"  # a loss was NaN or infinite
-    OUT_OF_DATA = "out_of_data"  # a loader that can't be started again ran dry
-    OUT_OF_TIME = "out_of_time"  # the time limit that the caller set
-    INTERRUPTED = "interrupted"  # Ctrl-C, SIGINT
-    TERMINATED = "terminated"  # SIGTERM
-    FAILED = "failed"  # an exception: what was measured before it is kept
+from lrfinder.vocabulary import Stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,69 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, ClassVar
 
 from lrfinder.records.strict import STRICT
-
-MIN_LR = 1e-6  # below every rate that a default optimizer trains at, with room to see the flat start of the curve
-MAX_LR = 100.0  # plain SGD on normalised inputs trains at 10; the sweep stops by itself where the loss diverges
-STEPS = 100  # 12 updates a decade over 8 decades; a longer sweep trains while it measures (depletion)
-# On thirteen real tasks the best rate of 25 updates lies up to a decade from that of 400, that of 50 up to half a
-# decade; five such runs and two repeats of a sweep stay near 400 updates.
-RUN_STEPS = 50
-MIN_RUN_STEPS = 10  # fewer updates see little but the warm-up
-LOADER_TIMEOUT = 120.0  # seconds; batches that slow are rare, and a training that hangs is better told of soon
-# A file from elsewhere must not fill the memory with rates: a range test of a million updates is none any more.
-MOST_STEPS = 1_000_000
-MOST_REPEATS = 1_000
-REPEATS = 2  # the fewest whose spread says anything; short runs say the rest (three alone scatter by 0.04, two by 0.05)
-
-
-class Spacing(StrEnum):
-    """How the rate grows from update to update."""
-
-    EXP = "exp"
-    LINEAR = "linear"
-
-
-class Mode(StrEnum):
-    """How rates share weights.
-
-    `continuous` trains on while the rate grows; `restart` gives every rate a short run of its own from the same
-    weights, optimizer state and batches; `auto` begins continuously, then restarts around what that found, or over the
-    whole range where it found nothing.
-    """
-
-    CONTINUOUS = "continuous"
-    RESTART = "restart"
-    AUTO = "auto"
-
-
-class Metric(StrEnum):
-    """Which loss the continuous sweep records after each update.
-
-    `train` is that of the next training batch, `probe` that of a batch of the train_loader that was set aside before
-    training, `val` the mean over the first batches of the val_loader. The last two are computed in evaluation mode, on
-    the same batches and with the same draws for every rate.
-    """
-
-    TRAIN = "train"
-    PROBE = "probe"
-    VAL = "val"
-
-
-class Precision(StrEnum):
-    """The numbers that the loss is computed in.
-
-    `auto`: as the model and its code do it, nothing is changed. `fp32` computes without autocast, also where the caller
-    has switched it on; `bf16` and `fp16` with it. With `fp16` the loss is scaled up for the backward pass.
-    """
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
+from lrfinder.vocabulary import (
+    MAX_LR,
+    MIN_LR,
+    MIN_RUN_STEPS,
+    MOST_REPEATS,
+    MOST_STEPS,
+    REPEATS,
+    RUN_STEPS,
+    STEPS,
+    Metric,
+    Mode,
+    Precision,
+    Spacing,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """One sweep by one tool in a process of its own, timed; prints a JSON line.
 
-    python tests/benchmarks/speed_tools.py TOOL MODEL --updates N --device cpu
+    python tests/benchmarks/speed_tools.py TOOL MODEL --updates N --device cpu [--sweeps 1]
 
 Every tool trains the same model on the same batches with the same optimizer, from MIN_LR to MAX_LR in N updates: rates
 so low that nobody stops early. A tool is only imported in its own process.
@@ -171,25 +171,29 @@ def _forever(loader: Any) -> Iterator[Any]:
         yield from loader
 
 
-def measure(tool: str, model: str, updates: int, device: str) -> dict[str, Any]:
-    """Run the tool, and return what it took: seconds an update (wall and processor), updates, device memory in MB."""
+def measure(tool: str, model: str, updates: int, device: str, sweeps: int = 1) -> dict[str, Any]:
+    """Run the tool, and return what it took: seconds an update (wall and processor), updates, device memory in MB.
+
+    Several sweeps are made one after the other, each with a seed of its own; the first one is timed.
+    """
     import speed_models
     import torch
 
     torch.set_num_threads(1)
     names = getattr(speed_models, model)()
     on_gpu = device.startswith("cuda")
-    torch.manual_seed(0)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # of few workers, of deprecated functions: the tools' own to mend
-        TOOLS[tool](names, updates, device)
+        for seed in range(sweeps):
+            torch.manual_seed(seed)
+            TOOLS[tool](names, updates, device)
     if on_gpu:
         torch.cuda.synchronize()
     starts = speed_models.STARTS[:updates]
     pairs = list(itertools.pairwise(starts))[len(starts) // 10 :]  # the first ones warm up
     wall, processor = ([after[clock] - before[clock] for before, after in pairs] for clock in (0, 1))
     return {
-        "updates": len(starts),
+        "updates": len(starts) if sweeps == 1 else len(speed_models.STARTS),
         "median_s": statistics.median(wall),
         "mean_s": statistics.fmean(wall),
         "processor_s": statistics.median(processor),
@@ -203,5 +207,6 @@ if __name__ == "__main__":
     parser.add_argument("model")
     parser.add_argument("--updates", type=int, default=100)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--sweeps", type=int, default=1)
     given = parser.parse_args()
-    print(json.dumps(measure(given.tool, given.model, given.updates, given.device)))
+    print(json.dumps(measure(given.tool, given.model, given.updates, given.device, given.sweeps)))

@@ -11,17 +11,20 @@ import pytest
 from processes import environment
 
 HEAVY = ("torch", "pandas", "matplotlib", "scipy", "lightning")
-COMMANDS = ("init", "sweep", "recommend", "check", "schedule")
+# What --help can do without: each costs a tenth to twice of what `import typer` does, and help is to take at most half
+# as long again as that.
+NEEDLESS = (*HEAVY, "numpy", "pydantic", "rich", "plotext", "ruamel", "tomlkit", "json", "lrfinder.records")
+COMMANDS = ("init", "sweep", "recommend", "verify", "check", "schedule")
 
 
-def loaded_after(*args: str, cwd: Path) -> tuple[set[str], str]:
-    """Return the heavy modules that `lrfinder ARGS` loaded, and what it printed."""
+def loaded_after(*args: str, cwd: Path, of: tuple[str, ...] = HEAVY) -> tuple[set[str], str]:
+    """Return the modules `of` this list that `lrfinder ARGS` loaded, and what it printed."""
     program = (
         "import sys\n"
         f"sys.argv = {['lrfinder', *args]!r}\n"
         "from lrfinder.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        f"print('LOADED', *[name for name in {HEAVY!r} if name in sys.modules])\n"
+        f"print('LOADED', *[name for name in {of!r} if name in sys.modules])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=cwd, env=environment(), capture_output=True, text=True, check=True
@@ -30,11 +33,47 @@ def loaded_after(*args: str, cwd: Path) -> tuple[set[str], str]:
     return set(modules.split()), text
 
 
-@pytest.mark.parametrize("args", [["--help"], *([command, "--help"] for command in COMMANDS), ["schedule", "list"]])
-def test_help_loads_nothing_heavy(args: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("args", [["schedule", "list"], ["--version"]])
+def test_what_trains_nothing_loads_nothing_heavy(args: list[str], tmp_path: Path) -> None:
     modules, text = loaded_after(*args, cwd=tmp_path)
     assert modules == set()
     assert text
+
+
+@pytest.mark.parametrize("args", [[], ["init"], ["sweep"], ["check"], ["schedule"], ["schedule", "show"]])
+def test_help_loads_what_it_needs(args: list[str], tmp_path: Path) -> None:
+    modules, text = loaded_after(*args, "--help", cwd=tmp_path, of=NEEDLESS)
+    assert modules == set()
+    assert text.startswith(f"Usage: lrfinder {' '.join(args)}")
+
+
+@pytest.mark.parametrize("args", [["recommend"], ["verify"]])
+def test_help_of_what_writes_json_loads_no_more_than_that(args: list[str], tmp_path: Path) -> None:
+    assert loaded_after(*args, "--help", cwd=tmp_path, of=NEEDLESS)[0] == {"json"}
+
+
+def test_the_list_of_commands_loads_none_of_them(tmp_path: Path) -> None:
+    homes = tuple(f"lrfinder.cli.{command}" for command in COMMANDS)
+    assert loaded_after("--help", cwd=tmp_path, of=homes)[0] == set()
+    assert loaded_after("check", "--help", cwd=tmp_path, of=homes)[0] == {"lrfinder.cli.check"}
+
+
+def test_the_shell_completes_commands_and_their_options(tmp_path: Path) -> None:
+    def completed(*words: str) -> list[str]:
+        line = {"COMP_WORDS": " ".join(words), "COMP_CWORD": f"{len(words) - 1}"}
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys; sys.argv = ['lrfinder']; from lrfinder.cli import main; main()"],
+            cwd=tmp_path,
+            env={**environment(), "_LRFINDER_COMPLETE": "complete_bash", **line},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    assert completed("lrfinder", "sw") == ["sweep"]
+    assert completed("lrfinder", "sweep", "--mo") == ["--mode", "--momentum"]
+    assert completed("lrfinder", "schedule", "ex") == ["export", "explain"]
 
 
 def test_commands_stand_in_the_order_of_use_with_examples(tmp_path: Path) -> None:
@@ -48,7 +87,7 @@ def test_commands_stand_in_the_order_of_use_with_examples(tmp_path: Path) -> Non
 
 
 def test_every_command_shows_an_example(tmp_path: Path) -> None:
-    for command in ("init", "sweep", "recommend", "check"):
+    for command in COMMANDS[:-1]:
         _, text = loaded_after(command, "--help", cwd=tmp_path)
         assert f"lrfinder {command}" in text[text.index("Examples:") :]
 

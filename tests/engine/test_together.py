@@ -102,6 +102,37 @@ def test_the_runs_are_those_that_are_made_one_by_one(free, batches_of_a_run):
     assert {run.stop for run in made} >= {Stop.COMPLETED, Stop.DIVERGED}
 
 
+class Read(torch.utils.data.Dataset):
+    """The training data, which counts the samples that are read; on the class, since its own state is put back."""
+
+    count = 0
+
+    def __init__(self):
+        Read.count = 0
+        self.data = batches().dataset
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, index):
+        Read.count += 1
+        return self.data[index]
+
+
+@pytest.mark.parametrize("runs", [4, 8])
+def test_those_that_train_at_once_read_the_data_once(free, runs):
+    def read(make, plans):
+        data = Read()
+        make(problem(train_loader=lambda: DataLoader(data, batch_size=16, shuffle=True)), plans)
+        return Read.count
+
+    plans = [RunPlan(lr=0.001 * (1 + number), steps=STEPS) for number in range(runs)]
+    alone = read(one_by_one, plans[:1])
+    assert alone >= 16 * STEPS
+    assert read(one_by_one, plans) == runs * alone
+    assert read(at_once, plans) == 2 * alone  # the first by itself, and once for all the others
+
+
 def number(model, batch):
     loss = nn.functional.mse_loss(model(batch[0]), batch[1])
     return loss * 2 if loss.item() > 1e9 else loss
