@@ -109,7 +109,7 @@ bench-speed: $(STAMP)  ## our sweep beside a bare loop and the peers' on the sam
 	$(BIN)/python tests/benchmarks/snapshot.py
 	$(BIN)/python tests/benchmarks/at_once.py
 
-bench-growth: $(STAMP)  ## how our own cost grows with parameters, updates, param groups, repeats and short runs
+bench-growth: $(STAMP)  ## how our own cost grows with parameters, updates, param groups, repeats and trials; draws it
 	$(BIN)/python tests/benchmarks/growth.py --large
 
 clean:  ## remove what the targets made
