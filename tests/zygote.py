@@ -85,7 +85,7 @@ class Zygote:
 
 
 def serve() -> None:
-    import torch._dynamo  # the first optimizer would
+    import torch._dynamo  # noqa: F401 - the first optimizer would
 
     import lrfinder.cli.app
     import lrfinder.cli.measuring
