@@ -12,16 +12,21 @@ from torch import nn
 EVERY = 8
 
 
-def weights_finite(model: nn.Module) -> bool:
-    """Return whether every parameter of `model` is finite, with one look at the device."""
+def weights_sum(model: nn.Module) -> torch.Tensor | None:
+    """Return, on the device, a number that isn't finite where a parameter of `model` isn't; None without parameters.
+
+    A sum shows every NaN and infinity, and is one number to read. Where it overflows by itself, `all_finite` tells.
+    """
     with torch.no_grad():
-        # A sum shows every NaN and infinity and is read once; where it overflows by itself, each number is asked.
-        sums = [_wide_sum(parameter.detach()) for parameter in model.parameters() if parameter.is_floating_point()]
-        if not sums:
-            return True
+        sums = [_wide_sum(parameter) for parameter in model.parameters() if parameter.is_floating_point()]
+        if len(sums) < 2:  # noqa: PLR2004 - nothing to add
+            return sums[0] if sums else None
         first = sums[0].device
-        if bool(torch.stack([value.to(first) for value in sums]).isfinite().all()):
-            return True
+        return torch.stack([value if value.device == first else value.to(first) for value in sums]).sum()
+
+
+def all_finite(model: nn.Module) -> bool:
+    """Return whether every parameter of `model` is finite, each number asked."""
     return _first_bad(model.named_parameters()) is None
 
 
