@@ -8,20 +8,21 @@ from collections.abc import Callable, Sequence
 import torch
 
 from lrfinder.engine.ending import End, Ending
-from lrfinder.engine.readout import Pair, Readout
+from lrfinder.engine.readout import Late, Pair
 
 
 class Course:
     """Passes each loss on to `take` and to `ending` once it has come from the device.
 
-    The readout may bring losses late: then the training has gone on when one of them ends it. `back_to` is called with
-    the number of updates that had been made when that loss was computed, and no later one is passed on: so what is
-    told is the same, however late it was read. The weights are those after further updates then, which nothing reads.
+    With a `readout` losses come late: the training has gone on when one of them ends it. `back_to` is called with the
+    number of updates that had been made when that loss was computed, and no later one is passed on: so what is told is
+    the same as where each loss is waited for. The weights are those after further updates then, which nothing reads.
     """
 
     def __init__(
-        self, ending: Ending, readout: Readout, take: Callable[[float], object], back_to: Callable[[int], object]
+        self, ending: Ending, readout: Late | None, take: Callable[[float], object], back_to: Callable[[int], object]
     ) -> None:
+        """Without a `readout` each loss is waited for."""
         self.ending = ending
         self._readout = readout
         self._take = take
@@ -30,14 +31,21 @@ class Course:
         self._under_way: deque[tuple[int, float, bool]] = deque()
 
     def add(self, loss: torch.Tensor, updates: int, rate: float) -> End | None:
-        """Take in the loss that follows `updates` updates, the last one at `rate`; return the end, once it is known."""
+        """Take in the loss that follows `updates` updates, the last one at `rate`; return the end, once it is known.
+
+        `loss` has no gradient.
+        """
         glance = self.ending.glance(updates)
+        if self._readout is None:
+            value = loss.item()
+            self._take(value)
+            return self.ending.after(value, updates, rate, None if glance is None else glance.item())
         self._under_way.append((updates, rate, glance is not None))
         return self._judged(self._readout.put(loss, glance))
 
     def settle(self) -> End | None:
         """Wait for the losses that are under way, and return the end, where one of them is it."""
-        return self._judged(self._readout.rest()) if self._under_way else None
+        return self._judged(self._readout.rest()) if self._readout is not None and self._under_way else None
 
     def _judged(self, arrived: Sequence[Pair]) -> End | None:
         for loss, weights in arrived:

@@ -60,7 +60,7 @@ class DivergenceRule:
             return False
         median = sorted(self._last)[WINDOW // 2]
         self._lowest = min(self._lowest, median)
-        return median > self.limit
+        return median > self.start and median > self.limit  # the limit is never below the start, and takes longer
 
     @property
     def start(self) -> float:

@@ -1,4 +1,4 @@
-"""Numbers on their way from the device to the host: waited for one by one, or a few at a time while the loop goes on.
+"""Losses on their way from the device to the host, a few at a time, while the loop goes on.
 
 A loop that asks for each loss lets the device run dry after every update: the host waits for the result, and only then
 sends the next update's work. `Late` has the device write its numbers into a buffer, copies that to the host a few at a
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 import torch
 
@@ -29,42 +28,11 @@ PATIENCE = 0.1
 Pair = tuple[float, float]  # a loss, and the number that came with it; any number where none did
 
 
-class Readout(Protocol):
-    """Takes losses without a gradient, some with a further number; returns what has come to the host, in order.
-
-    `late`: when a loss has come, further updates may have been made.
-    """
-
-    late: bool
-
-    def put(self, loss: torch.Tensor, beside: torch.Tensor | None) -> Sequence[Pair]:
-        """Send a loss on its way, and return what has arrived."""
-
-    def rest(self) -> Sequence[Pair]:
-        """Wait for what is under way, and return it."""
-
-
-class AtOnce:
-    """Waits for each number."""
-
-    late = False
-
-    def put(self, loss: torch.Tensor, beside: torch.Tensor | None) -> Sequence[Pair]:
-        """Return these very numbers."""
-        return ((loss.item(), 0.0 if beside is None else beside.item()),)
-
-    def rest(self) -> Sequence[Pair]:
-        """Return nothing: nothing is ever under way."""
-        return ()
-
-
 class Late:
     """Reads numbers of `device` a chunk at a time, one chunk late; after `patience` seconds all there are.
 
     The buffer has two halves: one is filled while the other is copied. `clock` returns seconds.
     """
-
-    late = True
 
     def __init__(
         self,
@@ -145,9 +113,9 @@ class _Half:
         return [(loss, beside) for loss, beside in self._here[:count].tolist()]
 
 
-def readout_for(problem: Problem, parts: Sequence[Part], device: torch.device, metric: Metric) -> Readout:
-    """Return how the losses of a training of `parts` are read."""
-    return AtOnce() if reason_to_wait(problem, parts, device, metric) else Late(device)
+def readout_for(problem: Problem, parts: Sequence[Part], device: torch.device, metric: Metric) -> Late | None:
+    """Return what reads the losses of a training of `parts`; None: each is waited for."""
+    return None if reason_to_wait(problem, parts, device, metric) else Late(device)
 
 
 def reason_to_wait(problem: Problem, parts: Sequence[Part], device: torch.device, metric: Metric) -> str:

@@ -237,7 +237,12 @@ class ShortRuns:
         readout = readout_for(self._problem, trial.parts, self._device, Metric.TRAIN)
         handed_out = self._batching.handed_out(batches)
         updates = Updates(
-            trial, self._problem.training, handed_out, self._device, split=self._batching.split, late=readout.late
+            trial,
+            self._problem.training,
+            handed_out,
+            self._device,
+            split=self._batching.split,
+            late=readout is not None,
         )
         applied, rate = True, 0.0
         while progress.updates < plan.steps:

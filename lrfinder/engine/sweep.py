@@ -175,7 +175,7 @@ class _Sweep:
             self._batching.handed_out(batches),
             self._device,
             split=self._batching.split,
-            late=readout.late,
+            late=readout is not None,
         )
         losses = TrainingLoss(updates, measurement) if judge is None else HeldOutLoss(updates, measurement, judge)
 

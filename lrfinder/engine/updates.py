@@ -12,7 +12,7 @@ import torch
 from lrfinder.engine.ending import Ending, When
 from lrfinder.engine.rates import Rates
 from lrfinder.engine.turn import Turn
-from lrfinder.errors import ModelFileError, user_code
+from lrfinder.errors import ModelFileError, note_place, user_code
 from lrfinder.records import Stop, Training
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import COMMON, Trial
@@ -98,28 +98,27 @@ class Updates:
         """
         self._rates.set(rate)
         whole = self._share == 1.0
-        names = tuple(self._pending)
-        first = self._pending[names[0]]
+        name, *others = self._pending
+        first = self._pending[name]
         self._pending.clear()  # with it go the graphs of the other losses
-        applied = True
-        for name in names:
-            turn = self._turn(name)
-            if name == names[0]:
-                loss = first if whole else None
-                if whole:
-                    turn.zero()
-                self._backward(turn, first, self._share)
-            else:
-                loss = self._again(name)
-            stepped = turn.step(loss, self._made)
-            if turn.is_swept:
-                applied = applied and stepped
-            self._keeps = turn.evaluates_again or len(names) > 1
-            if self._late:
-                turn.zero()  # the next loss may have their memory
+        turn = self._turn(name)
+        if whole:
+            turn.zero()
+        self._backward(turn, first, self._share)
+        applied = self._step(turn, first if whole else None)
+        self._keeps = turn.evaluates_again or bool(others)
+        for other in others:
+            applied &= self._step(self._turn(other), self._again(other))
         self._made += applied
         self._skips = 0 if applied else self._skips + 1
         return applied
+
+    def _step(self, turn: Turn, loss: torch.Tensor | None) -> bool:
+        """Return whether what the step of `turn` was to do to the swept rate's part was done."""
+        stepped = turn.step(loss, self._made)
+        if self._late:
+            turn.zero()  # the next loss may have their memory
+        return stepped or not turn.is_swept
 
     def ending(self, first: float, when: When) -> Ending:
         """Return what judges the losses that follow updates, `first` being the one before any."""
@@ -146,8 +145,7 @@ class Updates:
         if len(taken) < self._training.accumulate:
             return []
         each = 1.0 / len(taken)
-        self._count += len(taken)
-        first = self._count - len(taken)
+        first, self._count = self._count, self._count + len(taken)
         return [
             _Part(each * share, number, part)
             for number, batch in enumerate(taken, start=first)
@@ -156,8 +154,11 @@ class Updates:
 
     def _losses_of(self, part: _Part) -> dict[str, torch.Tensor]:
         moved = to_device(part.batch, self._device)
-        with user_code(f"computing the loss of batch {part.number}"):
+        try:
             losses = self._losses(moved)
+        except Exception as error:
+            note_place(error, f"computing the loss of batch {part.number}")
+            raise
         if self._keeps:
             self._group.append(part._replace(batch=moved))
         return losses

@@ -52,7 +52,7 @@ class RunFolder:
         self._log = RunLog(path / SHORT_RUNS)
         self._runs = len(kept.runs) if kept is not None else 0
         self._curve: Lines | None = None
-        self._unwritten: list[str] = []  # lines of the curve
+        self._unwritten: list[Point] = []
         self._written = self._synced = 0.0
         self._repeat: int | None = None
         self._began = 0  # where its points begin in the curve
@@ -157,7 +157,7 @@ class RunFolder:
         """Append one point to curve.csv, with those since the last write, where that is long enough ago."""
         if not self._prepared:
             raise RuntimeError("RunFolder.measured() before prepared()")
-        self._unwritten.append(_row(point))
+        self._unwritten.append(point)
         if time.monotonic() - self._written >= _WRITE_SECONDS:
             self._write_points()
 
@@ -166,7 +166,7 @@ class RunFolder:
         if self._curve is None or not self._unwritten:
             return
         with disk(self._curve_path):
-            self._curve.add(*self._unwritten)
+            self._curve.add(*map(_row, self._unwritten))
             self._unwritten.clear()
             self._written = time.monotonic()
             if self._written - self._synced > _SYNC_SECONDS:

@@ -17,7 +17,7 @@ from torch import nn
 import lrfinder.engine.loop
 import lrfinder.engine.short_runs
 import lrfinder.engine.sweep
-from lrfinder.engine.readout import CHUNK, AtOnce, Late, reason_to_wait
+from lrfinder.engine.readout import CHUNK, Late, reason_to_wait
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
@@ -109,7 +109,7 @@ def seen(trace):
 
 def same(monkeypatch, recorder, make, given_=SETTINGS):
     """Assert that sweeps of `make()` tell the same for every chunk, and return the traces."""
-    expected = swept(monkeypatch, recorder, AtOnce, make, given_)
+    expected = swept(monkeypatch, recorder, lambda: None, make, given_)
     for chunk in CHUNKS:
         late = swept(monkeypatch, recorder, lambda n=chunk: Late(CPU, chunk=n, patience=math.inf), make, given_)
         assert late == expected, chunk
@@ -222,7 +222,7 @@ def test_short_runs_tell_the_same(monkeypatch, recorder):
         return [seen(run) for run in made]
 
     for events in ({}, {5: math.nan}, {STEPS - 1: math.inf}, {call: 2.0**call for call in range(4, 99)}, {3: "spare"}):
-        expected = made(AtOnce, events)
+        expected = made(lambda: None, events)
         for chunk in CHUNKS:
             assert made(lambda n=chunk: Late(CPU, chunk=n, patience=math.inf), events) == expected
 
