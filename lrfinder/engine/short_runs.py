@@ -29,6 +29,7 @@ from lrfinder.engine.facts import setup_of
 from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.memory import free_memory
 from lrfinder.engine.observer import Observer
+from lrfinder.engine.prefetch import read_ahead
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.readout import readout_for
 from lrfinder.engine.repeated import Repeated
@@ -235,11 +236,11 @@ class ShortRuns:
     def _update_all(self, plan: RunPlan, progress: Progress, trial: Trial, batches: Iterator[Any]) -> End:
         factor = factor_of(plan)
         readout = readout_for(self._problem, trial.parts, self._device, Metric.TRAIN)
-        handed_out = self._batching.handed_out(batches)
+        ahead = read_ahead(self._problem, batches, self._device, micro_batches=self._batching.micro_batches)
         updates = Updates(
             trial,
             self._problem.training,
-            handed_out,
+            self._batching.handed_out(ahead),
             self._device,
             split=self._batching.split,
             late=readout is not None,

@@ -20,6 +20,7 @@ from lrfinder.engine.loop import HeldOutLoss, TrainingLoss, sweep_rates
 from lrfinder.engine.measurement import Measurement
 from lrfinder.engine.memory import free_memory
 from lrfinder.engine.observer import Observer
+from lrfinder.engine.prefetch import read_ahead
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.readout import readout_for
 from lrfinder.engine.rng import derived_seed
@@ -169,10 +170,11 @@ class _Sweep:
             judge = self._held_out.judge(metric, trial, batches, seed)
             if judge is None:
                 return Stop.OUT_OF_DATA, f"train_loader had no batch left; {measurement.progress}"
+        ahead = read_ahead(self._problem, batches, self._device, micro_batches=self._batching.micro_batches)
         updates = Updates(
             trial,
             self._problem.training,
-            self._batching.handed_out(batches),
+            self._batching.handed_out(ahead),
             self._device,
             split=self._batching.split,
             late=readout is not None,
