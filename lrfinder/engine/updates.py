@@ -141,6 +141,11 @@ class Updates:
 
     def _next_parts(self) -> list[_Part]:
         """Return the parts of the next update's batches; none where there are fewer than it takes."""
+        if self._training.accumulate == 1:  # as most do: in a third of the time
+            for batch in self._batches:
+                self._count += 1
+                return [_Part(share, self._count - 1, part) for share, part in self._split(batch)]
+            return []
         taken = list(itertools.islice(self._batches, self._training.accumulate))
         if len(taken) < self._training.accumulate:
             return []
