@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lrfinder.engine.divergence import LEAST_SHARE, DivergenceRule
-from lrfinder.engine.finite import EVERY, all_finite, origin, weights_sum
+from lrfinder.engine.finite import EVERY, all_finite, origin, weights_total
 from lrfinder.records import Stop
 
 End = tuple[Stop, str]  # and why
@@ -30,7 +30,7 @@ class Ending:
         self._when = when
         self._gradients = gradients and not late
         self._late = late
-        self._seen_finite = 0  # updates after which the weights were
+        self._seen_finite = 0  # updates after which a glance saw that the weights were
         self._divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(first))
         if math.isfinite(first):
             self._divergence.observe(first)
@@ -43,7 +43,7 @@ class Ending:
 
     def glance(self, updates: int) -> torch.Tensor | None:
         """Return what `after` is to know of the weights after so many updates, or None; it isn't waited for."""
-        return weights_sum(self._model) if updates % EVERY == 0 and updates else None
+        return weights_total(self._model) if updates % EVERY == 0 and updates else None
 
     def after(self, loss: float, updates: int, rate: float, weights: float | None) -> End | None:
         """Return why `loss`, that follows `updates` updates, the last one at `rate`, ends it, or None.
@@ -65,8 +65,7 @@ class Ending:
     def not_finite(self, what: str) -> End:
         """Return the ending by a loss that isn't finite: `what` it was, and where it came from."""
         if self._late:
-            return Stop.NON_FINITE, (
-                f"{what}: the weights were finite after {self._seen_finite} updates; where it came from can't be seen, "
-                "since losses are read some updates late on a GPU"
-            )
+            said = f"{what}: where it came from can't be seen, since losses are read some updates late on a GPU"
+            seen = f"; the weights were finite after {self._seen_finite} updates" if self._seen_finite else ""
+            return Stop.NON_FINITE, said + seen
         return Stop.NON_FINITE, f"{what}: {origin(self._model, gradients=self._gradients)}"
