@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -20,11 +21,18 @@ class Course:
     """
 
     def __init__(
-        self, ending: Ending, readout: Late | None, take: Callable[[float], object], back_to: Callable[[int], object]
+        self,
+        ending: Ending,
+        readout: Late | None,
+        *,
+        take: Callable[[float], object],
+        back_to: Callable[[int], object],
+        held: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        """Without a `readout` each loss is waited for."""
+        """Without a `readout` each loss is waited for. In a context of `held()` no signal comes between two losses."""
         self.ending = ending
         self._readout = readout
+        self._held = held
         self._take = take
         self._back_to = back_to
         # Of each loss the updates before it, the rate of the last one, and whether a glance at the weights came along.
@@ -35,17 +43,21 @@ class Course:
 
         `loss` has no gradient.
         """
-        glance = self.ending.glance(updates)
-        if self._readout is None:
-            value = loss.item()
-            self._take(value)
-            return self.ending.after(value, updates, rate, None if glance is None else glance.item())
-        self._under_way.append((updates, rate, glance is not None))
-        return self._judged(self._readout.put(loss, glance))
+        with self._held():
+            glance = self.ending.glance(updates)
+            if self._readout is None:
+                value = loss.item()
+                self._take(value)
+                return self.ending.after(value, updates, rate, None if glance is None else glance.item())
+            self._under_way.append((updates, rate, glance is not None))
+            return self._judged(self._readout.put(loss, glance))
 
     def settle(self) -> End | None:
         """Wait for the losses that are under way, and return the end, where one of them is it."""
-        return self._judged(self._readout.rest()) if self._readout is not None and self._under_way else None
+        if self._readout is None or not self._under_way:
+            return None
+        with self._held():
+            return self._judged(self._readout.rest())
 
     def _judged(self, arrived: Sequence[Pair]) -> End | None:
         for loss, weights in arrived:

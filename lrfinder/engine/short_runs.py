@@ -255,7 +255,9 @@ class ShortRuns:
                 self._tell_setup(trial)
                 progress.loss = loss.item()
                 ending = updates.ending(progress.loss, lambda made, _: f"after {made} updates")
-                self._course = Course(ending, readout, progress.take, progress.back_to)
+                self._course = Course(
+                    ending, readout, take=progress.take, back_to=progress.back_to, held=self._interrupts.held
+                )
                 end = ending.before("the loss of the first batch")
             elif applied:
                 end = self._course.add(loss, step, rate)

@@ -28,7 +28,7 @@ from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import preserved
 from lrfinder.engine.updates import Updates
 from lrfinder.errors import place_of, words_of
-from lrfinder.records import Metric, Point, Stop, SweepSettings, Trace
+from lrfinder.records import Metric, Stop, SweepSettings, Trace
 from lrfinder.task.problem import Problem, Trial
 
 # After these the repeats that are left aren't begun.
@@ -121,7 +121,7 @@ class _Sweep:
         """Run a repeat; signals act in here only, and not while something is put back. None: memory ran out."""
         self._observer.repeat_started(repeat)
         seed = derived_seed(self._settings.seed, repeat)
-        measurement = Measurement(repeat, seed, self._rates, self._report)
+        measurement = Measurement(repeat, seed, self._rates, self._observer.measured)
         self._course = None
         try:
             with contextlib.ExitStack() as cleanup, self._interrupts.allowed(), torch.enable_grad():
@@ -186,7 +186,9 @@ class _Sweep:
             measurement.start(first)
             self._prepared(trial)
             ending = updates.ending(first, lambda _, rate: f"after the update at rate {rate:.3g}")
-            self._course = Course(ending, readout, measurement.add, measurement.back_to)
+            self._course = Course(
+                ending, readout, take=measurement.add, back_to=measurement.back_to, held=self._interrupts.held
+            )
             return self._course, ending.before(losses.name)
 
         return sweep_rates(losses, measurement, begin=begin, deadline=self._deadline)
@@ -196,10 +198,6 @@ class _Sweep:
             self._told_setup = True
             with self._interrupts.held():
                 self._observer.prepared(self._batching.described(setup_of(self._problem, trial, self._device)))
-
-    def _report(self, point: Point) -> None:
-        with self._interrupts.held():
-            self._observer.measured(point)
 
     def _interrupted(self, terminated: bool, measurement: Measurement) -> tuple[Stop, str]:  # noqa: FBT001
         self._interrupts.answered()

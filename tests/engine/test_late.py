@@ -204,6 +204,32 @@ def test_what_was_computed_is_told_in_order_and_a_signal_does_not_cut_that_short
     assert [call for call in calls if call.startswith("measured")] == [f"measured {i}" for i in range(10)]
 
 
+@pytest.mark.parametrize("tick", range(0, 60, 3))
+def test_a_signal_while_losses_are_read_mixes_nothing_up(monkeypatch, recorder, tick):
+    """It comes at a tick of the clock that the readout asks, in the midst of its work, or while a point is told."""
+    whole = run_sweep(problem({}), dataclasses.replace(SETTINGS, repeats=1), device=CPU, observer=recorder())[0]
+    ticks = itertools.count()
+
+    def clock():
+        if next(ticks) == tick:
+            signal.raise_signal(signal.SIGINT)
+        return 0.0
+
+    class Observer(recorder):
+        def measured(self, point):
+            clock()
+            super().measured(point)
+
+    observer = Observer()
+    readout = lambda *_: Late(CPU, chunk=4, patience=math.inf, clock=clock)  # noqa: E731
+    monkeypatch.setattr(lrfinder.engine.sweep, "readout_for", readout)
+    (trace,) = run_sweep(problem({}), dataclasses.replace(SETTINGS, repeats=1), device=CPU, observer=observer)
+    assert trace.stop is (Stop.INTERRUPTED if next(ticks) > tick else Stop.COMPLETED)
+    assert trace.losses == whole.losses[: len(trace.losses)]
+    assert [point.loss for point in observer.points] == list(trace.losses)
+    assert trace.updates - len(trace.losses) <= 1
+
+
 def test_where_it_came_from_is_not_made_up(monkeypatch, recorder):
     monkeypatch.setattr(lrfinder.engine.sweep, "readout_for", lambda *_: Late(CPU, patience=math.inf))
     (trace,) = run_sweep(
