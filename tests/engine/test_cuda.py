@@ -207,6 +207,24 @@ def test_what_is_read_late_is_what_is_waited_for(recorder, monkeypatch, at, ends
     assert late == traces()
 
 
+@pytest.mark.parametrize("pinned", [True, False])
+def test_reading_ahead_changes_no_number(recorder, monkeypatch, pinned):
+    """Large batches, so that a copy that isn't waited for, or memory that is given away too early, would show."""
+    inputs = torch.randn(256, 40_000, generator=torch.Generator().manual_seed(1))
+    loader = DataLoader(TensorDataset(inputs, inputs[:, :1].clone()), batch_size=64, pin_memory=pinned)
+
+    def curve():
+        problem = problem_with(
+            lambda: nn.Linear(40_000, 1), lambda params, lr: torch.optim.SGD(params, lr=lr), train_loader=loader
+        )
+        settings = dataclasses.replace(SETTINGS, min_lr=1e-8, max_lr=1e-6, repeats=1, steps=60)
+        return run_sweep(problem, settings, device=CUDA, observer=recorder())[0].losses
+
+    ahead = curve()
+    monkeypatch.setattr(lrfinder.engine.sweep, "read_ahead", lambda _, batches, *__, **___: batches)
+    assert ahead == pytest.approx(curve(), rel=1e-5)
+
+
 def test_a_sweep_takes_no_more_device_memory_than_a_bare_loop(recorder):
     def make():
         torch.manual_seed(0)
