@@ -80,9 +80,18 @@ class user_code:  # noqa: N801 - used as a function is: `with user_code("..."):`
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, Exception) and not isinstance(error, LrfinderError) and place_of(error) is None:
-            with contextlib.suppress(AttributeError, TypeError):  # an exception with __slots__ takes no note
-                setattr(error, _PLACE, self._place)
+        if error is not None:
+            note_place(error, self._place)
+
+
+def note_place(error: BaseException, place: str) -> None:
+    """Note for `place_of` what the user's code was doing when it raised `error`, unless that is noted already.
+
+    For what every update does, in an `except` clause that raises again: there even `user_code` is a cost.
+    """
+    if isinstance(error, Exception) and not isinstance(error, LrfinderError) and place_of(error) is None:
+        with contextlib.suppress(AttributeError, TypeError):  # an exception with __slots__ takes no note
+            setattr(error, _PLACE, place)
 
 
 def place_of(error: BaseException) -> str | None:

@@ -125,7 +125,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 class Lines:
-    """A file that grows by whole lines, each one write: what a killed process leaves ends in at most one torn line.
+    """A file that grows by whole lines: what a killed process leaves ends in at most one torn line.
 
     Opened at once, made where there is none, never through a link. Close it. OSError passes through: see `disk`.
     """
@@ -167,9 +167,15 @@ class Lines:
         """The length of the file in bytes."""
         return os.fstat(self._open()).st_size
 
-    def add(self, line: str) -> None:
-        """Append a line, given without its end."""
-        _write_all(self._open(), f"{line}\n".encode())
+    def add(self, *lines: str) -> None:
+        """Append lines, given without their ends, in one write; what a disk that refuses took of them is cut off."""
+        length = self.size
+        try:
+            _write_all(self._open(), "".join(f"{line}\n" for line in lines).encode())
+        except OSError:
+            with contextlib.suppress(OSError):  # a torn line is then left to the readers
+                self.cut(length)
+            raise
 
     def sync(self) -> None:
         """Have on the disk what was added, so that it survives a power cut."""

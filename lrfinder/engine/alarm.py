@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from types import FrameType, TracebackType
 from typing import Self, TypeVar
 
@@ -42,16 +43,16 @@ class Alarm:
             self.works = False
             signal.signal(signal.SIGALRM, self._previous)
 
-    def within(self, seconds: float, call: Callable[[], _Result]) -> _Result:
-        """Return what `call` returns; raise Overdue after `seconds`, which are above 0."""
+    def within(self, seconds: float, call: Callable[..., _Result], *arguments: object) -> _Result:
+        """Return what `call(*arguments)` returns; raise Overdue after `seconds`, which are above 0."""
         if not self.works:
-            return call()
+            return call(*arguments)
         left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
         if left:
-            return self._beside_another(seconds, call, left, interval)
+            return self._beside_another(seconds, partial(call, *arguments), left, interval)
         self._armed = True
         try:
-            return call()
+            return call(*arguments)
         finally:
             self._armed = False
             signal.setitimer(signal.ITIMER_REAL, 0)

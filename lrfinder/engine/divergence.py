@@ -48,6 +48,7 @@ class DivergenceRule:
         self._last: deque[float] = deque(maxlen=WINDOW)
         self._differences: list[float] = []  # sorted
         self._lowest = float("inf")
+        self.start = float("nan")  # s: where the losses began
 
     def observe(self, loss: float) -> bool:
         """Take in a finite loss, and return whether the losses so far have diverged."""
@@ -56,16 +57,12 @@ class DivergenceRule:
         self._last.append(loss)
         if len(self._first) < WINDOW:
             self._first = sorted([*self._first, loss])
+            self.start = self._first[len(self._first) // 2]
         if len(self._last) < WINDOW:
             return False
         median = sorted(self._last)[WINDOW // 2]
         self._lowest = min(self._lowest, median)
-        return median > self.limit
-
-    @property
-    def start(self) -> float:
-        """Where the losses began: s."""
-        return self._first[len(self._first) // 2]
+        return median > self.start and median > self.limit  # the limit is never below the start, and takes longer
 
     @property
     def limit(self) -> float:

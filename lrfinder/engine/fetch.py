@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 from lrfinder.engine.alarm import Alarm, Overdue
 from lrfinder.engine.failures import dead_worker
-from lrfinder.errors import EnvironmentFailure, user_code
+from lrfinder.errors import EnvironmentFailure, note_place, user_code
 
 _Result = TypeVar("_Result")
 
@@ -37,6 +37,7 @@ class Fetch:
         self._name = name
         self._seconds = seconds
         self._alarm = Alarm()
+        self._waits = True  # the batches may keep one waiting
 
     def __enter__(self) -> Self:
         if self._seconds:
@@ -51,7 +52,8 @@ class Fetch:
     def start(self, loader: Iterable[Any]) -> Iterator[Any]:
         """Return an iterator over `loader`; raises EnvironmentFailure where that takes too long."""
         with user_code(f"starting {self._name}"), self._own_timeout(loader):
-            return self._within(FIRST * self._seconds, lambda: iter(loader))
+            self._waits = type(loader) not in {list, tuple}  # setting a timer takes longer than their next item
+            return self._within(FIRST * self._seconds, iter, loader)
 
     def next(self, iterator: Iterator[Any], *, first: bool) -> Any:
         """Return the next batch, or NO_MORE; `first`: of a pass, which may take longer.
@@ -60,9 +62,9 @@ class Fetch:
         """
         seconds = FIRST * self._seconds if first else self._seconds
         try:
-            with user_code(f"getting batch {self.count} of {self._name}"):
-                batch = self._within(seconds, lambda: next(iterator, NO_MORE))
+            batch = self._within(seconds, next, iterator, NO_MORE)
         except Exception as error:
+            note_place(error, f"getting batch {self.count} of {self._name}")
             failure = dead_worker(error, self.count, getattr(iterator, "_workers", ()))
             if failure is None:
                 raise
@@ -71,11 +73,11 @@ class Fetch:
             self.count += 1
         return batch
 
-    def _within(self, seconds: float, call: Callable[[], _Result]) -> _Result:
-        if not self._alarm.works:
-            return call()
+    def _within(self, seconds: float, call: Callable[..., _Result], *arguments: object) -> _Result:
+        if not self._waits:
+            return call(*arguments)
         try:
-            return self._alarm.within(seconds, call)
+            return self._alarm.within(seconds, call, *arguments)
         except Overdue:
             raise EnvironmentFailure(
                 f"batch {self.count} of {self._name} took longer than {seconds:g} s",

@@ -20,17 +20,19 @@ class Measurement:
         self._initial_loss: float | None = None
         self._losses: list[float] = []
 
-    def start(self, loss: float) -> float:
-        """Take in the loss before any update, and return it."""
+    def start(self, loss: float) -> None:
+        """Take in the loss before any update."""
         self._initial_loss = loss
-        return loss
 
-    def add(self, loss: float) -> float:
-        """Take in the loss that follows the next update, and return it."""
+    def add(self, loss: float) -> None:
+        """Take in the loss that follows the next update."""
         step = len(self._losses)
         self._losses.append(loss)
         self._report(Point(repeat=self._repeat, step=step, lr=self.rates[step], loss=loss))
-        return loss
+
+    def back_to(self, updates: int) -> None:
+        """Leave out the updates after so many: they were made before it was known that the repeat had ended."""
+        self.updates = updates
 
     def count(self, *, applied: bool) -> None:
         """Take in that an update was made, or that the loss scaler skipped it."""

@@ -23,7 +23,7 @@ class Observer(Protocol):
         """
 
     def measured(self, point: Point) -> None:
-        """Take in one measurement, right after it was made."""
+        """Take in one measurement, as soon as it is there: on a GPU some updates later."""
 
     def repeat_ended(self, trace: Trace) -> None:
         """Take in a whole repeat, however it ended, before the user's objects are restored."""

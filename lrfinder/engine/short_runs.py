@@ -14,7 +14,8 @@ from typing import Any, Self
 import torch
 
 from lrfinder.engine.batching import Batching
-from lrfinder.engine.ending import Ending
+from lrfinder.engine.course import Course
+from lrfinder.engine.ending import End
 from lrfinder.engine.evaluation import (
     EVALUATION,
     LEAST_BATCHES,
@@ -28,14 +29,16 @@ from lrfinder.engine.facts import setup_of
 from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.memory import free_memory
 from lrfinder.engine.observer import Observer
+from lrfinder.engine.prefetch import read_ahead
 from lrfinder.engine.preparation import Preparation
+from lrfinder.engine.readout import readout_for
 from lrfinder.engine.repeated import Repeated
 from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import Snapshot, preserved
-from lrfinder.engine.sweep import told
+from lrfinder.engine.sweep import settled, told
 from lrfinder.engine.updates import Updates
-from lrfinder.records import RunPlan, ShortRun, Stop
+from lrfinder.records import Metric, RunPlan, ShortRun, Stop
 from lrfinder.schedules import SCHEDULES
 from lrfinder.task.loader import make_val_loader
 from lrfinder.task.problem import Problem, Trial
@@ -49,7 +52,16 @@ class Progress:
     skipped: int = 0
     metric: str = PROBE
     initial_loss: float | None = None
+    loss: float = math.nan  # of the last training batch that is known
     repeated: Repeated | None = None
+
+    def take(self, loss: float) -> None:
+        """Take in the training loss that follows the next update."""
+        self.loss = loss
+
+    def back_to(self, updates: int) -> None:
+        """Leave out the updates after so many: they were made before it was known that the run had ended."""
+        self.updates = updates
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,7 @@ class ShortRuns:
         self._snapshot: Snapshot | None = None
         self._initial: dict[tuple[int, int], float] = {}  # by repeat and number of held-out batches
         self._told_setup = False
+        self._course: Course | None = None  # of the run that is being made
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -128,14 +141,19 @@ class ShortRuns:
         self._observer.run_started(plan)
         progress = Progress()
         loss: float | None = None
+        self._course = None
         try:
             if self._snapshot is not None:
                 self._snapshot.rewind()
             with contextlib.ExitStack() as cleanup, self._interrupts.allowed(), torch.enable_grad():
                 loss, stop, why = self._train(plan, progress, cleanup)
         except (KeyboardInterrupt, Terminated) as signalled:
+            settled(self._course)
             stop, why = self._interrupted(isinstance(signalled, Terminated))
         except BaseException as error:
+            end = settled(self._course)
+            if end is not None and self._interrupts.pending is None:  # before it came to this
+                return self._ended(plan, progress, None, *end)
             if self._interrupts.pending is None and self._batching.split_further(error, progress.updates):
                 return None
             if self._interrupts.pending is None:
@@ -145,6 +163,9 @@ class ShortRuns:
                     raise
                 raise failure from error
             stop, why = self._interrupted(self._interrupts.pending != signal.SIGINT)
+        return self._ended(plan, progress, loss, stop, why)
+
+    def _ended(self, plan: RunPlan, progress: Progress, loss: float | None, stop: Stop, why: str) -> ShortRun:
         made = self._made(plan, progress, loss, stop, why)
         self._observer.run_ended(made)
         return made
@@ -173,7 +194,8 @@ class ShortRuns:
         self, plan: RunPlan, progress: Progress, cleanup: contextlib.ExitStack
     ) -> tuple[float | None, Stop, str]:
         begun = self._begin(plan, progress, cleanup)
-        stop, why = self._update_all(plan, progress, begun.trial, begun.batches)
+        end = self._update_all(plan, progress, begun.trial, begun.batches)
+        stop, why = (self._course and self._course.settle()) or end
         if stop is not Stop.COMPLETED:
             return None, stop, why
         return reached(begun.judged(), plan)
@@ -211,23 +233,34 @@ class ShortRuns:
         )
         return held_out, VAL
 
-    def _update_all(self, plan: RunPlan, progress: Progress, trial: Trial, batches: Iterator[Any]) -> tuple[Stop, str]:
+    def _update_all(self, plan: RunPlan, progress: Progress, trial: Trial, batches: Iterator[Any]) -> End:
         factor = factor_of(plan)
-        handed_out = self._batching.handed_out(batches)
-        updates = Updates(trial, self._problem.training, handed_out, self._device, split=self._batching.split)
-        ending: Ending | None = None
+        readout = readout_for(self._problem, trial.parts, self._device, Metric.TRAIN)
+        ahead = read_ahead(self._problem, batches, self._device, micro_batches=self._batching.micro_batches)
+        updates = Updates(
+            trial,
+            self._problem.training,
+            self._batching.handed_out(ahead),
+            self._device,
+            split=self._batching.split,
+            late=readout is not None,
+        )
         applied, rate = True, 0.0
         while progress.updates < plan.steps:
             step = progress.updates
             loss = updates.next_loss()
             if loss is None:
                 return Stop.OUT_OF_DATA, f"train_loader ran out after {step} updates and can't be started again"
-            if ending is None:
+            if self._course is None:
                 self._tell_setup(trial)
-                ending = updates.ending(loss)
+                progress.loss = loss.item()
+                ending = updates.ending(progress.loss, lambda made, _: f"after {made} updates")
+                self._course = Course(
+                    ending, readout, take=progress.take, back_to=progress.back_to, held=self._interrupts.held
+                )
                 end = ending.before("the loss of the first batch")
             elif applied:
-                end = ending.after(loss, step, f"after {step} updates")
+                end = self._course.add(loss, step, rate)
             else:  # the loss scaler skipped the update, so the weights are as before: that loss says nothing new
                 end = updates.stuck(rate)
             if end is not None:
@@ -241,7 +274,7 @@ class ShortRuns:
                 continue
             progress.updates += 1
             with self._interrupts.held():
-                self._observer.run_updated(plan, progress.updates, loss)
+                self._observer.run_updated(plan, progress.updates, progress.loss)
         return Stop.COMPLETED, ""
 
     def _tell_setup(self, trial: Trial) -> None:

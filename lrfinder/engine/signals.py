@@ -86,6 +86,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._held = True
+        self._allowed = False  # within `allowed()`
         self._pending: int | None = None
         self._answered = False
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
@@ -119,14 +120,15 @@ class Interrupts:
     @contextlib.contextmanager
     def allowed(self) -> Iterator[None]:
         """Let signals act in this block; one that was remembered acts at once."""
+        self._allowed = True
         self.release()
         try:
             yield
         finally:
-            self._held = True
+            self._held, self._allowed = True, False
 
     def held(self) -> _Held:
-        """Put signals off in a `with` block that lies within an allowed one; a remembered one acts at its end."""
+        """Put signals off in a `with` block; where it lies within an allowed one, a remembered one acts at its end."""
         return _Held(self)
 
     def hold(self) -> None:
@@ -134,7 +136,9 @@ class Interrupts:
         self._held = True
 
     def release(self) -> None:
-        """Let signals act again; one that was remembered acts at once."""
+        """Let signals act again, where they are allowed; one that was remembered acts at once."""
+        if not self._allowed:
+            return
         self._held = False
         if self._pending is not None:
             signal.raise_signal(self._pending)

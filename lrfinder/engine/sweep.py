@@ -7,27 +7,28 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any
 
 import torch
 
 from lrfinder.engine.batching import Batching, batching_of
+from lrfinder.engine.course import Course
+from lrfinder.engine.ending import End
 from lrfinder.engine.facts import setup_of
 from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.held_out import PROBES, HeldOut
-from lrfinder.engine.judged import sweep_rates_judged
-from lrfinder.engine.loop import sweep_rates
+from lrfinder.engine.loop import HeldOutLoss, TrainingLoss, sweep_rates
 from lrfinder.engine.measurement import Measurement
 from lrfinder.engine.memory import free_memory
 from lrfinder.engine.observer import Observer
+from lrfinder.engine.prefetch import read_ahead
 from lrfinder.engine.preparation import Preparation
+from lrfinder.engine.readout import readout_for
 from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import preserved
 from lrfinder.engine.updates import Updates
 from lrfinder.errors import place_of, words_of
-from lrfinder.records import Metric, Point, Stop, SweepSettings, Trace
+from lrfinder.records import Metric, Stop, SweepSettings, Trace
 from lrfinder.task.problem import Problem, Trial
 
 # After these the repeats that are left aren't begun.
@@ -105,6 +106,7 @@ class _Sweep:
         self._batching = batching
         self._rewind = rewind
         self._told_setup = False
+        self._course: Course | None = None  # of the repeat that is being made
         self._preparation = Preparation(problem, device, batching)
         self._held_out = HeldOut(problem, self._preparation, batching, device=device, seed=settings.seed)
 
@@ -119,13 +121,18 @@ class _Sweep:
         """Run a repeat; signals act in here only, and not while something is put back. None: memory ran out."""
         self._observer.repeat_started(repeat)
         seed = derived_seed(self._settings.seed, repeat)
-        measurement = Measurement(repeat, seed, self._rates, self._report)
+        measurement = Measurement(repeat, seed, self._rates, self._observer.measured)
+        self._course = None
         try:
             with contextlib.ExitStack() as cleanup, self._interrupts.allowed(), torch.enable_grad():
                 stop, why = self._measure(repeat, seed, measurement, cleanup)
         except (KeyboardInterrupt, Terminated) as signalled:
+            settled(self._course)
             stop, why = self._interrupted(isinstance(signalled, Terminated), measurement)
         except BaseException as error:
+            end = settled(self._course)
+            if end is not None and self._interrupts.pending is None:  # before it came to this
+                return self._ended(measurement, *end)
             if self._interrupts.pending is None and self._batching.split_further(error, measurement.updates):
                 return None
             if self._interrupts.pending is None:
@@ -136,6 +143,9 @@ class _Sweep:
                 raise failure from error
             # A Ctrl-C in a terminal reaches the loader's workers too; their end may be seen first.
             stop, why = self._interrupted(self._interrupts.pending != signal.SIGINT, measurement)
+        return self._ended(measurement, stop, why)
+
+    def _ended(self, measurement: Measurement, stop: Stop, why: str) -> Trace:
         trace = self._batching.marked(measurement.trace(stop, why))
         self._observer.repeat_ended(trace)
         return trace
@@ -153,20 +163,35 @@ class _Sweep:
         first_epoch = repeat * ((len(self._rates) + 1) * self._problem.training.accumulate + PROBES)
         trial, batches = self._preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
         self._batching.check(trial, self._device, seed)
-        prepared = partial(self._prepared, trial)
         metric = self._settings.metric
-        if metric is Metric.TRAIN:
-            updates = self._updates(trial, batches)
-            return sweep_rates(updates, measurement, deadline=self._deadline, prepared=prepared)
-        judge = self._held_out.judge(metric, trial, batches, seed)
-        if judge is None:
-            return Stop.OUT_OF_DATA, f"train_loader had no batch left; {measurement.progress}"
-        updates = self._updates(trial, batches)
-        return sweep_rates_judged(updates, measurement, judge=judge, deadline=self._deadline, prepared=prepared)
+        readout = readout_for(self._problem, trial.parts, self._device, metric)
+        judge = None
+        if metric is not Metric.TRAIN:
+            judge = self._held_out.judge(metric, trial, batches, seed)
+            if judge is None:
+                return Stop.OUT_OF_DATA, f"train_loader had no batch left; {measurement.progress}"
+        ahead = read_ahead(self._problem, batches, self._device, micro_batches=self._batching.micro_batches)
+        updates = Updates(
+            trial,
+            self._problem.training,
+            self._batching.handed_out(ahead),
+            self._device,
+            split=self._batching.split,
+            late=readout is not None,
+        )
+        losses = TrainingLoss(updates, measurement) if judge is None else HeldOutLoss(updates, measurement, judge)
 
-    def _updates(self, trial: Trial, batches: Iterator[Any]) -> Updates:
-        handed_out = self._batching.handed_out(batches)
-        return Updates(trial, self._problem.training, handed_out, self._device, split=self._batching.split)
+        def begin(loss: torch.Tensor) -> tuple[Course, End | None]:
+            first = loss.item()
+            measurement.start(first)
+            self._prepared(trial)
+            ending = updates.ending(first, lambda _, rate: f"after the update at rate {rate:.3g}")
+            self._course = Course(
+                ending, readout, take=measurement.add, back_to=measurement.back_to, held=self._interrupts.held
+            )
+            return self._course, ending.before(losses.name)
+
+        return sweep_rates(losses, measurement, begin=begin, deadline=self._deadline)
 
     def _prepared(self, trial: Trial) -> None:
         if not self._told_setup:
@@ -174,13 +199,17 @@ class _Sweep:
             with self._interrupts.held():
                 self._observer.prepared(self._batching.described(setup_of(self._problem, trial, self._device)))
 
-    def _report(self, point: Point) -> None:
-        with self._interrupts.held():
-            self._observer.measured(point)
-
     def _interrupted(self, terminated: bool, measurement: Measurement) -> tuple[Stop, str]:  # noqa: FBT001
         self._interrupts.answered()
         return (Stop.TERMINATED if terminated else Stop.INTERRUPTED), measurement.progress
+
+
+def settled(course: Course | None) -> End | None:
+    """Take in what was under way when an exception came, and return the end, where that had come before."""
+    try:
+        return None if course is None else course.settle()
+    except Exception:  # noqa: BLE001 - a device that reports an error fails every call; what came first is told
+        return None
 
 
 def told(error: BaseException) -> str:

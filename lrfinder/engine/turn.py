@@ -8,7 +8,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from lrfinder.engine.backward_steps import BackwardSteps, has_backward_hooks
-from lrfinder.errors import UsageError, user_code
+from lrfinder.errors import UsageError, note_place, user_code
 from lrfinder.records import Precision, Training
 from lrfinder.task.named_optimizer import needs_closure
 from lrfinder.task.problem import Part
@@ -53,8 +53,11 @@ class Turn:
         """Add the gradient of `loss` for update `number` (counted from 0)."""
         if self._backward_steps is not None:
             self._backward_steps.forget()
-        with user_code(f"running loss.backward() before update {number}"):
+        try:
             (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            note_place(error, f"running loss.backward() before update {number}")
+            raise
         if self._backward_steps is not None:
             self._backward_steps.check()
 
@@ -69,8 +72,11 @@ class Turn:
             self._clip(number)
         for part in self._parts:
             if self._backward_steps is None or not self._backward_steps.made(part.optimizer):
-                with user_code(f"calling {part.name}.step() for update {number}"):
+                try:
                     self._step(part, loss, number)
+                except Exception as error:
+                    note_place(error, f"calling {part.name}.step() for update {number}")
+                    raise
         self._begun = True
         return True
 

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lrfinder.engine.ending import Ending
+from lrfinder.engine.ending import Ending, When
 from lrfinder.engine.rates import Rates
 from lrfinder.engine.turn import Turn
-from lrfinder.errors import ModelFileError, user_code
+from lrfinder.errors import ModelFileError, note_place, user_code
 from lrfinder.records import Stop, Training
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import COMMON, Trial
@@ -47,12 +47,15 @@ class Updates:
         device: torch.device,
         *,
         split: Callable[[Any], list[tuple[float, Any]]],
+        late: bool = False,
     ) -> None:
+        """`late`: losses are read when their gradients are gone; else those of an update stay until the next one."""
         self._trial = trial
         self._training = training
         self._batches = batches
         self._device = device
         self._split = split
+        self._late = late
         self._rates = Rates(trial.parts)
         self._turns: dict[str, Turn] = {}
         self._group: list[_Part] = []  # those of the update to be made, where it may ask for their loss again
@@ -72,8 +75,8 @@ class Updates:
             "scaled down"
         )
 
-    def next_loss(self, *, gradient: bool = True) -> float | None:
-        """Return the mean loss of the next update's batches, or None where they have run out.
+    def next_loss(self, *, gradient: bool = True) -> torch.Tensor | None:
+        """Return the mean loss of the next update's batches, or None where they have run out; it isn't waited for.
 
         Without `gradient` no update can follow. Raises what the user's code raises.
         """
@@ -85,7 +88,7 @@ class Updates:
             return self._accumulated(parts, gradient=gradient)
         self._share = 1.0
         self._pending = self._losses_of(parts[0])
-        return self._measured(self._pending).item()
+        return self._measured(self._pending).detach()
 
     def make(self, rate: float) -> bool:
         """Make an update at `rate`; return False where the loss scaler skipped it, since the gradient overflowed.
@@ -95,34 +98,35 @@ class Updates:
         """
         self._rates.set(rate)
         whole = self._share == 1.0
-        names = tuple(self._pending)
-        first = self._pending[names[0]]
+        name, *others = self._pending
+        first = self._pending[name]
         self._pending.clear()  # with it go the graphs of the other losses
-        applied = True
-        for name in names:
-            turn = self._turn(name)
-            if name == names[0]:
-                loss = first if whole else None
-                if whole:
-                    turn.zero()
-                self._backward(turn, first, self._share)
-            else:
-                loss = self._again(name)
-            stepped = turn.step(loss, self._made)
-            if turn.is_swept:
-                applied = applied and stepped
-            self._keeps = turn.evaluates_again or len(names) > 1
+        turn = self._turn(name)
+        if whole:
+            turn.zero()
+        self._backward(turn, first, self._share)
+        applied = self._step(turn, first if whole else None)
+        self._keeps = turn.evaluates_again or bool(others)
+        for other in others:
+            applied &= self._step(self._turn(other), self._again(other))
         self._made += applied
         self._skips = 0 if applied else self._skips + 1
         return applied
 
-    def ending(self, first: float) -> Ending:
+    def _step(self, turn: Turn, loss: torch.Tensor | None) -> bool:
+        """Return whether what the step of `turn` was to do to the swept rate's part was done."""
+        stepped = turn.step(loss, self._made)
+        if self._late:
+            turn.zero()  # the next loss may have their memory
+        return stepped or not turn.is_swept
+
+    def ending(self, first: float, when: When) -> Ending:
         """Return what judges the losses that follow updates, `first` being the one before any."""
         # Of several parts, the gradients of the coming update are there already when the loss is.
-        return Ending(self._trial.model, first, gradients=self._share == 1.0)
+        return Ending(self._trial.model, first, gradients=self._share == 1.0, late=self._late, when=when)
 
-    def _accumulated(self, parts: list[_Part], *, gradient: bool) -> float:
-        total = torch.zeros(())
+    def _accumulated(self, parts: list[_Part], *, gradient: bool) -> torch.Tensor | None:
+        total: torch.Tensor | None = None
         for index, part in enumerate(parts):
             if index and gradient:
                 name = next(iter(self._pending))
@@ -131,18 +135,22 @@ class Updates:
                 self._backward(self._turn(name), self._pending[name], self._share)
             self._pending.clear()  # its graph, before the next one is made
             self._pending, self._share = self._losses_of(part), part.share
-            value = _wide(self._measured(self._pending))
-            total = total.to(value.device) + part.share * value  # on the device: one look at it an update
-        return total.item()
+            value = part.share * _wide(self._measured(self._pending))
+            total = value if total is None else total.to(value.device) + value
+        return total
 
     def _next_parts(self) -> list[_Part]:
         """Return the parts of the next update's batches; none where there are fewer than it takes."""
+        if self._training.accumulate == 1:  # as most do: in a third of the time
+            for batch in self._batches:
+                self._count += 1
+                return [_Part(share, self._count - 1, part) for share, part in self._split(batch)]
+            return []
         taken = list(itertools.islice(self._batches, self._training.accumulate))
         if len(taken) < self._training.accumulate:
             return []
         each = 1.0 / len(taken)
-        self._count += len(taken)
-        first = self._count - len(taken)
+        first, self._count = self._count, self._count + len(taken)
         return [
             _Part(each * share, number, part)
             for number, batch in enumerate(taken, start=first)
@@ -151,8 +159,11 @@ class Updates:
 
     def _losses_of(self, part: _Part) -> dict[str, torch.Tensor]:
         moved = to_device(part.batch, self._device)
-        with user_code(f"computing the loss of batch {part.number}"):
+        try:
             losses = self._losses(moved)
+        except Exception as error:
+            note_place(error, f"computing the loss of batch {part.number}")
+            raise
         if self._keeps:
             self._group.append(part._replace(batch=moved))
         return losses

@@ -1,7 +1,7 @@
 """The run folder: what a sweep measured, on disk as it is measured, and read back by later commands.
 
     run.json              settings, setup, seeds, how each repeat ended; replaced atomically
-    curve.csv             repeat,step,lr,loss; one line per update, flushed at once, synced once a second
+    curve.csv             repeat,step,lr,loss; one line per update, written ten times a second, synced once
     runs.jsonl            one short run of the sweep a line, synced
     trials.jsonl          the same, of `verify`
     curve.png             the picture

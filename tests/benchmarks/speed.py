@@ -5,6 +5,10 @@
 Every sweep is a process of its own, with the same model, data, seed, number of threads and updates. The tools take
 turns in every round, and what is compared are ratios within a round, of which the median counts: so a machine that is
 busy for a while spoils a round, not a result. On one that is always busy read the processor time of the main process.
+
+With `--device cuda` the first line names the card and torch's version. The bare loop never waits for the device; an
+update's time is the device's own, between events at the beginning of forward passes, once the first tenth has warmed
+up; GPU MB is the peak that torch allocated. `--workers 2` pins no memory: the loaders are the same for all tools.
 """
 
 from __future__ import annotations
@@ -104,8 +108,8 @@ def median(values: Sequence[float]) -> float:
 def compare_loops(given: argparse.Namespace) -> list[str]:
     """Time the loops, and return the table."""
     lines = [
-        "| model | loader's workers | tool | ms per update | over bare | processor ms | over bare | MB | device MB |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| model | workers | tool | ms per update | over bare | processor ms | over bare | MB | GPU MB | over bare |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     tools = [BARE, *(tool for tool in given.tools if tool != BARE)]
     for model in given.models:
@@ -126,9 +130,9 @@ def compare_loops(given: argparse.Namespace) -> list[str]:
                     pairs = zip(rows[tool], rows[BARE], strict=True)
                     ratio = median([ours.said[clock] / bare.said[clock] for ours, bare in pairs])
                     cells += [f"{1e3 * median([ran.said[clock] for ran in rows[tool]]):.3f}", f"{ratio:.3f}"]
-                device_mb = rows[tool][0].said["device_mb"]
+                device_mb, bare_mb = (rows[name][0].said["device_mb"] for name in (tool, BARE))
                 cells += [f"{median([ran.rss_mb for ran in rows[tool]]):.0f}"]
-                cells += ["" if device_mb is None else f"{device_mb:.0f}"]
+                cells += ["", ""] if device_mb is None else [f"{device_mb:.1f}", f"{device_mb / bare_mb:.3f}"]
                 lines.append(f"| {model} | {workers} | {tool} | {' | '.join(cells)} |")
     return lines
 
@@ -165,6 +169,15 @@ def compare_whole(given: argparse.Namespace) -> list[str]:
     return lines
 
 
+def card(device: str) -> str:
+    """Return the card's name and torch's version; leave with a message where there is no such device."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise SystemExit(f"--device {device}: torch {torch.__version__} finds no CUDA device here; leave --device out")
+    return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+
+
 def main() -> None:
     """Measure, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -176,6 +189,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", choices=["loop", "whole"])
     given = parser.parse_args()
+    if given.device.startswith("cuda"):
+        print(card(given.device), end="\n\n", flush=True)
     if given.only != "whole":
         print("\n".join(compare_loops(given)), flush=True)
         print()

@@ -1,6 +1,7 @@
 """The model files of the speed benchmark: `speed_models.py:tiny`, `cnn`, `transformer`, `large`.
 
-Each notes the time of every forward pass in `STARTS`: that is how updates are timed, whatever drives them.
+Each notes the time of every forward pass in `STARTS`, on a GPU also by an event in `EVENTS`, which the device itself
+times: that is how updates are timed, whatever drives them.
 The environment's SPEED_WORKERS is the number of the loader's worker processes.
 """
 
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 # At the beginning of every forward pass in training mode: time.perf_counter() and time.process_time().
 STARTS: list[tuple[float, float]] = []
+EVENTS: list[torch.cuda.Event] = []
 PASSES = 40  # batches of an epoch
 WORKERS = int(os.environ.get("SPEED_WORKERS", "0"))
 
@@ -33,6 +35,9 @@ class Timed(nn.Module):
         """Note the time and compute the output."""
         if self.training:
             STARTS.append((time.perf_counter(), time.process_time()))
+            if inputs.is_cuda:
+                EVENTS.append(torch.cuda.Event(enable_timing=True))
+                EVENTS[-1].record()
         return self.model(inputs)
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import itertools
+import math
+import signal
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import lrfinder.engine.sweep
 from lrfinder.engine.device import choose_device
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
@@ -133,6 +138,124 @@ def test_memory_that_ran_out(recorder):
     with pytest.raises(EnvironmentFailure, match="out of memory"):
         run_sweep(problem_with(model, optimizer, training_step=step), SETTINGS, device=CUDA, observer=recorder())
     assert state(model, optimizer) == before
+
+
+def tokens_and_layers():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 256), nn.ReLU(), nn.Dropout(0.1), nn.Linear(256, 256), nn.Linear(256, 1))
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+@pytest.mark.parametrize("changes", [{}, {"clip_norm": 1.0}, {"accumulate": 2}, {"precision": Precision.BF16}])
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.AdamW])
+def test_no_update_waits_for_the_device(recorder, pinned, changes, make):
+    """torch itself raises at any call that waits; the first two updates allocate and load kernels."""
+    inputs = torch.randn(64, 4, generator=torch.Generator().manual_seed(1))
+    data = TensorDataset(inputs, inputs.sum(1, keepdim=True))
+    calls = itertools.count()
+
+    def step(model, batch):
+        if next(calls) == 2 * changes.get("accumulate", 1):
+            torch.cuda.set_sync_debug_mode("error")
+        return nn.functional.mse_loss(model(batch[0]), batch[1])
+
+    class Observer(recorder):
+        def repeat_ended(self, trace):
+            torch.cuda.set_sync_debug_mode("default")
+            super().repeat_ended(trace)
+
+    problem = problem_with(
+        tokens_and_layers,
+        lambda params, lr: make(params, lr=lr),
+        train_loader=DataLoader(data, batch_size=16, pin_memory=pinned),
+        training_step=step,
+        training=Training(**changes),
+    )
+    settings = SweepSettings(steps=30, repeats=1, min_lr=1e-5, max_lr=1e-3)
+    try:
+        (trace,) = run_sweep(problem, settings, device=CUDA, observer=Observer())
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert (trace.stop, len(trace.losses)) == (Stop.COMPLETED, 30)
+
+
+@pytest.mark.parametrize("at", [1, 3, 8, 13])
+@pytest.mark.parametrize("ends", ["nan", "error", "ctrl-c"])
+def test_what_is_read_late_is_what_is_waited_for(recorder, monkeypatch, at, ends):
+    def traces():
+        calls = itertools.count()
+
+        def step(model, batch):
+            loss = nn.functional.mse_loss(model(batch[0]), batch[1])
+            if next(calls) != at:
+                return loss
+            if ends == "error":
+                raise ValueError("mine")
+            if ends == "ctrl-c":
+                signal.raise_signal(signal.SIGINT)
+            return loss * math.nan
+
+        observer = recorder()
+        problem = problem_with(make_model, lambda params, lr: torch.optim.SGD(params, lr=lr), training_step=step)
+        with contextlib.suppress(ValueError):
+            run_sweep(problem, dataclasses.replace(SETTINGS, repeats=1), device=CUDA, observer=observer)
+        (trace,) = observer.traces
+        return trace.stop, trace.updates, trace.lrs, str(trace.losses), trace.why.partition(":")[0]
+
+    late = traces()
+    monkeypatch.setattr(lrfinder.engine.sweep, "readout_for", lambda *_: None)
+    assert late == traces()
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_reading_ahead_changes_no_number(recorder, monkeypatch, pinned):
+    """Large batches, so that a copy that isn't waited for, or memory that is given away too early, would show."""
+    inputs = torch.randn(256, 40_000, generator=torch.Generator().manual_seed(1))
+    loader = DataLoader(TensorDataset(inputs, inputs[:, :1].clone()), batch_size=64, pin_memory=pinned)
+
+    def curve():
+        problem = problem_with(
+            lambda: nn.Linear(40_000, 1), lambda params, lr: torch.optim.SGD(params, lr=lr), train_loader=loader
+        )
+        settings = dataclasses.replace(SETTINGS, min_lr=1e-8, max_lr=1e-6, repeats=1, steps=60)
+        return run_sweep(problem, settings, device=CUDA, observer=recorder())[0].losses
+
+    ahead = curve()
+    monkeypatch.setattr(lrfinder.engine.sweep, "read_ahead", lambda _, batches, *__, **___: batches)
+    assert ahead == pytest.approx(curve(), rel=1e-5)
+
+
+def test_a_sweep_takes_no_more_device_memory_than_a_bare_loop(recorder):
+    def make():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(512, 2048), nn.ReLU(), nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 1))
+
+    inputs = torch.randn(512, 512)
+    loader = DataLoader(TensorDataset(inputs, inputs.sum(1, keepdim=True)), batch_size=128)
+
+    def peak(work):
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+
+    def bare():
+        model = make().cuda()
+        optimizer = torch.optim.AdamW(model.parameters())
+        for x, y in itertools.islice(itertools.chain.from_iterable(itertools.repeat(loader)), 20):
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x.cuda()), y.cuda()).backward()
+            optimizer.step()
+
+    def ours():
+        problem = problem_with(make, lambda params, lr: torch.optim.AdamW(params, lr=lr), train_loader=loader)
+        run_sweep(problem, dataclasses.replace(SETTINGS, repeats=1), device=CUDA, observer=recorder())
+
+    bare()  # what the libraries keep for themselves is there
+    assert peak(ours) <= 1.01 * peak(bare)
 
 
 def test_auto():

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import get_total_norm
 
-from lrfinder.engine.finite import EVERY, origin, weights_finite
+from lrfinder.engine.finite import EVERY, all_finite, origin, weights_total
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import Metric, RunPlan, Stop, SweepSettings, Training
@@ -130,22 +131,40 @@ def test_with_accumulated_batches_the_gradients_of_the_coming_update_are_not_bla
     assert "gradient" not in trace.why
 
 
+def looks_finite(model) -> bool:
+    """What an ending concludes from a glance at the weights."""
+    total = weights_total(model)
+    return total is None or math.isfinite(total.item()) or all_finite(model)
+
+
 def test_a_look_at_the_weights_is_not_fooled() -> None:
     model = nn.Linear(4, 4)
-    assert weights_finite(model)
+    assert looks_finite(model)
     with torch.no_grad():
         model.weight.fill_(3e38)  # finite, and their sum overflows
-    assert weights_finite(model)
+    assert looks_finite(model)
     for bad in (math.nan, math.inf, -math.inf):
         with torch.no_grad():
             model.weight.zero_()
             model.weight[1, 2] = bad
-        assert not weights_finite(model)
+        assert not looks_finite(model)
     half = nn.Linear(300, 300).half()
     with torch.no_grad():
         half.weight.fill_(6e4)
-    assert weights_finite(half)
-    assert weights_finite(nn.Flatten())
+    assert math.isfinite(weights_total(half).item())
+    assert looks_finite(nn.Flatten())
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_torch_s_norm_of_many_tensors_shows_every_number_that_is_not_finite(kind, bad) -> None:
+    """A GPU's glance at the weights is this norm."""
+    weights = [torch.full((3,), 6e4, dtype=kind), torch.ones(2, 2, dtype=torch.float32), torch.ones((), dtype=kind)]
+    assert get_total_norm(weights, math.inf).isfinite()
+    for weight in weights:
+        broken = weight.clone()
+        broken.view(-1)[-1] = bad
+        assert not get_total_norm([broken if w is weight else w for w in weights], math.inf).isfinite()
 
 
 def test_buffers_and_sparse_gradients_are_told_apart() -> None:

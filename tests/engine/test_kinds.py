@@ -233,7 +233,8 @@ def test_a_compiled_model_trains_as_it_does_uncompiled(recorder, backend):
     bare_update(plain, plain_optimizer, step(plain, ROWS[0]))
     mine = (model, compiled, optimizer)
     before = picture(mine, set())
-    swept = run_sweep(problem(compiled, optimizer, ROWS), SETTINGS, device=CPU, observer=recorder())
+    with torch._dynamo.config.patch(error_on_recompile=True):  # not for any rate, nor for the end of a repeat
+        swept = run_sweep(problem(compiled, optimizer, ROWS), SETTINGS, device=CPU, observer=recorder())
     assert picture(mine, set()) == before
     expected = run_sweep(problem(plain, plain_optimizer, ROWS), SETTINGS, device=CPU, observer=recorder())
     for one, other in zip(swept, expected, strict=True):

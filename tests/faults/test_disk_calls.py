@@ -56,9 +56,12 @@ def all_files(run: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("mode", SETTINGS)
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "full", "short"])
-@pytest.mark.parametrize("unnamed", [True, False], ids=["unnamed", "named"])
-def test_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode, kind: str, unnamed: bool) -> None:
-    if not unnamed:
+@pytest.mark.parametrize("slow", [True, False], ids=["slow", "fast"])
+def test_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode, kind: str, slow: bool) -> None:
+    """Of slow updates each point is written by itself, of fast ones only the first; files have names or none."""
+    if slow:
+        monkeypatch.setattr("lrfinder.store.folder._WRITE_SECONDS", 0.0)
+    else:
         monkeypatch.setattr("lrfinder.files._UNNAMED", None)
     traces = () if mode is Mode.RESTART else tuple(traces_of(SETTINGS[mode], noise=0.1))
     result = sweep_of(traces, SETTINGS[mode])
@@ -89,6 +92,7 @@ def test_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mo
 
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "full", "short"])
 def test_at_every_call_of_carrying_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr("lrfinder.store.folder._WRITE_SECONDS", 0.0)
     result = sweep_of(tuple(traces_of(SETTINGS[Mode.AUTO], noise=0.1)), SETTINGS[Mode.AUTO])
     (tmp_path / "whole").mkdir()
     write(tmp_path / "whole" / "run", result)
