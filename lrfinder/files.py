@@ -167,15 +167,23 @@ class Lines:
         """The length of the file in bytes."""
         return os.fstat(self._open()).st_size
 
-    def add(self, *lines: str) -> None:
-        """Append lines, given without their ends, in one write; what a disk that refuses took of them is cut off."""
-        length = self.size
+    def add(self, lines: list[str]) -> None:
+        """Append `lines`, given without their ends, in one write, and empty the list.
+
+        A disk that fills up takes some of them: those stay in the file and leave the list, and what was taken of the
+        next one is cut off.
+        """
+        data = "".join(f"{line}\n" for line in lines).encode()
+        before = self.size
         try:
-            _write_all(self._open(), "".join(f"{line}\n" for line in lines).encode())
+            _write_all(self._open(), data)
         except OSError:
-            with contextlib.suppress(OSError):  # a torn line is then left to the readers
-                self.cut(length)
+            with contextlib.suppress(OSError):  # else a torn line is left to the readers
+                whole = data.rfind(b"\n", 0, self.size - before) + 1
+                self.cut(before + whole)
+                del lines[: data.count(b"\n", 0, whole)]
             raise
+        lines.clear()
 
     def sync(self) -> None:
         """Have on the disk what was added, so that it survives a power cut."""

@@ -146,20 +146,28 @@ def test_what_a_disk_refused_is_written_by_the_next_write(
     assert load_run(out).traces[0].losses == result.traces[0].losses[:11]
 
 
-def test_lines_that_were_refused_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = Lines(tmp_path / "file")
-    lines.add("one", "two")
-    write = os.write
+@pytest.mark.parametrize("room", range(12))
+def test_of_lines_that_a_disk_has_no_room_for_the_whole_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    lines, write, left = Lines(tmp_path / "file"), os.write, [room]
+    lines.add(["one", "two"])
 
-    def half(handle: int, data: bytes) -> int:
-        if len(data) < 6:
+    def limited(handle: int, data: bytes) -> int:
+        if not left[0]:
             raise OSError(errno.ENOSPC, "full")
-        return write(handle, bytes(data)[:4])
+        taken = write(handle, bytes(data)[: min(4, left[0])])
+        left[0] -= taken
+        return taken
 
+    wanted = ["three", "four", "5"]  # 6, 5 and 2 bytes
     with monkeypatch.context() as full:
-        full.setattr(os, "write", half)
+        full.setattr(os, "write", limited)
         with pytest.raises(OSError, match="full"):
-            lines.add("three", "four")
-    lines.add("five")
+            lines.add(wanted)
+    fitted = 0 if room < 6 else 1 if room < 11 else 2
+    assert wanted == ["three", "four", "5"][fitted:]
+    lines.add(wanted)
+    assert wanted == []
     lines.close()
-    assert (tmp_path / "file").read_text() == "one\ntwo\nfive\n"
+    assert (tmp_path / "file").read_text() == "one\ntwo\nthree\nfour\n5\n"

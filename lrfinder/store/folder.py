@@ -52,7 +52,7 @@ class RunFolder:
         self._log = RunLog(path / SHORT_RUNS)
         self._runs = len(kept.runs) if kept is not None else 0
         self._curve: Lines | None = None
-        self._unwritten: list[Point] = []
+        self._unwritten: list[str] = []  # rows of the curve
         self._written = self._synced = 0.0
         self._repeat: int | None = None
         self._began = 0  # where its points begin in the curve
@@ -148,16 +148,16 @@ class RunFolder:
         with disk(self._curve_path):
             curve.keep(lines)
             if not lines:
-                curve.add(",".join(COLUMNS))
-            for index, run in enumerate(kept.runs if kept is not None and self._restart else ()):
-                curve.add(_row(_point(index, run)))
+                curve.add([",".join(COLUMNS)])
+            runs = kept.runs if kept is not None and self._restart else ()
+            curve.add([_row(_point(index, run)) for index, run in enumerate(runs)])
             self._began = curve.size
 
     def measured(self, point: Point) -> None:
         """Append one point to curve.csv, with those since the last write, where that is long enough ago."""
         if not self._prepared:
             raise RuntimeError("RunFolder.measured() before prepared()")
-        self._unwritten.append(point)
+        self._unwritten.append(_row(point))
         if time.monotonic() - self._written >= _WRITE_SECONDS:
             self._write_points()
 
@@ -166,8 +166,7 @@ class RunFolder:
         if self._curve is None or not self._unwritten:
             return
         with disk(self._curve_path):
-            self._curve.add(*map(_row, self._unwritten))
-            self._unwritten.clear()
+            self._curve.add(self._unwritten)
             self._written = time.monotonic()
             if self._written - self._synced > _SYNC_SECONDS:
                 self._curve.sync()

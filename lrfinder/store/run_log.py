@@ -43,7 +43,7 @@ class RunLog:
         """Append a run and have it on the disk when this returns: a run costs far more than that."""
         with disk(self._path):
             try:
-                self._opened().add(json.dumps(SHORT_RUN.dump_python(run, mode="json"), allow_nan=False))
+                self._opened().add([json.dumps(SHORT_RUN.dump_python(run, mode="json"), allow_nan=False)])
                 self._opened().sync()
             except OSError:
                 self.__exit__()  # the next one must not be appended to a torn line: opening again cuts that
