@@ -27,7 +27,7 @@ MODELS = {"tiny": 400, "cnn": 100, "transformer": 100, "large": 20}  # and the u
 TOOLS = ("bare", "lrfinder", "torch-lr-finder", "fastai", "lightning", "ignite")
 BARE, OURS, PEERS = TOOLS[0], TOOLS[1], TOOLS[2:]
 DEFAULT_UPDATES = 100  # of every peer's sweep, and of one of our repeats
-# To a config: as many updates as a peer makes, and what the command does by itself (two repeats and five short runs).
+# To a config: as many updates as a peer makes, and what the command does by itself (two repeats and three short runs).
 TO_CONFIG = {
     "lrfinder, one repeat": ("--mode", "continuous", "--repeats", "1", "--steps", str(DEFAULT_UPDATES)),
     "lrfinder, by default": (),
