@@ -11,8 +11,8 @@ MIN_LR = 1e-6  # below every rate that a default optimizer trains at, with room 
 MAX_LR = 100.0  # plain SGD on normalised inputs trains at 10; the sweep stops by itself where the loss diverges
 STEPS = 100  # 12 updates a decade over 8 decades; a longer sweep trains while it measures (depletion)
 # On thirteen real tasks the best rate of 25 updates lies up to a decade from that of 400, that of 50 up to half a
-# decade; five such runs and two repeats of a sweep stay near 400 updates.
-RUN_STEPS = 50
+# decade, that of 75 up to a quarter; three such runs and two repeats of a sweep stay near 400 updates.
+RUN_STEPS = 75
 MIN_RUN_STEPS = 10  # fewer updates see little but the warm-up
 LOADER_TIMEOUT = 120.0  # seconds; batches that slow are rare, and a training that hangs is better told of soon
 # A file from elsewhere must not fill the memory with rates: a range test of a million updates is none any more.

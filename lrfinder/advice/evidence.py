@@ -29,10 +29,23 @@ class Shown:
 
     @property
     def band(self) -> Band | None:
-        """The trainable band, of the curve where it has one."""
-        if self.usable_curve is not None:
-            return trainable_band(self.usable_curve)
-        return trains(self.valley) if self.valley is not None else None
+        """The trainable band: of the curve, and wider where short runs of their own learned well beyond it."""
+        if self.usable_curve is None:
+            return trains(self.valley) if self.valley is not None else None
+        band = trainable_band(self.usable_curve)
+        return band if self.valley is None else _with(band, trains(self.valley))
+
+
+def _with(band: Band, tried: Band) -> Band:
+    """Return `band`, wide enough for `tried`: a sweep gives back what it has learned sooner than fresh runs do."""
+    low, high = min(band.low, tried.low), max(band.high, tried.high)
+    lows, highs = band.low_interval or (band.low, band.low), band.high_interval or (band.high, band.high)
+    return Band(
+        low=low,
+        high=high,
+        low_interval=(min(lows[0], low), min(lows[1], low) if low < band.low else lows[1]),
+        high_interval=(max(highs[0], high) if high > band.high else highs[0], max(highs[1], high)),
+    )
 
 
 def shown_by(result: SweepResult, seed: int) -> Shown:

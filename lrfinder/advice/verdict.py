@@ -33,7 +33,7 @@ def sweep_around(lr: float, *, repeats: int, seed: int, max_seconds: float) -> S
         min_lr=min(MIN_LR, lr / 10**MARGIN),
         max_lr=max(MAX_LR, lr * 10**MARGIN),
         repeats=repeats,
-        mode=Mode.CONTINUOUS,
+        mode=Mode.AUTO,
         seed=seed,
         max_seconds=max_seconds,
     )

@@ -13,7 +13,7 @@ from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.numbers import count, interval, rate
 from lrfinder.records import Pick, ShortRun, Status, SweepResult
-from lrfinder.search.drift import Drift, carried_on
+from lrfinder.search.drift import NEARLY, Drift, carried_on
 from lrfinder.search.valley import Valley
 
 VERIFIED = "verified"  # the rule's name of what was verified by training
@@ -130,7 +130,7 @@ def _doubts(sweep: SweepResult, long: Valley, drift: Drift, trials: tuple[ShortR
 def _said(request: VerifyRequest, sweep: SweepResult, long: Valley, drift: Drift) -> str:
     batches = different_batches(request, sweep, long.steps)
     data = "" if batches is None else f" on {count(batches, 'batch', 'batches')}, passed over as often as the run will,"
-    said = f"{len(long.points)} runs of {long.steps} updates{data} end lowest at {rate(10**long.x)}"
+    said = f"{len(long.points)} runs of {long.steps} updates{data} end lowest around {rate(10 ** long.middle(NEARLY))}"
     if drift.doublings == 0:
         return f"{said}, and they are as long as the coming run"
     if drift.per_doubling == 0:

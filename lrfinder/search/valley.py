@@ -48,6 +48,19 @@ class Valley:
         """How far the best run came below the start."""
         return self.start - self.lowest.loss
 
+    def middle(self, share: float) -> float:
+        """Return log10 of the rate in the middle of the `stretch`: of rates that can't be told apart, the safest."""
+        return sum(self.stretch(share)) / 2
+
+    def level(self, share: float) -> bool:
+        """Tell whether the lowest point has a neighbour on each side, or an only one within `share` of the fall.
+
+        Where it has, going on beyond the end would gain little.
+        """
+        at = self.points.index(self.lowest)
+        beside = [self.points[index] for index in (at - 1, at + 1) if 0 <= index < len(self.points)]
+        return self.bracketed or any(point.loss <= self.lowest.loss + share * self.fall for point in beside)
+
     def stretch(self, share: float) -> tuple[float, float]:
         """Return the rates (log10) around the lowest point that lose at most `share` of the fall to it.
 

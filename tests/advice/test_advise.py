@@ -18,6 +18,7 @@ from lrfinder.records import Status, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.rules import RULE_NAMES
 from lrfinder.rules.short_runs import SHORT_RUNS
 from lrfinder.store import load_run
+from runs import parabola, runs_at
 
 SWEEP = SweepSettings()
 RECORDED = Path(__file__).parents[1] / "data" / "run-v1-lstm"
@@ -41,6 +42,20 @@ def test_a_good_sweep_gives_a_confident_pick_and_a_config() -> None:
     assert max(advice.schedule.lrs()) == advice.schedule.optimizer.lr
     for fact in ("fell from 2.3", "90 % interval", "100 updates of linear warm-up", "straight line to zero"):
         assert fact in advice.why
+
+
+@pytest.mark.parametrize("best", [-4.5, -2.0, 1.0])
+def test_the_band_holds_what_the_short_runs_learned_at_as_well(best: float) -> None:
+    alone = advise(good(), Request()).band
+    reach = math.sqrt(0.5) * 1.0  # a parabola has half of its fall left so far from its lowest point
+    runs = runs_at([best + 0.1 * step for step in range(-12, 13)], parabola(best, width=1.0), steps=SWEEP.run_steps)
+    band = advise(dataclasses.replace(good(), runs=runs), Request()).band
+    assert math.log10(band.low) == pytest.approx(min(math.log10(alone.low), best - reach), abs=0.02)
+    assert math.log10(band.high) == pytest.approx(max(math.log10(alone.high), best + reach), abs=0.02)
+    assert band.low_interval[0] == pytest.approx(min(band.low, alone.low_interval[0]))
+    assert band.high_interval[1] == pytest.approx(max(band.high, alone.high_interval[1]))
+    for end, ends in ((band.low, band.low_interval), (band.high, band.high_interval)):
+        assert ends[0] <= end <= ends[1]
 
 
 def explode_at_once(settings: SweepSettings) -> tuple[Trace, ...]:

@@ -83,15 +83,35 @@ def test_trials_pass_over_their_data_as_often_as_the_coming_run() -> None:
         assert trial.plan.steps / trial.plan.batches == pytest.approx(20, rel=0.25)
     assert math.log10(verification.lr) == pytest.approx(-3, abs=0.15)
     assert verification.confirmed is False
-    assert "runs of 141 updates on 7 batches, passed over as often as the run will, end lowest at" in verification.why
+    assert (
+        "runs of 141 updates on 7 batches, passed over as often as the run will, end lowest around" in verification.why
+    )
 
 
 @pytest.mark.parametrize("batches", [None, 2000, 5000])
 def test_trials_of_a_run_that_sees_no_data_twice_or_nobody_knows_train_on_all_that_come(batches: int | None) -> None:
-    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), batches)
+    sweep = in_epochs_of(explored(SWEEP, parabola(-1.4)), batches)
     _, trials = verified(VerifyRequest(steps=2000, budget=800, lr=1e-2), sweep, overfitting)
     assert {trial.plan.batches for trial in trials} == {None}
     assert {trial.plan.steps for trial in trials} == {200}, "the sweep's own short runs do for the shorter length"
+
+
+def test_the_rate_to_verify_is_tried_first_unless_the_sweeps_own_runs_rule_it_out() -> None:
+    sweep = explored(SWEEP, parabola(-1.4))
+    assert len(sweep.runs) == 3
+    asked = VerifyRequest(steps=400, budget=2000, lr=10**-1.3)
+    assert [plan.lr for plan in next_runs(asked, sweep, ())] == pytest.approx([10**-1.3, 0.1, 10**-1.6], rel=1e-3)
+    far = next_runs(dataclasses.replace(asked, lr=10.0), sweep, ())[0].lr
+    assert 10**-1.4 < far < 10**-0.8  # the runs fell within 15 % of the best up to 0.6 decade above it
+
+
+def test_a_second_length_that_is_bracketed_is_looked_at_more_closely() -> None:
+    sweep = in_epochs_of(explored(SWEEP, parabola(-1.4)), 100)
+    _, trials = verified(VerifyRequest(steps=2000, budget=800, lr=10**-1.4), sweep, world(-1.37, 0))
+    center, higher, lower, last = (math.log10(trial.plan.lr) for trial in trials if trial.plan.steps == 141)
+    assert (higher - center, center - lower) == pytest.approx((0.3, 0.3), abs=0.01)
+    better = min(higher, lower, key=lambda x: abs(x + 1.37))  # whose parabola is symmetric about -1.37
+    assert last == pytest.approx((center + better) / 2, abs=0.01)
 
 
 def test_trials_of_another_length_in_the_log_don_t_count() -> None:

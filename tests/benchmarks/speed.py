@@ -34,7 +34,7 @@ DEFAULT_UPDATES = 100  # of every peer's sweep, and of one of our repeats
 # Standard deviation of a rule's pick between seeds, in decades: `make bench`, thirteen tasks and five seeds, the table
 # in the README. fastai's is that of `valley`, its default.
 SCATTER = {"lrfinder": 0.06, "torch-lr-finder": 0.26, "fastai": 0.17, "lightning": 0.51, "ignite": 0.17}
-# To a config: as many updates as a peer makes, and what the command does by itself (two repeats and five short runs).
+# To a config: as many updates as a peer makes, and what the command does by itself (two repeats and three short runs).
 TO_CONFIG = {
     "lrfinder, one repeat": ("--mode", "continuous", "--repeats", "1", "--steps", str(DEFAULT_UPDATES)),
     "lrfinder, by default": (),

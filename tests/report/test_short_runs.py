@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.cells import cell_len
 
-from lrfinder.records import Mode, SweepResult
+from lrfinder.records import RUN_STEPS, Mode, SweepResult
 from lrfinder.report.figure import curve_png, curve_svg
 from lrfinder.report.terminal_plot import terminal_plot
 from runs import runs_at
@@ -54,8 +54,8 @@ def test_the_terminal_shows_and_explains_them(digits: Any, encoding: str, mark: 
         with_runs(digits.result), width=90, height=26, color=False, encoding=encoding, **digits.keywords()
     )
     assert drawn.count(mark) == 4 + 1, "four runs and the legend"
-    assert f"{mark} end of a run of 50 updates" in drawn
-    assert "5 short runs x 50" in drawn
+    assert f"{mark} end of a run of {RUN_STEPS} updates" in drawn
+    assert f"5 short runs x {RUN_STEPS}" in drawn
     assert max(map(cell_len, drawn.splitlines())) <= 90
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lrfinder.search.descend import bracketing, refining
 from lrfinder.search.drift import FARTHEST, carried_on
+from lrfinder.search.drift import NEARLY as DRIFT_NEARLY
 from lrfinder.search.valley import Valley, find_valley
 from runs import START, Truth, parabola, runs_at
 
@@ -74,6 +75,22 @@ def test_the_stretch_claims_nothing_beyond_what_was_tried() -> None:
     assert valley([-2.1, -2, -1.9]).stretch(0.5) == pytest.approx((-2.1, -1.9))
 
 
+def test_the_middle_is_that_of_the_stretch() -> None:
+    found = valley([-3, -2.5, -2, -1.5, -1], lambda x: math.inf if x > -1.7 else parabola(-2.0)(x))
+    assert found.middle(0.15) == pytest.approx(sum(found.stretch(0.15)) / 2)
+    assert found.middle(0.15) < -2  # the cliff is nearer than the gentle side
+
+
+@pytest.mark.parametrize(
+    ("xs", "share", "level"),
+    [([-2.5, -2, -1.5], 0.0, True), ([-3, -2.1], 0.05, False), ([-2.2, -2.1], 0.05, True), ([-2], 0.5, False)],
+)
+def test_a_valley_is_level_where_its_lowest_point_has_neighbours_or_one_nearly_as_low(
+    xs: list[float], share: float, level: bool
+) -> None:
+    assert valley(xs).level(share) is level
+
+
 def test_bracketing_goes_up_first_then_down_then_ends() -> None:
     assert bracketing(valley([-2]), 0.5) == pytest.approx(-1.5)
     assert bracketing(valley([-2, -1.5]), 0.5) == pytest.approx(-2.5)
@@ -97,8 +114,15 @@ def test_a_drift_is_carried_on_by_doublings() -> None:
 
 def test_what_was_as_long_as_the_coming_run_moves_nothing() -> None:
     long = valley([-2.5, -2, -1.5], steps=400)
-    assert carried_on(None, long, 400).x == long.x
-    assert carried_on(valley([-3.5, -3, -2.5], parabola(-3)), long, 400).x == long.x
+    assert carried_on(None, long, 400).x == pytest.approx(-2)
+    assert carried_on(valley([-3.5, -3, -2.5], parabola(-3)), long, 400).x == pytest.approx(-2)
+
+
+def test_the_best_rate_of_the_longer_runs_is_the_middle_of_those_that_end_alike() -> None:
+    long = valley([-2.6, -2.3, -2.0, -1.7], lambda x: {-2.6: 1.5, -2.3: 0.41, -2.0: 0.40, -1.7: 2.0}[round(x, 1)], 400)
+    low, high = long.stretch(DRIFT_NEARLY)
+    assert carried_on(None, long, 400).x == pytest.approx((low + high) / 2)
+    assert carried_on(None, long, 400).x == pytest.approx(-2.15, abs=0.01)  # the vertex of the last three is -2.07
 
 
 def test_what_is_cut_off_a_drift_makes_it_uncertain() -> None:
@@ -114,5 +138,6 @@ def test_no_drift_goes_farther_than_its_bound(short: float, long: float, steps: 
     a = valley([short - 0.5, short, short + 0.5], parabola(short))
     b = valley([long - 0.5, long, long + 0.5], parabola(long), 200)
     drift = carried_on(a, b, steps)
-    assert abs(drift.x - b.x) <= FARTHEST + 1e-9
-    assert (drift.x - b.x) * (b.x - a.x) >= 0
+    shift = drift.x - b.middle(DRIFT_NEARLY)
+    assert abs(shift) <= FARTHEST + 1e-9
+    assert shift * (b.x - a.x) >= 0
