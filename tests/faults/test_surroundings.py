@@ -147,7 +147,7 @@ def test_workers_that_are_stuck_are_not_waited_for_and_not_left_behind(
 ) -> None:
     (folder / "model.py").write_text((folder / "model.py").read_text() + BUSY)
     child = zygote.start(*LONG, cwd=folder)
-    wait_for(folder / "run" / "curve.csv", 8)  # by then it has 400 bytes, or soon will; the points after may be unwritten
+    wait_for(folder / "run" / "curve.csv", 8)  # 400 bytes, or nearly; what comes before the workers stick is unwritten
     time.sleep(0.5)
     began = time.monotonic()
     child.send_signal(sent)  # to the main process alone
