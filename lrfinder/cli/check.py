@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lrfinder.cli.loading import load_torch
 from lrfinder.cli.options import (
     Accumulate,
     ClipNorm,
@@ -76,7 +77,8 @@ def check(
     loaded = load_schedule(config)
     check_reference(model)
     settings = sweep_around(loaded.optimizer.lr, repeats=REPEATS, seed=seed, max_seconds=max_seconds)
-    from lrfinder.cli.measuring import measure_file  # torch, from here on
+    load_torch()
+    from lrfinder.cli.measuring import measure_file
     from lrfinder.store import Source
 
     result = measure_file(Source(reference=model, device=device, training=training), settings, quiet=quiet or as_json)

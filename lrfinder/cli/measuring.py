@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 from collections.abc import Iterator
 
@@ -62,7 +61,6 @@ def users_code() -> Iterator[None]:
     """Run the user's code for a command: standard output is kept for results, and no child outlives the command."""
     sys.dont_write_bytecode = True
     end_with_us()
-    importlib.import_module("torch._dynamo")  # the first optimizer would, with the user's objects there already
     garbage.begin()
     with _pipes_are_the_users(), contextlib.redirect_stdout(sys.stderr):
         yield

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lrfinder.cli.loading import load_torch
 from lrfinder.cli.options import (
     Accumulate,
     ClipNorm,
@@ -190,7 +191,8 @@ def sweep(
         created_by=CREATED_BY,
         model_sha256=digest_of(found),
     ) as folder:
-        from lrfinder.cli.measuring import measure_file  # torch, from here on
+        load_torch()
+        from lrfinder.cli.measuring import measure_file
 
         result = measure_file(source, settings, folder=folder, quiet=quiet)
     _conclude(result, folder.path, as_json=as_json, quiet=quiet)
@@ -214,7 +216,8 @@ def _resume(run: Path, given: dict[str, object], *, as_json: bool, quiet: bool) 
     check_options(given, kept)
     check_model(kept)
     with RunFolder.resume(kept) as folder:
-        from lrfinder.cli.measuring import measure_file  # torch, from here on
+        load_torch()
+        from lrfinder.cli.measuring import measure_file
 
         result = measure_file(kept.source, kept.settings, folder=folder, kept=kept, quiet=quiet)
     _conclude(result, folder.path, as_json=as_json, quiet=quiet)
@@ -229,11 +232,13 @@ def _conclude(result: Sweep, folder: Path, *, as_json: bool, quiet: bool) -> Non
         warn(note)
     signalled = _SIGNALLED.get(result.status)
     if signalled is None:  # whoever interrupts wants to leave at once: no picture then
+        from lrfinder.engine.signals import Interrupts
         from lrfinder.files import write_atomic
         from lrfinder.report.figure import curve_png
         from lrfinder.store import PICTURE
 
-        write_atomic(folder / PICTURE, curve_png(result, **advice.reported()))
+        with Interrupts():  # it loads compiled modules, as `load_torch` does
+            write_atomic(folder / PICTURE, curve_png(result, **advice.reported()))
     if as_json:
         say_json(_document(result, advice, folder))
     else:

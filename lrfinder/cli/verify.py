@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lrfinder.cli.loading import load_torch
 from lrfinder.cli.options import Debug, Json, Quiet, Seed
 from lrfinder.cli.output import say, say_json, say_verbatim, warn
 from lrfinder.errors import UsageError
@@ -180,7 +181,8 @@ def _shapes(text: str | None) -> tuple[str, ...]:
 def _train(
     request: VerifyRequest, sweep: SweepResult, folder: Path, source: Source, *, jobs: int, quiet: bool
 ) -> tuple[ShortRun, ...]:
-    from lrfinder.api.verify import make_trials  # torch, from here on
+    load_torch()
+    from lrfinder.api.verify import make_trials
     from lrfinder.cli.measuring import users_code
     from lrfinder.report.progress import SweepProgress
 

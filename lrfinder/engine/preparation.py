@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -17,8 +17,10 @@ from lrfinder.engine.device import move_optimizer_state
 from lrfinder.engine.fetch import Fetch
 from lrfinder.engine.modes import training_modes
 from lrfinder.engine.precision import in_precision
+from lrfinder.engine.prefetch import read_ahead
 from lrfinder.engine.rng import derived_seed, seed_everything, seed_loader
 from lrfinder.engine.snapshot import loader_preserved
+from lrfinder.engine.updates import Updates
 from lrfinder.errors import ModelFileError, user_code
 from lrfinder.task.build import build_trial
 from lrfinder.task.problem import Problem, Trial
@@ -34,6 +36,7 @@ class Preparation:
     def __init__(self, problem: Problem, device: torch.device, batching: Batching) -> None:
         self._problem = problem
         self._device = device
+        self._batching = batching
         self._cache = batching.cache
         self._fetch = Fetch("train_loader", problem.loader_timeout)
         self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made the last time
@@ -68,6 +71,13 @@ class Preparation:
     def set_aside(self, batches: Generator[Any, None, None], count: int) -> list[Any]:
         """Return `count` batches that aren't trained on; call it before the first of `batches` is taken."""
         return self._cache.held_out(count) if self._cache is not None else list(itertools.islice(batches, count))
+
+    def updates(self, trial: Trial, batches: Iterator[Any], *, late: bool) -> Updates:
+        """Return what trains `trial` on `batches`, read ahead where that helps; `late`: losses are read late."""
+        ahead = read_ahead(self._problem, batches, self._device, micro_batches=self._batching.micro_batches)
+        handed_out = self._batching.handed_out(ahead)
+        training, split = self._problem.training, self._batching.split
+        return Updates(trial, training, handed_out, self._device, split=split, late=late)
 
     @property
     def due(self) -> int:

@@ -29,7 +29,6 @@ from lrfinder.engine.facts import setup_of
 from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.memory import free_memory
 from lrfinder.engine.observer import Observer
-from lrfinder.engine.prefetch import read_ahead
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.readout import readout_for
 from lrfinder.engine.repeated import Repeated
@@ -37,7 +36,6 @@ from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import Snapshot, preserved
 from lrfinder.engine.sweep import settled, told
-from lrfinder.engine.updates import Updates
 from lrfinder.records import Metric, RunPlan, ShortRun, Stop
 from lrfinder.schedules import SCHEDULES
 from lrfinder.task.loader import make_val_loader
@@ -236,15 +234,7 @@ class ShortRuns:
     def _update_all(self, plan: RunPlan, progress: Progress, trial: Trial, batches: Iterator[Any]) -> End:
         factor = factor_of(plan)
         readout = readout_for(self._problem, trial.parts, self._device, Metric.TRAIN)
-        ahead = read_ahead(self._problem, batches, self._device, micro_batches=self._batching.micro_batches)
-        updates = Updates(
-            trial,
-            self._problem.training,
-            self._batching.handed_out(ahead),
-            self._device,
-            split=self._batching.split,
-            late=readout is not None,
-        )
+        updates = self._preparation.updates(trial, batches, late=readout is not None)
         applied, rate = True, 0.0
         while progress.updates < plan.steps:
             step = progress.updates

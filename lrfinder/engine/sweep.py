@@ -20,13 +20,11 @@ from lrfinder.engine.loop import HeldOutLoss, TrainingLoss, sweep_rates
 from lrfinder.engine.measurement import Measurement
 from lrfinder.engine.memory import free_memory
 from lrfinder.engine.observer import Observer
-from lrfinder.engine.prefetch import read_ahead
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.readout import readout_for
 from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import preserved
-from lrfinder.engine.updates import Updates
 from lrfinder.errors import place_of, words_of
 from lrfinder.records import Metric, Stop, SweepSettings, Trace
 from lrfinder.task.problem import Problem, Trial
@@ -170,15 +168,7 @@ class _Sweep:
             judge = self._held_out.judge(metric, trial, batches, seed)
             if judge is None:
                 return Stop.OUT_OF_DATA, f"train_loader had no batch left; {measurement.progress}"
-        ahead = read_ahead(self._problem, batches, self._device, micro_batches=self._batching.micro_batches)
-        updates = Updates(
-            trial,
-            self._problem.training,
-            self._batching.handed_out(ahead),
-            self._device,
-            split=self._batching.split,
-            late=readout is not None,
-        )
+        updates = self._preparation.updates(trial, batches, late=readout is not None)
         losses = TrainingLoss(updates, measurement) if judge is None else HeldOutLoss(updates, measurement, judge)
 
         def begin(loss: torch.Tensor) -> tuple[Course, End | None]:

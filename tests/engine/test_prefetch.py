@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import lrfinder.engine.sweep
+import lrfinder.engine.preparation
 from lrfinder.engine.prefetch import ReadAhead, read_ahead, tensors_in
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure, place_of
@@ -74,7 +74,7 @@ def test_a_sweep_tells_the_same(recorder, monkeypatch, fails_at, workers):
     def traces(ahead):
         observer, said = recorder(), None
         monkeypatch.setattr(
-            lrfinder.engine.sweep,
+            lrfinder.engine.preparation,
             "read_ahead",
             lambda _, batches, *__, **___: ReadAhead(batches, Plain()) if ahead else batches,
         )
