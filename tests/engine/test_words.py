@@ -77,7 +77,9 @@ class Batches:
 class Told(Batches):
     """Fails where it is told the second epoch."""
 
-    set_epoch = staticmethod(fails_at(1))
+    def __init__(self):
+        super().__init__()
+        self.set_epoch = fails_at(1)
 
 
 class Failing(nn.Linear):
@@ -98,14 +100,15 @@ class Unmovable(nn.Linear):
 
 
 FP16 = Training(precision=Precision.FP16)
+# Each made anew: they count their calls.
 PLACES = {
-    "running the model on a batch": {"model": lambda: Failing(3)},
-    "calling loss_fn(output, target)": {"loss_fn": fails_at(3, nn.functional.mse_loss)},
-    "calling optimizer.step() for update 2": {"optimizer": step_that_fails(2)},
-    "running loss.backward() before update 3": {"loss_fn": loss_whose_gradient_fails(3)},
-    "getting batch 6 of train_loader": {"train_loader": Batches(batch=6)},
-    "starting train_loader": {"train_loader": Told()},
-    "moving the model to cpu": {"model": lambda: Unmovable(3, 1)},
+    "running the model on a batch": lambda: {"model": lambda: Failing(3)},
+    "calling loss_fn(output, target)": lambda: {"loss_fn": fails_at(3, nn.functional.mse_loss)},
+    "calling optimizer.step() for update 2": lambda: {"optimizer": step_that_fails(2)},
+    "running loss.backward() before update 3": lambda: {"loss_fn": loss_whose_gradient_fails(3)},
+    "getting batch 6 of train_loader": lambda: {"train_loader": Batches(batch=6)},
+    "starting train_loader": lambda: {"train_loader": Told()},
+    "moving the model to cpu": lambda: {"model": lambda: Unmovable(3, 1)},
 }
 
 
@@ -113,7 +116,7 @@ PLACES = {
 def test_a_failure_of_the_user_s_code_is_told_with_its_place(recorder, place):
     observer = recorder()
     with pytest.raises(ValueError, match=r"^mine$") as raised:
-        run_sweep(problem(**PLACES[place]), SETTINGS, device=CPU, observer=observer)
+        run_sweep(problem(**PLACES[place]()), SETTINGS, device=CPU, observer=observer)
     assert place_of(raised.value) == place
     assert observer.traces[-1].stop is Stop.FAILED
     assert observer.traces[-1].why == f"ValueError: mine (while {place})"
