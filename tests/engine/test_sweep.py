@@ -257,6 +257,12 @@ def test_an_exception_in_a_worker_is_the_user_s_and_no_worker_is_left(recorder):
     assert multiprocessing.active_children() == []
 
 
+def end_workers_of(loader: DataLoader) -> None:
+    """End the persistent workers here, or the next test would see them until their iterator is collected."""
+    if loader._iterator is not None:
+        loader._iterator._shutdown_workers()
+
+
 @pytest.mark.parametrize("persistent", [False, True])
 def test_workers_end_with_the_sweep_and_the_loader_still_works(recorder, persistent):
     loader = DataLoader(
@@ -275,6 +281,7 @@ def test_workers_end_with_the_sweep_and_the_loader_still_works(recorder, persist
     assert sweeps[0] == sweeps[1]
     assert [trace.updates for trace in sweeps[0]] == [9, 9]
     assert len(list(loader)) == 4
+    end_workers_of(loader)
 
 
 def test_workers_that_the_user_started_are_left_alone(recorder):
@@ -284,3 +291,4 @@ def test_workers_that_the_user_started_are_left_alone(recorder):
     run_sweep(regression(train_loader=loader), SweepSettings(steps=9, repeats=2), device=CPU, observer=recorder())
     assert [child.pid for child in multiprocessing.active_children()] == before
     assert len(list(loader)) == 4
+    end_workers_of(loader)
