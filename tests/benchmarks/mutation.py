@@ -49,7 +49,8 @@ def leave_out(longest: float) -> None:
     stats = json.loads(path.read_text("utf-8"))
     short = {test for test, seconds in stats["duration_by_test"].items() if seconds <= longest}
     reaching = stats["tests_by_mangled_function_name"]
-    stats["tests_by_mangled_function_name"] = {name: [t for t in tests if t in short] for name, tests in reaching.items()}
+    quick = {function: [test for test in tests if test in short] for function, tests in reaching.items()}
+    stats["tests_by_mangled_function_name"] = quick
     path.write_text(json.dumps(stats), "utf-8")
     print(f"judged by the {len(short)} of {len(stats['duration_by_test'])} tests that take at most {longest} s")
 
