@@ -67,6 +67,17 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+class Graph(StrEnum):
+    """Whether an update is recorded once and repeated by two calls (CUDA graphs).
+
+    `auto`: where the recording gives the same losses and weights in less time. `on`: also where it is not faster.
+    """
+
+    OFF = "off"
+    AUTO = "auto"
+    ON = "on"
+
+
 class Stop(StrEnum):
     """Why a repeat ended. The first three are how a sweep should end; the others cut it short."""
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from lrfinder.errors import UsageError
-from lrfinder.records import Metric, Mode, Precision, Spacing, SweepSettings, Training
+from lrfinder.records import Graph, Metric, Mode, Precision, Spacing, SweepSettings, Training
 
 
 def make_settings(**keywords: Any) -> SweepSettings:
@@ -22,7 +22,8 @@ def make_settings(**keywords: Any) -> SweepSettings:
 
 def make_training(**keywords: Any) -> Training:
     """Return how updates are made; what can't be meant is a UsageError, as for the settings."""
-    keywords["precision"] = _chosen("precision", Precision, keywords["precision"])
+    for name, choices in (("precision", Precision), ("graph", Graph)):
+        keywords[name] = _chosen(name, choices, keywords[name])
     try:
         return Training(**keywords)
     except ValueError as error:

@@ -27,6 +27,7 @@ from lrfinder.records import (
     REPEATS,
     RUN_STEPS,
     STEPS,
+    Graph,
     Metric,
     Mode,
     Precision,
@@ -68,6 +69,7 @@ def sweep(
     clip_value: float | None = None,
     sweep: str | None = None,
     scale_others: bool = False,
+    graph: str = Graph.OFF,
     loader_timeout: float = LOADER_TIMEOUT,
     device: str = "auto",
     seed: int = 0,
@@ -82,7 +84,8 @@ def sweep(
     it is, and comes back bit for bit; a callable is called anew for each repeat. `optimizer` may be the name of a
     class of torch.optim. `out` names a run folder to write; without it the disk is not touched. Nothing is printed
     unless `progress` is set. How updates are made (`precision`, `accumulate`, `clip_norm`, `clip_value`, and of several
-    `optimizers` the one to `sweep`) is described in `records.Training`. `max_seconds` bounds the whole sweep,
+    `optimizers` the one to `sweep`) is described in `records.Training`. `graph` "auto" or "on" records an update on a
+    GPU once and repeats it (CUDA graphs). `max_seconds` bounds the whole sweep,
     `loader_timeout` the seconds that a batch may take (the first one of a pass five times that; 0: forever).
 
     `metric` says which loss is recorded: that of the next training batch (`train`), of a batch set aside (`probe`), or
@@ -128,6 +131,7 @@ def sweep(
             clip_value=clip_value,
             sweep=sweep,
             scale_others=scale_others,
+            graph=graph,
         ),
         loader_timeout=checked_timeout(loader_timeout),
     )

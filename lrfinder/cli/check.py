@@ -14,6 +14,7 @@ from lrfinder.cli.options import (
     ClipNorm,
     ClipValue,
     Debug,
+    GraphOption,
     Json,
     PrecisionOption,
     Quiet,
@@ -22,7 +23,7 @@ from lrfinder.cli.options import (
     SweptOptimizer,
 )
 from lrfinder.cli.output import say, say_json, warn
-from lrfinder.vocabulary import Precision, Stop
+from lrfinder.vocabulary import Graph, Precision, Stop
 
 if TYPE_CHECKING:
     from lrfinder.advice import Verdict
@@ -48,6 +49,7 @@ def check(
     clip_value: ClipValue = None,
     swept_optimizer: SweptOptimizer = None,
     scale_others: ScaleOthers = False,
+    graph: GraphOption = Graph.OFF,
     device: Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")] = "auto",
     seed: Seed = 0,
     as_json: Json = False,
@@ -69,6 +71,7 @@ def check(
         clip_value=clip_value,
         sweep=swept_optimizer,
         scale_others=scale_others,
+        graph=graph,
     )
     from lrfinder.advice import judge, sweep_around
     from lrfinder.config import load_schedule

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli import failures
-from lrfinder.vocabulary import Precision
+from lrfinder.vocabulary import Graph, Precision
 
 
 def _remember_debug(value: bool) -> bool:
@@ -56,4 +56,13 @@ SweptOptimizer = Annotated[
 ]
 ScaleOthers = Annotated[
     bool, typer.Option("--scale-others", help="Scale the other optimizers' rates too, in proportion.")
+]
+
+GraphOption = Annotated[
+    Graph,
+    typer.Option(
+        "--graph",
+        help="On a GPU, record an update once and repeat it by two calls, which saves the time of sending its kernels. "
+        "`auto`: where the recording gives the same losses and weights in less time; `on`: or else fail.",
+    ),
 ]

@@ -15,6 +15,7 @@ from lrfinder.cli.options import (
     ClipNorm,
     ClipValue,
     Debug,
+    GraphOption,
     Json,
     PrecisionOption,
     Quiet,
@@ -31,6 +32,7 @@ from lrfinder.vocabulary import (
     REPEATS,
     RUN_STEPS,
     STEPS,
+    Graph,
     Metric,
     Mode,
     Precision,
@@ -113,6 +115,7 @@ def sweep(
     clip_value: ClipValue = None,
     swept_optimizer: SweptOptimizer = None,
     scale_others: ScaleOthers = False,
+    graph: GraphOption = Graph.OFF,
     loader_timeout: Annotated[
         float,
         typer.Option(
@@ -180,6 +183,7 @@ def sweep(
             clip_value=clip_value,
             sweep=swept_optimizer,
             scale_others=scale_others,
+            graph=graph,
         ),
         loader_timeout=checked_timeout(loader_timeout),
     )

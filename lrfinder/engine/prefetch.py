@@ -6,6 +6,7 @@ draws from the host's generators too gets other numbers than without, and the sa
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, Self
 
@@ -64,7 +65,7 @@ class _Raising:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def __call__(self) -> Any:
+    def __call__(self, *_: object) -> Any:
         raise self._error
 
 
@@ -94,6 +95,24 @@ class SideStream:
             if tensor.is_cuda:
                 tensor.record_stream(training)
         return batch
+
+
+def first_of(batches: Iterator[Any], count: int) -> tuple[list[Any], Iterator[Any]]:
+    """Return the first `count` batches, or as many as there are, and an iterator over all of them.
+
+    An exception in reading one of them shows when it is that one's turn.
+    """
+    first: list[Any] = []
+    rest = batches
+    for _ in range(count):
+        try:
+            first.append(next(batches))
+        except StopIteration:
+            break
+        except Exception as error:  # noqa: BLE001 - whatever the loader raises, in its turn
+            rest = map(_Raising(error), [None])
+            break
+    return first, itertools.chain(first, rest)
 
 
 def tensors_in(batch: Any) -> list[torch.Tensor] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -14,14 +15,17 @@ from torch import nn
 from lrfinder.engine.batching import Batching
 from lrfinder.engine.data import endless
 from lrfinder.engine.device import move_optimizer_state
+from lrfinder.engine.facts import setup_of
 from lrfinder.engine.fetch import Fetch
 from lrfinder.engine.modes import training_modes
 from lrfinder.engine.precision import in_precision
 from lrfinder.engine.prefetch import read_ahead
+from lrfinder.engine.recordings import Recordings
 from lrfinder.engine.rng import derived_seed, seed_everything, seed_loader
 from lrfinder.engine.snapshot import loader_preserved
 from lrfinder.engine.updates import Updates
 from lrfinder.errors import ModelFileError, user_code
+from lrfinder.records import Setup
 from lrfinder.task.build import build_trial
 from lrfinder.task.problem import Problem, Trial
 
@@ -40,6 +44,7 @@ class Preparation:
         self._cache = batching.cache
         self._fetch = Fetch("train_loader", problem.loader_timeout)
         self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made the last time
+        self._recordings = Recordings(problem.training, device)
 
     def ready(
         self, seed: int, *, first_epoch: int, cleanup: contextlib.ExitStack
@@ -73,11 +78,20 @@ class Preparation:
         return self._cache.held_out(count) if self._cache is not None else list(itertools.islice(batches, count))
 
     def updates(self, trial: Trial, batches: Iterator[Any], *, late: bool) -> Updates:
-        """Return what trains `trial` on `batches`, read ahead where that helps; `late`: losses are read late."""
-        ahead = read_ahead(self._problem, batches, self._device, micro_batches=self._batching.micro_batches)
+        """Return what trains `trial` on `batches`, read ahead where that helps; `late`: losses are read late.
+
+        Raises UsageError where updates must be recorded and can't be.
+        """
+        parts, training, split = self._batching.micro_batches, self._problem.training, self._batching.split
+        ahead = read_ahead(self._problem, batches, self._device, micro_batches=parts)
+        recorded, ahead = self._recordings.record(trial, ahead, micro_batches=parts)
         handed_out = self._batching.handed_out(ahead)
-        training, split = self._problem.training, self._batching.split
-        return Updates(trial, training, handed_out, self._device, split=split, late=late)
+        return Updates(trial, training, handed_out, self._device, split=split, late=late, recorded=recorded)
+
+    def described(self, trial: Trial) -> Setup:
+        """Return the setup of what `trial` is an instance of; call it after the first batch."""
+        setup = dataclasses.replace(setup_of(self._problem, trial, self._device), graph=self._recordings.why)
+        return self._batching.described(setup)
 
     @property
     def due(self) -> int:

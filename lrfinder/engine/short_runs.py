@@ -25,7 +25,6 @@ from lrfinder.engine.evaluation import (
     evaluate,
     validation_batches,
 )
-from lrfinder.engine.facts import setup_of
 from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.memory import free_memory
 from lrfinder.engine.observer import Observer
@@ -271,7 +270,7 @@ class ShortRuns:
         if not self._told_setup:
             self._told_setup = True
             with self._interrupts.held():
-                self._observer.prepared(self._batching.described(setup_of(self._problem, trial, self._device)))
+                self._observer.prepared(self._preparation.described(trial))
 
 
 def reached(loss: float, plan: RunPlan) -> tuple[float | None, Stop, str]:

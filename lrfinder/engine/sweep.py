@@ -13,7 +13,6 @@ import torch
 from lrfinder.engine.batching import Batching, batching_of
 from lrfinder.engine.course import Course
 from lrfinder.engine.ending import End
-from lrfinder.engine.facts import setup_of
 from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.held_out import PROBES, HeldOut
 from lrfinder.engine.loop import HeldOutLoss, TrainingLoss, sweep_rates
@@ -187,7 +186,7 @@ class _Sweep:
         if not self._told_setup:
             self._told_setup = True
             with self._interrupts.held():
-                self._observer.prepared(self._batching.described(setup_of(self._problem, trial, self._device)))
+                self._observer.prepared(self._preparation.described(trial))
 
     def _interrupted(self, terminated: bool, measurement: Measurement) -> tuple[Stop, str]:  # noqa: FBT001
         self._interrupts.answered()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import signal
@@ -21,7 +22,7 @@ from lrfinder.engine.short_runs import Begun, Progress, ShortRuns, factor_of, re
 from lrfinder.engine.signals import Terminated
 from lrfinder.engine.stacked import Stack
 from lrfinder.engine.stacked_updates import NotStackable
-from lrfinder.records import Point, RunPlan, Setup, ShortRun, Stop, Trace, Training
+from lrfinder.records import Graph, Point, RunPlan, Setup, ShortRun, Stop, Trace, Training
 from lrfinder.task.batches import to_device
 
 # Fewer don't repay the stack's own cost, 1.5 ms an update: three of a perceptron's took as long as one by one.
@@ -60,7 +61,10 @@ class ManyShortRuns(ShortRuns):
         """Return the runs of `plans`, made as a stack; none where they can't be or had better not be."""
         if len(plans) < LEAST_RUNS - 1 or self._device.type != "cpu" or first.updates < CHECKED:
             return []
-        if isinstance(self._problem.train_loader, Iterator) or self._problem.training != Training():
+        if (
+            isinstance(self._problem.train_loader, Iterator)
+            or dataclasses.replace(self._problem.training, graph=Graph.OFF) != Training()
+        ):
             return []  # a loader with only one start; gradients that are clipped or gathered, or another precision
         if self._batching.micro_batches > 1:
             return []  # memory ran out for one of them

@@ -11,6 +11,7 @@ import torch
 
 from lrfinder.engine.ending import Ending, When
 from lrfinder.engine.rates import Rates
+from lrfinder.engine.recorded import RecordedUpdate
 from lrfinder.engine.turn import Turn
 from lrfinder.errors import ModelFileError, note_place, user_code
 from lrfinder.records import Stop, Training
@@ -48,14 +49,20 @@ class Updates:
         *,
         split: Callable[[Any], list[tuple[float, Any]]],
         late: bool = False,
+        recorded: RecordedUpdate | None = None,
     ) -> None:
-        """`late`: losses are read when their gradients are gone; else those of an update stay until the next one."""
+        """`late`: losses are read when their gradients are gone; else those of an update stay until the next one.
+
+        `recorded` makes the updates of the batches that it takes.
+        """
         self._trial = trial
         self._training = training
         self._batches = batches
         self._device = device
         self._split = split
         self._late = late
+        self._recorded = recorded
+        self._repeats = False  # whether the update to be made is the recorded one
         self._rates = Rates(trial.parts)
         self._turns: dict[str, Turn] = {}
         self._group: list[_Part] = []  # those of the update to be made, where it may ask for their loss again
@@ -87,6 +94,9 @@ class Updates:
         if len(parts) > 1:
             return self._accumulated(parts, gradient=gradient)
         self._share = 1.0
+        self._repeats = self._recorded is not None and self._recorded.takes(parts[0].batch)
+        if self._recorded is not None and self._repeats:
+            return self._recorded.loss(parts[0].batch)
         self._pending = self._losses_of(parts[0])
         return self._measured(self._pending).detach()
 
@@ -97,6 +107,10 @@ class Updates:
         further one on its loss at the weights that the ones before it have left.
         """
         self._rates.set(rate)
+        if self._recorded is not None and self._repeats:
+            self._recorded.step()
+            self._made += 1
+            return True
         whole = self._share == 1.0
         name, *others = self._pending
         first = self._pending[name]
@@ -122,8 +136,9 @@ class Updates:
 
     def ending(self, first: float, when: When) -> Ending:
         """Return what judges the losses that follow updates, `first` being the one before any."""
-        # Of several parts, the gradients of the coming update are there already when the loss is.
-        return Ending(self._trial.model, first, gradients=self._share == 1.0, late=self._late, when=when)
+        # Of several parts, and in a recording, the gradients of the coming update are there already when the loss is.
+        gradients = self._share == 1.0 and self._recorded is None
+        return Ending(self._trial.model, first, gradients=gradients, late=self._late, when=when)
 
     def _accumulated(self, parts: list[_Part], *, gradient: bool) -> torch.Tensor | None:
         total: torch.Tensor | None = None

@@ -124,6 +124,7 @@ class Setup:
     python: str
     lrfinder: str
     cached_batches: int | None = None  # on so many batches, over and over; None: on all that came
+    graph: str | None = None  # "" where updates were recorded, else why not; None: that wasn't asked for
 
 
 # Which ending names the whole sweep, where its repeats ended differently: what cut it short comes first.

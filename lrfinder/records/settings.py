@@ -16,6 +16,7 @@ from lrfinder.vocabulary import (
     REPEATS,
     RUN_STEPS,
     STEPS,
+    Graph,
     Metric,
     Mode,
     Precision,
@@ -29,7 +30,8 @@ class Training:
 
     An update takes `accumulate` batches of the loader: its gradient is the mean of theirs. The gradient's norm over all
     parameters is cut down to `clip_norm`, or each of its numbers to +-`clip_value`. Of several `optimizers`, `sweep` is
-    the one whose rate is swept; the others hold their own rates, or with `scale_others` follow in proportion.
+    the one whose rate is swept; the others hold their own rates, or with `scale_others` follow in proportion. With
+    `graph` updates are recorded on a GPU.
 
     Raises ValueError for what can't be meant.
     """
@@ -42,6 +44,7 @@ class Training:
     clip_value: float | None = None
     sweep: str | None = None
     scale_others: bool = False
+    graph: Graph = Graph.OFF
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:

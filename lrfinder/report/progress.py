@@ -127,7 +127,10 @@ class SweepProgress:
         """Say what is being swept: how the loss and the optimizer were found is worth a look before the numbers."""
         optimizer = setup.optimizer
         chosen = "" if optimizer.chosen_by == "model file" else f" ({optimizer.chosen_by})"
-        self._say(f"{setup.model} on {setup.device}; loss: {setup.loss}; optimizer: {optimizer.name}{chosen}")
+        recorded = "" if setup.graph is None else "; updates recorded"
+        if setup.graph:
+            recorded = f"; updates not recorded: {setup.graph}"
+        self._say(f"{setup.model} on {setup.device}; loss: {setup.loss}; optimizer: {optimizer.name}{chosen}{recorded}")
 
     @_for_readers
     def measured(self, point: Point) -> None:

@@ -5,6 +5,7 @@ Format history of run.json:
     2  `source` for `reference`, with the options; settings have `mode` auto and restart, and `run_steps`
     3  `source` has `training` and `loader_timeout`; settings have `cache_batches`, and `metric` probe and val; the
        setup has `cached_batches`; repeats and short runs have `skipped`, `micro_batches` and `note`
+    4  `source.training` and the setup have `graph`
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from lrfinder.records import Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.source import Source
 
 FORMAT = "lrfinder.run"
-VERSION = 3
+VERSION = 4
 RUNS_FOLDER = "lrfinder-runs"
 RUN = "run.json"
 CURVE = "curve.csv"
