@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-speed bench-growth \
+.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-speed bench-graphs bench-growth \
 	bench-scheduler kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
@@ -109,6 +109,9 @@ bench-speed: $(STAMP)  ## our sweep beside a bare loop and the peers' on the sam
 	$(BIN)/python tests/benchmarks/speed.py
 	$(BIN)/python tests/benchmarks/snapshot.py
 	$(BIN)/python tests/benchmarks/at_once.py
+
+bench-graphs: $(STAMP)  ## what recorded updates save on a CUDA device, over a bare loop
+	$(BIN)/python tests/benchmarks/graphs.py
 
 bench-growth: $(STAMP)  ## how our own cost grows with parameters, updates, param groups, repeats and trials; draws it
 	$(BIN)/python tests/benchmarks/growth.py --large

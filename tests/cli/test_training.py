@@ -9,7 +9,7 @@ import pytest
 
 from models import GOOD_WITH_VAL
 
-OPTIONS = ("--precision", "bf16", "--accumulate", "3", "--clip-norm", "0.25")
+OPTIONS = ("--precision", "bf16", "--accumulate", "3", "--clip-norm", "0.25", "--graph", "auto")
 TRAINING = {
     "precision": "bf16",
     "accumulate": 3,
@@ -17,6 +17,7 @@ TRAINING = {
     "clip_value": None,
     "sweep": None,
     "scale_others": False,
+    "graph": "auto",
 }
 
 # Notes each loss that is computed for an update, and each update's gradient.
@@ -68,6 +69,9 @@ def test_every_command_trains_as_the_options_of_the_sweep_say(cli, folder: Path)
     assert {part["skipped"] for part in document["repeats"] + document["runs"]} == {0}
     stored = json.loads((folder / "run" / "run.json").read_text())
     assert stored["source"]["training"] == TRAINING
+    reason = stored["setup"]["graph"]
+    assert reason  # of several batches no update is recorded, and on a CPU none at all
+    assert f"updates not recorded: {reason}" in " ".join(swept.stderr.split())
     assert (stored["setup"]["batch_size"], stored["setup"]["batches_per_epoch"]) == (48, 8)
     check_seen(folder)
     done = cli("verify", "run", "--steps", "30", "--budget", "90", "--jobs", "2", "--quiet")
@@ -79,6 +83,14 @@ def test_every_command_trains_as_the_options_of_the_sweep_say(cli, folder: Path)
     checked = cli("check", "model.py", "--config", "schedule.yaml", *OPTIONS)
     assert checked.returncode in {0, 1}, checked.stderr
     check_seen(folder)
+
+
+def test_updates_that_must_be_recorded_and_cannot_be(cli, folder: Path) -> None:
+    done = cli("sweep", "model.py", "--out", "run", "--graph", "on", "--device", "cpu")
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert "--graph on: updates can't be recorded: that takes CUDA, and this is on cpu" in said
+    assert "`--graph auto` goes on without" in said
 
 
 TWO = """

@@ -17,7 +17,7 @@ import lrfinder.engine.sweep
 from lrfinder.engine.device import choose_device
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
-from lrfinder.records import Precision, Stop, SweepSettings, Training
+from lrfinder.records import Graph, Precision, Stop, SweepSettings, Training
 from lrfinder.task.problem import Problem
 
 pytestmark = [
@@ -177,6 +177,45 @@ def test_no_update_waits_for_the_device(recorder, pinned, changes, make):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert (trace.stop, len(trace.losses)) == (Stop.COMPLETED, 30)
+
+
+@pytest.mark.parametrize("precision", [Precision.AUTO, Precision.BF16])
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
+def test_recorded_updates_measure_what_plain_ones_do(recorder, make, precision):
+    """Twelve batches of 16 and one of 8, which is no recording's: of 64 x 3 + 8 samples, in two passes and more."""
+    inputs = torch.randn(200, 4, generator=torch.Generator().manual_seed(1))
+    data = TensorDataset(inputs, inputs.sum(1, keepdim=True))
+    plain, recorded = recorder(), recorder()
+    for observer, graph in ((plain, Graph.OFF), (recorded, Graph.ON)):
+        problem = problem_with(
+            tokens_and_layers,
+            lambda params, lr: make(params, lr=lr),
+            train_loader=DataLoader(data, batch_size=16, pin_memory=True),
+            training=Training(graph=graph, precision=precision),
+        )
+        settings = SweepSettings(steps=30, repeats=2, min_lr=1e-5, max_lr=1e-3)
+        run_sweep(problem, settings, device=CUDA, observer=observer)
+    assert recorded.setups[0].graph == ""
+    for one, other in zip(plain.traces, recorded.traces, strict=True):
+        assert one.losses == pytest.approx(other.losses, rel=0.02 if precision is Precision.BF16 else 1e-3)
+
+
+def test_what_cuda_cannot_record_is_swept_without(recorder):
+    def asking(model, batch):
+        loss = nn.functional.mse_loss(model(batch[0]), batch[1])
+        return loss if loss.item() < 1e9 else 0 * loss
+
+    observers = [recorder(), recorder()]
+    for observer, graph in zip(observers, (Graph.OFF, Graph.AUTO), strict=True):
+        problem = problem_with(
+            make_model,
+            lambda params, lr: torch.optim.SGD(params, lr=lr),
+            training_step=asking,
+            training=Training(graph=graph),
+        )
+        run_sweep(problem, SETTINGS, device=CUDA, observer=observer)
+    assert "captur" in observers[1].setups[0].graph
+    assert observers[0].traces == observers[1].traces
 
 
 @pytest.mark.parametrize("at", [1, 3, 8, 13])
