@@ -6,8 +6,8 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,12 +49,8 @@ class Progress:
     skipped: int = 0
     metric: str = PROBE
     initial_loss: float | None = None
-    loss: float = math.nan  # of the last training batch that is known
+    losses: list[float] = field(default_factory=list)  # of the training batches, so far as they are known
     repeated: Repeated | None = None
-
-    def take(self, loss: float) -> None:
-        """Take in the training loss that follows the next update."""
-        self.loss = loss
 
     def back_to(self, updates: int) -> None:
         """Leave out the updates after so many: they were made before it was known that the run had ended."""
@@ -107,6 +103,7 @@ class ShortRuns:
         self._stack = contextlib.ExitStack()
         self._snapshot: Snapshot | None = None
         self._initial: dict[tuple[int, int], float] = {}  # by repeat and number of held-out batches
+        self.losses: Sequence[float] = ()  # of the last run's training, before each update
         self._told_setup = False
         self._course: Course | None = None  # of the run that is being made
 
@@ -137,6 +134,7 @@ class ShortRuns:
         """Make a run; None: memory ran out."""
         self._observer.run_started(plan)
         progress = Progress()
+        self.losses = progress.losses
         loss: float | None = None
         self._course = None
         try:
@@ -242,10 +240,11 @@ class ShortRuns:
                 return Stop.OUT_OF_DATA, f"train_loader ran out after {step} updates and can't be started again"
             if self._course is None:
                 self._tell_setup(trial)
-                progress.loss = loss.item()
-                ending = updates.ending(progress.loss, lambda made, _: f"after {made} updates")
+                first = loss.item()
+                progress.losses.append(first)
+                ending = updates.ending(first, lambda made, _: f"after {made} updates")
                 self._course = Course(
-                    ending, readout, take=progress.take, back_to=progress.back_to, held=self._interrupts.held
+                    ending, readout, take=progress.losses.append, back_to=progress.back_to, held=self._interrupts.held
                 )
                 end = ending.before("the loss of the first batch")
             elif applied:
@@ -263,7 +262,7 @@ class ShortRuns:
                 continue
             progress.updates += 1
             with self._interrupts.held():
-                self._observer.run_updated(plan, progress.updates, progress.loss)
+                self._observer.run_updated(plan, progress.updates, progress.losses[-1])
         return Stop.COMPLETED, ""
 
     def _tell_setup(self, trial: Trial) -> None:

@@ -51,7 +51,7 @@ class Stack:
 
     def update(self, rates: Sequence[float]) -> None:
         """Make an update of every member by the gradient of its last loss, at its rate."""
-        column = torch.tensor(rates, dtype=torch.float64)[:, None]
+        column = torch.tensor(rates, dtype=torch.float64)[:, None].to(self._groups[0].flat.device)
         with torch.no_grad():
             for group, gradient in zip(self._groups, self._gradients, strict=True):
                 group.update(gradient, column)

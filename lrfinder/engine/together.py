@@ -10,7 +10,8 @@ import signal
 import statistics
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,39 +28,69 @@ from lrfinder.task.batches import to_device
 
 # Fewer don't repay the stack's own cost, 1.5 ms an update: three of a perceptron's took as long as one by one.
 LEAST_RUNS = 4
-# Floats of all members' weights. Beyond, they no longer fit the processor's cache while each by itself would: sixteen
-# perceptrons of 2,400 weights trained in the time of 4, of 18,000 in that of 8, of 85,000 in that of 24.
-MOST_WEIGHTS = 300_000
-# Updates of the first run that are made again in the stack: in losses this near (the products are added up in another
-# order), and in less time than the others would take one by one, or the stack is given up.
+# Updates of the first run that are made again in the stack: in nearly the same losses, and in less time than the others
+# would take one by one, or the stack is given up.
 CHECKED = 5
-NEAR = 1e-4
+
+
+def _mean_of_later(seconds: Sequence[float]) -> float:
+    return statistics.fmean(seconds[1:] or seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How stacks are judged on a kind of device.
+
+    `typical` is taken of the seconds, by `clock`, that the first updates took; `near` is a relative difference of
+    losses, in which products are added up in another order; `most_weights` counts the floats of all members.
+    """
+
+    clock: Callable[[], float]
+    typical: Callable[[Sequence[float]], float]
+    near: float
+    most_weights: int
+
+
+KINDS = {
+    # Beyond so many weights they no longer fit the processor's cache while each member by itself would: sixteen
+    # perceptrons of 2,400 weights trained in the time of 4, of 18,000 in that of 8, of 85,000 in that of 24.
+    "cpu": _Kind(time.process_time, statistics.median, near=1e-4, most_weights=300_000),
+    # The host is ahead of a GPU by some updates, and then waits for several: their mean tells, without the first, which
+    # loads kernels. Other kernels may multiply in TF32, of three digits. The weights, their gradients and two moments
+    # of each fit beside anything: a gigabyte.
+    "cuda": _Kind(time.perf_counter, _mean_of_later, near=1e-3, most_weights=60_000_000),
+}
 
 
 class ManyShortRuns(ShortRuns):
     """Short runs of which several may be asked for at once; what each says is what it says by itself."""
 
-    def __init__(self, *args: Any, observer: Observer, **options: Any) -> None:
-        self._first = _Noting(observer)
-        super().__init__(*args, observer=self._first, **options)
+    def __init__(self, *args: Any, observer: Observer, device: torch.device, **options: Any) -> None:
+        self._kind = KINDS.get(device.type)
+        self._first = _Noting(observer, time.process_time if self._kind is None else self._kind.clock)
+        super().__init__(*args, observer=self._first, device=device, **options)
 
     def run_all(self, plans: Sequence[RunPlan]) -> Iterator[ShortRun]:
         """Make the runs and yield each as it ends, until one was cut short.
 
-        The same runs as one by one, but for rounding: on a CPU, where a model is small and its optimizer known,
-        several are trained at once if the first updates show that this is faster.
+        The same runs as one by one, but for rounding: where a model is small and its optimizer known, several are
+        trained at once if the first updates show that this is faster.
         """
         for _, group in itertools.groupby(plans, key=lambda plan: (plan.repeat, plan.steps, plan.batches)):
             alike = list(group)
             first = self.run(alike[0])
+            losses = self.losses
             yield first
-            at_once = self._at_once(first, alike[1:])
+            at_once = self._at_once(first, losses, alike[1:])
             for plan, made in itertools.zip_longest(alike[1:], at_once):
                 yield self.run(plan) if made is None else made
 
-    def _at_once(self, first: ShortRun, plans: list[RunPlan]) -> list[ShortRun]:
-        """Return the runs of `plans`, made as a stack; none where they can't be or had better not be."""
-        if len(plans) < LEAST_RUNS - 1 or self._device.type != "cpu" or first.updates < CHECKED:
+    def _at_once(self, first: ShortRun, losses: Sequence[float], plans: list[RunPlan]) -> list[ShortRun]:
+        """Return the runs of `plans`, made as a stack; none where they can't be or had better not be.
+
+        `losses` are those of the training of `first`.
+        """
+        if len(plans) < LEAST_RUNS - 1 or self._kind is None or first.updates < CHECKED:
             return []
         if (
             isinstance(self._problem.train_loader, Iterator)
@@ -68,7 +99,7 @@ class ManyShortRuns(ShortRuns):
             return []  # a loader with only one start; gradients that are clipped or gathered, or another precision
         if self._batching.micro_batches > 1:
             return []  # memory ran out for one of them
-        progress, members = Progress(), _Members((first.plan, *plans))
+        progress, members = Progress(), _Members((first.plan, *plans), losses, self._kind)
         try:
             if self._snapshot is not None:
                 self._snapshot.rewind()
@@ -97,7 +128,7 @@ class ManyShortRuns(ShortRuns):
         took: list[float] = []
         batches = self._batching.handed_out(begun.batches)
         for step in range(members.steps):
-            began = time.process_time()
+            began = members.kind.clock()
             batch = next(batches, _NONE)
             if batch is _NONE:
                 why = f"train_loader ran out after {step} updates and can't be started again"
@@ -107,28 +138,28 @@ class ManyShortRuns(ShortRuns):
                 return members.end_all(Stop.OUT_OF_TIME, f"the time limit was reached after {step} updates")
             if not members.update(step):
                 return None
-            took.append(time.process_time() - began)
+            took.append(members.kind.clock() - began)
             if step + 1 == CHECKED:
                 self._check(members, took)
         return members.judge(begun, self._device)
 
     def _check(self, members: _Members, took: list[float]) -> None:
-        if not all(itertools.starmap(_near, zip(members.again, self._first.losses, strict=False))):
+        if not members.agree():
             raise NotStackable("the losses aren't those of the run by itself")
-        if statistics.median(took) > statistics.median(self._first.seconds) * len(members.updates):
+        typical = members.kind.typical
+        if typical(took) > typical(self._first.seconds) * len(members.updates):
             raise NotStackable("one by one they are faster")
-
-
-def _near(one: float, other: float) -> bool:
-    return math.isclose(one, other, rel_tol=NEAR)
 
 
 class _Members:
     """The runs of a stack: of `plans`, the first is made again for CHECKED updates, the others as long as they last."""
 
-    def __init__(self, plans: Sequence[RunPlan]) -> None:
+    def __init__(self, plans: Sequence[RunPlan], losses: Sequence[float], kind: _Kind) -> None:
+        """`losses` are the first run's training losses, as it was made by itself."""
         self.steps = plans[0].steps
-        self.again: list[float] = []  # the first run's training losses
+        self.kind = kind
+        self._losses = losses
+        self._again: list[float] = []  # the same in the stack
         self.ended: dict[int, tuple[float | None, Stop, str]] = {}  # by number, as `updates`
         self.updates = dict.fromkeys(range(1, len(plans)), 0)
         self._plans = plans
@@ -139,7 +170,7 @@ class _Members:
     def stack(self, begun: Begun) -> None:
         """Put all members where the run begins."""
         size = sum(parameter.numel() for parameter in begun.trial.model.parameters())
-        if size * len(self._plans) > MOST_WEIGHTS:
+        if size * len(self._plans) > self.kind.most_weights:
             raise NotStackable("the models are too large")
         self._stack = Stack(begun.trial, len(self._plans))
 
@@ -148,12 +179,17 @@ class _Members:
         losses = self._stack.train_losses(batch).tolist()
         for number, value in zip(self._there, losses, strict=True):
             if number == 0:
-                self.again.append(value)
+                self._again.append(value)
                 continue
             rule = self._rules.setdefault(number, DivergenceRule(least_rise=LEAST_SHARE * abs(value)))
             end = _ended(value, step, rule)
             if end is not None:
                 self.ended[number] = (None, *end)
+
+    def agree(self) -> bool:
+        """Return whether the first run has the losses again that it had by itself."""
+        pairs = zip(self._again, self._losses, strict=False)
+        return all(math.isclose(again, loss, rel_tol=self.kind.near) for again, loss in pairs)
 
     def update(self, step: int) -> bool:
         """Make update `step`, and let those go that have ended; return whether any member goes on."""
@@ -198,12 +234,12 @@ _NONE = object()  # what no loader yields
 
 
 class _Noting:
-    """Passes on what it is told, and keeps the losses and the processor time of the last run's updates."""
+    """Passes on what it is told, and keeps the seconds by `clock` of the last run's updates."""
 
-    def __init__(self, inner: Observer) -> None:
+    def __init__(self, inner: Observer, clock: Callable[[], float]) -> None:
         self._inner = inner
+        self._clock = clock
         self._before = 0.0
-        self.losses: list[float] = []
         self.seconds: list[float] = []
 
     def repeat_started(self, repeat: int) -> None:
@@ -219,13 +255,12 @@ class _Noting:
         self._inner.prepared(setup)
 
     def run_started(self, plan: RunPlan) -> None:
-        self.losses, self.seconds = [], []
-        self._before = time.process_time()
+        self.seconds = []
+        self._before = self._clock()
         self._inner.run_started(plan)
 
     def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
-        now = time.process_time()
-        self.losses.append(loss)
+        now = self._clock()
         self.seconds.append(now - self._before)
         self._before = now
         self._inner.run_updated(plan, updates, loss)

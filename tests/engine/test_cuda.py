@@ -14,10 +14,14 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder.engine.sweep
+from lrfinder.engine import together
 from lrfinder.engine.device import choose_device
+from lrfinder.engine.short_runs import ShortRuns
+from lrfinder.engine.stacked import Stack
 from lrfinder.engine.sweep import run_sweep
+from lrfinder.engine.together import ManyShortRuns
 from lrfinder.errors import EnvironmentFailure
-from lrfinder.records import Graph, Precision, Stop, SweepSettings, Training
+from lrfinder.records import Graph, Precision, RunPlan, Stop, SweepSettings, Training
 from lrfinder.task.problem import Problem
 
 pytestmark = [
@@ -216,6 +220,23 @@ def test_what_cuda_cannot_record_is_swept_without(recorder):
         run_sweep(problem, SETTINGS, device=CUDA, observer=observer)
     assert "captur" in observers[1].setups[0].graph
     assert observers[0].traces == observers[1].traces
+
+
+def test_runs_that_are_stacked_say_what_they_say_one_by_one(recorder, monkeypatch):
+    monkeypatch.setattr(together, "KINDS", {"cuda": dataclasses.replace(together.KINDS["cuda"], clock=lambda: 0.0)})
+    stacks = []
+    monkeypatch.setattr(together, "Stack", lambda *given: stacks.append(Stack(*given)) or stacks[-1])
+    problem = problem_with(
+        lambda: nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 1)),
+        lambda params, lr: torch.optim.AdamW(params, lr=lr),
+    )
+    plans = [RunPlan(lr=lr, steps=20) for lr in (1e-4, 1e-3, 3e-3, 1e-2, 3e-2)]
+    with ManyShortRuns(problem, seed=0, device=CUDA, observer=recorder()) as runs:
+        made = list(runs.run_all(plans))
+    with ShortRuns(problem, seed=0, device=CUDA, observer=recorder()) as runs:
+        alone = [runs.run(plan) for plan in plans]
+    assert stacks
+    assert [run.loss for run in made] == pytest.approx([run.loss for run in alone], rel=1e-2)
 
 
 @pytest.mark.parametrize("at", [1, 3, 8, 13])

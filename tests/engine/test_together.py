@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import time
 
@@ -11,8 +12,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrfinder.engine import together
+from lrfinder.engine import short_runs, together
 from lrfinder.engine.observer import Observer
+from lrfinder.engine.readout import Late
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.together import CHECKED, ManyShortRuns
 from lrfinder.records import RunPlan, Stop
@@ -75,10 +77,15 @@ def at_once(what, plans=PLANS, observer=None):
         return list(runs.run_all(plans))
 
 
+def set_clock(monkeypatch, clock, kind="cpu"):
+    """Have stacks on a CPU judged as those of `kind` are, by another clock."""
+    monkeypatch.setitem(together.KINDS, "cpu", dataclasses.replace(together.KINDS[kind], clock=clock))
+
+
 @pytest.fixture
 def free(monkeypatch):
     """A processor that takes no time, so that a stack is never slower; gives the number of training calls."""
-    monkeypatch.setattr(together.time, "process_time", lambda: 0.0)
+    set_clock(monkeypatch, lambda: 0.0)
     Counting.calls = 0
     return lambda: Counting.calls
 
@@ -175,7 +182,7 @@ def test_what_can_not_be_stacked_runs_one_by_one_with_the_same_bits(free, change
 
 def test_a_stack_that_is_slower_is_given_up(monkeypatch):
     clock = itertools.count()
-    monkeypatch.setattr(together.time, "process_time", lambda: 1.5 ** next(clock))  # every update takes longer
+    set_clock(monkeypatch, lambda: 1.5 ** next(clock))  # every update takes longer
     Counting.calls = 0
     made = at_once(problem(), PLANS[:5])
     assert Counting.calls == 5 * STEPS + CHECKED
@@ -202,11 +209,33 @@ def test_an_interruption_keeps_the_runs_that_had_ended_and_the_users_objects(fre
     torch.testing.assert_close(before, model.state_dict(), rtol=0, atol=0)
 
 
+def test_runs_whose_losses_are_read_late_are_stacked_too(free, monkeypatch):
+    """As on a GPU: the host knows a loss some updates after it was computed."""
+    expected = one_by_one(problem())
+    set_clock(monkeypatch, lambda: 0.0, kind="cuda")
+    monkeypatch.setattr(short_runs, "readout_for", lambda *_: Late(CPU))
+    calls = free()
+    made = at_once(problem())
+    assert free() - calls == 2 * STEPS
+    for one, other in zip(expected, made, strict=True):
+        assert (other.stop, other.updates) == (one.stop, one.updates)
+        assert other.loss == (None if one.loss is None else pytest.approx(one.loss, rel=1e-5))
+
+
+def test_the_first_update_of_a_gpu_tells_nothing_of_its_pace(free, monkeypatch):
+    """It loads kernels: here each update takes a second, and the first of the stack a thousand."""
+    ticks = iter([0.0, *map(float, range(1, STEPS + 1)), 1e3, 2e3, *(2e3 + n for n in range(1, 1000))])
+    set_clock(monkeypatch, lambda: next(ticks), kind="cuda")
+    calls = free()
+    at_once(problem(), PLANS[:6])
+    assert free() - calls == 2 * STEPS
+
+
 def test_the_time_limit_ends_all(free):
     with ManyShortRuns(problem(), seed=3, device=CPU, observer=Recorder(), deadline=time.monotonic() + 1e9) as runs:
         first = runs.run(PLANS[0])
         runs._deadline = time.monotonic()
-        made = runs._at_once(first, PLANS[1:5])
+        made = runs._at_once(first, runs.losses, PLANS[1:5])
     assert [(run.stop, run.why) for run in made] == [
         (Stop.OUT_OF_TIME, "the time limit was reached after 0 updates")
     ] * 4
