@@ -18,7 +18,7 @@ import contextlib
 import re
 import traceback
 from types import TracebackType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 # What a terminal obeys instead of showing it (tabs and line ends aside). No file of ours holds any: one that does was
 # written to move the cursor, the window's title or the clipboard of whoever looks at it.
@@ -69,19 +69,19 @@ class user_code:  # noqa: N801 - used as a function is: `with user_code("..."):`
     update enters half a dozen of these.
     """
 
-    __slots__ = ("_place",)
+    __slots__ = ("place",)
 
     def __init__(self, place: str) -> None:
-        self._place = place
+        self.place = place  # may be set anew inside
 
-    def __enter__(self) -> None:
-        pass
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            note_place(error, self._place)
+            note_place(error, self.place)
 
 
 def note_place(error: BaseException, place: str) -> None:

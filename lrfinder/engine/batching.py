@@ -50,14 +50,11 @@ class Batching:
 
     def handed_out(self, batches: Iterator[Any]) -> Generator[Any, None, None]:
         """Yield `batches`, and know which one the training has."""
-        while True:
+        self._last = None
+        for batch in batches:
+            self._last = batch
+            yield batch
             self._last = None  # what runs out of memory while a batch is loaded needs no smaller batch
-            for batch in batches:
-                self._last = batch
-                yield batch
-                break
-            else:
-                return
 
     def split(self, batch: Any) -> list[tuple[float, Any]]:
         """Return the parts that `batch` is computed in, with the share of each in its loss."""

@@ -48,7 +48,7 @@ class Course:
             if self._readout is None:
                 value = loss.item()
                 self._take(value)
-                return self.ending.after(value, updates, rate, None if glance is None else glance.item())
+                return self.ending.after(value, updates, rate, None if glance is None else float(glance))
             self._under_way.append((updates, rate, glance is not None))
             return self._judged(self._readout.put(loss, glance))
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lrfinder.engine.divergence import LEAST_SHARE, DivergenceRule
-from lrfinder.engine.finite import EVERY, all_finite, origin, weights_total
+from lrfinder.engine.finite import EVERY, WeightsTotal, all_finite, origin
 from lrfinder.records import Stop
 
 End = tuple[Stop, str]  # and why
@@ -26,6 +26,7 @@ class Ending:
 
     def __init__(self, model: nn.Module, first: float, *, gradients: bool, late: bool, when: When) -> None:
         self._model = model
+        self._weights = WeightsTotal(model)
         self._first = first
         self._when = when
         self._gradients = gradients and not late
@@ -41,9 +42,9 @@ class Ending:
             return None
         return Stop.NON_FINITE, f"{what}, before any update, is {self._first}: {origin(self._model, gradients=False)}"
 
-    def glance(self, updates: int) -> torch.Tensor | None:
+    def glance(self, updates: int) -> torch.Tensor | float | None:
         """Return what `after` is to know of the weights after so many updates, or None; it isn't waited for."""
-        return weights_total(self._model) if updates % EVERY == 0 and updates else None
+        return self._weights.total() if updates % EVERY == 0 and updates else None
 
     def after(self, loss: float, updates: int, rate: float, weights: float | None) -> End | None:
         """Return why `loss`, that follows `updates` updates, the last one at `rate`, ends it, or None.

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from lrfinder.engine.alarm import Alarm, Overdue
 from lrfinder.engine.failures import dead_worker
 from lrfinder.errors import EnvironmentFailure, note_place, user_code
-
-_Result = TypeVar("_Result")
 
 # The first batch of a pass may take so many times longer: workers start, import the user's packages, open the files,
 # and fill a shuffle buffer.
@@ -52,8 +50,11 @@ class Fetch:
     def start(self, loader: Iterable[Any]) -> Iterator[Any]:
         """Return an iterator over `loader`; raises EnvironmentFailure where that takes too long."""
         with user_code(f"starting {self._name}"), self._own_timeout(loader):
-            self._waits = type(loader) not in {list, tuple}  # setting a timer takes longer than their next item
-            return self._within(FIRST * self._seconds, iter, loader)
+            self._waits = type(loader) not in {list, tuple}
+            try:
+                return self._alarm.within(FIRST * self._seconds, iter, loader)
+            except Overdue:
+                raise self._overdue(FIRST * self._seconds) from None
 
     def next(self, iterator: Iterator[Any], *, first: bool) -> Any:
         """Return the next batch, or NO_MORE; `first`: of a pass, which may take longer.
@@ -62,7 +63,10 @@ class Fetch:
         """
         seconds = FIRST * self._seconds if first else self._seconds
         try:
-            batch = self._within(seconds, next, iterator, NO_MORE)
+            waits = self._waits
+            batch = self._alarm.within(seconds, next, iterator, NO_MORE) if waits else next(iterator, NO_MORE)
+        except Overdue:
+            raise self._overdue(seconds) from None
         except Exception as error:
             note_place(error, f"getting batch {self.count} of {self._name}")
             failure = dead_worker(error, self.count, getattr(iterator, "_workers", ()))
@@ -73,17 +77,12 @@ class Fetch:
             self.count += 1
         return batch
 
-    def _within(self, seconds: float, call: Callable[..., _Result], *arguments: object) -> _Result:
-        if not self._waits:
-            return call(*arguments)
-        try:
-            return self._alarm.within(seconds, call, *arguments)
-        except Overdue:
-            raise EnvironmentFailure(
-                f"batch {self.count} of {self._name} took longer than {seconds:g} s",
-                hint="where batches are that slow, raise --loader-timeout (0 waits forever); else look for a lock, a "
-                "network or a full pipe in the data set: with num_workers=0, Ctrl-C shows the line that waits",
-            ) from None
+    def _overdue(self, seconds: float) -> EnvironmentFailure:
+        return EnvironmentFailure(
+            f"batch {self.count} of {self._name} took longer than {seconds:g} s",
+            hint="where batches are that slow, raise --loader-timeout (0 waits forever); else look for a lock, a "
+            "network or a full pipe in the data set: with num_workers=0, Ctrl-C shows the line that waits",
+        )
 
     @contextlib.contextmanager
     def _own_timeout(self, loader: Any) -> Iterator[None]:

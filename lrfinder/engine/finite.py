@@ -14,21 +14,26 @@ from torch.nn.utils import get_total_norm
 EVERY = 8
 
 
-def weights_total(model: nn.Module) -> torch.Tensor | None:
-    """Return, on the device, a number that isn't finite where a parameter of `model` isn't; None without parameters.
+class WeightsTotal:
+    """`total()` returns a number that isn't finite where a parameter of `model` isn't; None without parameters.
 
-    A sum shows every NaN and infinity, and is one number to read. Where it overflows by itself, `all_finite` tells. On
-    a GPU it is the largest magnitude, which a few kernels find for all parameters together; a CPU takes longer for it.
+    A sum shows every NaN and infinity, and is one number to read; where it overflows by itself, `all_finite` tells. On
+    a GPU it is the largest magnitude, which a few kernels find for all parameters together, as a tensor that isn't
+    waited for; a CPU takes longer for it.
     """
-    with torch.no_grad():
-        weights = [weight for weight in model.parameters() if weight.is_floating_point() and weight.numel()]
-        if weights and weights[0].is_cuda:
-            return get_total_norm(weights, math.inf)
-        sums = [_wide_sum(weight) for weight in weights]
-        if len(sums) < 2:  # noqa: PLR2004 - nothing to add
-            return sums[0] if sums else None
-        first = sums[0].device
-        return torch.stack([value if value.device == first else value.to(first) for value in sums]).sum()
+
+    def __init__(self, model: nn.Module) -> None:
+        self._weights = [weight for weight in model.parameters() if weight.is_floating_point() and weight.numel()]
+        self._on_gpu = any(weight.is_cuda for weight in self._weights)
+
+    def total(self) -> torch.Tensor | float | None:
+        """Return the number, of the weights as they are now."""
+        if not self._weights:
+            return None
+        if not self._on_gpu:
+            return sum([_wide_sum(weight.detach()).item() for weight in self._weights])
+        with torch.no_grad():
+            return get_total_norm(self._weights, math.inf)
 
 
 def all_finite(model: nn.Module) -> bool:

@@ -48,7 +48,7 @@ class Late:
         self._clock = clock
         self._read = clock()
 
-    def put(self, loss: torch.Tensor, beside: torch.Tensor | None) -> Sequence[Pair]:
+    def put(self, loss: torch.Tensor, beside: torch.Tensor | float | None) -> Sequence[Pair]:
         """Send a loss on its way, and return those of the chunk before, where this one is full now."""
         half = self._halves[self._filling]
         half.add(loss, beside)
@@ -89,12 +89,12 @@ class _Half:
     def full(self) -> bool:
         return self._count == len(self._slots)
 
-    def add(self, loss: torch.Tensor, beside: torch.Tensor | None) -> None:
+    def add(self, loss: torch.Tensor, beside: torch.Tensor | float | None) -> None:
         place, second = self._slots[self._count]
         self._count += 1
         place.copy_(loss)
         if beside is not None:
-            second.copy_(beside)
+            second.copy_(torch.as_tensor(beside))
 
     def send(self) -> None:
         """Copy what is there to the host, without waiting."""

@@ -87,7 +87,8 @@ class Updates:
 
         Without `gradient` no update can follow. Raises what the user's code raises.
         """
-        self._group.clear()
+        if self._group:
+            self._group.clear()
         parts = self._next_parts()
         if not parts:
             return None
@@ -118,7 +119,7 @@ class Updates:
         turn = self._turn(name)
         if whole:
             turn.zero()
-        self._backward(turn, first, self._share)
+        turn.backward(first if whole else self._share * first, self._made)
         applied = self._step(turn, first if whole else None)
         self._keeps = turn.evaluates_again or bool(others)
         for other in others:

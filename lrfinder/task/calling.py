@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from lrfinder.errors import ModelFileError, user_code
 
@@ -19,9 +19,10 @@ class running(user_code):  # noqa: N801 - used as a function is: `with running("
 
     __slots__ = ("_wrote_none",)
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         self._wrote_none = sys.dont_write_bytecode
         sys.dont_write_bytecode = True
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -30,7 +31,7 @@ class running(user_code):  # noqa: N801 - used as a function is: `with running("
         super().__exit__(kind, error, trace)
         if isinstance(error, SystemExit):
             raise ModelFileError(
-                f"the code ended the program (exit status {error.code!r}) while {self._place}",
+                f"the code ended the program (exit status {error.code!r}) while {self.place}",
                 hint='keep exit() and the script part under `if __name__ == "__main__":`',
             ) from error
 

@@ -62,6 +62,8 @@ def make_loss(problem: Problem, model: nn.Module) -> Loss:
 
 def checked_loss(loss: Any, where: str, told: str = "the loss") -> torch.Tensor:
     """Return `loss` as a tensor without dimensions; raise ModelFileError where it isn't one to minimise."""
+    if type(loss) is torch.Tensor and loss.requires_grad and not loss.dim() and not loss.is_complex():
+        return loss  # as nearly all are; only floats and complex numbers have gradients
     if not isinstance(loss, torch.Tensor):
         asked = "; did it go through .item() or float()?" if isinstance(loss, float) else ""
         raise ModelFileError(f"{where}: {told} is {described(loss)}, not a tensor{asked}", hint=_STEP_HINT)
@@ -104,9 +106,9 @@ class _FunctionLoss:
                 hint="for any other batch " + _STEP_HINT,
             )
         *inputs, target = batch
-        with running("running the model on a batch"):
+        with running("running the model on a batch") as now:
             output = model(*inputs)
-        with running("calling loss_fn(output, target)"):
+            now.place = "calling loss_fn(output, target)"
             return self._function(output, target)
 
     def note(self) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from lrfinder.engine.finite import EVERY, all_finite, origin, weights_total
+from lrfinder.engine.finite import EVERY, WeightsTotal, all_finite, origin
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import Metric, RunPlan, Stop, SweepSettings, Training
@@ -133,8 +133,8 @@ def test_with_accumulated_batches_the_gradients_of_the_coming_update_are_not_bla
 
 def looks_finite(model) -> bool:
     """What an ending concludes from a glance at the weights."""
-    total = weights_total(model)
-    return total is None or math.isfinite(total.item()) or all_finite(model)
+    total = WeightsTotal(model).total()
+    return total is None or math.isfinite(total) or all_finite(model)
 
 
 def test_a_look_at_the_weights_is_not_fooled() -> None:
@@ -151,7 +151,7 @@ def test_a_look_at_the_weights_is_not_fooled() -> None:
     half = nn.Linear(300, 300).half()
     with torch.no_grad():
         half.weight.fill_(6e4)
-    assert math.isfinite(weights_total(half).item())
+    assert math.isfinite(WeightsTotal(half).total())
     assert looks_finite(nn.Flatten())
 
 
