@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -155,7 +157,7 @@ def _tried(
 ) -> RecordedUpdate:
     """Return the recording, once it has given what the update gives without."""
     moved = [to_device(batches[number % len(batches)], device) for number in range(TRIED)]
-    made = recorder.warm_up(lambda: _made(moved, plain.gradient, plain.step, start))
+    made = recorder.warm_up(lambda: _made(moved, plain.gradient, plain.step, start, watched=recorder.watched))
     if not all(map(math.isfinite, made.losses)) or not bool(made.weights.isfinite().all()):
         raise NotRecordable("the first updates at the optimizer's own rate aren't finite, so they can't be compared")
     if torch.equal(made.weights, start.weights()):
@@ -179,13 +181,19 @@ def _never() -> torch.Tensor:
 
 
 def _made(
-    batches: Sequence[Any], gradient: Callable[[Any], torch.Tensor], step: Callable[[], None], start: _Start
+    batches: Sequence[Any],
+    gradient: Callable[[Any], torch.Tensor],
+    step: Callable[[], None],
+    start: _Start,
+    watched: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> _Made:
+    """Make an update on each batch, from the second on in a context of `watched()`: the first sets things up."""
     losses, seconds = [], []
-    for batch in batches:
+    for number, batch in enumerate(batches):
         began = time.perf_counter()
-        loss = gradient(batch)
-        step()
+        with watched() if number else contextlib.nullcontext():
+            loss = gradient(batch)
+            step()
         losses.append(loss.item())  # waits for the device
         seconds.append(time.perf_counter() - began)
     return _Made(losses, start.weights_now(), min(seconds))

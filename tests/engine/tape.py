@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -22,6 +23,11 @@ class Tape:
 
     def warm_up(self, work: Callable[[], Any]) -> Any:
         return work()
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        with _Keeping([]):
+            yield
 
     def record(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], object]]:
         kept: list[tuple[Any, Any, Any, list[Any]]] = []

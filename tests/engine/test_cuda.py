@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import lrfinder.engine.sweep
 from lrfinder.engine import together
 from lrfinder.engine.device import choose_device
+from lrfinder.engine.recorder import CudaRecorder
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.stacked import Stack
 from lrfinder.engine.sweep import run_sweep
@@ -212,14 +213,31 @@ def test_what_cuda_cannot_record_is_swept_without(recorder):
     observers = [recorder(), recorder()]
     for observer, graph in zip(observers, (Graph.OFF, Graph.AUTO), strict=True):
         problem = problem_with(
-            make_model,
+            tokens_and_layers,
             lambda params, lr: torch.optim.SGD(params, lr=lr),
             training_step=asking,
             training=Training(graph=graph),
         )
         run_sweep(problem, SETTINGS, device=CUDA, observer=observer)
-    assert "captur" in observers[1].setups[0].graph
+    assert "synchronizing" in observers[1].setups[0].graph
     assert observers[0].traces == observers[1].traces
+
+
+def test_after_a_recording_that_failed_the_generator_and_the_stream_are_usable():
+    recorder, stream = CudaRecorder(CUDA), torch.cuda.current_stream()
+    numbers = torch.ones(4, device=CUDA)
+    before = torch.cuda.get_rng_state()
+
+    def work():
+        drawn = nn.functional.dropout(numbers)
+        return drawn if drawn.sum().item() else numbers  # no capture can wait for it
+
+    with pytest.raises(RuntimeError):
+        recorder.record(work)
+    torch.cuda.synchronize()
+    assert torch.cuda.current_stream() == stream
+    assert torch.equal(torch.cuda.get_rng_state(), before)
+    assert set(nn.functional.dropout(numbers).tolist()) <= {0.0, 2.0}
 
 
 def test_runs_that_are_stacked_say_what_they_say_one_by_one(recorder, monkeypatch):
