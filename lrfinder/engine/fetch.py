@@ -37,7 +37,6 @@ class Fetch:
         self._name = name
         self._seconds = seconds
         self._alarm = Alarm()
-        self._waits = True  # the batches may keep one waiting
 
     def __enter__(self) -> Self:
         if self._seconds:
@@ -52,7 +51,8 @@ class Fetch:
     def start(self, loader: Iterable[Any]) -> Iterator[Any]:
         """Return an iterator over `loader`; raises EnvironmentFailure where that takes too long."""
         with user_code(f"starting {self._name}"), self._own_timeout(loader):
-            self._waits = type(loader) not in {list, tuple}  # setting a timer takes longer than their next item
+            # What lists and tuples hold is there: setting a timer takes longer than their next item.
+            self._waits = type(loader) not in {list, tuple}
             return self._within(FIRST * self._seconds, iter, loader)
 
     def next(self, iterator: Iterator[Any], *, first: bool) -> Any:
@@ -99,5 +99,5 @@ class Fetch:
 
 
 def _has_workers(loader: Any) -> bool:
-    workers = getattr(loader, "num_workers", 0)
+    workers = getattr(loader, "num_workers", None)
     return isinstance(workers, int) and workers > 0
