@@ -287,3 +287,27 @@ def test_what_would_not_be_the_same_is_refused_with_the_reason(make, change, why
     with pytest.raises(NotStackable) as raised:
         Stack(trial_of(model, optimizer), 2)
     assert str(raised.value) == why
+
+
+ONE_BY_ONE = {
+    "sgd with decay": lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.2),
+    "sgd with all": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, dampening=0.3, weight_decay=0.2),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.2),
+    "adam": lambda p: torch.optim.Adam(p, betas=(0.8, 0.95), eps=1e-3),
+    "adam with decay": lambda p: torch.optim.Adam(p, weight_decay=0.2),
+    "adamw": lambda p: torch.optim.AdamW(p, betas=(0.8, 0.95), weight_decay=0.2),
+    "adamw without decay": lambda p: torch.optim.AdamW(p, weight_decay=0.0),
+}
+
+
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("make", ONE_BY_ONE.values(), ids=ONE_BY_ONE)
+def test_each_optimizer_s_updates_are_torch_s(make, before):
+    """The property above at a few settings, in a moment; `before`: updates that the optimizer has made already."""
+    model = nn.Linear(3, 2).double()
+    optimizer = make(model.parameters())
+    for batch in data()[:before]:
+        mse(model, batch).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    check_alike(trial_of(model, optimizer), data()[:3])

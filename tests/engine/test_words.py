@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from lrfinder.engine.precision import in_precision
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import LrfinderError, place_of
 from lrfinder.records import Metric, Precision, Stop, SweepSettings, Training
+from lrfinder.task.build import build_trial
 from lrfinder.task.problem import Problem
 
 CPU = torch.device("cpu")
@@ -207,6 +209,12 @@ REFUSALS = {
         "precision fp16 needs a loss scaler, and optimizer (Asking) needs a closure, which torch's scaler doesn't take",
         "use --precision bf16 or auto with this optimizer",
     ),
+    "lazy layers": (
+        {"model": nn.Sequential(nn.LazyLinear(1))},
+        {},
+        "the model has lazy layers whose weights don't exist yet",
+        "pass one batch through the model before the sweep, or give a function that makes the model",
+    ),
     "half already": (
         {"model": lambda: nn.Linear(3, 1).half(), "training": FP16},
         {},
@@ -233,6 +241,19 @@ def test_precisions_that_a_device_does_not_have(recorder, monkeypatch):
             run_sweep(problem(training=Training(precision=precision)), SETTINGS, device=CPU, observer=recorder())
         assert str(raised.value) == f"precision {precision} isn't possible on cpu: torch has no autocast there"
     run_sweep(problem(training=Training(precision=Precision.FP32)), SETTINGS, device=CPU, observer=recorder())
+
+
+def test_a_card_without_bfloat16_has_half_precision_still(monkeypatch):
+    made, card = build_trial(problem(), place=lambda model: model), torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    with pytest.raises(LrfinderError) as raised:
+        in_precision(made, Precision.BF16, card)
+    assert str(raised.value) == "precision bf16 isn't possible on cuda:1: the card has no bfloat16"
+    assert raised.value.hint == "try fp16"
+    assert in_precision(made, Precision.FP16, card).model is made.model
+    assert in_precision(made, Precision.BF16, CPU).model is made.model
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert in_precision(made, Precision.BF16, card).model is made.model
 
 
 @pytest.mark.parametrize("metric", [Metric.TRAIN, Metric.PROBE])
