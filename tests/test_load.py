@@ -120,3 +120,12 @@ def test_where_a_model_came_from_is_said_in_finite_numbers(given: dict[str, obje
     with pytest.raises(ValueError, match=rf"^{told}$"):
         Source(reference="m.py", **given)  # type: ignore[arg-type]
     assert Source(reference="m.py", loader_timeout=0.0).loader_timeout == 0.0
+
+
+def test_what_ends_before_it_is_known_what_is_swept_leaves_no_folder(tmp_path: Path) -> None:
+    with folder_of(tmp_path / "run") as folder:
+        folder.repeat_started(0)
+        folder.repeat_ended(RESULT.traces[0])
+        (run,) = runs_at([-3], parabola(-2))
+        folder.run_ended(run)
+    assert list(tmp_path.iterdir()) == []

@@ -339,3 +339,14 @@ def test_sweeps_and_short_runs_ask_for_what_they_train(monkeypatch, recorder, ch
     with ShortRuns(problem({}, **changes), seed=0, device=CPU, observer=recorder()) as runs:
         runs.run(RunPlan(lr=1e-3, steps=2))
     assert asked == [swept, run]
+
+
+@pytest.mark.parametrize("events", [{4: math.nan, 6: raising(ValueError("after"))}, {6: raising(ValueError("first"))}])
+def test_what_came_first_counts(monkeypatch, recorder, events):
+    waiting = swept(monkeypatch, recorder, lambda: None, lambda: problem(events))
+    assert (
+        swept(monkeypatch, recorder, lambda: Late(CPU, chunk=8, patience=math.inf), lambda: problem(events)) == waiting
+    )
+    traces, _, failure = waiting
+    assert (failure is None) is (4 in events)
+    assert all(("NON_FINITE" if 4 in events else "FAILED") in trace for trace in traces)

@@ -16,6 +16,7 @@ import lrfinder.engine.preparation
 import lrfinder.engine.short_runs
 import lrfinder.engine.sweep
 from lrfinder.api.measure import measure
+from lrfinder.engine.memory import free_memory
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
@@ -329,3 +330,13 @@ def test_what_begins_anew_begins_from_the_same_weights_with_the_memory_freed(rec
     assert {made.note for made in (trace, run)} == {
         "memory ran out, so each batch was computed in 2 parts and its gradient summed"
     }
+
+
+@pytest.mark.parametrize(("device", "emptied"), [("cpu", []), ("cuda:1", ["cuda"]), ("mps", ["mps"])])
+def test_what_nothing_refers_to_goes_and_the_cache_of_the_device_with_it(monkeypatch, device, emptied) -> None:
+    did = []
+    monkeypatch.setattr("gc.collect", lambda: did.append("collected"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: did.append("cuda"))
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: did.append("mps"))
+    free_memory(torch.device(device))
+    assert did == ["collected", *emptied]

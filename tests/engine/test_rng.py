@@ -86,3 +86,15 @@ def test_cuda_is_not_started_to_be_remembered_and_one_that_runs_comes_back(monke
         assert there == {0: 3, 1: 3}
         restore()
         assert there == {0: "first", 1: "second"}
+
+
+def test_the_generator_of_an_apple_s_card_is_seeded_and_comes_back(monkeypatch):
+    there = ["first"]
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: there[0])
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda state: there.__setitem__(0, state))
+    monkeypatch.setattr(torch.mps, "manual_seed", lambda seed: there.__setitem__(0, seed))
+    restore = remember_global_state(torch.device("mps"))
+    seed_everything(3, torch.device("mps"))
+    assert there == [3]
+    restore()
+    assert there == ["first"]

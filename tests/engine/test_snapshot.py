@@ -251,3 +251,23 @@ def test_gradients_come_back_as_the_tensors_that_they_were_and_hooks_that_were_a
         assert gradient is None or torch.equal(gradient, values)
     model(torch.ones(3, 2)).sum().backward()
     assert len(calls) == 12
+
+
+def test_a_buffer_that_something_with_a_gradient_was_written_to_is_a_leaf_again(recorder):
+    class Keeping(nn.Linear):
+        def __init__(self):
+            super().__init__(2, 1)
+            self.register_buffer("seen", torch.zeros(()))
+
+        def forward(self, x):
+            self.seen.copy_(self.weight.sum())
+            return super().forward(x)
+
+    model = Keeping()
+    before = picture(model, set())
+    problem = Problem(
+        name="p", model=model, train_loader=[torch.ones(3, 2)], training_step=lambda model, x: model(x).square().mean()
+    )
+    run_sweep(problem, SweepSettings(steps=3, repeats=2), device=CPU, observer=recorder())
+    assert model.seen.is_leaf
+    assert picture(model, set()) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from lrfinder.engine.stacked import Stack
 from lrfinder.engine.stacked_updates import NotStackable
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import Part, Trial
 
 RATES = (1e-4, 0.02, 0.3)
 UPDATES = 6
@@ -311,3 +312,11 @@ def test_each_optimizer_s_updates_are_torch_s(make, before):
         optimizer.step()
         optimizer.zero_grad()
     check_alike(trial_of(model, optimizer), data()[:3])
+
+
+def test_several_optimizers_are_refused():
+    model = nn.Linear(3, 2)
+    trial = trial_of(model, sgd(model.parameters()))
+    part = Part(name="other", optimizer=sgd(nn.Linear(2, 2).parameters()), group_ratios=(1.0,))
+    with pytest.raises(NotStackable, match=r"^there are several optimizers$"):
+        Stack(dataclasses.replace(trial, others=(part,)), 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import signal
 import time
@@ -12,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import lrfinder.engine.short_runs
 from lrfinder.engine import together
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.short_runs import ShortRuns
@@ -292,7 +294,7 @@ def test_however_a_run_of_a_stack_ends_it_says_what_it_says_alone(free):
 
 @pytest.mark.parametrize("step", ["slower", "faster"])
 def test_a_stack_goes_on_only_where_it_is_faster(monkeypatch, step):
-    """By a clock that a call of the first run puts on by a second, and one of the stack by more or less for each run."""
+    """By a clock that a call of the first run puts on by a second, and one of the stack by more or less a run."""
     now, calls = [0.0], itertools.count()
 
     def loss(output, target):
@@ -333,3 +335,34 @@ def test_what_a_stack_would_not_do_alike_or_not_faster_is_made_one_by_one(free, 
     assert next(calls) == 2 * alone + 1
     at_once(small(loss_fn=loss), plans)
     assert next(calls) == 2 * alone + 2 + (30 if case == "too large" else 12)
+
+
+def test_a_stack_ends_where_all_of_its_runs_have(free):
+    calls = itertools.count()
+
+    def loss(output, target):
+        if torch.is_grad_enabled():
+            next(calls)
+        return nn.functional.mse_loss(output, target)
+
+    plans = [RunPlan(lr=lr, steps=20) for lr in (0.01, 1e30, 1e30, 1e30)]
+    made = at_once(small(loss_fn=loss), plans)
+    assert [run.stop for run in made] == [Stop.COMPLETED, *[Stop.NON_FINITE] * 3]
+    assert next(calls) == 20 + 1 + max(run.updates for run in made[1:])
+    assert made[1:] == [
+        dataclasses.replace(run, why=run.why.partition(":")[0]) for run in one_by_one(small(), plans)[1:]
+    ]
+
+
+def test_after_memory_has_run_out_each_run_is_made_by_itself(free, monkeypatch):
+    monkeypatch.setattr(lrfinder.engine.short_runs, "free_memory", lambda _: None)
+
+    def loss(output, target):
+        if torch.is_grad_enabled() and len(output) > 8:
+            raise MemoryError("no room")
+        return nn.functional.mse_loss(output, target)
+
+    plans = [RunPlan(lr=0.01 * factor, steps=6) for factor in range(1, 6)]
+    made = at_once(small(loss_fn=loss), plans)
+    assert made == one_by_one(small(loss_fn=loss), plans)
+    assert [(run.updates, run.micro_batches) for run in made] == [(6, 2)] * 5
