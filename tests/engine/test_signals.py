@@ -23,6 +23,7 @@ from lrfinder.records import RunPlan, Stop, SweepSettings
 from lrfinder.task.problem import Problem
 
 CPU = torch.device("cpu")
+SENT = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has two
 
 
 @pytest.fixture(autouse=True)
@@ -299,21 +300,20 @@ def test_a_real_process_keeps_what_it_measured_and_ends_soon(tmp_path, signum, w
 
 
 def test_a_process_on_its_way_out_hears_nothing_more():
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in SENT}
     try:
         thread = threading.Thread(target=ignore_signals)  # where Python sets no handlers
         thread.start()
         thread.join()
-        assert {number: signal.getsignal(number) for number in numbers} == before
+        assert {number: signal.getsignal(number) for number in SENT} == before
         ignore_signals()
-        assert {signal.getsignal(number) for number in numbers} == {signal.SIG_IGN}
+        assert {signal.getsignal(number) for number in SENT} == {signal.SIG_IGN}
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["INT", "TERM", "HUP"])
+@pytest.fixture(params=SENT, ids=lambda number: number.name)
 def sent(request):
     """A signal with the meaning that it has by itself, whatever the shell that runs the tests made of it."""
     usual = signal.default_int_handler if request.param == signal.SIGINT else signal.SIG_DFL

@@ -217,10 +217,12 @@ def test_the_time_limit_ends_all(free):
 
 
 @pytest.mark.parametrize(
-    ("number", "stop"),
-    [(signal.SIGINT, Stop.INTERRUPTED), (signal.SIGTERM, Stop.TERMINATED), (signal.SIGHUP, Stop.TERMINATED)],
+    ("name", "stop"), [("SIGINT", Stop.INTERRUPTED), ("SIGTERM", Stop.TERMINATED), ("SIGHUP", Stop.TERMINATED)]
 )
-def test_an_error_that_a_signal_led_to_is_told_as_that_signal(free, number, stop):
+def test_an_error_that_a_signal_led_to_is_told_as_that_signal(free, name, stop):
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip(f"no {name} here")
     calls = itertools.count()
 
     def interrupted(output, target):
