@@ -91,9 +91,10 @@ coverage: $(STAMP)  ## branch coverage of the engine and the store; fails below 
 # Of nearly 5,000 small changes; 800 of them take two hours on two cores, SAMPLE=0 means all.
 SAMPLE := 800
 LONGEST := inf
+SEED := 0
 mutation: $(STAMP)  ## change fit, engine and store in SAMPLE=800 small ways; says what share the tests notice
 	$(BIN)/python -m pip install --quiet mutmut==3.8.1
-	$(BIN)/python tests/benchmarks/mutation.py --sample $(SAMPLE) --longest $(LONGEST)
+	$(BIN)/python tests/benchmarks/mutation.py --sample $(SAMPLE) --longest $(LONGEST) --seed $(SEED)
 
 # atheris is no dependency of anything else: it has wheels for few versions of Python.
 MINUTES := 10

@@ -337,3 +337,13 @@ def test_bins_hold_the_mean_rate_and_the_sums_of_their_points() -> None:
     np.testing.assert_array_equal(terms.count, frame["x"].count())
     np.testing.assert_allclose(terms.sum(values), frame["value"].sum())
     assert len(terms_of(x[: MOST_TERMS + 1]).x) < MOST_TERMS
+
+
+def test_where_nothing_falls_every_finite_loss_enters_as_it_is() -> None:
+    """There is no scale to cut at then: only what isn't finite is cut, at the largest loss of its repeat."""
+    rates = tuple(float(10.0**e) for e in range(-12, 2))
+    rising = (*(float(value) for value in range(2, 13)), math.nan, math.inf, 9.0)
+    trace = Trace(repeat=0, seed=0, initial_loss=1.0, lrs=rates, losses=rising, updates=14, stop=Stop.COMPLETED)
+    points = collect((trace,), rates)
+    assert (points.start, points.fall) == (2.0, 0.0)
+    assert points.y.tolist() == [*rising[:11], 12.0, 12.0, 9.0]

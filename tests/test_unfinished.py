@@ -148,3 +148,47 @@ def test_damage_in_a_log_is_told_with_its_line(tmp_path: Path, part: str, value:
         load_unfinished(run)
     assert str(caught.value) == f"{run}/runs.jsonl:2: {told}"
     assert caught.value.hint == "the file is damaged or was edited; remove that line"
+
+
+def test_a_sweep_that_carries_on_writes_after_what_is_kept(tmp_path: Path) -> None:
+    """Nothing changes before it is known that the same is swept; then what was cut short goes, and all else stays."""
+    out = write(tmp_path / "run", WHOLE[:1])
+    setup = sweep_of(WHOLE, SWEEP).setup
+    with (out / "curve.csv").open("a") as file:
+        file.write("1,0,1e-05,2.0\n1,1,")  # the second repeat was cut short
+    (out / ".run.json.0123abcd").write_text("of a writer that was killed")
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    kept = load_unfinished(out)
+    with RunFolder.resume(kept) as folder:
+        assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+        folder.prepared(setup)
+        assert {file.name for file in out.iterdir()} == {"run.json", "curve.csv"}
+        for number, trace in enumerate(WHOLE[1:], start=1):
+            folder.repeat_started(number)
+            for step, (lr, loss) in enumerate(zip(trace.lrs, trace.losses, strict=True)):
+                folder.measured(Point(repeat=number, step=step, lr=lr, loss=loss))
+            folder.repeat_ended(trace)
+        for run in RUNS:
+            folder.run_ended(run)
+    whole = write(tmp_path / "whole", WHOLE, runs=RUNS)
+    for name in ("run.json", "curve.csv", "runs.jsonl"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"device": "cuda"}, "device was cpu and is cuda now"),
+        ({"parameters": 5}, "parameters was 1234 and is 5 now"),
+        ({"batches_per_epoch": None}, "batches_per_epoch was 21 and is null now"),
+    ],
+)
+def test_something_else_is_no_sweep_to_carry_on(tmp_path: Path, change: dict[str, object], told: str) -> None:
+    out = write(tmp_path / "run", WHOLE[:1])
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    other = dataclasses.replace(sweep_of(WHOLE, SWEEP).setup, **change)
+    with RunFolder.resume(load_unfinished(out)) as folder, pytest.raises(RunError) as raised:
+        folder.prepared(other)
+    assert str(raised.value) == f"{out}: {told}: the curves would not compare"
+    assert raised.value.hint == "sweep again, or resume where it was the same"
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before

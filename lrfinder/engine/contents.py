@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import deque
 from typing import Any
 
@@ -43,5 +44,5 @@ def _listed(container: Any) -> list[Any]:
 def _same(one: Any, other: Any) -> bool:
     # The items of a dictionary are new pairs each time: their halves are compared.
     if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
-        return all(a is b for a, b in zip(one, other, strict=True))
+        return all(map(operator.is_, one, other))
     return one is other

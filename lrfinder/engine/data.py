@@ -11,14 +11,12 @@ from lrfinder.engine.workers import end_workers
 from lrfinder.errors import ModelFileError, user_code
 
 
-def endless(
-    loader: Iterable[Any], *, first_epoch: int, where: str, fetch: Fetch | None = None
-) -> Generator[Any, None, None]:
+def endless(loader: Iterable[Any], *, first_epoch: int, where: str, fetch: Fetch) -> Generator[Any, None, None]:
     """Yield the batches of `loader`, starting it again each time it ends; end where it can't be started again.
 
     `set_epoch(epoch)` of the loader and its samplers is called before each pass, from `first_epoch` on, where they
     have it. Nobody's length is asked. Close the generator, so that worker processes end at once. `fetch` says how long
-    a batch may take; None: as long as it does.
+    a batch may take.
 
     Raises ModelFileError where the very first pass (`first_epoch` 0) gives nothing, EnvironmentFailure where a batch
     takes too long or a worker dies.
@@ -26,7 +24,7 @@ def endless(
     kept = getattr(loader, "_iterator", None)  # a DataLoader's persistent workers, where they run already
     iterator = None
     try:
-        with fetch or Fetch("train_loader", 0.0) as source:
+        with fetch as source:
             for epoch in itertools.count(first_epoch):
                 before = source.count
                 with user_code("starting train_loader"):

@@ -13,6 +13,7 @@ negative losses and losses near zero are judged like any others. The peers' rule
 from __future__ import annotations
 
 import bisect
+import math
 from collections import deque
 
 # Three of five losses must be above the limit: one or two spikes in a row never stop a sweep, and a jump to a plateau
@@ -47,8 +48,8 @@ class DivergenceRule:
         self._first: list[float] = []
         self._last: deque[float] = deque(maxlen=WINDOW)
         self._differences: list[float] = []  # sorted
-        self._lowest = float("inf")
-        self.start = float("nan")  # s: where the losses began
+        self._lowest = math.inf
+        self.start = math.nan  # s: where the losses began
 
     def observe(self, loss: float) -> bool:
         """Take in a finite loss, and return whether the losses so far have diverged."""

@@ -104,4 +104,4 @@ def _from_a_queue(error: BaseException) -> bool:
 
 
 def _first_line(text: str) -> str:
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return text.strip().partition("\n")[0].strip()

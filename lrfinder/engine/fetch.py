@@ -35,7 +35,6 @@ class Fetch:
         self._name = name
         self._seconds = seconds
         self._alarm = Alarm()
-        self._waits = True  # the batches may keep one waiting
 
     def __enter__(self) -> Self:
         if self._seconds:
@@ -50,6 +49,7 @@ class Fetch:
     def start(self, loader: Iterable[Any]) -> Iterator[Any]:
         """Return an iterator over `loader`; raises EnvironmentFailure where that takes too long."""
         with user_code(f"starting {self._name}"), self._own_timeout(loader):
+            # What lists and tuples hold is there: setting a timer takes longer than their next item.
             self._waits = type(loader) not in {list, tuple}
             try:
                 return self._alarm.within(FIRST * self._seconds, iter, loader)
@@ -98,5 +98,5 @@ class Fetch:
 
 
 def _has_workers(loader: Any) -> bool:
-    workers = getattr(loader, "num_workers", 0)
+    workers = getattr(loader, "num_workers", None)
     return isinstance(workers, int) and workers > 0

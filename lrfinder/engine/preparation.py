@@ -42,7 +42,7 @@ class Preparation:
         self._device = device
         self._batching = batching
         self._cache = batching.cache
-        self._fetch = Fetch("train_loader", problem.loader_timeout)
+        self._fetch = self._new_fetch()
         self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made the last time
         self._recordings = Recordings(problem.training, device)
 
@@ -103,10 +103,13 @@ class Preparation:
     ) -> Generator[Any, None, None]:
         cleanup.enter_context(loader_preserved(trial.loader))
         seed_loader(trial.loader, seed)
-        self._fetch = Fetch("train_loader", self._problem.loader_timeout)
+        self._fetch = self._new_fetch()
         batches = endless(trial.loader, first_epoch=first_epoch, where=self._problem.where, fetch=self._fetch)
         cleanup.callback(batches.close)
         return batches
+
+    def _new_fetch(self) -> Fetch:
+        return Fetch("train_loader", self._problem.loader_timeout)
 
     def _place(self, module: nn.Module) -> nn.Module:
         if len({parameter.device for parameter in module.parameters()}) > 1:

@@ -112,7 +112,7 @@ class ManyShortRuns(ShortRuns):
         except Exception:  # noqa: BLE001 - one by one they do what they do: work, or raise what the user should see
             if self._interrupts.pending is None:
                 return []
-            members.end_all(*self._interrupted(self._interrupts.pending == signal.SIGTERM))
+            members.end_all(*self._interrupted(self._interrupts.pending != signal.SIGINT))
         return [self._told(plan, progress, members, number) for number, plan in enumerate(plans, start=1)]
 
     def _told(self, plan: RunPlan, progress: Progress, members: _Members, number: int) -> ShortRun:

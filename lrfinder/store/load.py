@@ -156,7 +156,7 @@ def _validated(adapter: TypeAdapter[_Record], value: object, key: str, path: Pat
         # By way of JSON: there a list may be a tuple and a text an enumeration, but strictly no text is a number.
         return adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        first = error.errors()[0]
         place = ".".join(str(part) for part in (key, *first["loc"]))
         raise RunError(f"{path}: {place}: {first['msg']}", hint=_AGAIN) from None
 

@@ -73,7 +73,7 @@ def _run(line: bytes, number: int, path: Path) -> ShortRun:
     try:
         run = SHORT_RUN.validate_json(line, strict=True)
     except ValidationError as error:
-        first: Any = error.errors(include_url=False, include_context=False)[0]
+        first: Any = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise RunError(f"{path}:{number}: {f'{place}: ' if place else ''}{first['msg']}", hint=_AGAIN) from None
     for name, value in (("plan.lr", run.plan.lr), ("loss", run.loss), ("initial_loss", run.initial_loss)):

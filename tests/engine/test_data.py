@@ -9,11 +9,13 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 from lrfinder.engine.data import endless
+from lrfinder.engine.fetch import Fetch
 from lrfinder.errors import ModelFileError
 
 
 def take(loader, count, first_epoch=0):
-    return list(itertools.islice(endless(loader, first_epoch=first_epoch, where="model.py"), count))
+    fetch = Fetch("train_loader", 0.0)
+    return list(itertools.islice(endless(loader, first_epoch=first_epoch, where="model.py", fetch=fetch), count))
 
 
 def test_starts_again():

@@ -233,3 +233,120 @@ def test_a_killed_worker_is_one_error_with_batch_and_process_at_whatever_moment_
         gc.collect()
         assert observer.traces[0].stop is Stop.FAILED
         assert multiprocessing.active_children() == []
+
+
+@pytest.fixture
+def timer():
+    """The timer is the test's, and the test runner's own goes on after it."""
+    outer, handler = signal.setitimer(signal.ITIMER_REAL, 0), signal.getsignal(signal.SIGALRM)
+    yield lambda *seconds: signal.setitimer(signal.ITIMER_REAL, *seconds)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, *outer)
+
+
+def test_a_timer_far_off_goes_on_with_its_interval(timer) -> None:
+    timer(30, 7)
+    with Alarm() as alarm:
+        assert alarm.within(5.0, lambda: "made") == "made"
+        with pytest.raises(Overdue):
+            alarm.within(0.02, time.sleep, 5)
+        assert alarm.within(60.0, lambda: "made") == "made"  # theirs is due before the limit
+    left, interval = signal.getitimer(signal.ITIMER_REAL)
+    assert 29 < left < 30
+    assert interval == 7
+
+
+def test_a_timer_that_is_due_first_rings_with_its_own_handler(timer) -> None:
+    rung: list[int] = []
+    signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
+    with Alarm() as alarm:
+        timer(0.02)
+        alarm.within(5.0, time.sleep, 0.05)
+    assert rung == [signal.SIGALRM]
+
+
+def test_a_timer_that_nobody_handles_still_ends_the_process(timer) -> None:
+    def wait() -> None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        with Alarm() as alarm:
+            timer(0.01)
+            alarm.within(5.0, time.sleep, 1)
+
+    process = multiprocessing.get_context("fork").Process(target=wait)
+    process.start()
+    process.join(10)
+    assert process.exitcode == -signal.SIGALRM
+
+
+class Opening:
+    """A loader whose files take a while to open."""
+
+    def __iter__(self):
+        time.sleep(60)
+
+
+def test_what_is_said_of_a_batch_that_does_not_come(timer) -> None:
+    def batches():
+        yield BATCH
+        time.sleep(60)
+
+    told = []
+    with Fetch("val_loader", 0.02) as fetch:
+        iterator = fetch.start(batches())
+        assert fetch.next(iterator, first=True) is BATCH
+        with pytest.raises(EnvironmentFailure) as raised:
+            fetch.next(iterator, first=False)
+        told.append(raised.value)
+    with Fetch("train_loader", 0.02) as fetch, pytest.raises(EnvironmentFailure) as raised:
+        fetch.start(Opening())
+    told.append(raised.value)
+    assert [str(error) for error in told] == [
+        "batch 1 of val_loader took longer than 0.02 s",
+        "batch 0 of train_loader took longer than 0.1 s",  # the first one may take five times as long
+    ]
+    hint = (
+        "where batches are that slow, raise --loader-timeout (0 waits forever); else look for a lock, a network or a "
+        "full pipe in the data set: with num_workers=0, Ctrl-C shows the line that waits"
+    )
+    assert [error.hint for error in told] == [hint, hint]
+
+
+class Seen:
+    """A loader with these attributes, which notes the time limit that its iterator takes over."""
+
+    def __init__(self, **attributes: object) -> None:
+        vars(self).update(attributes)
+        self.seen: list[object] = []
+
+    def __iter__(self):
+        self.seen.append(getattr(self, "timeout", None))
+        return iter(())
+
+
+@pytest.mark.parametrize(
+    ("attributes", "seconds", "taken_over"),
+    [
+        ({"num_workers": 2, "timeout": 0}, 0.2, 1.0),
+        ({"num_workers": 2, "timeout": 0}, 0.0, 0),
+        ({"num_workers": 2, "timeout": 3}, 0.2, 3),  # the user's own counts
+        ({"num_workers": 0, "timeout": 0}, 0.2, 0),  # torch refuses a limit without workers
+        ({"num_workers": "many", "timeout": 0}, 0.2, 0),  # no loader of torch
+        ({"timeout": 0}, 0.2, 0),
+        ({"num_workers": 2}, 0.2, None),
+    ],
+)
+def test_which_loaders_watch_themselves_outside_the_main_thread(attributes, seconds, taken_over) -> None:
+    loader = Seen(**attributes)
+
+    def start() -> None:
+        with Fetch("train_loader", seconds) as fetch:
+            fetch.start(loader)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert loader.seen == [taken_over]
+    assert {name: value for name, value in vars(loader).items() if name != "seen"} == attributes
+    start()  # in the main thread a timer does it
+    assert loader.seen[1:] == [attributes.get("timeout")]

@@ -283,17 +283,70 @@ def test_every_number_comes_once_in_order_and_at_most_two_chunks_late(losses, ch
         (CUDA, Metric.TRAIN, {}, torch.optim.AdamW, ""),
         (CUDA, Metric.TRAIN, {"training": Training(accumulate=2, clip_norm=1.0)}, torch.optim.SGD, ""),
         (CUDA, Metric.TRAIN, {"training": Training(precision=Precision.BF16)}, torch.optim.SGD, ""),
-        (CPU, Metric.TRAIN, {}, torch.optim.SGD, "not ahead"),
-        (torch.device("mps"), Metric.TRAIN, {}, torch.optim.SGD, "not ahead"),
-        (CUDA, Metric.PROBE, {}, torch.optim.SGD, "held-out"),
-        (CUDA, Metric.VAL, {}, torch.optim.SGD, "held-out"),
-        (CUDA, Metric.TRAIN, {"training": Training(precision=Precision.FP16)}, torch.optim.SGD, "loss scaler"),
-        (CUDA, Metric.TRAIN, {}, torch.optim.LBFGS, "looks at its losses"),
-        (CUDA, Metric.TRAIN, {"train_loader": iter([])}, torch.optim.SGD, "one start"),
+        (CPU, Metric.TRAIN, {}, torch.optim.SGD, "cpu is not ahead of the host"),
+        (torch.device("mps"), Metric.TRAIN, {}, torch.optim.SGD, "mps is not ahead of the host"),
+        (CUDA, Metric.PROBE, {}, torch.optim.SGD, "the held-out loss is computed on the host"),
+        (CUDA, Metric.VAL, {}, torch.optim.SGD, "the held-out loss is computed on the host"),
+        (
+            CUDA,
+            Metric.TRAIN,
+            {"training": Training(precision=Precision.FP16)},
+            torch.optim.SGD,
+            "the loss scaler looks at every gradient",
+        ),
+        (CUDA, Metric.TRAIN, {}, torch.optim.LBFGS, "the optimizer looks at its losses itself"),
+        (
+            CUDA,
+            Metric.TRAIN,
+            {"train_loader": iter([])},
+            torch.optim.SGD,
+            "the loader has only one start: batches that are used up past an end would be missed",
+        ),
     ],
 )
 def test_when_each_loss_is_waited_for(device, metric, changes, optimizer, reason):
     part = Part(name="optimizer", optimizer=optimizer([nn.Parameter(torch.zeros(2))], lr=0.1), group_ratios=(1.0,))
-    told = reason_to_wait(problem({}, **changes), [part], device, metric)
-    assert reason in told
-    assert bool(told) == bool(reason)
+    assert reason_to_wait(problem({}, **changes), [part], device, metric) == reason
+
+
+LBFGS = {"optimizer": lambda params, lr: torch.optim.LBFGS(params, lr=lr, max_iter=1)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "metric", "swept", "run"),
+    [
+        ({}, Metric.TRAIN, "", ""),
+        ({}, Metric.PROBE, "the held-out loss is computed on the host", ""),  # a run is judged at its end alone
+        (LBFGS, Metric.TRAIN, *["the optimizer looks at its losses itself"] * 2),
+        (
+            {"training": Training(precision=Precision.FP16)},
+            Metric.TRAIN,
+            *["the loss scaler looks at every gradient"] * 2,
+        ),
+    ],
+)
+def test_sweeps_and_short_runs_ask_for_what_they_train(monkeypatch, recorder, changes, metric, swept, run):
+    asked = []
+
+    def as_on_a_gpu(problem, parts, device, metric):
+        assert device == CPU
+        asked.append(reason_to_wait(problem, parts, CUDA, metric))
+
+    for module in (lrfinder.engine.sweep, lrfinder.engine.short_runs):
+        monkeypatch.setattr(module, "readout_for", as_on_a_gpu)
+    settings = SweepSettings(steps=2, repeats=1, min_lr=1e-4, max_lr=1e-3, metric=metric)
+    run_sweep(problem({}, **changes), settings, device=CPU, observer=recorder())
+    with ShortRuns(problem({}, **changes), seed=0, device=CPU, observer=recorder()) as runs:
+        runs.run(RunPlan(lr=1e-3, steps=2))
+    assert asked == [swept, run]
+
+
+@pytest.mark.parametrize("events", [{4: math.nan, 6: raising(ValueError("after"))}, {6: raising(ValueError("first"))}])
+def test_what_came_first_counts(monkeypatch, recorder, events):
+    waiting = swept(monkeypatch, recorder, lambda: None, lambda: problem(events))
+    assert (
+        swept(monkeypatch, recorder, lambda: Late(CPU, chunk=8, patience=math.inf), lambda: problem(events)) == waiting
+    )
+    traces, _, failure = waiting
+    assert (failure is None) is (4 in events)
+    assert all(("NON_FINITE" if 4 in events else "FAILED") in trace for trace in traces)

@@ -12,10 +12,15 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder
+import lrfinder.engine.preparation
+import lrfinder.engine.short_runs
+import lrfinder.engine.sweep
 from lrfinder.api.measure import measure
+from lrfinder.engine.memory import free_memory
+from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
-from lrfinder.records import Metric, Mode, Stop, SweepSettings, Training
+from lrfinder.records import Metric, Mode, RunPlan, Stop, SweepSettings, Training
 from lrfinder.store import load_run
 from lrfinder.task.problem import Problem
 
@@ -286,3 +291,52 @@ def test_a_real_gpu_that_is_full(recorder) -> None:
     split = curve(200 * 2**20 / torch.cuda.get_device_properties(0).total_memory)  # room for half of them
     assert (whole.micro_batches, split.micro_batches) == (1, 2)
     assert split.losses == pytest.approx(whole.losses, rel=1e-3)
+
+
+def test_what_begins_anew_begins_from_the_same_weights_with_the_memory_freed(recorder, monkeypatch) -> None:
+    freed = []
+    for module in (lrfinder.engine.sweep, lrfinder.engine.short_runs):
+        monkeypatch.setattr(module, "free_memory", freed.append)
+    parts = []
+    monkeypatch.setattr(
+        lrfinder.engine.preparation,
+        "read_ahead",
+        lambda _, batches, *__, micro_batches: parts.append(micro_batches) or batches,
+    )
+    model, batch = net(), (INPUTS[:16], TARGETS[:16])
+
+    def made(loss):
+        what = problem(loss, model=model, train_loader=[batch], val_loader=[batch])
+        (trace,) = run_sweep(
+            what, SweepSettings(steps=4, repeats=1, min_lr=1e-4, max_lr=0.1), device=CPU, observer=recorder()
+        )
+        loss.calls = 0
+        observer = recorder()
+        with ShortRuns(what, seed=0, device=CPU, observer=observer) as runs:
+            run = runs.run(RunPlan(lr=0.01, steps=4))
+        assert observer.runs == [run]
+        return trace, run
+
+    whole, whole_run = made(Limited(16))
+    assert (freed, parts) == ([], [1, 1])
+    parts.clear()
+    trace, run = made(Limited(8, after=3))
+    assert freed == [CPU, CPU]
+    assert parts == [1, 2, 1, 2], "a GPU reads no whole batch ahead that it has no room for"
+    assert (trace.initial_loss, *trace.losses) == pytest.approx((whole.initial_loss, *whole.losses), rel=1e-9)
+    assert (run.initial_loss, run.loss) == pytest.approx((whole_run.initial_loss, whole_run.loss), rel=1e-9)
+    # The fourth loss had no room; of a short run one was that of the held-out batch.
+    assert (trace.updates, run.updates) == (3 + 4, 2 + 4)
+    assert {made.note for made in (trace, run)} == {
+        "memory ran out, so each batch was computed in 2 parts and its gradient summed"
+    }
+
+
+@pytest.mark.parametrize(("device", "emptied"), [("cpu", []), ("cuda:1", ["cuda"]), ("mps", ["mps"])])
+def test_what_nothing_refers_to_goes_and_the_cache_of_the_device_with_it(monkeypatch, device, emptied) -> None:
+    did = []
+    monkeypatch.setattr("gc.collect", lambda: did.append("collected"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: did.append("cuda"))
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: did.append("mps"))
+    free_memory(torch.device(device))
+    assert did == ["collected", *emptied]

@@ -187,3 +187,29 @@ def test_the_validation_loss_without_a_val_loader_is_refused_before_anything(mod
     with pytest.raises(ModelFileError, match=r"model\.py has no val_loader") as raised:
         measure(problem, SweepSettings(metric=Metric.VAL, mode=mode), device="cpu")
     assert "--metric probe" in raised.value.hint
+
+
+def test_validation_batches_that_are_shuffled_by_torch_s_own_generator_are_those_of_the_seed(recorder) -> None:
+    shuffled = lambda: DataLoader(TensorDataset(torch.arange(64.0)), batch_size=2, shuffle=True)  # noqa: E731
+
+    def seen(seed: int) -> list[float]:
+        judged: list[float] = []
+
+        def step(model, batch):
+            (values,) = batch
+            if not model.training:
+                judged.append(values[0].item())
+            return values.mean() * model.x**2
+
+        torch.seed()
+        state = torch.get_rng_state()
+        what = scaled([], train_loader=[[torch.ones(2)]], val_loader=shuffled, training_step=step)
+        settings = SweepSettings(steps=2, repeats=2, min_lr=1e-6, max_lr=1e-5, metric=Metric.VAL, seed=seed)
+        run_sweep(what, settings, device=CPU, observer=recorder())
+        assert torch.equal(torch.get_rng_state(), state)
+        assert judged == judged[:10] * 6, "ten batches, before and after each of two updates of two repeats"
+        return judged[:10]
+
+    first, again, other = seen(1), seen(1), seen(2)
+    assert first == again != other
+    assert len(set(first)) == 10

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import lrfinder.engine.prefetch
 import lrfinder.engine.preparation
 from lrfinder.engine.prefetch import ReadAhead, read_ahead, tensors_in
 from lrfinder.engine.sweep import run_sweep
@@ -137,3 +138,12 @@ def test_tensors_are_found_however_they_are_nested():
             return self
 
     assert tensors_in([one, Moves()]) is None
+
+
+def test_batches_for_a_gpu_are_read_ahead_and_sent_there(monkeypatch):
+    carrier, devices = Carrier(), []
+    monkeypatch.setattr(lrfinder.engine.prefetch, "SideStream", lambda device: devices.append(device) or carrier)
+    ahead = read_ahead(problem(None, 0), numbers(2, carrier), CUDA, micro_batches=1)
+    assert list(ahead) == ["0", "1"]
+    assert devices == [CUDA]
+    assert carrier.did == ["read 0", "send 0", "receive sent 0", "read 1", "send 1", "receive sent 1"]

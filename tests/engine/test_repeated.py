@@ -76,3 +76,11 @@ def test_a_short_run_sees_its_first_batches_over_and_over_and_may_take_them_apar
     assert seen[7:14] == seen[:7]
     assert made == again
     assert made.fresh is False
+
+
+def test_what_takes_just_the_memory_there_is_is_kept() -> None:
+    batches = [torch.full((100,), float(i)) for i in range(4)]
+    for most, kept in ((800, True), (799, False)):
+        repeated = Repeated(iter(batches), 2, most_bytes=most)
+        assert [int(batch[0]) for batch in itertools.islice(repeated, 4)] == ([0, 1, 0, 1] if kept else [0, 1, 2, 3])
+        assert repeated.too_large is not kept

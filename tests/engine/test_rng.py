@@ -66,3 +66,35 @@ def test_the_generators_of_a_loader_are_seeded_differently_from_each_other():
     assert len({*first, *seeded(4)}) == 6
     seed_loader([1, 2], 3)  # nothing to seed
     seed_loader(DataLoader, 3)
+
+
+def test_cuda_is_not_started_to_be_remembered_and_one_that_runs_comes_back(monkeypatch):
+    """Starting CUDA takes seconds and hundreds of megabytes; what runs has a generator on each card."""
+    there, asked = {0: "first", 1: "second"}, []
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: asked.append(1) or list(there.values()))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, index: there.update({index: state}))
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: there.update(dict.fromkeys(there, seed)))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    restore = remember_global_state(CPU)
+    seed_everything(3, CPU)
+    restore()
+    assert (asked, there) == ([], {0: "first", 1: "second"})
+    for device, started in ((CPU, True), (torch.device("cuda"), False)):
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda started=started: started)
+        restore = remember_global_state(device)
+        seed_everything(3, device)
+        assert there == {0: 3, 1: 3}
+        restore()
+        assert there == {0: "first", 1: "second"}
+
+
+def test_the_generator_of_an_apple_s_card_is_seeded_and_comes_back(monkeypatch):
+    there = ["first"]
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: there[0])
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda state: there.__setitem__(0, state))
+    monkeypatch.setattr(torch.mps, "manual_seed", lambda seed: there.__setitem__(0, seed))
+    restore = remember_global_state(torch.device("mps"))
+    seed_everything(3, torch.device("mps"))
+    assert there == [3]
+    restore()
+    assert there == ["first"]

@@ -16,12 +16,14 @@ import pytest
 import torch
 from torch import nn
 
-from lrfinder.engine.signals import Interrupts, Terminated, signals_as_exceptions
+from lrfinder.engine.short_runs import ShortRuns
+from lrfinder.engine.signals import Interrupts, Terminated, ignore_signals, signals_as_exceptions
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.records import Stop, SweepSettings
+from lrfinder.records import RunPlan, Stop, SweepSettings
 from lrfinder.task.problem import Problem
 
 CPU = torch.device("cpu")
+SENT = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has two
 
 
 @pytest.fixture(autouse=True)
@@ -295,3 +297,49 @@ def test_a_real_process_keeps_what_it_measured_and_ends_soon(tmp_path, signum, w
     assert 5 <= said["losses"] <= said["updates"] <= said["losses"] + 1
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)  # no worker is left
+
+
+def test_a_process_on_its_way_out_hears_nothing_more():
+    before = {number: signal.getsignal(number) for number in SENT}
+    try:
+        thread = threading.Thread(target=ignore_signals)  # where Python sets no handlers
+        thread.start()
+        thread.join()
+        assert {number: signal.getsignal(number) for number in SENT} == before
+        ignore_signals()
+        assert {signal.getsignal(number) for number in SENT} == {signal.SIG_IGN}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.fixture(params=SENT, ids=lambda number: number.name)
+def sent(request):
+    """A signal with the meaning that it has by itself, whatever the shell that runs the tests made of it."""
+    usual = signal.default_int_handler if request.param == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(request.param, usual)
+    yield request.param
+    signal.signal(request.param, before)
+
+
+def turned_into_an_error(number):
+    """Do what compiled code does, whose callback a signal came into; and a loader, whose worker got it first."""
+    try:
+        signal.raise_signal(number)
+    except BaseException:  # noqa: BLE001
+        raise RuntimeError("something went wrong") from None
+
+
+def test_an_error_that_a_signal_led_to_is_told_as_that_signal(recorder, sent):
+    stop = Stop.INTERRUPTED if sent == signal.SIGINT else Stop.TERMINATED
+    with signals_as_exceptions():
+        traces = run_sweep(problem_that(lambda: turned_into_an_error(sent)), SETTINGS, device=CPU, observer=recorder())
+    assert [(trace.stop, trace.updates, trace.why) for trace in traces] == [(stop, 4, "4 of 20 updates made")]
+
+
+def test_so_it_is_in_a_short_run(recorder, sent):
+    what = problem_that(lambda: turned_into_an_error(sent), at=4 + 4)  # four batches were judged before
+    with signals_as_exceptions(), ShortRuns(what, seed=0, device=CPU, observer=recorder()) as runs:
+        run = runs.run(RunPlan(lr=1e-3, steps=8))
+    assert run.stop is (Stop.INTERRUPTED if sent == signal.SIGINT else Stop.TERMINATED)
+    assert (run.updates, run.loss, run.why) == (3, None, "the run was cut short")

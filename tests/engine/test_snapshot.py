@@ -177,3 +177,97 @@ def test_a_scripted_model_comes_back(recorder):
     assert {name: bits(value) for name, value in model.state_dict().items()} == before
     assert not model.training
     assert all(p.grad is None for p in model.parameters())
+
+
+KEPT = {
+    "torch": (lambda: torch.Generator().manual_seed(5), lambda own: torch.rand((), generator=own).item()),
+    "NumPy": (lambda: np.random.default_rng(5), lambda own: own.random()),
+    "NumPy's old": (lambda: np.random.RandomState(5), lambda own: own.random_sample()),
+    "Python": (lambda: random.Random(5), lambda own: own.random()),  # noqa: S311
+}
+
+
+@pytest.mark.parametrize(("make", "draw"), KEPT.values(), ids=KEPT)
+def test_a_generator_that_the_model_keeps_comes_back_for_each_repeat(recorder, make, draw):
+    model = nn.Linear(2, 1)
+    model.noise = {"deep": [make()]}
+    problem = Problem(
+        name="p",
+        model=model,
+        train_loader=[torch.ones(4, 2)],
+        training_step=lambda model, batch: (model(batch) + draw(model.noise["deep"][0])).square().mean(),
+    )
+    first, second = run_sweep(problem, SweepSettings(steps=5, repeats=2), device=CPU, observer=recorder())
+    assert first.losses == second.losses
+    assert draw(model.noise["deep"][0]) == draw(make())
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_scripted_part_of_a_model_comes_back_and_so_do_the_parts_around_it(recorder, place):
+    parts = [nn.BatchNorm1d(2), nn.BatchNorm1d(2)]
+    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
+        parts[place] = torch.jit.script(parts[place])
+    model, stray = nn.Sequential(*parts), [torch.zeros(2), {"seen": torch.zeros(2)}]
+    model.stray = stray
+    around = [parts[1 - place], stray]
+    before = picture(around, set()), [bits(value) for value in model.state_dict().values()]
+
+    def step(model, batch):
+        stray[0] += 1
+        stray[1]["seen"] += 1
+        return model(batch).square().mean()
+
+    problem = Problem(name="p", model=model, train_loader=[torch.randn(4, 2)], training_step=step)
+    first, second = run_sweep(problem, SweepSettings(steps=5, repeats=2), device=CPU, observer=recorder())
+    assert first.losses == second.losses
+    assert (picture(around, set()), [bits(value) for value in model.state_dict().values()]) == before
+
+
+def test_gradients_come_back_as_the_tensors_that_they_were_and_hooks_that_were_added_go(recorder):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    model(torch.ones(3, 2)).sum().backward()
+    model[1].bias.grad = None
+    gradients = [(p.grad, None if p.grad is None else p.grad.clone()) for p in model.parameters()]
+    calls, seen = [], []
+
+    def step(model, batch):
+        seen.append([p.grad is None for p in model.parameters()])
+        model[0].weight.register_hook(lambda gradient: calls.append(1))
+        return model(batch).square().mean()
+
+    problem = Problem(
+        name="p",
+        model=model,
+        train_loader=[torch.ones(3, 2)],
+        training_step=step,
+        optimizer=lambda params, lr: torch.optim.SGD(params, lr=lr),
+    )
+    first, second = run_sweep(problem, SweepSettings(steps=3, repeats=2), device=CPU, observer=recorder())
+    assert first.losses == second.losses
+    assert seen[0] == seen[4] == [True] * 4, "a repeat begins without gradients"
+    assert len(calls) == 2 * (1 + 2 + 3), "and without the hooks of the one before"
+    for parameter, (gradient, values) in zip(model.parameters(), gradients, strict=True):
+        assert parameter.grad is gradient
+        assert gradient is None or torch.equal(gradient, values)
+    model(torch.ones(3, 2)).sum().backward()
+    assert len(calls) == 12
+
+
+def test_a_buffer_that_something_with_a_gradient_was_written_to_is_a_leaf_again(recorder):
+    class Keeping(nn.Linear):
+        def __init__(self):
+            super().__init__(2, 1)
+            self.register_buffer("seen", torch.zeros(()))
+
+        def forward(self, x):
+            self.seen.copy_(self.weight.sum())
+            return super().forward(x)
+
+    model = Keeping()
+    before = picture(model, set())
+    problem = Problem(
+        name="p", model=model, train_loader=[torch.ones(3, 2)], training_step=lambda model, x: model(x).square().mean()
+    )
+    run_sweep(problem, SweepSettings(steps=3, repeats=2), device=CPU, observer=recorder())
+    assert model.seen.is_leaf
+    assert picture(model, set()) == before

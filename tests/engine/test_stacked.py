@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 from lrfinder.engine.stacked import Stack
 from lrfinder.engine.stacked_updates import NotStackable
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import Part, Trial
 
 RATES = (1e-4, 0.02, 0.3)
 UPDATES = 6
@@ -287,3 +288,35 @@ def test_what_would_not_be_the_same_is_refused_with_the_reason(make, change, why
     with pytest.raises(NotStackable) as raised:
         Stack(trial_of(model, optimizer), 2)
     assert str(raised.value) == why
+
+
+ONE_BY_ONE = {
+    "sgd with decay": lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.2),
+    "sgd with all": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, dampening=0.3, weight_decay=0.2),
+    "nesterov": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.2),
+    "adam": lambda p: torch.optim.Adam(p, betas=(0.8, 0.95), eps=1e-3),
+    "adam with decay": lambda p: torch.optim.Adam(p, weight_decay=0.2),
+    "adamw": lambda p: torch.optim.AdamW(p, betas=(0.8, 0.95), weight_decay=0.2),
+    "adamw without decay": lambda p: torch.optim.AdamW(p, weight_decay=0.0),
+}
+
+
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("make", ONE_BY_ONE.values(), ids=ONE_BY_ONE)
+def test_each_optimizer_s_updates_are_torch_s(make, before):
+    """The property above at a few settings, in a moment; `before`: updates that the optimizer has made already."""
+    model = nn.Linear(3, 2).double()
+    optimizer = make(model.parameters())
+    for batch in data()[:before]:
+        mse(model, batch).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    check_alike(trial_of(model, optimizer), data()[:3])
+
+
+def test_several_optimizers_are_refused():
+    model = nn.Linear(3, 2)
+    trial = trial_of(model, sgd(model.parameters()))
+    part = Part(name="other", optimizer=sgd(nn.Linear(2, 2).parameters()), group_ratios=(1.0,))
+    with pytest.raises(NotStackable, match=r"^there are several optimizers$"):
+        Stack(dataclasses.replace(trial, others=(part,)), 2)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure, ModelFileError, place_of
-from lrfinder.records import Stop, SweepSettings
+from lrfinder.records import Stop, SweepSettings, Training
 from lrfinder.task.problem import Problem
 
 CPU = torch.device("cpu")
@@ -292,3 +292,21 @@ def test_workers_that_the_user_started_are_left_alone(recorder):
     assert [child.pid for child in multiprocessing.active_children()] == before
     assert len(list(loader)) == 4
     end_workers_of(loader)
+
+
+@pytest.mark.parametrize("taken", [1, 3])
+def test_the_epochs_of_repeats_lie_side_by_side(recorder, taken):
+    """A sampler shuffles by the epoch alone: no two repeats share one, and only that of a probe is left out."""
+
+    class Told(list):
+        epochs: list[int]
+
+        def set_epoch(self, epoch):
+            self.epochs.append(epoch)
+
+    loader = Told([(INPUTS, TARGETS)])
+    loader.epochs = told = []
+    what = regression(train_loader=loader, training=Training(accumulate=taken))
+    run_sweep(what, SweepSettings(steps=4, repeats=3, max_lr=1e-2), device=CPU, observer=recorder())
+    batches = 5 * taken  # those of the last update's loss too; each is a whole pass here
+    assert told == [repeat * (batches + 1) + epoch for repeat in range(3) for epoch in range(batches)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import signal
 import time
 
 import pytest
@@ -16,8 +17,9 @@ from lrfinder.engine import short_runs, together
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.readout import Late
 from lrfinder.engine.short_runs import ShortRuns
+from lrfinder.engine.signals import signals_as_exceptions
 from lrfinder.engine.together import CHECKED, ManyShortRuns
-from lrfinder.records import RunPlan, Stop
+from lrfinder.records import Precision, RunPlan, Stop, Training
 from lrfinder.task.problem import Problem
 
 CPU = torch.device("cpu")
@@ -239,3 +241,158 @@ def test_the_time_limit_ends_all(free):
     assert [(run.stop, run.why) for run in made] == [
         (Stop.OUT_OF_TIME, "the time limit was reached after 0 updates")
     ] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "stop"), [("SIGINT", Stop.INTERRUPTED), ("SIGTERM", Stop.TERMINATED), ("SIGHUP", Stop.TERMINATED)]
+)
+def test_an_error_that_a_signal_led_to_is_told_as_that_signal(free, name, stop):
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip(f"no {name} here")
+    calls = itertools.count()
+
+    def interrupted(output, target):
+        if next(calls) == 4 + 8 + 4 + 4:  # the first run, with four batches that are judged before and after it
+            try:
+                signal.raise_signal(number)
+            except BaseException:  # noqa: BLE001
+                raise RuntimeError("something went wrong") from None
+        return nn.functional.mse_loss(output, target)
+
+    plans = [RunPlan(lr=1e-3 * factor, steps=8) for factor in range(1, 6)]
+    before = signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    try:
+        with signals_as_exceptions():
+            first, *cut = at_once(problem(model=lambda: nn.Linear(3, 1), loss_fn=interrupted), plans)
+    finally:
+        signal.signal(number, before)
+    assert (first.stop, first.updates) == (Stop.COMPLETED, 8)
+    assert [(run.stop, run.updates, run.loss, run.why) for run in cut] == [(stop, 4, None, "the run was cut short")] * 4
+
+
+def test_a_run_of_no_more_updates_than_are_checked_is_made_at_once_too(free):
+    plans = [RunPlan(lr=0.01 * factor, steps=CHECKED) for factor in range(1, 5)]
+    made = at_once(problem(), plans)
+    assert free() == 2 * CHECKED
+    assert [run.updates for run in made] == [CHECKED] * 4
+    assert at_once(problem(), plans[:3]) == one_by_one(problem(), plans[:3])  # fewer aren't worth it
+
+
+class Stream:
+    """Data that are passed by once; its place in them is put back after each run."""
+
+    def __init__(self, data):
+        self.data, self.place = data, 0
+
+    def __iter__(self):
+        while self.place < len(self.data):
+            self.place += 1
+            yield self.data[self.place - 1]
+
+
+def test_data_that_end_end_all_at_the_same_update(free):
+    pairs = list(batches())
+    plans = [RunPlan(lr=0.01 * factor, steps=20) for factor in range(1, 5)]
+    made = at_once(problem(train_loader=Stream(pairs), val_loader=pairs[:1]), plans)
+    assert free() == 2 * 8
+    assert {(run.stop, run.updates, run.loss) for run in made} == {(Stop.OUT_OF_DATA, 8, None)}
+    assert {run.why for run in made} == {"train_loader ran out after 8 updates and can't be started again"}
+
+
+def small(**changes):
+    return problem(model=lambda: nn.Linear(3, 1), **changes)
+
+
+def test_however_a_run_of_a_stack_ends_it_says_what_it_says_alone(free):
+    """One is done, one diverges, one blows up to infinity at once, and one diverges at the very last update."""
+    plans = [RunPlan(lr=lr, steps=12, schedule="constant") for lr in (0.01, 0.05, 5.0, 1e30, 2.0)]
+    alone = one_by_one(small(), plans)
+    made = at_once(small(), plans)
+    assert [(run.plan, run.stop, run.updates, run.initial_loss) for run in made] == [
+        (run.plan, run.stop, run.updates, run.initial_loss) for run in alone
+    ]
+    assert [run.loss for run in made] == [
+        None if run.loss is None else pytest.approx(run.loss, rel=1e-5) for run in alone
+    ]
+    assert {run.stop for run in made} == {Stop.COMPLETED, Stop.DIVERGED, Stop.NON_FINITE}
+    for one, other in zip(alone, made, strict=True):
+        # One by one it says which weight isn't finite, too.
+        assert other.why == (one.why.partition(":")[0] if one.stop is Stop.NON_FINITE else one.why)
+
+
+@pytest.mark.parametrize("step", ["slower", "faster"])
+def test_a_stack_goes_on_only_where_it_is_faster(monkeypatch, step):
+    """By a clock that a call of the first run puts on by a second, and one of the stack by more or less a run."""
+    now, calls = [0.0], itertools.count()
+
+    def loss(output, target):
+        if torch.is_grad_enabled():
+            now[0] += 1.0 if next(calls) < 8 else {"slower": 4.1, "faster": 3.9}[step]  # of four runs
+        return nn.functional.mse_loss(output, target)
+
+    set_clock(monkeypatch, lambda: now[0])
+    plans = [RunPlan(lr=0.01 * factor, steps=8) for factor in range(1, 6)]  # four beside the first
+    made = at_once(small(loss_fn=loss), plans)
+    assert next(calls) == {"slower": 8 + CHECKED + 4 * 8, "faster": 8 + 8}[step]
+    assert [(run.stop, run.updates) for run in made] == [(Stop.COMPLETED, 8)] * 5
+
+
+ONE_BY_ONE = {
+    "gathered": lambda: {"training": Training(accumulate=2)},
+    "clipped": lambda: {"training": Training(clip_norm=1.0)},
+    "in half precision": lambda: {"training": Training(precision=Precision.BF16)},
+    "a loader with one start": lambda: {"train_loader": iter(list(DataLoader(batches().dataset, batch_size=16)) * 9)},
+    "too large": dict,
+}
+
+
+@pytest.mark.parametrize("case", ONE_BY_ONE)
+def test_what_a_stack_would_not_do_alike_or_not_faster_is_made_one_by_one(free, monkeypatch, case):
+    most = 19 if case == "too large" else 20  # five of 3 + 1
+    monkeypatch.setitem(together.KINDS, "cpu", dataclasses.replace(together.KINDS["cpu"], most_weights=most))
+    plans = [RunPlan(lr=0.01 * factor, steps=6) for factor in range(1, 6)]
+    calls = itertools.count()
+
+    def loss(output, target):
+        if torch.is_grad_enabled():
+            next(calls)
+        return nn.functional.mse_loss(output, target)
+
+    expected = one_by_one(small(loss_fn=loss, **ONE_BY_ONE[case]()), plans)
+    alone = next(calls)
+    assert at_once(small(loss_fn=loss, **ONE_BY_ONE[case]()), plans) == expected
+    assert next(calls) == 2 * alone + 1
+    at_once(small(loss_fn=loss), plans)
+    assert next(calls) == 2 * alone + 2 + (30 if case == "too large" else 12)
+
+
+def test_a_stack_ends_where_all_of_its_runs_have(free):
+    calls = itertools.count()
+
+    def loss(output, target):
+        if torch.is_grad_enabled():
+            next(calls)
+        return nn.functional.mse_loss(output, target)
+
+    plans = [RunPlan(lr=lr, steps=20) for lr in (0.01, 1e30, 1e30, 1e30)]
+    made = at_once(small(loss_fn=loss), plans)
+    assert [run.stop for run in made] == [Stop.COMPLETED, *[Stop.NON_FINITE] * 3]
+    assert next(calls) == 20 + 1 + max(run.updates for run in made[1:])
+    assert made[1:] == [
+        dataclasses.replace(run, why=run.why.partition(":")[0]) for run in one_by_one(small(), plans)[1:]
+    ]
+
+
+def test_after_memory_has_run_out_each_run_is_made_by_itself(free, monkeypatch):
+    monkeypatch.setattr(short_runs, "free_memory", lambda _: None)
+
+    def loss(output, target):
+        if torch.is_grad_enabled() and len(output) > 8:
+            raise MemoryError("no room")
+        return nn.functional.mse_loss(output, target)
+
+    plans = [RunPlan(lr=0.01 * factor, steps=6) for factor in range(1, 6)]
+    made = at_once(small(loss_fn=loss), plans)
+    assert made == one_by_one(small(loss_fn=loss), plans)
+    assert [(run.updates, run.micro_batches) for run in made] == [(6, 2)] * 5

@@ -332,3 +332,14 @@ def test_the_gradient_is_clipped_before_the_step(recorder, clip, precision):
 def test_what_cant_be_meant(given, message):
     with pytest.raises(ValueError, match=message):
         Training(**given)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_the_losses_of_one_update_are_averaged_in_single_precision_at_least(recorder, kind):
+    """A mean of four is as fine again as what half precision tells apart; nothing of a wider one is lost."""
+    least = torch.finfo(kind).eps
+    step = lambda model, batch: (0 * model.x + batch).to(kind)  # noqa: E731
+    batches = [torch.tensor(1 + least * (number == 3), dtype=kind) for number in range(4)]
+    trace = one_repeat(quadratic(batches, training_step=step, training=Training(accumulate=4)), recorder, steps=2)
+    expected = 1 + least / 4 if kind.itemsize == 2 else torch.tensor(1 + least / 4, dtype=kind).item()
+    assert (trace.initial_loss, *trace.losses) == (expected,) * 3

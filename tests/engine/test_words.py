@@ -8,9 +8,13 @@ import pytest
 import torch
 from torch import nn
 
+from lrfinder.engine.precision import in_precision
+from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.errors import LrfinderError, place_of
-from lrfinder.records import Metric, Precision, Stop, SweepSettings, Training
+from lrfinder.engine.tensors import TensorStates
+from lrfinder.errors import EnvironmentFailure, LrfinderError, place_of
+from lrfinder.records import Metric, Precision, RunPlan, Stop, SweepSettings, Training
+from lrfinder.task.build import build_trial
 from lrfinder.task.problem import Problem
 
 CPU = torch.device("cpu")
@@ -207,6 +211,12 @@ REFUSALS = {
         "precision fp16 needs a loss scaler, and optimizer (Asking) needs a closure, which torch's scaler doesn't take",
         "use --precision bf16 or auto with this optimizer",
     ),
+    "lazy layers": (
+        {"model": nn.Sequential(nn.LazyLinear(1))},
+        {},
+        "the model has lazy layers whose weights don't exist yet",
+        "pass one batch through the model before the sweep, or give a function that makes the model",
+    ),
     "half already": (
         {"model": lambda: nn.Linear(3, 1).half(), "training": FP16},
         {},
@@ -235,6 +245,19 @@ def test_precisions_that_a_device_does_not_have(recorder, monkeypatch):
     run_sweep(problem(training=Training(precision=Precision.FP32)), SETTINGS, device=CPU, observer=recorder())
 
 
+def test_a_card_without_bfloat16_has_half_precision_still(monkeypatch):
+    made, card = build_trial(problem(), place=lambda model: model), torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    with pytest.raises(LrfinderError) as raised:
+        in_precision(made, Precision.BF16, card)
+    assert str(raised.value) == "precision bf16 isn't possible on cuda:1: the card has no bfloat16"
+    assert raised.value.hint == "try fp16"
+    assert in_precision(made, Precision.FP16, card).model is made.model
+    assert in_precision(made, Precision.BF16, CPU).model is made.model
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert in_precision(made, Precision.BF16, card).model is made.model
+
+
 @pytest.mark.parametrize("metric", [Metric.TRAIN, Metric.PROBE])
 def test_why_a_repeat_ended_early(recorder, metric):
     wanted = SweepSettings(steps=9, repeats=1, min_lr=1e-4, max_lr=1e-3, metric=metric)
@@ -245,6 +268,49 @@ def test_why_a_repeat_ended_early(recorder, metric):
     late = SweepSettings(steps=9, repeats=1, min_lr=1e-4, max_lr=1e-3, metric=metric, max_seconds=1e-9)
     out_of_time = run_sweep(problem(), late, device=CPU, observer=recorder())[0]
     assert (out_of_time.stop, out_of_time.why) == (Stop.OUT_OF_TIME, "the time limit was reached; 0 of 9 updates made")
+
+
+@pytest.mark.parametrize(("metric", "count"), [(Metric.TRAIN, 7), (Metric.PROBE, 7), (Metric.VAL, 6)])
+def test_why_a_repeat_did_not_begin(recorder, metric, count):
+    """The one before took the last batch: of six updates, and of the loss after them, or to judge by."""
+    what = problem(train_loader=iter([BATCH] * count), val_loader=[BATCH])
+    wanted = SweepSettings(steps=6, repeats=3, min_lr=1e-4, max_lr=1e-3, metric=metric)
+    whole, dry = run_sweep(what, wanted, device=CPU, observer=recorder())
+    assert (whole.stop, whole.updates) == (Stop.COMPLETED, 6)
+    assert (dry.stop, dry.updates, dry.losses) == (Stop.OUT_OF_DATA, 0, ())
+    told = (
+        "train_loader ran out and can't be started again" if metric is Metric.VAL else "train_loader had no batch left"
+    )
+    assert dry.why == f"{told}; 0 of 6 updates made"
+
+
+def test_memory_that_runs_out_while_the_user_s_objects_are_copied(recorder, monkeypatch):
+    def full(_):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(TensorStates, "copy", full)
+    observer = recorder()
+    with pytest.raises(EnvironmentFailure) as raised:
+        run_sweep(problem(model=nn.Linear(3, 1)), SETTINGS, device=CPU, observer=observer)
+    assert str(raised.value) == "out of memory: no room"
+    assert observer.calls == []
+
+
+def test_memory_that_runs_out_in_a_short_run_on_a_batch_that_can_t_be_split(recorder):
+    observer = recorder()
+    what = problem(
+        loss_fn=None, training_step=fails_of_memory, train_loader=[[*BATCH, object()]], val_loader=[[*BATCH]]
+    )
+    with ShortRuns(what, seed=0, device=CPU, observer=observer) as runs, pytest.raises(EnvironmentFailure) as raised:
+        runs.run(RunPlan(lr=1e-3, steps=5))
+    assert str(raised.value) == "out of memory: no room"
+    assert [run.stop for run in observer.runs] == [Stop.FAILED]
+
+
+def fails_of_memory(model, batch):
+    if torch.is_grad_enabled():
+        raise MemoryError("no room")
+    return nn.functional.mse_loss(model(batch[0]), batch[1])
 
 
 def test_why_nothing_could_be_measured(recorder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 
 import pytest
@@ -42,3 +43,48 @@ def test_stuck_workers_are_terminated_and_then_killed(deaf: bool) -> None:
 def test_what_is_no_loader_of_torch_is_left_alone() -> None:
     end_workers(iter([1, 2]))
     end_workers(None)
+
+
+class Looping:
+    """An iterator of torch's with one worker, which ends by itself, when it is terminated, or when it is killed."""
+
+    def __init__(self, ends: str) -> None:
+        self.ends = ends
+        self.did: list[str] = []
+        self._workers = [self]
+        self._ended = threading.Event()
+
+    def _shutdown_workers(self) -> None:
+        if self.ends != "by itself":
+            assert self._ended.wait(10), "nobody made it end"
+
+    def terminate(self) -> None:
+        self._do("terminated")
+
+    def kill(self) -> None:
+        self._do("killed")
+
+    def _do(self, what: str) -> None:
+        self.did.append(what)
+        if what == self.ends:
+            self._ended.set()
+
+
+@pytest.mark.parametrize(
+    ("ends", "did"), [("by itself", []), ("terminated", ["terminated"]), ("killed", ["terminated", "killed"])]
+)
+def test_no_harder_than_needed(monkeypatch: pytest.MonkeyPatch, ends: str, did: list[str]) -> None:
+    monkeypatch.setattr("lrfinder.engine.workers.GRACE_SECONDS", 5.0 if ends == "by itself" else 0.05)
+    iterator = Looping(ends)
+    began = time.monotonic()
+    end_workers(iterator)
+    assert iterator.did == did
+    assert time.monotonic() - began < 1
+
+
+def test_what_torch_says_of_a_worker_that_was_killed_is_no_news() -> None:
+    class Reporting(Looping):
+        def _shutdown_workers(self) -> None:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")
+
+    end_workers(Reporting("by itself"))
