@@ -332,3 +332,27 @@ def test_the_gradient_is_clipped_before_the_step(recorder, clip, precision):
 def test_what_cant_be_meant(given, message):
     with pytest.raises(ValueError, match=message):
         Training(**given)
+
+
+@pytest.mark.parametrize(
+    ("clip", "layer", "kind"),
+    [
+        ("clip_norm", nn.Embedding(8, 1, sparse=True), "sparse"),
+        ("clip_value", nn.Embedding(8, 1, sparse=True), "sparse"),
+        ("clip_value", nn.Linear(1, 1, dtype=torch.complex64), "complex"),
+    ],
+)
+def test_clipping_what_torch_can_t_clip_names_the_option(recorder, clip, layer, kind):
+    """Torch itself raises NotImplementedError, with a page on its dispatcher."""
+    batch = torch.arange(8) if kind == "sparse" else torch.ones(8, 1, dtype=torch.complex64)
+    changes = {
+        "model": layer,
+        "train_loader": [batch],
+        "training_step": lambda model, x: model(x).abs().square().mean(),
+        "optimizer": lambda params, lr: torch.optim.SGD(params, lr=lr),
+        "training": Training(**{clip: 1.0}),
+    }
+    problem = Problem(name="p", **changes)
+    with pytest.raises(UsageError, match=f"{clip} can't be followed: a parameter has a {kind} gradient") as raised:
+        run_sweep(problem, SweepSettings(steps=5, repeats=1), device=torch.device("cpu"), observer=recorder())
+    assert f"--{clip.replace('_', '-')} out" in raised.value.hint
