@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from lrfinder.errors import EnvironmentFailure, RunError
+from lrfinder.errors import EnvironmentFailure, RunError, is_text
 from lrfinder.files import Lines, disk, remove_stale, write_atomic
 from lrfinder.records import Mode, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.layout import (
@@ -249,6 +249,8 @@ def _told(value: object) -> str:
 
 
 def _take(path: Path) -> Path:
+    if not is_text(str(path)):
+        raise RunError(f"{str(path)!r}: the name is not UTF-8 text", hint="name another folder with --out")
     with disk(path):
         try:
             path.mkdir(parents=True, exist_ok=True)

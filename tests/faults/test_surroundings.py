@@ -259,3 +259,21 @@ def test_standard_output_is_one_json_document_whatever_the_users_code_writes(fol
     assert done.returncode in {0, 5}, done.stderr
     assert json.loads(done.stdout)["updates"] == 12
     assert all(word in done.stderr for word in ("WRITTEN", "SHELL", "LATER", "BUFFERED"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux alone")
+@pytest.mark.parametrize(("model", "out"), [(b"\xff.py", b"run"), (b"model.py", b"\xfe")])
+def test_names_that_are_no_text_are_2_before_anything_is_measured(folder: Path, model: bytes, out: bytes) -> None:
+    there = os.fsencode(folder) + b"/" + model
+    Path(os.fsdecode(there)).write_text((folder / "model.py").read_text())
+    before = sorted(folder.iterdir())
+    done = subprocess.run(
+        [os.fsencode(sys.executable), b"-m", b"lrfinder", b"sweep", model, b"--out", out],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert b"the name is not UTF-8 text" in done.stderr
+    assert sorted(folder.iterdir()) == before
