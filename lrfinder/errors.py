@@ -121,3 +121,12 @@ def frames_of(error: BaseException) -> list[traceback.FrameSummary]:
     if isinstance(remembered, list):
         return list(traceback.StackSummary.from_list(remembered))
     return list(traceback.extract_tb(error.__traceback__))
+
+
+def is_text(path: str) -> bool:
+    """Tell whether a path's name is text: on Linux it may be any bytes, which run.json and configs couldn't hold."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -38,6 +38,8 @@ def next_run(result: SweepResult) -> RunPlan | None:
     if any(run.stop in _OVER for run in result.runs) or _hopeless(result):
         return None
     valley = find_valley(result.runs, settings.run_steps)
+    if result.runs and valley is None:  # the held-out loss is not a number before any update: no rate can help
+        return None
     start = start_of(result)
     x = _around(valley, start) if start is not None else None
     if x is None and (start is None or _lost(valley)):

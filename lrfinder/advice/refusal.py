@@ -53,7 +53,13 @@ def refuse_points(traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal
                 why=f"the loss is not finite before any update ({found})",
                 hint="look at the loss of one batch: NaN in the data, log(0), a division by zero, an overflow",
             )
-        return Refusal(why=f"the loss became NaN or infinite at once ({found})", hint=_lower(settings))
+        # At the lowest rates it is seldom the rate: what the engine saw tells.
+        seen = next(trace.why for trace in traces if trace.initial_loss is not None and np.isfinite(trace.initial_loss))
+        return Refusal(
+            why=f"the loss became NaN or infinite at once ({found})" + (f": {seen}" if seen else ""),
+            hint="look for NaN in the data, log(0), a division by zero, in the loss or its gradient; where it is the "
+            f"rate, {_lower(settings)}",
+        )
     if traces and all(trace.stop in _ROSE for trace in traces):
         return Refusal(why=f"the loss diverged at once ({found})", hint=_lower(settings))
     cut = _cut_short(traces)

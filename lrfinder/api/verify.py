@@ -87,6 +87,7 @@ def make_trials(
     plans = next_runs(request, sweep, trials)
     if not plans:
         return trials
+    folder = folder.absolute()  # a model file may change the working directory
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(RunLog(folder / TRIALS))
         make = stack.enter_context(_maker(request, source, jobs, observers))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
 from lrfinder.api.source import load_source_problem
 from lrfinder.cli import garbage
 from lrfinder.cli.children import end_with_us
+from lrfinder.cli.streams import kept_for_results
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import ModelFileError, place_of
 from lrfinder.records import SweepSettings
@@ -62,5 +65,20 @@ def users_code() -> Iterator[None]:
     sys.dont_write_bytecode = True
     end_with_us()
     garbage.begin()
-    with _pipes_are_the_users(), contextlib.redirect_stdout(sys.stderr):
+    with _here(), _pipes_are_the_users(), kept_for_results():
         yield
+
+
+@contextlib.contextmanager
+def _here() -> Iterator[None]:
+    """Return to the working directory: the user's code may leave it, and the paths of the command line start there."""
+    try:
+        before = Path.cwd()
+    except OSError:  # it was removed
+        before = None
+    try:
+        yield
+    finally:
+        if before is not None:
+            with contextlib.suppress(OSError):
+                os.chdir(before)

@@ -48,6 +48,40 @@ def results() -> Iterator[None]:
             ) from error
 
 
+@contextlib.contextmanager
+def kept_for_results() -> Iterator[None]:
+    """Send to standard error what is printed inside, and later, when what was registered for the exit runs.
+
+    Also what compiled code writes, and the programs that are started: to file 1, past `sys.stdout`.
+    """
+    stream = sys.stdout
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, ValueError):  # one that is no file, in a test say, has no number
+            stream.flush()
+            number, errors = stream.fileno(), sys.stderr.fileno()
+            kept = os.dup(number)
+            stack.callback(_put_back, stream, number, kept)
+            os.dup2(errors, number)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                yield
+        finally:
+            atexit.register(_no_more_results)  # the last one registered runs first
+
+
+def _put_back(stream: Any, number: int, kept: int) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        stream.flush()
+    os.dup2(kept, number)
+    os.close(kept)
+
+
+def _no_more_results() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+
 def _nobody_reads(error: OSError) -> bool:
     """Tell a reader that left, or a terminal that was closed, from a disk that refuses."""
     if error.errno == errno.EIO:

@@ -43,6 +43,7 @@ from lrfinder.vocabulary import (
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
     from lrfinder.api.result import Sweep
+    from lrfinder.store import RunFolder
 
 _SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}
 _ENDINGS = {
@@ -199,7 +200,7 @@ def sweep(
         from lrfinder.cli.measuring import measure_file
 
         result = measure_file(source, settings, folder=folder, quiet=quiet)
-    _conclude(result, folder.path, as_json=as_json, quiet=quiet)
+    _conclude(result, folder, as_json=as_json, quiet=quiet)
 
 
 def _given(context: typer.Context) -> dict[str, object]:
@@ -224,10 +225,10 @@ def _resume(run: Path, given: dict[str, object], *, as_json: bool, quiet: bool) 
         from lrfinder.cli.measuring import measure_file
 
         result = measure_file(kept.source, kept.settings, folder=folder, kept=kept, quiet=quiet)
-    _conclude(result, folder.path, as_json=as_json, quiet=quiet)
+    _conclude(result, folder, as_json=as_json, quiet=quiet)
 
 
-def _conclude(result: Sweep, folder: Path, *, as_json: bool, quiet: bool) -> None:
+def _conclude(result: Sweep, folder: RunFolder, *, as_json: bool, quiet: bool) -> None:
     """Say what was measured and what comes next; leave with the contract's status."""
     from lrfinder.advice import Request, advise
 
@@ -242,11 +243,11 @@ def _conclude(result: Sweep, folder: Path, *, as_json: bool, quiet: bool) -> Non
         from lrfinder.store import PICTURE
 
         with Interrupts():  # it loads compiled modules, as `load_torch` does
-            write_atomic(folder / PICTURE, curve_png(result, **advice.reported()))
+            write_atomic(folder.place / PICTURE, curve_png(result, **advice.reported()))
     if as_json:
-        say_json(_document(result, advice, folder))
+        say_json(_document(result, advice, folder.path))
     else:
-        _show(result, advice, folder, plot=not quiet and signalled is None)
+        _show(result, advice, folder.path, plot=not quiet and signalled is None)
     if signalled is not None:
         raise typer.Exit(signalled)
     if advice.fit is None and advice.lr is None:

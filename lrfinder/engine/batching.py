@@ -91,6 +91,8 @@ class Batching:
     def check(self, trial: Trial, device: torch.device, seed: int) -> None:
         """Compare the loss of the batch that didn't fit with that of its parts, where it fits without a gradient.
 
+        Where it doesn't, the loss of the first part with that of its halves.
+
         Raises EnvironmentFailure, the one that memory ran out with, where they differ by more than TOO_FAR, and where
         BatchNorm would get single samples, which have no variance.
         """
@@ -103,6 +105,9 @@ class Batching:
         if len(parts) < self.micro_batches and normalized:
             raise self._failure
         apart = _apart(trial, batch, parts, device, seed)
+        if apart is None:  # the whole one doesn't fit: a part of it and its halves tell as much
+            halves = [half for _, half in split(parts[0], 2)]
+            apart = _apart(trial, parts[0], halves, device, seed) if len(halves) > 1 else None
         if apart is not None and apart > TOO_FAR:
             raise EnvironmentFailure(
                 f"{self._failure}; the batch can't be computed in parts, since its loss is not a mean over samples: "

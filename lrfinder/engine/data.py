@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 from lrfinder.engine.fetch import NO_MORE, Fetch
@@ -33,15 +33,21 @@ def endless(loader: Iterable[Any], *, first_epoch: int, where: str, fetch: Fetch
                 while (batch := source.next(iterator, first=source.count == before)) is not NO_MORE:
                     yield batch
                 if source.count == 0 and first_epoch == 0:
-                    raise ModelFileError(
-                        f"{where}: train_loader gave no batch",
-                        hint="is the data set empty, or drop_last=True with fewer samples than a batch?",
-                    )
+                    raise ModelFileError(f"{where}: train_loader gave no batch", hint=_why_none(loader))
                 if source.count == before:
                     return
     finally:
         if iterator is not kept:
             end_workers(iterator)
+
+
+def _why_none(loader: Any) -> str:
+    if isinstance(loader, Iterator):
+        return (
+            "it is an iterator, which ends once and for all, perhaps in an earlier pass: give a function that returns "
+            "a new one"
+        )
+    return "is the data set empty, or drop_last=True with fewer samples than a batch?"
 
 
 def _set_epoch(loader: Any, epoch: int) -> None:

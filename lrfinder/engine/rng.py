@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset, Sampler
 
 _Restore = Callable[[], object]
 
@@ -85,18 +86,40 @@ def seed_generator(generator: Any, seed: int) -> None:
 
 
 def loader_parts(loader: Any) -> list[Any]:
-    """Return the objects of a loader that may draw random numbers: itself, its samplers and its data set."""
+    """Return the objects of a loader that may draw random numbers: itself, its samplers, its data set.
+
+    Also the data sets that this one joins or takes a part of, and objects that are called for samples or batches, such
+    as a transform.
+    """
     if inspect.isclass(loader):
         return []
     batch_sampler = getattr(loader, "batch_sampler", None)
-    parts = [
+    pending = [
         loader,
         getattr(loader, "sampler", None),
         batch_sampler,
         getattr(batch_sampler, "sampler", None),
         getattr(loader, "dataset", None),
     ]
-    return [part for part in parts if isinstance(getattr(part, "__dict__", None), dict)]
+    parts: dict[int, Any] = {}
+    while pending:
+        part = pending.pop(0)
+        if id(part) not in parts and isinstance(getattr(part, "__dict__", None), dict):
+            parts[id(part)] = part
+            pending += [inner for value in vars(part).values() for inner in _parts_in(value)]
+    return list(parts.values())
+
+
+def _parts_in(value: Any) -> list[Any]:
+    if isinstance(value, dict | list | tuple):  # of ConcatDataset, StackDataset; not a list of all samples
+        values = list(value.values()) if isinstance(value, dict) else value
+        return [item for item in values if isinstance(item, Dataset)] if _begins_with_data_set(values) else []
+    called = callable(value) and not inspect.isroutine(value) and not inspect.isclass(value)
+    return [value] if called or isinstance(value, Dataset | Sampler) else []
+
+
+def _begins_with_data_set(values: Any) -> bool:
+    return len(values) > 0 and isinstance(values[0], Dataset)
 
 
 def seed_loader(loader: Any, seed: int) -> None:

@@ -6,8 +6,7 @@ same objects back into the same containers and the same bytes into the same memo
 tensor rate and an optimizer's own state tensors stay the very objects that they were. `state_dict` would lose
 identities and non-persistent buffers, and `load_state_dict` aliases the snapshot.
 
-What a callable of the model file makes is new and needs no snapshot. What only a closure of the user's code knows of
-can't be seen from here.
+What a callable of the model file makes is new and needs no snapshot. `live` says which objects are looked at.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lrfinder.engine.contents import ContainerState, is_container, parts_of
+from lrfinder.engine.live import live_objects
 from lrfinder.engine.rng import is_generator, loader_parts, remember_generator, remember_global_state
 from lrfinder.engine.tensors import TensorStates
 from lrfinder.errors import user_code
@@ -55,7 +55,7 @@ class Snapshot:
         self._containers: list[ContainerState] = []
         self._generators: list[Callable[[], object]] = []
         self._scripted: list[tuple[nn.Module, bool]] = []
-        self._keep_all(_live_objects(problem))
+        self._keep_all(live_objects(problem))
         self.tensors.copy()
 
     def rewind(self) -> None:
@@ -117,11 +117,3 @@ def _keeps_its_place(part: Any) -> bool:
     if inspect.isclass(part) or isinstance(part, nn.Module | DataLoader):
         return False
     return all(callable(getattr(part, name, None)) for name in ("state_dict", "load_state_dict"))
-
-
-def _live_objects(problem: Problem) -> list[Any]:
-    """Return the modules and the optimizers that the problem holds, and not just ways to make them."""
-    given = [problem.model, problem.optimizer, problem.optimizers, problem.loss_fn, problem.training_step]
-    owners = [getattr(value, "__self__", None) for value in given if inspect.ismethod(value)]  # of `net.training_step`
-    live = nn.Module | torch.optim.Optimizer
-    return [value for value in (*given, *owners) if isinstance(value, live) or is_container(value)]  # of optimizers

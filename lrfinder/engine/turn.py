@@ -33,6 +33,7 @@ class Turn:
         self._scaler = torch.amp.GradScaler(device.type) if training.precision is Precision.FP16 else None
         self._scale = 0.0 if self._scaler is None else self._scaler.get_scale()
         self._clips = training.clip_norm is not None or training.clip_value is not None
+        self._clippable = False  # until the first gradients have been looked at
         self._closing = {part.name for part in parts if needs_closure(type(part.optimizer))}
         self._begun = False
         self._backward_steps = BackwardSteps(parts, training) if has_backward_hooks(self._parameters) else None
@@ -133,11 +134,28 @@ class Turn:
         return self._scale >= before
 
     def _clip(self, number: int) -> None:
+        self._check_clipping()
         with user_code(f"clipping the gradient for update {number}"):
             if self._training.clip_norm is not None:
                 clip_grad_norm_(self._parameters, self._training.clip_norm)
             elif self._training.clip_value is not None:
                 clip_grad_value_(self._parameters, self._training.clip_value)
+
+    def _check_clipping(self) -> None:
+        if self._clippable:
+            return
+        option = "clip_norm" if self._training.clip_norm is not None else "clip_value"
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        kind = "sparse" if any(gradient.is_sparse for gradient in gradients) else ""
+        if option == "clip_value" and any(gradient.is_complex() for gradient in gradients):
+            kind = "complex"
+        if kind:
+            raise UsageError(
+                f"{option} can't be followed: a parameter has a {kind} gradient, and torch doesn't clip such a one",
+                hint=f"leave --{option.replace('_', '-')} out"
+                + (", or make the embedding with sparse=False" if kind == "sparse" else " or use --clip-norm"),
+            )
+        self._clippable = True
 
 
 def _has_gradient(optimizer: torch.optim.Optimizer) -> bool:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
-from lrfinder.errors import EnvironmentFailure, RunError
+from lrfinder.errors import EnvironmentFailure, RunError, is_text
 from lrfinder.files import Lines, disk, remove_stale, write_atomic
 from lrfinder.records import Mode, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.layout import (
@@ -41,15 +41,16 @@ class RunFolder:
 
     def __init__(self, path: Path, header: dict[str, Any], *, mode: Mode, kept: Unfinished | None = None) -> None:
         """Take an empty folder, or one whose sweep carries on; `create` and `resume` make and open them."""
-        self.path = path
-        self._curve_path = path / CURVE
+        self.path = path  # as it was named
+        self.place = path.absolute()  # a model file may change the working directory
+        self._curve_path = self.place / CURVE
         self._header = header
         self._restart = mode is Mode.RESTART
         self._kept = kept
         self._prepared = False
         self._whole = kept is not None  # until something is told that was missing
         self._traces: list[Trace] = list(kept.traces) if kept is not None else []
-        self._log = RunLog(path / SHORT_RUNS)
+        self._log = RunLog(self.place / SHORT_RUNS)
         self._runs = len(kept.runs) if kept is not None else 0
         self._curve: Lines | None = None
         self._unwritten: list[str] = []  # rows of the curve
@@ -70,8 +71,8 @@ class RunFolder:
     ) -> Self:
         """Make the folder `out`, or `lrfinder-runs/<model>-<time>`; two runs started at once get two folders.
 
-        `model_sha256` is the digest of the model file. Raises RunError where `out` already holds something,
-        EnvironmentFailure where it can't be made.
+        `model_sha256` is the digest of the model file. Raises RunError where `out` already holds something or is no
+        folder, EnvironmentFailure where it can't be made.
         """
         header: dict[str, Any] = {
             "format": FORMAT,
@@ -113,7 +114,7 @@ class RunFolder:
             self._curve = None
         if not self._prepared and self._kept is None:
             with contextlib.suppress(OSError):  # nothing was measured: an empty folder would only be in the way
-                self.path.rmdir()
+                self.place.rmdir()
 
     def repeat_started(self, repeat: int) -> None:
         """Take the points of a repeat that begins anew off the curve again."""
@@ -132,7 +133,7 @@ class RunFolder:
         """
         if self._kept is not None:
             check_same(self._kept.setup, setup, self.path)
-            remove_stale(self.path / RUN, older_s=0.0)  # nobody else is writing it
+            remove_stale(self.place / RUN, older_s=0.0)  # nobody else is writing it
         self._header["setup"] = SETUP.dump_python(setup, mode="json")
         self._whole = False
         self._write_run()
@@ -213,7 +214,7 @@ class RunFolder:
 
     def _write_run(self) -> None:
         document = {**self._header, "repeats": [_ending(trace) for trace in self._traces]}
-        write_atomic(self.path / RUN, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+        write_atomic(self.place / RUN, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _point(index: int, run: ShortRun) -> Point:
@@ -248,8 +249,13 @@ def _told(value: object) -> str:
 
 
 def _take(path: Path) -> Path:
+    if not is_text(str(path)):
+        raise RunError(f"{str(path)!r}: the name is not UTF-8 text", hint="name another folder with --out")
     with disk(path):
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise RunError(f"{path}: there is a file in the way", hint="name another folder with --out") from None
         if any(path.iterdir()):
             raise RunError(f"{path}: the folder is not empty", hint="name a new one with --out")
     return path

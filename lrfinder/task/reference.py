@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from lrfinder.errors import UsageError
+from lrfinder.errors import UsageError, is_text
 
 _FORMS = "write model.py, model.py:name or package.module:name"
 
@@ -36,8 +36,11 @@ class Reference:
 def check_reference(text: str) -> Reference:
     """Return what `text` refers to; nothing is imported.
 
-    Raises UsageError where no such file or module exists, or where it can't be a Python file.
+    Raises UsageError where no such file or module exists, or where it can't be a Python file, and where the name is not
+    text.
     """
+    if not is_text(text):
+        raise UsageError(f"{text!r}: the name is not UTF-8 text, and could not be written down", hint="rename it")
     found = _split(text)
     if found.path is not None:
         _check_file(found.path)

@@ -133,3 +133,23 @@ def test_after_a_run_that_was_cut_short_nothing_more_is_asked_for(stop: Stop) ->
 def test_a_model_that_is_broken_from_the_start_is_not_tried_again_and_again() -> None:
     broken = [dataclasses.replace(trace, initial_loss=None, losses=(), lrs=(), stop=Stop.NON_FINITE) for trace in GOOD]
     assert next_run(sweep_of(broken, AUTO)) is None
+
+
+def test_a_held_out_loss_that_is_no_number_before_any_update_is_not_measured_again_and_again() -> None:
+    plan = next_run(sweep_of(FLAT, AUTO))
+    assert plan is not None
+    unknown = dataclasses.replace(run_at(plan, lambda _: START), initial_loss=None, loss=None, stop=Stop.NON_FINITE)
+    assert next_run(dataclasses.replace(sweep_of(FLAT, AUTO), runs=(unknown,))) is None
+
+
+def test_a_loss_that_is_no_number_at_once_says_what_was_seen_and_does_not_blame_the_rate_alone() -> None:
+    seen = "the weights are finite, so it comes from the loss or the data"
+    broken = [
+        dataclasses.replace(trace, losses=(math.nan,), lrs=trace.lrs[:1], stop=Stop.NON_FINITE, why=seen)
+        for trace in GOOD
+    ]
+    advice = advise(sweep_of(broken, AUTO), Request())
+    assert advice.lr is None
+    assert advice.why.endswith(seen)
+    assert "NaN in the data" in advice.hint
+    assert "--min-lr 1e-09" in advice.hint

@@ -33,6 +33,8 @@ USAGE = {
     "unknown option": (("sweep", "model.py", "--stepz", "3"), "--stepz"),
     "unknown command": (("swep", "model.py"), "swep"),
     "occupied folder": (("sweep", "model.py", "--out", "occupied"), "occupied: the folder is not empty"),
+    "out is a file": (("sweep", "model.py", "--out", "notes.txt"), "notes.txt: there is a file in the way"),
+    "out below a file": (("sweep", "model.py", "--out", "notes.txt/run"), "notes.txt/run: there is a file in the way"),
     "no run": (("recommend",), "no run found"),
     "not a run": (("recommend", "occupied"), "not a run folder"),
     "no config": (("schedule", "show", "none.yaml"), "none.yaml"),
@@ -151,6 +153,16 @@ def test_a_limit_on_the_size_of_files_is_4_and_named(cli, model_file: Path, tmp_
     advised = cli("recommend", "run", "--json")
     assert advised.returncode in {0, 5}, advised.stderr
     assert json.loads(advised.stdout)["updates"] > 20
+
+
+def test_no_room_for_the_temporary_files_of_torch_is_4(model_file: Path, tmp_path: Path) -> None:
+    command = f"ulimit -f 0; exec {sys.executable} -m lrfinder sweep {model_file} --out run"
+    given = {name: value for name, value in environment().items() if name != "TORCHINDUCTOR_CACHE_DIR"}
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=given, capture_output=True, text=True, check=False)
+    assert done.returncode == 4, done.stderr
+    assert "No usable temporary directory" in done.stderr
+    assert "TMPDIR" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

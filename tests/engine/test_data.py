@@ -85,3 +85,11 @@ def test_a_loader_with_set_epoch_of_its_own():
 
     take(Loader([1]), 3, first_epoch=7)
     assert Loader.epochs == [7, 8, 9]
+
+
+def test_an_iterator_that_is_used_up_is_told_from_an_empty_data_set():
+    used = iter([1, 2])
+    assert take(used, 9) == [1, 2]
+    with pytest.raises(ModelFileError, match="train_loader gave no batch") as raised:
+        take(used, 1)
+    assert "a function that returns a new one" in raised.value.hint

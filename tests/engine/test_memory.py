@@ -189,9 +189,17 @@ def test_a_loss_that_is_nearly_a_mean_over_samples_is_told_of(recorder) -> None:
 
 
 def test_where_the_whole_batch_never_fits_the_note_says_that_it_was_not_checked(recorder) -> None:
-    traces = sweep(recorder, Limited(8, always=True))
+    traces = sweep(recorder, Limited(1, always=True))  # a single sample has no halves
     assert "was not checked" in traces[0].note
-    assert [trace.micro_batches for trace in traces] == [2, 2]
+    assert [trace.micro_batches for trace in traces] == [16, 16]
+
+
+def test_where_the_whole_batch_never_fits_a_part_and_its_halves_tell_a_sum_from_a_mean(recorder) -> None:
+    assert "was not checked" not in sweep(recorder, Limited(8, always=True))[0].note
+    limited = Limited(8, always=True)
+    loss = lambda output, target: limited(output, target) * output.numel()  # noqa: E731
+    with pytest.raises(EnvironmentFailure, match=r"not a mean over samples.*50% off"):
+        sweep(recorder, loss)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import random
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
@@ -104,6 +106,110 @@ def test_generators_of_loader_sampler_and_data_set_come_back(recorder, generator
     assert dataset.reads == 0
     assert dataset.draw() == Noisy().draw()
     assert torch.equal(loader.generator.get_state(), torch.Generator().manual_seed(1).get_state())
+
+
+class Jitter:
+    """A transform with a generator of its own."""
+
+    def __init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(7)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.rand((), generator=self.generator)
+
+
+class Jittered(Dataset):
+    def __init__(self) -> None:
+        self.transform = Jitter()
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.transform(torch.ones(2))
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        pytest.param(lambda data: data, id="a transform"),
+        pytest.param(lambda data: Subset(data, range(6)), id="a part"),
+        pytest.param(lambda data: ConcatDataset([data, data]), id="joined"),
+        pytest.param(lambda data: ConcatDataset([Subset(data, range(4))]), id="joined parts"),
+    ],
+)
+def test_generators_inside_data_sets_and_their_transforms_come_back_and_differ_between_repeats(recorder, wrapped):
+    data = Jittered()
+    problem = Problem(
+        name="p",
+        model=nn.Linear(2, 1),
+        train_loader=DataLoader(wrapped(data), batch_size=2),
+        training_step=lambda model, batch: model(batch).square().mean(),
+    )
+    first, second = run_sweep(problem, SweepSettings(steps=6, repeats=2), device=CPU, observer=recorder())
+    assert first.initial_loss != second.initial_loss  # the same weights, other draws
+    assert torch.equal(data.transform.generator.get_state(), torch.Generator().manual_seed(7).get_state())
+
+
+class Trainer:
+    """A class of the user's own, which is no module."""
+
+    def __init__(self, average: nn.Module) -> None:
+        self.average = average
+
+    def step(self, model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        return averaging(self.average, model, batch)
+
+    __call__ = step
+
+
+def averaging(average: nn.Module, model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    average.update_parameters(model)
+    return model(batch).square().mean()
+
+
+average_of_the_module = nn.Module()  # set by the test
+
+
+def knowing_a_global(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    return averaging(average_of_the_module, model, batch)
+
+
+@pytest.mark.parametrize(
+    "step_with",
+    [
+        pytest.param(lambda average: lambda model, batch: averaging(average, model, batch), id="a closure"),
+        pytest.param(lambda average: functools.partial(averaging, average), id="an argument"),
+        pytest.param(lambda average: functools.partial(Trainer(average).step), id="a method in a partial"),
+        pytest.param(lambda average: lambda model, batch, it=average: averaging(it, model, batch), id="a default"),
+        pytest.param(lambda average: Trainer(average).step, id="the owner of a method"),
+        pytest.param(Trainer, id="an object that is called"),
+        pytest.param(lambda _: knowing_a_global, id="a global"),
+    ],
+)
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_average_of_the_weights_that_the_training_step_updates_comes_back(
+    recorder, monkeypatch, step_with, fails: bool
+):
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    average = AveragedModel(model, use_buffers=True)
+    monkeypatch.setitem(globals(), "average_of_the_module", average)
+    average.update_parameters(model)
+    before = {name: value.clone() for name, value in average.state_dict().items()}
+
+    def batches():
+        yield from [torch.randn(4, 2)] * 3
+        if fails:
+            raise ValueError("a fault")
+
+    problem = Problem(name="p", model=model, train_loader=batches, training_step=step_with(average))
+    settings = SweepSettings(steps=5, repeats=2, min_lr=0.01, max_lr=1.0)
+    if fails:
+        with pytest.raises(ValueError, match="a fault"):
+            run_sweep(problem, settings, device=CPU, observer=recorder())
+    else:
+        run_sweep(problem, settings, device=CPU, observer=recorder())
+    assert all(torch.equal(value, before[name]) for name, value in average.state_dict().items())
 
 
 def test_a_live_model_that_is_moved_comes_back_to_its_own_memory(recorder):

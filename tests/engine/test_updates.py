@@ -343,3 +343,27 @@ def test_the_losses_of_one_update_are_averaged_in_single_precision_at_least(reco
     trace = one_repeat(quadratic(batches, training_step=step, training=Training(accumulate=4)), recorder, steps=2)
     expected = 1 + least / 4 if kind.itemsize == 2 else torch.tensor(1 + least / 4, dtype=kind).item()
     assert (trace.initial_loss, *trace.losses) == (expected,) * 3
+
+
+@pytest.mark.parametrize(
+    ("clip", "layer", "kind"),
+    [
+        ("clip_norm", nn.Embedding(8, 1, sparse=True), "sparse"),
+        ("clip_value", nn.Embedding(8, 1, sparse=True), "sparse"),
+        ("clip_value", nn.Linear(1, 1, dtype=torch.complex64), "complex"),
+    ],
+)
+def test_clipping_what_torch_can_t_clip_names_the_option(recorder, clip, layer, kind):
+    """Torch itself raises NotImplementedError, with a page on its dispatcher."""
+    batch = torch.arange(8) if kind == "sparse" else torch.ones(8, 1, dtype=torch.complex64)
+    changes = {
+        "model": layer,
+        "train_loader": [batch],
+        "training_step": lambda model, x: model(x).abs().square().mean(),
+        "optimizer": lambda params, lr: torch.optim.SGD(params, lr=lr),
+        "training": Training(**{clip: 1.0}),
+    }
+    problem = Problem(name="p", **changes)
+    with pytest.raises(UsageError, match=f"{clip} can't be followed: a parameter has a {kind} gradient") as raised:
+        run_sweep(problem, SweepSettings(steps=5, repeats=1), device=torch.device("cpu"), observer=recorder())
+    assert f"--{clip.replace('_', '-')} out" in raised.value.hint

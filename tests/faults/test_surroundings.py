@@ -222,3 +222,58 @@ def test_a_folder_that_is_there_already_is_left_alone(folder: Path, zygote: Zygo
     assert "run: the folder is not empty" in child.stderr
     assert [path.name for path in (folder / "run").iterdir()] == ["mine.txt"]
     shutil.rmtree(folder / "run")
+
+
+def test_a_model_file_that_leaves_the_working_directory_moves_no_result(folder: Path, zygote: Zygote) -> None:
+    (folder.parent / "data").mkdir()
+    chdir = "\nos.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data'))\n"
+    (folder / "model.py").write_text((folder / "model.py").read_text() + chdir)
+    sweep = zygote.start(*SWEEP, "--out", "run", cwd=folder)
+    assert sweep.wait() in {0, 5}, sweep.stderr
+    assert intact(folder / "run") is not None
+    assert (folder / "run" / "curve.png").is_file()
+    again = zygote.start("sweep", "--resume", "run", cwd=folder)
+    assert again.wait() in {0, 5}, again.stderr
+    verify = zygote.start(
+        "verify", "run", "--steps", "40", "--lr", "0.01", "--budget", "60", "--write", "v.yaml", cwd=folder
+    )
+    verify.wait()
+    assert (folder / "run" / "trials.jsonl").is_file(), verify.stderr
+    assert list((folder.parent / "data").iterdir()) == []
+
+
+def test_standard_output_is_one_json_document_whatever_the_users_code_writes(folder: Path) -> None:
+    printing = (
+        "\nimport atexit\nos.write(1, b'WRITTEN')\nos.system('echo SHELL')\natexit.register(print, 'LATER')\n"
+        "sys.__stdout__.write('BUFFERED')\n"
+    )
+    (folder / "model.py").write_text("import sys\n" + (folder / "model.py").read_text() + printing)
+    done = subprocess.run(
+        [sys.executable, "-m", "lrfinder", *SWEEP, "--out", "run", "--mode", "continuous", "--json"],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in {0, 5}, done.stderr
+    assert json.loads(done.stdout)["updates"] == 12
+    assert all(word in done.stderr for word in ("WRITTEN", "SHELL", "LATER", "BUFFERED"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux alone")
+@pytest.mark.parametrize(("model", "out"), [(b"\xff.py", b"run"), (b"model.py", b"\xfe")])
+def test_names_that_are_no_text_are_2_before_anything_is_measured(folder: Path, model: bytes, out: bytes) -> None:
+    there = os.fsencode(folder) + b"/" + model
+    Path(os.fsdecode(there)).write_text((folder / "model.py").read_text())
+    before = sorted(folder.iterdir())
+    done = subprocess.run(
+        [os.fsencode(sys.executable), b"-m", b"lrfinder", b"sweep", model, b"--out", out],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert b"the name is not UTF-8 text" in done.stderr
+    assert sorted(folder.iterdir()) == before
