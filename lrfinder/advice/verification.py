@@ -151,9 +151,10 @@ def _said(request: VerifyRequest, sweep: SweepResult, long: Valley, drift: Drift
     else:
         moved = f", and the best rate moved {_factor(drift.per_doubling)} with each doubling of the length"
     if drift.expected:
+        taken = "that" if drift.per_doubling is None else _factor(drift.weighed)
         moved += (
             f"; {sweep.setup.optimizer.name}'s own step falls as the root of the number of updates, which lets the "
-            f"best rate go {_factor(drift.expected)}, so {_factor(drift.weighed)} is taken"
+            f"best rate go {_factor(drift.expected)} with each doubling, so {taken} is taken"
         )
     elif drift.per_doubling is None:
         return f"{said}{moved}"
