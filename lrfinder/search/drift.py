@@ -81,13 +81,12 @@ def carried_on(short: Valley | None, long: Valley, steps: int, *, expected: floa
     is, so that a drift is shrunk to 0 as far as it could be chance. The whole shift is cut to FARTHEST. The error is
     LOCATING, s with every doubling, and what was cut off, in quadrature.
 
-    Without `short`, and where its runs hardly learned (they fell less than NEARLY of the longer ones' fall, which is
-    their chance), d is unknown, b is e, and LOCATING stands for s. Where the runs were as long as the
-    full one, nothing moves.
+    Without `short` d is unknown, b is e, and LOCATING stands for s. Where the runs were as long as the full one,
+    nothing moves.
     """
     doublings = max(0.0, math.log2(steps / long.steps))
     measured, between = None, 1.0
-    if short is not None and short.steps < long.steps and short.fall >= NEARLY * long.fall:
+    if short is not None and short.steps < long.steps:
         between = math.log2(long.steps / short.steps)
         measured = (long.x - short.x) / between
     chance = LOCATING if measured is None else math.sqrt(2) * LOCATING / between
