@@ -24,8 +24,8 @@ CONFIRMED = 0.1  # decades (a factor of 1.26): nearer, no run could tell the rec
 FARTHEST_CONFIDENT, FARTHEST_UNMATCHED = 4.0, 2.0
 WIDE = 0.5  # decades on each side: a rate that may be off by more than that is no advice to be sure of
 # Of the trials' fall: a rate that loses a tenth of what training gains is a wrong one. Where the trials' own valley is
-# so steep that an end of the interval would lose more, the rate isn't sure. Ten tasks of 1,600 updates, 101
-# verifications with a bracketed best run: 49 are confident by that, the worst of them loses 1.3 %.
+# so steep that an end of the interval would lose more, the rate isn't sure. Ten tasks of 1,600 updates, 102
+# verifications with a bracketed best run: 50 are confident by that, the worst of them loses 1.3 %.
 DEAR = 0.1
 Z90 = 1.645  # standard errors on each side of a normal 90 % interval
 LEAST_INTERVAL = 0.15  # decades on each side; met the near-optimal rates in 92 % of cases, thirteen tasks, three seeds
