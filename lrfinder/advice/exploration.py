@@ -41,9 +41,7 @@ def next_run(result: SweepResult) -> RunPlan | None:
     if result.runs and valley is None:  # the held-out loss is not a number before any update: no rate can help
         return None
     start = start_of(result)
-    x = _around(valley, start) if start is not None else None
-    if x is None and (start is None or _lost(valley)):
-        x = _over_the_range(valley, result)
+    x = _over_the_range(valley, result) if start is None or _lost(result) else _around(valley, start)
     if x is None:
         return None
     # Four digits: 0.02 decade apart they differ.
@@ -103,9 +101,10 @@ def _next_to(valley: Valley) -> float | None:
     return x if x is not None else refining(valley, FINE)
 
 
-def _lost(valley: Valley | None) -> bool:
-    """Tell whether no run around the start learned anything."""
-    return valley is not None and valley.fall <= 0
+def _lost(result: SweepResult) -> bool:
+    """Tell whether no run around the start learned anything: none of the first ones, whatever later ones did."""
+    first = find_valley(result.runs[:LEAST_AROUND], result.settings.run_steps)
+    return first is not None and len(first.points) == LEAST_AROUND and first.fall <= 0
 
 
 def _over_the_range(valley: Valley | None, result: SweepResult) -> float | None:
@@ -117,10 +116,11 @@ def _over_the_range(valley: Valley | None, result: SweepResult) -> float | None:
     if valley is None:
         return grid[0]
     tried = [point.x for point in valley.points]
-    missing = [x for x in grid if all(abs(x - seen) > FINE for seen in tried)]
     highest_trained = max((point.x for point in valley.points if point.trained), default=-math.inf)
-    blown = [point for point in valley.points if not point.trained and point.x > highest_trained]
-    if missing and len(blown) < 2:  # noqa: PLR2004 - one run may diverge by chance; two in a row end the climb
+    blown = [point.x for point in valley.points if not point.trained and point.x > highest_trained]
+    top = blown[1] if len(blown) > 1 else math.inf  # one run may diverge by chance; two in a row end the climb
+    missing = [x for x in grid if x < top and all(abs(x - seen) > FINE for seen in tried)]
+    if missing:
         return missing[0]
     if valley.fall <= 0 or len(tried) >= count + AROUND + BEYOND:
         return None

@@ -71,6 +71,16 @@ class Valley:
         left, right = self.points[at::-1], self.points[at:]
         return _reach(left, limit), _reach(right, limit)
 
+    def half_width(self, share: float) -> float:
+        """Return half the distance (decades) between the rates on both sides that lose `share` of the fall.
+
+        Beyond the last point of a side the loss goes on as between its last two; infinite where that rises no more, or
+        where a side has no point.
+        """
+        limit = self.lowest.loss + share * self.fall
+        at = self.points.index(self.lowest)
+        return (_distance(self.points[at::-1], limit) + _distance(self.points[at:], limit)) / 2
+
 
 def find_valley(runs: Iterable[ShortRun], steps: int) -> Valley | None:
     """Return the valley of the runs of `steps` updates; None where none of them has anything to say."""
@@ -124,3 +134,14 @@ def _reach(points: tuple[Point, ...], limit: float) -> float:
         if outer.loss > limit:
             return inner.x + (outer.x - inner.x) * (limit - inner.loss) / (outer.loss - inner.loss)
     return points[-1].x
+
+
+def _distance(points: tuple[Point, ...], limit: float) -> float:
+    """Return how far from the lowest point, the first point, the loss crosses `limit`, or would on the last line."""
+    lowest, last = points[0], points[-1]
+    if any(point.loss > limit for point in points):
+        return abs(_reach(points, limit) - lowest.x)
+    rise = last.loss - points[-2].loss if len(points) > 1 else 0.0
+    if rise <= 0:
+        return math.inf
+    return abs(last.x - lowest.x) + abs(last.x - points[-2].x) * (limit - last.loss) / rise

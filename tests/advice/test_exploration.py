@@ -52,6 +52,20 @@ def test_a_continuous_sweep_makes_none() -> None:
     assert next_run(sweep_of(traces_of(only, falls_and_explodes), only)) is None
 
 
+@given(best=st.floats(-5, -3.5))
+@settings(deadline=None, max_examples=30)
+def test_where_every_run_around_the_sweeps_pick_blows_up_the_range_is_searched_to_its_end(best: float) -> None:
+    """The lowest rate of the range learns a little, which is no reason to look for the best one beside it."""
+    result = explored(
+        sweep_of(GOOD, AUTO), lambda x: math.inf if x > best + 1 else START - 2 * math.exp(-((x - best) ** 2))
+    )
+    assert [run.stop for run in result.runs[:LEAST_AROUND]] == [Stop.DIVERGED] * LEAST_AROUND
+    pick = advise(result, Request(steps=100)).picks[0]
+    assert abs(math.log10(pick.lr) - best) < 0.5  # 15 % of the fall are lost 0.4 decade beside the best
+    assert pick.low < 10**best < pick.high
+    assert pick.status is Status.UNCERTAIN
+
+
 @given(best=st.floats(-5, 0.5))
 @settings(deadline=None, max_examples=30)
 def test_where_the_curve_is_flat_the_range_is_searched_and_the_valley_found(best: float) -> None:

@@ -131,6 +131,56 @@ def test_a_best_rate_that_moves_far_with_the_length_is_uncertain() -> None:
     assert verification.pick.low <= truth <= verification.pick.high
 
 
+def under(sweep: SweepResult, optimizer: str) -> SweepResult:
+    facts = dataclasses.replace(sweep.setup.optimizer, name=optimizer, settings={})
+    return dataclasses.replace(sweep, setup=dataclasses.replace(sweep.setup, optimizer=facts))
+
+
+@given(best=st.floats(-3, -1.5), shown=st.floats(-0.05, 0.05))
+@settings(deadline=None, max_examples=20)
+def test_adagrads_drift_is_known_where_two_lengths_don_t_show_it_and_is_said(best: float, shown: float) -> None:
+    """Up to 141 updates the best rate hardly moves; from there on it goes with the root of the length."""
+    sweep = in_epochs_of(explored(SWEEP, parabola(best)), 40)
+
+    def make(plan: RunPlan) -> ShortRun:
+        return run_at(plan, parabola(best + shown * math.log2(plan.steps / 50)))
+
+    request = VerifyRequest(steps=400, budget=800, lr=10 ** (best - 0.4))  # far enough to be corrected
+    found = {name: verified(request, under(sweep, name), make)[0] for name in ("Adagrad", "SGD")}
+    doublings = math.log2(400 / 141)
+    truth = best + shown * math.log2(141 / 50) + doublings * math.log10(2) / 2
+    off = {name: abs(math.log10(verification.lr) - truth) for name, verification in found.items()}
+    assert off["Adagrad"] < 0.13
+    assert off["SGD"] > off["Adagrad"]
+    assert "Adagrad's own step falls as the root of the number of updates" in found["Adagrad"].why
+    assert "up by a factor of 1.41 with each doubling, so up by a factor of 1." in found["Adagrad"].why
+    assert "root" not in found["SGD"].why
+
+
+def test_where_no_shorter_run_tells_only_what_the_optimizer_lets_expect_is_carried_on() -> None:
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 40)
+    request = VerifyRequest(steps=400, budget=800, lr=1e-2)
+    for name, rise in (("Adagrad", math.log2(400 / 141) * math.log10(2) / 2), ("SGD", 0.0)):
+        _, trials = verified(request, under(sweep, name), world(-2, 0))
+        verification = conclude(request, under(sweep, name), tuple(t for t in trials if t.plan.steps == 141))
+        assert math.log10(verification.lr) == pytest.approx(-2 + rise, abs=0.05)
+        assert "shorter ones did not tell how that moves with the length" in verification.why
+        assert ("with each doubling, so that is taken" in verification.why) is (name == "Adagrad")
+
+
+@pytest.mark.parametrize(
+    ("width", "status"), [(1.5, Status.CONFIDENT), (0.9, Status.CONFIDENT), (0.7, Status.UNCERTAIN)]
+)
+def test_an_interval_that_reaches_where_much_is_lost_is_uncertain(width: float, status: Status) -> None:
+    """Without a drift the interval reaches 0.27 decade; a tenth of the fall is lost 0.316 widths from the best."""
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
+    request = VerifyRequest(steps=1600, budget=800, lr=1e-2)
+    verification, _ = verified(request, sweep, lambda plan: run_at(plan, parabola(-2, width=width)))
+    assert verification.pick.status is status
+    assert ("may lose more than 10% of the fall" in verification.why) is (status is Status.UNCERTAIN)
+    assert math.log10(verification.pick.high) + 2 == pytest.approx(0.27, abs=0.05)
+
+
 def test_batches_too_large_to_keep_make_it_uncertain() -> None:
     sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
     request = VerifyRequest(steps=2000, budget=800, lr=1e-2)

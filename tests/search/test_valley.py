@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lrfinder.search.descend import bracketing, refining
-from lrfinder.search.drift import FARTHEST, carried_on
+from lrfinder.search.drift import EXPECTED_SPREAD, FARTHEST, LOCATING, carried_on, expected_drift
 from lrfinder.search.drift import NEARLY as DRIFT_NEARLY
 from lrfinder.search.valley import Valley, find_valley
 from runs import START, Truth, parabola, runs_at
@@ -81,6 +84,30 @@ def test_the_middle_is_that_of_the_stretch() -> None:
     assert found.middle(0.15) < -2  # the cliff is nearer than the gentle side
 
 
+@given(
+    best=st.floats(-4, 0),
+    left=st.lists(st.floats(0.05, 1), min_size=1, max_size=3, unique=True),
+    right=st.lists(st.floats(0.05, 1), min_size=1, max_size=3, unique=True),
+    slopes=st.tuples(st.floats(0.1, 1), st.floats(0.1, 1)),
+    share=st.floats(0.01, 0.5),
+)
+def test_the_half_width_of_two_straight_sides_is_known_whatever_was_tried(
+    best: float, left: list[float], right: list[float], slopes: tuple[float, float], share: float
+) -> None:
+    xs = [best, *(best - offset for offset in left), *(best + offset for offset in right)]
+    found = valley(sorted(xs), lambda x: START - 2 + abs(x - best) * slopes[x > best])
+    expected = share * 2 * (1 / slopes[0] + 1 / slopes[1]) / 2
+    assert found.half_width(share) == pytest.approx(expected, rel=1e-3)  # rates are told apart at 1e-6
+
+
+@pytest.mark.parametrize("losses", [[0.5, 0.3], [0.5, 0.3, 0.35, 0.35], [0.5, 0.3, 0.4, 0.35]])
+def test_a_side_that_rises_no_more_has_no_end(losses: list[float]) -> None:
+    xs = [-2.5, -2.0, -1.5, -1.0][: len(losses)]
+    found = valley(xs, dict(zip(xs, losses, strict=True)).__getitem__)
+    assert found.half_width(0.1) == math.inf
+    assert math.isfinite(found.half_width(0.01)) is (len(losses) > 2)  # crossed between two points
+
+
 @pytest.mark.parametrize(
     ("xs", "share", "level"),
     [([-2.5, -2, -1.5], 0.0, True), ([-3, -2.1], 0.05, False), ([-2.2, -2.1], 0.05, True), ([-2], 0.5, False)],
@@ -114,7 +141,7 @@ def test_a_drift_is_carried_on_by_doublings() -> None:
 
 def test_what_was_as_long_as_the_coming_run_moves_nothing() -> None:
     long = valley([-2.5, -2, -1.5], steps=400)
-    assert carried_on(None, long, 400).x == pytest.approx(-2)
+    assert carried_on(None, long, 400, expected=0.15).x == pytest.approx(-2)
     assert carried_on(valley([-3.5, -3, -2.5], parabola(-3)), long, 400).x == pytest.approx(-2)
 
 
@@ -130,6 +157,7 @@ def test_what_is_cut_off_a_drift_makes_it_uncertain() -> None:
     long = valley([-2.5, -2.0, -1.5], parabola(-2), 200)
     drift = carried_on(short, long, 3200)
     assert drift.x == pytest.approx(-2 - FARTHEST)
+    assert drift.cut
     assert drift.error > 4 * 0.5 * 0.9 - FARTHEST
 
 
@@ -141,3 +169,82 @@ def test_no_drift_goes_farther_than_its_bound(short: float, long: float, steps: 
     shift = drift.x - b.middle(DRIFT_NEARLY)
     assert abs(shift) <= FARTHEST + 1e-9
     assert shift * (b.x - a.x) >= 0
+
+
+def shape_of_the_gradient(share: float) -> float:
+    return 2.0 - 1.5 * share
+
+
+def step_halfway(make: Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer], updates: int) -> float:
+    """Return how far the middle update of a run moves a weight whose gradient depends on the share of the run."""
+    weight = torch.nn.Parameter(torch.zeros((), dtype=torch.float64))
+    optimizer = make([weight])
+    for update in range(updates // 2 + 1):
+        before = weight.item()
+        weight.grad = torch.tensor(shape_of_the_gradient(update / updates), dtype=torch.float64)
+        optimizer.step()
+    return before - weight.item()
+
+
+SHORT_MEMORY = {"betas": (0.9, 0.99)}  # next to runs of thousands of updates
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("Adagrad", {}),
+        ("SGD", {"momentum": 0.9}),
+        ("RMSprop", {}),
+        ("Adam", SHORT_MEMORY),
+        ("AdamW", {"weight_decay": 0.0, **SHORT_MEMORY}),
+        ("NAdam", SHORT_MEMORY),
+        ("Adamax", SHORT_MEMORY),
+    ],
+)
+def test_at_the_expected_drift_torchs_own_step_is_the_same_at_the_same_share_of_a_longer_run(
+    name: str, settings: dict[str, Any]
+) -> None:
+    def step(updates: int, lr: float) -> float:
+        return step_halfway(lambda weights: getattr(torch.optim, name)(weights, lr=lr, **settings), updates)
+
+    drift = expected_drift(name, settings)
+    assert drift == (pytest.approx(0.1505, abs=1e-4) if name == "Adagrad" else 0)
+    assert step(16000, 1e-3 * 10 ** (2 * drift)) == pytest.approx(step(4000, 1e-3), rel=0.03)
+
+
+def test_of_an_accumulator_that_starts_full_nothing_is_expected() -> None:
+    def step(updates: int) -> float:
+        return step_halfway(lambda w: torch.optim.Adagrad(w, lr=1e-3, initial_accumulator_value=1e6), updates)
+
+    assert step(16000) == pytest.approx(step(4000), rel=0.03)  # which is why
+    assert expected_drift("Adagrad", {"initial_accumulator_value": 1e6}) == 0
+    assert expected_drift("Adagrad", {"initial_accumulator_value": 0}) > 0
+
+
+def mean_after(measured: float, chance: float, expected: float, spread: float) -> float:
+    """Return the mean of a drift with both normal errors, by summing over a grid of drifts."""
+    drifts = np.linspace(-1.5, 1.5, 60001)
+    weights = np.exp(-(((drifts - measured) / chance) ** 2 + ((drifts - expected) / spread) ** 2) / 2)
+    return float((drifts * weights).sum() / weights.sum())
+
+
+@given(drift=st.floats(-0.3, 0.3), expected=st.sampled_from([0.15, -0.1]), times=st.sampled_from([2, 3, 4]))
+def test_a_measured_drift_is_weighed_against_an_expected_one(drift: float, expected: float, times: int) -> None:
+    best = -2 + drift * math.log2(times)
+    short, long = valley([-2.5, -2, -1.5]), valley([best - 0.3, best, best + 0.3], parabola(best), 50 * times)
+    found = carried_on(short, long, 100 * times, expected=expected)
+    chance = math.sqrt(2) * LOCATING / math.log2(times)
+    assert found.per_doubling == pytest.approx(drift, abs=1e-6)
+    assert found.weighed == pytest.approx(mean_after(drift, chance, expected, EXPECTED_SPREAD), abs=1e-4)
+    assert min(drift, expected) - 1e-6 <= found.weighed <= max(drift, expected) + 1e-6
+    if abs(found.weighed) <= FARTHEST:
+        assert found.x == pytest.approx(best + found.weighed, abs=1e-6)
+        assert not found.cut
+
+
+@pytest.mark.parametrize("expected", [0.0, 0.1])
+def test_without_shorter_runs_only_what_is_expected_is_carried_on(expected: float) -> None:
+    found = carried_on(None, valley([-2.3, -2, -1.7], parabola(-2), 200), 400, expected=expected)
+    assert (found.per_doubling, found.weighed) == (None, expected)
+    assert found.x == pytest.approx(-2 + expected)
+    assert found.error == pytest.approx(math.sqrt(2) * LOCATING)
