@@ -133,9 +133,9 @@ def test_what_is_nearly_a_mean_is_told_of():
 @pytest.mark.parametrize("whole", ["never fits", "is no number"])
 def test_what_can_not_be_checked_is_told_of(whole):
     def loss(output, target):
-        if len(output) == 16 and whole == "never fits":
+        if len(output) > 4 and whole == "never fits":
             raise FULL
-        return nn.functional.mse_loss(output, target) * (float("nan") if len(output) == 16 else 1)
+        return nn.functional.mse_loss(output, target) * (float("nan") if len(output) > 4 else 1)
 
     note = f"{IN_TWO}; that this is the same was not checked: it is, where the loss is a mean over samples"
     assert checked(trial(loss)).note == note
