@@ -195,7 +195,9 @@ class Campaign:
 
 def in_pythons_start(log: Path) -> bool:
     """Tell whether a log is that of a Python which was interrupted before it could run anything."""
-    return log.exists() and "Fatal Python error: init_import_site" in log.read_text(errors="replace")
+    said = log.read_text(errors="replace") if log.exists() else ""
+    # While it imports `site`, and for `-m` `runpy`: it says so, and leaves with status 1 whatever the exception is.
+    return any(sign in said for sign in ("Fatal Python error: init_import_site", "Could not import runpy module"))
 
 
 def carry_on(folder: Path) -> None:
