@@ -108,6 +108,7 @@ every-fault: $(STAMP)  ## fail or kill at every single system call of real sweep
 # Half an hour on two cores; best on a machine that does nothing else. A part: python tests/benchmarks/speed.py --help
 bench-speed: $(STAMP)  ## our sweep beside a bare loop and the peers' on the same updates; prints time and memory
 	$(BIN)/python tests/benchmarks/speed.py
+	$(BIN)/python tests/benchmarks/overhead.py
 	$(BIN)/python tests/benchmarks/snapshot.py
 	$(BIN)/python tests/benchmarks/at_once.py
 

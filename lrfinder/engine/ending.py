@@ -27,7 +27,7 @@ class Ending:
     def __init__(self, model: nn.Module, first: float, *, gradients: bool, late: bool, when: When) -> None:
         self._model = model
         self._weights = WeightsTotal(model)
-        self._first = first
+        self.first = first
         self._when = when
         self._gradients = gradients and not late
         self._late = late
@@ -38,9 +38,9 @@ class Ending:
 
     def before(self, what: str) -> End | None:
         """Return why it ends before any update; `what` names the first loss: "the loss of the first batch"."""
-        if math.isfinite(self._first):
+        if math.isfinite(self.first):
             return None
-        return Stop.NON_FINITE, f"{what}, before any update, is {self._first}: {origin(self._model, gradients=False)}"
+        return Stop.NON_FINITE, f"{what}, before any update, is {self.first}: {origin(self._model, gradients=False)}"
 
     def glance(self, updates: int) -> torch.Tensor | float | None:
         """Return what `after` is to know of the weights after so many updates, or None; it isn't waited for."""

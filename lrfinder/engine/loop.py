@@ -29,6 +29,7 @@ class TrainingLoss:
     def __init__(self, updates: Updates, measurement: Measurement) -> None:
         self._updates = updates
         self._measurement = measurement
+        self._updates_wanted = len(measurement.rates)
 
     def first(self) -> torch.Tensor | None:
         """Return the loss before any update; None where there is no batch."""
@@ -38,11 +39,11 @@ class TrainingLoss:
         """Make an update at `rate` and pass on the loss that follows; return why the repeat ends, if it does."""
         measurement = self._measurement
         applied = self._updates.make(rate)
-        measurement.count(applied=applied)
-        loss = self._updates.next_loss(gradient=measurement.updates < len(measurement.rates))
+        count = measurement.count(applied=applied)
+        loss = self._updates.next_loss(gradient=count < self._updates_wanted)
         if loss is None:
             return out_of_data(measurement)
-        return course.add(loss, measurement.updates, rate) if applied else self._updates.stuck(rate)
+        return course.add(loss, count, rate) if applied else self._updates.stuck(rate)
 
 
 class HeldOutLoss:

@@ -34,12 +34,13 @@ class Measurement:
         """Leave out the updates after so many: they were made before it was known that the repeat had ended."""
         self.updates = updates
 
-    def count(self, *, applied: bool) -> None:
-        """Take in that an update was made, or that the loss scaler skipped it."""
+    def count(self, *, applied: bool) -> int:
+        """Take in that an update was made, or that the loss scaler skipped it; return how many were made."""
         if applied:
             self.updates += 1
         else:
             self._skipped += 1
+        return self.updates
 
     @property
     def progress(self) -> str:

@@ -82,7 +82,8 @@ class Preparation:
 
         Raises UsageError where updates must be recorded and can't be.
         """
-        parts, training, split = self._batching.micro_batches, self._problem.training, self._batching.split
+        parts, training = self._batching.micro_batches, self._problem.training
+        split = self._batching.split if parts > 1 else None
         ahead = read_ahead(self._problem, batches, self._device, micro_batches=parts)
         recorded, ahead = self._recordings.record(trial, ahead, micro_batches=parts)
         handed_out = self._batching.handed_out(ahead)

@@ -23,7 +23,7 @@ class Rates:
     def set(self, rate: float) -> None:
         """Set the swept rate; a rate that is a tensor stays the same tensor, since compiled updates read it."""
         for group, ratio in self._groups:
-            if isinstance(group["lr"], torch.Tensor):
-                group["lr"].fill_(rate * ratio)
-            else:
+            if type(group["lr"]) is float or not isinstance(group["lr"], torch.Tensor):
                 group["lr"] = rate * ratio
+            else:
+                group["lr"].fill_(rate * ratio)

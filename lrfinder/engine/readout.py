@@ -25,6 +25,10 @@ CHUNK = 4
 # sweep has written all but the last moment. Ten waits a second cost less than a thousandth.
 PATIENCE = 0.1
 
+# Seconds for which losses that are there at once are gathered before they are judged: eight of a small net's updates.
+# The look at the weights every eight ends it too, so at most seven updates are made in vain after a divergence.
+GATHERING = 0.002
+
 Pair = tuple[float, float]  # a loss, and the number that came with it; any number where none did
 
 
@@ -116,6 +120,16 @@ class _Half:
 def readout_for(problem: Problem, parts: Sequence[Part], device: torch.device, metric: Metric) -> Late | None:
     """Return what reads the losses of a training of `parts`; None: each is waited for."""
     return None if reason_to_wait(problem, parts, device, metric) else Late(device)
+
+
+def gathering(problem: Problem, metric: Metric = Metric.TRAIN) -> float:
+    """Return for how many seconds the losses of a training may be gathered, where no readout brings them late.
+
+    0 where an update in vain after the end would show: batches of a loader with only one start would be missed, the
+    loss scaler counts what it skips. Held-out losses take longer than anything here could save.
+    """
+    shows = isinstance(problem.train_loader, Iterator) or problem.training.precision is Precision.FP16
+    return 0.0 if shows or metric is not Metric.TRAIN else GATHERING
 
 
 def reason_to_wait(problem: Problem, parts: Sequence[Part], device: torch.device, metric: Metric) -> str:

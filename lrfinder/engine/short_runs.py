@@ -29,7 +29,7 @@ from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.memory import free_memory
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
-from lrfinder.engine.readout import readout_for
+from lrfinder.engine.readout import gathering, readout_for
 from lrfinder.engine.repeated import Repeated
 from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
@@ -244,7 +244,12 @@ class ShortRuns:
                 progress.losses.append(first)
                 ending = updates.ending(first, lambda made, _: f"after {made} updates")
                 self._course = Course(
-                    ending, readout, take=progress.losses.append, back_to=progress.back_to, held=self._interrupts.held
+                    ending,
+                    readout,
+                    take=progress.losses.append,
+                    back_to=progress.back_to,
+                    held=self._interrupts.held,
+                    patience=gathering(self._problem),
                 )
                 end = ending.before("the loss of the first batch")
             elif applied:
@@ -262,7 +267,7 @@ class ShortRuns:
                 continue
             progress.updates += 1
             with self._interrupts.held():
-                self._observer.run_updated(plan, progress.updates, progress.losses[-1])
+                self._observer.run_updated(plan, progress.updates, self._course.latest)
         return Stop.COMPLETED, ""
 
     def _tell_setup(self, trial: Trial) -> None:

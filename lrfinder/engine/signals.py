@@ -89,6 +89,7 @@ class Interrupts:
         self._allowed = False  # within `allowed()`
         self._pending: int | None = None
         self._answered = False
+        self._block = _Held(self)  # one for all updates: it knows nothing of its own
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     def __enter__(self) -> Self:
@@ -129,7 +130,7 @@ class Interrupts:
 
     def held(self) -> _Held:
         """Put signals off in a `with` block; where it lies within an allowed one, a remembered one acts at its end."""
-        return _Held(self)
+        return self._block
 
     def hold(self) -> None:
         """Put signals off from here on."""

@@ -20,7 +20,7 @@ from lrfinder.engine.measurement import Measurement
 from lrfinder.engine.memory import free_memory
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
-from lrfinder.engine.readout import readout_for
+from lrfinder.engine.readout import gathering, readout_for
 from lrfinder.engine.rng import derived_seed
 from lrfinder.engine.signals import Interrupts, Terminated
 from lrfinder.engine.snapshot import preserved
@@ -176,7 +176,12 @@ class _Sweep:
             self._prepared(trial)
             ending = updates.ending(first, lambda _, rate: f"after the update at rate {rate:.3g}")
             self._course = Course(
-                ending, readout, take=measurement.add, back_to=measurement.back_to, held=self._interrupts.held
+                ending,
+                readout,
+                take=measurement.add,
+                back_to=measurement.back_to,
+                held=self._interrupts.held,
+                patience=gathering(self._problem, metric),
             )
             return self._course, ending.before(losses.name)
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from lrfinder.engine.backward_steps import BackwardSteps, has_backward_hooks
+from lrfinder.engine.zeroing import zero
 from lrfinder.errors import UsageError, note_place, user_code
 from lrfinder.records import Precision, Training
 from lrfinder.task.named_optimizer import needs_closure
@@ -45,10 +46,16 @@ class Turn:
         """Whether a step may call for the loss of its batches again."""
         return bool(self._closing)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but `zero_grad()`, `backward()` and `step()` is called; known after the first step."""
+        special = self._closing or self._clips or self._scaler is not None or self._backward_steps is not None
+        return self._begun and not special
+
     def zero(self) -> None:
         """Set the gradients to None."""
         for part in self._parts:
-            part.optimizer.zero_grad(set_to_none=True)
+            zero(part.optimizer)
 
     def backward(self, loss: torch.Tensor, number: int) -> None:
         """Add the gradient of `loss` for update `number` (counted from 0)."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from lrfinder.engine.ending import Ending, When
+from lrfinder.engine.plain_updates import PlainUpdates
 from lrfinder.engine.rates import Rates
 from lrfinder.engine.recorded import RecordedUpdate
 from lrfinder.engine.turn import Turn
@@ -47,13 +48,13 @@ class Updates:
         batches: Iterator[Any],
         device: torch.device,
         *,
-        split: Callable[[Any], list[tuple[float, Any]]],
+        split: Callable[[Any], list[tuple[float, Any]]] | None,
         late: bool = False,
         recorded: RecordedUpdate | None = None,
     ) -> None:
-        """`late`: losses are read when their gradients are gone; else those of an update stay until the next one.
+        """`split` None: batches are computed whole. `recorded` makes the updates of the batches that it takes.
 
-        `recorded` makes the updates of the batches that it takes.
+        `late`: losses are read when their gradients are gone; else those of an update stay until the next one.
         """
         self._trial = trial
         self._training = training
@@ -62,6 +63,7 @@ class Updates:
         self._split = split
         self._late = late
         self._recorded = recorded
+        self._plain: PlainUpdates | None = None  # what makes the updates after the first, where that is enough
         self._repeats = False  # whether the update to be made is the recorded one
         self._rates = Rates(trial.parts)
         self._turns: dict[str, Turn] = {}
@@ -87,8 +89,9 @@ class Updates:
 
         Without `gradient` no update can follow. Raises what the user's code raises.
         """
-        if self._group:
-            self._group.clear()
+        if self._plain is not None:
+            return self._plain.next_loss()
+        self._group.clear()
         parts = self._next_parts()
         if not parts:
             return None
@@ -107,6 +110,8 @@ class Updates:
         Optimizers with losses of their own step one after the other: the first on the loss that is there, each
         further one on its loss at the weights that the ones before it have left.
         """
+        if self._plain is not None:
+            return self._plain.make(rate)
         self._rates.set(rate)
         if self._recorded is not None and self._repeats:
             self._recorded.step()
@@ -126,7 +131,20 @@ class Updates:
             applied &= self._step(self._turn(other), self._again(other))
         self._made += applied
         self._skips = 0 if applied else self._skips + 1
+        if turn.is_plain and self._is_plain():
+            self._plain = PlainUpdates(
+                self._trial, self._batches, self._device, self._rates, count=self._count, late=self._late
+            )
         return applied
+
+    def _is_plain(self) -> bool:
+        return (
+            len(self._trial.parts) == 1
+            and self._trial.named_losses is None
+            and self._training.accumulate == 1
+            and self._split is None
+            and self._recorded is None
+        )
 
     def _step(self, turn: Turn, loss: torch.Tensor | None) -> bool:
         """Return whether what the step of `turn` was to do to the swept rate's part was done."""
@@ -157,11 +175,6 @@ class Updates:
 
     def _next_parts(self) -> list[_Part]:
         """Return the parts of the next update's batches; none where there are fewer than it takes."""
-        if self._training.accumulate == 1:  # as most do: in a third of the time
-            for batch in self._batches:
-                self._count += 1
-                return [_Part(share, self._count - 1, part) for share, part in self._split(batch)]
-            return []
         taken = list(itertools.islice(self._batches, self._training.accumulate))
         if len(taken) < self._training.accumulate:
             return []
@@ -170,7 +183,7 @@ class Updates:
         return [
             _Part(each * share, number, part)
             for number, batch in enumerate(taken, start=first)
-            for share, part in self._split(batch)
+            for share, part in (((1.0, batch),) if self._split is None else self._split(batch))
         ]
 
     def _losses_of(self, part: _Part) -> dict[str, torch.Tensor]:

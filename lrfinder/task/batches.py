@@ -18,13 +18,14 @@ def to_device(batch: Any, device: torch.device) -> Any:
     objects with a `.to(device)` of their own are asked, anything else is left as it is. Nothing waits for a copy to
     CUDA. The batch that came in is never changed: a loader may hand out the same object again.
     """
+    kind = type(batch)
+    if kind is list or kind is tuple:  # most are: asked first, and not by isinstance, which takes ten times as long
+        return kind([to_device(item, device) for item in batch])
     if isinstance(batch, torch.Tensor):
         if batch.device == device:  # what `to` would find out, in a fifth of the time
             return batch
         # To CUDA nothing needs to wait: what is not pinned is in a buffer of the driver's when the call returns.
         return batch.to(device, non_blocking=device.type == "cuda")
-    if type(batch) in {list, tuple}:  # most are: asked first
-        return type(batch)([to_device(item, device) for item in batch])
     move = partial(to_device, device=device)
     if isinstance(batch, Mapping):
         return with_parts(batch, move)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -17,7 +18,9 @@ from torch import nn
 import lrfinder.engine.loop
 import lrfinder.engine.short_runs
 import lrfinder.engine.sweep
-from lrfinder.engine.readout import CHUNK, Late, reason_to_wait
+from lrfinder.engine.course import Course
+from lrfinder.engine.ending import Ending
+from lrfinder.engine.readout import CHUNK, Late, gathering, reason_to_wait
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
@@ -85,11 +88,12 @@ def problem(events, **changes):
     return Problem(**(given_ | changes))
 
 
-def swept(monkeypatch, recorder, readout, make, given_=SETTINGS):
-    """What a sweep tells, with losses that are read by `readout()`."""
+def swept(monkeypatch, recorder, readout, make, given_=SETTINGS, gathered=0.0):
+    """What a sweep tells, with losses that are read by `readout()`, or gathered for so many seconds."""
     observer, failure = recorder(), None
     with monkeypatch.context() as patch:
         patch.setattr(lrfinder.engine.sweep, "readout_for", lambda *_: readout())
+        patch.setattr(lrfinder.engine.sweep, "gathering", lambda *_: gathered)
         try:
             assert run_sweep(make(), given_, device=CPU, observer=observer) == tuple(observer.traces) or any(
                 math.isnan(loss) for trace in observer.traces for loss in trace.losses
@@ -108,8 +112,9 @@ def seen(trace):
 
 
 def same(monkeypatch, recorder, make, given_=SETTINGS):
-    """Assert that sweeps of `make()` tell the same for every chunk, and return the traces."""
+    """Assert that sweeps of `make()` tell the same for every chunk, and gathered, and return the traces."""
     expected = swept(monkeypatch, recorder, lambda: None, make, given_)
+    assert swept(monkeypatch, recorder, lambda: None, make, given_, gathered=math.inf) == expected
     for chunk in CHUNKS:
         late = swept(monkeypatch, recorder, lambda n=chunk: Late(CPU, chunk=n, patience=math.inf), make, given_)
         assert late == expected, chunk
@@ -239,9 +244,75 @@ def test_where_it_came_from_is_not_made_up(monkeypatch, recorder):
     assert trace.why.endswith("the weights were finite after 8 updates")
 
 
+@pytest.mark.parametrize("event", [math.nan, "spare"])
+def test_where_it_came_from_is_told_of_gathered_losses_too(monkeypatch, recorder, event):
+    said = []
+    for gathered in (0.0, math.inf):
+        monkeypatch.setattr(lrfinder.engine.sweep, "gathering", lambda *_, seconds=gathered: seconds)
+        (trace,) = run_sweep(
+            problem({15: event}), dataclasses.replace(SETTINGS, repeats=1), device=CPU, observer=recorder()
+        )
+        said.append(trace.why)
+    assert said[0] == said[1]
+    assert ("the gradient of 'spare' is not finite" in said[0]) == (event == "spare")
+
+
+def test_after_a_divergence_at_most_seven_gathered_updates_are_made_in_vain(monkeypatch, recorder):
+    nets = []
+
+    def model():
+        nets.append(Net({call: 1.5 ** (call - 8) for call in range(8, 60)}))
+        return nets[-1]
+
+    vain = []
+    for gathered in (0.0, math.inf):
+        nets.clear()
+        assert swept(monkeypatch, recorder, lambda: None, lambda: problem({}, model=model), gathered=gathered)
+        vain.append(nets[0].calls)
+    assert 0 <= vain[1] - vain[0] <= 7
+
+
+def test_losses_of_slow_updates_are_judged_at_once():
+    """By a clock of our own: gathered for two seconds, those of updates of three are told one by one."""
+    now, told = [0.0], []
+    ending = Ending(nn.Linear(1, 1), 1.0, gradients=True, late=False, when=lambda *_: "")
+    course = Course(
+        ending,
+        None,
+        take=told.append,
+        back_to=lambda _: None,
+        held=contextlib.nullcontext,
+        patience=2.0,
+        clock=lambda: now[0],
+    )
+    for update in range(1, 4):
+        now[0] += 3.0
+        assert course.add(torch.tensor(float(update)), update, 0.1) is None
+        assert told == [float(number) for number in range(1, update + 1)]
+    now[0] += 1.0
+    course.add(torch.tensor(4.0), 4, 0.1)
+    assert (told, course.latest) == ([1.0, 2.0, 3.0], 4.0)
+    assert course.settle() is None
+    assert told == [1.0, 2.0, 3.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "metric", "gathers"),
+    [
+        ({}, Metric.TRAIN, True),
+        ({}, Metric.PROBE, False),
+        ({"train_loader": iter([])}, Metric.TRAIN, False),
+        ({"training": Training(precision=Precision.FP16)}, Metric.TRAIN, False),
+    ],
+)
+def test_when_losses_are_gathered(changes, metric, gathers):
+    assert (gathering(problem({}, **changes), metric) > 0) == gathers
+
+
 def test_short_runs_tell_the_same(monkeypatch, recorder):
-    def made(readout, events):
+    def made(readout, events, gathered=0.0):
         monkeypatch.setattr(lrfinder.engine.short_runs, "readout_for", lambda *_: readout())
+        monkeypatch.setattr(lrfinder.engine.short_runs, "gathering", lambda *_: gathered)
         observer = recorder()
         with ShortRuns(problem(events), seed=0, device=CPU, observer=observer) as runs:
             made = [runs.run(RunPlan(lr=lr, steps=STEPS)) for lr in (1e-3, 1e-2)]
@@ -250,6 +321,7 @@ def test_short_runs_tell_the_same(monkeypatch, recorder):
 
     for events in ({}, {5: math.nan}, {STEPS - 1: math.inf}, {call: 2.0**call for call in range(4, 99)}, {3: "spare"}):
         expected = made(lambda: None, events)
+        assert made(lambda: None, events, gathered=math.inf) == expected
         for chunk in CHUNKS:
             assert made(lambda n=chunk: Late(CPU, chunk=n, patience=math.inf), events) == expected
 
