@@ -44,7 +44,8 @@ def lrfinder(*words: object) -> dict[str, Any]:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     if done.returncode not in (0, 1, 5):  # 1: corrected; 5: inconclusive, which counts as a refusal
-        raise SystemExit(f"lrfinder {' '.join(map(str, words))}: exit {done.returncode}\n{done.stderr[-2000:]}")
+        # No SystemExit: that would end a process of the pool, which then waits for its result forever.
+        raise RuntimeError(f"lrfinder {' '.join(map(str, words))}: exit {done.returncode}\n{done.stderr[-2000:]}")
     return json.loads(done.stdout)
 
 
