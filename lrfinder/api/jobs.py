@@ -20,13 +20,14 @@ class Jobs:
     """A pool of `jobs` processes that make short runs of the model file of `source`, seeded by `seed`.
 
     Each process is started anew (a forked one could not use CUDA), imports the model file for each run, and computes
-    with its share of the cores. Use as a context manager: leaving it ends the processes, whatever they are doing.
+    with `threads`, or with its share of the cores. Use as a context manager: leaving it ends the processes, whatever
+    they are doing.
     """
 
-    def __init__(self, source: Source, *, seed: int, jobs: int) -> None:
+    def __init__(self, source: Source, *, seed: int, jobs: int, threads: int | None = None) -> None:
         self._source = source
         self._seed = seed
-        self._threads = max(1, (os.cpu_count() or 1) // jobs)
+        self._threads = threads or max(1, (os.cpu_count() or 1) // jobs)
         self._pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
 
     def __enter__(self) -> Self:

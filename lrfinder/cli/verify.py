@@ -68,7 +68,15 @@ def verify(
             "[default: 25%, at least 800; for a run of up to 400 updates, five times its length]",
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at once, each in a process of its own.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            help="Runs at once, each in a process of its own. [default: on a CPU, several where that is measured to be "
+            "faster]",
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", help="The model file, where it is not the one that was swept.")
     ] = None,
@@ -179,7 +187,7 @@ def _shapes(text: str | None) -> tuple[str, ...]:
 
 
 def _train(
-    request: VerifyRequest, sweep: SweepResult, folder: Path, source: Source, *, jobs: int, quiet: bool
+    request: VerifyRequest, sweep: SweepResult, folder: Path, source: Source, *, jobs: int | None, quiet: bool
 ) -> tuple[ShortRun, ...]:
     load_torch()
     from lrfinder.api.verify import make_trials

@@ -62,10 +62,23 @@ KINDS = {
 }
 
 
+# Yields those of the runs that it makes elsewhere, as they end; it is told the seconds that an update takes here.
+Elsewhere = Callable[[Sequence[RunPlan], float], Iterator[ShortRun]]
+
+
 class ManyShortRuns(ShortRuns):
     """Short runs of which several may be asked for at once; what each says is what it says by itself."""
 
-    def __init__(self, *args: Any, observer: Observer, device: torch.device, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        observer: Observer,
+        device: torch.device,
+        elsewhere: Elsewhere | None = None,
+        **options: Any,
+    ) -> None:
+        """`elsewhere` makes what can't be stacked, as far as it likes."""
+        self._elsewhere = elsewhere
         self._kind = KINDS.get(device.type)
         self._first = _Noting(observer, time.process_time if self._kind is None else self._kind.clock)
         super().__init__(*args, observer=self._first, device=device, **options)
@@ -74,16 +87,36 @@ class ManyShortRuns(ShortRuns):
         """Make the runs and yield each as it ends, until one was cut short.
 
         The same runs as one by one, but for rounding: where a model is small and its optimizer known, several are
-        trained at once if the first updates show that this is faster.
+        trained at once if the first updates show that this is faster; what is left is offered elsewhere.
         """
         for _, group in itertools.groupby(plans, key=lambda plan: (plan.repeat, plan.steps, plan.batches)):
             alike = list(group)
+            began = time.monotonic()
             first = self.run(alike[0])
-            losses = self.losses
+            seconds = (time.monotonic() - began) / max(1, first.updates)
+            losses, rest = self.losses, alike[1:]
             yield first
-            at_once = self._at_once(first, losses, alike[1:])
-            for plan, made in itertools.zip_longest(alike[1:], at_once):
-                yield self.run(plan) if made is None else made
+            at_once = self._at_once(first, losses, rest)
+            yield from at_once
+            rest = rest[len(at_once) :]
+            for made in self._made_elsewhere(rest, seconds):
+                rest.remove(made.plan)
+                yield made
+            for plan in rest:
+                yield self.run(plan)
+
+    def _made_elsewhere(self, plans: Sequence[RunPlan], seconds: float) -> Iterator[ShortRun]:
+        if self._elsewhere is None or not plans:
+            return
+        runs = self._elsewhere(tuple(plans), seconds)
+        while True:
+            with self._interrupts.allowed():  # while it waits, and not while the run is told
+                made = next(runs, None)
+            if made is None:
+                return
+            self._observer.run_started(made.plan)
+            self._observer.run_ended(made)
+            yield made
 
     def _at_once(self, first: ShortRun, losses: Sequence[float], plans: list[RunPlan]) -> list[ShortRun]:
         """Return the runs of `plans`, made as a stack; none where they can't be or had better not be.

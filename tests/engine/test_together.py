@@ -396,3 +396,53 @@ def test_after_memory_has_run_out_each_run_is_made_by_itself(free, monkeypatch):
     made = at_once(small(loss_fn=loss), plans)
     assert made == one_by_one(small(loss_fn=loss), plans)
     assert [(run.updates, run.micro_batches) for run in made] == [(6, 2)] * 5
+
+
+def elsewhere_problem():
+    return problem(training=Training(clip_norm=1.0))  # can't be stacked
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3, len(PLANS) - 1])
+def test_what_is_offered_elsewhere_is_made_there_as_far_as_it_goes_and_the_rest_here(taken):
+    offered = []
+
+    def elsewhere(plans, seconds):
+        offered.append((list(plans), seconds))
+        picked = list(reversed(plans[:taken]))  # as they end: in any order
+        yield from one_by_one(elsewhere_problem(), picked)
+
+    observer = Recorder()
+    with ManyShortRuns(elsewhere_problem(), seed=3, device=CPU, observer=observer, elsewhere=elsewhere) as runs:
+        made = list(runs.run_all(PLANS))
+    order = [0, *range(taken, 0, -1), *range(taken + 1, len(PLANS))]
+    expected = one_by_one(elsewhere_problem())
+    assert made == [expected[index] for index in order]
+    assert observer.told == [item for run in made for item in (run.plan, run)]
+    ((plans, seconds),) = offered
+    assert plans == PLANS[1:]
+    assert 0 < seconds < 1
+
+
+def test_what_can_be_stacked_is_not_offered_elsewhere(monkeypatch):
+    monkeypatch.setattr(together, "KINDS", {"cpu": dataclasses.replace(together.KINDS["cpu"], typical=lambda _: 0.0)})
+    offered = []
+    with ManyShortRuns(
+        problem(), seed=3, device=CPU, observer=Recorder(), elsewhere=lambda plans, _: offered.append(plans) or iter(())
+    ) as runs:
+        assert len(list(runs.run_all(PLANS))) == len(PLANS)
+    assert offered == []
+
+
+def test_ctrl_c_acts_while_others_are_waited_for_and_not_while_a_run_is_told():
+    def elsewhere(plans, _):
+        yield from one_by_one(elsewhere_problem(), plans[:1])
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the signal did not act")
+
+    made = []
+    with (
+        pytest.raises(KeyboardInterrupt),
+        ManyShortRuns(elsewhere_problem(), seed=3, device=CPU, observer=Recorder(), elsewhere=elsewhere) as runs,
+    ):
+        made.extend(runs.run_all(PLANS))
+    assert [run.plan for run in made] == PLANS[:2]

@@ -1,0 +1,149 @@
+"""Short runs in other processes without being asked: when they are, and that they measure what one process does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import lrfinder.api.spare_cores as module
+from lrfinder.api.spare_cores import WORTH, SpareCores, room_in_memory
+from lrfinder.errors import EnvironmentFailure
+from lrfinder.records import RunPlan, ShortRun, Stop
+
+PLANS = [RunPlan(lr=lr, steps=100) for lr in (0.1, 0.2, 0.3)]
+
+
+def run_of(plan):
+    return ShortRun(plan=plan, seed=0, metric="val", initial_loss=1.0, loss=0.5, stop=Stop.COMPLETED, updates=100)
+
+
+class Pools:
+    """Stands for Jobs: each update takes `pace` seconds of a clock of its own; `dies_at` counts runs."""
+
+    def __init__(self, monkeypatch, *, pace=0.0, dies_at=None):
+        self.made, self.now, self.pace, self.dies_at = [], 0.0, pace, dies_at
+        self.ended = 0
+        monkeypatch.setattr(module, "Jobs", self)
+        monkeypatch.setattr(module.time, "process_time", lambda: 3.0)  # this process took three seconds so far
+
+    def __call__(self, source, *, seed, jobs, threads):
+        self.made.append((seed, jobs, threads))
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.ended += 1
+
+    def run(self, plans):
+        for index, plan in enumerate(plans):
+            if index == self.dies_at:
+                raise EnvironmentFailure("a process that made a short run died")
+            self.now += self.pace * plan.steps
+            yield run_of(plan)
+
+
+def asked(pools, seconds, plans=PLANS, threads=4, room=9, times=1):
+    with SpareCores(None, seed=5, threads=threads, memory=lambda: room, clock=lambda: pools.now) as spare:
+        return [[run.plan for run in spare(plans, seconds)] for _ in range(times)]
+
+
+@pytest.mark.parametrize(("seconds", "worth"), [(WORTH * 3 / 300, True), (0.99 * WORTH * 3 / 300, False)])
+def test_the_first_time_it_must_be_worth_the_start_of_the_processes(monkeypatch, seconds, worth):
+    pools = Pools(monkeypatch)
+    assert asked(pools, seconds) == [PLANS if worth else []]
+    assert pools.made == ([(5, 3, 1)] if worth else [])
+    assert pools.ended == len(pools.made)
+
+
+@pytest.mark.parametrize(("pace", "again"), [(0.9, True), (1.0, False), (1.1, False)])
+def test_later_on_it_is_done_where_the_first_time_was_faster(monkeypatch, pace, again):
+    pools = Pools(monkeypatch, pace=pace)
+    assert asked(pools, 1.0, times=3) == [PLANS, *2 * [PLANS if again else []]]
+    assert pools.made == [(5, 3, 1)]  # the same processes
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ({"threads": 1}, []),
+        ({"room": 1}, []),
+        ({"room": 0}, []),
+        ({"plans": PLANS[:1]}, []),
+        ({"room": 2}, [(5, 2, 2)]),
+        ({"threads": 12}, [(5, 3, 4)]),
+    ],
+)
+def test_as_many_processes_as_torch_has_threads_and_as_there_is_room_for(monkeypatch, given, made):
+    pools = Pools(monkeypatch)
+    asked(pools, 1.0, **given)
+    assert pools.made == made
+
+
+def test_where_a_process_dies_the_rest_is_left(monkeypatch):
+    pools = Pools(monkeypatch, dies_at=1)
+    assert asked(pools, 1.0, times=2) == [PLANS[:1], []]
+
+
+def test_room_in_memory_is_half_of_what_the_system_has_left_over_the_peak_of_this_process():
+    status = Path("/proc/self/status")
+    if not status.exists():
+        assert room_in_memory() == 0
+        return
+    peak = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+    total = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
+    assert 0 < room_in_memory() <= total / 2 / peak * 1.1
+
+
+MODEL = """
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+INPUTS = torch.randn(128, 3, generator=torch.Generator().manual_seed(0))
+DATA = TensorDataset(INPUTS, INPUTS.sum(1, keepdim=True))
+
+def model():
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+
+train_loader = DataLoader(DATA, batch_size=16, shuffle=True)
+val_loader = DataLoader(DATA, batch_size=64)
+loss_fn = nn.functional.mse_loss
+
+def optimizer(params, lr):
+    return torch.optim.SGD(params, lr=lr)
+"""
+
+
+def test_real_processes_measure_what_this_one_does(tmp_path, monkeypatch):
+    import lrfinder
+
+    file = tmp_path / "model.py"
+    file.write_text(MODEL)
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(module, "WORTH", 0.0)
+    monkeypatch.setattr(module, "room_in_memory", lambda: 2)
+    started = []
+
+    class Noted(module.Jobs):
+        def __init__(self, *arguments, **named):
+            started.append(named["jobs"])
+            super().__init__(*arguments, **named)
+
+    monkeypatch.setattr(module, "Jobs", Noted)
+    seen = {}
+    try:
+        torch.set_num_threads(2)
+        for jobs in (None, 1):
+            out = tmp_path / f"run{jobs}"
+            lrfinder.sweep(file, steps=30, repeats=1, run_steps=20, device="cpu", out=out, clip_norm=1.0)
+            said = lrfinder.verify(out, steps=60, jobs=jobs)
+            seen[jobs] = sorted((run.plan.lr, run.plan.steps, run.loss) for run in said.trials)
+    finally:
+        torch.set_num_threads(threads)
+    assert started == [2]
+    assert [run[:2] for run in seen[None]] == [run[:2] for run in seen[1]]
+    assert [run[2] for run in seen[None]] == pytest.approx([run[2] for run in seen[1]], rel=1e-5)
