@@ -74,7 +74,7 @@ def advise(result: SweepResult, request: Request, trials: Iterable[ShortRun] = (
     length = run_length(result.setup, request.steps, request.epochs)
     _check(request)
     shown = shown_by(result, request.seed)
-    picks = _for_length(_picks(shown, request), result, length)
+    picks = _for_length(_picks(shown, request, length), result, length)
     band = shown.band
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
     config, plan = None, ""
@@ -105,7 +105,7 @@ def _check(request: Request) -> None:
         raise UsageError(f"lr must be a finite number above 0, got {request.lr}")
 
 
-def _picks(shown: Shown, request: Request) -> tuple[Pick, ...]:
+def _picks(shown: Shown, request: Request, length: int | None) -> tuple[Pick, ...]:
     """Return every rule's pick, the requested rule's first; where it can make none, its refusal first."""
     result, curve, picks = shown.result, shown.usable_curve, []
     common = (_CACHED,) if result.setup.cached_batches is not None else ()
@@ -117,7 +117,7 @@ def _picks(shown: Shown, request: Request) -> tuple[Pick, ...]:
     if shown.valley is not None:
         guide = guided_by(next((pick for pick in picks if pick.rule == DEFAULT_RULE), None), result.settings)
         found = common if curve is not None or too_small(shown.valley) else (_CHANCE, *common)
-        picks.insert(0, _doubted(short_runs(shown.valley, guide), found))
+        picks.insert(0, _doubted(short_runs(shown.valley, guide, result.setup.optimizer, length), found))
     # Short runs end before they show what a long one bears once it has left the plateau: on a task of that kind their
     # mean regret is 0.24, that of the sweep's own pick 0.02.
     wanted = request.rule or (SHORT_RUNS if shown.valley is not None and not plateau else DEFAULT_RULE)

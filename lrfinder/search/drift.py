@@ -50,6 +50,19 @@ def expected_drift(optimizer: str, settings: Mapping[str, object]) -> float:
     return _ROOT if optimizer in _ACCUMULATING and not settings.get("initial_accumulator_value") else 0.0
 
 
+def expected_shift(optimizer: str, settings: Mapping[str, object], *, short: int, long: int) -> float:
+    """Return by how many decades the best rate is expected to move from runs of `short` updates to ones of `long`.
+
+    `expected_drift` with each doubling; 0 where the runs of `long` updates are no longer.
+    """
+    return expected_drift(optimizer, settings) * max(0.0, math.log2(long / short))
+
+
+def step_falls(optimizer: str) -> str:
+    """Return the beginning of a sentence on an expected drift; how far the rate goes is its end."""
+    return f"{optimizer}'s own step falls as the root of the number of updates, which lets the best rate go"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
     """The best rate at the full length: `x` = log10(rate), `error` its standard error in decades.
