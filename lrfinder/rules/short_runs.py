@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import log10, sqrt
 
-from lrfinder.numbers import moved_by, rate
+from lrfinder.numbers import rate
 from lrfinder.records import Band, OptimizerFacts, Pick, Status, SweepSettings
-from lrfinder.search.drift import expected_shift, step_falls
+from lrfinder.search.drift import drift_between, expected_shift
 from lrfinder.search.passes import SHORTEST_RUN
 from lrfinder.search.valley import Valley
 
@@ -47,8 +47,7 @@ def short_runs(valley: Valley, guide: float | None, optimizer: OptimizerFacts, s
 
     One is the middle of the rates whose run fell within NEARLY of the best one's fall, which are the interval; the
     other is `guide`, that of the continuous sweep; without it the middle is all, and it and the interval are moved by
-    `shift_alone`. Where an optimizer's own update lets the best rate move on, out of the interval, until the run has
-    its length (SHORTEST_RUN where that isn't known), the pick is uncertain.
+    `shift_alone`.
 
     Every run began from the same weights, optimizer state and batches, so nothing has been used up and nothing is
     remembered: the run that fell furthest is the fastest decrease per update. A run's end is flat around its lowest
@@ -64,14 +63,14 @@ def short_runs(valley: Valley, guide: float | None, optimizer: OptimizerFacts, s
         f"{len(valley.points)} runs of {valley.steps} updates, each from the same start, fell furthest at "
         f"{rate(10**valley.lowest.x)} and within {NEARLY:.0%} of that around {rate(10**middle)}"
     )
-    shift = 0.0
     if guide is not None:
         x = min(max((middle + guide) / 2, low), high)
         why += "; this is halfway from there to where the sweep says it is"
     elif shift := shift_alone(valley, optimizer, steps):
         x, low, high = x + shift, low + shift, high + shift
-        why += f"; {_moves(optimizer, shift, valley.steps, _stands_for(steps))}, so {rate(10**x)} is taken"
-    doubts = [*_doubts(valley, guide, high - low), *_moves_out(valley, guide, optimizer, steps)]
+        lets = drift_between(optimizer.name, shift, short=valley.steps, long=stands_for(steps))
+        why += f"; {lets}, so {rate(10**x)} is taken"
+    doubts = _doubts(valley, guide, high - low)
     return Pick(
         rule=SHORT_RUNS,
         lr=float(10**x),
@@ -91,7 +90,7 @@ def shift_alone(valley: Valley, optimizer: OptimizerFacts, steps: int | None = N
     instead of 0.041. Moved beside a continuous sweep, too, 0.024, but of 1,600 updates (seven tasks) 0.110 instead of
     0.065: there the sweep's half says where the best rate is, and it isn't moved.
     """
-    return _expected(optimizer, valley.steps, _stands_for(steps))
+    return expected_shift(optimizer.name, optimizer.settings, short=valley.steps, long=stands_for(steps))
 
 
 def trains(valley: Valley, shift: float = 0.0) -> Band:
@@ -104,33 +103,9 @@ def trains(valley: Valley, shift: float = 0.0) -> Band:
     return Band(low=float(10**low), high=float(10 ** (high + shift)))
 
 
-def _stands_for(steps: int | None) -> int:
+def stands_for(steps: int | None) -> int:
     """Return the length that short runs stand for, where the coming run has `steps` updates."""
     return SHORTEST_RUN if steps is None else min(steps, SHORTEST_RUN)
-
-
-def _expected(optimizer: OptimizerFacts, short: int, long: int) -> float:
-    return expected_shift(optimizer.name, optimizer.settings, short=short, long=long)
-
-
-def _moves(optimizer: OptimizerFacts, shift: float, short: int, long: int) -> str:
-    return f"{step_falls(optimizer.name)} {moved_by(shift)} from {short} to {long} updates"
-
-
-def _moves_out(valley: Valley, guide: float | None, optimizer: OptimizerFacts, steps: int | None) -> list[str]:
-    """Doubt a pick where one of its estimates, moved on to the coming run's length, leaves the measured interval.
-
-    There the interval no longer holds what it claims to hold. Of 31 confident picks on twelve tasks with Adagrad, two
-    were wrong (regret 0.22 and 0.13); both are among the 11 that this makes uncertain, and of the 20 others none loses
-    more than 0.07.
-    """
-    whole = SHORTEST_RUN if steps is None else steps
-    tried = valley.steps if guide is not None else max(valley.steps, _stands_for(steps))
-    shift = _expected(optimizer, tried, whole)
-    highest = max(x for x in (valley.middle(NEARLY), guide) if x is not None)
-    if shift == 0 or highest + shift <= valley.stretch(NEARLY)[1]:
-        return []
-    return [f"{_moves(optimizer, shift, tried, whole)}, out of the interval: let `lrfinder verify` try"]
 
 
 def _doubts(valley: Valley, guide: float | None, width: float) -> list[str]:

@@ -76,20 +76,44 @@ def test_a_rate_that_was_moved_passes_its_own_check() -> None:
     assert judge(narrow, config).sane
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adagrad"])
-def test_a_drift_that_the_short_runs_do_not_cover_is_said_beside_a_sweep(name: str) -> None:
-    sweep = good(name=name, settings={})
-    guide = start_of(sweep)
-    swept = dataclasses.replace(
-        sweep, runs=runs_at([guide + x for x in (-0.4, -0.2, 0, 0.2, 0.4)], parabola(guide, width=0.7), steps=75)
+@pytest.mark.parametrize("steps", [None, 75, 140, 160, 400])
+@pytest.mark.parametrize(
+    ("name", "settings"), [("SGD", {}), ("Adagrad", {}), ("Adagrad", {"initial_accumulator_value": 0.1})]
+)
+def test_a_drift_that_nothing_measured_makes_a_pick_beside_a_sweep_uncertain(
+    name: str, settings: dict[str, object], steps: int | None
+) -> None:
+    swept = good(name=name, settings=settings)
+    guide = start_of(swept)
+    xs = [guide + x for x in (-0.4, -0.2, 0, 0.2, 0.4)]
+    advice = advise(dataclasses.replace(swept, runs=runs_at(xs, parabola(guide), steps=75)), Request(steps=steps))
+    whole = steps or 400
+    drifts = name == "Adagrad" and not settings and math.sqrt(whole / 75) > 10**0.15
+    assert advice.picks[0].rule == SHORT_RUNS
+    assert math.log10(advice.picks[0].lr) == pytest.approx(guide, abs=0.02)
+    assert advice.status is (Status.UNCERTAIN if drifts else Status.CONFIDENT)
+    told = (
+        "Adagrad's own step falls as the root of the number of updates, which lets the best rate go up by a factor of "
+        f"{math.sqrt(whole / 75):.2f} from 75 to {whole} updates, and nothing that long was tried: let `lrfinder "
     )
-    advice = advise(swept, Request(steps=400))  # by hand: 0.7 sqrt(0.15) = 0.27 decade, log10(400 / 75) / 2 = 0.36
-    assert math.log10(advice.lr) == pytest.approx(guide, abs=0.02)
-    assert advice.status is (Status.UNCERTAIN if name == "Adagrad" else Status.CONFIDENT)
-    assert ("2.31 from 75 to 400 updates, out of the interval: let `lrfinder verify` try" in advice.why) is (
-        name == "Adagrad"
+    assert (told in advice.why) is drifts
+
+
+def test_a_drift_that_nothing_measured_makes_the_sweeps_own_pick_uncertain() -> None:
+    for steps, status in ((400, Status.UNCERTAIN), (190, Status.CONFIDENT)):  # by hand: 100 x 10^0.3 = 199.5
+        advice = advise(good(name="Adagrad", settings={}), Request(steps=steps))
+        assert advice.picks[0].rule == "steepest"
+        assert advice.status is status
+        assert ("up by a factor of 2.00 from 100 to 400 updates" in advice.why) is (status is Status.UNCERTAIN)
+
+
+def test_what_was_moved_already_is_not_doubted_again() -> None:
+    swept = restarted(-2, name="Adagrad", settings={})
+    assert "nothing that long" not in advise(swept, Request(steps=400)).why
+    assert "nothing that long" not in advise(swept, Request()).why
+    assert "up by a factor of 5.00 from 400 to 10000 updates, and nothing that long was tried" in (
+        advise(swept, Request(steps=10_000)).why
     )
-    assert advise(swept, Request(steps=150)).status is Status.CONFIDENT  # 0.15 decade
 
 
 @pytest.mark.parametrize("best", [-4.5, -2.0, 1.0])

@@ -140,42 +140,12 @@ def test_how_far_a_pick_was_moved_and_why_is_said() -> None:
 @pytest.mark.parametrize("guide", [-2.4, -2.0, -1.7])
 def test_beside_a_sweep_the_pick_is_not_moved_whatever_the_optimizer(guide: float) -> None:
     picks = [short_runs(valley(WHOLE), guide, optimizer, 400) for optimizer in (SGD, ADAGRAD)]
-    assert len({(pick.lr, pick.low, pick.high) for pick in picks}) == 1
+    assert picks[0] == picks[1]
 
 
 def test_an_accumulator_that_starts_full_moves_nothing() -> None:
     full = dataclasses.replace(ADAGRAD, settings={"initial_accumulator_value": 0.1})
     assert short_runs(valley(WHOLE), None, full, 400) == short_runs(valley(WHOLE), None, SGD, 400)
-    assert short_runs(valley(WHOLE), -2.0, full, 4000).status is Status.CONFIDENT
-
-
-@pytest.mark.parametrize(("guide", "farthest"), [(-2.0, 0.0), (-2.5, 0.0), (-1.7, 0.3)])
-def test_a_drift_that_leaves_the_interval_makes_a_pick_uncertain(guide: float, farthest: float) -> None:
-    """By hand: the interval ends 1.5 NEARLY^(1/2) above the middle; sqrt(steps / 50) takes an estimate there."""
-    reaches = 50 * 10 ** (2 * (1.5 * math.sqrt(NEARLY) - farthest))
-    for share, status in ((0.9, Status.CONFIDENT), (1.1, Status.UNCERTAIN)):
-        steps = round(share * reaches)
-        pick = short_runs(valley([-2.6 + 0.01 * index for index in range(121)]), guide, ADAGRAD, steps)
-        assert pick.status is status
-        told = f"up by a factor of {math.sqrt(steps / 50):.2f} from 50 to {steps} updates, out of the interval"
-        assert (told in pick.why) is (status is Status.UNCERTAIN)
-        assert ("let `lrfinder verify` try" in pick.why) is (status is Status.UNCERTAIN)
-        assert short_runs(valley(WHOLE), guide, SGD, steps).status is Status.CONFIDENT
-
-
-def test_without_a_length_a_drift_is_judged_for_the_shortest_run_that_repays_a_sweep() -> None:
-    narrow = valley(WHOLE, width=1.0)
-    assert short_runs(narrow, -2.0, ADAGRAD) == short_runs(narrow, -2.0, ADAGRAD, 400)
-    assert short_runs(narrow, -2.0, ADAGRAD).status is Status.UNCERTAIN
-    assert short_runs(narrow, -2.0, ADAGRAD, 50).status is Status.CONFIDENT
-
-
-def test_what_was_moved_already_is_not_doubted_again() -> None:
-    narrow = valley(WHOLE, width=1.0)
-    assert "out of the interval" not in short_runs(narrow, None, ADAGRAD, 400).why
-    assert "up by a factor of 5.00 from 400 to 10000 updates, out of the interval" in (
-        short_runs(narrow, None, ADAGRAD, 10_000).why
-    )
 
 
 def test_the_bands_upper_end_goes_with_a_pick_that_is_moved() -> None:
