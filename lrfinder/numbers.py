@@ -45,6 +45,11 @@ def interval(low: float, high: float) -> str:
     return f"{rate(low)} to {rate(high)}"
 
 
+def moved_by(decades: float) -> str:
+    """Write which way and how far a rate moves: "up by a factor of 1.41", "down by a factor of 2.00"."""
+    return f"{'down' if decades < 0 else 'up'} by a factor of {10 ** abs(decades):.2f}"
+
+
 def decade(exponent: int) -> str:
     """Write a power of ten as short as an axis needs it: "1e-4", "1e0"."""
     return f"1e{exponent}"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrfinder.numbers import count, decade, duration, interval, loss, rate
+from lrfinder.numbers import count, decade, duration, interval, loss, moved_by, rate
 
 RATES = [
     (0.0031, "0.0031"),
@@ -88,7 +88,12 @@ def test_a_written_loss_reads_back_within_half_a_unit_of_its_fourth_digit(value:
     assert math.isclose(float(loss(value)), value, rel_tol=0.00051)
 
 
-def test_interval_decade_and_count() -> None:
+def test_interval_decade_count_and_movement() -> None:
     assert interval(0.0011, 0.0084) == "0.0011 to 0.0084"
     assert [decade(-4), decade(0)] == ["1e-4", "1e0"]
     assert [count(1, "repeat"), count(3, "repeat")] == ["1 repeat", "3 repeats"]
+    assert [moved_by(0.15052), moved_by(-0.30103), moved_by(0.0)] == [  # by hand: sqrt(2), 1/2
+        "up by a factor of 1.41",
+        "down by a factor of 2.00",
+        "up by a factor of 1.00",
+    ]

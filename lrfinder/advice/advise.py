@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lrfinder.advice.doubts import after_plateau, doubts
+from lrfinder.advice.doubts import after_plateau, doubts, moves_on
 from lrfinder.advice.evidence import Shown, shown_by
 from lrfinder.advice.learned import too_small
 from lrfinder.advice.length import run_length
@@ -18,7 +18,7 @@ from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.records import Band, Fit, Pick, ShortRun, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, RULE_NAMES, pick_all
-from lrfinder.rules.short_runs import SHORT_RUNS, guided_by, short_runs
+from lrfinder.rules.short_runs import SHORT_RUNS, guided_by, short_runs, stands_for
 
 _NO_RULE = "choose another --rule, or sweep again with --mode auto"
 # Coming runs 5 times as long as the sweep's own (13 tasks) were never confidently wrong; 21 times as long (6 tasks, and
@@ -74,7 +74,7 @@ def advise(result: SweepResult, request: Request, trials: Iterable[ShortRun] = (
     length = run_length(result.setup, request.steps, request.epochs)
     _check(request)
     shown = shown_by(result, request.seed)
-    picks = _for_length(_picks(shown, request), result, length)
+    picks = _for_length(_picks(shown, request, length), result, length)
     band = shown.band
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
     config, plan = None, ""
@@ -105,19 +105,23 @@ def _check(request: Request) -> None:
         raise UsageError(f"lr must be a finite number above 0, got {request.lr}")
 
 
-def _picks(shown: Shown, request: Request) -> tuple[Pick, ...]:
+def _picks(shown: Shown, request: Request, length: int | None) -> tuple[Pick, ...]:
     """Return every rule's pick, the requested rule's first; where it can make none, its refusal first."""
     result, curve, picks = shown.result, shown.usable_curve, []
+    optimizer = result.setup.optimizer
     common = (_CACHED,) if result.setup.cached_batches is not None else ()
     plateau = () if curve is None else after_plateau(curve)
     if curve is not None:
         common = (*plateau, *common)
-        found = (*doubts(curve, result.traces, result.settings), *common)
+        moves = moves_on(optimizer, result.settings.steps, length)
+        found = (*doubts(curve, result.traces, result.settings), *moves, *common)
         picks = [_doubted(pick, found) for pick in pick_all(curve, result.traces, result.settings.steps)]
     if shown.valley is not None:
         guide = guided_by(next((pick for pick in picks if pick.rule == DEFAULT_RULE), None), result.settings)
         found = common if curve is not None or too_small(shown.valley) else (_CHANCE, *common)
-        picks.insert(0, _doubted(short_runs(shown.valley, guide), found))
+        tried = shown.valley.steps if guide is not None else max(shown.valley.steps, stands_for(length))
+        found = (*moves_on(optimizer, tried, length), *found)
+        picks.insert(0, _doubted(short_runs(shown.valley, guide, optimizer, length), found))
     # Short runs end before they show what a long one bears once it has left the plateau: on a task of that kind their
     # mean regret is 0.24, that of the sweep's own pick 0.02.
     wanted = request.rule or (SHORT_RUNS if shown.valley is not None and not plateau else DEFAULT_RULE)

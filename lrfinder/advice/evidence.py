@@ -9,7 +9,7 @@ from lrfinder.advice.refusal import Refusal, refuse_curve, refuse_points
 from lrfinder.fit import Curve, fit_curve
 from lrfinder.records import Band, SweepResult
 from lrfinder.rules.band import trainable_band
-from lrfinder.rules.short_runs import trains
+from lrfinder.rules.short_runs import shift_alone, trains
 from lrfinder.search.valley import Valley
 
 
@@ -29,9 +29,14 @@ class Shown:
 
     @property
     def band(self) -> Band | None:
-        """The trainable band: of the curve, and wider where short runs of their own learned well beyond it."""
+        """The trainable band: of the curve, and wider where short runs of their own learned well beyond it.
+
+        Without a curve it is that of the short runs, and reaches up to what the runs that they stand for may bear.
+        """
         if self.usable_curve is None:
-            return trains(self.valley) if self.valley is not None else None
+            if self.valley is None:
+                return None
+            return trains(self.valley, shift_alone(self.valley, self.result.setup.optimizer))
         band = trainable_band(self.usable_curve)
         return band if self.valley is None else _with(band, trains(self.valley))
 

@@ -11,9 +11,9 @@ from lrfinder.advice.choice import BETTER
 from lrfinder.advice.trials import VerifyRequest, different_batches, long_valley, shapes_tried, short_valley
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
-from lrfinder.numbers import count, interval, rate
+from lrfinder.numbers import count, interval, moved_by, rate
 from lrfinder.records import Pick, ShortRun, Status, SweepResult
-from lrfinder.search.drift import FARTHEST, NEARLY, Drift, carried_on, expected_drift
+from lrfinder.search.drift import FARTHEST, NEARLY, Drift, carried_on, expected_drift, step_falls
 from lrfinder.search.valley import Valley
 
 VERIFIED = "verified"  # the rule's name of what was verified by training
@@ -149,21 +149,17 @@ def _said(request: VerifyRequest, sweep: SweepResult, long: Valley, drift: Drift
     if drift.per_doubling is None:
         moved = "; shorter ones did not tell how that moves with the length"
     else:
-        moved = f", and the best rate moved {_factor(drift.per_doubling)} with each doubling of the length"
+        moved = f", and the best rate moved {moved_by(drift.per_doubling)} with each doubling of the length"
     if drift.expected:
-        taken = "that" if drift.per_doubling is None else _factor(drift.weighed)
+        taken = "that" if drift.per_doubling is None else moved_by(drift.weighed)
         moved += (
-            f"; {sweep.setup.optimizer.name}'s own step falls as the root of the number of updates, which lets the "
-            f"best rate go {_factor(drift.expected)} with each doubling, so {taken} is taken"
+            f"; {step_falls(sweep.setup.optimizer.name)} {moved_by(drift.expected)} with each doubling, so {taken} is "
+            "taken"
         )
     elif drift.per_doubling is None:
         return f"{said}{moved}"
     bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
     return f"{said}{moved}, which at {request.steps} updates makes it {rate(10**drift.x)}{bound}"
-
-
-def _factor(per_doubling: float) -> str:
-    return f"{'down' if per_doubling < 0 else 'up'} by a factor of {10 ** abs(per_doubling):.2f}"
 
 
 def _between(pick: Pick) -> str:

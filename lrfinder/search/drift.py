@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lrfinder.numbers import moved_by
 from lrfinder.search.valley import Valley
 
 # Decades (standard deviation): how far the lowest point of runs a quarter of a decade apart lies from where it would
@@ -48,6 +49,24 @@ def expected_drift(optimizer: str, settings: Mapping[str, object]) -> float:
     Source: Duchi, Hazan, Singer, "Adaptive subgradient methods", JMLR 12 (2011), the diagonal update.
     """
     return _ROOT if optimizer in _ACCUMULATING and not settings.get("initial_accumulator_value") else 0.0
+
+
+def expected_shift(optimizer: str, settings: Mapping[str, object], *, short: int, long: int) -> float:
+    """Return by how many decades the best rate is expected to move from runs of `short` updates to ones of `long`.
+
+    `expected_drift` with each doubling; 0 where the runs of `long` updates are no longer.
+    """
+    return expected_drift(optimizer, settings) * max(0.0, math.log2(long / short))
+
+
+def step_falls(optimizer: str) -> str:
+    """Return the beginning of a sentence on an expected drift; how far the rate goes is its end."""
+    return f"{optimizer}'s own step falls as the root of the number of updates, which lets the best rate go"
+
+
+def drift_between(optimizer: str, shift: float, *, short: int, long: int) -> str:
+    """Return the words for an `expected_shift`."""
+    return f"{step_falls(optimizer)} {moved_by(shift)} from {short} to {long} updates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,12 +13,14 @@ import pytest
 
 from curves import falls_and_explodes, sweep_of, trace_of, traces_of
 from lrfinder.advice import Request, advise, to_json
+from lrfinder.advice.exploration import start_of
+from lrfinder.advice.verdict import judge
 from lrfinder.errors import UsageError
-from lrfinder.records import Status, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.rules import RULE_NAMES
 from lrfinder.rules.short_runs import SHORT_RUNS
 from lrfinder.store import load_run
-from runs import parabola, runs_at
+from runs import explored, parabola, runs_at
 
 SWEEP = SweepSettings()
 RECORDED = Path(__file__).parents[1] / "data" / "run-v1-lstm"
@@ -42,6 +44,76 @@ def test_a_good_sweep_gives_a_confident_pick_and_a_config() -> None:
     assert max(advice.schedule.lrs()) == advice.schedule.optimizer.lr
     for fact in ("fell from 2.3", "90 % interval", "100 updates of linear warm-up", "straight line to zero"):
         assert fact in advice.why
+
+
+def restarted(best: float, **optimizer: object) -> SweepResult:
+    """Return what a sweep of short runs alone measures where 10**best is the best rate."""
+    return explored(sweep_of((), dataclasses.replace(SWEEP, mode=Mode.RESTART), **optimizer), parabola(best))
+
+
+@pytest.mark.parametrize("rule", [None, SHORT_RUNS])
+@pytest.mark.parametrize(("steps", "whole"), [(None, 400), (1600, 400), (150, 150)])
+def test_adagrads_short_runs_alone_are_moved_to_the_length_they_stand_for(
+    rule: str | None, steps: int | None, whole: int
+) -> None:
+    request = Request(steps=steps, rule=rule)
+    still, moved = (advise(restarted(-2, name=name, settings={}), request) for name in ("SGD", "Adagrad"))
+    assert moved.lr / still.lr == pytest.approx(math.sqrt(whole / 75), rel=0.01)  # a config's rate has three digits
+    assert moved.picks[0].lr / still.picks[0].lr == pytest.approx(math.sqrt(whole / 75))
+    assert f"up by a factor of {math.sqrt(whole / 75):.2f} from 75 to {whole} updates, so " in moved.why
+    assert "root of the number" not in still.why
+    assert moved.status is Status.UNCERTAIN
+    assert (moved.band.low, moved.band.high) == pytest.approx((still.band.low, still.band.high * math.sqrt(400 / 75)))
+
+
+def test_a_rate_that_was_moved_passes_its_own_check() -> None:
+    """The runs' own valley is so narrow that the moved rate is above what half of it bears."""
+    result = restarted(-2, name="Adagrad", settings={})
+    xs = [-5, -4.6, -4.2, *(-2.3 + 0.05 * index for index in range(13))]
+    narrow = dataclasses.replace(result, runs=runs_at(xs, parabola(-2, width=0.4), steps=75))
+    config = advise(narrow, Request(steps=400)).schedule
+    assert math.log10(config.optimizer.lr) > -2 + 0.4 * math.sqrt(0.5)
+    assert judge(narrow, config).sane
+
+
+@pytest.mark.parametrize("steps", [None, 75, 140, 160, 400])
+@pytest.mark.parametrize(
+    ("name", "settings"), [("SGD", {}), ("Adagrad", {}), ("Adagrad", {"initial_accumulator_value": 0.1})]
+)
+def test_a_drift_that_nothing_measured_makes_a_pick_beside_a_sweep_uncertain(
+    name: str, settings: dict[str, object], steps: int | None
+) -> None:
+    swept = good(name=name, settings=settings)
+    guide = start_of(swept)
+    xs = [guide + x for x in (-0.4, -0.2, 0, 0.2, 0.4)]
+    advice = advise(dataclasses.replace(swept, runs=runs_at(xs, parabola(guide), steps=75)), Request(steps=steps))
+    whole = steps or 400
+    drifts = name == "Adagrad" and not settings and math.sqrt(whole / 75) > 10**0.15
+    assert advice.picks[0].rule == SHORT_RUNS
+    assert math.log10(advice.picks[0].lr) == pytest.approx(guide, abs=0.02)
+    assert advice.status is (Status.UNCERTAIN if drifts else Status.CONFIDENT)
+    told = (
+        "Adagrad's own step falls as the root of the number of updates, which lets the best rate go up by a factor of "
+        f"{math.sqrt(whole / 75):.2f} from 75 to {whole} updates, and nothing that long was tried: let `lrfinder "
+    )
+    assert (told in advice.why) is drifts
+
+
+def test_a_drift_that_nothing_measured_makes_the_sweeps_own_pick_uncertain() -> None:
+    for steps, status in ((400, Status.UNCERTAIN), (190, Status.CONFIDENT)):  # by hand: 100 x 10^0.3 = 199.5
+        advice = advise(good(name="Adagrad", settings={}), Request(steps=steps))
+        assert advice.picks[0].rule == "steepest"
+        assert advice.status is status
+        assert ("up by a factor of 2.00 from 100 to 400 updates" in advice.why) is (status is Status.UNCERTAIN)
+
+
+def test_what_was_moved_already_is_not_doubted_again() -> None:
+    swept = restarted(-2, name="Adagrad", settings={})
+    assert "nothing that long" not in advise(swept, Request(steps=400)).why
+    assert "nothing that long" not in advise(swept, Request()).why
+    assert "up by a factor of 5.00 from 400 to 10000 updates, and nothing that long was tried" in (
+        advise(swept, Request(steps=10_000)).why
+    )
 
 
 @pytest.mark.parametrize("best", [-4.5, -2.0, 1.0])
