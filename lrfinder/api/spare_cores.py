@@ -1,4 +1,8 @@
-"""Short runs in processes of their own without being asked: where one thread more gains less than one run more."""
+"""Short runs in processes of their own without being asked: where one thread more gains less than one run more.
+
+Not in threads of one process, each with a stream of its own: torch has one generator for a device, from which they
+would draw in turn, so that no run would be what it is by itself; and one Python would send the kernels of all.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +10,29 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from lrfinder.api.jobs import Jobs
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun
 from lrfinder.store import Source
 
+if TYPE_CHECKING:
+    import torch
+
 # What the runs must take here, over what this process has taken so far: its start, the imports, the model file. Each
 # process takes as long again before its first update, so at worst, where nothing is gained, a quarter is lost, once.
 WORTH = 4.0
+
+# Bytes that torch's kernels take on a card in each process, before it has a tensor there: 300 to 600 MB are usual.
+CONTEXT = 600 * 2**20
 
 # The share of the memory that is free now that all processes together may take, if each needs as much as this one did.
 SHARE_OF_MEMORY = 0.5
 
 
 class SpareCores:
-    """Makes short runs in several processes, on a CPU, while that is measured to be faster than one after the other.
+    """Makes short runs in several processes while that is measured to be faster than one after the other.
 
     Call it with runs to be made and the seconds that an update takes in this process: it yields those that it makes, as
     they end, perhaps none. The first time it is tried where that is worth the processes' start; later on only if the
@@ -36,14 +46,16 @@ class SpareCores:
         *,
         seed: int,
         threads: int,
-        memory: Callable[[], int] | None = None,
+        device: torch.device,
+        memory: Callable[[torch.device], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`threads` is what torch computes with here; `memory()` tells for how many processes there is room."""
+        """`threads` is what torch computes with here; `memory(device)` tells for how many processes there is room."""
         self._source = source
         self._seed = seed
         self._threads = threads
-        self._memory = memory or room_in_memory
+        self._device = device
+        self._memory = memory or room_on
         self._clock = clock
         self._start_seconds = time.process_time()
         self._pace: float | None = None  # seconds for each update, by all processes together
@@ -58,7 +70,7 @@ class SpareCores:
 
     def __call__(self, plans: Sequence[RunPlan], seconds: float) -> Iterator[ShortRun]:
         """Yield the runs of `plans` that are made in other processes, as they end."""
-        count = min(len(plans), self._threads, self._memory())
+        count = min(len(plans), self._threads, self._memory(self._device))
         updates = sum(plan.steps for plan in plans)
         if count < 2 or not self._is_faster(seconds, updates):  # noqa: PLR2004 - one more process is the same as here
             return
@@ -77,6 +89,21 @@ class SpareCores:
         if self._pace is None:
             return seconds * updates >= WORTH * self._start_seconds
         return self._pace < seconds
+
+
+def room_on(device: torch.device) -> int:
+    """Return for how many processes like this one there is memory, that of a CUDA device included; 0 on other devices.
+
+    What the device's driver says of its memory is asked for, and what torch had of it at most.
+    """
+    if device.type == "cpu":
+        return room_in_memory()
+    if device.type != "cuda":
+        return 0
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return min(room_in_memory(), int(SHARE_OF_MEMORY * free / (CONTEXT + torch.cuda.max_memory_reserved(device))))
 
 
 def room_in_memory() -> int:

@@ -44,7 +44,7 @@ def verify(
     `run` is a folder that `sweep(..., out=...)` or `lrfinder sweep` wrote from a model file; its trials are kept in it,
     and asked again, only what is missing is trained. `budget` is a number of updates (int), or a share of the coming
     run (a float below 1, or "25%"). `lr` is verified instead of the recommended rate. `jobs` trials are made at once,
-    each in a process of its own; None: on a CPU several, where that is measured to be faster. `.schedule` is the
+    each in a process of its own; None: several, where that is measured to be faster. `.schedule` is the
     config.
 
     Raises UsageError for keywords that can't be meant and where the sweep allows no recommendation, RunError for a
@@ -121,19 +121,19 @@ def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: 
     device = choose_device(source.device)
     with contextlib.ExitStack() as stack:
         elsewhere = None
-        if jobs is None and device.type == "cpu":  # on a GPU each process takes memory of its own for its context
-            elsewhere = stack.enter_context(_spare_cores(request, source))
+        if jobs is None:
+            elsewhere = stack.enter_context(_spare_cores(request, source, device))
         listeners = Listeners(observers)
         runs = ManyShortRuns(problem, seed=request.seed, device=device, observer=listeners, elsewhere=elsewhere)
         yield stack.enter_context(runs).run_all
 
 
-def _spare_cores(request: VerifyRequest, source: Source) -> Any:
+def _spare_cores(request: VerifyRequest, source: Source, device: Any) -> Any:
     import torch
 
     from lrfinder.api.spare_cores import SpareCores
 
-    return SpareCores(source, seed=request.seed, threads=torch.get_num_threads())
+    return SpareCores(source, seed=request.seed, threads=torch.get_num_threads(), device=device)
 
 
 def _reported(runs: Iterable[ShortRun], observers: Sequence[Observer]) -> Iterable[ShortRun]:

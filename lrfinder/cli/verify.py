@@ -73,8 +73,7 @@ def verify(
         typer.Option(
             "--jobs",
             min=1,
-            help="Runs at once, each in a process of its own. [default: on a CPU, several where that is measured to be "
-            "faster]",
+            help="Runs at once, each in a process of its own. [default: several where that is measured to be faster]",
         ),
     ] = None,
     model: Annotated[

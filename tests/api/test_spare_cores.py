@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import lrfinder.api.spare_cores as module
-from lrfinder.api.spare_cores import WORTH, SpareCores, room_in_memory
+from lrfinder.api.spare_cores import WORTH, SpareCores, room_in_memory, room_on
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun, Stop
 
@@ -47,7 +47,8 @@ class Pools:
 
 
 def asked(pools, seconds, plans=PLANS, threads=4, room=9, times=1):
-    with SpareCores(None, seed=5, threads=threads, memory=lambda: room, clock=lambda: pools.now) as spare:
+    given = {"seed": 5, "threads": threads, "device": torch.device("cpu")}
+    with SpareCores(None, **given, memory=lambda _: room, clock=lambda: pools.now) as spare:
         return [[run.plan for run in spare(plans, seconds)] for _ in range(times)]
 
 
@@ -96,6 +97,21 @@ def test_room_in_memory_is_half_of_what_the_system_has_left_over_the_peak_of_thi
     peak = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     total = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
     assert 0 < room_in_memory() <= total / 2 / peak * 1.1
+
+
+@pytest.mark.parametrize(("free", "reserved", "room"), [(80, 1, 25), (80, 39, 1), (2, 0, 1), (1, 0, 0)])
+def test_a_card_must_have_room_for_the_context_and_the_tensors_of_each(monkeypatch, free, reserved, room):
+    """In GiB, by hand: half of what is free over what is reserved and the 600 MiB of a context."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free * 2**30, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda _: reserved * 2**30)
+    monkeypatch.setattr(module, "room_in_memory", lambda: 99)
+    assert room_on(torch.device("cuda")) == room
+    monkeypatch.setattr(module, "room_in_memory", lambda: 0)
+    assert room_on(torch.device("cuda")) == room_on(torch.device("cpu")) == 0
+
+
+def test_on_other_devices_nothing_is_known():
+    assert room_on(torch.device("mps")) == 0
 
 
 MODEL = """
