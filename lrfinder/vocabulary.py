@@ -9,7 +9,8 @@ from enum import StrEnum
 
 MIN_LR = 1e-6  # below every rate that a default optimizer trains at, with room to see the flat start of the curve
 MAX_LR = 100.0  # plain SGD on normalised inputs trains at 10; the sweep stops by itself where the loss diverges
-STEPS = 100  # 12 updates a decade over 8 decades; a longer sweep trains while it measures (depletion)
+STEPS = 100  # 12.5 updates a decade over 8 decades; a longer sweep trains while it measures (depletion)
+PER_DECADE = 12.5  # of them, by default
 # On thirteen real tasks the best rate of 25 updates lies up to a decade from that of 400, that of 50 up to half a
 # decade, that of 75 up to a quarter; three such runs and two repeats of a sweep stay near 400 updates.
 RUN_STEPS = 75
@@ -32,8 +33,8 @@ class Mode(StrEnum):
     """How rates share weights.
 
     `continuous` trains on while the rate grows; `restart` gives every rate a short run of its own from the same
-    weights, optimizer state and batches; `auto` begins continuously, then restarts around what that found, or over the
-    whole range where it found nothing.
+    weights, optimizer state and batches; `auto` begins continuously, sweeps again in short where that was a long sweep,
+    then restarts around what that found, or over the whole range where it found nothing.
     """
 
     CONTINUOUS = "continuous"

@@ -31,7 +31,7 @@ def optimizer(params, lr):
     return torch.optim.SGD(params, lr=lr, momentum=0.9)
 """
 SWEEP = ("sweep", "model.py", "--quiet", "--steps", "6", "--repeats", "2", "--run-steps", "10", "--max-lr", "1")
-KNOWN = {"run.json", "curve.csv", "runs.jsonl", "curve.png"}
+KNOWN = {"run.json", "curve.csv", "short-curve.csv", "runs.jsonl", "curve.png"}
 TEMPORARY = re.compile(r"\.(run\.json|curve\.png)\.[0-9a-f]{8}")
 
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import lrfinder.store.folder
+import lrfinder.store.curve_file
 from curves import sweep_of, traces_of
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.files import Lines
@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock that stands until it is put on."""
     clock = SimpleNamespace(now=1000.0, syncs=[])
     fake = SimpleNamespace(monotonic=lambda: clock.now, strftime=lambda _: "now")
-    monkeypatch.setattr(lrfinder.store.folder, "time", fake)
+    monkeypatch.setattr(lrfinder.store.curve_file, "time", fake)
     sync = os.fsync
     monkeypatch.setattr(os, "fsync", lambda handle: (clock.syncs.append(clock.now), sync(handle)))
     return clock

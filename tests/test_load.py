@@ -67,6 +67,7 @@ def test_the_latest_run_is_looked_for_in_the_folder_that_sweeps_write_to(
 
 
 LONG = "0123456789" * 9
+FROM_0 = "expected a whole number from 0 to 1e+12"
 
 
 @pytest.mark.parametrize(
@@ -75,10 +76,11 @@ LONG = "0123456789" * 9
         ("curve.csv", "repeat,step,lr,loss", LONG, f":1: expected the header repeat,step,lr,loss, got '{LONG[:80]}'"),
         ("curve.csv", "\n0,1,", f"\n{LONG},", f":3: expected four numbers, got '{LONG[:80]}'"),
         ("run.json", '"a test"', f'"\\u0007{LONG}"', f": a control character in '\\x07{LONG[:79]}'"),
-        ("run.json", '"version": 4', '"version": 0', ": version: expected a whole number from 1, got 0"),
+        ("run.json", '"version": 5', '"version": 0', ": version: expected a whole number from 1, got 0"),
         ("run.json", '"steps": 4', '"steps": "4"', ": settings.steps: Input should be a valid integer"),
         ("run.json", '"device": "cpu"', '"device": 3', ": setup.device: Input should be a valid string"),
         ("run.json", '"repeat": 1', '"repeat": 1.5', ": repeats.1.repeat: Input should be a valid integer"),
+        ("run.json", '"repeat": 1', '"repeat": -1', f": repeats.1.repeat: {FROM_0}, got -1"),
         ("run.json", '"lrfinder.run"', '"other"', ": format: expected 'lrfinder.run', got 'other'"),
     ],
 )
@@ -97,10 +99,10 @@ def test_damage_is_told_to_the_letter_with_no_more_of_it_than_a_line_holds(
 
 def test_a_run_of_a_newer_version_is_told_what_to_do(tmp_path: Path) -> None:
     file = write(tmp_path / "run") / "run.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 5}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 6}))
     with pytest.raises(RunError) as raised:
         load_run(tmp_path / "run")
-    assert str(raised.value) == f"{file}: version 5 was written by a newer lrfinder; this one reads up to version 4"
+    assert str(raised.value) == f"{file}: version 6 was written by a newer lrfinder; this one reads up to version 5"
     assert raised.value.hint == "upgrade: pip install --upgrade lrfinder"
 
 
@@ -129,3 +131,14 @@ def test_what_ends_before_it_is_known_what_is_swept_leaves_no_folder(tmp_path: P
         (run,) = runs_at([-3], parabola(-2))
         folder.run_ended(run)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["updates", "skipped"])
+def test_nothing_was_made_less_than_never(tmp_path: Path, name: str) -> None:
+    file = write(tmp_path / "run") / "run.json"
+    document = json.loads(file.read_text())
+    document["repeats"][0][name] = -284
+    file.write_text(json.dumps(document))
+    with pytest.raises(RunError) as raised:
+        load_run(tmp_path / "run")
+    assert str(raised.value) == f"{file}: repeats.0.{name}: {FROM_0}, got -284"

@@ -91,7 +91,7 @@ def test_a_run_tells_where_its_model_came_from(result: SweepResult, tmp_path: Pa
     assert load_source(Path(__file__).parent / "data" / "run-v1-lstm").optimizer is None
 
 
-@pytest.mark.parametrize("version", [1, 3, 4])
+@pytest.mark.parametrize("version", [1, 3, 5])
 def test_where_the_model_came_from_must_be_there(result: SweepResult, tmp_path: Path, version: int) -> None:
     run = write(result, tmp_path / "run")
     document = json.loads((run / "run.json").read_text())
@@ -214,9 +214,9 @@ DAMAGE = [
         lambda text: text.replace('"lrfinder.run"', '"other"'),
         "format: expected 'lrfinder.run', got 'other'",
     ),
-    ("run.json", lambda text: text.replace('"version": 4', '"version": 5'), "newer lrfinder"),
-    ("run.json", lambda text: text.replace('"version": 4', '"version": true'), "version: expected a whole number"),
-    ("run.json", lambda text: text.replace('"version": 4', '"version": "1"'), "version: expected a whole number"),
+    ("run.json", lambda text: text.replace('"version": 5', '"version": 6'), "newer lrfinder"),
+    ("run.json", lambda text: text.replace('"version": 5', '"version": true'), "version: expected a whole number"),
+    ("run.json", lambda text: text.replace('"version": 5', '"version": "1"'), "version: expected a whole number"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": 1'), "settings: .*steps must be at least 2"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": "many"'), "settings.steps"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": "20"'), "settings.steps"),

@@ -43,7 +43,6 @@ def test_a_repeat_is_kept_where_it_ended_by_itself(tmp_path: Path, stop: Stop) -
     kept = load_unfinished(write(tmp_path / "run", traces, runs=RUNS))
     assert kept.traces == (traces if stop in BY_ITSELF else traces[:1])
     assert kept.runs == (RUNS if stop in BY_ITSELF else ())
-    assert kept.points == (12 if stop in BY_ITSELF else 4)
     assert kept.settings == SWEEP
     assert kept.source == Source(reference="model.py")
     assert "repeats" not in kept.header
@@ -88,14 +87,14 @@ def test_without_every_repeat_there_are_no_short_runs_yet(tmp_path: Path) -> Non
 def test_batches_that_are_kept_come_from_the_first_repeat_so_all_is_made_again(tmp_path: Path) -> None:
     cached = dataclasses.replace(SWEEP, cache_batches=2)
     kept = load_unfinished(write(tmp_path / "run", WHOLE, runs=RUNS, settings=cached))
-    assert (kept.traces, kept.runs, kept.points) == ((), (), 0)
+    assert (kept.traces, kept.runs, kept.short_sweeps) == ((), (), ())
 
 
 def test_in_restart_mode_the_points_are_the_short_runs(tmp_path: Path) -> None:
     restart = dataclasses.replace(SWEEP, mode=Mode.RESTART)
     run = write(tmp_path / "run", (), runs=RUNS, settings=restart)
     kept = load_unfinished(run)
-    assert (kept.traces, kept.runs, kept.points) == ((), RUNS, 3)
+    assert (kept.traces, kept.runs) == ((), RUNS)
     curve = pd.read_csv(run / "curve.csv")
     assert curve["step"].tolist() == [0, 1, 2]
     assert curve["repeat"].tolist() == [0, 0, 0]

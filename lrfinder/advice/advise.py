@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lrfinder.advice.doubts import after_plateau, doubts, moves_on
+from lrfinder.advice.doubts import after_plateau, doubts, moves_on, too_long
 from lrfinder.advice.evidence import Shown, shown_by
 from lrfinder.advice.learned import too_small
 from lrfinder.advice.length import run_length
@@ -107,17 +107,17 @@ def _check(request: Request) -> None:
 
 def _picks(shown: Shown, request: Request, length: int | None) -> tuple[Pick, ...]:
     """Return every rule's pick, the requested rule's first; where it can make none, its refusal first."""
-    result, curve, picks = shown.result, shown.usable_curve, []
+    result, basis, curve, picks = shown.result, shown.basis, shown.usable_curve, []
     optimizer = result.setup.optimizer
     common = (_CACHED,) if result.setup.cached_batches is not None else ()
     plateau = () if curve is None else after_plateau(curve)
     if curve is not None:
-        common = (*plateau, *common)
-        moves = moves_on(optimizer, result.settings.steps, length)
-        found = (*doubts(curve, result.traces, result.settings), *moves, *common)
+        common = (*too_long(basis.settings), *plateau, *common)
+        moves = moves_on(optimizer, basis.settings.steps, length)
+        found = (*doubts(curve, basis.traces, basis.settings), *moves, *common)
         picks = [_doubted(pick, found) for pick in pick_all(curve, result.traces, result.settings.steps)]
     if shown.valley is not None:
-        guide = guided_by(next((pick for pick in picks if pick.rule == DEFAULT_RULE), None), result.settings)
+        guide = guided_by(next((pick for pick in picks if pick.rule == DEFAULT_RULE), None), basis.settings)
         found = common if curve is not None or too_small(shown.valley) else (_CHANCE, *common)
         tried = shown.valley.steps if guide is not None else max(shown.valley.steps, stands_for(length))
         found = (*moves_on(optimizer, tried, length), *found)

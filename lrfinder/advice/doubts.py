@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lrfinder.fit import Curve
-from lrfinder.numbers import rate
+from lrfinder.numbers import count, rate
 from lrfinder.records import OptimizerFacts, Stop, SweepSettings, Trace
 from lrfinder.rules.band import GIVEN_BACK, starts_falling
 from lrfinder.search.drift import drift_between, expected_shift
@@ -45,6 +45,14 @@ def doubts(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> 
     if measured < settings.repeats and not any(trace.stop in _CUT_SHORT for trace in traces):
         found.append(f"only {measured} of {settings.repeats} repeats were measured")
     return tuple(found)
+
+
+def too_long(settings: SweepSettings) -> tuple[str, ...]:
+    """Return a doubt where picks rest on a long sweep, since the short ones beside it did not all end."""
+    if settings.short() is None:
+        return ()
+    used_up = f"a sweep of {count(settings.steps, 'update')} has used up the loss before it reaches the best rates"
+    return (f"{used_up}, and the short ones that are read in its place did not all end",)
 
 
 def moves_on(optimizer: OptimizerFacts, tried: int, steps: int | None) -> tuple[str, ...]:

@@ -15,9 +15,10 @@ from lrfinder.search.valley import Valley
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Shown:
-    """What `result` shows. `curve` may be there although `refusal` says that no pick can be made from it."""
+    """What `result` shows, by its basis. `curve` may be there where `refusal` says that no pick can be made from it."""
 
     result: SweepResult
+    basis: SweepResult
     curve: Curve | None
     refusal: Refusal | None
     valley: Valley | None
@@ -54,13 +55,13 @@ def _with(band: Band, tried: Band) -> Band:
 
 
 def shown_by(result: SweepResult, seed: int) -> Shown:
-    """Fit what there is; `seed` is the bootstrap's."""
-    valley = learned(result)
-    if not result.traces and result.runs:  # short runs alone have no curve to refuse
-        return Shown(result=result, curve=None, refusal=None, valley=valley)
-    refusal = refuse_points(result.traces, result.settings)
+    """Fit what there is in the basis of `result`; `seed` is the bootstrap's."""
+    basis, valley = result.basis, learned(result)
+    if not basis.traces and basis.runs:  # short runs alone have no curve to refuse
+        return Shown(result=result, basis=basis, curve=None, refusal=None, valley=valley)
+    refusal = refuse_points(basis.traces, basis.settings)
     if refusal is not None:
-        return Shown(result=result, curve=None, refusal=refusal, valley=valley)
-    curve = fit_curve(result.traces, result.settings.lrs(), seed=seed)
-    refusal = refuse_curve(curve, result.traces, result.settings)
-    return Shown(result=result, curve=curve, refusal=refusal, valley=valley)
+        return Shown(result=result, basis=basis, curve=None, refusal=refusal, valley=valley)
+    curve = fit_curve(basis.traces, basis.settings.lrs(), seed=seed)
+    refusal = refuse_curve(curve, basis.traces, basis.settings)
+    return Shown(result=result, basis=basis, curve=curve, refusal=refusal, valley=valley)

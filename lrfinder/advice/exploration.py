@@ -33,7 +33,8 @@ def next_run(result: SweepResult) -> RunPlan | None:
     A pure function of what was measured: asked again after an interruption, it goes on where it was.
     """
     settings = result.settings
-    if settings.mode is Mode.CONTINUOUS or any(trace.stop in _OVER for trace in result.traces):
+    continuous = (*result.traces, *result.short_sweeps)
+    if settings.mode is Mode.CONTINUOUS or any(trace.stop in _OVER for trace in continuous):
         return None
     if any(run.stop in _OVER for run in result.runs) or _hopeless(result):
         return None
@@ -66,9 +67,10 @@ def _batches(result: SweepResult) -> int | None:
 
 def start_of(result: SweepResult) -> float | None:
     """Return log10 of the best rate by the continuous part; None where that can't be trusted."""
-    if result.settings.mode is Mode.RESTART or not result.traces:
+    basis = result.basis
+    if basis.settings.mode is Mode.RESTART or not basis.traces:
         return None
-    return _guide(result.settings, result.traces)
+    return _guide(basis.settings, basis.traces)
 
 
 @functools.lru_cache(maxsize=1)  # asked before every short run, of the same continuous part

@@ -29,11 +29,17 @@ def _curve(shown: Shown) -> list[str]:
         return [f"The continuous sweep allowed no pick ({shown.refusal.why}), so rates were tried one by one."]
     if shown.curve is None:
         return []
-    points, result = shown.curve.points, shown.result
+    points, result, basis = shown.curve.points, shown.result, shown.basis
     fell = f"from {loss(points.start)} to {loss(points.start - points.fall)}"
     loss_name = {Metric.TRAIN: "loss", Metric.PROBE: "loss of a batch set aside", Metric.VAL: "validation loss"}
     name = loss_name[result.settings.metric]
-    return [f"Over {len(result.traces)} x {result.settings.steps} updates the {name} fell {fell}."]
+    sentences = [f"Over {len(basis.traces)} x {basis.settings.steps} updates the {name} fell {fell}."]
+    if basis is not result:
+        sentences.append(
+            f"These short sweeps are read, not those of {result.settings.steps} updates, which have used up the loss "
+            "before they reach the best rates."
+        )
+    return sentences
 
 
 def _runs(shown: Shown) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lrfinder.engine.observer import Observer
-from lrfinder.records import Point, RunPlan, Setup, ShortRun, Trace
+from lrfinder.records import Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
 
 
 class Listeners:
@@ -24,8 +24,13 @@ class Listeners:
         for observer in self._observers:
             observer.repeat_started(repeat)
 
+    def short_sweeps_started(self, settings: SweepSettings) -> None:
+        """Pass on."""
+        for observer in self._observers:
+            observer.short_sweeps_started(settings)
+
     def prepared(self, setup: Setup) -> None:
-        """Remember, and pass on; what is told again, by the short runs after a continuous part, is known already."""
+        """Remember, and pass on; what is told again, by what follows the repeats, is known already."""
         if self._told:
             return
         self._told = True

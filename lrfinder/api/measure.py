@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from lrfinder.advice.exploration import first_run, next_run
 from lrfinder.api.listeners import Listeners
@@ -17,12 +19,13 @@ from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.signals import Terminated
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
-from lrfinder.records import Metric, Mode, RunPlan, ShortRun, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.records import Metric, Mode, ShortRun, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store import Unfinished
 from lrfinder.task.problem import Problem
 
 # After one of these no further short run is begun.
 _OVER = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.OUT_OF_DATA})
+_AT_ONCE = 1e-6  # seconds: what a part that begins when the time is over is given, since its limit must be above 0
 
 
 def measure(
@@ -34,7 +37,7 @@ def measure(
     run: str | None = None,
     kept: Unfinished | None = None,
 ) -> Sweep:
-    """Run the range test, continuous repeats and short runs as its mode says, and return its result.
+    """Run the range test, continuous repeats, short sweeps and short runs as its mode says, and return its result.
 
     `kept` is what an earlier process finished of it: the rest is made, from what it began with. The user's
     objects are as they were before, however it ends.
@@ -48,26 +51,53 @@ def measure(
         raise no_val_loader(problem.where)
     batching = batching_of(problem, settings, target)
     deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
-    traces, runs = (kept.traces, kept.runs) if kept is not None else ((), ())
+    traces, short_sweeps, runs = (kept.traces, kept.short_sweeps, kept.runs) if kept is not None else ((), (), ())
+    if traces or runs:
+        _check_starts(problem, traces)
+        batching.carry_on(runs[-1] if runs else (*traces, *short_sweeps)[-1])
+    repeat = functools.partial(run_sweep, problem, device=target, observer=listeners, batching=batching)
+    if settings.mode is not Mode.RESTART:
+        traces = repeat(settings, known=traces)
+    if listeners.setup is None and settings.mode is not Mode.RESTART:
+        raise _nothing_measured(problem, {trace.stop for trace in traces})
+    short = settings.short()
+    if short is not None and _can_restart(problem, settings, traces):
+        listeners.short_sweeps_started(short)
+        short_sweeps = repeat(_until(deadline, short), known=short_sweeps)
+
+    def after(runs: tuple[ShortRun, ...]) -> Sweep | None:
+        """Return what is known after so many short runs; None where not even a first loss was measured."""
+        if listeners.setup is None:
+            return None
+        return Sweep(
+            settings=settings, setup=listeners.setup, traces=traces, short_sweeps=short_sweeps, run=run, runs=runs
+        )
+
+    if _can_restart(problem, settings, (*traces, *short_sweeps)):
+        with ShortRuns(
+            problem, seed=settings.seed, device=target, observer=listeners, deadline=deadline, batching=batching
+        ) as short_runs:
+            runs = _explore(short_runs, settings, after, runs)
+    result = after(runs)
+    if result is None:
+        raise _nothing_measured(problem, {made.stop for made in runs})
+    return result
+
+
+def _check_starts(problem: Problem, traces: tuple[Trace, ...]) -> None:
+    """Raise ModelFileError where `traces` have used up the only start of the loader."""
     if traces and isinstance(problem.train_loader, Iterator):
         raise ModelFileError(
             f"{problem.where}: train_loader is an iterator, which has only one start: this sweep can't be resumed",
             hint="give a function that returns a new iterable, and sweep again",
         )
-    if traces or runs:
-        batching.carry_on(runs[-1] if runs else traces[-1])
-    if settings.mode is not Mode.RESTART:
-        traces = run_sweep(problem, settings, device=target, observer=listeners, batching=batching, known=traces)
-    if listeners.setup is None and settings.mode is not Mode.RESTART:
-        raise _nothing_measured(problem, {trace.stop for trace in traces})
-    if _can_restart(problem, settings, traces):
-        with ShortRuns(
-            problem, seed=settings.seed, device=target, observer=listeners, deadline=deadline, batching=batching
-        ) as short_runs:
-            runs = _explore(short_runs, settings, listeners, traces, runs)
-    if listeners.setup is None:
-        raise _nothing_measured(problem, {made.stop for made in runs})
-    return Sweep(settings=settings, setup=listeners.setup, traces=traces, run=run, runs=runs)
+
+
+def _until(deadline: float, settings: SweepSettings) -> SweepSettings:
+    """Return `settings` with what is left of the time, where that is limited."""
+    if settings.max_seconds is None:
+        return settings
+    return dataclasses.replace(settings, max_seconds=max(deadline - time.monotonic(), _AT_ONCE))
 
 
 def _can_restart(problem: Problem, settings: SweepSettings, traces: tuple[Trace, ...]) -> bool:
@@ -81,18 +111,17 @@ def _can_restart(problem: Problem, settings: SweepSettings, traces: tuple[Trace,
 def _explore(
     short_runs: ShortRuns,
     settings: SweepSettings,
-    listeners: Listeners,
-    traces: tuple[Trace, ...],
+    after: Callable[[tuple[ShortRun, ...]], SweepResult | None],
     runs: tuple[ShortRun, ...],
 ) -> tuple[ShortRun, ...]:
     """Make short runs after `runs` until enough is known, or one of them was cut short; return all."""
     while not (runs and runs[-1].stop in _OVER):
-        if not (traces or runs):  # nothing is known yet: the first run tells what is swept
-            plan: RunPlan | None = first_run(settings)
-        elif listeners.setup is None:  # not even its first loss was measured
+        known = after(runs)
+        if runs and known is None:  # not even the first one's first loss was measured
             break
-        else:
-            plan = next_run(SweepResult(settings=settings, setup=listeners.setup, traces=traces, runs=runs))
+        # Where nothing is known yet, the first run tells what is swept.
+        begun = known is not None and (known.traces or known.runs)
+        plan = next_run(known) if known is not None and begun else first_run(settings)
         if plan is None:
             break
         runs = (*runs, short_runs.run(plan))

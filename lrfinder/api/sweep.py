@@ -88,6 +88,9 @@ def sweep(
     GPU once and repeats it (CUDA graphs). `max_seconds` bounds the whole sweep,
     `loader_timeout` the seconds that a batch may take (the first one of a pass five times that; 0: forever).
 
+    A sweep of 25 updates a decade or more (by default there are 12.5) has used up the loss before it reaches the best
+    rates. So `mode` "auto" makes short sweeps beside it, and picks from those: `Sweep.short_sweeps`.
+
     `metric` says which loss is recorded: that of the next training batch (`train`), of a batch set aside (`probe`), or
     of the first batches of the val_loader (`val`). With `cache_batches` every repeat and rate trains on the same first
     batches, over and over.

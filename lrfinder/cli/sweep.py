@@ -43,6 +43,7 @@ from lrfinder.vocabulary import (
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
     from lrfinder.api.result import Sweep
+    from lrfinder.records import Trace
     from lrfinder.store import RunFolder
 
 _SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}
@@ -67,7 +68,14 @@ def sweep(
     max_lr: Annotated[
         float, typer.Option("--max-lr", help="The highest rate; the sweep stops before it where the loss diverges.")
     ] = MAX_LR,
-    steps: Annotated[int, typer.Option("--steps", help="Updates of a repeat, one rate each.")] = STEPS,
+    steps: Annotated[
+        int,
+        typer.Option(
+            "--steps",
+            help="Updates of a repeat, one rate each. From 25 a decade on, --mode auto sweeps again with 12.5 a decade "
+            "and picks from that: a long sweep has used up the loss before it reaches the best rates.",
+        ),
+    ] = STEPS,
     repeats: Annotated[int, typer.Option("--repeats", help="Repeats; their spread gives the interval.")] = REPEATS,
     spacing: Annotated[Spacing, typer.Option("--spacing", help="How the rate grows.")] = Spacing.EXP,
     mode: Annotated[
@@ -259,18 +267,8 @@ def _document(result: Sweep, advice: Advice, folder: Path) -> dict[str, object]:
         "run": str(folder),
         "status": result.status.value,
         "updates": result.updates,
-        "repeats": [
-            {
-                "repeat": trace.repeat,
-                "seed": trace.seed,
-                "stop": trace.stop.value,
-                "points": len(trace.lrs),
-                "why": trace.why,
-                "skipped": trace.skipped,
-                "micro_batches": trace.micro_batches,
-            }
-            for trace in result.traces
-        ],
+        "repeats": [_repeat(trace) for trace in result.traces],
+        "short_sweeps": [_repeat(trace) for trace in result.short_sweeps],
         "runs": [
             {
                 "lr": run.plan.lr,
@@ -286,6 +284,18 @@ def _document(result: Sweep, advice: Advice, folder: Path) -> dict[str, object]:
             for run in result.runs
         ],
         "advice": {"status": advice.status.value, "lr": advice.lr, "why": advice.why, "hint": advice.hint},
+    }
+
+
+def _repeat(trace: Trace) -> dict[str, object]:
+    return {
+        "repeat": trace.repeat,
+        "seed": trace.seed,
+        "stop": trace.stop.value,
+        "points": len(trace.lrs),
+        "why": trace.why,
+        "skipped": trace.skipped,
+        "micro_batches": trace.micro_batches,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from lrfinder.records import Point, RunPlan, Setup, ShortRun, Trace
+from lrfinder.records import Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
 
 
 class Observer(Protocol):
@@ -16,10 +16,13 @@ class Observer(Protocol):
         Told of the same number again, it begins anew, since memory ran out: what was measured of it is void.
         """
 
+    def short_sweeps_started(self, settings: SweepSettings) -> None:
+        """The repeats that follow, counted from 0 again, are short sweeps under these settings."""
+
     def prepared(self, setup: Setup) -> None:
         """Take in what is being swept; after the first loss, before the first update.
 
-        Told once by the continuous part and once by the short runs: the first one counts.
+        Told once by each part, the repeats, the short sweeps and the short runs: the first one counts.
         """
 
     def measured(self, point: Point) -> None:

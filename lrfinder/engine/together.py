@@ -23,7 +23,7 @@ from lrfinder.engine.short_runs import Begun, Progress, ShortRuns, factor_of, re
 from lrfinder.engine.signals import Terminated
 from lrfinder.engine.stacked import Stack
 from lrfinder.engine.stacked_updates import NotStackable
-from lrfinder.records import Graph, Point, RunPlan, Setup, ShortRun, Stop, Trace, Training
+from lrfinder.records import Graph, Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace, Training
 from lrfinder.task.batches import to_device
 
 # Fewer don't repay the stack's own cost, 1.5 ms an update: three of a perceptron's took as long as one by one.
@@ -283,6 +283,9 @@ class _Noting:
 
     def repeat_ended(self, trace: Trace) -> None:
         self._inner.repeat_ended(trace)
+
+    def short_sweeps_started(self, settings: SweepSettings) -> None:
+        self._inner.short_sweeps_started(settings)
 
     def prepared(self, setup: Setup) -> None:
         self._inner.prepared(setup)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -143,7 +144,10 @@ _CUT_SHORT = frozenset({Stop.FAILED, Stop.TERMINATED, Stop.INTERRUPTED, Stop.OUT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepResult:
-    """A finished (or interrupted) sweep: settings, setup, one trace per continuous repeat, and the short runs."""
+    """A finished (or interrupted) sweep: settings, setup, one trace per continuous repeat, and the short runs.
+
+    `short_sweeps` are the repeats of `settings.short()`, where the sweep was a long one.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -152,14 +156,29 @@ class SweepResult:
     traces: tuple[Trace, ...]
     run: str | None = None  # the run folder, where there is one
     runs: tuple[ShortRun, ...] = ()
+    short_sweeps: tuple[Trace, ...] = ()
+
+    @property
+    def basis(self) -> SweepResult:
+        """What picks are made from: this, or where there are short sweeps and all have ended, those in its place.
+
+        A long sweep has used up the loss before it reaches the best rates, and the longer it is, the lower the rate at
+        which it falls fastest. So a pick that is to be the same for sweeps of any length rests on one length.
+        """
+        short = self.settings.short()
+        cut = any(trace.stop in _CUT_SHORT for trace in self.short_sweeps)
+        if short is None or cut or len(self.short_sweeps) < short.repeats:
+            return self
+        return dataclasses.replace(self, settings=short, traces=self.short_sweeps, short_sweeps=())
 
     @property
     def status(self) -> Stop:
         """How the sweep ended; where its parts ended differently, the ending that matters most.
 
-        That a short run diverged is an answer, not an ending: only what cut the sweep short counts of those.
+        That a short run or sweep diverged is an answer, not an ending: only what cut it short counts of those.
         """
-        ends = {trace.stop for trace in self.traces} | {run.stop for run in self.runs if run.stop in _CUT_SHORT}
+        others: tuple[Trace | ShortRun, ...] = (*self.short_sweeps, *self.runs)
+        ends = {trace.stop for trace in self.traces} | {one.stop for one in others if one.stop in _CUT_SHORT}
         if self.runs and not ends:
             return Stop.COMPLETED
         return next((stop for stop in _TELLING if stop in ends), Stop.INTERRUPTED)
@@ -181,10 +200,14 @@ class SweepResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """What people should know of how this was measured, each once."""
-        said = [trace.note for trace in self.traces] + [run.note for run in self.runs]
+        said = [one.note for one in self._parts]
         return tuple(dict.fromkeys(note for note in said if note))
 
     @property
     def updates(self) -> int:
-        """Every optimizer update spent, over all repeats and short runs."""
-        return sum(trace.updates for trace in self.traces) + sum(run.updates for run in self.runs)
+        """Every optimizer update spent, over all repeats, short sweeps and short runs."""
+        return sum(one.updates for one in self._parts)
+
+    @property
+    def _parts(self) -> tuple[Trace | ShortRun, ...]:
+        return (*self.traces, *self.short_sweeps, *self.runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ from lrfinder.vocabulary import (
     MIN_RUN_STEPS,
     MOST_REPEATS,
     MOST_STEPS,
+    PER_DECADE,
     REPEATS,
     RUN_STEPS,
     STEPS,
@@ -22,6 +24,13 @@ from lrfinder.vocabulary import (
     Precision,
     Spacing,
 )
+
+# Times PER_DECADE. With four times as many updates a decade the pick of thirteen real tasks moves by more than 0.15
+# decade in a third of all cases, mostly towards lower rates, by up to 0.4: the sweep has used up the loss before it
+# reaches the best rates. That grows with the root of their number: of fewer than twice as many it is less than half.
+LONG = 2.0
+# Updates, of two decades. A sweep of fewer has not begun to fall before it ends.
+LEAST_SHORT = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,3 +122,16 @@ class SweepSettings:
         else:
             inner = [self.min_lr * (self.max_lr / self.min_lr) ** (i / last) for i in range(1, last)]
         return (self.min_lr, *inner, self.max_lr)
+
+    def short(self) -> SweepSettings | None:
+        """Return the settings of the short sweeps that are made beside a long one; None where it isn't long.
+
+        Over the same rates, with PER_DECADE updates a decade instead of LONG times as many or more. Only where the mode
+        is `auto`, which may measure what it wasn't asked for, and the spacing `exp`: only there are all decades alike.
+        """
+        steps = round(PER_DECADE * math.log10(self.max_lr / self.min_lr))
+        if self.mode is not Mode.AUTO or self.spacing is not Spacing.EXP:
+            return None
+        if steps < LEAST_SHORT or self.steps < LONG * steps:
+            return None
+        return dataclasses.replace(self, steps=steps)

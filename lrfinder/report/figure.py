@@ -113,11 +113,14 @@ def headline(result: SweepResult) -> str:
 
 
 def subtitle(result: SweepResult) -> str:
-    """Return what was measured, in a line: repeats, short runs, updates, cached batches, batch size, device, metric."""
+    """Return what was measured in a line: repeats, short sweeps, short runs, batches, device, metric."""
     settings, setup = result.settings, result.setup
     parts = []
     if result.traces:
         parts.append(f"{numbers.count(len(result.traces), 'repeat')} x {numbers.count(settings.steps, 'update')}")
+    short = settings.short()
+    if result.short_sweeps and short is not None:
+        parts.append(f"{numbers.count(len(result.short_sweeps), 'short sweep')} x {short.steps}")
     if result.runs:
         parts.append(f"{numbers.count(len(result.runs), 'short run')} x {settings.run_steps}")
     cached = (
@@ -144,6 +147,7 @@ def _curve(axes: Axes, result: SweepResult, fit: Fit | None, band: Band | None, 
         layers.start_line(axes, start)
     if band is not None:
         layers.trainable_band(axes, band)
+    layers.left_out(axes, result, window)
     layers.measurements(axes, result, window)
     if result.runs:
         layers.short_runs(axes, result, window)
@@ -180,6 +184,8 @@ def _key(figure: Figure, axes: Axes, fit: Fit | None) -> None:
     entries = []
     if any(gid.startswith("repeat-") for gid in drawn):
         entries.append(Line2D([], [], marker="o", ls="", ms=4, mew=0, color=style.SKY, label="measured"))
+    if "left-out" in drawn:
+        entries.append(Line2D([], [], marker="o", ls="", ms=2.4, mew=0, color=style.GRAY, label="long sweep"))
     if "short-runs" in drawn:
         entries.append(Line2D([], [], marker="D", ls="", ms=5, mew=0, color=style.RUN, label="short run's end"))
     if fit is not None:

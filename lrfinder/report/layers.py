@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lrfinder import numbers
 from lrfinder.records import Band, Fit, Pick, Point, Spacing, Stop, SweepResult
 from lrfinder.report import style
-from lrfinder.report.window import Window, is_shown, lowest, points, run_ends
+from lrfinder.report.window import Window, is_shown, lowest, points, points_left_out, run_ends
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,6 +40,16 @@ def measurements(axes: Axes, result: SweepResult, window: Window) -> None:
         _at_edge(axes, below, marker="v", y=1 - EDGE, color=color, gid=f"below-{repeat}")
     broken = [point for point in everything if not math.isfinite(point.loss)]
     _at_edge(axes, broken, marker="x", y=EDGE, color=style.INK, gid="not-finite")
+
+
+def left_out(axes: Axes, result: SweepResult, window: Window) -> None:
+    """Draw the losses of a long sweep that the fit isn't made of, so far as they are in view, as small gray dots."""
+    seen = [p for p in points_left_out(result) if is_shown(p.loss) and window.loss_low <= p.loss <= window.loss_high]
+    if seen:
+        axes.plot(
+            [p.lr for p in seen], [p.loss for p in seen], "o", color=style.GRAY, ms=1.8, mew=0, alpha=0.45, zorder=1.5,
+            gid="left-out",
+        )  # fmt: skip
 
 
 def short_runs(axes: Axes, result: SweepResult, window: Window) -> None:

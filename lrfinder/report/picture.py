@@ -26,8 +26,8 @@ def drawing(
     How far a pick may be trusted isn't drawn, so the same rates for runs of another length are the same picture.
     """
     rates = [(pick.rule, pick.lr, pick.low, pick.high, pick.why if pick.lr is None else "") for pick in picks]
-    shown = (CREATED_BY, result.settings, result.setup, result.traces, result.runs, fit, rates, band, chosen)
-    return hashlib.sha256(repr(shown).encode()).hexdigest()
+    measured = (result.settings, result.setup, result.traces, result.short_sweeps, result.runs)
+    return hashlib.sha256(repr((CREATED_BY, measured, fit, rates, band, chosen)).encode()).hexdigest()
 
 
 def is_drawn(head: bytes, digest: str) -> bool:

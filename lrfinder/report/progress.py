@@ -79,8 +79,10 @@ class SweepProgress:
         self._task: TaskID | None = None
         self._began = self._repeat_began = self._drawn = clock()
         self._measured = 0  # over all repeats
-        self._planned = settings.repeats * settings.steps
+        parts = [part for part in (settings, settings.short()) if part is not None]
+        self._planned = sum(part.repeats * part.steps for part in parts)
         self._best: Point | None = None
+        self._what = "repeat"
         self._runs = 0
         self._run: RunPlan | None = None
         self._repeat: int | None = None
@@ -121,6 +123,10 @@ class SweepProgress:
                 f"rates {numbers.interval(low, high)}"
             )
         self._drawn = now
+
+    def short_sweeps_started(self, settings: SweepSettings) -> None:
+        """Count the short sweeps that follow."""
+        self._settings, self._what, self._repeat = settings, "short sweep", None
 
     @_for_readers
     def prepared(self, setup: Setup) -> None:
@@ -215,14 +221,14 @@ class SweepProgress:
         self._console = self._live = None
 
     def _name(self, repeat: int) -> str:
-        return f"repeat {repeat + 1} of {self._settings.repeats}"
+        return f"{self._what} {repeat + 1} of {self._settings.repeats}"
 
     def _facts(self, point: Point) -> str:
         best = numbers.loss(self._best.loss) if self._best is not None else "-"
         return f"rate {numbers.rate(point.lr)} loss {numbers.loss(point.loss)} best {best}"
 
     def _time_left(self, now: float) -> str:
-        """Estimate the seconds left, all repeats included, from the mean time of an update so far."""
+        """Estimate the seconds left, all repeats and short sweeps included, from the mean time of an update so far."""
         left = (self._planned - self._measured) * (now - self._began) / self._measured
         return f"{numbers.duration(max(0.0, left))} left"
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lrfinder.records import Fit, Pick, Point, Spacing, SweepResult
+from lrfinder.records import Fit, Pick, Point, Spacing, SweepResult, Trace
 
 FEWEST_BEFORE_LOWEST = 10  # fewer points than these before the lowest one: their range says nothing about the curve
 TAIL = 0.02  # of the losses on the way down; single outliers there leave the picture as carets
@@ -30,10 +30,19 @@ class Window:
 
 
 def points(result: SweepResult) -> tuple[Point, ...]:
-    """Return every measurement of every repeat, in the order of measurement."""
+    """Return every measurement that the fit is made of, in the order of measurement."""
+    return _of(result.basis.traces)
+
+
+def points_left_out(result: SweepResult) -> tuple[Point, ...]:
+    """Return the measurements of a long sweep, where short ones are read in its place."""
+    return () if result.basis is result else _of(result.traces)
+
+
+def _of(traces: Sequence[Trace]) -> tuple[Point, ...]:
     return tuple(
         Point(repeat=trace.repeat, step=step, lr=lr, loss=loss)
-        for trace in result.traces
+        for trace in traces
         for step, (lr, loss) in enumerate(zip(trace.lrs, trace.losses, strict=True))
     )
 

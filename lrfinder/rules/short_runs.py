@@ -9,6 +9,7 @@ from lrfinder.records import Band, OptimizerFacts, Pick, Status, SweepSettings
 from lrfinder.search.drift import drift_between, expected_shift
 from lrfinder.search.passes import SHORTEST_RUN
 from lrfinder.search.valley import Valley
+from lrfinder.vocabulary import PER_DECADE
 
 SHORT_RUNS = "short-runs"
 
@@ -16,7 +17,7 @@ SHORT_RUNS = "short-runs"
 # learned at the lower rates before. By 0.2 in the median of thirteen real tasks, five seeds, for runs of 75 updates;
 # half of that, since a rate too high costs more. A sweep four times as long finds it by another 0.1 earlier (mean of
 # the thirteen), so the correction grows with the square root of the sweep's length.
-EARLY, PER_DECADE = 0.1, 12.5
+EARLY = 0.1
 # Of the best run's fall. Within so much of it a short run can't tell rates apart. On thirteen real tasks, five seeds,
 # the picks' mean regret hardly depends on it (0.0153 at 0.05, 0.0148 at 0.1 and 0.15, 0.0155 at 0.2), and the rates
 # between met a near-optimal one (regret <= 0.02) of a run of 400 updates in 92, 97 and 98 % of cases.

@@ -8,20 +8,22 @@ import itertools
 import json
 import math
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
-from lrfinder.errors import EnvironmentFailure, RunError, is_text
-from lrfinder.files import Lines, disk, remove_stale, write_atomic
+from lrfinder.errors import RunError, is_text
+from lrfinder.files import disk, remove_stale, write_atomic
 from lrfinder.records import Mode, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
+from lrfinder.store.curve_file import CurveFile
 from lrfinder.store.layout import (
-    COLUMNS,
     CURVE,
     FORMAT,
     RUN,
     RUNS_FOLDER,
     SETTINGS,
     SETUP,
+    SHORT_CURVE,
     SHORT_RUNS,
     SOURCE,
     TRACE,
@@ -31,33 +33,25 @@ from lrfinder.store.run_log import RunLog
 from lrfinder.store.source import Source
 from lrfinder.store.unfinished import Unfinished
 
-_SYNC_SECONDS = 1.0  # a power cut loses at most this much; syncing every line would cost more than most updates
-# A kill loses at most the points of so long. Writing each by itself takes 15 to 40 us, as much as all else that an
-# update costs; at ten writes a second that is nothing, and updates that take as long are still written at once.
-_WRITE_SECONDS = 0.1
-
 
 class RunFolder:
-    """A run folder being written: an observer of the sweep. Use as a context manager: leaving it closes the curve."""
+    """A run folder being written: an observer of the sweep. Use as a context manager: leaving it closes the curves."""
 
     def __init__(self, path: Path, header: dict[str, Any], *, mode: Mode, kept: Unfinished | None = None) -> None:
         """Take an empty folder, or one whose sweep carries on; `create` and `resume` make and open them."""
         self.path = path  # as it was named
         self.place = path.absolute()  # a model file may change the working directory
-        self._curve_path = self.place / CURVE
         self._header = header
         self._restart = mode is Mode.RESTART
         self._kept = kept
         self._prepared = False
         self._whole = kept is not None  # until something is told that was missing
         self._traces: list[Trace] = list(kept.traces) if kept is not None else []
+        self._short_sweeps: list[Trace] = list(kept.short_sweeps) if kept is not None else []
         self._log = RunLog(self.place / SHORT_RUNS)
         self._runs = len(kept.runs) if kept is not None else 0
-        self._curve: Lines | None = None
-        self._unwritten: list[str] = []  # rows of the curve
-        self._written = self._synced = 0.0
-        self._repeat: int | None = None
-        self._began = 0  # where its points begin in the curve
+        self._curve = CurveFile(self.place / CURVE)
+        self._short_curve: CurveFile | None = None  # of the short sweeps, once they are what is measured
 
     @classmethod
     def create(
@@ -92,7 +86,7 @@ class RunFolder:
         Raises RunError where another process is writing it, EnvironmentFailure where it can't be written.
         """
         folder = cls(kept.path, kept.header, mode=kept.settings.mode, kept=kept)
-        folder._open_curve()
+        folder._open(folder._curve)
         return folder
 
     def __enter__(self) -> Self:
@@ -101,31 +95,30 @@ class RunFolder:
     def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         try:
             if kind is None and self._whole:  # nothing was missing but, perhaps, the end of the curve
-                self._begin_curve()
+                self._begin_curves()
                 self._log.keep(self._runs)
         finally:
             self._close()
 
     def _close(self) -> None:
         self._log.__exit__()
-        if self._curve is not None:
-            with contextlib.suppress(EnvironmentFailure):  # a repeat that ended has all of its points already
-                self._write_points()
-            self._curve.close()
-            self._curve = None
+        self._curve.close()
+        if self._short_curve is not None:
+            self._short_curve.close()
         if not self._prepared and self._kept is None:
             with contextlib.suppress(OSError):  # nothing was measured: an empty folder would only be in the way
                 self.place.rmdir()
 
     def repeat_started(self, repeat: int) -> None:
         """Take the points of a repeat that begins anew off the curve again."""
-        if self._curve is not None:
-            if repeat == self._repeat:
-                self._unwritten.clear()
-                with disk(self._curve_path):
-                    self._curve.cut(self._began)
-            self._began = self._curve.size
-        self._repeat = repeat
+        self._measured_curve.repeat_started(repeat)
+
+    def short_sweeps_started(self, settings: SweepSettings) -> None:
+        """Write the repeats that follow to a curve of their own."""
+        del settings
+        self._short_curve = CurveFile(self.place / SHORT_CURVE)
+        if self._prepared:
+            self._begin_short_curve(self._short_curve)
 
     def prepared(self, setup: Setup) -> None:
         """Write run.json and the curve's header: from here on the folder can be read, whatever happens.
@@ -138,51 +131,42 @@ class RunFolder:
         self._header["setup"] = SETUP.dump_python(setup, mode="json")
         self._whole = False
         self._write_run()
-        self._begin_curve()
+        self._begin_curves()
         self._log.keep(self._runs)
         self._prepared = True
 
-    def _begin_curve(self) -> None:
-        """Write the header, or cut off what is not kept; the points of short runs are written again from their log."""
-        kept = self._kept
-        lines = kept.points + 1 if kept is not None and kept.points and not self._restart else 0
-        curve = self._open_curve()
-        with disk(self._curve_path):
-            curve.keep(lines)
-            if not lines:
-                curve.add([",".join(COLUMNS)])
-            runs = kept.runs if kept is not None and self._restart else ()
-            curve.add([_row(_point(index, run)) for index, run in enumerate(runs)])
-            self._began = curve.size
+    def _begin_curves(self) -> None:
+        """Write the headers, or cut off what is not kept; the points of short runs are written again from their log."""
+        self._open(self._curve)
+        if self._restart:
+            runs = self._kept.runs if self._kept is not None else ()
+            self._curve.begin(0, [_point(index, run) for index, run in enumerate(runs)])
+        else:
+            self._curve.begin(_points(self._kept.traces if self._kept is not None else ()))
+        if self._short_curve is not None:
+            self._begin_short_curve(self._short_curve)
+
+    def _begin_short_curve(self, curve: CurveFile) -> None:
+        self._open(curve)
+        curve.begin(_points(self._kept.short_sweeps if self._kept is not None else ()))
+
+    @property
+    def _measured_curve(self) -> CurveFile:
+        """The curve of the repeats that are being made."""
+        return self._curve if self._short_curve is None else self._short_curve
 
     def measured(self, point: Point) -> None:
-        """Append one point to curve.csv, with those since the last write, where that is long enough ago."""
+        """Append one point to the curve, with those since the last write, where that is long enough ago."""
         if not self._prepared:
             raise RuntimeError("RunFolder.measured() before prepared()")
-        self._unwritten.append(_row(point))
-        if time.monotonic() - self._written >= _WRITE_SECONDS:
-            self._write_points()
-
-    def _write_points(self) -> None:
-        """Append what is not written yet; where the disk refuses, it is kept for the next time."""
-        if self._curve is None or not self._unwritten:
-            return
-        with disk(self._curve_path):
-            self._curve.add(self._unwritten)
-            self._written = time.monotonic()
-            if self._written - self._synced > _SYNC_SECONDS:
-                self._curve.sync()
-                self._synced = self._written
+        self._measured_curve.add(point)
 
     def repeat_ended(self, trace: Trace) -> None:
         """Note in run.json how a repeat ended."""
         self._whole = False
         if self._prepared:
-            self._traces.append(trace)
-            if self._curve is not None:
-                self._write_points()  # first: a repeat that is said to have ended has all of its points
-                with disk(self._curve_path):
-                    self._curve.sync()
+            (self._traces if self._short_curve is None else self._short_sweeps).append(trace)
+            self._measured_curve.repeat_ended()  # first: a repeat that is said to have ended has all of its points
             self._write_run()
 
     def run_started(self, plan: RunPlan) -> None:
@@ -198,23 +182,20 @@ class RunFolder:
             return
         self._log.add(run)
         if self._restart:
-            self.measured(_point(self._runs, run))
-            self._write_points()  # a run costs far more than a write
+            self._curve.add(_point(self._runs, run))
+            self._curve.write()  # a run costs far more than a write
         self._runs += 1
 
-    def _open_curve(self) -> Lines:
-        if self._curve is None:
-            with disk(self._curve_path):
-                self._curve = Lines(self._curve_path)
-            if not self._curve.lock():
-                self._curve.close()
-                raise RunError(
-                    f"{self.path}: another process is writing this run", hint="let it end, or end it, before you resume"
-                )
-        return self._curve
+    def _open(self, curve: CurveFile) -> None:
+        if not curve.open():
+            raise RunError(
+                f"{self.path}: another process is writing this run", hint="let it end, or end it, before you resume"
+            )
 
     def _write_run(self) -> None:
         document = {**self._header, "repeats": [_ending(trace) for trace in self._traces]}
+        if self._short_sweeps:
+            document["short_sweeps"] = [_ending(trace) for trace in self._short_sweeps]
         write_atomic(self.place / RUN, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
 
 
@@ -223,8 +204,9 @@ def _point(index: int, run: ShortRun) -> Point:
     return Point(repeat=run.plan.repeat, step=index, lr=run.plan.lr, loss=math.nan if run.loss is None else run.loss)
 
 
-def _row(point: Point) -> str:
-    return f"{point.repeat},{point.step},{point.lr!r},{point.loss!r}"
+def _points(traces: Iterable[Trace]) -> int:
+    """Return how many lines of a curve are theirs."""
+    return sum(len(trace.lrs) for trace in traces)
 
 
 def _ending(trace: Trace) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Format history of run.json:
     3  `source` has `training` and `loader_timeout`; settings have `cache_batches`, and `metric` probe and val; the
        setup has `cached_batches`; repeats and short runs have `skipped`, `micro_batches` and `note`
     4  `source.training` and the setup have `graph`
+    5  `short_sweeps`, where there are any, as `repeats`; their points are in short-curve.csv
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from lrfinder.records import Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.source import Source
 
 FORMAT = "lrfinder.run"
-VERSION = 4
+VERSION = 5
 RUNS_FOLDER = "lrfinder-runs"
 RUN = "run.json"
 CURVE = "curve.csv"
+SHORT_CURVE = "short-curve.csv"  # of the short sweeps beside a long one
 SHORT_RUNS = "runs.jsonl"  # one short run of the sweep a line
 TRIALS = "trials.jsonl"  # the same, of `verify`
 PICTURE = "curve.png"
@@ -28,6 +30,7 @@ VERIFICATION = "verification.json"
 COLUMNS = ("repeat", "step", "lr", "loss")
 
 CONFIG = "schedule.yaml"
+MOST_UPDATES = 10**12  # of one repeat or run, more than any process makes: a file from elsewhere may say anything
 
 SETTINGS = TypeAdapter(SweepSettings)
 SETUP = TypeAdapter(Setup)

@@ -17,10 +17,12 @@ from lrfinder.store.layout import (
     CONFIG,
     CURVE,
     FORMAT,
+    MOST_UPDATES,
     RUN,
     RUNS_FOLDER,
     SETTINGS,
     SETUP,
+    SHORT_CURVE,
     SHORT_RUNS,
     SOURCE,
     TRACE,
@@ -51,16 +53,29 @@ def load_run(path: Path) -> SweepResult:
     document = read_document(path)
     settings = _validated(SETTINGS, _settings(document), "settings", file)
     setup = _validated(SETUP, document.get("setup"), "setup", file)
-    repeats = document.get("repeats")
-    if not isinstance(repeats, list) or not all(isinstance(row, dict) for row in repeats):
-        raise RunError(f"{file}: repeats: expected a list of objects", hint=_AGAIN)
-    curves = {} if settings.mode is Mode.RESTART else _read_curve(path / CURVE, settings)
-    traces = [_ended(index, row, curves, file) for index, row in enumerate(repeats)]
-    ended = {trace.repeat for trace in traces}
-    traces += [_cut_short(repeat, rows, settings) for repeat, rows in curves.items() if repeat not in ended]
+    short = settings.short()
     return SweepResult(
-        settings=settings, setup=setup, traces=tuple(traces), run=str(path), runs=read_log(path / SHORT_RUNS)
+        settings=settings,
+        setup=setup,
+        traces=_traces(document.get("repeats"), "repeats", path / CURVE, settings),
+        run=str(path),
+        runs=read_log(path / SHORT_RUNS),
+        short_sweeps=()
+        if short is None
+        else _traces(document.get("short_sweeps", []), "short_sweeps", path / SHORT_CURVE, short),
     )
+
+
+def _traces(endings: object, key: str, curve: Path, settings: SweepSettings) -> tuple[Trace, ...]:
+    """Return the repeats whose points are in `curve` and whose endings run.json has under `key`, or has not yet."""
+    file = curve.parent / RUN
+    if not isinstance(endings, list) or not all(isinstance(row, dict) for row in endings):
+        raise RunError(f"{file}: {key}: expected a list of objects", hint=_AGAIN)
+    curves = {} if settings.mode is Mode.RESTART else _read_curve(curve, settings)
+    traces = [_ended(f"{key}.{index}", row, curves, file) for index, row in enumerate(endings)]
+    ended = {trace.repeat for trace in traces}
+    cut_short = [_cut_short(repeat, rows, settings) for repeat, rows in curves.items() if repeat not in ended]
+    return (*traces, *cut_short)
 
 
 def config_path(path: Path) -> Path:
@@ -189,8 +204,12 @@ def _row(line: str, number: int, path: Path) -> tuple[int, int, float, float]:
         raise RunError(f"{path}:{number}: expected four numbers, got {line[:80]!r}", hint=_AGAIN) from None
 
 
-def _ended(index: int, row: dict[str, Any], curves: dict[int, _Rows], path: Path) -> Trace:
-    ending = _validated(TRACE, {**row, "lrs": [], "losses": []}, f"repeats.{index}", path)
+def _ended(key: str, row: dict[str, Any], curves: dict[int, _Rows], path: Path) -> Trace:
+    ending = _validated(TRACE, {**row, "lrs": [], "losses": []}, key, path)
+    for name in ("repeat", "updates", "skipped"):
+        if not 0 <= getattr(ending, name) <= MOST_UPDATES:
+            what = f"expected a whole number from 0 to {MOST_UPDATES:g}, got {getattr(ending, name)}"
+            raise RunError(f"{path}: {key}.{name}: {what}", hint=_AGAIN)
     rows = curves.get(ending.repeat, [])
     return dataclasses.replace(ending, lrs=tuple(lr for lr, _ in rows), losses=tuple(loss for _, loss in rows))
 

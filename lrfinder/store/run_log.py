@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from lrfinder.errors import CONTROL, RunError
 from lrfinder.files import Lines, disk
 from lrfinder.records import ShortRun
-from lrfinder.store.layout import SHORT_RUN
+from lrfinder.store.layout import MOST_UPDATES, SHORT_RUN
 
 _AGAIN = "the file is damaged or was edited; remove that line"
 _MAX_BYTES = 256 * 2**20  # a run is about 300 bytes: anything larger is not a log, and would fill the memory
@@ -83,6 +83,6 @@ def _run(line: bytes, number: int, path: Path) -> ShortRun:
         if CONTROL.search(text):
             raise RunError(f"{path}:{number}: a control character in {text[:80]!a}", hint=_AGAIN)
     least = min(run.plan.steps, run.plan.batches if run.plan.batches is not None else 1)
-    if run.plan.lr <= 0 or least < 1 or run.updates < 0:
+    if run.plan.lr <= 0 or least < 1 or not 0 <= run.updates <= MOST_UPDATES:
         raise RunError(f"{path}:{number}: plan: a rate, a length and batches above 0 are needed", hint=_AGAIN)
     return run

@@ -19,7 +19,7 @@ _FINISHED = frozenset({Stop.COMPLETED, Stop.DIVERGED, Stop.NON_FINITE, Stop.OUT_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
-    """A run folder as its sweep left it. `traces` and `runs` are the finished ones, in the order of the sweep.
+    """A run folder as its sweep left it. Traces and runs are the finished ones, in the order of the sweep.
 
     `header` is run.json without its repeats, and `model_sha256` the digest of the model file, where that is known.
     """
@@ -29,16 +29,10 @@ class Unfinished:
     settings: SweepSettings
     setup: Setup
     traces: tuple[Trace, ...]
+    short_sweeps: tuple[Trace, ...]
     runs: tuple[ShortRun, ...]
     header: dict[str, Any]
     model_sha256: str | None
-
-    @property
-    def points(self) -> int:
-        """The lines of curve.csv that are kept, without its header."""
-        if self.settings.mode is Mode.RESTART:
-            return len(self.runs)
-        return sum(len(trace.lrs) for trace in self.traces)
 
 
 def load_unfinished(path: Path) -> Unfinished:
@@ -50,11 +44,12 @@ def load_unfinished(path: Path) -> Unfinished:
             hint="sweep again",
         )
     result = load_run(path)
-    finished = itertools.takewhile(lambda pair: pair[0] == pair[1].repeat and _ended(pair[1]), enumerate(result.traces))
     # Batches that are kept come from the first repeat: without it there are none, so all is made again.
-    traces = () if result.settings.cache_batches is not None else tuple(trace for _, trace in finished)
-    continuous = 0 if result.settings.mode is Mode.RESTART else result.settings.repeats
-    all_there = len(traces) == continuous and result.settings.cache_batches is None
+    anew, short = result.settings.cache_batches is not None, result.settings.short()
+    traces = () if anew else _finished(result.traces)
+    all_there = not anew and len(traces) == (0 if result.settings.mode is Mode.RESTART else result.settings.repeats)
+    short_sweeps = _finished(result.short_sweeps) if all_there else ()
+    all_there = all_there and len(short_sweeps) == (0 if short is None else short.repeats)
     runs = itertools.takewhile(lambda run: run.stop in _FINISHED, result.runs if all_there else ())
     digest = document.get("model_sha256")
     if not isinstance(digest, str | None):
@@ -65,10 +60,17 @@ def load_unfinished(path: Path) -> Unfinished:
         settings=result.settings,
         setup=result.setup,
         traces=traces,
+        short_sweeps=short_sweeps,
         runs=tuple(runs),
-        header={key: value for key, value in document.items() if key != "repeats"},
+        header={key: value for key, value in document.items() if key not in {"repeats", "short_sweeps"}},
         model_sha256=digest,
     )
+
+
+def _finished(traces: tuple[Trace, ...]) -> tuple[Trace, ...]:
+    """Return those before the first that is missing or did not end by itself."""
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1].repeat and _ended(pair[1]), enumerate(traces))
+    return tuple(trace for _, trace in pairs)
 
 
 def _ended(trace: Trace) -> bool:

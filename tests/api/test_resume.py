@@ -43,7 +43,8 @@ def optimizer(params, lr):
     return torch.optim.SGD(params, lr=lr, momentum=0.9)
 """
 SETTINGS = {"steps": 12, "repeats": 2, "run_steps": 10, "min_lr": 1.234567e-3, "max_lr": 1.0, "seed": 5}
-FILES = ("run.json", "curve.csv", "runs.jsonl")
+FILES = ("run.json", "curve.csv", "short-curve.csv", "runs.jsonl")
+LONG = {"steps": 80}  # more than 25 a decade: mode auto sweeps again in short
 SAMPLE = 6  # of the moments of each sweep; each costs a sweep and a picture
 
 
@@ -58,7 +59,7 @@ class Film(Listeners):
         shutil.copytree(self._folder, self._frames / f"{next(self._count):04}")
 
 
-for name in ("prepared", "measured", "repeat_ended", "run_started", "run_ended"):
+for name in ("prepared", "measured", "repeat_ended", "short_sweeps_started", "run_started", "run_ended"):
 
     def told(self, value, name=name):
         getattr(Listeners, name)(self, value)
@@ -79,10 +80,11 @@ def contents(run: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("made", ["make", "make()"], ids=["callable", "live"])
-@pytest.mark.parametrize("mode", ["continuous", "restart", "auto"])
+@pytest.mark.parametrize("mode", ["continuous", "restart", "auto", "auto, long"])
 def test_cut_at_any_moment_it_ends_as_if_it_had_not_been(
     folder: Path, monkeypatch: pytest.MonkeyPatch, mode: str, made: str
 ) -> None:
+    settings = {**SETTINGS, "mode": mode.partition(",")[0], **(LONG if "long" in mode else {})}
     (folder / "model.py").write_text(MODEL.replace("MADE", made))
     frames = folder / "frames"
     with monkeypatch.context() as filmed:
@@ -92,17 +94,18 @@ def test_cut_at_any_moment_it_ends_as_if_it_had_not_been(
                 problem, settings, observers=[Film(observers[0], frames)], **rest
             ),
         )
-        whole = lrfinder.sweep("model.py", mode=mode, out="whole", **SETTINGS)
+        whole = lrfinder.sweep("model.py", out="whole", **settings)
     wanted = contents(folder / "whole")
+    assert ("short-curve.csv" in wanted) is ("long" in mode)
     moments = sorted(frames.iterdir())
     assert len(moments) > 2 * SAMPLE
     for moment in random.Random(f"{mode} {made}").sample(moments, SAMPLE):  # noqa: S311 - the same ones each time
-        torn = moment / "curve.csv"
+        torn = max(moment.glob("*curve.csv"), key=lambda curve: curve.name)  # the one that was written last
         torn.write_bytes(torn.read_bytes() + b"0,7,0.12")
         torch.manual_seed(hash(moment))  # whatever was drawn before must not matter
         resumed = lrfinder.resume(moment)
         assert contents(moment) == wanted, moment.name
-        assert (resumed.traces, resumed.runs) == (whole.traces, whole.runs)
+        assert (resumed.traces, resumed.short_sweeps, resumed.runs) == (whole.traces, whole.short_sweeps, whole.runs)
 
 
 def test_a_failure_of_the_machine_is_made_good(folder: Path) -> None:
@@ -136,10 +139,10 @@ def test_points_that_a_power_cut_took_are_measured_again(folder: Path) -> None:
 def test_a_finished_sweep_stays_as_it_is(folder: Path) -> None:
     (folder / "model.py").write_text(MODEL.replace("MADE", "make"))
     whole = lrfinder.sweep("model.py", out="whole", **SETTINGS)
-    times = {name: (folder / "whole" / name).stat().st_mtime_ns for name in FILES}
+    times = {name: (folder / "whole" / name).stat().st_mtime_ns for name in contents(folder / "whole")}
     again = lrfinder.resume("whole")
     assert again == whole
-    assert {name: (folder / "whole" / name).stat().st_mtime_ns for name in FILES} == times
+    assert {name: (folder / "whole" / name).stat().st_mtime_ns for name in contents(folder / "whole")} == times
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import shutil
 from pathlib import Path
@@ -12,29 +13,60 @@ import inject
 from curves import sweep_of, traces_of
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.files import write_atomic
-from lrfinder.records import Mode, Point, RunPlan, SweepResult, SweepSettings
+from lrfinder.records import Mode, Point, RunPlan, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store import PICTURE, RunFolder, Source, load_run, load_unfinished
 from run_folders import TEMPORARY, intact
 from runs import parabola, runs_at
 
 SETTINGS = {
-    mode: SweepSettings(min_lr=1e-5, max_lr=1.0, steps=5, repeats=2, mode=mode) for mode in (Mode.AUTO, Mode.RESTART)
+    "auto": SweepSettings(min_lr=1e-5, max_lr=1.0, steps=5, repeats=2, mode=Mode.AUTO),
+    "restart": SweepSettings(min_lr=1e-5, max_lr=1.0, steps=5, repeats=2, mode=Mode.RESTART),
+    "long": SweepSettings(min_lr=1e-5, max_lr=1.0, steps=125, repeats=2, mode=Mode.AUTO),  # its repeats diverge early
 }
 RUNS = runs_at([-3, -2, -1], parabola(-2))
 
 
+def swept(name: str) -> SweepResult:
+    """Return what a sweep with these settings measured: of each repeat the first five points."""
+    settings = SETTINGS[name]
+    short = settings.short()
+    traces = () if settings.mode is Mode.RESTART else first_points(traces_of(settings, noise=0.1))
+    result = sweep_of(traces, settings)
+    if short is None:
+        return result
+    return dataclasses.replace(result, short_sweeps=first_points(traces_of(short, noise=0.1)))
+
+
+def first_points(traces: tuple[Trace, ...]) -> tuple[Trace, ...]:
+    return tuple(
+        dataclasses.replace(trace, lrs=trace.lrs[:5], losses=trace.losses[:5], updates=5, stop=Stop.DIVERGED)
+        for trace in traces
+    )
+
+
 def tell(folder: RunFolder, result: SweepResult) -> None:
     """Tell a run folder what a sweep tells, from where it is on."""
-    known = {trace.repeat for trace in result.traces[: len(folder._traces)]}
-    folder.prepared(result.setup)
-    for trace in result.traces if result.settings.mode is not Mode.RESTART else ():
-        if trace.repeat not in known:
-            for step, (lr, loss) in enumerate(zip(trace.lrs, trace.losses, strict=True)):
-                folder.measured(Point(repeat=trace.repeat, step=step, lr=lr, loss=loss))
-            folder.repeat_ended(trace)
+    short = result.settings.short()
+    if short is not None and len(folder._traces) == len(result.traces):
+        folder.short_sweeps_started(short)
+        folder.prepared(result.setup)
+    else:
+        folder.prepared(result.setup)
+        tell_repeats(folder, result.traces[len(folder._traces) :])
+        if short is not None:
+            folder.short_sweeps_started(short)
+    tell_repeats(folder, result.short_sweeps[len(folder._short_sweeps) :])
     for run in RUNS[folder._runs :]:
         folder.run_started(RunPlan(lr=run.plan.lr, steps=run.plan.steps))
         folder.run_ended(run)
+
+
+def tell_repeats(folder: RunFolder, traces: tuple[Trace, ...]) -> None:
+    for trace in traces:
+        folder.repeat_started(trace.repeat)
+        for step, (lr, loss) in enumerate(zip(trace.lrs, trace.losses, strict=True)):
+            folder.measured(Point(repeat=trace.repeat, step=step, lr=lr, loss=loss))
+        folder.repeat_ended(trace)
 
 
 def write(out: Path, result: SweepResult) -> None:
@@ -54,17 +86,16 @@ def all_files(run: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in run.iterdir() if not TEMPORARY.fullmatch(path.name)}
 
 
-@pytest.mark.parametrize("mode", SETTINGS)
+@pytest.mark.parametrize("name", SETTINGS)
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "full", "short"])
 @pytest.mark.parametrize("slow", [True, False], ids=["slow", "fast"])
-def test_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mode, kind: str, slow: bool) -> None:
+def test_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str, slow: bool) -> None:
     """Of slow updates each point is written by itself, of fast ones only the first; files have names or none."""
     if slow:
-        monkeypatch.setattr("lrfinder.store.folder._WRITE_SECONDS", 0.0)
+        monkeypatch.setattr("lrfinder.store.curve_file._WRITE_SECONDS", 0.0)
     else:
         monkeypatch.setattr("lrfinder.files._UNNAMED", None)
-    traces = () if mode is Mode.RESTART else tuple(traces_of(SETTINGS[mode], noise=0.1))
-    result = sweep_of(traces, SETTINGS[mode])
+    result = swept(name)
     (tmp_path / "whole").mkdir()
     with monkeypatch.context() as counting:
         inject.install(f"count:0:{tmp_path / 'whole' / 'run'}", counting.setattr)
@@ -83,6 +114,9 @@ def test_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mo
         if intact(run, advised=False) is not None:
             before = load_run(run)
             assert before.traces[:-1] == result.traces[: max(0, len(before.traces) - 1)]
+            if before.short_sweeps:
+                assert before.traces == result.traces
+                assert before.short_sweeps[:-1] == result.short_sweeps[: len(before.short_sweeps) - 1]
             assert before.runs == RUNS[: len(before.runs)]
             carry_on(run, result)
             assert all_files(run) == whole, at
@@ -90,21 +124,25 @@ def test_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: Mo
         shutil.rmtree(run, ignore_errors=True)
 
 
+@pytest.mark.parametrize(("name", "after", "points"), [("auto", 24, 7), ("long", 24, 7), ("long", 51, 17)])
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "full", "short"])
-def test_at_every_call_of_carrying_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    monkeypatch.setattr("lrfinder.store.folder._WRITE_SECONDS", 0.0)
-    result = sweep_of(tuple(traces_of(SETTINGS[Mode.AUTO], noise=0.1)), SETTINGS[Mode.AUTO])
+def test_at_every_call_of_carrying_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, after: int, points: int, kind: str
+) -> None:
+    """From the midst of the second repeat, or of the second short sweep."""
+    monkeypatch.setattr("lrfinder.store.curve_file._WRITE_SECONDS", 0.0)
+    result = swept(name)
     (tmp_path / "whole").mkdir()
     write(tmp_path / "whole" / "run", result)
     whole = all_files(tmp_path / "whole" / "run")
     cut = tmp_path / "cut" / "run"
     cut.parent.mkdir()
     with monkeypatch.context() as failing:
-        inject.install(f"ENOSPC:22:{cut}", failing.setattr)
+        inject.install(f"ENOSPC:{after}:{cut}", failing.setattr)
         with pytest.raises(EnvironmentFailure):
             write(cut, result)
-    points = sum(len(trace.lrs) for trace in load_run(cut).traces)
-    assert 0 < points < 10  # in the midst of the second repeat
+    left = load_run(cut)
+    assert sum(len(trace.lrs) for trace in (*left.traces, *left.short_sweeps)) == points
     failed = 0
     for at in itertools.count(1):
         run = tmp_path / "work" / "run"

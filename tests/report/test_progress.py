@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lrfinder.records import Point, RunPlan, ShortRun, Stop, SweepSettings, Trace
+from lrfinder.records import Mode, Point, RunPlan, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.report.progress import SweepProgress
 
-SETTINGS = SweepSettings(min_lr=1e-4, max_lr=1.0, steps=500, repeats=2)
+SETTINGS = SweepSettings(min_lr=1e-4, max_lr=1.0, steps=500, repeats=2, mode=Mode.CONTINUOUS)
 
 
 class CountingFile(io.StringIO):
@@ -98,6 +98,24 @@ def test_time_left_does_not_count_what_an_early_stop_saves() -> None:
         measure(progress, clock, repeat=1, losses=(2.0,), seconds=30.2)
     # 101 updates in 40.2 s, 499 more to go
     assert "update 1 of 500, rate 1e-04 loss 2 best 2, 3 min 19 s left" in file.getvalue()
+
+
+def test_the_short_sweeps_of_a_long_one_are_counted_from_the_beginning() -> None:
+    settings, file, clock = replace(SETTINGS, mode=Mode.AUTO), io.StringIO(), Clock()
+    short = settings.short()
+    assert short is not None
+    with SweepProgress(settings, console=Console(file=file, width=100), clock=clock) as progress:
+        progress.repeat_started(0)
+        measure(progress, clock, repeat=0, losses=(2.0,), seconds=36.0)
+        progress.repeat_ended(trace(0, (2.0,) * 500))
+        progress.short_sweeps_started(short)
+        progress.repeat_started(0)
+        clock.now += 36.0
+        progress.measured(Point(repeat=0, step=0, lr=1e-4, loss=1.5))
+    log = file.getvalue()  # 36 s an update, a hundred an hour, of 2 x 500 + 2 x 50
+    assert "repeat 1 of 2: update 1 of 500, rate 1e-04 loss 2 best 2, 10 h 59 min left" in log
+    assert "short sweep 1 of 2: 50 updates, rates 1e-04 to 1" in log
+    assert "short sweep 1 of 2: update 1 of 50, rate 1e-04 loss 1.5 best 1.5, 10 h 59 min left" in log
 
 
 def test_the_best_loss_is_of_this_repeat_and_never_nan() -> None:

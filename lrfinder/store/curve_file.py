@@ -1,0 +1,97 @@
+"""A curve in a file, `repeat,step,lr,loss`, written as it is measured."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from lrfinder.errors import EnvironmentFailure
+from lrfinder.files import Lines, disk
+from lrfinder.records import Point
+from lrfinder.store.layout import COLUMNS
+
+_SYNC_SECONDS = 1.0  # a power cut loses at most this much; syncing every line would cost more than most updates
+# A kill loses at most the points of so long. Writing each by itself takes 15 to 40 us, as much as all else that an
+# update costs; at ten writes a second that is nothing, and updates that take as long are still written at once.
+_WRITE_SECONDS = 0.1
+
+
+class CurveFile:
+    """A curve being written. `open` and `begin` it before points are added, and `close` it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: Lines | None = None
+        self._unwritten: list[str] = []  # rows
+        self._written = self._synced = 0.0
+        self._repeat: int | None = None
+        self._began = 0  # where the points of that repeat begin in the file
+
+    def open(self) -> bool:
+        """Open the file, made where there is none; return False where another process is writing it."""
+        if self._lines is None:
+            with disk(self._path):
+                self._lines = Lines(self._path)
+            if not self._lines.lock():
+                self.close()
+                return False
+        return True
+
+    def begin(self, points: int, more: Sequence[Point] = ()) -> None:
+        """Write the header, or keep it and so many of the points that are there; then write `more`."""
+        if self._lines is None:
+            raise RuntimeError("CurveFile.begin() before open()")
+        with disk(self._path):
+            self._lines.keep(points + 1 if points else 0)
+            if not points:
+                self._lines.add([",".join(COLUMNS)])
+            self._lines.add([_row(point) for point in more])
+            self._began = self._lines.size
+
+    def repeat_started(self, repeat: int) -> None:
+        """Take the points of a repeat that begins anew off the curve again."""
+        if self._lines is not None:
+            if repeat == self._repeat:
+                self._unwritten.clear()
+                with disk(self._path):
+                    self._lines.cut(self._began)
+            self._began = self._lines.size
+        self._repeat = repeat
+
+    def add(self, point: Point) -> None:
+        """Append one point, with those since the last write, where that is long enough ago."""
+        self._unwritten.append(_row(point))
+        if time.monotonic() - self._written >= _WRITE_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Append what is not written yet; where the disk refuses, it is kept for the next time."""
+        if self._lines is None or not self._unwritten:
+            return
+        with disk(self._path):
+            self._lines.add(self._unwritten)
+            self._written = time.monotonic()
+            if self._written - self._synced > _SYNC_SECONDS:
+                self._lines.sync()
+                self._synced = self._written
+
+    def repeat_ended(self) -> None:
+        """Have all points on the disk."""
+        if self._lines is not None:
+            self.write()
+            with disk(self._path):
+                self._lines.sync()
+
+    def close(self) -> None:
+        """Write what is left, where the disk takes it, and close the file; may be called again."""
+        if self._lines is not None:
+            with contextlib.suppress(EnvironmentFailure):  # a repeat that ended has all of its points already
+                self.write()
+            self._lines.close()
+            self._lines = None
+
+
+def _row(point: Point) -> str:
+    return f"{point.repeat},{point.step},{point.lr!r},{point.loss!r}"
