@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
 from lrfinder.advice.choice import BETTER
+from lrfinder.advice.doubts import after_plateau
+from lrfinder.advice.evidence import shown_by
 from lrfinder.advice.trials import VerifyRequest, different_batches, long_valley, shapes_tried, short_valley
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.numbers import count, interval, moved_by, rate
 from lrfinder.records import Pick, ShortRun, Status, SweepResult
 from lrfinder.search.drift import FARTHEST, NEARLY, Drift, carried_on, expected_drift, step_falls
-from lrfinder.search.valley import Valley
+from lrfinder.search.valley import CLIFF, DEAR, Valley
 
 VERIFIED = "verified"  # the rule's name of what was verified by training
 
@@ -23,10 +25,6 @@ CONFIRMED = 0.1  # decades (a factor of 1.26): nearer, no run could tell the rec
 # measured where trials pass over their data as often as the coming run, 2 where that can't be arranged.
 FARTHEST_CONFIDENT, FARTHEST_UNMATCHED = 4.0, 2.0
 WIDE = 0.5  # decades on each side: a rate that may be off by more than that is no advice to be sure of
-# Of the trials' fall: a rate that loses a tenth of what training gains is a wrong one. Where the trials' own valley is
-# so steep that an end of the interval would lose more, the rate isn't sure. Ten tasks of 1,600 updates, 102
-# verifications with a bracketed best run: 50 are confident by that, the worst of them loses 1.3 %.
-DEAR = 0.1
 Z90 = 1.645  # standard errors on each side of a normal 90 % interval
 LEAST_INTERVAL = 0.15  # decades on each side; met the near-optimal rates in 92 % of cases, thirteen tasks, three seeds
 
@@ -83,7 +81,8 @@ def conclude(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun,
     confirmed = abs(math.log10(request.lr) - drift.x) <= CONFIRMED
     lr = request.lr if confirmed else float(f"{10**drift.x:.3g}")
     shape, shapes = _best_shape(request, long, shapes_tried(request, sweep, trials))
-    pick = _pick(lr, drift, _said(request, sweep, long, drift), _doubts(sweep, long, drift, trials))
+    doubts = (*_doubts(sweep, long, drift, trials), *_plateau(sweep, request.seed))
+    pick = _pick(lr, drift, _said(request, sweep, long, drift), doubts)
     config = advise(sweep, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     verdict = f"confirmed: {rate(request.lr)}" if confirmed else f"corrected from {rate(request.lr)} to {rate(lr)}"
     return Verification(
@@ -127,6 +126,8 @@ def _doubts(sweep: SweepResult, long: Valley, drift: Drift, trials: tuple[ShortR
     doubts = []
     if not long.bracketed:
         doubts.append("the best of them is the last one on its side, so the best rate may lie beyond")
+    # So steep is the trials' own valley that an end of the interval would lose more. Ten tasks of 1,600 updates, 102
+    # verifications with a bracketed best run: 50 are confident by that, the worst of them loses 1.3 %.
     elif _half(drift) > long.half_width(DEAR):
         doubts.append(f"an end of the interval may lose more than {DEAR:.0%} of the fall, so steep is their valley")
     if Z90 * drift.error > WIDE:
@@ -140,12 +141,22 @@ def _doubts(sweep: SweepResult, long: Valley, drift: Drift, trials: tuple[ShortR
     return tuple(doubts)
 
 
+def _plateau(sweep: SweepResult, seed: int) -> tuple[str, ...]:
+    """Return a doubt where the sweep sat on a plateau: when a run leaves it depends on its seed, and all had one."""
+    curve = shown_by(sweep, seed).usable_curve
+    if curve is None or not after_plateau(curve):
+        return ()
+    return ("after a plateau a run's end depends on its seed as much as on the rate: verify with another --seed, too",)
+
+
 def _said(request: VerifyRequest, sweep: SweepResult, long: Valley, drift: Drift) -> str:
     batches = different_batches(request, sweep, long.steps)
     data = "" if batches is None else f" on {count(batches, 'batch', 'batches')}, passed over as often as the run will,"
     said = f"{len(long.points)} runs of {long.steps} updates{data} end lowest around {rate(10 ** long.middle(NEARLY))}"
     if drift.doublings == 0:
-        return f"{said}, and they are as long as the coming run"
+        clear = drift.x < long.middle(NEARLY)
+        cliff = f"; the next rate above lost more than {CLIFF:.0%} of the fall, so a distance is kept" if clear else ""
+        return f"{said}, and they are as long as the coming run{cliff}"
     if drift.per_doubling is None:
         moved = "; shorter ones did not tell how that moves with the length"
     else:

@@ -94,7 +94,8 @@ def carried_on(short: Valley | None, long: Valley, steps: int, *, expected: floa
     b = e + w (d - e),    w = t^2 / (t^2 + s^2),    s = sqrt(2) LOCATING / log2(n_long / n_short)
     x = m_long + b log2(steps / n_long)
 
-    m_long is the middle of the rates whose longer runs ended within NEARLY of the best. e is the `expected` drift, s
+    m_long is the middle of the rates whose longer runs ended within NEARLY of the best; where they were as long as the
+    full one, off the cliff, if there is one (`Valley.off_the_cliff`). e is the `expected` drift, s
     the standard error of d, t how far true drifts lie from e: with normal errors b is the mean of what is known of the
     drift after d was seen. t is EXPECTED_SPREAD where something is expected; else |d|, the only sign of it that there
     is, so that a drift is shrunk to 0 as far as it could be chance. The whole shift is cut to FARTHEST. The error is
@@ -112,8 +113,9 @@ def carried_on(short: Valley | None, long: Valley, steps: int, *, expected: floa
     weighed = expected if measured is None else _weighed(measured, expected, chance)
     shift = max(-FARTHEST, min(FARTHEST, weighed * doublings))
     beyond = weighed * doublings - shift
+    middle = long.middle(NEARLY)
     return Drift(
-        x=long.middle(NEARLY) + shift,
+        x=long.off_the_cliff(middle) if doublings == 0 else middle + shift,
         error=math.hypot(LOCATING, chance * doublings, beyond),
         per_doubling=measured,
         expected=expected,

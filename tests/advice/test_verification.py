@@ -181,6 +181,34 @@ def test_an_interval_that_reaches_where_much_is_lost_is_uncertain(width: float, 
     assert math.log10(verification.pick.high) + 2 == pytest.approx(0.27, abs=0.05)
 
 
+def test_the_next_rate_above_that_lost_most_of_the_fall_is_kept_off_and_said() -> None:
+    reached = {-2.3: 0.45, -2.0: 0.4, -1.7: 2.2}
+    request = VerifyRequest(steps=400, budget=2000, lr=1e-2)
+    own = explored(SWEEP, parabola(-2))
+    verification, _ = verified(request, own, lambda plan: run_at(plan, lambda x: reached[round(x, 1)]))
+    assert verification.confirmed is False
+    assert math.log10(verification.lr) == pytest.approx(-2.25, abs=0.01)
+    assert "; the next rate above lost more than 50% of the fall, so a distance is kept" in verification.why
+    reached[-1.7] = 1.0
+    verification, _ = verified(request, own, lambda plan: run_at(plan, lambda x: reached[round(x, 1)]))
+    assert math.log10(verification.lr) > -2.2
+    assert "distance" not in verification.why
+
+
+@pytest.mark.parametrize(("steepness", "status"), [(4.0, Status.CONFIDENT), (40.0, Status.UNCERTAIN)])
+def test_after_a_plateau_one_seed_is_not_enough(steepness: float, status: Status) -> None:
+    def shape(x: float) -> float:
+        return START - 2.0 / (1 + math.exp(-steepness * (x + 2.2))) + 10 ** (2 * (x + 0.5)) * 0.05
+
+    settings = SweepSettings()
+    sweep = sweep_of(traces_of(settings, shape, noise=0.02, stop_above=5.0), settings)
+    request = VerifyRequest(steps=400, budget=2000, lr=1e-2)
+    verification, _ = verified(request, explored(sweep, parabola(-2)), lambda plan: run_at(plan, parabola(-2)))
+    assert verification.pick.status is status
+    told = "after a plateau a run's end depends on its seed as much as on the rate: verify with another --seed, too"
+    assert (told in verification.why) is (status is Status.UNCERTAIN)
+
+
 def test_batches_too_large_to_keep_make_it_uncertain() -> None:
     sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
     request = VerifyRequest(steps=2000, budget=800, lr=1e-2)

@@ -146,10 +146,31 @@ def test_what_was_as_long_as_the_coming_run_moves_nothing() -> None:
 
 
 def test_the_best_rate_of_the_longer_runs_is_the_middle_of_those_that_end_alike() -> None:
-    long = valley([-2.6, -2.3, -2.0, -1.7], lambda x: {-2.6: 1.5, -2.3: 0.41, -2.0: 0.40, -1.7: 2.0}[round(x, 1)], 400)
+    long = valley([-2.6, -2.3, -2.0, -1.7], lambda x: {-2.6: 1.5, -2.3: 0.41, -2.0: 0.40, -1.7: 1.3}[round(x, 1)], 400)
     low, high = long.stretch(DRIFT_NEARLY)
     assert carried_on(None, long, 400).x == pytest.approx((low + high) / 2)
     assert carried_on(None, long, 400).x == pytest.approx(-2.15, abs=0.01)  # the vertex of the last three is -2.07
+
+
+# What the runs at a quarter of a decade each reach, of a fall of 1.9 (by hand): the rate that is taken.
+@pytest.mark.parametrize(
+    ("reached", "wanted"),
+    [
+        ({-2.5: 0.45, -2.25: 0.42, -2.0: 0.4, -1.75: 1.36}, -2.25),  # 51 % lost: a quarter of a decade below
+        ({-2.5: 0.45, -2.25: 0.42, -2.0: 0.4, -1.75: 1.34}, None),  # 49 %: the middle
+        ({-2.5: 0.45, -2.25: 0.78, -2.0: 0.4, -1.75: 1.36}, -2.125),  # there it would lose 20 %: where it loses 10 %
+        ({-2.25: 0.42, -2.0: 0.4, -1.75: 2.3}, -2.25),
+        ({-2.25: 0.42, -2.0: 0.4}, None),  # nothing above was tried
+        ({-2.0: 0.4, -1.75: 2.3}, -2.0),  # nothing below was tried
+        ({-2.25: 1.36, -2.0: 0.4, -1.75: 0.5}, None),  # a cliff below is none
+    ],
+)
+def test_a_distance_from_a_cliff_is_kept(reached: dict[float, float], wanted: float | None) -> None:
+    long = valley(list(reached), lambda x: reached[round(x, 2)], 400)
+    assert long.start == START
+    x = long.middle(DRIFT_NEARLY) if wanted is None else wanted
+    assert carried_on(None, long, 400).x == pytest.approx(x, abs=1e-6)
+    assert carried_on(None, long, 800).x == pytest.approx(long.middle(DRIFT_NEARLY))  # a drift goes on from there
 
 
 def test_what_is_cut_off_a_drift_makes_it_uncertain() -> None:
