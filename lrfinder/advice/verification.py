@@ -16,7 +16,7 @@ from lrfinder.errors import UsageError
 from lrfinder.numbers import count, interval, moved_by, rate
 from lrfinder.records import Pick, ShortRun, Status, SweepResult
 from lrfinder.search.drift import FARTHEST, NEARLY, Drift, carried_on, expected_drift, step_falls
-from lrfinder.search.valley import CLIFF, DEAR, Valley
+from lrfinder.search.valley import CLIFF, Valley
 
 VERIFIED = "verified"  # the rule's name of what was verified by training
 
@@ -25,6 +25,10 @@ CONFIRMED = 0.1  # decades (a factor of 1.26): nearer, no run could tell the rec
 # measured where trials pass over their data as often as the coming run, 2 where that can't be arranged.
 FARTHEST_CONFIDENT, FARTHEST_UNMATCHED = 4.0, 2.0
 WIDE = 0.5  # decades on each side: a rate that may be off by more than that is no advice to be sure of
+# Of the trials' fall: a rate that loses a tenth of what training gains is a wrong one. Where the trials' own valley is
+# so steep that an end of the interval would lose more, the rate isn't sure. Ten tasks of 1,600 updates, 102
+# verifications with a bracketed best run: 50 are confident by that, the worst of them loses 1.3 %.
+DEAR = 0.1
 Z90 = 1.645  # standard errors on each side of a normal 90 % interval
 LEAST_INTERVAL = 0.15  # decades on each side; met the near-optimal rates in 92 % of cases, thirteen tasks, three seeds
 
@@ -78,7 +82,8 @@ def conclude(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun,
     optimizer = sweep.setup.optimizer
     expected = expected_drift(optimizer.name, optimizer.settings)
     drift = carried_on(short_valley(request, sweep, trials), long, request.steps, expected=expected)
-    confirmed = abs(math.log10(request.lr) - drift.x) <= CONFIRMED
+    off = math.log10(request.lr) - drift.x
+    confirmed = -CONFIRMED <= off <= (0.0 if drift.cliff else CONFIRMED)
     lr = request.lr if confirmed else float(f"{10**drift.x:.3g}")
     shape, shapes = _best_shape(request, long, shapes_tried(request, sweep, trials))
     doubts = (*_doubts(sweep, long, drift, trials), *_plateau(sweep, request.seed))
@@ -126,8 +131,6 @@ def _doubts(sweep: SweepResult, long: Valley, drift: Drift, trials: tuple[ShortR
     doubts = []
     if not long.bracketed:
         doubts.append("the best of them is the last one on its side, so the best rate may lie beyond")
-    # So steep is the trials' own valley that an end of the interval would lose more. Ten tasks of 1,600 updates, 102
-    # verifications with a bracketed best run: 50 are confident by that, the worst of them loses 1.3 %.
     elif _half(drift) > long.half_width(DEAR):
         doubts.append(f"an end of the interval may lose more than {DEAR:.0%} of the fall, so steep is their valley")
     if Z90 * drift.error > WIDE:
@@ -154,8 +157,8 @@ def _said(request: VerifyRequest, sweep: SweepResult, long: Valley, drift: Drift
     data = "" if batches is None else f" on {count(batches, 'batch', 'batches')}, passed over as often as the run will,"
     said = f"{len(long.points)} runs of {long.steps} updates{data} end lowest around {rate(10 ** long.middle(NEARLY))}"
     if drift.doublings == 0:
-        clear = drift.x < long.middle(NEARLY)
-        cliff = f"; the next rate above lost more than {CLIFF:.0%} of the fall, so a distance is kept" if clear else ""
+        kept = f"; the next rate above lost more than {CLIFF:.0%} of the fall, so a distance is kept"
+        cliff = kept if drift.cliff else ""
         return f"{said}, and they are as long as the coming run{cliff}"
     if drift.per_doubling is None:
         moved = "; shorter ones did not tell how that moves with the length"

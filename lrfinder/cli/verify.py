@@ -18,6 +18,7 @@ from lrfinder.errors import UsageError
 from lrfinder.vocabulary import Stop
 
 if TYPE_CHECKING:
+    from lrfinder.advice import Advice
     from lrfinder.advice.trials import VerifyRequest
     from lrfinder.advice.verification import Verification
     from lrfinder.records import ShortRun, SweepResult
@@ -112,7 +113,10 @@ def verify(
         check_not_inside(source, asked.folder)
     advice = advise(sweep, Request(steps=asked.steps, schedule=asked.schedule, warmup=asked.warmup, lr=asked.lr))
     if advice.lr is None or advice.schedule is None:
-        say(f"There is no recommendation to verify: {advice.why}.", f"What to do: {advice.hint}.")
+        if as_json:
+            say_json(_nothing(advice, sweep.updates, asked.folder, advice.why, advice.hint))
+        else:
+            say(f"There is no recommendation to verify: {advice.why}.", f"What to do: {advice.hint}.")
         raise typer.Exit(INCONCLUSIVE)
     shapes = _shapes(schedules)
     request = VerifyRequest(
@@ -128,7 +132,12 @@ def verify(
     trials = _train(request, sweep, asked.folder, source, jobs=jobs, quiet=quiet or as_json)
     ended = next((trial.stop for trial in trials[-1:] if trial.stop in _SIGNALLED), None)
     if ended is not None:
-        say(f"{ended.value}: {len(trials) - 1} runs are kept in {asked.folder}; the same command carries on.")
+        kept = f"{ended.value}: {len(trials) - 1} runs are kept in {asked.folder}"
+        if as_json:
+            spent = sweep.updates + sum(trial.updates for trial in trials)
+            say_json(_nothing(advice, spent, asked.folder, kept, "the same command carries on"))
+        else:
+            say(f"{kept}; the same command carries on.")
         raise typer.Exit(_SIGNALLED[ended])
     for note in dict.fromkeys(trial.note for trial in trials if trial.note):
         warn(note)
@@ -217,6 +226,21 @@ def _document(verification: Verification, folder: Path, written: Path | None) ->
         "trials": [asdict(trial) for trial in verification.trials],
         "run": str(folder),
         "written": str(written) if written is not None else None,
+    }
+
+
+def _nothing(advice: Advice, updates: int, folder: Path, why: str, hint: str) -> dict[str, Any]:
+    """Return the document of a verification that came to no conclusion, with the picks of the sweep."""
+    return {
+        "config": None,
+        "picks": [asdict(pick) for pick in advice.picks],
+        "updates": updates,
+        "confirmed": None,
+        "why": why,
+        "hint": hint,
+        "trials": [],
+        "run": str(folder),
+        "written": None,
     }
 
 

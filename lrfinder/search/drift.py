@@ -76,6 +76,7 @@ class Drift:
     `per_doubling` is the measured shift in decades each time the length doubles, None where there was nothing to
     measure it on; `expected` what the optimizer's own update makes of it, `weighed` what follows from both. `doublings`
     of the length lie between the longest runs that were measured and the full one. `cut`: the shift met its bound.
+    `cliff`: a distance from one was kept, so a rate any higher is not as good.
     """
 
     x: float
@@ -85,6 +86,7 @@ class Drift:
     weighed: float
     doublings: float
     cut: bool
+    cliff: bool
 
 
 def carried_on(short: Valley | None, long: Valley, steps: int, *, expected: float = 0.0) -> Drift:
@@ -114,14 +116,16 @@ def carried_on(short: Valley | None, long: Valley, steps: int, *, expected: floa
     shift = max(-FARTHEST, min(FARTHEST, weighed * doublings))
     beyond = weighed * doublings - shift
     middle = long.middle(NEARLY)
+    clear = long.off_the_cliff(middle) if doublings == 0 else middle
     return Drift(
-        x=long.off_the_cliff(middle) if doublings == 0 else middle + shift,
+        x=clear + shift,
         error=math.hypot(LOCATING, chance * doublings, beyond),
         per_doubling=measured,
         expected=expected,
         weighed=weighed,
         doublings=doublings,
         cut=beyond != 0,
+        cliff=clear < middle,
     )
 
 

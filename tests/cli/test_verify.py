@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import lrfinder
+from lrfinder.store import load_run
 from models import GOOD_WITH_VAL
 from processes import environment
 
@@ -110,16 +111,27 @@ def test_an_interruption_leaves_with_its_status_and_what_was_measured(
 ) -> None:
     slow = GOOD_WITH_VAL.replace("return nn.functional", "time.sleep(0.02); return nn.functional")
     (folder / "model.py").write_text(slow)
-    command = [sys.executable, "-m", "lrfinder", "verify", "run", *BUDGET, "--quiet", "--jobs", str(jobs)]
+    command = [sys.executable, "-m", "lrfinder", "verify", "run", *BUDGET, "--quiet", "--json", "--jobs", str(jobs)]
     log = folder / "run" / "trials.jsonl"
-    process = subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline and (not log.exists() or not log.read_text().strip()):
         time.sleep(0.05)
     os.kill(process.pid, number)
-    _, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == status, errors
     assert "Traceback" not in errors
+    if jobs == 1:  # where the run is in another process, nothing of it is known, and the message is all
+        said = json.loads(output)
+        assert (said["config"], said["confirmed"], said["written"]) == (None, None, None)
+        assert said["why"].endswith("are kept in run")
+        assert said["hint"] == "the same command carries on"
+        spent = sum(json.loads(line)["updates"] for line in log.read_text().splitlines())
+        assert said["updates"] == load_run(folder / "run").updates + spent
+    else:
+        assert output == ""
     assert log.read_text().strip()
 
 
@@ -143,6 +155,12 @@ def test_a_model_that_does_not_learn_is_inconclusive(tmp_path: Path) -> None:
     run(tmp_path, "sweep", "model.py", "--out", "run", "--run-steps", 15, "--steps", 50, "--quiet", status=0)
     done = run(tmp_path, "verify", "run", *BUDGET, status=5)
     assert "no recommendation to verify" in done.stdout
+    said = json.loads(run(tmp_path, "verify", "run", *BUDGET, "--json", status=5).stdout)
+    assert (said["config"], said["confirmed"], said["trials"]) == (None, None, [])
+    assert said["picks"][0]["status"] == "refused"
+    assert said["picks"][0]["lr"] is None
+    assert said["why"] == said["picks"][0]["why"]
+    assert said["updates"] == load_run(tmp_path / "run").updates
 
 
 def test_the_users_fault_in_a_trial_is_3_with_his_frames_also_from_another_process(folder: Path) -> None:
