@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lrfinder.advice.learned import learned
-from lrfinder.advice.refusal import Refusal, refuse_curve, refuse_points
+from lrfinder.advice.learned import learned, lost
+from lrfinder.advice.refusal import Refusal, refuse_beginning, refuse_curve, refuse_points
 from lrfinder.fit import Curve, fit_curve
 from lrfinder.records import Band, SweepResult
 from lrfinder.rules.band import trainable_band
@@ -63,5 +63,5 @@ def shown_by(result: SweepResult, seed: int) -> Shown:
     if refusal is not None:
         return Shown(result=result, basis=basis, curve=None, refusal=refusal, valley=valley)
     curve = fit_curve(basis.traces, basis.settings.lrs(), seed=seed)
-    refusal = refuse_curve(curve, basis.traces, basis.settings)
+    refusal = refuse_curve(curve, basis.traces, basis.settings) or (refuse_beginning() if lost(basis) else None)
     return Shown(result=result, basis=basis, curve=curve, refusal=refusal, valley=valley)

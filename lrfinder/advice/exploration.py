@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 
-from lrfinder.advice.learned import TOO_SMALL, too_small
+from lrfinder.advice.learned import FIRST, TOO_SMALL, lost, too_small
 from lrfinder.advice.refusal import refuse_curve, refuse_points
 from lrfinder.fit import fit_curve
 from lrfinder.records import Mode, RunPlan, Stop, SweepResult, SweepSettings, Trace
@@ -19,7 +19,6 @@ from lrfinder.search.valley import Valley, find_valley
 # don't tell where in it they are (thirteen real tasks, recorded: mean regret 0.012 at 0.4, 0.014 at 0.3 and at 0.5).
 STEP = 0.4
 FINE = 0.25  # decades: closer, and the losses of two rates differ by less than those of two seeds
-LEAST_AROUND = 3  # runs around a pick: with fewer the best one has no neighbour on either side
 AROUND = 5  # at most, where the best one is clearly the last on its side
 COARSE = 1.0  # decades: no task's valley (its rates within half the best fall) was narrower
 CONTROLS = 3  # runs too small to learn at, for what chance does
@@ -42,7 +41,7 @@ def next_run(result: SweepResult) -> RunPlan | None:
     if result.runs and valley is None:  # the held-out loss is not a number before any update: no rate can help
         return None
     start = start_of(result)
-    x = _over_the_range(valley, result) if start is None or _lost(result) else _around(valley, start)
+    x = _over_the_range(valley, result) if start is None or lost(result) else _around(valley, start)
     if x is None:
         return None
     # Four digits: 0.02 decade apart they differ.
@@ -93,7 +92,7 @@ def _around(valley: Valley | None, start: float) -> float | None:
     if valley is None:
         return start
     count = len(valley.points)
-    if count >= AROUND or (count >= LEAST_AROUND and valley.level(LEVEL)):
+    if count >= AROUND or (count >= FIRST and valley.level(LEVEL)):
         return None
     return bracketing(valley, STEP)
 
@@ -101,12 +100,6 @@ def _around(valley: Valley | None, start: float) -> float | None:
 def _next_to(valley: Valley) -> float | None:
     x = bracketing(valley, STEP)
     return x if x is not None else refining(valley, FINE)
-
-
-def _lost(result: SweepResult) -> bool:
-    """Tell whether no run around the start learned anything: none of the first ones, whatever later ones did."""
-    first = find_valley(result.runs[:LEAST_AROUND], result.settings.run_steps)
-    return first is not None and len(first.points) == LEAST_AROUND and first.fall <= 0
 
 
 def _over_the_range(valley: Valley | None, result: SweepResult) -> float | None:

@@ -12,6 +12,13 @@ from lrfinder.search.valley import Point, Valley, find_valley
 CLEAR = 5.0
 TOO_SMALL = 2.0  # ... which are those at least so many decades below the best.
 ROUNDING = 1e-6  # of the loss: single precision has seven digits
+FIRST = 3  # runs around the sweep's pick, at three rates: with fewer the best one has no neighbour on either side
+# A net on a plateau falls a little at first, at almost any rate: its last layer learns how often each class comes. Then
+# the first runs fell by less than LITTLE of the loss, and all alike, up to ALIKE of that fall. In 116 sweeps of 30
+# real tasks the two never meet: falls below 0.06 differ by 0.97 of themselves between the three rates, and falls that
+# are alike are above 0.37. In 21 sweeps of seven tasks with plateaus they do in the two that took the beginning for
+# the whole (falls of 0.01, alike up to 0.04), one of them confident, with a regret of 0.98.
+LITTLE, ALIKE = 0.05, 0.1
 
 
 def learned(result: SweepResult) -> Valley | None:
@@ -31,6 +38,18 @@ def learned(result: SweepResult) -> Valley | None:
     ]
     chance = statistics.median(off) if off else 0.0
     return valley if valley.fall > CLEAR * chance else None
+
+
+def lost(result: SweepResult) -> bool:
+    """Tell whether the runs around the start of the search found nothing, or only what any rate finds at first.
+
+    None of the FIRST runs fell at all; or all fell alike, and by LITTLE.
+    """
+    first = find_valley(result.runs[:FIRST], result.settings.run_steps)
+    if first is None or len(first.points) < FIRST:
+        return False
+    alike = max(point.loss for point in first.points) - first.lowest.loss <= ALIKE * first.fall
+    return first.fall <= 0 or (alike and first.fall < LITTLE * abs(first.start))
 
 
 def too_small(valley: Valley) -> tuple[Point, ...]:

@@ -78,6 +78,14 @@ def refuse_curve(curve: Curve, traces: tuple[Trace, ...], settings: SweepSetting
     return None
 
 
+def refuse_beginning() -> Refusal:
+    """Refuse a curve around whose steepest point runs of their own learned next to nothing."""
+    return Refusal(
+        why="where it falls fastest, runs of their own learned next to nothing, so it saw only a beginning",
+        hint="let short runs take longer (--run-steps 200): the model may sit on a plateau first",
+    )
+
+
 def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
     falls = curve.points.start - curve.loss
     errors = np.hypot(curve.error, curve.start_error)

@@ -145,9 +145,11 @@ def _doubts(sweep: SweepResult, long: Valley, drift: Drift, trials: tuple[ShortR
 
 
 def _plateau(sweep: SweepResult, seed: int) -> tuple[str, ...]:
-    """Return a doubt where the sweep sat on a plateau: when a run leaves it depends on its seed, and all had one."""
-    curve = shown_by(sweep, seed).usable_curve
-    if curve is None or not after_plateau(curve):
+    """Return a doubt where the sweep sat on a plateau, or saw nothing: all trials began from the same seed."""
+    shown = shown_by(sweep, seed)
+    if shown.refusal is not None:
+        return ("the continuous sweep saw nothing, so when a run begins to learn may be chance: try another --seed",)
+    if shown.curve is None or not after_plateau(shown.curve):
         return ()
     return ("after a plateau a run's end depends on its seed as much as on the rate: verify with another --seed, too",)
 

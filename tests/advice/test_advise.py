@@ -120,7 +120,8 @@ def test_what_was_moved_already_is_not_doubted_again() -> None:
 def test_the_band_holds_what_the_short_runs_learned_at_as_well(best: float) -> None:
     alone = advise(good(), Request()).band
     reach = math.sqrt(0.5) * 1.0  # a parabola has half of its fall left so far from its lowest point
-    runs = runs_at([best + 0.1 * step for step in range(-12, 13)], parabola(best, width=1.0), steps=SWEEP.run_steps)
+    tried = sorted((best + 0.1 * step for step in range(-12, 13)), key=lambda x: abs(x - best))
+    runs = runs_at(tried, parabola(best, width=1.0), steps=SWEEP.run_steps)
     band = advise(dataclasses.replace(good(), runs=runs), Request()).band
     assert math.log10(band.low) == pytest.approx(min(math.log10(alone.low), best - reach), abs=0.02)
     assert math.log10(band.high) == pytest.approx(max(math.log10(alone.high), best + reach), abs=0.02)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from curves import falls_and_explodes, sweep_of, traces_of
 from lrfinder.advice import Request, advise
-from lrfinder.advice.exploration import AROUND, LEAST_AROUND, first_run, next_run
-from lrfinder.advice.learned import learned
+from lrfinder.advice.exploration import AROUND, first_run, next_run
+from lrfinder.advice.learned import FIRST, learned, lost
 from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings
-from runs import START, explored, parabola, run_at
+from runs import START, Truth, explored, parabola, run_at, runs_at
 
 AUTO = SweepSettings()
 GOOD = traces_of(AUTO, falls_and_explodes, noise=0.02, stop_above=5.0)
@@ -23,7 +23,7 @@ FLAT = traces_of(AUTO, lambda _: START, noise=0.02)
 
 
 @pytest.mark.parametrize(
-    ("best", "most"), [(-2.5, AROUND), (-2.0, AROUND), (-1.5, LEAST_AROUND), (-1.2, LEAST_AROUND), (-0.5, AROUND)]
+    ("best", "most"), [(-2.5, AROUND), (-2.0, AROUND), (-1.5, FIRST), (-1.2, FIRST), (-0.5, AROUND)]
 )
 def test_an_easy_sweep_costs_at_most_400_updates_and_more_only_where_the_best_run_lies_far(
     best: float, most: int
@@ -59,7 +59,7 @@ def test_where_every_run_around_the_sweeps_pick_blows_up_the_range_is_searched_t
     result = explored(
         sweep_of(GOOD, AUTO), lambda x: math.inf if x > best + 1 else START - 2 * math.exp(-((x - best) ** 2))
     )
-    assert [run.stop for run in result.runs[:LEAST_AROUND]] == [Stop.DIVERGED] * LEAST_AROUND
+    assert [run.stop for run in result.runs[:FIRST]] == [Stop.DIVERGED] * FIRST
     pick = advise(result, Request(steps=100)).picks[0]
     assert abs(math.log10(pick.lr) - best) < 0.5  # 15 % of the fall are lost 0.4 decade beside the best
     assert pick.low < 10**best < pick.high
@@ -94,6 +94,41 @@ def test_without_a_curve_the_pick_is_uncertain() -> None:
     advice = advise(explored(sweep_of(FLAT, AUTO), parabola(-2)), Request(steps=100))
     assert advice.status is Status.UNCERTAIN
     assert "no continuous sweep bears it out" in advice.why
+
+
+# A plateau: at first any rate brings the loss to 2.27, and a run of its own learns around 10^-1 alone.
+def beginning(x: float) -> float:
+    return 2.27 if abs(x + 1) > 0.6 else 0.5 + (x + 1) ** 2
+
+
+@pytest.mark.parametrize(
+    ("floor", "is_lost"),
+    [
+        (lambda _: 2.27, True),  # 1.3 % of the loss, and alike
+        (lambda x: 2.27 + 0.0035 * abs(x + 3.4) / 0.4, False),  # 1.3 %, but 12 % of that apart
+        (lambda _: START * 0.94, False),  # alike, but 6 %
+        (lambda _: START, True),  # nothing at all
+    ],
+)
+def test_what_any_rate_finds_at_first_is_no_start_for_the_search(floor: Truth, is_lost: bool) -> None:
+    settings = SweepSettings()
+    runs = runs_at((-3.8, -3.4, -3.0), floor, steps=settings.run_steps)
+    assert lost(dataclasses.replace(sweep_of(GOOD, settings), runs=runs)) is is_lost
+    assert not lost(dataclasses.replace(sweep_of(GOOD, settings), runs=runs[:2]))
+
+
+def test_where_only_a_beginning_was_seen_the_whole_range_is_searched_and_the_curve_not_read() -> None:
+    early = traces_of(AUTO, lambda x: falls_and_explodes(x, fall=0.05, middle=-4.0), noise=0.002, stop_above=5.0)
+    result = explored(sweep_of(early, AUTO), beginning)
+    assert len(result.runs) > 8
+    advice = advise(result, Request(steps=100))
+    assert math.log10(advice.lr) == pytest.approx(-1, abs=0.3)
+    assert advice.status is Status.UNCERTAIN
+    assert advice.picks[0].rule == "short-runs"
+    assert "where it falls fastest, runs of their own learned next to nothing" in advice.why
+    nothing = advise(explored(sweep_of(early, AUTO), lambda _: START), Request(steps=100))
+    assert nothing.status is Status.REFUSED
+    assert "the model may sit on a plateau first" in nothing.hint
 
 
 def test_after_a_fall_all_at_once_as_from_a_plateau_the_sweep_decides_and_is_uncertain() -> None:
