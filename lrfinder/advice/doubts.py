@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lrfinder.fit import Curve
 from lrfinder.numbers import count, rate
 from lrfinder.records import OptimizerFacts, Stop, SweepSettings, Trace
@@ -29,6 +31,9 @@ _BEGUN, _ENDED = 0.1, 0.9  # of the fall
 # (regret up to 0.31). To doubt only those whose interval ends before the best rate's expected place left none wrong on
 # the three seeds that this was chosen on, and 3 of 27 on the five others.
 FARTHEST_UNMEASURED = 0.15
+# Standard errors: 95 of 100 chance falls are smaller. On 36 real tasks, 150 sweeps, those of confident picks are 3.1 or
+# more, but for one on a deep net: 1.5, and a regret of 0.23.
+UNCLEAR = 2.0
 
 
 def doubts(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> tuple[str, ...]:
@@ -41,6 +46,9 @@ def doubts(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> 
         found.append(f"the loss did not rise again up to {rate(10 ** float(curve.x[-1]))}, so the upper end is open")
     if starts_falling(curve):
         found.append(f"the loss already falls at {rate(10 ** float(curve.x[0]))}, so the lower end is open")
+    lowest = int(curve.loss.argmin())
+    if curve.points.start - curve.loss[lowest] < UNCLEAR * np.hypot(curve.error[lowest], curve.start_error):
+        found.append("the fall up to the lowest loss is hardly more than chance")
     found += sorted({_CUT_SHORT[trace.stop] for trace in traces if trace.stop in _CUT_SHORT})
     if measured < settings.repeats and not any(trace.stop in _CUT_SHORT for trace in traces):
         found.append(f"only {measured} of {settings.repeats} repeats were measured")
@@ -76,7 +84,9 @@ def after_plateau(curve: Curve) -> tuple[str, ...]:
 
 
 def _width_of_fall(curve: Curve) -> float:
-    """Return how many decades lie between where the fit first comes below _BEGUN and _ENDED of its fall."""
+    """Return how many decades the fit takes from _BEGUN to _ENDED of its fall, from the last time that it is above."""
     lowest = int(curve.loss.argmin())
     fallen = (curve.points.start - curve.loss[: lowest + 1]) / (curve.points.start - curve.loss[lowest])
-    return float(curve.x[(fallen >= _ENDED).argmax()] - curve.x[(fallen >= _BEGUN).argmax()])
+    end = int((fallen >= _ENDED).argmax())
+    above = np.flatnonzero(fallen[:end] < _BEGUN)  # by chance the flat part before may come below it, too
+    return float(curve.x[end] - curve.x[above[-1] + 1 if above.size else 0])

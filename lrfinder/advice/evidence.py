@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lrfinder.advice.learned import learned, lost
+from lrfinder.advice.learned import clearly, learned, lost
 from lrfinder.advice.refusal import Refusal, refuse_beginning, refuse_curve, refuse_points
 from lrfinder.fit import Curve, fit_curve
 from lrfinder.records import Band, SweepResult
@@ -57,11 +57,14 @@ def _with(band: Band, tried: Band) -> Band:
 def shown_by(result: SweepResult, seed: int) -> Shown:
     """Fit what there is in the basis of `result`; `seed` is the bootstrap's."""
     basis, valley = result.basis, learned(result)
+    alone = valley if valley is not None and clearly(valley) else None  # where no curve bears it out
     if not basis.traces and basis.runs:  # short runs alone have no curve to refuse
         return Shown(result=result, basis=basis, curve=None, refusal=None, valley=valley)
     refusal = refuse_points(basis.traces, basis.settings)
     if refusal is not None:
-        return Shown(result=result, basis=basis, curve=None, refusal=refusal, valley=valley)
+        return Shown(result=result, basis=basis, curve=None, refusal=refusal, valley=alone)
     curve = fit_curve(basis.traces, basis.settings.lrs(), seed=seed)
     refusal = refuse_curve(curve, basis.traces, basis.settings) or (refuse_beginning() if lost(basis) else None)
-    return Shown(result=result, basis=basis, curve=curve, refusal=refusal, valley=valley)
+    return Shown(
+        result=result, basis=basis, curve=curve, refusal=refusal, valley=valley if refusal is None else alone
+    )

@@ -26,6 +26,9 @@ FIT_RULES: Mapping[str, Callable[[Curve], Pick]] = MappingProxyType(
 )
 
 DEFAULT_RULE = "steepest"  # of a sweep without short runs; with them it is `short-runs`
+# After a plateau nothing has been used up before the fall, so there is nothing to correct for; and above it is a cliff.
+# 26 sweeps of eight tasks with deep nets: mean (worst) regret 0.030 (0.10), of `steepest` 0.051 (0.21).
+PLATEAU_RULE = "steepest-raw"
 RULE_NAMES: tuple[str, ...] = (SHORT_RUNS, *FIT_RULES, *PEER_RULES)
 
 

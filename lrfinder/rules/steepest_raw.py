@@ -13,9 +13,9 @@ from lrfinder.rules.located import located
 def steepest_raw(curve: Curve) -> Pick:
     """Return argmin over x of dL/dx, x = log10(rate), left of the lowest point of the fit.
 
-    Moves to lower rates the longer the sweep is (depletion); kept for comparison with other finders.
+    Moves to lower rates the longer the sweep is (depletion), but for after a plateau, where nothing was learned before.
     """
     index = fastest_before_lowest(-curve.slope, curve.loss)
     draws = fastest_before_lowest(-curve.slope_draws, curve.loss_draws)
-    why = "the raw curve is steepest here; a longer sweep moves this to the left"
+    why = "the fit as it is falls fastest here, not corrected for what was learned before"
     return located("steepest-raw", curve.x[int(index)], curve.x[np.asarray(draws)], why, advice=False)

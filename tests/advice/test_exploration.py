@@ -6,14 +6,17 @@ import dataclasses
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curves import falls_and_explodes, sweep_of, traces_of
 from lrfinder.advice import Request, advise
+from lrfinder.advice.doubts import doubts
 from lrfinder.advice.exploration import AROUND, first_run, next_run
 from lrfinder.advice.learned import FIRST, learned, lost
+from lrfinder.fit import fit_curve
 from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings
 from runs import START, Truth, explored, parabola, run_at, runs_at
 
@@ -131,14 +134,48 @@ def test_where_only_a_beginning_was_seen_the_whole_range_is_searched_and_the_cur
     assert "the model may sit on a plateau first" in nothing.hint
 
 
+def test_a_tiny_fall_that_no_curve_bears_out_is_none() -> None:
+    """The runs at rates too small to learn at end exactly where they began, so any fall is more than their chance."""
+    flat = sweep_of(FLAT, AUTO)
+    for fall, status in ((0.009, Status.REFUSED), (0.011, Status.UNCERTAIN)):
+        advice = advise(explored(flat, parabola(-2, fall=fall * START, width=0.7)), Request(steps=100))
+        assert advice.status is status
+    borne_out = advise(
+        explored(sweep_of(GOOD, AUTO), parabola(-1.4, fall=0.009 * START, width=0.7)), Request(steps=100)
+    )
+    assert borne_out.picks[0].rule == "short-runs"
+    assert borne_out.status is Status.CONFIDENT
+
+
+def test_a_plateau_is_seen_also_where_chance_comes_below_it_at_the_lowest_rates() -> None:
+    def jumps(x: float) -> float:
+        dip = 0.3 * math.exp(-(((x + 5) / 0.3) ** 2))
+        return START - dip - (2.0 if x > -2.5 else 0.0) + 10 ** (2 * (x + 0.5)) * 0.05
+
+    advice = advise(sweep_of(traces_of(AUTO, jumps, noise=0.02, stop_above=5.0), AUTO), Request(steps=100))
+    assert advice.picks[0].rule == "steepest-raw"
+    assert "all at once, as after a plateau" in advice.why
+
+
+@pytest.mark.parametrize(("errors", "is_unclear"), [(2.1, False), (1.9, True)])
+def test_a_lowest_loss_that_may_be_chance_is_a_doubt(errors: float, is_unclear: bool) -> None:
+    """The bootstrap's draws are made so wide that the fall is this many standard errors."""
+    curve = fit_curve(GOOD, AUTO.lrs())
+    wide = float(curve.points.start - curve.loss.min()) / errors
+    draws = curve.loss + wide * np.where(np.arange(200) % 2, 1.0, -1.0)[:, None]
+    found = doubts(dataclasses.replace(curve, loss_draws=draws), GOOD, AUTO)
+    assert ("the fall up to the lowest loss is hardly more than chance" in found) is is_unclear
+
+
 def test_after_a_fall_all_at_once_as_from_a_plateau_the_sweep_decides_and_is_uncertain() -> None:
     def jumps(x: float) -> float:
         return START - (2.0 if x > -2.5 else 0.0) + 10 ** (2 * (x + 0.5)) * 0.05
 
     traces = traces_of(AUTO, jumps, noise=0.02, stop_above=5.0)
     advice = advise(explored(sweep_of(traces, AUTO), parabola(-2)), Request(steps=100))
-    assert [pick.rule for pick in advice.picks[:2]] == ["steepest", "short-runs"]
+    assert [pick.rule for pick in advice.picks[:2]] == ["steepest-raw", "short-runs"]
     assert {pick.status for pick in advice.picks[:2]} == {Status.UNCERTAIN}
+    assert math.log10(advice.lr) == pytest.approx(-2.5, abs=0.1)
     assert "all at once, as after a plateau" in advice.why
     gentle = advise(explored(sweep_of(GOOD, AUTO), parabola(-1.4)), Request(steps=100))
     assert gentle.status is Status.CONFIDENT
