@@ -65,6 +65,4 @@ def shown_by(result: SweepResult, seed: int) -> Shown:
         return Shown(result=result, basis=basis, curve=None, refusal=refusal, valley=alone)
     curve = fit_curve(basis.traces, basis.settings.lrs(), seed=seed)
     refusal = refuse_curve(curve, basis.traces, basis.settings) or (refuse_beginning() if lost(basis) else None)
-    return Shown(
-        result=result, basis=basis, curve=curve, refusal=refusal, valley=valley if refusal is None else alone
-    )
+    return Shown(result=result, basis=basis, curve=curve, refusal=refusal, valley=valley if refusal is None else alone)
