@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lrfinder.advice.doubts import after_plateau, doubts, moves_on, too_long
+from lrfinder.advice.doubts import after_plateau, doubts, moves_on, too_long, unclear
 from lrfinder.advice.evidence import Shown, shown_by
 from lrfinder.advice.learned import too_small
 from lrfinder.advice.length import run_length
@@ -112,7 +112,7 @@ def _picks(shown: Shown, request: Request, length: int | None) -> tuple[Pick, ..
     common = (_CACHED,) if result.setup.cached_batches is not None else ()
     plateau = () if curve is None else after_plateau(curve)
     if curve is not None:
-        common = (*too_long(basis.settings), *plateau, *common)
+        common = (*too_long(basis.settings), *unclear(curve), *plateau, *common)
         moves = moves_on(optimizer, basis.settings.steps, length)
         found = (*doubts(curve, basis.traces, basis.settings), *moves, *common)
         picks = [_doubted(pick, found) for pick in pick_all(curve, result.traces, result.settings.steps)]
@@ -207,4 +207,8 @@ def _tells(key: str, value: object) -> bool:
 def _hint(shown: Shown, chosen: Pick) -> str:
     if chosen.status is not Status.REFUSED:
         return ""
-    return shown.refusal.hint if shown.refusal is not None else _NO_RULE
+    hint = shown.refusal.hint if shown.refusal is not None else _NO_RULE
+    if shown.result.runs and shown.valley is None:
+        longer = 4 * shown.result.settings.run_steps  # a run of 400 updates learns on what one of 75 only begins on
+        return f"if it sits on a plateau first, let short runs take longer (--run-steps {longer}); otherwise {hint}"
+    return hint

@@ -46,9 +46,6 @@ def doubts(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> 
         found.append(f"the loss did not rise again up to {rate(10 ** float(curve.x[-1]))}, so the upper end is open")
     if starts_falling(curve):
         found.append(f"the loss already falls at {rate(10 ** float(curve.x[0]))}, so the lower end is open")
-    lowest = int(curve.loss.argmin())
-    if curve.points.start - curve.loss[lowest] < UNCLEAR * np.hypot(curve.error[lowest], curve.start_error):
-        found.append("the fall up to the lowest loss is hardly more than chance")
     found += sorted({_CUT_SHORT[trace.stop] for trace in traces if trace.stop in _CUT_SHORT})
     if measured < settings.repeats and not any(trace.stop in _CUT_SHORT for trace in traces):
         found.append(f"only {measured} of {settings.repeats} repeats were measured")
@@ -74,6 +71,14 @@ def moves_on(optimizer: OptimizerFacts, tried: int, steps: int | None) -> tuple[
         return ()
     lets = drift_between(optimizer.name, shift, short=tried, long=whole)
     return (f"{lets}, and nothing that long was tried: let `lrfinder verify` try",)
+
+
+def unclear(curve: Curve) -> tuple[str, ...]:
+    """Return a doubt where the lowest loss of the curve may be chance. It holds for short runs that it guides, too."""
+    lowest = int(curve.loss.argmin())
+    if curve.points.start - curve.loss[lowest] >= UNCLEAR * np.hypot(curve.error[lowest], curve.start_error):
+        return ()
+    return ("the fall up to the sweep's lowest loss is hardly more than chance",)
 
 
 def after_plateau(curve: Curve) -> tuple[str, ...]:

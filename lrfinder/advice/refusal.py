@@ -82,7 +82,7 @@ def refuse_beginning() -> Refusal:
     """Refuse a curve around whose steepest point runs of their own learned next to nothing."""
     return Refusal(
         why="where it falls fastest, runs of their own learned next to nothing, so it saw only a beginning",
-        hint="let short runs take longer (--run-steps 300): the model may sit on a plateau first",
+        hint="sweep again with more --repeats",
     )
 
 
@@ -107,8 +107,7 @@ def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings
         )
     return Refusal(
         why=f"the loss never fell: it began at {loss(curve.points.start)} and no rate brought it clearly below that",
-        hint="check that the model can learn (targets, loss, frozen parameters), let short runs take longer "
-        "(--run-steps 300), or try a higher --max-lr",
+        hint="check that the model can learn (targets, loss, frozen parameters), or try a higher --max-lr",
     )
 
 

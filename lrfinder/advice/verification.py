@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
 from lrfinder.advice.choice import BETTER
-from lrfinder.advice.doubts import after_plateau
+from lrfinder.advice.doubts import after_plateau, unclear
 from lrfinder.advice.evidence import shown_by
 from lrfinder.advice.trials import VerifyRequest, different_batches, long_valley, shapes_tried, short_valley
 from lrfinder.config import ScheduleConfig, dump
@@ -147,8 +147,10 @@ def _doubts(sweep: SweepResult, long: Valley, drift: Drift, trials: tuple[ShortR
 def _plateau(sweep: SweepResult, seed: int) -> tuple[str, ...]:
     """Return a doubt where the sweep sat on a plateau, or saw nothing: all trials began from the same seed."""
     shown = shown_by(sweep, seed)
-    if shown.refusal is not None:
-        return ("the continuous sweep saw nothing, so when a run begins to learn may be chance: try another --seed",)
+    if shown.refusal is not None or (shown.curve is not None and unclear(shown.curve)):
+        return (
+            "the continuous sweep saw nothing clear, so when a run begins to learn may be chance: try another --seed",
+        )
     if shown.curve is None or not after_plateau(shown.curve):
         return ()
     return ("after a plateau a run's end depends on its seed as much as on the rate: verify with another --seed, too",)
