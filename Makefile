@@ -76,6 +76,8 @@ bench: $(STAMP)  ## regret of our rates and the peers' against oracles of real t
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/400.jsonl --per-task
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/1600.jsonl --steps 1600 --per-task
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/own.jsonl --tasks tests/benchmarks/own/tasks --only lrfinder --per-task
+	$(BIN)/python tests/benchmarks/run.py $(BENCH)/plateaus.jsonl --tasks tests/benchmarks/plateaus/tasks \
+		--seeds 10 11 12 --per-task
 
 kills: $(STAMP)  ## kill 200 real sweeps at random moments; says what survived
 	$(BIN)/python tests/benchmarks/kills.py
