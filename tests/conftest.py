@@ -29,6 +29,17 @@ def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
+def one_thread() -> Iterator[None]:
+    """Tiny models train fastest on one thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
 def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
     """Starts command lines as processes of their own, without the seconds that importing torch takes."""
     with Zygote(tmp_path_factory.mktemp("zygote")) as started:
