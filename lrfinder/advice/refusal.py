@@ -103,7 +103,7 @@ def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings
     if falls[lowest] > max(2 * curve.noise, rounding):
         return Refusal(
             why=f"too noisy: a fall of {loss(falls[lowest])} against a standard error of {loss(errors[lowest])}",
-            hint="average more: --repeats 5, more --steps, or a larger --batch-size",
+            hint="average more: --repeats 5, or a larger --batch-size",
         )
     return Refusal(
         why=f"the loss never fell: it began at {loss(curve.points.start)} and no rate brought it clearly below that",
