@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from lrfinder.api.resume import resume
     from lrfinder.api.sweep import sweep
     from lrfinder.api.verify import verify
-    from lrfinder.batches import BatchSchedule
+    from lrfinder.batch_growth.sampler import BatchSchedule
     from lrfinder.config import ScheduleConfig, load_schedule
     from lrfinder.importing import import_schedule
-    from lrfinder.param_groups import layerwise
+    from lrfinder.layerwise import layerwise
 
     __version__: str
 
@@ -60,14 +60,14 @@ __all__ = [
 
 # Loaded when first used: `import lrfinder` must not cost an import of torch.
 _HOMES = {
-    "BatchSchedule": ("lrfinder.batches", "BatchSchedule"),
+    "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
     "ScheduleConfig": ("lrfinder.config", "ScheduleConfig"),
     "Sweep": ("lrfinder.api.result", "Sweep"),
     "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),
-    "layerwise": ("lrfinder.param_groups", "layerwise"),
+    "layerwise": ("lrfinder.layerwise", "layerwise"),
     "load_schedule": ("lrfinder.config", "load_schedule"),
     "recommend": ("lrfinder.api.recommend", "recommend"),
     "resume": ("lrfinder.api.resume", "resume"),

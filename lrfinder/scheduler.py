@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lrfinder.errors import ConfigError, UsageError
-from lrfinder.gradient_norms import GradientNorms
+from lrfinder.gradient_norms.recorder import GradientNorms
 from lrfinder.schedules import Plateau, Schedule
 from lrfinder.schedules.plateau import PlateauState
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrfinder.engine.signals import Terminated
+from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import Stop
 from pictures import bits

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, Tenso
 from typer.testing import CliRunner
 
 import lrfinder
-from lrfinder.batch_plan import grow_batches
-from lrfinder.batches import BatchSchedule
+from lrfinder.batch_growth.plan import grow_batches
+from lrfinder.batch_growth.sampler import BatchSchedule
 from lrfinder.cli.schedule import app
 from lrfinder.config import ScheduleConfig, format_schedule, load_schedule, parse_schedule
 from lrfinder.errors import ConfigError, UsageError

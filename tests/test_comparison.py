@@ -126,7 +126,7 @@ def test_lrfinder_has_every_row() -> None:
     }
     import lrfinder
     from lrfinder.config import ScheduleConfig
-    from lrfinder.refine import refine
+    from lrfinder.config.refine import refine
 
     assert callable(refine)
     assert callable(lrfinder.BatchSchedule)

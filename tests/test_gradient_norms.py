@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from lrfinder.config import OptimizerConfig, ScheduleConfig
+from lrfinder.config.refine import refine
 from lrfinder.errors import UsageError
-from lrfinder.gradient_norms import CHUNK
-from lrfinder.norm_log import read_norms
-from lrfinder.refine import refine
+from lrfinder.gradient_norms.log import read_norms
+from lrfinder.gradient_norms.recorder import CHUNK
 from lrfinder.scheduler import ConfiguredScheduler
 from lrfinder.schedules import Constant
 from processes import environment

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrfinder.numbers import count, decade, duration, interval, loss, moved_by, rate
+from lrfinder.formatting import count, decade, duration, interval, loss, moved_by, rate
 
 RATES = [
     (0.0031, "0.0031"),

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from lrfinder.cli.schedule import app
 from lrfinder.config import OptimizerConfig, ScheduleConfig, dump, load_schedule
+from lrfinder.config.refine import NEAR, refine, refined_factors
 from lrfinder.errors import RunError, UsageError
-from lrfinder.norm_log import HEADER, NormLog, read_norms
-from lrfinder.refine import NEAR, refine, refined_factors
+from lrfinder.gradient_norms.log import HEADER, NormLog, read_norms
 from lrfinder.schedules import Linear
 
 norms = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=80)

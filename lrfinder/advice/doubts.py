@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lrfinder.fit import Curve
-from lrfinder.numbers import count, rate
+from lrfinder.formatting import count, rate
 from lrfinder.records import OptimizerFacts, Stop, SweepSettings, Trace
 from lrfinder.rules.band import GIVEN_BACK, starts_falling
 from lrfinder.search.drift import drift_between, expected_shift

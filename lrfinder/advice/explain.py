@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.numbers import rate
+from lrfinder.formatting import rate
 
 # What a name means elsewhere, where it isn't the same: keyword -> default. torch's and Keras's own are held equal to
 # their signatures in the tests; TensorFlow 1's are those of its documentation.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lrfinder.advice.evidence import Shown
-from lrfinder.numbers import count, interval, loss, rate
+from lrfinder.formatting import count, interval, loss, rate
 from lrfinder.records import Band, Metric, Pick
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrfinder.fit import MIN_POINTS, Curve, count_finite
-from lrfinder.numbers import loss, rate
+from lrfinder.formatting import loss, rate
 from lrfinder.records import Stop, SweepSettings, Trace
 from lrfinder.rules.band import starts_falling
 from lrfinder.rules.neighbourhood import WIDTH

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
 from lrfinder.config import ScheduleConfig
-from lrfinder.numbers import interval, rate
+from lrfinder.formatting import interval, rate
 from lrfinder.records import MAX_LR, MIN_LR, Band, Mode, SweepResult, SweepSettings
 
 # Decades around the configured rate that a check must see, whatever the default range: the flat start of the curve and

@@ -13,7 +13,7 @@ from lrfinder.advice.evidence import shown_by
 from lrfinder.advice.trials import VerifyRequest, different_batches, long_valley, shapes_tried, short_valley
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
-from lrfinder.numbers import count, interval, moved_by, rate
+from lrfinder.formatting import count, interval, moved_by, rate
 from lrfinder.records import Pick, ShortRun, Status, SweepResult
 from lrfinder.search.drift import FARTHEST, NEARLY, Drift, carried_on, expected_drift, step_falls
 from lrfinder.search.valley import CLIFF, Valley

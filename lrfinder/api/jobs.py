@@ -83,7 +83,7 @@ def _make(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
 
     from lrfinder.api.listeners import Listeners
     from lrfinder.api.source import load_source_problem
-    from lrfinder.engine.device import choose_device
+    from lrfinder.engine.runtime.device import choose_device
     from lrfinder.engine.short_runs import ShortRuns
 
     torch.set_num_threads(threads)

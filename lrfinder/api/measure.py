@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from lrfinder.advice.exploration import first_run, next_run
 from lrfinder.api.listeners import Listeners
 from lrfinder.api.result import Sweep
-from lrfinder.engine.batching import batching_of
-from lrfinder.engine.device import choose_device
 from lrfinder.engine.held_out import no_val_loader
+from lrfinder.engine.micro_batches import batching_of
 from lrfinder.engine.observer import Observer
+from lrfinder.engine.runtime.device import choose_device
+from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.engine.short_runs import ShortRuns
-from lrfinder.engine.signals import Terminated
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
 from lrfinder.records import Metric, Mode, ShortRun, Stop, SweepResult, SweepSettings, Trace

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lrfinder.engine.device import choose_device
-from lrfinder.engine.failures import environment_failure
-from lrfinder.engine.rng import derived_seed, remember_global_state, seed_everything
+from lrfinder.engine.runtime.device import choose_device
+from lrfinder.engine.runtime.failures import environment_failure
+from lrfinder.engine.runtime.rng import derived_seed, remember_global_state, seed_everything
 from lrfinder.store import Source
 from lrfinder.task.load import load_problem
 from lrfinder.task.problem import Problem

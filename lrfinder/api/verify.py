@@ -15,9 +15,9 @@ from lrfinder.advice.verification import Verification, conclude
 from lrfinder.api.listeners import Listeners
 from lrfinder.api.resuming import check_not_inside
 from lrfinder.api.source import load_source_problem
-from lrfinder.engine.device import choose_device
 from lrfinder.engine.observer import Observer
-from lrfinder.engine.together import ManyShortRuns
+from lrfinder.engine.runtime.device import choose_device
+from lrfinder.engine.vectorized.runs import ManyShortRuns
 from lrfinder.errors import UsageError
 from lrfinder.records import ShortRun, Stop, SweepResult
 from lrfinder.store import TRIALS, RunLog, Source, load_run, load_source, read_log

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lrfinder.engine.signals import Received
+    from lrfinder.engine.runtime.signals import Received
 
 _SIGNALLED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
 
@@ -18,7 +18,7 @@ def main() -> None:
 
     garbage.put_off()
     from lrfinder.cli import streams
-    from lrfinder.engine.signals import Terminated, ignore_signals, signals_as_exceptions  # imports no torch
+    from lrfinder.engine.runtime.signals import Terminated, ignore_signals, signals_as_exceptions  # imports no torch
 
     streams.open_missing()
     with signals_as_exceptions() as received:

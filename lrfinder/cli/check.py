@@ -23,7 +23,7 @@ from lrfinder.cli.options import (
     SweptOptimizer,
 )
 from lrfinder.cli.output import say, say_json, warn
-from lrfinder.vocabulary import Graph, Precision, Stop
+from lrfinder.options import Graph, Precision, Stop
 
 if TYPE_CHECKING:
     from lrfinder.advice import Verdict

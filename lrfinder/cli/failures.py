@@ -9,7 +9,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-from lrfinder.engine.signals import Terminated
+from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import LrfinderError, frames_of, place_of
 
 USER_CODE_FAILED = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from lrfinder.engine.signals import Interrupts  # imports no torch
+from lrfinder.engine.runtime.signals import Interrupts  # imports no torch
 from lrfinder.errors import EnvironmentFailure
 
 # The compiler too: the first optimizer would load it, with the user's objects there already.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli import failures
-from lrfinder.vocabulary import Graph, Precision
+from lrfinder.options import Graph, Precision
 
 
 def _remember_debug(value: bool) -> bool:

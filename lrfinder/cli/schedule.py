@@ -196,8 +196,8 @@ def refine(
     """
     del debug, seed
     from lrfinder.config import dump, load_schedule
-    from lrfinder.norm_log import read_norms
-    from lrfinder.refine import refine as refined_by
+    from lrfinder.config.refine import refine as refined_by
+    from lrfinder.gradient_norms.log import read_norms
 
     if norm not in {None, "l1", "l2"}:
         raise UsageError(f"norm must be l1 or l2, got {norm!r}")

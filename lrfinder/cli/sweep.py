@@ -25,7 +25,7 @@ from lrfinder.cli.options import (
 )
 from lrfinder.cli.output import say, say_json, say_plot, say_verbatim, warn
 from lrfinder.errors import UsageError
-from lrfinder.vocabulary import (
+from lrfinder.options import (
     LOADER_TIMEOUT,
     MAX_LR,
     MIN_LR,
@@ -245,7 +245,7 @@ def _conclude(result: Sweep, folder: RunFolder, *, as_json: bool, quiet: bool) -
         warn(note)
     signalled = _SIGNALLED.get(result.status)
     if signalled is None:  # whoever interrupts wants to leave at once: no picture then
-        from lrfinder.engine.signals import Interrupts
+        from lrfinder.engine.runtime.signals import Interrupts
         from lrfinder.files import write_atomic
         from lrfinder.report.figure import curve_png
         from lrfinder.store import PICTURE
@@ -300,7 +300,7 @@ def _repeat(trace: Trace) -> dict[str, object]:
 
 
 def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
-    from lrfinder.numbers import rate
+    from lrfinder.formatting import rate
 
     if plot:
         say_plot(result, advice)

@@ -15,7 +15,7 @@ from lrfinder.cli.loading import load_torch
 from lrfinder.cli.options import Debug, Json, Quiet, Seed
 from lrfinder.cli.output import say, say_json, say_verbatim, warn
 from lrfinder.errors import UsageError
-from lrfinder.vocabulary import Stop
+from lrfinder.options import Stop
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice

@@ -19,14 +19,14 @@ from pydantic import (
     field_validator,
 )
 
-from lrfinder.batch_plan import Epoch, grow_batches, rates, stretches
+from lrfinder.batch_growth.plan import Epoch, grow_batches, rates, stretches
 from lrfinder.errors import UsageError
 from lrfinder.records import Status
 from lrfinder.schedules import AnySchedule, Schedule
 from lrfinder.schedules.base import as_tuple
 
 if TYPE_CHECKING:
-    from lrfinder.batches import BatchSchedule, Samples
+    from lrfinder.batch_growth.sampler import BatchSchedule, Samples
     from lrfinder.scheduler import ConfiguredScheduler, Optimizer
 
 # Version history. 1: the first.
@@ -196,7 +196,7 @@ class ScheduleConfig(_Section):
         `scheduler(optimizer)` then sets the rates that are left to decay. Raises UsageError where the config has no
         `batch`, or the sampler another number of samples.
         """
-        from lrfinder.batches import BatchSchedule
+        from lrfinder.batch_growth.sampler import BatchSchedule
 
         self.batch_plan()
         section: Any = self.batch

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from lrfinder.engine.batching import Batching
-from lrfinder.engine.evaluation import EVALUATION, LEAST_BATCHES, evaluate, validation_batches
+from lrfinder.engine.losses.evaluation import EVALUATION, LEAST_BATCHES, evaluate, validation_batches
+from lrfinder.engine.micro_batches import Batching
 from lrfinder.engine.preparation import Preparation
-from lrfinder.engine.rng import derived_seed, remember_global_state, seed_everything
+from lrfinder.engine.runtime.rng import derived_seed, remember_global_state, seed_everything
 from lrfinder.errors import ModelFileError
 from lrfinder.records import Metric
 from lrfinder.task.loader import make_val_loader

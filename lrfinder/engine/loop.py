@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import torch
 
-from lrfinder.engine.course import Course
-from lrfinder.engine.ending import End
-from lrfinder.engine.measurement import Measurement
-from lrfinder.engine.updates import Updates
+from lrfinder.engine.losses.course import Course
+from lrfinder.engine.losses.measurement import Measurement
+from lrfinder.engine.losses.stopping import End
+from lrfinder.engine.update.updater import Updates
 from lrfinder.records import Stop
 
 

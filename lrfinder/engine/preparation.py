@@ -12,21 +12,21 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder.engine.batching import Batching
-from lrfinder.engine.data import endless
-from lrfinder.engine.device import move_optimizer_state
-from lrfinder.engine.facts import setup_of
-from lrfinder.engine.fetch import Fetch
-from lrfinder.engine.modes import training_modes
-from lrfinder.engine.precision import in_precision
-from lrfinder.engine.prefetch import read_ahead
-from lrfinder.engine.recordings import Recordings
-from lrfinder.engine.rng import derived_seed, seed_everything, seed_loader
-from lrfinder.engine.snapshot import loader_preserved
-from lrfinder.engine.updates import Updates
+from lrfinder.engine.cuda_graphs.policy import Recordings
+from lrfinder.engine.data.epochs import endless
+from lrfinder.engine.data.fetch import Fetch
+from lrfinder.engine.data.prefetch import read_ahead
+from lrfinder.engine.description import setup_of
+from lrfinder.engine.micro_batches import Batching
+from lrfinder.engine.restore.snapshot import loader_preserved
+from lrfinder.engine.runtime.device import move_optimizer_state
+from lrfinder.engine.runtime.rng import derived_seed, seed_everything, seed_loader
+from lrfinder.engine.update.autocast import in_precision
+from lrfinder.engine.update.updater import Updates
 from lrfinder.errors import ModelFileError, user_code
 from lrfinder.records import Setup
 from lrfinder.task.build import build_trial
+from lrfinder.task.optimizer_modes import training_modes
 from lrfinder.task.problem import Problem, Trial
 
 # Mixed into the seed of a repeat, for its draws after the batches were taken from the cache: the same ones for the

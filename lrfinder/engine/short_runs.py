@@ -13,10 +13,9 @@ from typing import Any, Self
 
 import torch
 
-from lrfinder.engine.batching import Batching
-from lrfinder.engine.course import Course
-from lrfinder.engine.ending import End
-from lrfinder.engine.evaluation import (
+from lrfinder.engine.data.subset import Repeated
+from lrfinder.engine.losses.course import Course
+from lrfinder.engine.losses.evaluation import (
     EVALUATION,
     LEAST_BATCHES,
     PROBE,
@@ -25,15 +24,16 @@ from lrfinder.engine.evaluation import (
     evaluate,
     validation_batches,
 )
-from lrfinder.engine.failures import environment_failure
-from lrfinder.engine.memory import free_memory
+from lrfinder.engine.losses.readback import gathering, readout_for
+from lrfinder.engine.losses.stopping import End
+from lrfinder.engine.micro_batches import Batching
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
-from lrfinder.engine.readout import gathering, readout_for
-from lrfinder.engine.repeated import Repeated
-from lrfinder.engine.rng import derived_seed
-from lrfinder.engine.signals import Interrupts, Terminated
-from lrfinder.engine.snapshot import Snapshot, preserved
+from lrfinder.engine.restore.snapshot import Snapshot, preserved
+from lrfinder.engine.runtime.failures import environment_failure
+from lrfinder.engine.runtime.memory import free_memory
+from lrfinder.engine.runtime.rng import derived_seed
+from lrfinder.engine.runtime.signals import Interrupts, Terminated
 from lrfinder.engine.sweep import settled, told
 from lrfinder.records import Metric, RunPlan, ShortRun, Stop
 from lrfinder.schedules import SCHEDULES

@@ -10,20 +10,20 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from lrfinder.engine.batching import Batching, batching_of
-from lrfinder.engine.course import Course
-from lrfinder.engine.ending import End
-from lrfinder.engine.failures import environment_failure
 from lrfinder.engine.held_out import PROBES, HeldOut
 from lrfinder.engine.loop import HeldOutLoss, TrainingLoss, sweep_rates
-from lrfinder.engine.measurement import Measurement
-from lrfinder.engine.memory import free_memory
+from lrfinder.engine.losses.course import Course
+from lrfinder.engine.losses.measurement import Measurement
+from lrfinder.engine.losses.readback import gathering, readout_for
+from lrfinder.engine.losses.stopping import End
+from lrfinder.engine.micro_batches import Batching, batching_of
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
-from lrfinder.engine.readout import gathering, readout_for
-from lrfinder.engine.rng import derived_seed
-from lrfinder.engine.signals import Interrupts, Terminated
-from lrfinder.engine.snapshot import preserved
+from lrfinder.engine.restore.snapshot import preserved
+from lrfinder.engine.runtime.failures import environment_failure
+from lrfinder.engine.runtime.memory import free_memory
+from lrfinder.engine.runtime.rng import derived_seed
+from lrfinder.engine.runtime.signals import Interrupts, Terminated
 from lrfinder.errors import place_of, words_of
 from lrfinder.records import Metric, Stop, SweepSettings, Trace
 from lrfinder.task.problem import Problem, Trial

@@ -6,10 +6,7 @@ Rates are in the optimizer's own unit (the reference rate: the one that `optimiz
 
 from __future__ import annotations
 
-from lrfinder.records.measured import OptimizerFacts, Point, RunPlan, Setup, ShortRun, SweepResult, Trace
-from lrfinder.records.picks import Band, Fit, Pick, Status
-from lrfinder.records.settings import SweepSettings, Training
-from lrfinder.vocabulary import (
+from lrfinder.options import (
     LOADER_TIMEOUT,
     MAX_LR,
     MIN_LR,
@@ -26,6 +23,9 @@ from lrfinder.vocabulary import (
     Spacing,
     Stop,
 )
+from lrfinder.records.measured import OptimizerFacts, Point, RunPlan, Setup, ShortRun, SweepResult, Trace
+from lrfinder.records.picks import Band, Fit, Pick, Status
+from lrfinder.records.settings import SweepSettings, Training
 
 __all__ = [
     "LOADER_TIMEOUT",

@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from lrfinder.options import Stop
 from lrfinder.records.settings import SweepSettings
 from lrfinder.records.strict import STRICT
-from lrfinder.vocabulary import Stop
 
 
 class Point(NamedTuple):

@@ -7,8 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from lrfinder.records.strict import STRICT
-from lrfinder.vocabulary import (
+from lrfinder.options import (
     MAX_LR,
     MIN_LR,
     MIN_RUN_STEPS,
@@ -24,6 +23,7 @@ from lrfinder.vocabulary import (
     Precision,
     Spacing,
 )
+from lrfinder.records.strict import STRICT
 
 # Times PER_DECADE. With four times as many updates a decade the pick of thirteen real tasks moves by more than 0.15
 # decade in a third of all cases, mostly towards lower rates, by up to 0.4: the sweep has used up the loss before it

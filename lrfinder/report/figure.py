@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lrfinder import numbers
+from lrfinder import formatting as numbers
 from lrfinder.records import Band, Fit, Metric, Pick, SweepResult
 from lrfinder.report import layers, style
 from lrfinder.report.lanes import Place, places

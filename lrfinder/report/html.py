@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from lrfinder.numbers import interval
+from lrfinder.formatting import interval
 from lrfinder.records import Band, Fit, Pick, Status, SweepResult
 from lrfinder.report.figure import curve_svg, headline, subtitle
 from lrfinder.report.picks import interval_cell, rate_cell

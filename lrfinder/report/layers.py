@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from lrfinder import numbers
+from lrfinder import formatting as numbers
 from lrfinder.records import Band, Fit, Pick, Point, Spacing, Stop, SweepResult
 from lrfinder.report import style
 from lrfinder.report.window import Window, is_shown, lowest, points, points_left_out, run_ends

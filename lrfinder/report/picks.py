@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lrfinder.numbers import interval, rate
+from lrfinder.formatting import interval, rate
 from lrfinder.records import Band, Pick, Status
 from lrfinder.report.window import chosen_pick
 

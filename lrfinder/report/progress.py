@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from lrfinder import numbers
+from lrfinder import formatting as numbers
 from lrfinder.records import Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.report.console import PipeConsole
 

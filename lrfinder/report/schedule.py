@@ -10,9 +10,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lrfinder.batch_plan import stretches
+from lrfinder.batch_growth.plan import stretches
 from lrfinder.config import ScheduleConfig
-from lrfinder.numbers import rate
+from lrfinder.formatting import rate
 from lrfinder.report.canvas import canvas, drawn, in_ascii
 from lrfinder.schedules import SCHEDULES, Schedule
 

@@ -13,7 +13,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.color import ColorSystem
 from rich.style import Style
 
-from lrfinder.numbers import decade, interval, loss, rate
+from lrfinder.formatting import decade, interval, loss, rate
 from lrfinder.records import Band, Fit, Pick, Spacing, SweepResult
 from lrfinder.report.canvas import canvas, drawn, in_ascii
 from lrfinder.report.figure import headline, subtitle

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from lrfinder.numbers import loss, rate
+from lrfinder.formatting import loss, rate
 from lrfinder.records import ShortRun
 from lrfinder.report.picks import MARK, NOTHING
 from lrfinder.report.progress import STOPS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from math import log10, sqrt
 
-from lrfinder.numbers import rate
+from lrfinder.formatting import rate
+from lrfinder.options import PER_DECADE
 from lrfinder.records import Band, OptimizerFacts, Pick, Status, SweepSettings
 from lrfinder.search.drift import drift_between, expected_shift
 from lrfinder.search.passes import SHORTEST_RUN
 from lrfinder.search.valley import Valley
-from lrfinder.vocabulary import PER_DECADE
 
 SHORT_RUNS = "short-runs"
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lrfinder.numbers import moved_by
+from lrfinder.formatting import moved_by
 from lrfinder.search.valley import Valley
 
 # Decades (standard deviation): how far the lowest point of runs a quarter of a decade apart lies from where it would

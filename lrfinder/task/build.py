@@ -10,7 +10,7 @@ from lrfinder.task.loader import make_loader
 from lrfinder.task.loss import make_loss
 from lrfinder.task.model import make_model
 from lrfinder.task.named_losses import NamedLosses
-from lrfinder.task.optimizer import make_optimizer
+from lrfinder.task.optimizers.build import make_optimizer
 from lrfinder.task.problem import Problem, Trial
 
 

@@ -16,10 +16,10 @@ from torch import nn
 from lrfinder.errors import ModelFileError
 from lrfinder.records import LOADER_TIMEOUT, Training
 from lrfinder.task.calling import described, takes
-from lrfinder.task.fleet import described_fleet, fleet_of, named_fleet_of
 from lrfinder.task.lightning import is_lightning_class, is_lightning_module
 from lrfinder.task.loader import check_loader
-from lrfinder.task.optimizers import HINT as OPTIMIZERS_HINT
+from lrfinder.task.optimizers.group_rates import described_fleet, fleet_of, named_fleet_of
+from lrfinder.task.optimizers.several import HINT as OPTIMIZERS_HINT
 from lrfinder.task.problem import Problem
 
 NAMES = ("model", "train_loader", "loss_fn", "training_step", "optimizer", "optimizers", "val_loader")

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder.api.listeners import Listeners
 from lrfinder.engine.short_runs import ShortRuns
-from lrfinder.engine.together import ManyShortRuns
+from lrfinder.engine.vectorized.runs import ManyShortRuns
 from lrfinder.records import RunPlan, ShortRun
 from lrfinder.task.problem import Problem
 

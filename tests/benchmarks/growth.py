@@ -25,8 +25,8 @@ from torch import nn
 from lrfinder.advice import Request, advise
 from lrfinder.api.listeners import Listeners
 from lrfinder.api.measure import measure
+from lrfinder.engine.restore.snapshot import Snapshot
 from lrfinder.engine.short_runs import ShortRuns
-from lrfinder.engine.snapshot import Snapshot
 from lrfinder.records import Mode, OptimizerFacts, RunPlan, Setup, ShortRun, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.task.problem import Problem
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 FOLDER = Path("mutants")
-ANY = "lrfinder.engine.rates.*"  # a small module: running its mutants makes those of all modules
+ANY = "lrfinder.engine.update.learning_rates.*"  # a small module: running its mutants makes those of all modules
 NOTICED = {"killed", "timeout", "segfault", "caught by type check"}
 NOT_NOTICED = {"survived", "no tests"}
 LINE = re.compile(r"\s*(lrfinder\S+): (.+)")

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from lrfinder.engine.snapshot import Snapshot
+from lrfinder.engine.restore.snapshot import Snapshot
 from lrfinder.task.problem import Problem
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from lrfinder.cli import loading
-from lrfinder.engine.signals import Terminated, signals_as_exceptions
+from lrfinder.engine.runtime.signals import Terminated, signals_as_exceptions
 
 
 @pytest.mark.parametrize(("sent", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lrfinder.engine.batching import Batching, batching_of
+from lrfinder.engine.micro_batches import Batching, batching_of
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import Metric, Stop, SweepSettings, Trace
 from lrfinder.task.problem import Problem, Trial

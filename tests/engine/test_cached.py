@@ -12,9 +12,9 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import lrfinder
-import lrfinder.engine.readout
+import lrfinder.engine.losses.readback
 from lrfinder.advice import Request, advise
-from lrfinder.engine.cached import CachedBatches
+from lrfinder.engine.data.cache import CachedBatches
 from lrfinder.errors import UsageError
 from lrfinder.records import Metric, Mode, Stop, SweepSettings
 from lrfinder.report.figure import subtitle
@@ -60,7 +60,7 @@ def is_cycle(seen: list[float], length: int) -> bool:
 
 
 def test_repeats_and_short_runs_train_on_the_same_batches_in_turn(monkeypatch) -> None:
-    monkeypatch.setattr(lrfinder.engine.readout, "GATHERING", 0.0)  # no update in vain after a divergence
+    monkeypatch.setattr(lrfinder.engine.losses.readback, "GATHERING", 0.0)  # no update in vain after a divergence
     step = Noted()
     result = sweep(loss_fn=None, training_step=step, min_lr=1e-4, max_lr=1.0)
     assert result.runs

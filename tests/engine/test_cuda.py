@@ -14,13 +14,13 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder.engine.sweep
-from lrfinder.engine import together
-from lrfinder.engine.device import choose_device
-from lrfinder.engine.recorder import CudaRecorder
+from lrfinder.engine.cuda_graphs.capture import CudaRecorder
+from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.short_runs import ShortRuns
-from lrfinder.engine.stacked import Stack
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.engine.together import ManyShortRuns
+from lrfinder.engine.vectorized import runs as together
+from lrfinder.engine.vectorized.models import Stack
+from lrfinder.engine.vectorized.runs import ManyShortRuns
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import Graph, Precision, RunPlan, Stop, SweepSettings, Training
 from lrfinder.task.problem import Problem

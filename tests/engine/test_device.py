@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lrfinder.engine.device import available_devices, choose_device, device_title, move_optimizer_state
+from lrfinder.engine.runtime.device import available_devices, choose_device, device_title, move_optimizer_state
 from lrfinder.errors import UsageError
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lrfinder.engine.divergence import LEAST_SHARE, DivergenceRule
+from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 
 STEPS = np.arange(101)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-from lrfinder.engine.evaluation import evaluate, validation_batches
+from lrfinder.engine.losses.evaluation import evaluate, validation_batches
 from lrfinder.errors import ModelFileError
 from lrfinder.task.problem import Trial
 from lrfinder.task.split import split

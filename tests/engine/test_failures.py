@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lrfinder.engine.failures import dead_worker, environment_failure, out_of_memory
+from lrfinder.engine.runtime.failures import dead_worker, environment_failure, out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_death_is_waited_for_as_long_as_it_takes_to_be_seen(monkeypatch):
             return -9 if self.asked > 20 else None
 
     assert str(dead_worker(DEATH, None, [Ending()])) == "a DataLoader worker died (pid 12, SIGKILL)"
-    monkeypatch.setattr("lrfinder.engine.failures._SEEN_DEAD_S", 0.05)
+    monkeypatch.setattr("lrfinder.engine.runtime.failures._SEEN_DEAD_S", 0.05)
     began = time.monotonic()
     assert str(dead_worker(DEATH, None, [ended(12, None)])) == "a DataLoader worker died (pid 12, 13)"
     assert 0.05 <= time.monotonic() - began < 1.0

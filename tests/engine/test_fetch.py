@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from lrfinder.engine.alarm import Alarm, Overdue
-from lrfinder.engine.data import endless
-from lrfinder.engine.fetch import Fetch
+from lrfinder.engine.data.epochs import endless
+from lrfinder.engine.data.fetch import Fetch
+from lrfinder.engine.runtime.timeout import Alarm, Overdue
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure

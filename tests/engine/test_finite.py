@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from lrfinder.engine.finite import EVERY, WeightsTotal, all_finite, origin
+from lrfinder.engine.losses.nonfinite import EVERY, WeightsTotal, all_finite, origin
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import Metric, RunPlan, Stop, SweepSettings, Training

@@ -18,9 +18,9 @@ from torch import nn
 import lrfinder.engine.loop
 import lrfinder.engine.short_runs
 import lrfinder.engine.sweep
-from lrfinder.engine.course import Course
-from lrfinder.engine.ending import Ending
-from lrfinder.engine.readout import CHUNK, Late, gathering, reason_to_wait
+from lrfinder.engine.losses.course import Course
+from lrfinder.engine.losses.readback import CHUNK, Late, gathering, reason_to_wait
+from lrfinder.engine.losses.stopping import Ending
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure

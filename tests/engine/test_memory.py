@@ -16,7 +16,7 @@ import lrfinder.engine.preparation
 import lrfinder.engine.short_runs
 import lrfinder.engine.sweep
 from lrfinder.api.measure import measure
-from lrfinder.engine.memory import free_memory
+from lrfinder.engine.runtime.memory import free_memory
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure

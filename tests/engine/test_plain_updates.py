@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-import lrfinder.engine.updates
+import lrfinder.engine.update.updater
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.engine.zeroing import zero
+from lrfinder.engine.update.zero_grad import zero
 from lrfinder.errors import place_of
 from lrfinder.records import Stop, SweepSettings, Training
 from lrfinder.task.problem import Problem
@@ -34,12 +34,12 @@ def taken(monkeypatch):
     """The plain ways that were taken."""
     made = []
 
-    class Noted(lrfinder.engine.updates.PlainUpdates):
+    class Noted(lrfinder.engine.update.updater.PlainUpdates):
         def __init__(self, *arguments, **named):
             made.append(self)
             super().__init__(*arguments, **named)
 
-    monkeypatch.setattr(lrfinder.engine.updates, "PlainUpdates", Noted)
+    monkeypatch.setattr(lrfinder.engine.update.updater, "PlainUpdates", Noted)
     return made
 
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import lrfinder.engine.prefetch
+import lrfinder.engine.data.prefetch
 import lrfinder.engine.preparation
-from lrfinder.engine.prefetch import ReadAhead, read_ahead, tensors_in
+from lrfinder.engine.data.prefetch import ReadAhead, read_ahead, tensors_in
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure, place_of
 from lrfinder.records import Stop, SweepSettings
@@ -142,7 +142,7 @@ def test_tensors_are_found_however_they_are_nested():
 
 def test_batches_for_a_gpu_are_read_ahead_and_sent_there(monkeypatch):
     carrier, devices = Carrier(), []
-    monkeypatch.setattr(lrfinder.engine.prefetch, "SideStream", lambda device: devices.append(device) or carrier)
+    monkeypatch.setattr(lrfinder.engine.data.prefetch, "SideStream", lambda device: devices.append(device) or carrier)
     ahead = read_ahead(problem(None, 0), numbers(2, carrier), CUDA, micro_batches=1)
     assert list(ahead) == ["0", "1"]
     assert devices == [CUDA]

@@ -12,8 +12,9 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrfinder.engine import recording, recordings
-from lrfinder.engine.recorded import shape_of
+from lrfinder.engine.cuda_graphs import policy as recordings
+from lrfinder.engine.cuda_graphs import trial_capture as recording
+from lrfinder.engine.cuda_graphs.graphed_update import shape_of
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import UsageError

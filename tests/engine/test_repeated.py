@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrfinder.api.listeners import Listeners
-from lrfinder.engine.device import choose_device
-from lrfinder.engine.repeated import Repeated, size_in_bytes
+from lrfinder.engine.data.subset import Repeated, size_in_bytes
+from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.records import RunPlan
 from lrfinder.task.problem import Problem

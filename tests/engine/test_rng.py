@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from lrfinder.engine.rng import derived_seed, remember_global_state, seed_everything, seed_loader
+from lrfinder.engine.runtime.rng import derived_seed, remember_global_state, seed_everything, seed_loader
 
 CPU = torch.device("cpu")
 

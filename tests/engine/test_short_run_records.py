@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder.engine.short_runs
-from lrfinder.engine.readout import Late
-from lrfinder.engine.repeated import Repeated
+from lrfinder.engine.data.subset import Repeated
+from lrfinder.engine.losses.readback import Late
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.records import Precision, RunPlan, Stop, Training
 from lrfinder.task.problem import Problem

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrfinder.engine.evaluation import evaluate
+from lrfinder.engine.losses.evaluation import evaluate
+from lrfinder.engine.runtime.signals import signals_as_exceptions
 from lrfinder.engine.short_runs import ShortRuns
-from lrfinder.engine.signals import signals_as_exceptions
 from lrfinder.errors import ModelFileError
 from lrfinder.records import RunPlan, ShortRun, Stop, Training
 from lrfinder.task.problem import Problem, Trial

@@ -16,8 +16,8 @@ import pytest
 import torch
 from torch import nn
 
+from lrfinder.engine.runtime.signals import Interrupts, Terminated, ignore_signals, signals_as_exceptions
 from lrfinder.engine.short_runs import ShortRuns
-from lrfinder.engine.signals import Interrupts, Terminated, ignore_signals, signals_as_exceptions
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import RunPlan, Stop, SweepSettings
 from lrfinder.task.problem import Problem
@@ -235,7 +235,7 @@ SCRIPT = """
     import json, signal, sys, time, torch
     from torch import nn
     from torch.utils.data import DataLoader, TensorDataset
-    from lrfinder.engine.signals import signals_as_exceptions
+    from lrfinder.engine.runtime.signals import signals_as_exceptions
     from lrfinder.engine.sweep import run_sweep
     from lrfinder.records import SweepSettings
     from lrfinder.task.problem import Problem

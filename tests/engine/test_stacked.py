@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lrfinder.engine.stacked import Stack
-from lrfinder.engine.stacked_updates import NotStackable
+from lrfinder.engine.vectorized.models import Stack
+from lrfinder.engine.vectorized.optimizers import NotStackable
 from lrfinder.task.problem import Part, Trial
 
 RATES = (1e-4, 0.02, 0.3)

@@ -13,12 +13,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrfinder.engine import short_runs, together
+from lrfinder.engine import short_runs
+from lrfinder.engine.losses.readback import Late
 from lrfinder.engine.observer import Observer
-from lrfinder.engine.readout import Late
+from lrfinder.engine.runtime.signals import signals_as_exceptions
 from lrfinder.engine.short_runs import ShortRuns
-from lrfinder.engine.signals import signals_as_exceptions
-from lrfinder.engine.together import CHECKED, ManyShortRuns
+from lrfinder.engine.vectorized import runs as together
+from lrfinder.engine.vectorized.runs import CHECKED, ManyShortRuns
 from lrfinder.records import Precision, RunPlan, Stop, Training
 from lrfinder.task.problem import Problem
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from lrfinder.engine.precision import in_precision
+from lrfinder.engine.restore.tensors import TensorStates
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.engine.tensors import TensorStates
+from lrfinder.engine.update.autocast import in_precision
 from lrfinder.errors import EnvironmentFailure, LrfinderError, place_of
 from lrfinder.records import Metric, Precision, RunPlan, Stop, SweepSettings, Training
 from lrfinder.task.build import build_trial
@@ -153,7 +153,7 @@ def test_a_scaled_step_has_a_place(recorder):
 
 
 def test_clipping_has_a_place(recorder, monkeypatch):
-    monkeypatch.setattr("lrfinder.engine.turn.clip_grad_norm_", fails_at(1))
+    monkeypatch.setattr("lrfinder.engine.update.optimizer_step.clip_grad_norm_", fails_at(1))
     with pytest.raises(ValueError, match=r"^mine$") as raised:
         run_sweep(problem(training=Training(clip_norm=1.0)), SETTINGS, device=CPU, observer=recorder())
     assert place_of(raised.value) == "clipping the gradient for update 1"

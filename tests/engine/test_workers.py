@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lrfinder.engine.workers import end_workers
+from lrfinder.engine.runtime.workers import end_workers
 
 
 class Stuck(Dataset):
@@ -74,7 +74,7 @@ class Looping:
     ("ends", "did"), [("by itself", []), ("terminated", ["terminated"]), ("killed", ["terminated", "killed"])]
 )
 def test_no_harder_than_needed(monkeypatch: pytest.MonkeyPatch, ends: str, did: list[str]) -> None:
-    monkeypatch.setattr("lrfinder.engine.workers.GRACE_SECONDS", 5.0 if ends == "by itself" else 0.05)
+    monkeypatch.setattr("lrfinder.engine.runtime.workers.GRACE_SECONDS", 5.0 if ends == "by itself" else 0.05)
     iterator = Looping(ends)
     began = time.monotonic()
     end_workers(iterator)

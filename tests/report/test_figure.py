@@ -239,7 +239,7 @@ def test_a_rule_without_a_pick_is_refused(digits: Any) -> None:
 def test_importing_the_reports_loads_neither_matplotlib_nor_plotext_nor_torch() -> None:
     script = """
 import sys
-import lrfinder.report.figure, lrfinder.report.html, lrfinder.numbers, lrfinder.report.picks
+import lrfinder.report.figure, lrfinder.report.html, lrfinder.formatting, lrfinder.report.picks
 import lrfinder.report.progress, lrfinder.report.terminal_plot, lrfinder.report.canvas
 heavy = {"matplotlib", "plotext", "torch", "pandas", "numpy"} & set(sys.modules)
 assert not heavy, heavy

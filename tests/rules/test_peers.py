@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lrfinder.records import Status, Stop, Trace
-from lrfinder.rules.peer_curve import PeerCurve, recorded_by_a_peer
 from lrfinder.rules.peers import PEER_RULES, PeerRule, pick_per_repeat
+from lrfinder.rules.peers.curve import PeerCurve, recorded_by_a_peer
 
 rules = pytest.mark.parametrize("rule", PEER_RULES.values(), ids=PEER_RULES)
 

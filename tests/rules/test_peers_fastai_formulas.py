@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lrfinder.rules.ema import ema_unbiased_float32
-from lrfinder.rules.fastai_slide import slide_index
-from lrfinder.rules.fastai_steep import steep_index
-from lrfinder.rules.fastai_valley import valley_index
+from lrfinder.rules.peers.ema import ema_unbiased_float32
+from lrfinder.rules.peers.fastai_slide import slide_index
+from lrfinder.rules.peers.fastai_steep import steep_index
+from lrfinder.rules.peers.fastai_valley import valley_index
 
 
 @pytest.fixture(scope="module")

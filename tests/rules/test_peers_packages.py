@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrfinder.rules.fastai_curve import seen_by_fastai
-from lrfinder.rules.peer_curve import PeerCurve
 from lrfinder.rules.peers import PEER_RULES
+from lrfinder.rules.peers.curve import PeerCurve
+from lrfinder.rules.peers.fastai_curve import seen_by_fastai
 
 mpl.use("Agg")
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrfinder.rules.ema import ema_from_first, ema_over_count, ema_unbiased_float32
-from lrfinder.rules.ratio_stop import length_until_ratio
+from lrfinder.rules.peers.ema import ema_from_first, ema_over_count, ema_unbiased_float32
+from lrfinder.rules.peers.stop_ratio import length_until_ratio
 
 losses_of = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=80)
 

@@ -14,7 +14,7 @@ from lrfinder.records import Spacing, SweepSettings
 from lrfinder.task.build import build_trial
 from lrfinder.task.lightning import is_lightning_module, skipped_hooks
 from lrfinder.task.load import load_problem
-from lrfinder.task.optimizer import REFERENCE_LR
+from lrfinder.task.optimizers.build import REFERENCE_LR
 from lrfinder.task.problem import Trial
 
 lightning = pytest.importorskip("lightning")

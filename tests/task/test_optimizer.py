@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrfinder.errors import LrfinderError, UsageError
-from lrfinder.task.named_optimizer import named_optimizer, optimizer_names
-from lrfinder.task.optimizer import REFERENCE_LR, make_optimizer, optimizer_facts
+from lrfinder.task.optimizers.build import REFERENCE_LR, make_optimizer, optimizer_facts
+from lrfinder.task.optimizers.by_name import named_optimizer, optimizer_names
 from lrfinder.task.problem import Part, Problem, Trial
 
 FILE = "def model():\n    return nn.Linear(3, 2)\ntrain_loader = [(torch.ones(4, 3), torch.zeros(4, 2))]\n"

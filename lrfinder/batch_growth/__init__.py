@@ -1,0 +1,1 @@
+"""A batch that grows instead of a rate that falls."""

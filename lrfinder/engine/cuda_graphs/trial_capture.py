@@ -1,0 +1,267 @@
+"""Record the update of a trial, where that gives the same numbers in less time; else say why not."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+
+from lrfinder.engine.cuda_graphs.capture import Recorder
+from lrfinder.engine.cuda_graphs.graphed_update import RecordedUpdate, shape_of
+from lrfinder.engine.runtime.failures import out_of_memory
+from lrfinder.engine.runtime.rng import remember_global_state
+from lrfinder.engine.update.backward_hooks import has_backward_hooks
+from lrfinder.engine.update.optimizer_step import Turn
+from lrfinder.errors import words_of
+from lrfinder.records import Precision, Training
+from lrfinder.task.batches import to_device
+from lrfinder.task.problem import Trial
+
+# Updates that are made as they are, and then again by the recording. The first shows what the loss and the gradient
+# are, the second what the step has done, the third what is kept between two updates.
+TRIED = 3
+
+# How near the recorded ones must be. The same kernels run on the same numbers, so that only sums in no fixed order
+# differ, by a millionth in float32 and a hundredth in bfloat16; what a recording gets wrong (a number of Python's that
+# changes, a choice by chance) is no smaller than the loss's or the update's own size.
+NEAR_LOSS = 0.01
+NEAR_UPDATE = 0.05  # of how far the weights have moved
+
+# Weights up to which `auto` tries at all: a larger model's kernels take longer than sending them does, and a trial
+# copies the weights to the host three times.
+MOST_WEIGHTS = 30_000_000
+
+# What is gained must be worth it: below a tenth the next measurement may say the opposite.
+WORTH = 0.9
+
+# Param group settings that change, and that a failure puts back.
+_SETTINGS = ("lr", "fused", "foreach", "capturable")
+
+
+class NotRecordable(Exception):  # noqa: N818 - an expected outcome inside the engine, not an error of the user's
+    """Why an update isn't recorded."""
+
+
+def record_update(
+    trial: Trial,
+    training: Training,
+    batches: Sequence[Any],
+    *,
+    device: torch.device,
+    recorder: Recorder,
+    always: bool,
+) -> RecordedUpdate:
+    """Return the recording of an update of `trial`, which is as new then, but for its optimizer's settings.
+
+    TRIED updates are made on `batches`, the first of the training, at the optimizer's own rate; everything is put back,
+    the update is recorded, and the recording makes them again. The losses and the weights must agree, and without
+    `always` it must be faster. The optimizer's rates become tensors on the device, and its steps torch's fused ones:
+    that is what a recording can read, and the numbers are the same but for rounding.
+
+    Raises NotRecordable with the reason; the trial is as it was then. What the model counts in Python has counted the
+    updates that were tried.
+    """
+    alike = _alike(trial, training, batches)
+    if not always and sum(p.numel() for p in trial.model.parameters()) > MOST_WEIGHTS:
+        raise NotRecordable(f"the model has more than {MOST_WEIGHTS / 1e6:.0f} million weights, which keep a GPU busy")
+    start = _Start(trial, device)
+    try:
+        _prepare(trial.optimizer, device)
+        update = _tried(_Plain(trial, training, device), alike, device, recorder, start, always=always)
+    except Exception as error:
+        start.undo()
+        if isinstance(error, NotRecordable):
+            raise
+        raise NotRecordable("memory ran out" if out_of_memory(error) else _told(error)) from error
+    start.put_back()
+    return update
+
+
+def _alike(trial: Trial, training: Training, batches: Sequence[Any]) -> list[Any]:
+    """Return the batches that have the shape of the first one; raise NotRecordable where no trial is needed to know."""
+    if training.precision is Precision.FP16:
+        raise NotRecordable("the loss scaler looks at every gradient")
+    if training.accumulate > 1:
+        raise NotRecordable("an update is made of several batches")
+    if trial.others or trial.named_losses is not None:
+        raise NotRecordable("there are several optimizers")
+    _check_optimizer(trial.optimizer)
+    if not batches:
+        raise NotRecordable("there is no batch")
+    shape = shape_of(batches[0])
+    if shape is None:
+        raise NotRecordable("a batch holds more than tensors, numbers and names")
+    return [batch for batch in batches if shape_of(batch) == shape]
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    kind = type(optimizer)
+    if kind not in {torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW}:
+        raise NotRecordable(f"{kind.__name__} is none of SGD, Adam and AdamW")
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:  # noqa: SLF001 - no public name
+        raise NotRecordable("the optimizer has hooks")
+    if optimizer.state:
+        raise NotRecordable("the optimizer has made updates before")
+    for group in optimizer.param_groups:
+        if group.get("dampening"):  # the very first update isn't dampened, and a recording is always the same
+            raise NotRecordable("the optimizer's first update is unlike the others, by its dampening")
+        if has_backward_hooks(group["params"]):
+            raise NotRecordable("parameters have hooks")
+        if not all(p.is_floating_point() and p.layout is torch.strided for p in group["params"]):
+            raise NotRecordable("there are parameters that are complex or sparse")
+
+
+def _prepare(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    for group in optimizer.param_groups:
+        # float32: what the fused kernels read.
+        group["lr"] = torch.tensor(float(group["lr"]), dtype=torch.float32, device=device)
+        group["fused"], group["foreach"] = True, False
+        if "capturable" in group and device.type == "cuda":
+            group["capturable"] = True
+
+
+class _Made(NamedTuple):
+    """What some updates gave: the loss before each, the weights after the last, and the seconds of the fastest."""
+
+    losses: list[float]
+    weights: torch.Tensor
+    seconds: float
+
+
+class _Plain:
+    """An update as it is made without a recording."""
+
+    def __init__(self, trial: Trial, training: Training, device: torch.device) -> None:
+        self._trial = trial
+        self._turn = Turn(trial.parts, training, device, again=_never)
+
+    def gradient(self, batch: Any) -> torch.Tensor:
+        """Return the loss of `batch`, and leave its gradient behind."""
+        self._turn.zero()
+        loss = self._trial.loss(self._trial.model, batch)
+        self._turn.backward(loss, 0)
+        return loss.detach()
+
+    def step(self) -> None:
+        """Make the step of the optimizer by the gradient that is there."""
+        self._turn.step(None, 0)
+
+
+def _tried(
+    plain: _Plain, batches: Sequence[Any], device: torch.device, recorder: Recorder, start: _Start, *, always: bool
+) -> RecordedUpdate:
+    """Return the recording, once it has given what the update gives without."""
+    moved = [to_device(batches[number % len(batches)], device) for number in range(TRIED)]
+    made = recorder.warm_up(lambda: _made(moved, plain.gradient, plain.step, start, watched=recorder.watched))
+    if not all(map(math.isfinite, made.losses)) or not bool(made.weights.isfinite().all()):
+        raise NotRecordable("the first updates at the optimizer's own rate aren't finite, so they can't be compared")
+    if torch.equal(made.weights, start.weights()):
+        raise NotRecordable("the first updates at the optimizer's own rate change no weight")
+    if start.lost_buffers():
+        raise NotRecordable("the model puts new tensors in the place of its buffers")
+    start.put_back()
+    update = RecordedUpdate(recorder, moved[0], device=device, loss=plain.gradient, step=plain.step)
+    start.put_back()
+    again = _made(moved, update.loss, update.step, start)
+    _compare(made, again, start.weights())
+    if not always and again.seconds > WORTH * made.seconds:
+        raise NotRecordable(
+            f"it is not faster: {again.seconds * 1e3:.2f} ms an update, {made.seconds * 1e3:.2f} ms without"
+        )
+    return update
+
+
+def _never() -> torch.Tensor:
+    raise NotRecordable("the optimizer asks for its loss again")
+
+
+def _made(
+    batches: Sequence[Any],
+    gradient: Callable[[Any], torch.Tensor],
+    step: Callable[[], None],
+    start: _Start,
+    watched: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+) -> _Made:
+    """Make an update on each batch, from the second on in a context of `watched()`: the first sets things up."""
+    losses, seconds = [], []
+    for number, batch in enumerate(batches):
+        began = time.perf_counter()
+        with watched() if number else contextlib.nullcontext():
+            loss = gradient(batch)
+            step()
+        losses.append(loss.item())  # waits for the device
+        seconds.append(time.perf_counter() - began)
+    return _Made(losses, start.weights_now(), min(seconds))
+
+
+def _compare(plain: _Made, again: _Made, start: torch.Tensor) -> None:
+    if not all(abs(a - b) <= NEAR_LOSS * max(abs(a), 1e-6) for a, b in zip(plain.losses, again.losses, strict=True)):
+        told = ", ".join(f"{value:.6g}" for value in again.losses)
+        raise NotRecordable(f"its losses are {told} instead of {', '.join(f'{value:.6g}' for value in plain.losses)}")
+    moved, apart = (plain.weights - start).norm(), (again.weights - plain.weights).norm()
+    if not apart <= NEAR_UPDATE * moved:
+        raise NotRecordable(f"its weights are off by {float(apart / moved):.2g} of how far they move")
+
+
+def _told(error: Exception) -> str:
+    lines = words_of(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+class _Start:
+    """A trial that has made no update, to be put back there: its tensors by copies on the host, its draws by state."""
+
+    def __init__(self, trial: Trial, device: torch.device) -> None:
+        self._model = trial.model
+        self._optimizer = trial.optimizer
+        self._parameters = [p for group in trial.optimizer.param_groups for p in group["params"]]
+        self._buffers = dict(trial.model.named_buffers())
+        unique = {id(t): t for t in (*trial.model.parameters(), *self._parameters, *self._buffers.values())}
+        self._kept = [(tensor, tensor.detach().to("cpu", copy=True)) for tensor in unique.values()]
+        self._settings = [
+            (group, {name: group[name] for name in _SETTINGS if name in group})
+            for group in self._optimizer.param_groups
+        ]
+        self._put_draws_back = remember_global_state(device)
+
+    def weights(self) -> torch.Tensor:
+        """Return the numbers of the optimizer's parameters at the start, in one row on the host."""
+        kept = {id(tensor): copy for tensor, copy in self._kept}
+        return torch.cat([kept[id(parameter)].double().flatten() for parameter in self._parameters])
+
+    def weights_now(self) -> torch.Tensor:
+        """Return the same as they are now."""
+        return torch.cat([parameter.detach().to("cpu", torch.float64).flatten() for parameter in self._parameters])
+
+    def lost_buffers(self) -> bool:
+        """Return whether a buffer is another tensor than it was."""
+        now = dict(self._model.named_buffers())
+        return now.keys() != self._buffers.keys() or any(now[name] is not self._buffers[name] for name in now)
+
+    def put_back(self) -> None:
+        """Put back what tensors contain, those of the optimizer's state at zero: that is how each of them begins."""
+        with torch.no_grad():
+            for tensor, values in self._kept:
+                tensor.detach().copy_(values)
+            for state in self._optimizer.state.values():
+                for value in state.values():
+                    if isinstance(value, torch.Tensor):
+                        value.zero_()
+        self._put_draws_back()
+
+    def undo(self) -> None:
+        """Put everything back, as if no update had been tried; buffers too, where the model has put others there."""
+        self.put_back()
+        for group, settings in self._settings:
+            group.update(settings)
+        self._optimizer.state.clear()
+        for parameter in (*self._model.parameters(), *self._parameters):
+            parameter.grad = None
+        for name, buffer in self._buffers.items():
+            owner, _, last = name.rpartition(".")
+            self._model.get_submodule(owner)._buffers[last] = buffer  # noqa: SLF001 - register_buffer refuses what is there

@@ -1,0 +1,1 @@
+"""Batches, from whatever the user trains on."""

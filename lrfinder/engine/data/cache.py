@@ -1,0 +1,65 @@
+"""The first batches of a sweep, drawn once and kept: every repeat and every rate trains on the same ones."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import torch
+
+from lrfinder.engine.data.subset import MOST_BYTES, copied, size_in_bytes
+from lrfinder.errors import UsageError
+from lrfinder.task.batches import to_device
+
+# Of a GPU's free memory: batches that take no more are kept there, and the model has the rest.
+DEVICE_SHARE = 0.1
+
+
+class CachedBatches:
+    """`number` batches to train on, and `held_out` more to judge by; empty until `fill`."""
+
+    def __init__(self, number: int, *, held_out: int, device: torch.device, most_bytes: int = MOST_BYTES) -> None:
+        self.filled = False
+        self._number = number
+        self._wanted = held_out
+        self._device = device
+        self._most_bytes = most_bytes
+        self._batches: list[Any] = []
+        self._held_out: list[Any] = []
+
+    def __len__(self) -> int:
+        """Return how many different batches are trained on: fewer than asked for where fewer came."""
+        return len(self._batches)
+
+    def fill(self, batches: Iterator[Any]) -> None:
+        """Take the batches, first those to train on. Raises UsageError where they take too much memory."""
+        kept: list[Any] = []
+        size = 0
+        for batch in itertools.islice(batches, self._number + self._wanted):
+            size += size_in_bytes(batch)
+            if size > self._most_bytes:
+                raise UsageError(
+                    f"{self._number} batches can't be kept: {len(kept) + 1} take more than "
+                    f"{self._most_bytes / 2**30:.3g} GiB",
+                    hint="keep fewer: --cache-batches N (cache_batches=N)",
+                )
+            kept.append(batch)
+        if size <= self._room():
+            kept = [to_device(batch, self._device) for batch in kept]
+        self._batches, self._held_out = kept[: self._number], kept[self._number :]
+        self.filled = True
+
+    def training(self) -> Generator[Any, None, None]:
+        """Yield the batches to train on over and over, as copies."""
+        for batch in itertools.cycle(self._batches):
+            yield copied(batch)
+
+    def held_out(self, count: int) -> list[Any]:
+        """Return the first `count` batches to judge by; where the data ended before them, batches of the training."""
+        return (self._held_out or self._batches)[:count]
+
+    def _room(self) -> float:
+        if self._device.type != "cuda":
+            return 0.0  # what is on the host needs no move for a CPU, and shares the memory of an MPS device
+        return DEVICE_SHARE * torch.cuda.mem_get_info(self._device)[0]

@@ -1,0 +1,102 @@
+"""Getting a batch from whatever the user trains on: within a time, and with one error for a worker that died."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+from lrfinder.engine.runtime.failures import dead_worker
+from lrfinder.engine.runtime.timeout import Alarm, Overdue
+from lrfinder.errors import EnvironmentFailure, note_place, user_code
+
+# The first batch of a pass may take so many times longer: workers start, import the user's packages, open the files,
+# and fill a shuffle buffer.
+FIRST = 5.0
+
+
+class NoMore:
+    """What no loader yields."""
+
+
+NO_MORE = NoMore()
+
+
+class Fetch:
+    """A context in which batches of the loader called `name` are got, each within `seconds` (0: in any time).
+
+    In the main thread whatever iterable is waited for is given up on; in another one only a DataLoader with workers,
+    by its own `timeout`. `count` is the number of batches that have come.
+    """
+
+    def __init__(self, name: str, seconds: float) -> None:
+        self.count = 0
+        self._name = name
+        self._seconds = seconds
+        self._alarm = Alarm()
+
+    def __enter__(self) -> Self:
+        if self._seconds:
+            self._alarm.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._alarm.__exit__(kind, error, trace)
+
+    def start(self, loader: Iterable[Any]) -> Iterator[Any]:
+        """Return an iterator over `loader`; raises EnvironmentFailure where that takes too long."""
+        with user_code(f"starting {self._name}"), self._own_timeout(loader):
+            # What lists and tuples hold is there: setting a timer takes longer than their next item.
+            self._waits = type(loader) not in {list, tuple}
+            try:
+                return self._alarm.within(FIRST * self._seconds, iter, loader)
+            except Overdue:
+                raise self._overdue(FIRST * self._seconds) from None
+
+    def next(self, iterator: Iterator[Any], *, first: bool) -> Any:
+        """Return the next batch, or NO_MORE; `first`: of a pass, which may take longer.
+
+        Raises EnvironmentFailure, with the number of the batch, where it takes too long or a worker has died.
+        """
+        seconds = FIRST * self._seconds if first else self._seconds
+        try:
+            waits = self._waits
+            batch = self._alarm.within(seconds, next, iterator, NO_MORE) if waits else next(iterator, NO_MORE)
+        except Overdue:
+            raise self._overdue(seconds) from None
+        except Exception as error:
+            note_place(error, f"getting batch {self.count} of {self._name}")
+            failure = dead_worker(error, self.count, getattr(iterator, "_workers", ()))
+            if failure is None:
+                raise
+            raise failure from error
+        if batch is not NO_MORE:
+            self.count += 1
+        return batch
+
+    def _overdue(self, seconds: float) -> EnvironmentFailure:
+        return EnvironmentFailure(
+            f"batch {self.count} of {self._name} took longer than {seconds:g} s",
+            hint="where batches are that slow, raise --loader-timeout (0 waits forever); else look for a lock, a "
+            "network or a full pipe in the data set: with num_workers=0, Ctrl-C shows the line that waits",
+        )
+
+    @contextlib.contextmanager
+    def _own_timeout(self, loader: Any) -> Iterator[None]:
+        """Have a DataLoader's iterator take over the time limit where no timer can; its `timeout` is put back."""
+        if self._alarm.works or not self._seconds or getattr(loader, "timeout", None) != 0 or not _has_workers(loader):
+            yield
+            return
+        loader.timeout = FIRST * self._seconds  # one limit for all its batches
+        try:
+            yield
+        finally:
+            loader.timeout = 0
+
+
+def _has_workers(loader: Any) -> bool:
+    workers = getattr(loader, "num_workers", None)
+    return isinstance(workers, int) and workers > 0

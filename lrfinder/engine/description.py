@@ -1,0 +1,34 @@
+"""What is recorded of the thing that is swept."""
+
+from __future__ import annotations
+
+import math
+import platform
+
+import torch
+
+from lrfinder.engine.runtime.device import device_title
+from lrfinder.records import Setup
+from lrfinder.task.loader import batch_size_of, batches_per_epoch
+from lrfinder.task.optimizers.build import optimizer_facts
+from lrfinder.task.problem import Problem, Trial
+from lrfinder.version import VERSION
+
+
+def setup_of(problem: Problem, trial: Trial, device: torch.device) -> Setup:
+    """Return the setup of a sweep of `trial`; call it after the first batch (see `Trial.loss_note`)."""
+    taken = problem.training.accumulate
+    size, batches = batch_size_of(trial.loader), batches_per_epoch(trial.loader)
+    return Setup(
+        model=problem.name,
+        parameters=sum(parameter.numel() for parameter in trial.model.parameters()),
+        loss=trial.loss_note(),
+        optimizer=optimizer_facts(trial.parts, trial.optimizer_note),
+        batch_size=None if size is None else size * taken,
+        # What is left at the end of a pass makes an update too, in the loops of Lightning and transformers.
+        batches_per_epoch=None if batches is None else math.ceil(batches / taken),
+        device=device_title(device),
+        torch=torch.__version__,
+        python=platform.python_version(),
+        lrfinder=VERSION,
+    )

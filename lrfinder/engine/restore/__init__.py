@@ -1,0 +1,1 @@
+"""The user's objects come back bit for bit."""

@@ -1,0 +1,71 @@
+"""Which of the user's objects a sweep may change: those handed over, and those that functions among them know of."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from lrfinder.engine.restore.containers import is_container
+from lrfinder.engine.runtime.rng import is_generator
+from lrfinder.task.problem import Problem
+
+_LIVE = nn.Module | torch.optim.Optimizer
+
+
+def live_objects(problem: Problem) -> list[Any]:
+    """Return the modules, optimizers and generators that training `problem` may change.
+
+    They were handed over (and not just ways to make them), or loss_fn and training_step know them by name: an averaged
+    copy of the weights, a teacher, what a bound method's object has. Other things that those hold are not looked for:
+    that may be the whole data set.
+    """
+    found = [value for value in (problem.model, problem.optimizer, problem.optimizers) if _is_live(value)]
+    for function in (problem.loss_fn, problem.training_step):
+        found += [function] if _is_live(function) else _known_to(function)
+    return found
+
+
+def _known_to(function: Any) -> Iterator[Any]:
+    """Yield the live objects that `function` refers to: its arguments, its owner, its closure and its globals."""
+    if isinstance(function, functools.partial):
+        for value in (function.func, *function.args, *function.keywords.values()):
+            yield from (value,) if _keeps_state(value) else _known_to(value)
+    elif inspect.ismethod(function):
+        owner = function.__self__
+        yield from (owner,) if _is_live(owner) else _owned_by(owner)
+        yield from _known_to(function.__func__)
+    elif inspect.isfunction(function):
+        code, cells = function.__code__, function.__closure__ or ()
+        values = [cell.cell_contents for cell in cells if _is_filled(cell)]
+        values += [function.__globals__.get(name) for name in code.co_names]
+        values += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+        yield from (value for value in values if _keeps_state(value))
+    elif callable(function) and not inspect.isclass(function):
+        yield from _owned_by(function)
+
+
+def _owned_by(owner: Any) -> Iterator[Any]:
+    """Yield what an object of the user's own class holds; its own counters and lists are its own business."""
+    attributes = getattr(owner, "__dict__", None)
+    if isinstance(attributes, dict):
+        yield from (value for value in attributes.values() if _keeps_state(value))
+
+
+def _is_live(value: object) -> bool:
+    return isinstance(value, _LIVE) or is_container(value)
+
+
+def _keeps_state(value: object) -> bool:
+    return isinstance(value, _LIVE) or is_generator(value)
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # a variable that isn't assigned yet
+        return False

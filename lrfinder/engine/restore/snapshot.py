@@ -1,0 +1,119 @@
+"""Give the user's live objects back bit for bit, on every way out.
+
+A snapshot goes from the live model and optimizer through their attributes, dictionaries, lists and sub-modules, and
+keeps what each container held (by identity) and what each tensor contained (a copy on the host). Restoring puts the
+same objects back into the same containers and the same bytes into the same memory, so that tied weights, views, a
+tensor rate and an optimizer's own state tensors stay the very objects that they were. `state_dict` would lose
+identities and non-persistent buffers, and `load_state_dict` aliases the snapshot.
+
+What a callable of the model file makes is new and needs no snapshot. `live` says which objects are looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from lrfinder.engine.restore.containers import ContainerState, is_container, parts_of
+from lrfinder.engine.restore.reachable import live_objects
+from lrfinder.engine.restore.tensors import TensorStates
+from lrfinder.engine.runtime.rng import is_generator, loader_parts, remember_generator, remember_global_state
+from lrfinder.errors import user_code
+from lrfinder.task.problem import Problem
+
+
+@contextlib.contextmanager
+def preserved(problem: Problem, device: torch.device) -> Iterator[Snapshot]:
+    """Keep the live objects of `problem` and the random number generators; restore them when the context ends.
+
+    Inside, no kept tensor has a gradient. `snapshot.rewind()` returns to the beginning for another repeat. Raises
+    ModelFileError for a live model with lazy layers: they can't be made lazy again.
+    """
+    put_generators_back = remember_global_state(device)
+    snapshot = Snapshot(problem)
+    # Each step is taken even where one before it fails (a GPU that reports an error fails every call after it).
+    with contextlib.ExitStack() as steps:
+        steps.callback(put_generators_back)
+        steps.callback(snapshot.tensors.put_gradients_back)
+        steps.callback(snapshot.rewind)
+        snapshot.tensors.take_gradients_off()
+        yield snapshot
+
+
+class Snapshot:
+    """What the live objects of a problem held when this was made."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.tensors = TensorStates()
+        self._containers: list[ContainerState] = []
+        self._generators: list[Callable[[], object]] = []
+        self._scripted: list[tuple[nn.Module, bool]] = []
+        self._keep_all(live_objects(problem))
+        self.tensors.copy()
+
+    def rewind(self) -> None:
+        """Restore everything but gradients and the process's own generators; may be called again and again."""
+        with contextlib.ExitStack() as steps:
+            for restore in self._generators:
+                steps.callback(restore)
+            for module, mode in self._scripted:
+                steps.callback(module.train, mode)
+            steps.callback(self.tensors.rewind)
+            for container in self._containers:
+                steps.callback(container.restore)
+
+    def _keep_all(self, roots: list[Any]) -> None:
+        seen: dict[int, Any] = {}  # holds the objects, since an id is only good while its object lives
+        pending = list(roots)
+        while pending:
+            value = pending.pop()
+            if id(value) in seen:
+                continue
+            seen[id(value)] = value
+            if isinstance(value, torch.Tensor):
+                self.tensors.keep(value)
+            elif is_generator(value):
+                self._generators.append(remember_generator(value))
+            elif isinstance(value, torch.jit.ScriptModule):  # keeps its mode and its tensors outside Python
+                self._scripted.append((value, value.training))
+                pending += [*value.parameters(), *value.buffers()]
+            elif isinstance(value, nn.Module | torch.optim.Optimizer):
+                pending.append(vars(value))
+            elif is_container(value):
+                self._containers.append(ContainerState(value))
+                pending += parts_of(value)
+
+
+@contextlib.contextmanager
+def loader_preserved(loader: Any) -> Iterator[None]:
+    """Restore the attributes and the generators of a loader, its samplers and its data set when the context ends.
+
+    Not what the attributes hold: that may be the whole data set. What keeps its place itself, by `state_dict` and
+    `load_state_dict`, gets that back too. Used for any loader, also one that a function returned: it may return the
+    same one each time.
+    """
+    with contextlib.ExitStack() as steps:
+        for part in loader_parts(loader) or [loader]:
+            if _keeps_its_place(part):  # put back last: only its own function knows what its attributes hold
+                with user_code(f"asking {type(part).__name__}.state_dict() where the data is"):
+                    steps.callback(part.load_state_dict, copy.deepcopy(part.state_dict()))
+        for part in loader_parts(loader):
+            steps.callback(ContainerState(vars(part)).restore)
+            for value in vars(part).values():
+                if is_generator(value):
+                    steps.callback(remember_generator(value))
+        yield
+
+
+def _keeps_its_place(part: Any) -> bool:
+    # Not torchdata's loader: its place is in its attributes, and asking for its state starts its workers.
+    if inspect.isclass(part) or isinstance(part, nn.Module | DataLoader):
+        return False
+    return all(callable(getattr(part, name, None)) for name in ("state_dict", "load_state_dict"))

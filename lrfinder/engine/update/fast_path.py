@@ -1,0 +1,75 @@
+"""Updates of which nothing more is asked than a batch, a loss, a gradient and a step: most are, in fewer calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from lrfinder.engine.update.learning_rates import Rates
+from lrfinder.engine.update.zero_grad import zero
+from lrfinder.errors import note_place
+from lrfinder.task.batches import to_device
+from lrfinder.task.problem import Trial
+
+
+class PlainUpdates:
+    """What `Updates` does after its first update, where each is made from one whole batch by one optimizer's `step()`.
+
+    The numbers are the same, bit for bit. A small net's update takes torch 200 us, and every call of ours around it
+    0.2 to 0.5 us: the general way makes two dozen more than this one.
+    """
+
+    def __init__(
+        self, trial: Trial, batches: Iterator[Any], device: torch.device, rates: Rates, *, count: int, late: bool
+    ) -> None:
+        """`count` batches, with an update from each, came before. `late`: losses are read when gradients are gone."""
+        self._model = trial.model
+        self._loss = trial.loss
+        self._optimizer = trial.parts[0].optimizer
+        self._name = trial.parts[0].name
+        self._batches = batches
+        self._device = device
+        self._rates = rates
+        self._late = late
+        self._made = self._count = count
+        self._pending: torch.Tensor | None = None
+
+    def next_loss(self) -> torch.Tensor | None:
+        """Return the loss of the next batch, or None where there is none; it isn't waited for.
+
+        Where losses are read at once, its graph hangs on it.
+        """
+        for batch in self._batches:
+            moved = to_device(batch, self._device)
+            try:
+                loss = self._pending = self._loss(self._model, moved)
+            except Exception as error:
+                note_place(error, f"computing the loss of batch {self._count}")
+                raise
+            self._count += 1
+            return loss.detach() if self._late else loss
+        return None
+
+    def make(self, rate: float) -> bool:
+        """Make an update at `rate` by the gradient of the loss that `next_loss` returned last; return True."""
+        self._rates.set(rate)
+        loss, self._pending = self._pending, None
+        assert loss is not None  # noqa: S101 - next_loss came before
+        optimizer = self._optimizer
+        zero(optimizer)
+        try:
+            loss.backward()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            note_place(error, f"running loss.backward() before update {self._made}")
+            raise
+        try:
+            optimizer.step()
+        except Exception as error:
+            note_place(error, f"calling {self._name}.step() for update {self._made}")
+            raise
+        if self._late:
+            zero(optimizer)  # the next loss may have their memory
+        self._made += 1
+        return True

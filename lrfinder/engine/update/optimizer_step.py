@@ -1,0 +1,177 @@
+"""One step of the optimizers that follow one loss: scaled, clipped, with a closure where they ask for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+
+from lrfinder.engine.update.backward_hooks import BackwardSteps, has_backward_hooks
+from lrfinder.engine.update.zero_grad import zero
+from lrfinder.errors import UsageError, note_place, user_code
+from lrfinder.records import Precision, Training
+from lrfinder.task.optimizers.by_name import needs_closure
+from lrfinder.task.problem import Part
+
+
+class Turn:
+    """The optimizers of `parts` on one loss: `zero`, `backward` once or more, `step`.
+
+    Raises UsageError for a way of updating that their kind doesn't allow.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], training: Training, device: torch.device, *, again: Callable[[], torch.Tensor]
+    ) -> None:
+        """`again()` evaluates the loss of the update's batches and its gradient anew, at the weights as they are."""
+        self.is_swept = any(part.group_ratios is not None for part in parts)
+        self._again = again
+        self._parts = parts
+        self._training = training
+        self._parameters = [p for part in parts for group in part.optimizer.param_groups for p in group["params"]]
+        # A loss scaler of its own for each turn: then its scale tells whether this turn was skipped.
+        self._scaler = torch.amp.GradScaler(device.type) if training.precision is Precision.FP16 else None
+        self._scale = 0.0 if self._scaler is None else self._scaler.get_scale()
+        self._clips = training.clip_norm is not None or training.clip_value is not None
+        self._clippable = False  # until the first gradients have been looked at
+        self._closing = {part.name for part in parts if needs_closure(type(part.optimizer))}
+        self._begun = False
+        self._backward_steps = BackwardSteps(parts, training) if has_backward_hooks(self._parameters) else None
+        if self._scaler is not None and self._closing:
+            raise _no_scaled_closure(next(part for part in parts if part.name in self._closing))
+
+    @property
+    def evaluates_again(self) -> bool:
+        """Whether a step may call for the loss of its batches again."""
+        return bool(self._closing)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but `zero_grad()`, `backward()` and `step()` is called; known after the first step."""
+        special = self._closing or self._clips or self._scaler is not None or self._backward_steps is not None
+        return self._begun and not special
+
+    def zero(self) -> None:
+        """Set the gradients to None."""
+        for part in self._parts:
+            zero(part.optimizer)
+
+    def backward(self, loss: torch.Tensor, number: int) -> None:
+        """Add the gradient of `loss` for update `number` (counted from 0)."""
+        if self._backward_steps is not None:
+            self._backward_steps.forget()
+        try:
+            (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+        except Exception as error:
+            note_place(error, f"running loss.backward() before update {number}")
+            raise
+        if self._backward_steps is not None:
+            self._backward_steps.check()
+
+    def step(self, loss: torch.Tensor | None, number: int) -> bool:
+        """Make update `number` by the gradient that is there; return False where it overflowed and so was skipped.
+
+        `loss` is that of the update at the weights as they are, None where it isn't at hand.
+        """
+        if self._scaler is not None:
+            return self._scaled_step(self._scaler, number)
+        if self._clips:
+            self._clip(number)
+        for part in self._parts:
+            if self._backward_steps is None or not self._backward_steps.made(part.optimizer):
+                try:
+                    self._step(part, loss, number)
+                except Exception as error:
+                    note_place(error, f"calling {part.name}.step() for update {number}")
+                    raise
+        self._begun = True
+        return True
+
+    def _step(self, part: Part, loss: torch.Tensor | None, number: int) -> None:
+        if part.name not in self._closing:
+            try:
+                part.optimizer.step()
+            except Exception as error:
+                # Sharpness-aware minimizers, for one, have `step(closure=None)` and assert that there is a closure.
+                if self._begun or "closure" not in str(error).lower():
+                    raise
+                self._closing.add(part.name)
+            else:
+                return
+        part.optimizer.step(self._closure(part.optimizer, loss, number))  # type: ignore[arg-type]
+
+    def _closure(
+        self, optimizer: torch.optim.Optimizer, loss: torch.Tensor | None, number: int
+    ) -> Callable[[], torch.Tensor]:
+        # LBFGS calls it first where the weights are: that loss and its gradient are there. Optimizers that aren't
+        # torch's own may have moved the weights before.
+        reusable = loss is not None and type(optimizer).__module__.startswith("torch.optim.")
+        ready: Iterator[torch.Tensor] = iter([loss] if loss is not None and reusable else [])
+
+        def closure() -> torch.Tensor:
+            for value in ready:
+                return value
+            with torch.enable_grad():
+                value = self._again()
+            if self._clips:
+                self._clip(number)
+            return value
+
+        return closure
+
+    def _scaled_step(self, scaler: torch.amp.GradScaler, number: int) -> bool:
+        stepping = [part for part in self._parts if _has_gradient(part.optimizer)]  # the scaler refuses the others
+        for part in stepping:
+            with user_code(f"unscaling the gradients of {part.name} for update {number}"):
+                scaler.unscale_(part.optimizer)
+        if self._clips:
+            self._clip(number)
+        for part in stepping:
+            with user_code(f"calling {part.name}.step() for update {number}"):
+                try:
+                    scaler.step(part.optimizer)
+                except Exception as error:
+                    if self._begun or "closure" not in str(error).lower():
+                        raise
+                    raise _no_scaled_closure(part) from error
+        scaler.update()
+        before, self._scale = self._scale, scaler.get_scale()
+        self._begun = True
+        return self._scale >= before
+
+    def _clip(self, number: int) -> None:
+        self._check_clipping()
+        with user_code(f"clipping the gradient for update {number}"):
+            if self._training.clip_norm is not None:
+                clip_grad_norm_(self._parameters, self._training.clip_norm)
+            elif self._training.clip_value is not None:
+                clip_grad_value_(self._parameters, self._training.clip_value)
+
+    def _check_clipping(self) -> None:
+        if self._clippable:
+            return
+        option = "clip_norm" if self._training.clip_norm is not None else "clip_value"
+        gradients = [p.grad for p in self._parameters if p.grad is not None]
+        kind = "sparse" if any(gradient.is_sparse for gradient in gradients) else ""
+        if option == "clip_value" and any(gradient.is_complex() for gradient in gradients):
+            kind = "complex"
+        if kind:
+            raise UsageError(
+                f"{option} can't be followed: a parameter has a {kind} gradient, and torch doesn't clip such a one",
+                hint=f"leave --{option.replace('_', '-')} out"
+                + (", or make the embedding with sparse=False" if kind == "sparse" else " or use --clip-norm"),
+            )
+        self._clippable = True
+
+
+def _has_gradient(optimizer: torch.optim.Optimizer) -> bool:
+    return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])
+
+
+def _no_scaled_closure(part: Part) -> UsageError:
+    return UsageError(
+        f"precision fp16 needs a loss scaler, and {part.name} ({type(part.optimizer).__name__}) needs a closure, which "
+        "torch's scaler doesn't take",
+        hint="use --precision bf16 or auto with this optimizer",
+    )

@@ -1,0 +1,87 @@
+"""Record the gradient's norms while a run trains, for refining its schedule afterwards."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from lrfinder.errors import UsageError
+from lrfinder.files import disk
+from lrfinder.gradient_norms.log import HEADER
+
+CHUNK = 100  # updates whose norms stay on the device: one copy to the host for all of them costs next to nothing
+
+
+class GradientNorms:
+    """Write the l1 and the l2 norm of the whole gradient of each update to a CSV file.
+
+    They are taken when `optimizer.step()` begins. Where gradients are clipped, call `observe()` before the clipping
+    (and after `scaler.unscale_(optimizer)`): refining needs the norms as they were. Norms are kept where the gradients
+    are, and written each 100 updates, by `flush()`, and when the program ends.
+
+    Raises UsageError where the file is something else, EnvironmentFailure where it can't be written.
+    """
+
+    def __init__(self, optimizer: Optimizer, path: str | os.PathLike[str], *, position: Callable[[], int]) -> None:
+        self.path = Path(path)
+        self._optimizer = optimizer
+        self._position = position
+        self._observed = False
+        self._rows: list[tuple[int, torch.Tensor]] = []
+        _begin(self.path)
+        self._hook = optimizer.register_step_pre_hook(self._before_step)
+        weakref.finalize(self, _write, self.path, self._rows)
+
+    def observe(self) -> None:
+        """Take the norms of the gradients as they are now for those of the coming update."""
+        gradients = [
+            _dense(p.grad) for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None
+        ]
+        norms = torch.stack([torch.nn.utils.get_total_norm(gradients, norm_type=order) for order in (1.0, 2.0)])
+        # A fused optimizer under a GradScaler unscales the gradients itself, inside its step.
+        scale = getattr(self._optimizer, "grad_scale", None)
+        self._rows.append((self._position(), norms if scale is None else norms / scale))
+        self._observed = True
+
+    def flush(self) -> None:
+        """Write what has been observed."""
+        _write(self.path, self._rows)
+
+    def _before_step(self, *_: Any) -> None:
+        if not self._observed:
+            self.observe()
+        self._observed = False
+        if len(self._rows) >= CHUNK:
+            self.flush()
+
+
+def _dense(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.coalesce().values() if gradient.is_sparse else gradient.detach()
+
+
+def _begin(path: Path) -> None:
+    """Write the header of a new log; let an older one be carried on."""
+    with disk(path):
+        if not path.exists() or path.stat().st_size == 0:
+            path.write_text(HEADER + "\n", encoding="utf-8")
+            return
+        with path.open("rb") as file:
+            if file.readline().strip() == HEADER.encode():
+                return
+    raise UsageError(f"{path}: not a log of gradient norms", hint="name a new file, or remove this one")
+
+
+def _write(path: Path, rows: list[tuple[int, torch.Tensor]]) -> None:
+    if not rows:
+        return
+    norms = torch.stack([values for _, values in rows]).tolist()
+    text = "".join(f"{update},{l1!r},{l2!r}\n" for (update, _), (l1, l2) in zip(rows, norms, strict=True))
+    rows.clear()
+    with disk(path), path.open("ab") as file:
+        file.write(text.encode())

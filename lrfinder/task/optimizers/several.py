@@ -1,0 +1,118 @@
+"""Several optimizers by name, such as those of a generator and a discriminator: one rate is swept."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from lrfinder.errors import ModelFileError, UsageError
+from lrfinder.task.calling import running, takes
+from lrfinder.task.optimizers.group_rates import (
+    REFERENCE_LR,
+    Fleet,
+    FleetRates,
+    built_twice,
+    described_fleet,
+    follow_lr,
+    largest_rate,
+    named_fleet_of,
+    rates_of,
+)
+from lrfinder.task.problem import Part, Problem
+
+HINT = (
+    "write `def optimizers(model, lr): return {'generator': torch.optim.Adam(model.generator.parameters(), lr=lr), "
+    "'discriminator': torch.optim.Adam(model.discriminator.parameters(), lr=4e-4)}`"
+)
+_HOLD = "write its rate as a number to hold it, or scale it too: --scale-others"
+
+
+def make_parts(problem: Problem, model: nn.Module) -> tuple[Part, ...]:
+    """Return the optimizers of `model`, the one that is swept first, the others as `problem.training` says.
+
+    `optimizers` is a mapping, or a function of the model (or, where its first parameter is called `params`, of the
+    model's parameters) that returns one. With `lr` as second parameter the swept rate is lr, and what doesn't follow
+    it is held; without, or where they are live, it is the swept optimizer's largest rate.
+
+    Raises UsageError where it isn't told which one is swept, ModelFileError where no usable mapping comes.
+    """
+    given = problem.optimizers
+    if isinstance(given, Mapping):
+        fleet = _checked(given, problem.where)
+        return _by_own_rates(problem, fleet, rates_of(fleet))
+    if not callable(given):
+        raise ModelFileError(f"{problem.where}: optimizers is {described_fleet(given)}", hint=HINT)
+    first = next(iter(inspect.signature(given).parameters), "")
+    argument = list(model.parameters()) if first.startswith("param") else model
+    if not takes(given, 2):
+        fleet = _checked(_call(given, argument), problem.where)
+        return _by_own_rates(problem, fleet, rates_of(fleet))
+    fleet, rates, doubled = built_twice(lambda lr: _checked(_call(given, argument, lr), problem.where), model)
+    return _by_lr(problem, fleet, rates, doubled)
+
+
+def _by_own_rates(problem: Problem, fleet: Fleet, rates: FleetRates) -> tuple[Part, ...]:
+    """Return the parts where every rate is given: the swept one's largest is the rate that is swept."""
+    swept = _swept(problem, fleet, list(fleet))
+    largest = largest_rate(rates[swept], f"optimizer {swept!r}", problem.where)
+    followers = fleet if problem.training.scale_others else {swept}
+    return _parts(fleet, swept, {name: tuple(rate / largest for rate in rates[name]) for name in followers})
+
+
+def _by_lr(problem: Problem, fleet: Fleet, rates: FleetRates, doubled: FleetRates) -> tuple[Part, ...]:
+    """Return the parts where `lr` was passed: a rate is a multiple of it, or held."""
+    follows = {name: follow_lr(rates[name], doubled[name]) for name in fleet}
+    moving = [name for name in fleet if all(follows[name]) and any(rates[name])]
+    swept = _swept(problem, fleet, moving or list(fleet))
+    for name in fleet:
+        if (name == swept or problem.training.scale_others) and name not in moving:
+            raise ModelFileError(
+                f"{problem.where}: the rate of optimizer {name!r} doesn't follow lr: its groups have {rates[name]} for "
+                f"lr = {REFERENCE_LR:g} and {doubled[name]} for lr = {2 * REFERENCE_LR:g}",
+                hint="pass lr on to it, or write `def optimizers(model)` with every rate as a number",
+            )
+        some = [rate for rate, follow in zip(rates[name], follows[name], strict=True) if follow]
+        if name not in moving and any(some):
+            raise ModelFileError(f"{problem.where}: the rate of some groups of {name!r} follows lr", hint=_HOLD)
+    others = [name for name in moving if name != swept]
+    if others and not problem.training.scale_others:
+        raise UsageError(
+            f"{problem.where}: {swept!r} is swept, and the rate of optimizer {others[0]!r} follows lr too", hint=_HOLD
+        )
+    return _parts(fleet, swept, {name: tuple(rate / REFERENCE_LR for rate in rates[name]) for name in (swept, *others)})
+
+
+def _parts(fleet: Fleet, swept: str, ratios: Mapping[str, tuple[float, ...]]) -> tuple[Part, ...]:
+    names = (swept, *(name for name in fleet if name != swept))
+    return tuple(Part(name=name, optimizer=fleet[name], group_ratios=ratios.get(name)) for name in names)
+
+
+def _swept(problem: Problem, fleet: Fleet, candidates: list[str]) -> str:
+    """Return the name that was asked for, else the only candidate."""
+    asked = problem.training.sweep
+    if asked is None and len(candidates) == 1:
+        return candidates[0]
+    choices = f"choose one: {', '.join(f'--sweep {name}' for name in candidates)}"
+    if asked is None:
+        raise UsageError(f"{problem.where} has {len(candidates)} optimizers whose rate could be swept", hint=choices)
+    if asked not in fleet:
+        raise UsageError(f"{problem.where} has no optimizer {asked!r} to sweep", hint=choices)
+    return asked
+
+
+def _checked(made: Any, where: str) -> Fleet:
+    fleet = named_fleet_of(made)
+    if not fleet:
+        raise ModelFileError(
+            f"{where}: optimizers is {described_fleet(made)}, not a mapping from names to optimizers", hint=HINT
+        )
+    return fleet
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    told = "model, lr" if len(arguments) > 1 else "model"
+    with running(f"calling optimizers({told})"):
+        return function(*arguments)
