@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lrfinder.batch_growth.sampler import BatchSchedule
     from lrfinder.config import ScheduleConfig, load_schedule
     from lrfinder.importing import import_schedule
-    from lrfinder.layerwise import layerwise
+    from lrfinder.param_groups import layerwise
 
     __version__: str
 
@@ -67,7 +67,7 @@ _HOMES = {
     "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),
-    "layerwise": ("lrfinder.layerwise", "layerwise"),
+    "layerwise": ("lrfinder.param_groups", "layerwise"),
     "load_schedule": ("lrfinder.config", "load_schedule"),
     "recommend": ("lrfinder.api.recommend", "recommend"),
     "resume": ("lrfinder.api.resume", "resume"),
