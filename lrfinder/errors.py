@@ -81,26 +81,26 @@ class user_code:  # noqa: N801 - used as a function is: `with user_code("..."):`
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            note_place(error, self.place)
+            add_location(error, self.place)
 
 
-def note_place(error: BaseException, place: str) -> None:
+def add_location(error: BaseException, place: str) -> None:
     """Note for `place_of` what the user's code was doing when it raised `error`, unless that is noted already.
 
     For what every update does, in an `except` clause that raises again: there even `user_code` is a cost.
     """
-    if isinstance(error, Exception) and not isinstance(error, LrfinderError) and place_of(error) is None:
+    if isinstance(error, Exception) and not isinstance(error, LrfinderError) and user_code_location(error) is None:
         with contextlib.suppress(AttributeError, TypeError):  # an exception with __slots__ takes no note
             setattr(error, _PLACE, place)
 
 
-def place_of(error: BaseException) -> str | None:
+def user_code_location(error: BaseException) -> str | None:
     """What the user's code was doing when it raised `error`, or None where it wasn't the user's code."""
     place = getattr(error, _PLACE, None)
     return place if isinstance(place, str) else None
 
 
-def words_of(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return the text of `error` without control characters, or nothing where the user's own class fails to tell it."""
     try:
         return CONTROL.sub("?", str(error))

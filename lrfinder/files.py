@@ -29,7 +29,7 @@ _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would write \r\n
 
 
-class disk:  # noqa: N801 - used as a function is: `with disk(path):`
+class disk_errors:  # noqa: N801 - used as a function is: `with disk(path):`
     """Turn the operating system's refusal into an EnvironmentFailure that names the file and the reason.
 
     A class, because a generator takes four times as long, and every point of a curve enters it.
@@ -59,7 +59,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     removed by the next write.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with disk(path):
+    with disk_errors(path):
         remove_stale(path)
         try:
             _write_synced(temporary, data)
@@ -124,7 +124,7 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-class Lines:
+class AppendFile:
     """A file that grows by whole lines: what a killed process leaves ends in at most one torn line.
 
     Opened at once, made where there is none, never through a link. Close it. OSError passes through: see `disk`.

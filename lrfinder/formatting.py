@@ -30,22 +30,22 @@ def _significant(value: float, *, digits: int, smallest: float, largest: float) 
     return f"{mantissa}e{exponent}"
 
 
-def rate(lr: float) -> str:
+def format_lr(lr: float) -> str:
     """Write a rate with 3 significant digits: "0.0031", "0.178", "12"; "3.1e-05" outside 0.001 to 1000."""
     return _significant(lr, digits=3, smallest=SMALLEST_PLAIN_RATE, largest=LARGEST_PLAIN_RATE)
 
 
-def loss(value: float) -> str:
+def format_loss(value: float) -> str:
     """Write a loss with 4 significant digits: "2.303", "48210", "-1.25"; "1.2e-05" outside 0.001 to a million."""
     return _significant(value, digits=4, smallest=SMALLEST_PLAIN_LOSS, largest=LARGEST_PLAIN_LOSS)
 
 
-def interval(low: float, high: float) -> str:
+def format_interval(low: float, high: float) -> str:
     """Write a range of rates: "0.0011 to 0.0084"."""
-    return f"{rate(low)} to {rate(high)}"
+    return f"{format_lr(low)} to {format_lr(high)}"
 
 
-def moved_by(decades: float) -> str:
+def format_factor(decades: float) -> str:
     """Write which way and how far a rate moves: "up by a factor of 1.41", "down by a factor of 2.00"."""
     return f"{'down' if decades < 0 else 'up'} by a factor of {10 ** abs(decades):.2f}"
 
@@ -55,7 +55,7 @@ def decade(exponent: int) -> str:
     return f"1e{exponent}"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Write a span of time with the two units that matter: "0.8 s", "42 s", "3 min 05 s", "2 h 03 min".
 
     Raises ValueError for a negative or a non-finite span.
@@ -73,6 +73,6 @@ def duration(seconds: float) -> str:
     return f"{minutes // MINUTE_S} h {minutes % MINUTE_S:02d} min"
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
+def format_count(number: int, noun: str, plural: str = "") -> str:
     """Write a number with its noun in the singular or the plural, the regular one or `plural`: "3 repeats"."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"

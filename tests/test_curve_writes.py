@@ -12,7 +12,7 @@ import pytest
 import lrfinder.store.curve_file
 from curves import sweep_of, traces_of
 from lrfinder.errors import EnvironmentFailure
-from lrfinder.files import Lines
+from lrfinder.files import AppendFile
 from lrfinder.records import Mode, Point, SweepResult, SweepSettings
 from lrfinder.store import RunFolder, Source, load_run
 from runs import parabola, runs_at
@@ -150,7 +150,7 @@ def test_what_a_disk_refused_is_written_by_the_next_write(
 def test_of_lines_that_a_disk_has_no_room_for_the_whole_ones_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    lines, write, left = Lines(tmp_path / "file"), os.write, [room]
+    lines, write, left = AppendFile(tmp_path / "file"), os.write, [room]
     lines.add(["one", "two"])
 
     def limited(handle: int, data: bytes) -> int:

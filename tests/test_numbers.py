@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrfinder.formatting import count, decade, duration, interval, loss, moved_by, rate
+from lrfinder.formatting import (
+    decade,
+    format_count,
+    format_duration,
+    format_factor,
+    format_interval,
+    format_loss,
+    format_lr,
+)
 
 RATES = [
     (0.0031, "0.0031"),
@@ -54,28 +62,28 @@ DURATIONS = [
 
 @pytest.mark.parametrize(("value", "text"), RATES)
 def test_rate_as_it_is_written(value: float, text: str) -> None:
-    assert rate(value) == text
+    assert format_lr(value) == text
 
 
 @pytest.mark.parametrize(("value", "text"), LOSSES)
 def test_loss_as_it_is_written(value: float, text: str) -> None:
-    assert loss(value) == text
+    assert format_loss(value) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), DURATIONS)
 def test_duration_as_it_is_written(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 @pytest.mark.parametrize("seconds", [-1.0, math.nan, math.inf])
 def test_duration_refuses_what_is_no_span_of_time(seconds: float) -> None:
     with pytest.raises(ValueError, match="seconds must be a finite number of at least 0"):
-        duration(seconds)
+        format_duration(seconds)
 
 
 @given(st.floats(min_value=1e-30, max_value=1e30))
 def test_a_written_rate_reads_back_within_half_a_unit_of_its_third_digit(value: float) -> None:
-    text = rate(value)
+    text = format_lr(value)
     assert math.isclose(float(text), value, rel_tol=0.0051)
     assert text.isascii()
     assert len(text) <= 8
@@ -85,14 +93,14 @@ def test_a_written_rate_reads_back_within_half_a_unit_of_its_third_digit(value: 
 
 @given(st.floats(min_value=-1e30, max_value=1e30).filter(lambda x: x == 0 or abs(x) > 1e-30))
 def test_a_written_loss_reads_back_within_half_a_unit_of_its_fourth_digit(value: float) -> None:
-    assert math.isclose(float(loss(value)), value, rel_tol=0.00051)
+    assert math.isclose(float(format_loss(value)), value, rel_tol=0.00051)
 
 
 def test_interval_decade_count_and_movement() -> None:
-    assert interval(0.0011, 0.0084) == "0.0011 to 0.0084"
+    assert format_interval(0.0011, 0.0084) == "0.0011 to 0.0084"
     assert [decade(-4), decade(0)] == ["1e-4", "1e0"]
-    assert [count(1, "repeat"), count(3, "repeat")] == ["1 repeat", "3 repeats"]
-    assert [moved_by(0.15052), moved_by(-0.30103), moved_by(0.0)] == [  # by hand: sqrt(2), 1/2
+    assert [format_count(1, "repeat"), format_count(3, "repeat")] == ["1 repeat", "3 repeats"]
+    assert [format_factor(0.15052), format_factor(-0.30103), format_factor(0.0)] == [  # by hand: sqrt(2), 1/2
         "up by a factor of 1.41",
         "down by a factor of 2.00",
         "up by a factor of 1.00",

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from curves import sweep_of, traces_of
 from lrfinder.errors import EnvironmentFailure, RunError
 from lrfinder.files import write_atomic
-from lrfinder.records import Mode, Point, Precision, Stop, SweepResult, SweepSettings, Trace, Training
+from lrfinder.records import Mode, Point, Precision, Stop, SweepResult, SweepSettings, Trace, UpdateOptions
 from lrfinder.store import RunFolder, Source, config_path, latest_run, load_run, load_source, load_unfinished
 
 SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=20, repeats=2, mode=Mode.CONTINUOUS)
@@ -73,11 +73,13 @@ def test_a_run_of_format_version_2_is_read_for_ever() -> None:
     assert {part.skipped for part in (*read.traces, *read.runs)} == {0}
     source = load_source(folder)
     assert (source.optimizer, source.optimizer_options, source.batch_size) == ("sgd", {"momentum": 0.9}, 12)
-    assert source.training == Training()
+    assert source.training == UpdateOptions()
 
 
 def test_how_it_trained_reads_back(result: SweepResult, tmp_path: Path) -> None:
-    training = Training(precision=Precision.FP16, accumulate=4, clip_norm=1.5, sweep="generator", scale_others=True)
+    training = UpdateOptions(
+        precision=Precision.FP16, accumulate=4, clip_norm=1.5, sweep="generator", scale_others=True
+    )
     source = dataclasses.replace(SOURCE, training=training)
     with RunFolder.create(
         tmp_path / "run", model="m", source=source, settings=result.settings, created_by="test"

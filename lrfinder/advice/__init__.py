@@ -2,6 +2,6 @@
 
 from lrfinder.advice.advise import Advice, Request, advise
 from lrfinder.advice.document import to_json
-from lrfinder.advice.verdict import Verdict, judge, sweep_around
+from lrfinder.advice.verdict import CheckResult, check_rate, settings_around
 
-__all__ = ["Advice", "Request", "Verdict", "advise", "judge", "sweep_around", "to_json"]
+__all__ = ["Advice", "CheckResult", "Request", "advise", "check_rate", "settings_around", "to_json"]

@@ -8,17 +8,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lrfinder.advice.doubts import after_plateau, doubts, moves_on, too_long, unclear
-from lrfinder.advice.evidence import Shown, shown_by
-from lrfinder.advice.learned import too_small
+from lrfinder.advice.doubts import curve_warnings, late_onset, lr_drifts, sweep_too_long, weak_fall
+from lrfinder.advice.evidence import SweepEvidence, gather_evidence
+from lrfinder.advice.learned import untrainable_runs
 from lrfinder.advice.length import run_length
-from lrfinder.advice.paragraph import paragraph
+from lrfinder.advice.paragraph import summary
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.records import Band, Fit, Pick, ShortRun, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, PLATEAU_RULE, RULE_NAMES, pick_all
-from lrfinder.rules.short_runs import SHORT_RUNS, guided_by, short_runs, stands_for
+from lrfinder.rules.short_runs import SHORT_RUNS, reference_length, short_runs, sweep_estimate
 
 _NO_RULE = "choose another --rule, or sweep again with --mode auto"
 # Coming runs 5 times as long as the sweep's own (13 tasks) were never confidently wrong; 21 times as long (6 tasks, and
@@ -73,7 +73,7 @@ def advise(result: SweepResult, request: Request, trials: Iterable[ShortRun] = (
     """
     length = run_length(result.setup, request.steps, request.epochs)
     _check(request)
-    shown = shown_by(result, request.seed)
+    shown = gather_evidence(result, request.seed)
     picks = _for_length(_picks(shown, request, length), result, length)
     band = shown.band
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
@@ -86,7 +86,7 @@ def advise(result: SweepResult, request: Request, trials: Iterable[ShortRun] = (
     return Advice(
         lr=config.optimizer.lr if config is not None else chosen.lr,
         status=chosen.status,
-        why=paragraph(shown, chosen, band, plan),
+        why=summary(shown, chosen, band, plan),
         hint=_hint(shown, chosen),
         picks=picks if chosen is picks[0] else (chosen, *picks),
         band=band,
@@ -105,22 +105,22 @@ def _check(request: Request) -> None:
         raise UsageError(f"lr must be a finite number above 0, got {request.lr}")
 
 
-def _picks(shown: Shown, request: Request, length: int | None) -> tuple[Pick, ...]:
+def _picks(shown: SweepEvidence, request: Request, length: int | None) -> tuple[Pick, ...]:
     """Return every rule's pick, the requested rule's first; where it can make none, its refusal first."""
     result, basis, curve, picks = shown.result, shown.basis, shown.usable_curve, []
     optimizer = result.setup.optimizer
     common = (_CACHED,) if result.setup.cached_batches is not None else ()
-    plateau = () if curve is None else after_plateau(curve)
+    plateau = () if curve is None else late_onset(curve)
     if curve is not None:
-        common = (*too_long(basis.settings), *unclear(curve), *plateau, *common)
-        moves = moves_on(optimizer, basis.settings.steps, length)
-        found = (*doubts(curve, basis.traces, basis.settings), *moves, *common)
+        common = (*sweep_too_long(basis.settings), *weak_fall(curve), *plateau, *common)
+        moves = lr_drifts(optimizer, basis.settings.steps, length)
+        found = (*curve_warnings(curve, basis.traces, basis.settings), *moves, *common)
         picks = [_doubted(pick, found) for pick in pick_all(curve, result.traces, result.settings.steps)]
     if shown.valley is not None:
-        guide = guided_by(next((pick for pick in picks if pick.rule == DEFAULT_RULE), None), basis.settings)
-        found = common if curve is not None or too_small(shown.valley) else (_CHANCE, *common)
-        tried = shown.valley.steps if guide is not None else max(shown.valley.steps, stands_for(length))
-        found = (*moves_on(optimizer, tried, length), *found)
+        guide = sweep_estimate(next((pick for pick in picks if pick.rule == DEFAULT_RULE), None), basis.settings)
+        found = common if curve is not None or untrainable_runs(shown.valley) else (_CHANCE, *common)
+        tried = shown.valley.steps if guide is not None else max(shown.valley.steps, reference_length(length))
+        found = (*lr_drifts(optimizer, tried, length), *found)
         picks.insert(0, _doubted(short_runs(shown.valley, guide, optimizer, length), found))
     # Short runs end before they show what a long one bears once it has left the plateau: on a task of that kind their
     # mean regret is 0.24, that of the sweep's own pick 0.002.
@@ -204,7 +204,7 @@ def _tells(key: str, value: object) -> bool:
     return value is not False and key != "decoupled_weight_decay"
 
 
-def _hint(shown: Shown, chosen: Pick) -> str:
+def _hint(shown: SweepEvidence, chosen: Pick) -> str:
     if chosen.status is not Status.REFUSED:
         return ""
     hint = shown.refusal.hint if shown.refusal is not None else _NO_RULE

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from lrfinder.fit import Curve
-from lrfinder.formatting import count, rate
+from lrfinder.formatting import format_count, format_lr
 from lrfinder.records import OptimizerFacts, Stop, SweepSettings, Trace
 from lrfinder.rules.band import GIVEN_BACK, starts_falling
 from lrfinder.search.drift import drift_between, expected_shift
-from lrfinder.search.passes import SHORTEST_RUN
+from lrfinder.search.passes import REFERENCE_RUN
 
 _CUT_SHORT = {
     Stop.OUT_OF_DATA: "the data ran out before the sweep ended",
@@ -36,36 +36,40 @@ FARTHEST_UNMEASURED = 0.15
 UNCLEAR = 2.0
 
 
-def doubts(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> tuple[str, ...]:
+def curve_warnings(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> tuple[str, ...]:
     """Return, in words, what keeps a pick on this curve from being confident; empty where nothing does."""
     found = []
     measured = sum(1 for trace in traces if trace.losses)
     if measured == 1:
         found.append("a single repeat can't tell a pick from chance")
     if curve.loss[-1] < curve.loss.min() + GIVEN_BACK * curve.points.fall:
-        found.append(f"the loss did not rise again up to {rate(10 ** float(curve.x[-1]))}, so the upper end is open")
+        found.append(
+            f"the loss did not rise again up to {format_lr(10 ** float(curve.x[-1]))}, so the upper end is open"
+        )
     if starts_falling(curve):
-        found.append(f"the loss already falls at {rate(10 ** float(curve.x[0]))}, so the lower end is open")
+        found.append(f"the loss already falls at {format_lr(10 ** float(curve.x[0]))}, so the lower end is open")
     found += sorted({_CUT_SHORT[trace.stop] for trace in traces if trace.stop in _CUT_SHORT})
     if measured < settings.repeats and not any(trace.stop in _CUT_SHORT for trace in traces):
         found.append(f"only {measured} of {settings.repeats} repeats were measured")
     return tuple(found)
 
 
-def too_long(settings: SweepSettings) -> tuple[str, ...]:
+def sweep_too_long(settings: SweepSettings) -> tuple[str, ...]:
     """Return a doubt where picks rest on a long sweep, since the short ones beside it did not all end."""
     if settings.short() is None:
         return ()
-    used_up = f"a sweep of {count(settings.steps, 'update')} has used up the loss before it reaches the best rates"
+    used_up = (
+        f"a sweep of {format_count(settings.steps, 'update')} has used up the loss before it reaches the best rates"
+    )
     return (f"{used_up}, and the short ones that are read in its place did not all end",)
 
 
-def moves_on(optimizer: OptimizerFacts, tried: int, steps: int | None) -> tuple[str, ...]:
+def lr_drifts(optimizer: OptimizerFacts, tried: int, steps: int | None) -> tuple[str, ...]:
     """Return a doubt where the optimizer's own update moves the best rate far between `tried` updates and the run's.
 
     Its `steps` are SHORTEST_RUN where they aren't known: no run any shorter repays a sweep.
     """
-    whole = SHORTEST_RUN if steps is None else steps
+    whole = REFERENCE_RUN if steps is None else steps
     shift = expected_shift(optimizer.name, optimizer.settings, short=tried, long=whole)
     if shift <= FARTHEST_UNMEASURED:
         return ()
@@ -73,7 +77,7 @@ def moves_on(optimizer: OptimizerFacts, tried: int, steps: int | None) -> tuple[
     return (f"{lets}, and nothing that long was tried: let `lrfinder verify` try",)
 
 
-def unclear(curve: Curve) -> tuple[str, ...]:
+def weak_fall(curve: Curve) -> tuple[str, ...]:
     """Return a doubt where the lowest loss of the curve may be chance. It holds for short runs that it guides, too."""
     lowest = int(curve.loss.argmin())
     if curve.points.start - curve.loss[lowest] >= UNCLEAR * np.hypot(curve.error[lowest], curve.start_error):
@@ -81,7 +85,7 @@ def unclear(curve: Curve) -> tuple[str, ...]:
     return ("the fall up to the sweep's lowest loss is hardly more than chance",)
 
 
-def after_plateau(curve: Curve) -> tuple[str, ...]:
+def late_onset(curve: Curve) -> tuple[str, ...]:
     """Return a doubt where the curve falls all at once; empty where it doesn't. It holds for short runs as well."""
     if _width_of_fall(curve) >= ALL_AT_ONCE:
         return ()

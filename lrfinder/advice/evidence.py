@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lrfinder.advice.learned import clearly, learned, lost
+from lrfinder.advice.learned import found_nothing, is_significant, profile_if_learned
 from lrfinder.advice.refusal import Refusal, refuse_beginning, refuse_curve, refuse_points
 from lrfinder.fit import Curve, fit_curve
 from lrfinder.records import Band, SweepResult
 from lrfinder.rules.band import trainable_band
-from lrfinder.rules.short_runs import shift_alone, trains
-from lrfinder.search.valley import Valley
+from lrfinder.rules.short_runs import shift_alone, trainable_range
+from lrfinder.search.valley import LrProfile
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Shown:
+class SweepEvidence:
     """What `result` shows, by its basis. `curve` may be there where `refusal` says that no pick can be made from it."""
 
     result: SweepResult
     basis: SweepResult
     curve: Curve | None
     refusal: Refusal | None
-    valley: Valley | None
+    valley: LrProfile | None
 
     @property
     def usable_curve(self) -> Curve | None:
@@ -37,9 +37,9 @@ class Shown:
         if self.usable_curve is None:
             if self.valley is None:
                 return None
-            return trains(self.valley, shift_alone(self.valley, self.result.setup.optimizer))
+            return trainable_range(self.valley, shift_alone(self.valley, self.result.setup.optimizer))
         band = trainable_band(self.usable_curve)
-        return band if self.valley is None else _with(band, trains(self.valley))
+        return band if self.valley is None else _with(band, trainable_range(self.valley))
 
 
 def _with(band: Band, tried: Band) -> Band:
@@ -54,15 +54,19 @@ def _with(band: Band, tried: Band) -> Band:
     )
 
 
-def shown_by(result: SweepResult, seed: int) -> Shown:
+def gather_evidence(result: SweepResult, seed: int) -> SweepEvidence:
     """Fit what there is in the basis of `result`; `seed` is the bootstrap's."""
-    basis, valley = result.basis, learned(result)
-    alone = valley if valley is not None and clearly(valley) else None  # where no curve bears it out
+    basis, valley = result.basis, profile_if_learned(result)
+    alone = valley if valley is not None and is_significant(valley) else None  # where no curve bears it out
     if not basis.traces and basis.runs:  # short runs alone have no curve to refuse
-        return Shown(result=result, basis=basis, curve=None, refusal=None, valley=valley)
+        return SweepEvidence(result=result, basis=basis, curve=None, refusal=None, valley=valley)
     refusal = refuse_points(basis.traces, basis.settings)
     if refusal is not None:
-        return Shown(result=result, basis=basis, curve=None, refusal=refusal, valley=alone)
+        return SweepEvidence(result=result, basis=basis, curve=None, refusal=refusal, valley=alone)
     curve = fit_curve(basis.traces, basis.settings.lrs(), seed=seed)
-    refusal = refuse_curve(curve, basis.traces, basis.settings) or (refuse_beginning() if lost(basis) else None)
-    return Shown(result=result, basis=basis, curve=curve, refusal=refusal, valley=valley if refusal is None else alone)
+    refusal = refuse_curve(curve, basis.traces, basis.settings) or (
+        refuse_beginning() if found_nothing(basis) else None
+    )
+    return SweepEvidence(
+        result=result, basis=basis, curve=curve, refusal=refusal, valley=valley if refusal is None else alone
+    )

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.formatting import rate
+from lrfinder.formatting import format_lr
 
 # What a name means elsewhere, where it isn't the same: keyword -> default. torch's and Keras's own are held equal to
 # their signatures in the tests; TensorFlow 1's are those of its documentation.
@@ -192,7 +192,7 @@ def _elsewhere(name: str) -> list[Fact]:
     if frameworks is None:
         return []
     told = "; ".join(
-        f"{framework}: {', '.join(f'{key} {rate(value) if value else 0}' for key, value in defaults.items())}"
+        f"{framework}: {', '.join(f'{key} {format_lr(value) if value else 0}' for key, value in defaults.items())}"
         for framework, defaults in frameworks.items()
     )
     return [

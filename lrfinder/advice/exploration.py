@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 import math
 
-from lrfinder.advice.learned import FIRST, TOO_SMALL, lost, too_small
+from lrfinder.advice.learned import FIRST, TOO_SMALL, found_nothing, untrainable_runs
 from lrfinder.advice.refusal import refuse_curve, refuse_points
 from lrfinder.fit import fit_curve
 from lrfinder.records import Mode, RunPlan, Stop, SweepResult, SweepSettings, Trace
-from lrfinder.rules.short_runs import LEVEL, guided_by
+from lrfinder.rules.short_runs import LEVEL, sweep_estimate
 from lrfinder.rules.steepest import steepest
-from lrfinder.search.descend import bracketing, refining
-from lrfinder.search.passes import SHORTEST_RUN, matched_batches
-from lrfinder.search.valley import Valley, find_valley
+from lrfinder.search.descend import next_bracket, next_refinement
+from lrfinder.search.passes import REFERENCE_RUN, subset_size
+from lrfinder.search.valley import LrProfile, lr_profile
 
 # Decades (a factor of 2.5) between the runs: closer, three of them see too little of the valley, farther apart they
 # don't tell where in it they are (thirteen real tasks, recorded: mean regret 0.012 at 0.4, 0.014 at 0.3 and at 0.5).
@@ -35,13 +35,13 @@ def next_run(result: SweepResult) -> RunPlan | None:
     continuous = (*result.traces, *result.short_sweeps)
     if settings.mode is Mode.CONTINUOUS or any(trace.stop in _OVER for trace in continuous):
         return None
-    if any(run.stop in _OVER for run in result.runs) or _hopeless(result):
+    if any(run.stop in _OVER for run in result.runs) or _initial_loss_not_finite(result):
         return None
-    valley = find_valley(result.runs, settings.run_steps)
+    valley = lr_profile(result.runs, settings.run_steps)
     if result.runs and valley is None:  # the held-out loss is not a number before any update: no rate can help
         return None
     start = start_of(result)
-    x = _over_the_range(valley, result) if start is None or lost(result) else _around(valley, start)
+    x = _over_the_range(valley, result) if start is None or found_nothing(result) else _around(valley, start)
     if x is None:
         return None
     # Four digits: 0.02 decade apart they differ.
@@ -61,7 +61,7 @@ def _batches(result: SweepResult) -> int | None:
     settings = result.settings
     if settings.cache_batches is not None:
         return settings.cache_batches
-    return matched_batches(result.setup.batches_per_epoch, steps=settings.run_steps, whole=SHORTEST_RUN)
+    return subset_size(result.setup.batches_per_epoch, steps=settings.run_steps, whole=REFERENCE_RUN)
 
 
 def start_of(result: SweepResult) -> float | None:
@@ -79,30 +79,30 @@ def _guide(settings: SweepSettings, traces: tuple[Trace, ...]) -> float | None:
     curve = fit_curve(traces, settings.lrs())
     if refuse_curve(curve, traces, settings) is not None:
         return None
-    return guided_by(steepest(curve), settings)
+    return sweep_estimate(steepest(curve), settings)
 
 
-def _hopeless(result: SweepResult) -> bool:
+def _initial_loss_not_finite(result: SweepResult) -> bool:
     """Tell whether the loss is not a number before any update: then no rate can help."""
     firsts = [trace.initial_loss for trace in result.traces] + [run.initial_loss for run in result.runs]
     return bool(firsts) and all(first is None or not math.isfinite(first) for first in firsts)
 
 
-def _around(valley: Valley | None, start: float) -> float | None:
+def _around(valley: LrProfile | None, start: float) -> float | None:
     if valley is None:
         return start
     count = len(valley.points)
     if count >= AROUND or (count >= FIRST and valley.level(LEVEL)):
         return None
-    return bracketing(valley, STEP)
+    return next_bracket(valley, STEP)
 
 
-def _next_to(valley: Valley) -> float | None:
-    x = bracketing(valley, STEP)
-    return x if x is not None else refining(valley, FINE)
+def _next_to(valley: LrProfile) -> float | None:
+    x = next_bracket(valley, STEP)
+    return x if x is not None else next_refinement(valley, FINE)
 
 
-def _over_the_range(valley: Valley | None, result: SweepResult) -> float | None:
+def _over_the_range(valley: LrProfile | None, result: SweepResult) -> float | None:
     """Return the next rate of a grid of COARSE decades over the range; then as near the best as around a pick."""
     settings = result.settings
     low, high = math.log10(settings.min_lr), math.log10(settings.max_lr)
@@ -123,7 +123,7 @@ def _over_the_range(valley: Valley | None, result: SweepResult) -> float | None:
     return x if x is not None else _control(valley)
 
 
-def _control(valley: Valley) -> float | None:
+def _control(valley: LrProfile) -> float | None:
     """Return a rate too small to learn at, until there are CONTROLS: only they tell a small fall from chance."""
-    count = len(too_small(valley))
+    count = len(untrainable_runs(valley))
     return valley.lowest.x - TOO_SMALL - FINE * (count + 1) if count < CONTROLS else None

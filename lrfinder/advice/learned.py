@@ -6,7 +6,7 @@ import math
 import statistics
 
 from lrfinder.records import SweepResult
-from lrfinder.search.valley import Point, Valley, find_valley
+from lrfinder.search.valley import LrProfile, Point, lr_profile
 
 # A fall that counts: this many times what runs at rates too small to learn are off the start by chance, ...
 CLEAR = 5.0
@@ -24,13 +24,13 @@ LITTLE, ALIKE = 0.05, 0.1
 NOTHING = 0.01
 
 
-def learned(result: SweepResult) -> Valley | None:
+def profile_if_learned(result: SweepResult) -> LrProfile | None:
     """Return the valley of the short runs, or None where none of them came clearly below the start.
 
     The held-out data, the initial weights and every draw of the evaluation are the same for all runs, so a fall is
     the training's own; what it is compared with are runs whose rates are too small to learn at, where there are some.
     """
-    valley = find_valley(result.runs, result.settings.run_steps)
+    valley = lr_profile(result.runs, result.settings.run_steps)
     if valley is None or valley.fall <= ROUNDING * max(abs(valley.start), ROUNDING):
         return None
     highest = valley.lowest.x - TOO_SMALL
@@ -43,23 +43,23 @@ def learned(result: SweepResult) -> Valley | None:
     return valley if valley.fall > CLEAR * chance else None
 
 
-def clearly(valley: Valley) -> bool:
+def is_significant(valley: LrProfile) -> bool:
     """Tell whether the runs fell so far that it is learning, also where no continuous sweep bears it out."""
     return valley.fall >= NOTHING * abs(valley.start)
 
 
-def lost(result: SweepResult) -> bool:
+def found_nothing(result: SweepResult) -> bool:
     """Tell whether the runs around the start of the search found nothing, or only what any rate finds at first.
 
     None of the FIRST runs fell at all; or all fell alike, and by LITTLE.
     """
-    first = find_valley(result.runs[:FIRST], result.settings.run_steps)
+    first = lr_profile(result.runs[:FIRST], result.settings.run_steps)
     if first is None or len(first.points) < FIRST:
         return False
     alike = max(point.loss for point in first.points) - first.lowest.loss <= ALIKE * first.fall
     return first.fall <= 0 or (alike and first.fall < LITTLE * abs(first.start))
 
 
-def too_small(valley: Valley) -> tuple[Point, ...]:
+def untrainable_runs(valley: LrProfile) -> tuple[Point, ...]:
     """Return the runs whose rates are too small to learn at, if the best one's is right."""
     return tuple(point for point in valley.points if point.x <= valley.lowest.x - TOO_SMALL)

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from lrfinder.advice.evidence import Shown
-from lrfinder.formatting import count, interval, loss, rate
+from lrfinder.advice.evidence import SweepEvidence
+from lrfinder.formatting import format_count, format_interval, format_loss, format_lr
 from lrfinder.records import Band, Metric, Pick
 
 
-def paragraph(shown: Shown, pick: Pick, band: Band | None, plan: str) -> str:
+def summary(shown: SweepEvidence, pick: Pick, band: Band | None, plan: str) -> str:
     """Say what was measured, what was picked and why, and what the schedule is; of a refusal, its reason alone."""
     if pick.lr is None or band is None:
         return pick.why
-    between = f" (90 % interval {interval(pick.low, pick.high)})" if pick.low and pick.high else ""
+    between = f" (90 % interval {format_interval(pick.low, pick.high)})" if pick.low and pick.high else ""
     sentences = [
         *_curve(shown),
         *_runs(shown),
         *_cached(shown),
-        f"Rule {pick.rule} picks {rate(pick.lr)}{between}: {pick.why}.",
-        f"The model trains at rates from {interval(band.low, band.high)}.",
+        f"Rule {pick.rule} picks {format_lr(pick.lr)}{between}: {pick.why}.",
+        f"The model trains at rates from {format_interval(band.low, band.high)}.",
         *([f"The schedule: {plan}."] if plan else []),
         "How the best rate moves with the length of the run was not measured: `lrfinder verify` does that.",
     ]
     return " ".join(sentences)
 
 
-def _curve(shown: Shown) -> list[str]:
+def _curve(shown: SweepEvidence) -> list[str]:
     if shown.refusal is not None:
         return [f"The continuous sweep allowed no pick ({shown.refusal.why}), so rates were tried one by one."]
     if shown.curve is None:
         return []
     points, result, basis = shown.curve.points, shown.result, shown.basis
-    fell = f"from {loss(points.start)} to {loss(points.start - points.fall)}"
+    fell = f"from {format_loss(points.start)} to {format_loss(points.start - points.fall)}"
     loss_name = {Metric.TRAIN: "loss", Metric.PROBE: "loss of a batch set aside", Metric.VAL: "validation loss"}
     name = loss_name[result.settings.metric]
     sentences = [f"Over {len(basis.traces)} x {basis.settings.steps} updates the {name} fell {fell}."]
@@ -42,15 +42,15 @@ def _curve(shown: Shown) -> list[str]:
     return sentences
 
 
-def _runs(shown: Shown) -> list[str]:
+def _runs(shown: SweepEvidence) -> list[str]:
     if shown.valley is None:
         return []
-    fell = f"from {loss(shown.valley.start)} to {loss(shown.valley.lowest.loss)}"
+    fell = f"from {format_loss(shown.valley.start)} to {format_loss(shown.valley.lowest.loss)}"
     return [f"The best of {len(shown.result.runs)} short runs brought the held-out loss {fell}."]
 
 
-def _cached(shown: Shown) -> list[str]:
+def _cached(shown: SweepEvidence) -> list[str]:
     batches = shown.result.setup.cached_batches
     if batches is None:
         return []
-    return [f"All of it was measured on {count(batches, 'cached batch', 'cached batches')}."]
+    return [f"All of it was measured on {format_count(batches, 'cached batch', 'cached batches')}."]

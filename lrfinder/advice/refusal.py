@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lrfinder.fit import MIN_POINTS, Curve, count_finite
-from lrfinder.formatting import loss, rate
+from lrfinder.formatting import format_loss, format_lr
 from lrfinder.records import Stop, SweepSettings, Trace
 from lrfinder.rules.band import starts_falling
 from lrfinder.rules.neighbourhood import WIDTH
@@ -102,11 +102,13 @@ def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings
     lowest = int(falls.argmax())
     if falls[lowest] > max(2 * curve.noise, rounding):
         return Refusal(
-            why=f"too noisy: a fall of {loss(falls[lowest])} against a standard error of {loss(errors[lowest])}",
+            why=f"too noisy: a fall of {format_loss(falls[lowest])} against a standard error of "
+            f"{format_loss(errors[lowest])}",
             hint="average more: --repeats 5, or a larger --batch-size",
         )
     return Refusal(
-        why=f"the loss never fell: it began at {loss(curve.points.start)} and no rate brought it clearly below that",
+        why=f"the loss never fell: it began at {format_loss(curve.points.start)} and no rate brought it clearly below "
+        "that",
         hint="check that the model can learn (targets, loss, frozen parameters), or try a higher --max-lr",
     )
 
@@ -117,7 +119,8 @@ def _still_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSetti
     cut = _cut_short(traces)
     highest = 10 ** curve.x[-1]
     return Refusal(
-        why=f"the loss still falls fastest at the highest rate tried ({rate(highest)})" + (f": {cut}" if cut else ""),
+        why=f"the loss still falls fastest at the highest rate tried ({format_lr(highest)})"
+        + (f": {cut}" if cut else ""),
         hint="sweep again and let it finish" if cut else f"sweep again with --max-lr {settings.max_lr * 100:g}",
     )
 
@@ -128,7 +131,8 @@ def _already_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSet
     if _steepest_x(curve) - curve.x[0] >= NEAR_START or not starts_falling(curve):
         return None
     return Refusal(
-        why=f"the loss falls fastest near the lowest rate tried ({rate(settings.min_lr)}): the best may lie below it",
+        why=f"the loss falls fastest near the lowest rate tried ({format_lr(settings.min_lr)}): the best may lie below "
+        "it",
         hint=_lower(settings),
     )
 

@@ -10,9 +10,9 @@ from lrfinder.errors import UsageError
 from lrfinder.records import RunPlan, ShortRun, Stop, SweepResult
 from lrfinder.rules.short_runs import NEARLY
 from lrfinder.schedules import SCHEDULES
-from lrfinder.search.descend import bracketing, refining
-from lrfinder.search.passes import matched_batches
-from lrfinder.search.valley import Valley, find_valley
+from lrfinder.search.descend import next_bracket, next_refinement
+from lrfinder.search.passes import subset_size
+from lrfinder.search.valley import LrProfile, lr_profile
 
 # Updates. A run this short is tried at its full length: what the best rate does between a shorter run and it then
 # plays no part (thirteen real tasks of 400 updates: mean regret 0.004 instead of 0.014).
@@ -129,7 +129,7 @@ def different_batches(request: VerifyRequest, sweep: SweepResult, steps: int) ->
     It passes over its data as often as the coming run will: see `matched_batches`. On six real tasks of 1,600 updates
     (24 to 76 passes) the best rate of 200 such updates has a mean regret of 0.003, against 0.05 on fresh batches.
     """
-    return matched_batches(sweep.setup.batches_per_epoch, steps=steps, whole=request.steps)
+    return subset_size(sweep.setup.batches_per_epoch, steps=steps, whole=request.steps)
 
 
 def next_runs(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun, ...]) -> tuple[RunPlan, ...]:
@@ -168,15 +168,15 @@ def _center(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun, 
     return min(max(asked, low), high)
 
 
-def short_valley(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun, ...]) -> Valley | None:
+def short_valley(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun, ...]) -> LrProfile | None:
     """Return the valley of the shorter length: the trials', or else the sweep's own runs'; None where there is none."""
     short = lengths(request, sweep).short
-    return _own_valley(request, sweep) if short is None else find_valley(_alike(request, sweep, trials), short)
+    return _own_valley(request, sweep) if short is None else lr_profile(_alike(request, sweep, trials), short)
 
 
-def long_valley(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun, ...]) -> Valley | None:
+def long_valley(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun, ...]) -> LrProfile | None:
     """Return the valley of the longer length; None where no run of it was finished."""
-    return find_valley(_alike(request, sweep, trials), lengths(request, sweep).long)
+    return lr_profile(_alike(request, sweep, trials), lengths(request, sweep).long)
 
 
 def shapes_tried(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun, ...]) -> dict[str, float]:
@@ -204,7 +204,7 @@ def _alike(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun, .
     return tuple(trial for trial in same if _counts(request, sweep, trial))
 
 
-def _own_valley(request: VerifyRequest, sweep: SweepResult) -> Valley | None:
+def _own_valley(request: VerifyRequest, sweep: SweepResult) -> LrProfile | None:
     """Return the valley of the sweep's own short runs, where it will do as the shorter length.
 
     They saw fresh batches: where the coming run goes through the data again and again, that is another matter.
@@ -216,7 +216,7 @@ def _own_valley(request: VerifyRequest, sweep: SweepResult) -> Valley | None:
     if not fresh_too or steps * LEAST_GROWTH > min(request.steps, request.budget // LONG_RUNS):
         return None
     own = tuple(run for run in sweep.runs if run.plan.schedule == request.schedule)
-    valley = find_valley(own, steps)
+    valley = lr_profile(own, steps)
     return valley if valley is not None and valley.bracketed and valley.fall > 0 else None
 
 
@@ -238,12 +238,12 @@ def _rung(
     tried = {trial.plan.lr for trial in same if trial.plan.steps == steps}
     first = [_plan(request, sweep, x, steps) for x in (center, center + step, center - step)]
     missing = tuple(plan for plan in first if plan.lr not in tried)
-    measured = find_valley(same, steps)
+    measured = lr_profile(same, steps)
     if missing or measured is None or len(tried) >= most:
         return missing
-    x = bracketing(measured, step)
+    x = next_bracket(measured, step)
     if x is None and step == STEP and not _pays_for_full_runs(request):
-        x = refining(measured, step / 2)
+        x = next_refinement(measured, step / 2)
     plan = None if x is None else _plan(request, sweep, x, steps)
     return () if plan is None or plan.lr in tried else (plan,)
 
@@ -260,7 +260,7 @@ def _plan(request: VerifyRequest, sweep: SweepResult, x: float, steps: int, sche
 def _shapes(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun, ...]) -> tuple[RunPlan, ...]:
     """Return a run of each other shape at the best rate that was tried at the longer length."""
     steps = lengths(request, sweep).long
-    valley = find_valley(_alike(request, sweep, trials), steps)
+    valley = lr_profile(_alike(request, sweep, trials), steps)
     if valley is None:
         return ()
     done = {t.plan.schedule for t in trials if t.plan.steps == steps and _counts(request, sweep, t)}

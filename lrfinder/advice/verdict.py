@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
 from lrfinder.config import ScheduleConfig
-from lrfinder.formatting import interval, rate
+from lrfinder.formatting import format_interval, format_lr
 from lrfinder.records import MAX_LR, MIN_LR, Band, Mode, SweepResult, SweepSettings
 
 # Decades around the configured rate that a check must see, whatever the default range: the flat start of the curve and
@@ -15,7 +15,7 @@ MARGIN = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class CheckResult:
     """Whether the configured peak is inside the trainable band; `sane` is None where the sweep can't tell."""
 
     sane: bool | None
@@ -27,7 +27,7 @@ class Verdict:
     warnings: tuple[str, ...]
 
 
-def sweep_around(lr: float, *, repeats: int, seed: int, max_seconds: float) -> SweepSettings:
+def settings_around(lr: float, *, repeats: int, seed: int, max_seconds: float) -> SweepSettings:
     """Return the settings of a check's sweep: the default range, widened where `lr` lies near or beyond its ends."""
     return SweepSettings(
         min_lr=min(MIN_LR, lr / 10**MARGIN),
@@ -39,7 +39,7 @@ def sweep_around(lr: float, *, repeats: int, seed: int, max_seconds: float) -> S
     )
 
 
-def judge(result: SweepResult, config: ScheduleConfig) -> Verdict:
+def check_rate(result: SweepResult, config: ScheduleConfig) -> CheckResult:
     """Compare the config's peak rate with the trainable band of a sweep.
 
     The band's ends are taken at the outer bound of their intervals: a rate is called insane only where the sweep is
@@ -49,18 +49,20 @@ def judge(result: SweepResult, config: ScheduleConfig) -> Verdict:
     advice = advise(result, Request())
     warnings = _differences(result, config)
     if advice.band is None or advice.lr is None:
-        return Verdict(sane=None, lr=lr, band=None, suggested=None, why=advice.why, hint=advice.hint, warnings=warnings)
+        return CheckResult(
+            sane=None, lr=lr, band=None, suggested=None, why=advice.why, hint=advice.hint, warnings=warnings
+        )
     low = (advice.band.low_interval or (advice.band.low,))[0]
     high = (advice.band.high_interval or (advice.band.high,))[-1]
-    band = f"the trainable band, {interval(low, high)}"
+    band = f"the trainable band, {format_interval(low, high)}"
     if low <= lr <= high:
-        why, hint = f"the peak rate {rate(lr)} is inside {band}", ""
+        why, hint = f"the peak rate {format_lr(lr)} is inside {band}", ""
     else:
         side = "below" if lr < low else "above"
         danger = "training would crawl" if lr < low else "training would be unstable"
-        why = f"the peak rate {rate(lr)} is {side} {band}: {danger}"
-        hint = f"the loss falls fastest at {rate(advice.lr)}; run `lrfinder sweep` and `lrfinder recommend` again"
-    return Verdict(
+        why = f"the peak rate {format_lr(lr)} is {side} {band}: {danger}"
+        hint = f"the loss falls fastest at {format_lr(advice.lr)}; run `lrfinder sweep` and `lrfinder recommend` again"
+    return CheckResult(
         sane=low <= lr <= high,
         lr=lr,
         band=advice.band,

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
 from lrfinder.advice.choice import BETTER
-from lrfinder.advice.doubts import after_plateau, unclear
-from lrfinder.advice.evidence import shown_by
+from lrfinder.advice.doubts import late_onset, weak_fall
+from lrfinder.advice.evidence import gather_evidence
 from lrfinder.advice.trials import VerifyRequest, different_batches, long_valley, shapes_tried, short_valley
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
-from lrfinder.formatting import count, interval, moved_by, rate
+from lrfinder.formatting import format_count, format_factor, format_interval, format_lr
 from lrfinder.records import Pick, ShortRun, Status, SweepResult
-from lrfinder.search.drift import FARTHEST, NEARLY, Drift, carried_on, expected_drift, step_falls
-from lrfinder.search.valley import CLIFF, Valley
+from lrfinder.search.drift import FARTHEST, NEARLY, LrDrift, expected_drift, extrapolate, step_falls
+from lrfinder.search.valley import CLIFF, LrProfile
 
 VERIFIED = "verified"  # the rule's name of what was verified by training
 
@@ -81,7 +81,7 @@ def conclude(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun,
         )
     optimizer = sweep.setup.optimizer
     expected = expected_drift(optimizer.name, optimizer.settings)
-    drift = carried_on(short_valley(request, sweep, trials), long, request.steps, expected=expected)
+    drift = extrapolate(short_valley(request, sweep, trials), long, request.steps, expected=expected)
     off = math.log10(request.lr) - drift.x
     confirmed = -CONFIRMED <= off <= (0.0 if drift.cliff else CONFIRMED)
     lr = request.lr if confirmed else float(f"{10**drift.x:.3g}")
@@ -89,7 +89,11 @@ def conclude(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun,
     doubts = (*_doubts(sweep, long, drift, trials), *_plateau(sweep, request.seed))
     pick = _pick(lr, drift, _said(request, sweep, long, drift), doubts)
     config = advise(sweep, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
-    verdict = f"confirmed: {rate(request.lr)}" if confirmed else f"corrected from {rate(request.lr)} to {rate(lr)}"
+    verdict = (
+        f"confirmed: {format_lr(request.lr)}"
+        if confirmed
+        else f"corrected from {format_lr(request.lr)} to {format_lr(lr)}"
+    )
     return Verification(
         confirmed=confirmed and shape == request.schedule,
         lr=lr,
@@ -103,7 +107,7 @@ def conclude(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun,
     )
 
 
-def _best_shape(request: VerifyRequest, long: Valley, tried: dict[str, float]) -> tuple[str, str]:
+def _best_shape(request: VerifyRequest, long: LrProfile, tried: dict[str, float]) -> tuple[str, str]:
     """Return the shape to use, and a sentence on the others, empty where none was tried."""
     if not tried:
         return request.schedule, ""
@@ -114,19 +118,19 @@ def _best_shape(request: VerifyRequest, long: Valley, tried: dict[str, float]) -
     return request.schedule, f" No other shape ended more than {BETTER:.0%} of the fall below {request.schedule}."
 
 
-def _pick(lr: float, drift: Drift, why: str, doubts: tuple[str, ...]) -> Pick:
+def _pick(lr: float, drift: LrDrift, why: str, doubts: tuple[str, ...]) -> Pick:
     x, half = math.log10(lr), _half(drift)
     low, high = min(drift.x - half, x), max(drift.x + half, x)
     status = Status.UNCERTAIN if doubts else Status.CONFIDENT
     return Pick(rule=VERIFIED, lr=lr, low=10**low, high=10**high, status=status, why="; ".join((why, *doubts)))
 
 
-def _half(drift: Drift) -> float:
+def _half(drift: LrDrift) -> float:
     """Return how many decades the interval reaches on each side."""
     return max(LEAST_INTERVAL, Z90 * drift.error)
 
 
-def _doubts(sweep: SweepResult, long: Valley, drift: Drift, trials: tuple[ShortRun, ...]) -> tuple[str, ...]:
+def _doubts(sweep: SweepResult, long: LrProfile, drift: LrDrift, trials: tuple[ShortRun, ...]) -> tuple[str, ...]:
     """Return why the verified rate may yet be wrong."""
     doubts = []
     if not long.bracketed:
@@ -146,20 +150,25 @@ def _doubts(sweep: SweepResult, long: Valley, drift: Drift, trials: tuple[ShortR
 
 def _plateau(sweep: SweepResult, seed: int) -> tuple[str, ...]:
     """Return a doubt where the sweep sat on a plateau, or saw nothing: all trials began from the same seed."""
-    shown = shown_by(sweep, seed)
-    if shown.refusal is not None or (shown.curve is not None and unclear(shown.curve)):
+    shown = gather_evidence(sweep, seed)
+    if shown.refusal is not None or (shown.curve is not None and weak_fall(shown.curve)):
         return (
             "the continuous sweep saw nothing clear, so when a run begins to learn may be chance: try another --seed",
         )
-    if shown.curve is None or not after_plateau(shown.curve):
+    if shown.curve is None or not late_onset(shown.curve):
         return ()
     return ("after a plateau a run's end depends on its seed as much as on the rate: verify with another --seed, too",)
 
 
-def _said(request: VerifyRequest, sweep: SweepResult, long: Valley, drift: Drift) -> str:
+def _said(request: VerifyRequest, sweep: SweepResult, long: LrProfile, drift: LrDrift) -> str:
     batches = different_batches(request, sweep, long.steps)
-    data = "" if batches is None else f" on {count(batches, 'batch', 'batches')}, passed over as often as the run will,"
-    said = f"{len(long.points)} runs of {long.steps} updates{data} end lowest around {rate(10 ** long.middle(NEARLY))}"
+    data = (
+        ""
+        if batches is None
+        else f" on {format_count(batches, 'batch', 'batches')}, passed over as often as the run will,"
+    )
+    middle = format_lr(10 ** long.middle(NEARLY))
+    said = f"{len(long.points)} runs of {long.steps} updates{data} end lowest around {middle}"
     if drift.doublings == 0:
         kept = f"; the next rate above lost more than {CLIFF:.0%} of the fall, so a distance is kept"
         cliff = kept if drift.cliff else ""
@@ -167,24 +176,24 @@ def _said(request: VerifyRequest, sweep: SweepResult, long: Valley, drift: Drift
     if drift.per_doubling is None:
         moved = "; shorter ones did not tell how that moves with the length"
     else:
-        moved = f", and the best rate moved {moved_by(drift.per_doubling)} with each doubling of the length"
+        moved = f", and the best rate moved {format_factor(drift.per_doubling)} with each doubling of the length"
     if drift.expected:
-        taken = "that" if drift.per_doubling is None else moved_by(drift.weighed)
+        taken = "that" if drift.per_doubling is None else format_factor(drift.weighed)
         moved += (
-            f"; {step_falls(sweep.setup.optimizer.name)} {moved_by(drift.expected)} with each doubling, so {taken} is "
-            "taken"
+            f"; {step_falls(sweep.setup.optimizer.name)} {format_factor(drift.expected)} with each doubling, so {taken} "
+            "is taken"
         )
     elif drift.per_doubling is None:
         return f"{said}{moved}"
     bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
-    return f"{said}{moved}, which at {request.steps} updates makes it {rate(10**drift.x)}{bound}"
+    return f"{said}{moved}, which at {request.steps} updates makes it {format_lr(10**drift.x)}{bound}"
 
 
 def _between(pick: Pick) -> str:
-    return f"90 % interval {interval(pick.low or math.nan, pick.high or math.nan)}"
+    return f"90 % interval {format_interval(pick.low or math.nan, pick.high or math.nan)}"
 
 
-def _no_answer(long: Valley | None) -> str:
+def _no_answer(long: LrProfile | None) -> str:
     if long is None:
         return "no run of the longer length was finished"
     if long.fall <= 0:

@@ -16,7 +16,7 @@ from lrfinder.records import RunPlan, ShortRun
 from lrfinder.store import Source
 
 
-class Jobs:
+class RunPool:
     """A pool of `jobs` processes that make short runs of the model file of `source`, seeded by `seed`.
 
     Each process is started anew (a forked one could not use CUDA), imports the model file for each run, and computes
@@ -81,7 +81,7 @@ def _make(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
 
     import torch
 
-    from lrfinder.api.listeners import Listeners
+    from lrfinder.api.listeners import Broadcast
     from lrfinder.api.source import load_source_problem
     from lrfinder.engine.runtime.device import choose_device
     from lrfinder.engine.short_runs import ShortRuns
@@ -91,7 +91,7 @@ def _make(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
     with contextlib.redirect_stdout(sys.stderr):
         problem = load_source_problem(source, seed=seed)
         device = choose_device(source.device)
-        with ShortRuns(problem, seed=seed, device=device, observer=Listeners(())) as short_runs:
+        with ShortRuns(problem, seed=seed, device=device, observer=Broadcast(())) as short_runs:
             return short_runs.run(plan)
 
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from lrfinder.advice.exploration import first_run, next_run
-from lrfinder.api.listeners import Listeners
+from lrfinder.api.listeners import Broadcast
 from lrfinder.api.result import Sweep
 from lrfinder.engine.held_out import no_val_loader
-from lrfinder.engine.micro_batches import batching_of
+from lrfinder.engine.micro_batches import micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.runtime.signals import Terminated
@@ -20,7 +20,7 @@ from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
 from lrfinder.records import Metric, Mode, ShortRun, Stop, SweepResult, SweepSettings, Trace
-from lrfinder.store import Unfinished
+from lrfinder.store import ResumableRun
 from lrfinder.task.problem import Problem
 
 # After one of these no further short run is begun.
@@ -35,7 +35,7 @@ def measure(
     device: str = "auto",
     observers: Sequence[Observer] = (),
     run: str | None = None,
-    kept: Unfinished | None = None,
+    kept: ResumableRun | None = None,
 ) -> Sweep:
     """Run the range test, continuous repeats, short sweeps and short runs as its mode says, and return its result.
 
@@ -45,11 +45,11 @@ def measure(
     An interruption that leaves anything measured is a result with that status; one that comes before the first loss
     is raised again (KeyboardInterrupt, Terminated). Errors are those of `run_sweep`, and UsageError for the device.
     """
-    listeners = Listeners(observers, setup=kept.setup if kept is not None else None)
+    listeners = Broadcast(observers, setup=kept.setup if kept is not None else None)
     target = choose_device(device)
     if settings.metric is Metric.VAL and problem.val_loader is None:
         raise no_val_loader(problem.where)
-    batching = batching_of(problem, settings, target)
+    batching = micro_batching_for(problem, settings, target)
     deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
     traces, short_sweeps, runs = (kept.traces, kept.short_sweeps, kept.runs) if kept is not None else ((), (), ())
     if traces or runs:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lrfinder.errors import RunError, UsageError
-from lrfinder.store import Source, Unfinished
+from lrfinder.store import ResumableRun, Source
 from lrfinder.task.reference import check_reference, digest_of
 
 LIVE = "lrfinder.sweep(...)"  # the reference of a sweep of objects that Python code gave; no file is called that
 
 
-def check_model(kept: Unfinished) -> None:
+def check_model(kept: ResumableRun) -> None:
     """Check, before anything is imported, that the model file is there and is the one that was swept.
 
     Raises UsageError where it is missing or never was a file, RunError where its content has changed.
@@ -42,7 +42,7 @@ def check_not_inside(source: Source, folder: Path) -> None:
         )
 
 
-def check_options(given: Mapping[str, Any], kept: Unfinished) -> None:
+def check_options(given: Mapping[str, Any], kept: ResumableRun) -> None:
     """Raise UsageError where an option asks for something else than the run folder was begun with."""
     stored = {
         **asdict(kept.settings),

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from lrfinder.errors import UsageError
-from lrfinder.records import Graph, Metric, Mode, Precision, Spacing, SweepSettings, Training
+from lrfinder.records import Graph, Metric, Mode, Precision, Spacing, SweepSettings, UpdateOptions
 
 
 def make_settings(**keywords: Any) -> SweepSettings:
@@ -20,12 +20,12 @@ def make_settings(**keywords: Any) -> SweepSettings:
         raise UsageError(str(error)) from None
 
 
-def make_training(**keywords: Any) -> Training:
+def make_training(**keywords: Any) -> UpdateOptions:
     """Return how updates are made; what can't be meant is a UsageError, as for the settings."""
     for name, choices in (("precision", Precision), ("graph", Graph)):
         keywords[name] = _chosen(name, choices, keywords[name])
     try:
-        return Training(**keywords)
+        return UpdateOptions(**keywords)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

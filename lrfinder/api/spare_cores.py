@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from lrfinder.api.jobs import Jobs
+from lrfinder.api.jobs import RunPool
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun
 from lrfinder.store import Source
@@ -31,7 +31,7 @@ CONTEXT = 600 * 2**20
 SHARE_OF_MEMORY = 0.5
 
 
-class SpareCores:
+class AutoParallel:
     """Makes short runs in several processes while that is measured to be faster than one after the other.
 
     Call it with runs to be made and the seconds that an update takes in this process: it yields those that it makes, as
@@ -60,7 +60,7 @@ class SpareCores:
         self._start_seconds = time.process_time()
         self._pace: float | None = None  # seconds for each update, by all processes together
         self._pool = contextlib.ExitStack()
-        self._jobs: Jobs | None = None
+        self._jobs: RunPool | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +76,7 @@ class SpareCores:
             return
         if self._jobs is None:
             share = max(1, self._threads // count)
-            self._jobs = self._pool.enter_context(Jobs(self._source, seed=self._seed, jobs=count, threads=share))
+            self._jobs = self._pool.enter_context(RunPool(self._source, seed=self._seed, jobs=count, threads=share))
         began = self._clock()
         try:
             yield from self._jobs.run(plans)

@@ -12,12 +12,12 @@ from lrfinder.advice import Request, advise
 from lrfinder.advice.length import run_length
 from lrfinder.advice.trials import VerifyRequest, next_runs, parse_budget
 from lrfinder.advice.verification import Verification, conclude
-from lrfinder.api.listeners import Listeners
+from lrfinder.api.listeners import Broadcast
 from lrfinder.api.resuming import check_not_inside
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.device import choose_device
-from lrfinder.engine.vectorized.runs import ManyShortRuns
+from lrfinder.engine.vectorized.runs import VectorizedRuns
 from lrfinder.errors import UsageError
 from lrfinder.records import ShortRun, Stop, SweepResult
 from lrfinder.store import TRIALS, RunLog, Source, load_run, load_source, read_log
@@ -112,9 +112,9 @@ def known_trials(request: VerifyRequest, folder: Path) -> tuple[ShortRun, ...]:
 def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: Sequence[Observer]) -> Any:
     """Give a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both."""
     if jobs is not None and jobs > 1:
-        from lrfinder.api.jobs import Jobs
+        from lrfinder.api.jobs import RunPool
 
-        with Jobs(source, seed=request.seed, jobs=jobs) as pool:
+        with RunPool(source, seed=request.seed, jobs=jobs) as pool:
             yield lambda plans: _reported(pool.run(plans), observers)
         return
     problem = load_source_problem(source, seed=request.seed)
@@ -123,17 +123,17 @@ def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: 
         elsewhere = None
         if jobs is None:
             elsewhere = stack.enter_context(_spare_cores(request, source, device))
-        listeners = Listeners(observers)
-        runs = ManyShortRuns(problem, seed=request.seed, device=device, observer=listeners, elsewhere=elsewhere)
+        listeners = Broadcast(observers)
+        runs = VectorizedRuns(problem, seed=request.seed, device=device, observer=listeners, elsewhere=elsewhere)
         yield stack.enter_context(runs).run_all
 
 
 def _spare_cores(request: VerifyRequest, source: Source, device: Any) -> Any:
     import torch
 
-    from lrfinder.api.spare_cores import SpareCores
+    from lrfinder.api.spare_cores import AutoParallel
 
-    return SpareCores(source, seed=request.seed, threads=torch.get_num_threads(), device=device)
+    return AutoParallel(source, seed=request.seed, threads=torch.get_num_threads(), device=device)
 
 
 def _reported(runs: Iterable[ShortRun], observers: Sequence[Observer]) -> Iterable[ShortRun]:

@@ -16,7 +16,7 @@ def main() -> None:
     """Run the command line and leave with the contract's exit status."""
     from lrfinder.cli import garbage
 
-    garbage.put_off()
+    garbage.disable_for_startup()
     from lrfinder.cli import streams
     from lrfinder.engine.runtime.signals import Terminated, ignore_signals, signals_as_exceptions  # imports no torch
 
@@ -29,8 +29,8 @@ def main() -> None:
             status = _told(error)
         if status in _SIGNALLED:
             ignore_signals()
-            streams.leave_at_once(status)
-    garbage.end()
+            streams.exit_fast(status)
+    garbage.freeze_for_exit()
     sys.exit(status)
 
 
@@ -45,7 +45,7 @@ def _status(received: Received) -> int:
             app()
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        with streams.results():  # what a library printed may still be in the buffer
+        with streams.stdout_guard():  # what a library printed may still be in the buffer
             return status
     except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a message and a status
         # An error in the ordinary sense of the word says what it is; any other may be what a signal was turned into.

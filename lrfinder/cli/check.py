@@ -22,11 +22,11 @@ from lrfinder.cli.options import (
     Seed,
     SweptOptimizer,
 )
-from lrfinder.cli.output import say, say_json, warn
+from lrfinder.cli.output import print_json, print_text, warn
 from lrfinder.options import Graph, Precision, Stop
 
 if TYPE_CHECKING:
-    from lrfinder.advice import Verdict
+    from lrfinder.advice import CheckResult
 
 # Two repeats: the picks of two scatter by 0.05 decade, of one by more, and a check must not cry wolf.
 REPEATS = 2
@@ -73,13 +73,13 @@ def check(
         scale_others=scale_others,
         graph=graph,
     )
-    from lrfinder.advice import judge, sweep_around
+    from lrfinder.advice import check_rate, settings_around
     from lrfinder.config import load_schedule
     from lrfinder.task.reference import check_reference
 
     loaded = load_schedule(config)
     check_reference(model)
-    settings = sweep_around(loaded.optimizer.lr, repeats=REPEATS, seed=seed, max_seconds=max_seconds)
+    settings = settings_around(loaded.optimizer.lr, repeats=REPEATS, seed=seed, max_seconds=max_seconds)
     load_torch()
     from lrfinder.cli.measuring import measure_file
     from lrfinder.store import Source
@@ -87,18 +87,18 @@ def check(
     result = measure_file(Source(reference=model, device=device, training=training), settings, quiet=quiet or as_json)
     if result.status in _SIGNALLED:
         raise typer.Exit(_SIGNALLED[result.status])
-    verdict = judge(result, loaded)
+    verdict = check_rate(result, loaded)
     for doubt in (*result.notes, *verdict.warnings):
         warn(doubt)
     _say(verdict, str(config), updates=result.updates, as_json=as_json)
     raise typer.Exit(_STATUS[verdict.sane])
 
 
-def _say(verdict: Verdict, config: str, *, updates: int, as_json: bool) -> None:
+def _say(verdict: CheckResult, config: str, *, updates: int, as_json: bool) -> None:
     if as_json:
         from dataclasses import asdict
 
-        say_json({**asdict(verdict), "config": config, "updates": updates})
+        print_json({**asdict(verdict), "config": config, "updates": updates})
         return
     word = {True: "sane", False: "not sane", None: "inconclusive"}[verdict.sane]
-    say(f"{config}: {word}: {verdict.why}.", *([f"What to do: {verdict.hint}."] if verdict.hint else []))
+    print_text(f"{config}: {word}: {verdict.why}.", *([f"What to do: {verdict.hint}."] if verdict.hint else []))

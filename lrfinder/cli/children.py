@@ -12,7 +12,7 @@ _command = 0  # the process of the command, 0 before there is one
 _forking = 0  # the process that is about to fork
 
 
-def end_with_us() -> None:
+def kill_children_on_death() -> None:
     """Have the system kill the children that this process forks from now on (a loader's workers) when it dies.
 
     Their own children are left alone. Does nothing where the system knows no such thing: a worker of torch's then looks

@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 
 from lrfinder.engine.runtime.signals import Terminated
-from lrfinder.errors import LrfinderError, frames_of, place_of
+from lrfinder.errors import LrfinderError, frames_of, user_code_location
 
 USER_CODE_FAILED = 3
 BUG = 70  # EX_SOFTWARE of sysexits.h: none of the contract's statuses means "lrfinder itself is broken"
@@ -42,7 +42,7 @@ def _status_of(error: BaseException) -> int:
         return 128 + signal.SIGTERM
     if isinstance(error, LrfinderError):
         return error.exit_status
-    return USER_CODE_FAILED if place_of(error) is not None or isinstance(error, SyntaxError) else BUG
+    return USER_CODE_FAILED if user_code_location(error) is not None or isinstance(error, SyntaxError) else BUG
 
 
 def _report(error: BaseException) -> int:
@@ -57,7 +57,7 @@ def _report(error: BaseException) -> int:
         if error.hint:
             print(f"  {error.hint}", file=sys.stderr)
     elif _status_of(error) == USER_CODE_FAILED:
-        print(_user_failure(error, place_of(error)), file=sys.stderr)
+        print(_user_failure(error, user_code_location(error)), file=sys.stderr)
     elif not _own_frames:
         print(f"lrfinder: a fault of lrfinder's own: {type(error).__name__}: {error}", file=sys.stderr)
         print("  run the command again with --debug and report what it prints", file=sys.stderr)

@@ -10,18 +10,18 @@ from __future__ import annotations
 import gc
 
 
-def put_off() -> None:
+def disable_for_startup() -> None:
     """Look for no garbage from here on."""
     gc.disable()
 
 
-def begin() -> None:
+def enable() -> None:
     """Look for the garbage of what comes from here on; what is there by now is passed over, also at the end."""
     gc.freeze()
     gc.enable()
 
 
-def end() -> None:
+def freeze_for_exit() -> None:
     """Have the end of the process pass over what it holds, where no code of the user's has run."""
     if not gc.isenabled():
         gc.freeze()

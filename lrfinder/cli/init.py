@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
-from lrfinder.cli.output import say, say_json
+from lrfinder.cli.output import print_json, print_text
 
 
 def init(
@@ -25,6 +25,6 @@ def init(
 
     write_new(file, starter_text().encode())
     if as_json:
-        say_json({"file": str(file)})
+        print_json({"file": str(file)})
     elif not quiet:
-        say(f"Wrote {file}. Make it yours, then: lrfinder sweep {file}")
+        print_text(f"Wrote {file}. Make it yours, then: lrfinder sweep {file}")

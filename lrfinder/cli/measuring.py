@@ -12,13 +12,13 @@ from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
 from lrfinder.api.source import load_source_problem
 from lrfinder.cli import garbage
-from lrfinder.cli.children import end_with_us
-from lrfinder.cli.streams import kept_for_results
+from lrfinder.cli.children import kill_children_on_death
+from lrfinder.cli.streams import redirect_user_output
 from lrfinder.engine.observer import Observer
-from lrfinder.errors import ModelFileError, place_of
+from lrfinder.errors import ModelFileError, user_code_location
 from lrfinder.records import SweepSettings
 from lrfinder.report.progress import SweepProgress
-from lrfinder.store import RunFolder, Source, Unfinished
+from lrfinder.store import ResumableRun, RunFolder, Source
 
 
 @contextlib.contextmanager
@@ -27,7 +27,7 @@ def _pipes_are_the_users() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
-        place = place_of(error)
+        place = user_code_location(error)
         if place is None:
             raise
         raise ModelFileError(f"your code failed in {place}: BrokenPipeError: {error}") from error
@@ -38,7 +38,7 @@ def measure_file(
     settings: SweepSettings,
     *,
     folder: RunFolder | None = None,
-    kept: Unfinished | None = None,
+    kept: ResumableRun | None = None,
     quiet: bool = False,
 ) -> Sweep:
     """Import the model file and sweep it; Ctrl-C and SIGTERM end the sweep and keep what was measured.
@@ -63,9 +63,9 @@ def measure_file(
 def users_code() -> Iterator[None]:
     """Run the user's code for a command: standard output is kept for results, and no child outlives the command."""
     sys.dont_write_bytecode = True
-    end_with_us()
-    garbage.begin()
-    with _here(), _pipes_are_the_users(), kept_for_results():
+    kill_children_on_death()
+    garbage.enable()
+    with _here(), _pipes_are_the_users(), redirect_user_output():
         yield
 
 

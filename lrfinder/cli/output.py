@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lrfinder.cli.streams import results
+from lrfinder.cli.streams import stdout_guard
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -20,31 +20,31 @@ WIDEST_PLOT = 120  # characters; wider, the eye no longer sees the curve as one 
 PLOT_HEIGHT = 20  # lines
 
 
-def say_json(document: Mapping[str, Any]) -> None:
+def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document, and nothing else."""
     import json
 
-    with results():
+    with stdout_guard():
         sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
 
 
-def say(*parts: RenderableType) -> None:
+def print_text(*parts: RenderableType) -> None:
     """Print text and tables. On a terminal text wraps at words; in a log or a pipe a line stays a line."""
     from lrfinder.report.console import PipeConsole  # rich: a third of what --help would cost
 
     console = PipeConsole(highlight=False, markup=False)
-    with results():
+    with stdout_guard():
         for part in parts:
             console.print(part, soft_wrap=isinstance(part, str) and not console.is_terminal)
 
 
-def say_verbatim(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line that people copy: whatever its length, it is not broken."""
-    with results():
+    with stdout_guard():
         sys.stdout.write(line + "\n")
 
 
-def say_plot(result: SweepResult, advice: Advice) -> None:
+def print_plot(result: SweepResult, advice: Advice) -> None:
     """Print the curve as wide as the terminal, at a height that leaves room for a table below it."""
     from rich.console import Console
 
@@ -57,7 +57,7 @@ def say_plot(result: SweepResult, advice: Advice) -> None:
     width = min(console.width, WIDEST_PLOT)
     encoding = sys.stdout.encoding or "ascii"
     plot = terminal_plot(result, width=width, height=PLOT_HEIGHT, color=color, encoding=encoding, **advice.reported())
-    with results():
+    with stdout_guard():
         sys.stdout.write(plot + "\n")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrfinder.cli.options import BootstrapSeed, Debug, Json, Quiet
-from lrfinder.cli.output import say, say_json, say_plot, say_verbatim, warn
+from lrfinder.cli.output import print_json, print_line, print_plot, print_text, warn
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
@@ -81,7 +81,7 @@ def recommend(
     if as_json:
         from lrfinder.advice import to_json
 
-        say_json({**to_json(advice), "run": str(folder), "written": str(written) if written else None})
+        print_json({**to_json(advice), "run": str(folder), "written": str(written) if written else None})
     else:
         _show(result, advice, written, plot=not quiet)
     if advice.lr is None:
@@ -123,11 +123,11 @@ def _keep(folder: Path, result: SweepResult, advice: Advice, *, picture: bool) -
 
 def _drawn(path: Path, result: SweepResult, advice: Advice) -> bool:
     """Tell whether the picture that is there shows this advice: drawing costs more than all the rest."""
-    from lrfinder.report.picture import HEAD_BYTES, drawing, is_drawn
+    from lrfinder.report.picture import HEAD_BYTES, figure_digest, is_drawn
 
     try:
         with path.open("rb") as file:
-            return is_drawn(file.read(HEAD_BYTES), drawing(result, **advice.reported()))
+            return is_drawn(file.read(HEAD_BYTES), figure_digest(result, **advice.reported()))
     except OSError:
         return False
 
@@ -138,22 +138,24 @@ def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bo
     from lrfinder.rules.short_runs import SHORT_RUNS
 
     if plot:
-        say_plot(result, advice)
+        print_plot(result, advice)
     chosen = advice.picks[0]
     own = [pick for pick in advice.picks if pick is chosen or pick.rule in {SHORT_RUNS, *FIT_RULES}]
-    say(picks_table(own, chosen=chosen.rule))
+    print_text(picks_table(own, chosen=chosen.rule))
     others = [pick for pick in advice.picks if pick not in own]
     if others:
-        say("", f"Other finders' rules on the same curves: {others_line(others)}.")
+        print_text("", f"Other finders' rules on the same curves: {others_line(others)}.")
     if advice.band is not None:
-        say("", f"Trainable band: {band_line(advice.band)}.")
-    say("", advice.why)
+        print_text("", f"Trainable band: {band_line(advice.band)}.")
+    print_text("", advice.why)
     if advice.lr is None:
-        say("", f"No rate can be recommended. What to do: {advice.hint}.")
+        print_text("", f"No rate can be recommended. What to do: {advice.hint}.")
     elif written is None:
-        say("", "Add --steps T or --epochs E, the length of the coming run, or --open-ended, to get a schedule config.")
+        print_text(
+            "", "Add --steps T or --epochs E, the length of the coming run, or --open-ended, to get a schedule config."
+        )
     else:
-        say("", f"Written: {written}. In the training script, after the optimizer is made:", "")
-        say_verbatim("    from lrfinder import load_schedule")
-        say_verbatim(f"    scheduler = load_schedule({json.dumps(str(written))}).scheduler(optimizer)")
-        say("", "and scheduler.step() after every optimizer.step().")
+        print_text("", f"Written: {written}. In the training script, after the optimizer is made:", "")
+        print_line("    from lrfinder import load_schedule")
+        print_line(f"    scheduler = load_schedule({json.dumps(str(written))}).scheduler(optimizer)")
+        print_text("", "and scheduler.step() after every optimizer.step().")

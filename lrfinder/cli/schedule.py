@@ -9,7 +9,7 @@ import typer
 
 from lrfinder.cli.commands import Group
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed, WriteConfig
-from lrfinder.cli.output import can_draw, say, say_json, say_verbatim, warn
+from lrfinder.cli.output import can_draw, print_json, print_line, print_text, warn
 from lrfinder.cli.schedule_explain import explain
 from lrfinder.cli.schedule_import import import_schedule
 from lrfinder.errors import UsageError
@@ -48,9 +48,9 @@ def show(
     if not as_json:
         _say_schedules(dict(loaded), plot=not quiet)
     elif len(loaded) == 1:
-        say_json({"lrs": loaded[0][1].lrs()})
+        print_json({"lrs": loaded[0][1].lrs()})
     else:
-        say_json({"configs": [{"path": path, "lrs": config.lrs()} for path, config in loaded]})
+        print_json({"configs": [{"path": path, "lrs": config.lrs()} for path, config in loaded]})
 
 
 @app.command("list")
@@ -68,11 +68,11 @@ def list_schedules(
     if as_json:
         shapes = SCHEDULES.items()
         facts = [{"name": name, "advice": it.advice, "parameters": shape_parameters(it)} for name, it in shapes]
-        say_json({"schedules": facts})
+        print_json({"schedules": facts})
     elif quiet:
-        say(*SCHEDULES)
+        print_text(*SCHEDULES)
     else:
-        say(shapes_table())
+        print_text(shapes_table())
 
 
 @app.command()
@@ -115,11 +115,11 @@ def export(
             warn(f"{write} holds what {made.suffix} files hold: name it {write.with_suffix(made.suffix).name}")
     if as_json:
         written = str(write) if write else None
-        say_json({"target": to, "preset": made.preset, "suffix": made.suffix, "text": made.text, "written": written})
+        print_json({"target": to, "preset": made.preset, "suffix": made.suffix, "text": made.text, "written": written})
     elif write is None:
-        say_verbatim(made.text.removesuffix("\n"))
+        print_line(made.text.removesuffix("\n"))
     elif not quiet:
-        say(f"Written: {write}, {f'with its own {made.preset}' if made.preset else 'as a function or table'}.")
+        print_text(f"Written: {write}, {f'with its own {made.preset}' if made.preset else 'as a function or table'}.")
 
 
 app.command("import")(import_schedule)
@@ -163,13 +163,13 @@ def batches(
         epochs = [
             {"batch_size": it.batch_size, "factor": it.factor, "updates": it.updates} for it in planned.batch_plan()
         ]
-        say_json({"epochs": epochs, "config": planned.as_data(), "written": str(write) if write else None})
+        print_json({"epochs": epochs, "config": planned.as_data(), "written": str(write) if write else None})
         return
     if not quiet:
-        say(batches_table(planned), "")
-    say(f"{planned.steps} updates instead of {planned.schedule.steps}, over the same samples.")
+        print_text(batches_table(planned), "")
+    print_text(f"{planned.steps} updates instead of {planned.schedule.steps}, over the same samples.")
     if write is not None:
-        say(f"Written: {write}.")
+        print_text(f"Written: {write}.")
 
 
 @app.command()
@@ -206,7 +206,7 @@ def refine(
     if write is not None:
         dump(refined.config, write)
     if as_json:
-        say_json(
+        print_json(
             {
                 "config": refined.config.as_data(),
                 "norm": refined.norm,
@@ -217,11 +217,11 @@ def refine(
         return
     _say_schedules({str(config): before, str(write or "refined"): refined.config}, plot=not quiet)
     known = f", {refined.missing} of them not known" if refined.missing else ""
-    say(
+    print_text(
         "",
         f"By the {refined.norm} norms of {before.steps} updates{known}. Its peak wants to be tuned anew: the rate was",
     )
-    say("found for another shape.", *([f"Written: {write}."] if write is not None else []))
+    print_text("found for another shape.", *([f"Written: {write}."] if write is not None else []))
 
 
 def _say_schedules(configs: dict[str, ScheduleConfig], *, plot: bool) -> None:
@@ -234,5 +234,5 @@ def _say_schedules(configs: dict[str, ScheduleConfig], *, plot: bool) -> None:
         console = Console()
         color = console.color_system is not None and not console.no_color
         drawing = schedule_plot(list(configs.values()), width=console.width, color=color, ascii_only=not can_draw())
-        say(Text.from_ansi(drawing), schedule_legend(configs, color=color, ascii_only=not can_draw()), "")
-    say(schedule_table(configs))
+        print_text(Text.from_ansi(drawing), schedule_legend(configs, color=color, ascii_only=not can_draw()), "")
+    print_text(schedule_table(configs))

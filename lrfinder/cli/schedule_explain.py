@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
-from lrfinder.cli.output import say, say_json
+from lrfinder.cli.output import print_json, print_text
 from lrfinder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def explain(
         made = _bare(str(optimizer), lr=lr, steps=steps, warmup=warmup, settings=settings)
         facts = facts_of(made, of_a_run=steps is not None)
     if as_json:
-        say_json({"facts": [asdict(fact) for fact in facts]})
+        print_json({"facts": [asdict(fact) for fact in facts]})
     else:
-        say(facts_table(facts))
+        print_text(facts_table(facts))
 
 
 def _check_choice(config: Path | None, optimizer: str | None, own: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
-from lrfinder.cli.output import say, say_json, say_verbatim
+from lrfinder.cli.output import print_json, print_line, print_text
 
 
 def import_schedule(
@@ -50,8 +50,8 @@ def import_schedule(
     if write is not None:
         dump(config, write)
     if as_json:
-        say_json({"config": config.as_data(), "written": str(write) if write else None})
+        print_json({"config": config.as_data(), "written": str(write) if write else None})
     elif write is None:
-        say_verbatim(format_schedule(config, suffix=".yaml").removesuffix("\n"))
+        print_line(format_schedule(config, suffix=".yaml").removesuffix("\n"))
     elif not quiet:
-        say(f"Written: {write}, {config.evidence.why if config.evidence else config.schedule.name}.")
+        print_text(f"Written: {write}, {config.evidence.why if config.evidence else config.schedule.name}.")

@@ -31,7 +31,7 @@ def _stream(number: int, mode: str) -> Any:
 
 
 @contextlib.contextmanager
-def results() -> Iterator[None]:
+def stdout_guard() -> Iterator[None]:
     """Write to standard output; where nobody reads it any more the rest is dropped, and the exit status still tells.
 
     Raises EnvironmentFailure where it can't be written: the disk behind it is full, say.
@@ -41,7 +41,7 @@ def results() -> Iterator[None]:
         sys.stdout.flush()
     except OSError as error:
         unread = _nobody_reads(error)
-        drop_output()
+        discard_stdout()
         if not unread:
             raise EnvironmentFailure(
                 f"standard output: {error.strerror or error}", hint="free some space there, or name another place"
@@ -49,7 +49,7 @@ def results() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept_for_results() -> Iterator[None]:
+def redirect_user_output() -> Iterator[None]:
     """Send to standard error what is printed inside, and later, when what was registered for the exit runs.
 
     Also what compiled code writes, and the programs that are started: to file 1, past `sys.stdout`.
@@ -90,7 +90,7 @@ def _nobody_reads(error: OSError) -> bool:
     return isinstance(error, BrokenPipeError)
 
 
-def drop_output() -> None:
+def discard_stdout() -> None:
     """Send what is still in standard output's buffer, and all that follows, nowhere."""
     with contextlib.suppress(OSError, ValueError):  # one that is no file, in a test say, has no number
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -98,7 +98,7 @@ def drop_output() -> None:
         os.close(nowhere)
 
 
-def leave_at_once(status: int) -> NoReturn:
+def exit_fast(status: int) -> NoReturn:
     """End the process with what people registered for its end, and without taking it apart.
 
     Taking apart a process that loaded torch lasts about a second, and waits for the user's threads.

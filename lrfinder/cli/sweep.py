@@ -23,7 +23,7 @@ from lrfinder.cli.options import (
     Seed,
     SweptOptimizer,
 )
-from lrfinder.cli.output import say, say_json, say_plot, say_verbatim, warn
+from lrfinder.cli.output import print_json, print_line, print_plot, print_text, warn
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -253,7 +253,7 @@ def _conclude(result: Sweep, folder: RunFolder, *, as_json: bool, quiet: bool) -
         with Interrupts():  # it loads compiled modules, as `load_torch` does
             write_atomic(folder.place / PICTURE, curve_png(result, **advice.reported()))
     if as_json:
-        say_json(_document(result, advice, folder.path))
+        print_json(_document(result, advice, folder.path))
     else:
         _show(result, advice, folder.path, plot=not quiet and signalled is None)
     if signalled is not None:
@@ -300,17 +300,17 @@ def _repeat(trace: Trace) -> dict[str, object]:
 
 
 def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
-    from lrfinder.formatting import rate
+    from lrfinder.formatting import format_lr
 
     if plot:
-        say_plot(result, advice)
+        print_plot(result, advice)
     if advice.lr is None:
-        say(f"No rate can be picked: {advice.why}.", f"What to do: {advice.hint}.")
+        print_text(f"No rate can be picked: {advice.why}.", f"What to do: {advice.hint}.")
     else:
-        say(f"The loss falls fastest at {rate(advice.lr)} ({advice.status}).")
-    say(f"Run: {folder}: {result.updates} updates, {_ENDINGS[result.status]}")
+        print_text(f"The loss falls fastest at {format_lr(advice.lr)} ({advice.status}).")
+    print_text(f"Run: {folder}: {result.updates} updates, {_ENDINGS[result.status]}")
     if result.status in _SIGNALLED:
-        say_verbatim(f"To carry on: lrfinder sweep --resume {shlex.quote(str(folder))}")
+        print_line(f"To carry on: lrfinder sweep --resume {shlex.quote(str(folder))}")
     if advice.lr is not None:
-        say("Next, with the length of the coming run in epochs (or in updates: --steps T):")
-        say_verbatim(f"    lrfinder recommend {shlex.quote(str(folder))} --epochs E")
+        print_text("Next, with the length of the coming run in epochs (or in updates: --steps T):")
+        print_line(f"    lrfinder recommend {shlex.quote(str(folder))} --epochs E")

@@ -13,7 +13,7 @@ import typer
 
 from lrfinder.cli.loading import load_torch
 from lrfinder.cli.options import Debug, Json, Quiet, Seed
-from lrfinder.cli.output import say, say_json, say_verbatim, warn
+from lrfinder.cli.output import print_json, print_line, print_text, warn
 from lrfinder.errors import UsageError
 from lrfinder.options import Stop
 
@@ -114,9 +114,9 @@ def verify(
     advice = advise(sweep, Request(steps=asked.steps, schedule=asked.schedule, warmup=asked.warmup, lr=asked.lr))
     if advice.lr is None or advice.schedule is None:
         if as_json:
-            say_json(_nothing(advice, sweep.updates, asked.folder, advice.why, advice.hint))
+            print_json(_nothing(advice, sweep.updates, asked.folder, advice.why, advice.hint))
         else:
-            say(f"There is no recommendation to verify: {advice.why}.", f"What to do: {advice.hint}.")
+            print_text(f"There is no recommendation to verify: {advice.why}.", f"What to do: {advice.hint}.")
         raise typer.Exit(INCONCLUSIVE)
     shapes = _shapes(schedules)
     request = VerifyRequest(
@@ -135,9 +135,9 @@ def verify(
         kept = f"{ended.value}: {len(trials) - 1} runs are kept in {asked.folder}"
         if as_json:
             spent = sweep.updates + sum(trial.updates for trial in trials)
-            say_json(_nothing(advice, spent, asked.folder, kept, "the same command carries on"))
+            print_json(_nothing(advice, spent, asked.folder, kept, "the same command carries on"))
         else:
-            say(f"{kept}; the same command carries on.")
+            print_text(f"{kept}; the same command carries on.")
         raise typer.Exit(_SIGNALLED[ended])
     for note in dict.fromkeys(trial.note for trial in trials if trial.note):
         warn(note)
@@ -146,7 +146,7 @@ def verify(
     document = _document(verification, asked.folder, written)
     _keep(asked.folder, document)
     if as_json:
-        say_json(document)
+        print_json(document)
     else:
         _show(verification, sweep, written, table=not quiet)
     raise typer.Exit(_STATUS[verification.confirmed])
@@ -255,11 +255,11 @@ def _show(verification: Verification, sweep: SweepResult, written: Path | None, 
     from lrfinder.report.verification import trials_table
 
     if table:
-        say(trials_table((*sweep.runs, *verification.trials)), "")
-    say(verification.why)
+        print_text(trials_table((*sweep.runs, *verification.trials)), "")
+    print_text(verification.why)
     if written is None:
-        say("", f"What to do: {verification.hint}.")
+        print_text("", f"What to do: {verification.hint}.")
         return
-    say("", f"Written: {written}. In the training script, after the optimizer is made:", "")
-    say_verbatim("    from lrfinder import load_schedule")
-    say_verbatim(f"    scheduler = load_schedule({json.dumps(str(written))}).scheduler(optimizer)")
+    print_text("", f"Written: {written}. In the training script, after the optimizer is made:", "")
+    print_line("    from lrfinder import load_schedule")
+    print_line(f"    scheduler = load_schedule({json.dumps(str(written))}).scheduler(optimizer)")

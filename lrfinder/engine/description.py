@@ -11,11 +11,11 @@ from lrfinder.engine.runtime.device import device_title
 from lrfinder.records import Setup
 from lrfinder.task.loader import batch_size_of, batches_per_epoch
 from lrfinder.task.optimizers.build import optimizer_facts
-from lrfinder.task.problem import Problem, Trial
+from lrfinder.task.problem import BuiltProblem, Problem
 from lrfinder.version import VERSION
 
 
-def setup_of(problem: Problem, trial: Trial, device: torch.device) -> Setup:
+def describe_setup(problem: Problem, trial: BuiltProblem, device: torch.device) -> Setup:
     """Return the setup of a sweep of `trial`; call it after the first batch (see `Trial.loss_note`)."""
     taken = problem.training.accumulate
     size, batches = batch_size_of(trial.loader), batches_per_epoch(trial.loader)

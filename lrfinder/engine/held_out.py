@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from lrfinder.engine.losses.evaluation import EVALUATION, LEAST_BATCHES, evaluate, validation_batches
-from lrfinder.engine.micro_batches import Batching
+from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.runtime.rng import derived_seed, remember_global_state, seed_everything
 from lrfinder.errors import ModelFileError
 from lrfinder.records import Metric
 from lrfinder.task.loader import make_val_loader
-from lrfinder.task.problem import Problem, Trial
+from lrfinder.task.problem import BuiltProblem, Problem
 
 # Batches that are set aside for `probe`: a pass over one more an update, and the curve is smooth already, since it is
 # the same one at every rate. Repeats have other ones, so that their spread says what this one's choice does.
@@ -26,7 +26,7 @@ class HeldOut:
     """Judges by the metric of a sweep. The batches of the val_loader are read once: all repeats see the same."""
 
     def __init__(
-        self, problem: Problem, preparation: Preparation, batching: Batching, *, device: torch.device, seed: int
+        self, problem: Problem, preparation: Preparation, batching: MicroBatching, *, device: torch.device, seed: int
     ) -> None:
         self._problem = problem
         self._batching = batching
@@ -36,7 +36,7 @@ class HeldOut:
         self._validation: list[Any] | None = None
 
     def judge(
-        self, metric: Metric, trial: Trial, batches: Generator[Any, None, None], seed: int
+        self, metric: Metric, trial: BuiltProblem, batches: Generator[Any, None, None], seed: int
     ) -> Callable[[], float] | None:
         """Return what computes the held-out loss of `trial`; None where no batch is left to set aside.
 

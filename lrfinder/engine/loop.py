@@ -10,8 +10,8 @@ import torch
 
 from lrfinder.engine.losses.course import Course
 from lrfinder.engine.losses.measurement import Measurement
-from lrfinder.engine.losses.stopping import End
-from lrfinder.engine.update.updater import Updates
+from lrfinder.engine.losses.stopping import StopReason
+from lrfinder.engine.update.updater import Updater
 from lrfinder.records import Stop
 
 
@@ -26,7 +26,7 @@ class TrainingLoss:
 
     name = "the loss of the first batch"
 
-    def __init__(self, updates: Updates, measurement: Measurement) -> None:
+    def __init__(self, updates: Updater, measurement: Measurement) -> None:
         self._updates = updates
         self._measurement = measurement
         self._updates_wanted = len(measurement.rates)
@@ -35,7 +35,7 @@ class TrainingLoss:
         """Return the loss before any update; None where there is no batch."""
         return self._updates.next_loss()
 
-    def follow(self, rate: float, course: Course) -> End | None:
+    def follow(self, rate: float, course: Course) -> StopReason | None:
         """Make an update at `rate` and pass on the loss that follows; return why the repeat ends, if it does."""
         measurement = self._measurement
         applied = self._updates.make(rate)
@@ -55,7 +55,7 @@ class HeldOutLoss:
 
     name = "the held-out loss"
 
-    def __init__(self, updates: Updates, measurement: Measurement, judge: Callable[[], float]) -> None:
+    def __init__(self, updates: Updater, measurement: Measurement, judge: Callable[[], float]) -> None:
         self._updates = updates
         self._measurement = measurement
         self._judge = judge
@@ -64,7 +64,7 @@ class HeldOutLoss:
         """Return the loss before any update."""
         return self._judged()
 
-    def follow(self, rate: float, course: Course) -> End | None:
+    def follow(self, rate: float, course: Course) -> StopReason | None:
         """Make an update at `rate` and pass on the loss that follows; return why the repeat ends, if it does."""
         loss = self._updates.next_loss()
         if loss is None:
@@ -86,9 +86,9 @@ def sweep_rates(
     losses: TrainingLoss | HeldOutLoss,
     measurement: Measurement,
     *,
-    begin: Callable[[torch.Tensor], tuple[Course, End | None]],
+    begin: Callable[[torch.Tensor], tuple[Course, StopReason | None]],
     deadline: float,
-) -> End:
+) -> StopReason:
     """Make one update at each rate of `measurement.rates`, fill it with what follows, and return why this ended.
 
     `begin(loss)` takes in the first loss, before any update. `deadline` is a time of `time.monotonic`.
@@ -105,6 +105,6 @@ def sweep_rates(
     return course.settle() or end or (Stop.COMPLETED, "")
 
 
-def out_of_data(measurement: Measurement) -> End:
+def out_of_data(measurement: Measurement) -> StopReason:
     """Return the ending of a repeat whose loader ran dry."""
     return Stop.OUT_OF_DATA, f"train_loader ran out and can't be started again; {measurement.progress}"

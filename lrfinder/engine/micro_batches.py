@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lrfinder.engine.data.cache import CachedBatches
+from lrfinder.engine.data.cache import BatchCache
 from lrfinder.engine.losses.evaluation import PROBE_BATCHES, evaluate
 from lrfinder.engine.runtime.failures import environment_failure, out_of_memory
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import Metric, Setup, ShortRun, SweepSettings, Trace
-from lrfinder.task.problem import Problem, Trial
+from lrfinder.task.problem import BuiltProblem, Problem
 from lrfinder.task.split import samples_of, split
 
 # Relative difference between the loss of a batch and that of its parts. Sums in another order differ by a millionth in
@@ -29,13 +29,13 @@ _Measured = TypeVar("_Measured", Trace, ShortRun)
 
 
 @dataclass(slots=True)
-class Batching:
+class MicroBatching:
     """`cache` holds the batches that are trained on over and over; None: all that come are trained on.
 
     `micro_batches` is the number of parts that the gradient of a batch is summed over, and `note` says so in words.
     """
 
-    cache: CachedBatches | None = None
+    cache: BatchCache | None = None
     micro_batches: int = 1
     note: str = ""
     _least: int = 1  # samples of a part
@@ -88,7 +88,7 @@ class Batching:
         """Begin where `last`, which an earlier process measured, left off."""
         self.micro_batches, self.note = last.micro_batches, last.note
 
-    def check(self, trial: Trial, device: torch.device, seed: int) -> None:
+    def check(self, trial: BuiltProblem, device: torch.device, seed: int) -> None:
         """Compare the loss of the batch that didn't fit with that of its parts, where it fits without a gradient.
 
         Where it doesn't, the loss of the first part with that of its halves.
@@ -121,16 +121,16 @@ class Batching:
             self.note += f"; BatchNorm saw {seen} samples at a time, so the best rate of whole batches may be another"
 
 
-def batching_of(problem: Problem, settings: SweepSettings, device: torch.device) -> Batching:
+def micro_batching_for(problem: Problem, settings: SweepSettings, device: torch.device) -> MicroBatching:
     """Return what a sweep of `problem` shares at its beginning."""
     if settings.cache_batches is None:
-        return Batching()
+        return MicroBatching()
     judged_by_training_data = problem.val_loader is None or settings.metric is Metric.PROBE
     held_out = PROBE_BATCHES if judged_by_training_data else 0
-    return Batching(cache=CachedBatches(settings.cache_batches, held_out=held_out, device=device))
+    return MicroBatching(cache=BatchCache(settings.cache_batches, held_out=held_out, device=device))
 
 
-def _apart(trial: Trial, batch: Any, parts: list[Any], device: torch.device, seed: int) -> float | None:
+def _apart(trial: BuiltProblem, batch: Any, parts: list[Any], device: torch.device, seed: int) -> float | None:
     """Return the relative difference of the losses; None where the whole one can't be computed."""
     try:
         whole = evaluate(trial, [batch], device=device, seed=seed)

@@ -12,22 +12,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder.engine.cuda_graphs.policy import Recordings
+from lrfinder.engine.cuda_graphs.policy import CapturePolicy
 from lrfinder.engine.data.epochs import endless
 from lrfinder.engine.data.fetch import Fetch
 from lrfinder.engine.data.prefetch import read_ahead
-from lrfinder.engine.description import setup_of
-from lrfinder.engine.micro_batches import Batching
+from lrfinder.engine.description import describe_setup
+from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.restore.snapshot import loader_preserved
 from lrfinder.engine.runtime.device import move_optimizer_state
 from lrfinder.engine.runtime.rng import derived_seed, seed_everything, seed_loader
 from lrfinder.engine.update.autocast import in_precision
-from lrfinder.engine.update.updater import Updates
+from lrfinder.engine.update.updater import Updater
 from lrfinder.errors import ModelFileError, user_code
 from lrfinder.records import Setup
 from lrfinder.task.build import build_trial
 from lrfinder.task.optimizer_modes import training_modes
-from lrfinder.task.problem import Problem, Trial
+from lrfinder.task.problem import BuiltProblem, Problem
 
 # Mixed into the seed of a repeat, for its draws after the batches were taken from the cache: the same ones for the
 # repeat that filled it, whose loader drew.
@@ -37,18 +37,18 @@ _CACHED = 2
 class Preparation:
     """Builds trials of one problem on one device; the same seed gives the same weights, batches and draws."""
 
-    def __init__(self, problem: Problem, device: torch.device, batching: Batching) -> None:
+    def __init__(self, problem: Problem, device: torch.device, batching: MicroBatching) -> None:
         self._problem = problem
         self._device = device
         self._batching = batching
         self._cache = batching.cache
         self._fetch = self._new_fetch()
         self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made the last time
-        self._recordings = Recordings(problem.training, device)
+        self._recordings = CapturePolicy(problem.training, device)
 
     def ready(
         self, seed: int, *, first_epoch: int, cleanup: contextlib.ExitStack
-    ) -> tuple[Trial, Generator[Any, None, None]]:
+    ) -> tuple[BuiltProblem, Generator[Any, None, None]]:
         """Return a trial and its batches without end; `cleanup` ends the workers and puts the loader back.
 
         Live objects are used as they are: the caller has rewound them. `first_epoch` is what a sampler is told first.
@@ -77,7 +77,7 @@ class Preparation:
         """Return `count` batches that aren't trained on; call it before the first of `batches` is taken."""
         return self._cache.held_out(count) if self._cache is not None else list(itertools.islice(batches, count))
 
-    def updates(self, trial: Trial, batches: Iterator[Any], *, late: bool) -> Updates:
+    def updates(self, trial: BuiltProblem, batches: Iterator[Any], *, late: bool) -> Updater:
         """Return what trains `trial` on `batches`, read ahead where that helps; `late`: losses are read late.
 
         Raises UsageError where updates must be recorded and can't be.
@@ -87,11 +87,11 @@ class Preparation:
         ahead = read_ahead(self._problem, batches, self._device, micro_batches=parts)
         recorded, ahead = self._recordings.record(trial, ahead, micro_batches=parts)
         handed_out = self._batching.handed_out(ahead)
-        return Updates(trial, training, handed_out, self._device, split=split, late=late, recorded=recorded)
+        return Updater(trial, training, handed_out, self._device, split=split, late=late, recorded=recorded)
 
-    def described(self, trial: Trial) -> Setup:
+    def described(self, trial: BuiltProblem) -> Setup:
         """Return the setup of what `trial` is an instance of; call it after the first batch."""
-        setup = dataclasses.replace(setup_of(self._problem, trial, self._device), graph=self._recordings.why)
+        setup = dataclasses.replace(describe_setup(self._problem, trial, self._device), graph=self._recordings.why)
         return self._batching.described(setup)
 
     @property
@@ -100,7 +100,7 @@ class Preparation:
         return self._fetch.count
 
     def _loaded(
-        self, trial: Trial, seed: int, first_epoch: int, cleanup: contextlib.ExitStack
+        self, trial: BuiltProblem, seed: int, first_epoch: int, cleanup: contextlib.ExitStack
     ) -> Generator[Any, None, None]:
         cleanup.enter_context(loader_preserved(trial.loader))
         seed_loader(trial.loader, seed)

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import torch
 
-from lrfinder.engine.data.subset import Repeated
+from lrfinder.engine.data.subset import RepeatedSubset
 from lrfinder.engine.losses.course import Course
 from lrfinder.engine.losses.evaluation import (
     EVALUATION,
@@ -25,8 +25,8 @@ from lrfinder.engine.losses.evaluation import (
     validation_batches,
 )
 from lrfinder.engine.losses.readback import gathering, readout_for
-from lrfinder.engine.losses.stopping import End
-from lrfinder.engine.micro_batches import Batching
+from lrfinder.engine.losses.stopping import StopReason
+from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.restore.snapshot import Snapshot, preserved
@@ -34,11 +34,11 @@ from lrfinder.engine.runtime.failures import environment_failure
 from lrfinder.engine.runtime.memory import free_memory
 from lrfinder.engine.runtime.rng import derived_seed
 from lrfinder.engine.runtime.signals import Interrupts, Terminated
-from lrfinder.engine.sweep import settled, told
+from lrfinder.engine.sweep import describe_error, settled
 from lrfinder.records import Metric, RunPlan, ShortRun, Stop
 from lrfinder.schedules import SCHEDULES
 from lrfinder.task.loader import make_val_loader
-from lrfinder.task.problem import Problem, Trial
+from lrfinder.task.problem import BuiltProblem, Problem
 
 WARMUP = 0.05  # of a run's updates, at least one: as long as `recommend` warms up plain optimizers
 
@@ -50,7 +50,7 @@ class Progress:
     metric: str = PROBE
     initial_loss: float | None = None
     losses: list[float] = field(default_factory=list)  # of the training batches, so far as they are known
-    repeated: Repeated | None = None
+    repeated: RepeatedSubset | None = None
 
     def back_to(self, updates: int) -> None:
         """Leave out the updates after so many: they were made before it was known that the run had ended."""
@@ -58,10 +58,10 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class PreparedRun:
     """A run that is ready for its first update."""
 
-    trial: Trial
+    trial: BuiltProblem
     batches: Iterator[Any]
     held_out: list[Any]
     device: torch.device
@@ -89,7 +89,7 @@ class ShortRuns:
         device: torch.device,
         observer: Observer,
         deadline: float = math.inf,
-        batching: Batching | None = None,
+        batching: MicroBatching | None = None,
     ) -> None:
         """`deadline` is a time of `time.monotonic`; `batching` is shared with the continuous part of a sweep."""
         self._problem = problem
@@ -97,7 +97,7 @@ class ShortRuns:
         self._device = device
         self._observer = observer
         self._deadline = deadline
-        self._batching = batching or Batching()
+        self._batching = batching or MicroBatching()
         self._preparation = Preparation(problem, device, self._batching)
         self._interrupts = Interrupts()
         self._stack = contextlib.ExitStack()
@@ -152,7 +152,7 @@ class ShortRuns:
             if self._interrupts.pending is None and self._batching.split_further(error, progress.updates):
                 return None
             if self._interrupts.pending is None:
-                self._observer.run_ended(self._made(plan, progress, None, Stop.FAILED, told(error)))
+                self._observer.run_ended(self._made(plan, progress, None, Stop.FAILED, describe_error(error)))
                 failure = environment_failure(error, batch=self._preparation.due)
                 if failure is None:
                     raise
@@ -193,9 +193,9 @@ class ShortRuns:
         stop, why = (self._course and self._course.settle()) or end
         if stop is not Stop.COMPLETED:
             return None, stop, why
-        return reached(begun.judged(), plan)
+        return final_result(begun.judged(), plan)
 
-    def _begin(self, plan: RunPlan, progress: Progress, cleanup: contextlib.ExitStack) -> Begun:
+    def _begin(self, plan: RunPlan, progress: Progress, cleanup: contextlib.ExitStack) -> PreparedRun:
         """Build what `plan` trains, set its held-out data aside, and note their loss before the first update."""
         seed = derived_seed(self._seed, plan.repeat)
         # A sampler that is told the epoch derives its order from it alone: the same epochs for the same repeat.
@@ -205,10 +205,10 @@ class ShortRuns:
         held_out, progress.metric = self._held_out(plan, batches, seed)
         self._batching.check(trial, self._device, seed)
         if plan.batches is not None and self._batching.cache is None:
-            progress.repeated = Repeated(batches, plan.batches * taken)
+            progress.repeated = RepeatedSubset(batches, plan.batches * taken)
 
         draws = derived_seed(seed, EVALUATION)
-        begun = Begun(trial, progress.repeated or batches, held_out, self._device, draws, self._batching.split)
+        begun = PreparedRun(trial, progress.repeated or batches, held_out, self._device, draws, self._batching.split)
         key = (plan.repeat, len(held_out))
         if key not in self._initial:
             self._initial[key] = begun.judged()
@@ -228,8 +228,8 @@ class ShortRuns:
         )
         return held_out, VAL
 
-    def _update_all(self, plan: RunPlan, progress: Progress, trial: Trial, batches: Iterator[Any]) -> End:
-        factor = factor_of(plan)
+    def _update_all(self, plan: RunPlan, progress: Progress, trial: BuiltProblem, batches: Iterator[Any]) -> StopReason:
+        factor = schedule_factor(plan)
         readout = readout_for(self._problem, trial.parts, self._device, Metric.TRAIN)
         updates = self._preparation.updates(trial, batches, late=readout is not None)
         applied, rate = True, 0.0
@@ -270,21 +270,21 @@ class ShortRuns:
                 self._observer.run_updated(plan, progress.updates, self._course.latest)
         return Stop.COMPLETED, ""
 
-    def _tell_setup(self, trial: Trial) -> None:
+    def _tell_setup(self, trial: BuiltProblem) -> None:
         if not self._told_setup:
             self._told_setup = True
             with self._interrupts.held():
                 self._observer.prepared(self._preparation.described(trial))
 
 
-def reached(loss: float, plan: RunPlan) -> tuple[float | None, Stop, str]:
+def final_result(loss: float, plan: RunPlan) -> tuple[float | None, Stop, str]:
     """Return what a run that made all its updates has to say."""
     if not math.isfinite(loss):
         return None, Stop.NON_FINITE, f"the held-out loss is {loss} after {plan.steps} updates"
     return loss, Stop.COMPLETED, ""
 
 
-def factor_of(plan: RunPlan) -> Callable[[int], float]:
+def schedule_factor(plan: RunPlan) -> Callable[[int], float]:
     """Return f(t) / peak of the plan's schedule, compressed to the run's length."""
     warmup = max(1, round(WARMUP * plan.steps))
     return SCHEDULES[plan.schedule].for_run(steps=plan.steps, warmup=warmup).factor

@@ -15,8 +15,8 @@ from lrfinder.engine.loop import HeldOutLoss, TrainingLoss, sweep_rates
 from lrfinder.engine.losses.course import Course
 from lrfinder.engine.losses.measurement import Measurement
 from lrfinder.engine.losses.readback import gathering, readout_for
-from lrfinder.engine.losses.stopping import End
-from lrfinder.engine.micro_batches import Batching, batching_of
+from lrfinder.engine.losses.stopping import StopReason
+from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.restore.snapshot import preserved
@@ -24,9 +24,9 @@ from lrfinder.engine.runtime.failures import environment_failure
 from lrfinder.engine.runtime.memory import free_memory
 from lrfinder.engine.runtime.rng import derived_seed
 from lrfinder.engine.runtime.signals import Interrupts, Terminated
-from lrfinder.errors import place_of, words_of
+from lrfinder.errors import error_text, user_code_location
 from lrfinder.records import Metric, Stop, SweepSettings, Trace
-from lrfinder.task.problem import Problem, Trial
+from lrfinder.task.problem import BuiltProblem, Problem
 
 # After these the repeats that are left aren't begun.
 _FINAL = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME})
@@ -38,7 +38,7 @@ def run_sweep(
     *,
     device: torch.device,
     observer: Observer,
-    batching: Batching | None = None,
+    batching: MicroBatching | None = None,
     known: tuple[Trace, ...] = (),
 ) -> tuple[Trace, ...]:
     """Measure the loss that follows an update at each rate of `settings`, and return a trace for each repeat.
@@ -64,7 +64,7 @@ def run_sweep(
     """
     try:
         with Interrupts() as interrupts, preserved(problem, device) as snapshot:
-            shared = batching or batching_of(problem, settings, device)
+            shared = batching or micro_batching_for(problem, settings, device)
             sweep = _Sweep(problem, settings, device, observer, interrupts, batching=shared, rewind=snapshot.rewind)
             traces = list(known)
             while len(traces) < settings.repeats and not (traces and sweep.is_last(traces[-1])):
@@ -90,7 +90,7 @@ class _Sweep:
         observer: Observer,
         interrupts: Interrupts,
         *,
-        batching: Batching,
+        batching: MicroBatching,
         rewind: Callable[[], None],
     ) -> None:
         self._problem = problem
@@ -133,7 +133,9 @@ class _Sweep:
             if self._interrupts.pending is None and self._batching.split_further(error, measurement.updates):
                 return None
             if self._interrupts.pending is None:
-                self._observer.repeat_ended(self._batching.marked(measurement.trace(Stop.FAILED, told(error))))
+                self._observer.repeat_ended(
+                    self._batching.marked(measurement.trace(Stop.FAILED, describe_error(error)))
+                )
                 failure = environment_failure(error, batch=self._preparation.due)
                 if failure is None:
                     raise
@@ -170,7 +172,7 @@ class _Sweep:
         updates = self._preparation.updates(trial, batches, late=readout is not None)
         losses = TrainingLoss(updates, measurement) if judge is None else HeldOutLoss(updates, measurement, judge)
 
-        def begin(loss: torch.Tensor) -> tuple[Course, End | None]:
+        def begin(loss: torch.Tensor) -> tuple[Course, StopReason | None]:
             first = loss.item()
             measurement.start(first)
             self._prepared(trial)
@@ -187,7 +189,7 @@ class _Sweep:
 
         return sweep_rates(losses, measurement, begin=begin, deadline=self._deadline)
 
-    def _prepared(self, trial: Trial) -> None:
+    def _prepared(self, trial: BuiltProblem) -> None:
         if not self._told_setup:
             self._told_setup = True
             with self._interrupts.held():
@@ -198,7 +200,7 @@ class _Sweep:
         return (Stop.TERMINATED if terminated else Stop.INTERRUPTED), measurement.progress
 
 
-def settled(course: Course | None) -> End | None:
+def settled(course: Course | None) -> StopReason | None:
     """Take in what was under way when an exception came, and return the end, where that had come before."""
     try:
         return None if course is None else course.settle()
@@ -206,9 +208,9 @@ def settled(course: Course | None) -> End | None:
         return None
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what happened in one line."""
-    place = place_of(error)
-    text = " ".join(words_of(error).split())
+    place = user_code_location(error)
+    text = " ".join(error_text(error).split())
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"{told} (while {place})" if place else told

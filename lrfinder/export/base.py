@@ -46,7 +46,7 @@ def head(config: ScheduleConfig, *notes: str) -> list[str]:
     """Return the lines of `comment`, for files whose comments look otherwise."""
     schedule = config.schedule
     lines = [
-        f"Learning-rate schedule by lrfinder {VERSION}: {said(config)}.",
+        f"Learning-rate schedule by lrfinder {VERSION}: {describe_schedule(config)}.",
         "f(t) is the rate that update t = 0, 1, 2, ... uses. An update is one step of the optimizer, whatever was",
         "accumulated for it.",
     ]
@@ -62,7 +62,7 @@ def head(config: ScheduleConfig, *notes: str) -> list[str]:
     return [*lines, *notes]
 
 
-def said(config: ScheduleConfig) -> str:
+def describe_schedule(config: ScheduleConfig) -> str:
     """Return the schedule in words: "linear from 0.003, warm-up 50 of 1000 updates"."""
     schedule = config.schedule
     length = f"{schedule.steps} updates"

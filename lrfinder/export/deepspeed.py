@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, head, said
+from lrfinder.export.base import Export, comment, describe_schedule, head
 from lrfinder.export.optimizers import has_groups, optimizer_data
 from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
@@ -51,7 +51,7 @@ def deepspeed(config: ScheduleConfig) -> Export:
         return Export(text=json.dumps(data, indent=2, allow_nan=False) + "\n", preset=name, suffix=".json")
     text = (
         f"{comment(config, *_OTHER, _CHECKED)}\nimport math\n\nfrom torch.optim.lr_scheduler import LambdaLR\n\n"
-        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(config.schedule, said=said(config))}\n\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
         f"{peaks_source(config)}\n\n{_FUNCTION}"
     )
     return Export(text=text, preset=None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, said
+from lrfinder.export.base import Export, comment, describe_schedule
 from lrfinder.export.optimizers import optimizer_source
 from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
@@ -44,7 +44,7 @@ def huggingface(config: ScheduleConfig) -> Export:
     why = _WHY if schedule.warmup and schedule.warmup_start is None else _NONE
     text = (
         f"{comment(config, why, _CHECKED)}\nimport math\n\nimport torch\n\n"
-        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(schedule, said=said(config))}\n\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(schedule, said=describe_schedule(config))}\n\n"
         + _OPTIMIZERS.format(optimizer=optimizer_source(config, "model.parameters()"), steps=schedule.steps)
     )
     return Export(text=text, preset=None)

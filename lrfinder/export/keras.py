@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import POWER_FLOAT32, SMALLEST_FLOAT32, WHOLE_FLOAT32, Export, comment, said
+from lrfinder.export.base import POWER_FLOAT32, SMALLEST_FLOAT32, WHOLE_FLOAT32, Export, comment, describe_schedule
 from lrfinder.export.pieces import drops, plain
 from lrfinder.export.source import factor_source
 
@@ -47,7 +47,8 @@ def keras(config: ScheduleConfig) -> Export:
     steps = config.schedule.steps
     text = (
         f"{comment(config, _LOOKED_UP, *_UNIT, _CHECKED)}\nimport math\n\n"
-        f"import keras\n\nPEAK = {config.optimizer.lr!r}\n\n\n{factor_source(config.schedule, said=said(config))}\n\n"
+        f"import keras\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
+        f"{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
         f"{_TABLE.format(entries=steps + 1, last=steps)}"
     )
     return Export(text=text, preset=None)

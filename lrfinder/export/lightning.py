@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, said
+from lrfinder.export.base import Export, comment, describe_schedule
 from lrfinder.export.optimizers import optimizer_source
 from lrfinder.export.source import factor_source
 
@@ -24,7 +24,7 @@ def lightning(config: ScheduleConfig) -> Export:
     text = (
         f"{comment(config, _COPY, _CHECKED)}"
         f"\nimport math\n\nimport torch\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
-        f"{factor_source(config.schedule, said=said(config))}\n\n"
+        f"{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
         f"{_CONFIGURE.format(optimizer=optimizer_source(config, 'self.parameters()'))}"
     )
     return Export(text=text, preset=None)

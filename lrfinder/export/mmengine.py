@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, said
+from lrfinder.export.base import Export, comment, describe_schedule
 from lrfinder.export.pieces import cycles, drops, interval, plain
 from lrfinder.export.source import factor_source
 
@@ -55,7 +55,7 @@ def mmengine(config: ScheduleConfig) -> Export:
     text = (
         f"{comment(config, *notes, *added, *_UNIT, _CHECKED)}\nimport math\n\n"
         "from mmengine.optim import _ParamScheduler\nfrom mmengine.registry import PARAM_SCHEDULERS\n\n\n"
-        f"{factor_source(config.schedule, said=said(config))}\n\n{_CLASS}"
+        f"{factor_source(config.schedule, said=describe_schedule(config))}\n\n{_CLASS}"
     )
     return Export(text=text, preset=None)
 

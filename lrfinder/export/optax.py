@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import POWER_FLOAT32, SMALLEST_FLOAT32, WHOLE_FLOAT32, Export, comment, said
+from lrfinder.export.base import POWER_FLOAT32, SMALLEST_FLOAT32, WHOLE_FLOAT32, Export, comment, describe_schedule
 from lrfinder.export.pieces import cycles, drops, plain
 from lrfinder.export.source import factor_source
 
@@ -40,7 +40,8 @@ def optax(config: ScheduleConfig) -> Export:
     text = (
         f"{comment(config, _LOOKED_UP, _PRECISION, _CHECKED)}\nimport math\n\n"
         f"import jax.numpy as jnp\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
-        f"{factor_source(config.schedule, said=said(config))}\n\n{_TABLE.format(entries=steps + 1, last=steps)}"
+        f"{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
+        f"{_TABLE.format(entries=steps + 1, last=steps)}"
     )
     return Export(text=text, preset=None)
 

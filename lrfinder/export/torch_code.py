@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, said
+from lrfinder.export.base import Export, comment, describe_schedule
 from lrfinder.export.pieces import drops, plain
 from lrfinder.export.source import factor_source
 
@@ -39,7 +39,7 @@ def torch_code(config: ScheduleConfig) -> Export:
     own = plain_class(config)
     if own is None:
         notes = ["No class of torch's is this schedule: LambdaLR calls the function below."]
-        body = "\n\n" + factor_source(config.schedule, said=said(config))
+        body = "\n\n" + factor_source(config.schedule, said=describe_schedule(config))
         scheduler, start = "LambdaLR(optimizer, factor)", "import math\n\n"
     else:
         notes = ["torch's own class is exact for the updates of the run; past its end it goes on as torch does."]

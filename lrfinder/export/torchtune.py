@@ -6,7 +6,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.config.yaml_format import write
-from lrfinder.export.base import Export, comment, head, said
+from lrfinder.export.base import Export, comment, describe_schedule, head
 from lrfinder.export.optimizers import has_groups, optimizer_data, optimizer_path
 from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
@@ -50,7 +50,7 @@ def torchtune(config: ScheduleConfig) -> Export:
         return Export(text=text, preset="get_cosine_schedule_with_warmup", suffix=".yaml")
     text = (
         f"{comment(config, *_OTHER, _CHECKED)}\nimport math\n\nfrom torch.optim.lr_scheduler import LambdaLR\n\n"
-        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(config.schedule, said=said(config))}\n\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
         f"{peaks_source(config)}\n\n{_COMPONENT}"
     )
     return Export(text=text, preset=None)

@@ -12,7 +12,7 @@ import torch
 from torch.optim import Optimizer
 
 from lrfinder.errors import UsageError
-from lrfinder.files import disk
+from lrfinder.files import disk_errors
 from lrfinder.gradient_norms.log import HEADER
 
 CHUNK = 100  # updates whose norms stay on the device: one copy to the host for all of them costs next to nothing
@@ -67,7 +67,7 @@ def _dense(gradient: torch.Tensor) -> torch.Tensor:
 
 def _begin(path: Path) -> None:
     """Write the header of a new log; let an older one be carried on."""
-    with disk(path):
+    with disk_errors(path):
         if not path.exists() or path.stat().st_size == 0:
             path.write_text(HEADER + "\n", encoding="utf-8")
             return
@@ -83,5 +83,5 @@ def _write(path: Path, rows: list[tuple[int, torch.Tensor]]) -> None:
     norms = torch.stack([values for _, values in rows]).tolist()
     text = "".join(f"{update},{l1!r},{l2!r}\n" for (update, _), (l1, l2) in zip(rows, norms, strict=True))
     rows.clear()
-    with disk(path), path.open("ab") as file:
+    with disk_errors(path), path.open("ab") as file:
         file.write(text.encode())

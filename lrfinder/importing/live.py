@@ -17,7 +17,7 @@ from lrfinder.importing.match import TOLERANCE, check_peak, check_rates, check_u
 from lrfinder.importing.plateaus import PlateauArguments, plateau
 from lrfinder.importing.recognize import recognized
 from lrfinder.importing.torch_schedulers import candidates
-from lrfinder.importing.twin import Used, used_by
+from lrfinder.importing.twin import ReplayedRates, replay_rates
 from lrfinder.importing.why import why_shape
 from lrfinder.scheduler import ConfiguredScheduler
 from lrfinder.schedules import Schedule
@@ -40,7 +40,7 @@ def import_scheduler(scheduler: object, *, steps: int | None, tolerance: float) 
     if isinstance(scheduler, ReduceLROnPlateau):
         return _plateau(scheduler, steps)
     name = type(scheduler).__name__
-    used = used_by(scheduler, _length(scheduler, steps, own=getattr(scheduler, "total_steps", None)))
+    used = replay_rates(scheduler, _length(scheduler, steps, own=getattr(scheduler, "total_steps", None)))
     for group, rates in enumerate(used.rates):
         check_rates(rates, of=f"{name}, param group {group}")
     lead = fastest(used.rates)
@@ -125,7 +125,7 @@ def _length(scheduler: LRScheduler, steps: int | None, *, own: int | None) -> in
     return length
 
 
-def _with_momentum(schedule: Schedule, used: Used) -> tuple[Schedule, str]:
+def _with_momentum(schedule: Schedule, used: ReplayedRates) -> tuple[Schedule, str]:
     """Return the schedule, and what to say of a momentum that the framework moves and it doesn't move alike."""
     if used.momentums is None:
         return schedule, ""

@@ -28,14 +28,14 @@ class _Stub(Optimizer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Used:
+class ReplayedRates:
     """What updates 0, 1, 2, ... use, a list for each param group: rates, and momentums where they are moved."""
 
     rates: list[list[float]]
     momentums: list[list[float]] | None
 
 
-def used_by(scheduler: LRScheduler, steps: int) -> Used:
+def replay_rates(scheduler: LRScheduler, steps: int) -> ReplayedRates:
     """Return what updates 0 ... steps - 1 use.
 
     `scheduler.step()` is called once between two updates, on a copy: the live scheduler, its optimizer, the global
@@ -62,7 +62,7 @@ def used_by(scheduler: LRScheduler, steps: int) -> Used:
             momentums.append(_momentums(stub))
     if position:
         _check_present(scheduler, rates[position])
-    return Used(rates=_columns(rates[:steps]), momentums=_columns(momentums[:steps]) if momentums[0] else None)
+    return ReplayedRates(rates=_columns(rates[:steps]), momentums=_columns(momentums[:steps]) if momentums[0] else None)
 
 
 def _copied(scheduler: LRScheduler) -> tuple[LRScheduler, _Stub]:

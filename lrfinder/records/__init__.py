@@ -25,7 +25,7 @@ from lrfinder.options import (
 )
 from lrfinder.records.measured import OptimizerFacts, Point, RunPlan, Setup, ShortRun, SweepResult, Trace
 from lrfinder.records.picks import Band, Fit, Pick, Status
-from lrfinder.records.settings import SweepSettings, Training
+from lrfinder.records.settings import SweepSettings, UpdateOptions
 
 __all__ = [
     "LOADER_TIMEOUT",
@@ -55,5 +55,5 @@ __all__ = [
     "SweepResult",
     "SweepSettings",
     "Trace",
-    "Training",
+    "UpdateOptions",
 ]

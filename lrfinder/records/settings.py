@@ -34,7 +34,7 @@ LEAST_SHORT = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class UpdateOptions:
     """How an update is made; the sweep and every short run make theirs in the same way, as the coming run should.
 
     An update takes `accumulate` batches of the loader: its gradient is the mean of theirs. The gradient's norm over all

@@ -24,7 +24,7 @@ def canvas(width: int, height: int) -> Any:
     return figure
 
 
-def drawn(figure: Any, *, color: bool) -> list[str]:
+def render(figure: Any, *, color: bool) -> list[str]:
     """Return the lines of a figure, without trailing blanks; without `color`, there are no escape codes in them."""
     return [line.rstrip() for line in figure.build().string(colorless=not color).splitlines()]
 

@@ -7,11 +7,11 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lrfinder import formatting as numbers
+from lrfinder.formatting import format_count
 from lrfinder.records import Band, Fit, Metric, Pick, SweepResult
 from lrfinder.report import layers, style
 from lrfinder.report.lanes import Place, places
-from lrfinder.report.picture import MARK, drawing
+from lrfinder.report.picture import DIGEST_KEY, figure_digest
 from lrfinder.report.window import Window, chosen_pick, refusal, start_loss, window_of
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def curve_figure(
     from matplotlib.figure import Figure
 
     pick = chosen_pick(picks, chosen)
-    with style.look():
+    with style.figure_style():
         figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), dpi=SCREEN_DPI, facecolor="white")
         FigureCanvasAgg(figure)
         axes = figure.add_axes((LEFT, BOTTOM, RIGHT - LEFT, TOP - BOTTOM))
@@ -84,10 +84,10 @@ def curve_png(
 ) -> bytes:
     """Return the figure as a PNG of 8 x 5 inches at `dpi`, with its mark; the same curve gives the same bytes."""
     figure = curve_figure(result, fit=fit, picks=picks, band=band, chosen=chosen)
-    mark = drawing(result, fit=fit, picks=picks, band=band, chosen=chosen)
+    mark = figure_digest(result, fit=fit, picks=picks, band=band, chosen=chosen)
     out = io.BytesIO()
-    with style.look():
-        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None, MARK: mark})
+    with style.figure_style():
+        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None, DIGEST_KEY: mark})
     return out.getvalue()
 
 
@@ -102,7 +102,7 @@ def curve_svg(
     """Return the figure as an SVG document; the same curve gives the same text."""
     figure = curve_figure(result, fit=fit, picks=picks, band=band, chosen=chosen)
     out = io.StringIO()
-    with style.look():
+    with style.figure_style():
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": "lrfinder"})
     return out.getvalue()
 
@@ -117,16 +117,16 @@ def subtitle(result: SweepResult) -> str:
     settings, setup = result.settings, result.setup
     parts = []
     if result.traces:
-        parts.append(f"{numbers.count(len(result.traces), 'repeat')} x {numbers.count(settings.steps, 'update')}")
+        parts.append(f"{format_count(len(result.traces), 'repeat')} x {format_count(settings.steps, 'update')}")
     short = settings.short()
     if result.short_sweeps and short is not None:
-        parts.append(f"{numbers.count(len(result.short_sweeps), 'short sweep')} x {short.steps}")
+        parts.append(f"{format_count(len(result.short_sweeps), 'short sweep')} x {short.steps}")
     if result.runs:
-        parts.append(f"{numbers.count(len(result.runs), 'short run')} x {settings.run_steps}")
+        parts.append(f"{format_count(len(result.runs), 'short run')} x {settings.run_steps}")
     cached = (
         ""
         if setup.cached_batches is None
-        else f" on {numbers.count(setup.cached_batches, 'cached batch', 'cached batches')}"
+        else f" on {format_count(setup.cached_batches, 'cached batch', 'cached batches')}"
     )
     batch = "" if setup.batch_size is None else f", batch size {setup.batch_size}"
     metric = _METRICS[settings.metric] if result.traces else ""
@@ -134,9 +134,9 @@ def subtitle(result: SweepResult) -> str:
 
 
 def _header(figure: Figure, result: SweepResult) -> None:
-    title = style.shortened(style.drawable(headline(result)), LONGEST_TITLE)
+    title = style.shortened(style.with_known_glyphs(headline(result)), LONGEST_TITLE)
     figure.text(LEFT, 0.958, title, fontsize=style.TITLE_PT, fontweight="bold", va="center", gid="title")
-    below = style.drawable(subtitle(result))
+    below = style.with_known_glyphs(subtitle(result))
     figure.text(LEFT, 0.914, below, fontsize=style.TEXT_PT, color=style.GRAY, va="center", gid="subtitle")
     figure.text(LEFT, 0.032, "learning rate", va="center", gid="rate-label")
 
@@ -147,7 +147,7 @@ def _curve(axes: Axes, result: SweepResult, fit: Fit | None, band: Band | None, 
         layers.start_line(axes, start)
     if band is not None:
         layers.trainable_band(axes, band)
-    layers.left_out(axes, result, window)
+    layers.unused_points(axes, result, window)
     layers.measurements(axes, result, window)
     if result.runs:
         layers.short_runs(axes, result, window)
@@ -160,13 +160,13 @@ def _empty(axes: Axes, reason: str | None) -> None:
     axes.set_axis_off()
     text = "No finite loss was measured."
     if reason is not None:
-        text += "\n" + textwrap.fill(f"No rate recommended: {style.drawable(reason)}", REASON_WIDTH)
+        text += "\n" + textwrap.fill(f"No rate recommended: {style.with_known_glyphs(reason)}", REASON_WIDTH)
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", linespacing=1.5, gid="empty")
 
 
 def _reason(figure: Figure, axes: Axes, reason: str) -> None:
     """Write the reason for a refusal between header and axes, which are made smaller for it."""
-    text = f"No rate recommended: {style.drawable(reason)}"
+    text = f"No rate recommended: {style.with_known_glyphs(reason)}"
     lines = textwrap.wrap(text, REASON_WIDTH, max_lines=MOST_REASON_LINES, placeholder=" ...")
     top = HEADER_BOTTOM - REASON_LINE * len(lines) - 0.035
     axes.set_position((LEFT, BOTTOM, RIGHT - LEFT, top - BOTTOM))
@@ -241,9 +241,9 @@ def _grouped(rates: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
     groups: list[tuple[float, list[str]]] = []
     for lr, rule in rates:
         if groups and lr <= groups[-1][0] * SAME_RATE:
-            groups[-1][1].append(style.drawable(rule))
+            groups[-1][1].append(style.with_known_glyphs(rule))
         else:
-            groups.append((lr, [style.drawable(rule)]))
+            groups.append((lr, [style.with_known_glyphs(rule)]))
     return [(lr, ", ".join(rules)) for lr, rules in groups]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from lrfinder.formatting import interval
+from lrfinder.formatting import format_interval
 from lrfinder.records import Band, Fit, Pick, Status, SweepResult
 from lrfinder.report.figure import curve_svg, headline, subtitle
 from lrfinder.report.picks import interval_cell, rate_cell
@@ -44,7 +44,7 @@ def _in_words(result: SweepResult, picks: Sequence[Pick], band: Band | None, cho
     if reason is not None:
         parts.append(f"No rate recommended: {reason}.")
     if band is not None:
-        parts.append(f"Trainable band {interval(band.low, band.high)}.")
+        parts.append(f"Trainable band {format_interval(band.low, band.high)}.")
     return " ".join(parts)
 
 

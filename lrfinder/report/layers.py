@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from lrfinder import formatting as numbers
+from lrfinder.formatting import format_interval, format_loss, format_lr
 from lrfinder.records import Band, Fit, Pick, Point, Spacing, Stop, SweepResult
 from lrfinder.report import style
 from lrfinder.report.window import Window, is_shown, lowest, points, points_left_out, run_ends
@@ -42,7 +42,7 @@ def measurements(axes: Axes, result: SweepResult, window: Window) -> None:
     _at_edge(axes, broken, marker="x", y=EDGE, color=style.INK, gid="not-finite")
 
 
-def left_out(axes: Axes, result: SweepResult, window: Window) -> None:
+def unused_points(axes: Axes, result: SweepResult, window: Window) -> None:
     """Draw the losses of a long sweep that the fit isn't made of, so far as they are in view, as small gray dots."""
     seen = [p for p in points_left_out(result) if is_shown(p.loss) and window.loss_low <= p.loss <= window.loss_high]
     if seen:
@@ -99,7 +99,7 @@ def start_line(axes: Axes, start: float) -> None:
     """Draw the loss before anything was learned as a thin dotted line, with its value at the right-hand end."""
     axes.axhline(start, color=style.GRAY, lw=0.9, ls=(0, (1, 2.5)), zorder=1, gid="start")
     axes.annotate(
-        f"start {numbers.loss(start)}", (1, start), xycoords=("axes fraction", "data"), xytext=(-2, 3),
+        f"start {format_loss(start)}", (1, start), xycoords=("axes fraction", "data"), xytext=(-2, 3),
         textcoords="offset points", ha="right", va="bottom", fontsize=style.SMALL_PT, color=style.GRAY, zorder=6,
         bbox=BEHIND_TEXT, gid="start-label",
     )  # fmt: skip
@@ -110,7 +110,7 @@ def lowest_point(axes: Axes, fit: Fit) -> None:
     lr, loss = lowest(fit)
     axes.plot([lr], [loss], "o", ms=7, mfc="white", mec=style.FIT, mew=1.8, zorder=6, gid="lowest")
     axes.annotate(
-        f"lowest {numbers.loss(loss)} at {numbers.rate(lr)}", (lr, loss), xytext=(0, -9), textcoords="offset points",
+        f"lowest {format_loss(loss)} at {format_lr(lr)}", (lr, loss), xytext=(0, -9), textcoords="offset points",
         ha="center", va="top", fontsize=style.SMALL_PT, color=style.FIT, zorder=6.5, bbox=BEHIND_TEXT,
         gid="lowest-label",
     )  # fmt: skip
@@ -123,7 +123,7 @@ def trainable_band(axes: Axes, band: Band) -> None:
         axes.axvline(end, color=style.BAND, lw=0.8, alpha=0.6, zorder=1)
     middle = math.sqrt(band.low * band.high) if axes.get_xscale() == "log" else (band.low + band.high) / 2
     axes.annotate(
-        f"trainable band {numbers.interval(band.low, band.high)}", (middle, 1), xycoords=axes.get_xaxis_transform(),
+        f"trainable band {format_interval(band.low, band.high)}", (middle, 1), xycoords=axes.get_xaxis_transform(),
         xytext=(0, -7), textcoords="offset points", ha="center", va="top", fontsize=style.SMALL_PT, color="#00664A",
         bbox={"boxstyle": "round,pad=0.25", "fc": "#E3F3EE", "ec": "none"}, zorder=7, gid="band-label",
     )  # fmt: skip
@@ -142,7 +142,7 @@ def picked(axes: Axes, pick: Pick, fit: Fit | None, window: Window) -> None:
         )  # fmt: skip
     axes.plot([pick.lr], [height], "o", color=style.PICK, ms=7.5, mec="white", mew=1.2, zorder=7, gid="pick-point")
     axes.annotate(
-        f"{style.drawable(pick.rule)} {numbers.rate(pick.lr)}", (pick.lr, 1), xycoords=axes.get_xaxis_transform(),
+        f"{style.with_known_glyphs(pick.rule)} {format_lr(pick.lr)}", (pick.lr, 1), xycoords=axes.get_xaxis_transform(),
         xytext=(0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=style.PICK_PT, fontweight="bold",
         color=style.PICK, zorder=8, gid="pick-label",
     )  # fmt: skip
@@ -161,7 +161,7 @@ def rate_axis(axes: Axes, window: Window, spacing: Spacing) -> None:
     """Set up the axis of rates: logarithmic with labelled decades, or linear for a linear sweep."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    label = FuncFormatter(lambda lr, _: numbers.rate(lr))
+    label = FuncFormatter(lambda lr, _: format_lr(lr))
     if spacing is Spacing.LINEAR:
         axes.set_xlim(window.lr_low, window.lr_high)
         axes.xaxis.set_major_locator(MaxNLocator(8, steps=ROUND_STEPS))
@@ -181,7 +181,7 @@ def loss_axis(axes: Axes, window: Window) -> None:
 
     axes.set_ylim(window.loss_low, window.loss_high)
     axes.yaxis.set_major_locator(MaxNLocator(7, steps=ROUND_STEPS))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: numbers.loss(loss)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: format_loss(loss)))
     axes.annotate(
         "loss", (0, 1), xycoords="axes fraction", xytext=(-5, 5), textcoords="offset points", ha="right", va="bottom",
         gid="loss-label",

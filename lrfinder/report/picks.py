@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lrfinder.formatting import interval, rate
+from lrfinder.formatting import format_interval, format_lr
 from lrfinder.records import Band, Pick, Status
 from lrfinder.report.window import chosen_pick
 
@@ -41,7 +41,9 @@ def picks_table(picks: Sequence[Pick], *, chosen: str | None) -> Table:
 def band_line(band: Band) -> str:
     """Return the band with the interval of each end, `0.0038 (0.0022 to 0.0052) to 0.12 (0.085 to 0.17)`."""
     ends = ((band.low, band.low_interval), (band.high, band.high_interval))
-    return " to ".join(f"{rate(end)} ({interval(*around)})" if around else rate(end) for end, around in ends)
+    return " to ".join(
+        f"{format_lr(end)} ({format_interval(*around)})" if around else format_lr(end) for end, around in ends
+    )
 
 
 def others_line(picks: Sequence[Pick]) -> str:
@@ -51,12 +53,12 @@ def others_line(picks: Sequence[Pick]) -> str:
 
 def rate_cell(pick: Pick) -> str:
     """Write a pick's rate, or a dash where it was refused."""
-    return NOTHING if pick.lr is None else rate(pick.lr)
+    return NOTHING if pick.lr is None else format_lr(pick.lr)
 
 
 def interval_cell(pick: Pick) -> str:
     """Write a pick's interval, or a dash where there is none."""
-    return NOTHING if pick.low is None or pick.high is None else interval(pick.low, pick.high)
+    return NOTHING if pick.low is None or pick.high is None else format_interval(pick.low, pick.high)
 
 
 def _cells(pick: Pick, *, marked: bool) -> tuple[Text, ...]:

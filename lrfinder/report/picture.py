@@ -9,11 +9,11 @@ from typing import Final
 from lrfinder.records import Band, Fit, Pick, SweepResult
 from lrfinder.version import CREATED_BY
 
-MARK: Final = "Drawing"  # the keyword of the PNG's text chunk
+DIGEST_KEY: Final = "Drawing"  # the keyword of the PNG's text chunk
 HEAD_BYTES: Final = 1024  # of a PNG: its text chunks come before its pixels
 
 
-def drawing(
+def figure_digest(
     result: SweepResult,
     *,
     fit: Fit | None = None,
@@ -32,4 +32,4 @@ def drawing(
 
 def is_drawn(head: bytes, digest: str) -> bool:
     """Tell whether a PNG that begins with `head` bears the mark of this drawing."""
-    return f"tEXt{MARK}\0{digest}".encode() in head
+    return f"tEXt{DIGEST_KEY}\0{digest}".encode() in head

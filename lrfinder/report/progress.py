@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
-from lrfinder import formatting as numbers
+from lrfinder.formatting import format_count, format_duration, format_interval, format_loss, format_lr
 from lrfinder.records import Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.report.console import PipeConsole
 
@@ -119,8 +119,8 @@ class SweepProgress:
         else:
             low, high = self._settings.min_lr, self._settings.max_lr
             self._say(
-                f"{self._name(repeat)}: {numbers.count(self._settings.steps, 'update')}, "
-                f"rates {numbers.interval(low, high)}"
+                f"{self._name(repeat)}: {format_count(self._settings.steps, 'update')}, "
+                f"rates {format_interval(low, high)}"
             )
         self._drawn = now
 
@@ -164,11 +164,11 @@ class SweepProgress:
     def repeat_ended(self, trace: Trace) -> None:
         """End a repeat: one line that stays says how far it came, why it stopped, and its lowest loss."""
         self._planned -= self._settings.steps - len(trace.lrs)
-        seconds = numbers.duration(max(0.0, self._clock() - self._repeat_began))
-        of = f"{len(trace.lrs)} of {numbers.count(self._settings.steps, 'update')}"
+        seconds = format_duration(max(0.0, self._clock() - self._repeat_began))
+        of = f"{len(trace.lrs)} of {format_count(self._settings.steps, 'update')}"
         line = f"{self._name(trace.repeat)}: {of} in {seconds}"
         if self._best is not None:
-            line += f", lowest loss {numbers.loss(self._best.loss)} at rate {numbers.rate(self._best.lr)}"
+            line += f", lowest loss {format_loss(self._best.loss)} at rate {format_lr(self._best.lr)}"
         self._say(f"{line}{_skips(trace.skipped)}; {_ending(trace)}")
 
     @_for_readers
@@ -181,7 +181,7 @@ class SweepProgress:
         if self._live is not None:
             if self._task is not None:
                 self._live.remove_task(self._task)
-            facts = f"rate {numbers.rate(plan.lr)} starting"
+            facts = f"rate {format_lr(plan.lr)} starting"
             self._task = self._live.add_task(
                 f"run {self._runs}", total=plan.steps, update_of=f"0/{plan.steps}", facts=facts
             )
@@ -195,7 +195,7 @@ class SweepProgress:
         if now - self._drawn < (LOG_EVERY_S if self._live is None else REFRESH_S):
             return
         self._drawn = now
-        facts = f"rate {numbers.rate(plan.lr)} loss {numbers.loss(loss)}"
+        facts = f"rate {format_lr(plan.lr)} loss {format_loss(loss)}"
         if self._live is not None and self._task is not None:
             position = f"{updates}/{plan.steps}"
             self._live.update(self._task, completed=updates, update_of=position, facts=facts, refresh=True)
@@ -205,14 +205,14 @@ class SweepProgress:
     @_for_readers
     def run_ended(self, run: ShortRun) -> None:
         """End a short run: one line that stays says its rate and what it reached."""
-        seconds = numbers.duration(max(0.0, self._clock() - self._repeat_began))
+        seconds = format_duration(max(0.0, self._clock() - self._repeat_began))
         what = (
-            f"run {self._runs}: rate {numbers.rate(run.plan.lr)}, {numbers.count(run.updates, 'update')} in {seconds}"
+            f"run {self._runs}: rate {format_lr(run.plan.lr)}, {format_count(run.updates, 'update')} in {seconds}"
             f"{_skips(run.skipped)}"
         )
         if run.loss is not None:
             held_out = "validation loss" if run.metric == "val" else "held-out loss"
-            self._say(f"{what}, {held_out} {numbers.loss(run.loss)}")
+            self._say(f"{what}, {held_out} {format_loss(run.loss)}")
         else:
             self._say(f"{what}; {run.why or STOPS[run.stop]}")
 
@@ -224,13 +224,13 @@ class SweepProgress:
         return f"{self._what} {repeat + 1} of {self._settings.repeats}"
 
     def _facts(self, point: Point) -> str:
-        best = numbers.loss(self._best.loss) if self._best is not None else "-"
-        return f"rate {numbers.rate(point.lr)} loss {numbers.loss(point.loss)} best {best}"
+        best = format_loss(self._best.loss) if self._best is not None else "-"
+        return f"rate {format_lr(point.lr)} loss {format_loss(point.loss)} best {best}"
 
     def _time_left(self, now: float) -> str:
         """Estimate the seconds left, all repeats and short sweeps included, from the mean time of an update so far."""
         left = (self._planned - self._measured) * (now - self._began) / self._measured
-        return f"{numbers.duration(max(0.0, left))} left"
+        return f"{format_duration(max(0.0, left))} left"
 
     def _say(self, line: str) -> None:
         if self._console is not None:
@@ -246,7 +246,7 @@ def _ending(trace: Trace) -> str:
     reason = STOPS[trace.stop]
     if trace.stop is Stop.COMPLETED or not trace.lrs:
         return reason
-    return f"stopped at rate {numbers.rate(trace.lrs[-1])}: {trace.why or reason}"
+    return f"stopped at rate {format_lr(trace.lrs[-1])}: {trace.why or reason}"
 
 
 def _live_line(console: Console) -> Progress:

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from lrfinder.batch_growth.plan import stretches
 from lrfinder.config import ScheduleConfig
-from lrfinder.formatting import rate
-from lrfinder.report.canvas import canvas, drawn, in_ascii
+from lrfinder.formatting import format_lr
+from lrfinder.report.canvas import canvas, in_ascii, render
 from lrfinder.schedules import SCHEDULES, Schedule
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def schedule_plot(
         figure.draw(signal.lines())
     last = max(config.steps for config in configs) - 1
     _ticks(figure, last=last, peak=max(config.optimizer.lr for config in configs))
-    text = "\n".join(drawn(figure, color=color))
+    text = "\n".join(render(figure, color=color))
     return in_ascii(text) if ascii_only else text
 
 
@@ -60,7 +60,7 @@ def _ticks(figure: Any, *, last: int, peak: float) -> None:
     x, y = figure.ruler("x", "lower"), figure.ruler("y", "left")
     x.ticks(updates, [str(t) for t in updates])
     x.lim(0, max(last, 1))
-    y.ticks(rates, [rate(lr) for lr in rates])
+    y.ticks(rates, [format_lr(lr) for lr in rates])
     y.lim(0, peak)
     figure.label("update", "x")
 
@@ -93,7 +93,7 @@ def describe(config: ScheduleConfig) -> str:
     warmup += f"{schedule.steps} updates"
     shape = f"{schedule.name} ({parameters})" if parameters else schedule.name
     until = "; drawn until the first cut, which validation losses decide" if schedule.reads_losses else ""
-    return f"{config.optimizer.name}, peak {rate(config.optimizer.lr)}, {shape}, {warmup}{until}"
+    return f"{config.optimizer.name}, peak {format_lr(config.optimizer.lr)}, {shape}, {warmup}{until}"
 
 
 def _said(key: str, value: Any) -> str:
@@ -120,17 +120,19 @@ def schedule_table(configs: Mapping[str, ScheduleConfig]) -> Table:
         for header in ("done", "rate", "of peak"):
             table.add_column(header, justify="right", no_wrap=True)
         table.add_column("")
-        for t in telling_updates([config]):
+        for t in key_updates([config]):
             table.add_row(*_row(config, t))
         return table
     for name in configs:
         table.add_column(Text(name), justify="right", overflow="fold")
-    for t in telling_updates(list(configs.values())):
-        table.add_row(str(t), *(rate(config.rate(t)) if t < config.steps else NOTHING for config in configs.values()))
+    for t in key_updates(list(configs.values())):
+        table.add_row(
+            str(t), *(format_lr(config.rate(t)) if t < config.steps else NOTHING for config in configs.values())
+        )
     return table
 
 
-def telling_updates(configs: Sequence[ScheduleConfig]) -> list[int]:
+def key_updates(configs: Sequence[ScheduleConfig]) -> list[int]:
     """Return the updates that a table should show: tenths of the longest run, and each run's turning points."""
     longest = max(config.steps for config in configs)
     updates = {longest * tenth // TENTHS for tenth in range(TENTHS)}
@@ -146,7 +148,7 @@ def _row(config: ScheduleConfig, t: int) -> tuple[str, ...]:
     return (
         str(t),
         f"{t / schedule.steps:.0%}",
-        rate(config.rate(t)),
+        format_lr(config.rate(t)),
         f"{schedule.factor(t):.1%}",
         ", ".join(notes),
     )
@@ -160,7 +162,7 @@ def batches_table(config: ScheduleConfig) -> Table:
     plan, first = config.batch_plan(), 0
     for epochs, size in stretches(plan):
         part = plan[first : first + epochs]
-        rates = [rate(config.optimizer.lr * epoch.factor) for epoch in (part[0], part[-1])]
+        rates = [format_lr(config.optimizer.lr * epoch.factor) for epoch in (part[0], part[-1])]
         table.add_row(
             f"{first} to {first + epochs - 1}" if epochs > 1 else str(first),
             str(size),
@@ -201,7 +203,7 @@ def facts_table(facts: Sequence[Fact]) -> Table:
 def _valued(fact: Fact) -> str:
     if fact.value is None:
         return NOTHING
-    return f"{fact.value:,.0f} {fact.unit}" if fact.unit else rate(fact.value)
+    return f"{fact.value:,.0f} {fact.unit}" if fact.unit else format_lr(fact.value)
 
 
 def _told(shape: type[Schedule], key: str, value: Any) -> str:

@@ -51,7 +51,7 @@ _SETTINGS: Final[dict[str, Any]] = {
 
 
 @contextlib.contextmanager
-def look() -> Iterator[None]:
+def figure_style() -> Iterator[None]:
     """Draw with lrfinder's settings; the user's own come back afterwards."""
     import matplotlib as mpl
     import matplotlib.style
@@ -60,7 +60,7 @@ def look() -> Iterator[None]:
         yield
 
 
-def drawable(text: str) -> str:
+def with_known_glyphs(text: str) -> str:
     """Return `text` on one line, with a box for every character that matplotlib's own font lacks.
 
     Left to itself, matplotlib draws a box too, and warns for each.

@@ -13,9 +13,9 @@ from rich.cells import cell_len, set_cell_size
 from rich.color import ColorSystem
 from rich.style import Style
 
-from lrfinder.formatting import decade, interval, loss, rate
+from lrfinder.formatting import decade, format_interval, format_loss, format_lr
 from lrfinder.records import Band, Fit, Pick, Spacing, SweepResult
-from lrfinder.report.canvas import canvas, drawn, in_ascii
+from lrfinder.report.canvas import canvas, in_ascii, render
 from lrfinder.report.figure import headline, subtitle
 from lrfinder.report.window import Window, chosen_pick, is_shown, lowest, points, refusal, run_ends, window_of
 
@@ -126,7 +126,7 @@ def terminal_plot(
         series = _series(result, window, marks, fit=fit, pick=chosen_pick(picks, chosen), band=band)
         key = _key(series, width, color=color)
         figure = _plotted(series, window, result.settings.spacing, width, height - len(head) - len(key))
-        body = "\n".join(drawn(figure, color=color) + key)
+        body = "\n".join(render(figure, color=color) + key)
     text = "\n".join([*head, body])
     return text if unicode else in_ascii(text)
 
@@ -155,7 +155,7 @@ def _series(
     ]
     if band is not None:
         ends = [min(max(end, window.lr_low), window.lr_high) for end in (band.low, band.high)]
-        label = f"trainable band {interval(band.low, band.high)}"
+        label = f"trainable band {format_interval(band.low, band.high)}"
         series.append(Series(mark=marks.band, label=label, lrs=ends, losses=[bottom, bottom], joined=True))
     if fit is not None:
         series += _fit_series(fit, window, marks)
@@ -165,9 +165,9 @@ def _series(
         Series(mark=marks.run, label=label, lrs=[end[0] for end in stopped], losses=[end[1] for end in stopped])
     )
     if pick is not None and pick.lr is not None:
-        label = f"{pick.rule} {rate(pick.lr)}"
+        label = f"{pick.rule} {format_lr(pick.lr)}"
         if pick.low is not None and pick.high is not None:
-            label += f" ({interval(pick.low, pick.high)})"
+            label += f" ({format_interval(pick.low, pick.high)})"
         lrs, losses = [pick.lr, pick.lr], [bottom, top]
         series.append(Series(mark=marks.pick, label=label, lrs=lrs, losses=losses, joined=True))
     return [one for one in series if one.lrs]
@@ -181,7 +181,7 @@ def _fit_series(fit: Fit, window: Window, marks: Marks) -> list[Series]:
         if window.lr_low <= lr <= window.lr_high and window.loss_low <= y <= window.loss_high
     ]
     at, level = lowest(fit)
-    label = f"lowest {loss(level)} at {rate(at)}"
+    label = f"lowest {format_loss(level)} at {format_lr(at)}"
     return [
         Series(mark=marks.fit, label="fit", lrs=[p[0] for p in inside], losses=[p[1] for p in inside], joined=True),
         Series(mark=marks.lowest, label=label, lrs=[at], losses=[level]),
@@ -203,7 +203,7 @@ def _plotted(series: Iterable[Series], window: Window, spacing: Spacing, width: 
     y = figure.ruler("y", "left")
     y.lim(window.loss_low, window.loss_high)
     ticks = round_ticks(window.loss_low, window.loss_high, most=LOSS_TICKS)
-    y.ticks(ticks, [loss(tick) for tick in ticks])
+    y.ticks(ticks, [format_loss(tick) for tick in ticks])
     return figure
 
 
@@ -211,11 +211,11 @@ def _rate_ticks(window: Window, spacing: Spacing, *, most: int) -> tuple[list[fl
     """Return the ticks' positions on the axis and their labels: decades, or round rates where there are too few."""
     if spacing is Spacing.LINEAR:
         ticks = round_ticks(window.lr_low, window.lr_high, most=most)
-        return ticks, [rate(tick) for tick in ticks]
+        return ticks, [format_lr(tick) for tick in ticks]
     exponents = range(math.ceil(math.log10(window.lr_low)), math.floor(math.log10(window.lr_high)) + 1)
     if len(exponents) < 2:  # noqa: PLR2004 - one label says nothing about the scale
         ticks = [tick for tick in round_ticks(window.lr_low, window.lr_high, most=most) if tick > 0]
-        return [math.log10(tick) for tick in ticks], [rate(tick) for tick in ticks]
+        return [math.log10(tick) for tick in ticks], [format_lr(tick) for tick in ticks]
     step = math.ceil(len(exponents) / most)
     return [float(e) for e in exponents[::step]], [decade(e) for e in exponents[::step]]
 

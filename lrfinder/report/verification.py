@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from lrfinder.formatting import loss, rate
+from lrfinder.formatting import format_loss, format_lr
 from lrfinder.records import ShortRun
 from lrfinder.report.picks import MARK, NOTHING
 from lrfinder.report.progress import STOPS
@@ -29,8 +29,8 @@ def trials_table(runs: Sequence[ShortRun]) -> Table:
         table.add_row(
             str(run.plan.steps),
             run.plan.schedule,
-            rate(run.plan.lr),
-            f"{MARK if lowest else ' '} {NOTHING if run.loss is None else loss(run.loss)}",
+            format_lr(run.plan.lr),
+            f"{MARK if lowest else ' '} {NOTHING if run.loss is None else format_loss(run.loss)}",
             STOPS[run.stop],
             style="bold" if lowest else "",
         )

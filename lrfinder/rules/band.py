@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lrfinder.fit import INTERVAL, Curve
 from lrfinder.records import Band
 from lrfinder.rules.descent import fastest_before_lowest, relative_descent
-from lrfinder.rules.neighbourhood import averaged
+from lrfinder.rules.neighbourhood import smooth
 
 Array = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ def trainable_band(curve: Curve) -> Band:
     the plain before it would look too near. Both are walked to from the pick or the lowest point, so a second dip
     elsewhere doesn't count. Where the loss never rises by that much, the upper end is the highest rate tried.
     """
-    around, start = averaged(curve), curve.points.start
+    around, start = smooth(curve), curve.points.start
     low = _low_ends(around.loss[None], around.slope[None], start)
     lows = _low_ends(around.loss_draws, around.slope_draws, start)
     high = _high_ends(curve.loss[None], start)
@@ -40,7 +40,7 @@ def trainable_band(curve: Curve) -> Band:
 
 def starts_falling(curve: Curve) -> bool:
     """Tell whether the band reaches down to the lowest rate tried: then nobody saw where it begins."""
-    around = averaged(curve)
+    around = smooth(curve)
     return bool(_low_ends(around.loss[None], around.slope[None], curve.points.start)[0] == 0)
 
 

@@ -13,7 +13,7 @@ from lrfinder.records import Pick, Status
 WIDEST_CONFIDENT = 0.5
 
 
-def located(rule: str, x: float, draws: NDArray[np.float64], why: str, *, advice: bool) -> Pick:
+def pick_at(rule: str, x: float, draws: NDArray[np.float64], why: str, *, advice: bool) -> Pick:
     """Return the pick at log10(rate) `x`; `draws` are the same point on the bootstrap's curves.
 
     A rule that is there to compare with (no `advice`) is never confident: its point may be sharp, but no one should

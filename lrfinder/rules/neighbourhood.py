@@ -28,7 +28,7 @@ class Averaged:
     slope_draws: Array
 
 
-def averaged(curve: Curve) -> Averaged:
+def smooth(curve: Curve) -> Averaged:
     """Return the fitted loss averaged over log10(rate) with a normal density of standard deviation WIDTH.
 
     a(x) = sum_g L(g) w(g - x) / sum_g w(g - x),   w(d) = exp(-(d / WIDTH)^2 / 2),   g over the grid

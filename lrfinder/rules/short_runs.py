@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from math import log10, sqrt
 
-from lrfinder.formatting import rate
+from lrfinder.formatting import format_lr
 from lrfinder.options import PER_DECADE
 from lrfinder.records import Band, OptimizerFacts, Pick, Status, SweepSettings
 from lrfinder.search.drift import drift_between, expected_shift
-from lrfinder.search.passes import SHORTEST_RUN
-from lrfinder.search.valley import Valley
+from lrfinder.search.passes import REFERENCE_RUN
+from lrfinder.search.valley import LrProfile
 
 SHORT_RUNS = "short-runs"
 
@@ -30,7 +30,7 @@ WIDEST_CONFIDENT = 1.5  # decades; a stated interval any wider hardly narrows th
 FARTHEST_CONFIDENT = 0.8
 
 
-def guided_by(steepest: Pick | None, settings: SweepSettings) -> float | None:
+def sweep_estimate(steepest: Pick | None, settings: SweepSettings) -> float | None:
     """Return log10 of the best rate by the continuous sweep: where it falls fastest, corrected for its being EARLY.
 
     x = log10(rate) + EARLY sqrt(n / PER_DECADE),   n = steps / log10(max_lr / min_lr)
@@ -43,7 +43,7 @@ def guided_by(steepest: Pick | None, settings: SweepSettings) -> float | None:
     return log10(steepest.lr) + EARLY * sqrt(per_decade / PER_DECADE)
 
 
-def short_runs(valley: Valley, guide: float | None, optimizer: OptimizerFacts, steps: int | None = None) -> Pick:
+def short_runs(valley: LrProfile, guide: float | None, optimizer: OptimizerFacts, steps: int | None = None) -> Pick:
     """Return the mean (of log10) of two estimates of the best rate, kept inside the interval; for a run of `steps`.
 
     One is the middle of the rates whose run fell within NEARLY of the best one's fall, which are the interval; the
@@ -62,15 +62,15 @@ def short_runs(valley: Valley, guide: float | None, optimizer: OptimizerFacts, s
     low, high = valley.stretch(NEARLY)
     why = (
         f"{len(valley.points)} runs of {valley.steps} updates, each from the same start, fell furthest at "
-        f"{rate(10**valley.lowest.x)} and within {NEARLY:.0%} of that around {rate(10**middle)}"
+        f"{format_lr(10**valley.lowest.x)} and within {NEARLY:.0%} of that around {format_lr(10**middle)}"
     )
     if guide is not None:
         x = min(max((middle + guide) / 2, low), high)
         why += "; this is halfway from there to where the sweep says it is"
     elif shift := shift_alone(valley, optimizer, steps):
         x, low, high = x + shift, low + shift, high + shift
-        lets = drift_between(optimizer.name, shift, short=valley.steps, long=stands_for(steps))
-        why += f"; {lets}, so {rate(10**x)} is taken"
+        lets = drift_between(optimizer.name, shift, short=valley.steps, long=reference_length(steps))
+        why += f"; {lets}, so {format_lr(10**x)} is taken"
     doubts = _doubts(valley, guide, high - low)
     return Pick(
         rule=SHORT_RUNS,
@@ -82,7 +82,7 @@ def short_runs(valley: Valley, guide: float | None, optimizer: OptimizerFacts, s
     )
 
 
-def shift_alone(valley: Valley, optimizer: OptimizerFacts, steps: int | None = None) -> float:
+def shift_alone(valley: LrProfile, optimizer: OptimizerFacts, steps: int | None = None) -> float:
     """Return by how many decades a pick by short runs alone is moved, towards the run that they stand for.
 
     That is the drift expected by the optimizer's own update between their length and SHORTEST_RUN, or `steps` where
@@ -91,10 +91,10 @@ def shift_alone(valley: Valley, optimizer: OptimizerFacts, steps: int | None = N
     instead of 0.041. Moved beside a continuous sweep, too, 0.024, but of 1,600 updates (seven tasks) 0.110 instead of
     0.065: there the sweep's half says where the best rate is, and it isn't moved.
     """
-    return expected_shift(optimizer.name, optimizer.settings, short=valley.steps, long=stands_for(steps))
+    return expected_shift(optimizer.name, optimizer.settings, short=valley.steps, long=reference_length(steps))
 
 
-def trains(valley: Valley, shift: float = 0.0) -> Band:
+def trainable_range(valley: LrProfile, shift: float = 0.0) -> Band:
     """Return the rates around the best run at which a run learns at least TRAINS of what the best one does.
 
     Where the pick is moved up by `shift` decades, the upper end goes with it: a rate is called too high only where
@@ -104,12 +104,12 @@ def trains(valley: Valley, shift: float = 0.0) -> Band:
     return Band(low=float(10**low), high=float(10 ** (high + shift)))
 
 
-def stands_for(steps: int | None) -> int:
+def reference_length(steps: int | None) -> int:
     """Return the length that short runs stand for, where the coming run has `steps` updates."""
-    return SHORTEST_RUN if steps is None else min(steps, SHORTEST_RUN)
+    return REFERENCE_RUN if steps is None else min(steps, REFERENCE_RUN)
 
 
-def _doubts(valley: Valley, guide: float | None, width: float) -> list[str]:
+def _doubts(valley: LrProfile, guide: float | None, width: float) -> list[str]:
     found = []
     if not valley.level(LEVEL):
         found.append("the best run is the last one on its side, so the best rate may lie beyond")
@@ -118,5 +118,5 @@ def _doubts(valley: Valley, guide: float | None, width: float) -> list[str]:
     if guide is None:
         found.append("no continuous sweep bears it out")
     elif abs(guide - valley.middle(NEARLY)) > FARTHEST_CONFIDENT:
-        found.append(f"the two disagree: the sweep says {rate(10**guide)}")
+        found.append(f"the two disagree: the sweep says {format_lr(10**guide)}")
     return found

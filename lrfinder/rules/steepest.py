@@ -5,8 +5,8 @@ from __future__ import annotations
 from lrfinder.fit import Curve
 from lrfinder.records import Pick
 from lrfinder.rules.descent import fastest_before_lowest, relative_descent
-from lrfinder.rules.located import located
-from lrfinder.rules.neighbourhood import averaged
+from lrfinder.rules.located import pick_at
+from lrfinder.rules.neighbourhood import smooth
 
 
 def steepest(curve: Curve) -> Pick:
@@ -16,8 +16,8 @@ def steepest(curve: Curve) -> Pick:
     (`relative_descent`). It is the range test's own definition (Smith, arXiv:1506.01186), made per update *from a
     comparable state*. The interval holds 90 % of the bootstrap's picks.
     """
-    around, start = averaged(curve), curve.points.start
+    around, start = smooth(curve), curve.points.start
     index = fastest_before_lowest(relative_descent(around.loss, around.slope, start), around.loss)
     draws = fastest_before_lowest(relative_descent(around.loss_draws, around.slope_draws, start), around.loss_draws)
     why = "the loss falls fastest here, relative to what is left to fall"
-    return located("steepest", float(curve.x[int(index)]), curve.x[draws], why, advice=True)
+    return pick_at("steepest", float(curve.x[int(index)]), curve.x[draws], why, advice=True)

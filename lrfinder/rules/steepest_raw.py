@@ -7,7 +7,7 @@ import numpy as np
 from lrfinder.fit import Curve
 from lrfinder.records import Pick
 from lrfinder.rules.descent import fastest_before_lowest
-from lrfinder.rules.located import located
+from lrfinder.rules.located import pick_at
 
 
 def steepest_raw(curve: Curve) -> Pick:
@@ -18,4 +18,4 @@ def steepest_raw(curve: Curve) -> Pick:
     index = fastest_before_lowest(-curve.slope, curve.loss)
     draws = fastest_before_lowest(-curve.slope_draws, curve.loss_draws)
     why = "the fit as it is falls fastest here, not corrected for what was learned before"
-    return located("steepest-raw", curve.x[int(index)], curve.x[np.asarray(draws)], why, advice=False)
+    return pick_at("steepest-raw", curve.x[int(index)], curve.x[np.asarray(draws)], why, advice=False)

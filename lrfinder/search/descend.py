@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from lrfinder.search.valley import Point, Valley
+from lrfinder.search.valley import LrProfile, Point
 
 _SAME = 0.01  # decades (2 %): two rates nearer than that are one
 
 
-def bracketing(valley: Valley, step: float) -> float | None:
+def next_bracket(valley: LrProfile, step: float) -> float | None:
     """Return log10 of the rate a `step` (decades) beside the lowest point that is still missing; None where none is.
 
     The higher one first: a continuous sweep, from which the search starts, has learned at the rates below and so finds
@@ -23,7 +23,7 @@ def bracketing(valley: Valley, step: float) -> float | None:
     return None
 
 
-def refining(valley: Valley, step: float) -> float | None:
+def next_refinement(valley: LrProfile, step: float) -> float | None:
     """Return log10 of a rate halfway to a neighbour of the lowest point; None where both are within `step` decades.
 
     First towards the neighbour with the lower loss: the lowest point of a parabola lies on that side.

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from lrfinder.formatting import moved_by
-from lrfinder.search.valley import Valley
+from lrfinder.formatting import format_factor
+from lrfinder.search.valley import LrProfile
 
 # Decades (standard deviation): how far the lowest point of runs a quarter of a decade apart lies from where it would
 # lie without chance. Thirteen real tasks, three seeds, runs of 50 to 200 updates: 0.03 to 0.1 between seeds. At 0.1
@@ -66,11 +66,11 @@ def step_falls(optimizer: str) -> str:
 
 def drift_between(optimizer: str, shift: float, *, short: int, long: int) -> str:
     """Return the words for an `expected_shift`."""
-    return f"{step_falls(optimizer)} {moved_by(shift)} from {short} to {long} updates"
+    return f"{step_falls(optimizer)} {format_factor(shift)} from {short} to {long} updates"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drift:
+class LrDrift:
     """The best rate at the full length: `x` = log10(rate), `error` its standard error in decades.
 
     `per_doubling` is the measured shift in decades each time the length doubles, None where there was nothing to
@@ -89,7 +89,7 @@ class Drift:
     cliff: bool
 
 
-def carried_on(short: Valley | None, long: Valley, steps: int, *, expected: float = 0.0) -> Drift:
+def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expected: float = 0.0) -> LrDrift:
     """Return where the lowest point of `long` lies for runs of `steps` updates, by the drift from `short` to `long`.
 
     d = (x_long - x_short) / log2(n_long / n_short)        measured, in decades per doubling
@@ -97,7 +97,7 @@ def carried_on(short: Valley | None, long: Valley, steps: int, *, expected: floa
     x = m_long + b log2(steps / n_long)
 
     m_long is the middle of the rates whose longer runs ended within NEARLY of the best; where they were as long as the
-    full one, off the cliff, if there is one (`Valley.off_the_cliff`). e is the `expected` drift, s
+    full one, off the cliff, if there is one (`LrProfile.off_the_cliff`). e is the `expected` drift, s
     the standard error of d, t how far true drifts lie from e: with normal errors b is the mean of what is known of the
     drift after d was seen. t is EXPECTED_SPREAD where something is expected; else |d|, the only sign of it that there
     is, so that a drift is shrunk to 0 as far as it could be chance. The whole shift is cut to FARTHEST. The error is
@@ -117,7 +117,7 @@ def carried_on(short: Valley | None, long: Valley, steps: int, *, expected: floa
     beyond = weighed * doublings - shift
     middle = long.middle(NEARLY)
     clear = long.off_the_cliff(middle) if doublings == 0 else middle
-    return Drift(
+    return LrDrift(
         x=clear + shift,
         error=math.hypot(LOCATING, chance * doublings, beyond),
         per_doubling=measured,

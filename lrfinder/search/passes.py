@@ -4,10 +4,10 @@ from __future__ import annotations
 
 # Updates. The short runs of a sweep don't know the coming run's length; they stand for the shortest one that repays a
 # sweep, which is about as long as the sweep itself. A longer one passes over its data more often: `verify` tries that.
-SHORTEST_RUN = 400
+REFERENCE_RUN = 400
 
 
-def matched_batches(per_epoch: int | None, *, steps: int, whole: int) -> int | None:
+def subset_size(per_epoch: int | None, *, steps: int, whole: int) -> int | None:
     """Return on how many different batches a run of `steps` updates stands for one of `whole`; None: on all that come.
 
     per_epoch * steps / whole, at least 1

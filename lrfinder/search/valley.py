@@ -32,7 +32,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Valley:
+class LrProfile:
     """The final losses of runs of `steps` updates against x = log10(rate), in ascending order, and their lowest point.
 
     `start` is the loss before any update; a run that diverged, or ended above it, counts as having ended there.
@@ -104,7 +104,7 @@ class Valley:
         return (_distance(self.points[at::-1], limit) + _distance(self.points[at:], limit)) / 2
 
 
-def find_valley(runs: Iterable[ShortRun], steps: int) -> Valley | None:
+def lr_profile(runs: Iterable[ShortRun], steps: int) -> LrProfile | None:
     """Return the valley of the runs of `steps` updates; None where none of them has anything to say."""
     usable = [run for run in runs if run.plan.steps == steps and (run.loss is not None or run.stop in _TOO_HIGH)]
     starts = [run.initial_loss for run in usable if run.initial_loss is not None and math.isfinite(run.initial_loss)]
@@ -115,7 +115,7 @@ def find_valley(runs: Iterable[ShortRun], steps: int) -> Valley | None:
     at = min(range(len(points)), key=lambda index: points[index].loss)
     bracketed = 0 < at < len(points) - 1
     x = _vertex(points[at - 1], points[at], points[at + 1]) if bracketed else points[at].x
-    return Valley(steps=steps, points=points, start=start, x=x, bracketed=bracketed)
+    return LrProfile(steps=steps, points=points, start=start, x=x, bracketed=bracketed)
 
 
 def _points(runs: list[ShortRun], start: float) -> tuple[Point, ...]:

@@ -17,17 +17,17 @@ from lrfinder.store.layout import PICTURE, RECOMMENDATION, TRIALS, VERIFICATION
 from lrfinder.store.load import config_path, latest_run, load_run, load_source
 from lrfinder.store.run_log import RunLog, read_log
 from lrfinder.store.source import Source
-from lrfinder.store.unfinished import Unfinished, load_unfinished
+from lrfinder.store.unfinished import ResumableRun, load_unfinished
 
 __all__ = [
     "PICTURE",
     "RECOMMENDATION",
     "TRIALS",
     "VERIFICATION",
+    "ResumableRun",
     "RunFolder",
     "RunLog",
     "Source",
-    "Unfinished",
     "config_path",
     "latest_run",
     "load_run",

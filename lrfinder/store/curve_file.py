@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrfinder.errors import EnvironmentFailure
-from lrfinder.files import Lines, disk
+from lrfinder.files import AppendFile, disk_errors
 from lrfinder.records import Point
 from lrfinder.store.layout import COLUMNS
 
@@ -23,7 +23,7 @@ class CurveFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines: Lines | None = None
+        self._lines: AppendFile | None = None
         self._unwritten: list[str] = []  # rows
         self._written = self._synced = 0.0
         self._repeat: int | None = None
@@ -32,8 +32,8 @@ class CurveFile:
     def open(self) -> bool:
         """Open the file, made where there is none; return False where another process is writing it."""
         if self._lines is None:
-            with disk(self._path):
-                self._lines = Lines(self._path)
+            with disk_errors(self._path):
+                self._lines = AppendFile(self._path)
             if not self._lines.lock():
                 self.close()
                 return False
@@ -43,7 +43,7 @@ class CurveFile:
         """Write the header, or keep it and so many of the points that are there; then write `more`."""
         if self._lines is None:
             raise RuntimeError("CurveFile.begin() before open()")
-        with disk(self._path):
+        with disk_errors(self._path):
             self._lines.keep(points + 1 if points else 0)
             if not points:
                 self._lines.add([",".join(COLUMNS)])
@@ -55,7 +55,7 @@ class CurveFile:
         if self._lines is not None:
             if repeat == self._repeat:
                 self._unwritten.clear()
-                with disk(self._path):
+                with disk_errors(self._path):
                     self._lines.cut(self._began)
             self._began = self._lines.size
         self._repeat = repeat
@@ -70,7 +70,7 @@ class CurveFile:
         """Append what is not written yet; where the disk refuses, it is kept for the next time."""
         if self._lines is None or not self._unwritten:
             return
-        with disk(self._path):
+        with disk_errors(self._path):
             self._lines.add(self._unwritten)
             self._written = time.monotonic()
             if self._written - self._synced > _SYNC_SECONDS:
@@ -81,7 +81,7 @@ class CurveFile:
         """Have all points on the disk."""
         if self._lines is not None:
             self.write()
-            with disk(self._path):
+            with disk_errors(self._path):
                 self._lines.sync()
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lrfinder.errors import RunError, is_text
-from lrfinder.files import disk, remove_stale, write_atomic
+from lrfinder.files import disk_errors, remove_stale, write_atomic
 from lrfinder.records import Mode, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.curve_file import CurveFile
 from lrfinder.store.layout import (
@@ -31,13 +31,13 @@ from lrfinder.store.layout import (
 )
 from lrfinder.store.run_log import RunLog
 from lrfinder.store.source import Source
-from lrfinder.store.unfinished import Unfinished
+from lrfinder.store.unfinished import ResumableRun
 
 
 class RunFolder:
     """A run folder being written: an observer of the sweep. Use as a context manager: leaving it closes the curves."""
 
-    def __init__(self, path: Path, header: dict[str, Any], *, mode: Mode, kept: Unfinished | None = None) -> None:
+    def __init__(self, path: Path, header: dict[str, Any], *, mode: Mode, kept: ResumableRun | None = None) -> None:
         """Take an empty folder, or one whose sweep carries on; `create` and `resume` make and open them."""
         self.path = path  # as it was named
         self.place = path.absolute()  # a model file may change the working directory
@@ -80,7 +80,7 @@ class RunFolder:
         return cls(_take(out) if out is not None else _make(model), header, mode=settings.mode)
 
     @classmethod
-    def resume(cls, kept: Unfinished) -> Self:
+    def resume(cls, kept: ResumableRun) -> Self:
         """Open a folder whose sweep carries on; nothing in it changes before something new is measured.
 
         Raises RunError where another process is writing it, EnvironmentFailure where it can't be written.
@@ -238,7 +238,7 @@ def _told(value: object) -> str:
 def _take(path: Path) -> Path:
     if not is_text(str(path)):
         raise RunError(f"{str(path)!r}: the name is not UTF-8 text", hint="name another folder with --out")
-    with disk(path):
+    with disk_errors(path):
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -251,7 +251,7 @@ def _take(path: Path) -> Path:
 def _make(model: str) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
     names = itertools.chain([stamp], (f"{stamp}-{number}" for number in itertools.count(2)))
-    with disk(Path(RUNS_FOLDER)):
+    with disk_errors(Path(RUNS_FOLDER)):
         return next(path for path in (Path(RUNS_FOLDER) / f"{model}-{name}" for name in names) if _is_made(path))
 
 

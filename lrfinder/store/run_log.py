@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from lrfinder.errors import CONTROL, RunError
-from lrfinder.files import Lines, disk
+from lrfinder.files import AppendFile, disk_errors
 from lrfinder.records import ShortRun
 from lrfinder.store.layout import MOST_UPDATES, SHORT_RUN
 
@@ -23,7 +23,7 @@ class RunLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lines: Lines | None = None
+        self._lines: AppendFile | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -36,12 +36,12 @@ class RunLog:
     def keep(self, count: int) -> None:
         """Cut the log after its first `count` runs; nothing is made where there is no file."""
         if self._path.exists():
-            with disk(self._path):
+            with disk_errors(self._path):
                 self._opened().keep(count)
 
     def add(self, run: ShortRun) -> None:
         """Append a run and have it on the disk when this returns: a run costs far more than that."""
-        with disk(self._path):
+        with disk_errors(self._path):
             try:
                 self._opened().add([json.dumps(SHORT_RUN.dump_python(run, mode="json"), allow_nan=False)])
                 self._opened().sync()
@@ -49,9 +49,9 @@ class RunLog:
                 self.__exit__()  # the next one must not be appended to a torn line: opening again cuts that
                 raise
 
-    def _opened(self) -> Lines:
+    def _opened(self) -> AppendFile:
         if self._lines is None:
-            self._lines = Lines(self._path)
+            self._lines = AppendFile(self._path)
             self._lines.keep()
         return self._lines
 

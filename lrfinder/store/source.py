@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from lrfinder.records import LOADER_TIMEOUT, Training
+from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class Source:
     optimizer_options: Mapping[str, float] = field(default_factory=dict)
     batch_size: int | None = None
     device: str = "auto"
-    training: Training = Training()
+    training: UpdateOptions = UpdateOptions()
     loader_timeout: float = LOADER_TIMEOUT  # seconds that a batch may take; 0: forever
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ _FINISHED = frozenset({Stop.COMPLETED, Stop.DIVERGED, Stop.NON_FINITE, Stop.OUT_
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished:
+class ResumableRun:
     """A run folder as its sweep left it. Traces and runs are the finished ones, in the order of the sweep.
 
     `header` is run.json without its repeats, and `model_sha256` the digest of the model file, where that is known.
@@ -35,7 +35,7 @@ class Unfinished:
     model_sha256: str | None
 
 
-def load_unfinished(path: Path) -> Unfinished:
+def load_unfinished(path: Path) -> ResumableRun:
     """Read a run folder whose sweep is to carry on. Raises RunError where it is not valid or of an older format."""
     document = read_document(path)
     if document["version"] != VERSION:
@@ -54,7 +54,7 @@ def load_unfinished(path: Path) -> Unfinished:
     digest = document.get("model_sha256")
     if not isinstance(digest, str | None):
         raise RunError(f"{path / RUN}: model_sha256: expected a text, got {digest!r}", hint="sweep again")
-    return Unfinished(
+    return ResumableRun(
         path=path,
         source=load_source(path),
         settings=result.settings,

@@ -11,10 +11,10 @@ from lrfinder.task.loss import make_loss
 from lrfinder.task.model import make_model
 from lrfinder.task.named_losses import NamedLosses
 from lrfinder.task.optimizers.build import make_optimizer
-from lrfinder.task.problem import Problem, Trial
+from lrfinder.task.problem import BuiltProblem, Problem
 
 
-def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) -> Trial:
+def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) -> BuiltProblem:
     """Return a Trial: callables are called anew, live objects used as they are. The caller has seeded the generators.
 
     `place(model)` returns the model on its device. It is called between model and optimizer, since an optimizer must
@@ -27,7 +27,7 @@ def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) ->
     loader = make_loader(problem, model)
     loss = make_loss(problem, model)
     named = None if problem.optimizers is None else NamedLosses(loss, made.parts, problem.where)
-    return Trial(
+    return BuiltProblem(
         model=model,
         optimizer=made.optimizer,
         group_ratios=made.group_ratios,

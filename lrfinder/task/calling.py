@@ -11,7 +11,7 @@ from typing import Any, Self
 from lrfinder.errors import ModelFileError, user_code
 
 
-class running(user_code):  # noqa: N801 - used as a function is: `with running("..."):`
+class user_call(user_code):  # noqa: N801 - used as a function is: `with running("..."):`
     """Run the user's code: as `errors.user_code`, and no byte code is written next to the user's files.
 
     Raises ModelFileError where the code calls `exit()`: it would end lrfinder with a status that isn't its own.
@@ -36,7 +36,7 @@ class running(user_code):  # noqa: N801 - used as a function is: `with running("
             ) from error
 
 
-def takes(function: Callable[..., Any], count: int) -> bool:
+def accepts_args(function: Callable[..., Any], count: int) -> bool:
     """Return whether `function` can be called with `count` positional arguments; True where it doesn't say."""
     try:
         inspect.signature(function).bind(*range(count))
@@ -71,7 +71,7 @@ def call_name(value: object) -> str:
     return str(getattr(value, "__name__", type(value).__name__))
 
 
-def described(value: object) -> str:
+def describe_value(value: object) -> str:
     """Return `value` in a few words: "a str ('resnet18')", "the class Net", "the function build"."""
     if inspect.isclass(value):
         return f"the class {value.__name__}"

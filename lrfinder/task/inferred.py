@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.task.calling import described, running
+from lrfinder.task.calling import describe_value, user_call
 
 _HINT = "write `def loss_fn(output, target): ...` or `def training_step(model, batch): ...` in the file"
 
@@ -41,7 +41,7 @@ class InferredLoss:
     def __call__(self, model: nn.Module, batch: Any) -> Any:
         """Return the loss of `batch`; raises ModelFileError where none can be told."""
         inputs, named, target = self._arguments(batch)
-        with running("running the model on a batch"):
+        with user_call("running the model on a batch"):
             output = model(*inputs, **named)
         loss = _own_loss(output)
         if loss is not None:
@@ -49,7 +49,7 @@ class InferredLoss:
             return loss
         if target is None:
             raise ModelFileError(
-                f"{self._where}: the model took the whole batch and returned {described(output)} without a loss",
+                f"{self._where}: the model took the whole batch and returned {describe_value(output)} without a loss",
                 hint=f"{_HINT}; a transformers model computes its loss where the batch has `labels`",
             )
         return self._by_target(output, target)
@@ -73,7 +73,7 @@ class InferredLoss:
         for value, name in ((output, "model's output"), (target, "target")):
             if not isinstance(value, torch.Tensor):
                 raise ModelFileError(
-                    f"{self._where}: no loss can be inferred: the {name} is {described(value)}, not a tensor",
+                    f"{self._where}: no loss can be inferred: the {name} is {describe_value(value)}, not a tensor",
                     hint=_HINT,
                 )
         if not output.is_floating_point():

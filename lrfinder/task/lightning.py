@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.task.calling import described, running, takes
+from lrfinder.task.calling import accepts_args, describe_value, user_call
 
 _PACKAGES = ("lightning", "pytorch_lightning")  # the same classes under their new and their old name
 
@@ -71,7 +71,7 @@ def skipped_hooks(model: nn.Module) -> tuple[str, ...]:
 
 def set_up(model: Any) -> None:
     """Call what a Trainer calls before the first batch: `prepare_data()`, `setup("fit")`, `configure_model()`."""
-    with running("setting up the LightningModule"), _trainer_explained():
+    with user_call("setting up the LightningModule"), _trainer_explained():
         model.prepare_data()
         model.setup("fit")
         model.configure_model()
@@ -90,12 +90,12 @@ def own_optimizer(model: Any, where: str) -> torch.optim.Optimizer:
 
     Raises ModelFileError where it gives none, or several, which the sweep can't drive.
     """
-    with running("calling configure_optimizers()"), _trainer_explained():
+    with user_call("calling configure_optimizers()"), _trainer_explained():
         given = model.configure_optimizers()
     optimizers = _optimizers(given)
     if not optimizers or not all(isinstance(optimizer, torch.optim.Optimizer) for optimizer in optimizers):
         raise ModelFileError(
-            f"{where}: configure_optimizers() returned {described(given)}",
+            f"{where}: configure_optimizers() returned {describe_value(given)}",
             hint='return an optimizer, or {"optimizer": ..., "lr_scheduler": ...}',
         )
     if len(optimizers) > 1:
@@ -128,7 +128,7 @@ class LightningLoss:
                 hint="define `optimizer(params, lr)`, or `optimizers(model, lr)` where there are several, and "
                 "`training_step(model, batch)` in the file",
             )
-        self._takes_index = takes(model.training_step, 2)
+        self._takes_index = accepts_args(model.training_step, 2)
         self._index = -1
         self._batch: Any = None  # what it was counted for: a closure asks for the loss of a batch again
         self._name = type(model).__name__
@@ -137,7 +137,7 @@ class LightningLoss:
     def __call__(self, model: Any, batch: Any) -> Any:
         """Return what `training_step` returns: the loss, or the entry "loss" of a mapping."""
         place = f"calling training_step of {self._name}"
-        with running(place), _trainer_explained(), _logging_nowhere(model):
+        with user_call(place), _trainer_explained(), _logging_nowhere(model):
             if batch is not self._batch:
                 self._index, self._batch = self._index + 1, batch
             output = model.training_step(batch, *((self._index,) if self._takes_index else ()))

@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.records import LOADER_TIMEOUT, Training
-from lrfinder.task.calling import described, required_arguments, running
+from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
+from lrfinder.task.calling import describe_value, required_arguments, user_call
 from lrfinder.task.names import make_problem, names_of
 from lrfinder.task.problem import Problem
 from lrfinder.task.reference import check_reference
@@ -26,7 +26,7 @@ def load_problem(
     optimizer_name: str | None = None,
     optimizer_options: Mapping[str, float] | None = None,
     batch_size: int | None = None,
-    training: Training = Training(),
+    training: UpdateOptions = UpdateOptions(),
     loader_timeout: float = LOADER_TIMEOUT,
 ) -> Problem:
     """Import the model file that `reference` names and return the problem that it defines; nothing is built yet.
@@ -65,9 +65,9 @@ def _names_behind(module: ModuleType, attribute: str, where: str) -> Mapping[str
         needed = required_arguments(value)
         if needed:
             raise ModelFileError(f"{where}: {attribute} needs arguments ({', '.join(needed)})", hint=_HINT)
-        with running(f"calling {attribute}()"):
+        with user_call(f"calling {attribute}()"):
             value = value()
     if value is None or isinstance(value, nn.Module | str | int | float | list | tuple):
-        raise ModelFileError(f"{where}: {attribute} gives {described(value)}", hint=_HINT)
-    with running(f"reading the names of {attribute}"):  # a property may run code
+        raise ModelFileError(f"{where}: {attribute} gives {describe_value(value)}", hint=_HINT)
+    with user_call(f"reading the names of {attribute}"):  # a property may run code
         return names_of(value)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from lrfinder.errors import ModelFileError, UsageError
-from lrfinder.task.calling import call_name, described, required_arguments, running, takes_keyword
+from lrfinder.task.calling import call_name, describe_value, required_arguments, takes_keyword, user_call
 from lrfinder.task.lightning import own_train_loader
 from lrfinder.task.problem import Problem
 
@@ -26,7 +26,7 @@ class RestartedByCalling:
         self._make = make
 
     def __iter__(self) -> Iterator[Any]:
-        with running("calling train_loader()"):
+        with user_call("calling train_loader()"):
             return self._make()
 
 
@@ -39,7 +39,7 @@ def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
     loader: Any = problem.train_loader
     if loader is None:
         _refuse_batch_size(problem, "the LightningModule makes its own")
-        with running("calling train_dataloader()"):
+        with user_call("calling train_dataloader()"):
             loader = own_train_loader(model)
         if loader is None:
             raise ModelFileError(
@@ -49,12 +49,12 @@ def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
         check_batches(loader, "train_dataloader()", problem.where)
         return cast("Iterable[Any]", loader)
     if not _is_function(loader):
-        _refuse_batch_size(problem, f"train_loader is {described(loader)}, already made")
+        _refuse_batch_size(problem, f"train_loader is {describe_value(loader)}, already made")
         return cast("Iterable[Any]", loader)
     call = _loader_call(loader, problem)
     if inspect.isgeneratorfunction(loader):
         return RestartedByCalling(call)
-    with running("calling train_loader()"):
+    with user_call("calling train_loader()"):
         made = call()
     check_batches(made, "train_loader()", problem.where)
     return RestartedByCalling(lambda: iter(call())) if isinstance(made, Iterator) else cast("Iterable[Any]", made)
@@ -74,7 +74,7 @@ def make_val_loader(problem: Problem) -> Iterable[Any] | None:
             f"{problem.where}: val_loader needs arguments ({', '.join(needed)})",
             hint="it is called as val_loader(): give them defaults",
         )
-    with running("calling val_loader()"):
+    with user_call("calling val_loader()"):
         made = loader()
     check_batches(made, "val_loader()", problem.where)
     return cast("Iterable[Any]", made)
@@ -88,7 +88,7 @@ def check_loader(value: object, key: str, where: str) -> None:
 
 def check_batches(value: object, key: str, where: str) -> None:
     """Raise ModelFileError unless `value` can be iterated over for batches."""
-    told = f"{where}: {key} is {described(value)}"
+    told = f"{where}: {key} is {describe_value(value)}"
     if isinstance(value, Dataset) and not isinstance(value, IterableDataset):
         raise ModelFileError(
             f"{told}: a data set gives single samples, not batches",

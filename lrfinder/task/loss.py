@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.task.calling import call_name, described, running, takes
+from lrfinder.task.calling import accepts_args, call_name, describe_value, user_call
 from lrfinder.task.inferred import InferredLoss
 from lrfinder.task.lightning import LightningLoss, overrides
 from lrfinder.task.problem import Problem
@@ -66,7 +66,7 @@ def checked_loss(loss: Any, where: str, told: str = "the loss") -> torch.Tensor:
         return loss  # as nearly all are; only floats and complex numbers have gradients
     if not isinstance(loss, torch.Tensor):
         asked = "; did it go through .item() or float()?" if isinstance(loss, float) else ""
-        raise ModelFileError(f"{where}: {told} is {described(loss)}, not a tensor{asked}", hint=_STEP_HINT)
+        raise ModelFileError(f"{where}: {told} is {describe_value(loss)}, not a tensor{asked}", hint=_STEP_HINT)
     if loss.numel() != 1:
         raise ModelFileError(
             f"{where}: {told} has the shape {tuple(loss.shape)}, not a single number",
@@ -87,7 +87,7 @@ class _StepLoss:
         self._step = step
 
     def __call__(self, model: nn.Module, batch: Any) -> Any:
-        with running("calling training_step(model, batch)"):
+        with user_call("calling training_step(model, batch)"):
             return self._step(model, batch)
 
     def note(self) -> str:
@@ -106,7 +106,7 @@ class _FunctionLoss:
                 hint="for any other batch " + _STEP_HINT,
             )
         *inputs, target = batch
-        with running("running the model on a batch") as now:
+        with user_call("running the model on a batch") as now:
             output = model(*inputs)
             now.place = "calling loss_fn(output, target)"
             return self._function(output, target)
@@ -125,13 +125,13 @@ def _loss_function(problem: Problem, model: nn.Module) -> Callable[..., Any]:
 
 def _made(value: Any, key: str, where: str) -> Callable[..., Any]:
     """Return the function itself: `value`, or what it makes where it is a class or takes no arguments."""
-    if not inspect.isclass(value) and (takes(value, 2) or not takes(value, 0)):
+    if not inspect.isclass(value) and (accepts_args(value, 2) or not accepts_args(value, 0)):
         return value  # type: ignore[no-any-return]
-    with running(f"calling {key}()"):
+    with user_call(f"calling {key}()"):
         made = value()
     if not callable(made):
         raise ModelFileError(
-            f"{where}: {key}() returned {described(made)}",
+            f"{where}: {key}() returned {describe_value(made)}",
             hint="let it take (output, target), or return a function that does" if key == "loss_fn" else _STEP_HINT,
         )
     return made  # type: ignore[no-any-return]
@@ -139,7 +139,7 @@ def _made(value: Any, key: str, where: str) -> Callable[..., Any]:
 
 def _shape_of(batch: Any) -> str:
     if isinstance(batch, Mapping):
-        return f"{described(batch)} with the keys {', '.join(map(str, batch))}"
+        return f"{describe_value(batch)} with the keys {', '.join(map(str, batch))}"
     if isinstance(batch, list | tuple):
-        return f"{described(batch)} of {len(batch)}"
-    return described(batch)
+        return f"{describe_value(batch)} of {len(batch)}"
+    return describe_value(batch)

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from lrfinder.errors import ModelFileError
-from lrfinder.task.calling import described, required_arguments, running
+from lrfinder.task.calling import describe_value, required_arguments, user_call
 from lrfinder.task.lightning import is_lightning_module, set_up
 from lrfinder.task.problem import Problem
 
@@ -24,10 +24,12 @@ def make_model(problem: Problem) -> nn.Module:
                 f"{problem.where}: model needs arguments ({', '.join(needed)})",
                 hint="give them defaults, or write `def model(): return Net(...)`",
             )
-        with running("calling model()"):
+        with user_call("calling model()"):
             model = model()
     if not isinstance(model, nn.Module):
-        raise ModelFileError(f"{problem.where}: model() returned {described(model)}", hint="return a torch.nn.Module")
+        raise ModelFileError(
+            f"{problem.where}: model() returned {describe_value(model)}", hint="return a torch.nn.Module"
+        )
     if is_lightning_module(model):
         set_up(model)
     _check_trainable(model, problem.where)

@@ -10,7 +10,7 @@ from torch import nn
 
 from lrfinder.errors import ModelFileError
 from lrfinder.task.loss import Loss, checked_loss
-from lrfinder.task.problem import COMMON, Part
+from lrfinder.task.problem import COMMON, SweptOptimizer
 
 
 class NamedLosses:
@@ -19,7 +19,7 @@ class NamedLosses:
     That is what `training_step` returns, where it is a mapping; a single loss stands under COMMON.
     """
 
-    def __init__(self, loss: Loss, parts: Sequence[Part], where: str) -> None:
+    def __init__(self, loss: Loss, parts: Sequence[SweptOptimizer], where: str) -> None:
         self._loss = loss
         self._names = [part.name for part in parts]
         self._where = where

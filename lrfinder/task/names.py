@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.records import LOADER_TIMEOUT, Training
-from lrfinder.task.calling import described, takes
+from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
+from lrfinder.task.calling import accepts_args, describe_value
 from lrfinder.task.lightning import is_lightning_class, is_lightning_module
 from lrfinder.task.loader import check_loader
-from lrfinder.task.optimizers.group_rates import described_fleet, fleet_of, named_fleet_of
+from lrfinder.task.optimizers.group_rates import as_named_optimizer_set, as_optimizer_set, describe_optimizer_set
 from lrfinder.task.optimizers.several import HINT as OPTIMIZERS_HINT
 from lrfinder.task.problem import Problem
 
@@ -57,7 +57,7 @@ def make_problem(
     optimizer_name: str | None = None,
     optimizer_options: Mapping[str, float] | None = None,
     batch_size: int | None = None,
-    training: Training = Training(),
+    training: UpdateOptions = UpdateOptions(),
     loader_timeout: float = LOADER_TIMEOUT,
 ) -> Problem:
     """Check what `given` holds under the names of the model file and return it as a Problem; nothing is built.
@@ -116,7 +116,7 @@ def _check_loss(present: Mapping[str, Any], given: Mapping[str, Any], where: str
         if value is not None and not (callable(value) and not isinstance(value, torch.optim.Optimizer)):
             raise _wrong(key, value, where)
     step = present.get("training_step")
-    if step is not None and not (takes(step, 2) or takes(step, 0)):
+    if step is not None and not (accepts_args(step, 2) or accepts_args(step, 0)):
         raise ModelFileError(
             f"{where}: training_step can't be called with (model, batch)",
             hint="write `def training_step(model, batch): ...` returning the loss",
@@ -135,13 +135,13 @@ def _check_optimizer(present: Mapping[str, Any], given: Mapping[str, Any], where
             _refuse_near_miss("optimizer", given, where)
         return
     optimizer = present["optimizer"]
-    live = fleet_of(optimizer)
+    live = as_optimizer_set(optimizer)
     if live:
         _refuse_live(present, "optimizer", next(iter(live.values())), where)
         return
     if not callable(optimizer) or isinstance(optimizer, nn.Module):
         raise _wrong("optimizer", optimizer, where)
-    if not takes(optimizer, 2):
+    if not accepts_args(optimizer, 2):
         raise ModelFileError(f"{where}: optimizer can't be called with (params, lr)", hint=_OPTIMIZER_HINT)
 
 
@@ -151,12 +151,12 @@ def _check_optimizers(present: Mapping[str, Any], where: str) -> None:
         raise ModelFileError(
             f"{where} has both optimizer and optimizers", hint="keep one of them; set the other to None"
         )
-    live = named_fleet_of(optimizers)
+    live = as_named_optimizer_set(optimizers)
     if live:
         _refuse_live(present, "optimizers", next(iter(live.values())), where)
     elif not callable(optimizers):
-        raise ModelFileError(f"{where}: optimizers is {described_fleet(optimizers)}", hint=OPTIMIZERS_HINT)
-    elif not (takes(optimizers, 1) or takes(optimizers, 2)):
+        raise ModelFileError(f"{where}: optimizers is {describe_optimizer_set(optimizers)}", hint=OPTIMIZERS_HINT)
+    elif not (accepts_args(optimizers, 1) or accepts_args(optimizers, 2)):
         raise ModelFileError(f"{where}: optimizers can't be called with (model, lr) or (model)", hint=OPTIMIZERS_HINT)
 
 
@@ -164,7 +164,7 @@ def _refuse_live(present: Mapping[str, Any], key: str, live: torch.optim.Optimiz
     """Refuse a live optimizer over a model that is made anew each time."""
     if not isinstance(present["model"], nn.Module):
         raise ModelFileError(
-            f"{where}: {key} is a live {type(live).__name__}, but model is {described(present['model'])} "
+            f"{where}: {key} is a live {type(live).__name__}, but model is {describe_value(present['model'])} "
             "that makes a new model each time: the optimizer would train another one",
             hint=_OPTIMIZER_HINT if key == "optimizer" else OPTIMIZERS_HINT,
         )
@@ -180,7 +180,7 @@ def _may_be_lightning(given: Mapping[str, Any]) -> bool:
 
 
 def _wrong(key: str, value: object, where: str) -> ModelFileError:
-    return ModelFileError(f"{where}: {key} is {described(value)}", hint=_HINTS[key])
+    return ModelFileError(f"{where}: {key} is {describe_value(value)}", hint=_HINTS[key])
 
 
 def _missing(key: str, given: Mapping[str, Any], where: str) -> ModelFileError:

@@ -6,17 +6,17 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
 
-def training_modes(trial: Trial) -> None:
+def training_modes(trial: BuiltProblem) -> None:
     """Put every optimizer that has modes into that for training."""
     for optimizer in _with_modes(trial):
         optimizer.train()
 
 
 @contextlib.contextmanager
-def judging_modes(trial: Trial) -> Iterator[None]:
+def judging_modes(trial: BuiltProblem) -> Iterator[None]:
     """Have every optimizer that has modes in that for judging; back in that for training when the context ends."""
     optimizers = _with_modes(trial)
     for optimizer in optimizers:
@@ -28,7 +28,7 @@ def judging_modes(trial: Trial) -> Iterator[None]:
             optimizer.train()
 
 
-def _with_modes(trial: Trial) -> list[Any]:
+def _with_modes(trial: BuiltProblem) -> list[Any]:
     optimizers: list[Any] = [part.optimizer for part in trial.parts]
     return [
         optimizer

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder.records import LOADER_TIMEOUT, Training
+from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Problem:
     optimizer_name: str | None = None
     optimizer_options: Mapping[str, float] = field(default_factory=dict)
     batch_size: int | None = None  # passed to `train_loader(batch_size)`; None: the loader's own
-    training: Training = Training()
+    training: UpdateOptions = UpdateOptions()
     loader_timeout: float = LOADER_TIMEOUT  # seconds that a batch may take; 0: forever
     where: str = "the model file"  # what messages call the place that the names come from, e.g. "digits.py"
 
@@ -41,7 +41,7 @@ COMMON = ""  # the key of a loss that every optimizer follows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class SweptOptimizer:
     """An optimizer of a trial. The rate of its param group i is `rate * group_ratios[i]`; None: it holds its own."""
 
     name: str
@@ -50,7 +50,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class BuiltProblem:
     """Everything that one repeat needs, on its device.
 
     `loss(model, batch)` returns the scalar training loss of a batch that is already on the device. The rate of
@@ -69,10 +69,10 @@ class Trial:
     loss_note: Callable[[], str]  # called after the first batch: an inferred loss is known only then
     optimizer_note: str
     name: str = "optimizer"
-    others: tuple[Part, ...] = ()
+    others: tuple[SweptOptimizer, ...] = ()
     named_losses: Callable[[nn.Module, Any], dict[str, torch.Tensor]] | None = None
 
     @property
-    def parts(self) -> tuple[Part, ...]:
+    def parts(self) -> tuple[SweptOptimizer, ...]:
         """Every optimizer, the one that is swept first."""
-        return (Part(name=self.name, optimizer=self.optimizer, group_ratios=self.group_ratios), *self.others)
+        return (SweptOptimizer(name=self.name, optimizer=self.optimizer, group_ratios=self.group_ratios), *self.others)

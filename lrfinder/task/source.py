@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 
 from lrfinder.errors import UsageError
-from lrfinder.task.calling import running
+from lrfinder.task.calling import user_call
 
 _serial = itertools.count(1)
 
@@ -26,7 +26,7 @@ def import_file(path: Path) -> ModuleType:
     `if __name__ == "__main__":` doesn't run, no byte code is written, and what the file raises passes through.
     """
     path = path.resolve()
-    with running(f"importing {path.name}"), _importing_from(path.parent):
+    with user_call(f"importing {path.name}"), _importing_from(path.parent):
         name = _module_name(path)
         loader = SourceFileLoader(name, str(path))
         # Compiled from the source every time: a cached .pyc of a file that was rewritten within a second is stale.
@@ -52,7 +52,7 @@ def import_named(name: str) -> ModuleType:
 
     Raises UsageError where there is no such module; what its code raises passes through.
     """
-    with running(f"importing {name}"), _importing_from(Path.cwd()):
+    with user_call(f"importing {name}"), _importing_from(Path.cwd()):
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:

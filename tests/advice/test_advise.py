@@ -14,7 +14,7 @@ import pytest
 from curves import falls_and_explodes, sweep_of, trace_of, traces_of
 from lrfinder.advice import Request, advise, to_json
 from lrfinder.advice.exploration import start_of
-from lrfinder.advice.verdict import judge
+from lrfinder.advice.verdict import check_rate
 from lrfinder.errors import UsageError
 from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.rules import RULE_NAMES
@@ -73,7 +73,7 @@ def test_a_rate_that_was_moved_passes_its_own_check() -> None:
     narrow = dataclasses.replace(result, runs=runs_at(xs, parabola(-2, width=0.4), steps=75))
     config = advise(narrow, Request(steps=400)).schedule
     assert math.log10(config.optimizer.lr) > -2 + 0.4 * math.sqrt(0.5)
-    assert judge(narrow, config).sane
+    assert check_rate(narrow, config).sane
 
 
 @pytest.mark.parametrize("steps", [None, 75, 140, 160, 400])

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from curves import falls_and_explodes, sweep_of, traces_of
 from lrfinder.advice import Request, advise
-from lrfinder.advice.doubts import unclear
+from lrfinder.advice.doubts import weak_fall
 from lrfinder.advice.exploration import AROUND, first_run, next_run
-from lrfinder.advice.learned import FIRST, learned, lost
+from lrfinder.advice.learned import FIRST, found_nothing, profile_if_learned
 from lrfinder.fit import fit_curve
 from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings
 from runs import START, Truth, explored, parabola, run_at, runs_at
@@ -116,8 +116,8 @@ def beginning(x: float) -> float:
 def test_what_any_rate_finds_at_first_is_no_start_for_the_search(floor: Truth, is_lost: bool) -> None:
     settings = SweepSettings()
     runs = runs_at((-3.8, -3.4, -3.0), floor, steps=settings.run_steps)
-    assert lost(dataclasses.replace(sweep_of(GOOD, settings), runs=runs)) is is_lost
-    assert not lost(dataclasses.replace(sweep_of(GOOD, settings), runs=runs[:2]))
+    assert found_nothing(dataclasses.replace(sweep_of(GOOD, settings), runs=runs)) is is_lost
+    assert not found_nothing(dataclasses.replace(sweep_of(GOOD, settings), runs=runs[:2]))
 
 
 def test_where_only_a_beginning_was_seen_the_whole_range_is_searched_and_the_curve_not_read() -> None:
@@ -164,7 +164,7 @@ def test_a_lowest_loss_that_may_be_chance_is_a_doubt(errors: float, is_unclear: 
     wide = float(curve.points.start - curve.loss.min()) / errors
     draws = curve.loss + wide * np.where(np.arange(200) % 2, 1.0, -1.0)[:, None]
     told = ("the fall up to the sweep's lowest loss is hardly more than chance",)
-    assert unclear(dataclasses.replace(curve, loss_draws=draws)) == (told if is_unclear else ())
+    assert weak_fall(dataclasses.replace(curve, loss_draws=draws)) == (told if is_unclear else ())
 
 
 def test_after_a_fall_all_at_once_as_from_a_plateau_the_sweep_decides_and_is_uncertain() -> None:
@@ -186,7 +186,7 @@ def test_nothing_that_learns_is_refused() -> None:
     advice = advise(result, Request(steps=100))
     assert advice.status is Status.REFUSED
     assert advice.lr is None
-    assert learned(result) is None
+    assert profile_if_learned(result) is None
 
 
 def test_falls_no_larger_than_chance_make_no_confident_pick() -> None:

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder
-from lrfinder.records import Precision, Stop, Training
+from lrfinder.records import Precision, Stop, UpdateOptions
 from lrfinder.store import load_source
 
 
@@ -141,7 +141,7 @@ def test_how_updates_are_made_is_passed_on_and_kept(tmp_path: Path) -> None:
     )  # fmt: skip
     assert result.setup.optimizer.group_ratios == (1.0, 0.5)
     assert result.setup.batch_size == 64
-    assert load_source(tmp_path / "run").training == Training(
+    assert load_source(tmp_path / "run").training == UpdateOptions(
         precision=Precision.BF16, accumulate=2, clip_norm=1.0, sweep="head", scale_others=True
     )
 

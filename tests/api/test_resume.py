@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import lrfinder
-from lrfinder.api.listeners import Listeners
+from lrfinder.api.listeners import Broadcast
 from lrfinder.api.measure import measure
 from lrfinder.records import RunPlan, ShortRun, Stop
 from lrfinder.store import RunFolder, load_run, load_unfinished
@@ -48,7 +48,7 @@ LONG = {"steps": 80}  # more than 25 a decade: mode auto sweeps again in short
 SAMPLE = 6  # of the moments of each sweep; each costs a sweep and a picture
 
 
-class Film(Listeners):
+class Film(Broadcast):
     """Keep the folder as it is after each thing that the sweep tells."""
 
     def __init__(self, folder: RunFolder, frames: Path) -> None:
@@ -62,7 +62,7 @@ class Film(Listeners):
 for name in ("prepared", "measured", "repeat_ended", "short_sweeps_started", "run_started", "run_ended"):
 
     def told(self, value, name=name):
-        getattr(Listeners, name)(self, value)
+        getattr(Broadcast, name)(self, value)
         if (self._folder / "run.json").exists():
             self.take()
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import lrfinder.api.spare_cores as module
-from lrfinder.api.spare_cores import WORTH, SpareCores, room_in_memory, room_on
+from lrfinder.api.spare_cores import WORTH, AutoParallel, room_in_memory, room_on
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun, Stop
 
@@ -48,7 +48,7 @@ class Pools:
 
 def asked(pools, seconds, plans=PLANS, threads=4, room=9, times=1):
     given = {"seed": 5, "threads": threads, "device": torch.device("cpu")}
-    with SpareCores(None, **given, memory=lambda _: room, clock=lambda: pools.now) as spare:
+    with AutoParallel(None, **given, memory=lambda _: room, clock=lambda: pools.now) as spare:
         return [[run.plan for run in spare(plans, seconds)] for _ in range(times)]
 
 
@@ -144,7 +144,7 @@ def test_real_processes_measure_what_this_one_does(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "room_in_memory", lambda: 2)
     started = []
 
-    class Noted(module.Jobs):
+    class Noted(module.RunPool):
         def __init__(self, *arguments, **named):
             started.append(named["jobs"])
             super().__init__(*arguments, **named)

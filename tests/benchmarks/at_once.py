@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrfinder.api.listeners import Listeners
+from lrfinder.api.listeners import Broadcast
 from lrfinder.engine.short_runs import ShortRuns
-from lrfinder.engine.vectorized.runs import ManyShortRuns
+from lrfinder.engine.vectorized.runs import VectorizedRuns
 from lrfinder.records import RunPlan, ShortRun
 from lrfinder.task.problem import Problem
 
@@ -61,11 +61,11 @@ def main() -> None:
     plans = [RunPlan(lr=10 ** (-5 + 4 * index / given.rates), steps=given.steps) for index in range(given.rates)]
 
     def one_by_one(count: int) -> list[ShortRun]:
-        with ShortRuns(problem, seed=0, device=device, observer=Listeners(())) as runs:
+        with ShortRuns(problem, seed=0, device=device, observer=Broadcast(())) as runs:
             return [runs.run(plan) for plan in plans[:count]]
 
     def at_once() -> list[ShortRun]:
-        with ManyShortRuns(problem, seed=0, device=device, observer=Listeners(())) as runs:
+        with VectorizedRuns(problem, seed=0, device=device, observer=Broadcast(())) as runs:
             return list(runs.run_all(plans))
 
     one_by_one(1)  # the first use of anything costs more

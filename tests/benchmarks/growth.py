@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from lrfinder.advice import Request, advise
-from lrfinder.api.listeners import Listeners
+from lrfinder.api.listeners import Broadcast
 from lrfinder.api.measure import measure
 from lrfinder.engine.restore.snapshot import Snapshot
 from lrfinder.engine.short_runs import ShortRuns
@@ -144,7 +144,7 @@ def with_trials(count: int) -> Cost:
     plans = [RunPlan(lr=1e-9 * (1 + number), steps=50) for number in range(count)]
 
     def ours() -> None:
-        with ShortRuns(made_up(), seed=0, device=torch.device("cpu"), observer=Listeners(())) as runs:
+        with ShortRuns(made_up(), seed=0, device=torch.device("cpu"), observer=Broadcast(())) as runs:
             for plan in plans:
                 runs.run(plan)
 

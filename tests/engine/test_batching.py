@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from lrfinder.engine.micro_batches import Batching, batching_of
+from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import Metric, Stop, SweepSettings, Trace
-from lrfinder.task.problem import Problem, Trial
+from lrfinder.task.problem import BuiltProblem, Problem
 
 CPU = torch.device("cpu")
 INPUTS = torch.randn(16, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -34,7 +34,7 @@ def ran_out(batching, batch=BATCH, *, error=FULL, updates=0):
 
 def trial(loss=nn.functional.mse_loss, layer=nn.Identity):
     model = nn.Sequential(nn.Linear(3, 4), layer(), nn.Linear(4, 1)).double().train()
-    return Trial(
+    return BuiltProblem(
         model=model,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
         group_ratios=(1.0,),
@@ -46,7 +46,7 @@ def trial(loss=nn.functional.mse_loss, layer=nn.Identity):
 
 
 def checked(made, batch=BATCH, *, times=1):
-    batching = Batching()
+    batching = MicroBatching()
     for _ in range(times):
         assert ran_out(batching, batch)
     batching.check(made, CPU, 0)
@@ -54,7 +54,7 @@ def checked(made, batch=BATCH, *, times=1):
 
 
 def test_twice_as_many_parts_each_time_until_each_is_one_sample():
-    batching, counts = Batching(), []
+    batching, counts = MicroBatching(), []
     (share, whole), *rest = batching.split(BATCH)
     assert (share, whole is BATCH, rest) == (1.0, True, [])
     while ran_out(batching, of(5)):
@@ -70,7 +70,7 @@ def test_twice_as_many_parts_each_time_until_each_is_one_sample():
 
 def test_what_no_smaller_batch_would_help_with():
     for batch, error in ((BATCH, ValueError("mine")), (of(1), FULL), ("text", FULL)):
-        batching = Batching()
+        batching = MicroBatching()
         assert not ran_out(batching, batch, error=error)
         assert batching.micro_batches == 1
 
@@ -78,17 +78,17 @@ def test_what_no_smaller_batch_would_help_with():
         yield BATCH
         raise FULL
 
-    batching = Batching()
+    batching = MicroBatching()
     handed_out = batching.handed_out(broken())
     next(handed_out)
     with pytest.raises(torch.OutOfMemoryError):
         next(handed_out)  # while the next batch is loaded
     assert not batching.split_further(FULL, 0)
-    assert list(itertools.islice(Batching().handed_out(iter([1, 2, 3])), 9)) == [1, 2, 3]
+    assert list(itertools.islice(MicroBatching().handed_out(iter([1, 2, 3])), 9)) == [1, 2, 3]
 
 
 def test_updates_that_were_spent_are_counted_with_what_began_anew():
-    batching = Batching()
+    batching = MicroBatching()
     ran_out(batching, updates=7)
     ran_out(batching, updates=4)
     batching.note = "noted"
@@ -96,14 +96,14 @@ def test_updates_that_were_spent_are_counted_with_what_began_anew():
     first, second = batching.marked(trace), batching.marked(trace)
     assert (first.updates, second.updates) == (31, 20)
     assert (first.micro_batches, first.note) == (4, "noted")
-    later = Batching()
+    later = MicroBatching()
     later.carry_on(first)
     assert later.marked(trace) == second
 
 
 def test_the_parts_of_a_mean_are_the_same():
     assert checked(trial()).note == IN_TWO
-    never = Batching()
+    never = MicroBatching()
     never.check(trial(), CPU, 0)
     assert (never.note, never.micro_batches) == ("", 1)
 
@@ -174,9 +174,9 @@ def test_batch_norm_never_gets_a_single_sample_and_is_warned_of():
 def test_batches_that_are_kept_leave_some_to_judge_by_where_nothing_else_does(metric, val_loader, held_out):
     what = Problem(name="p", model=nn.Linear(3, 1), train_loader=[BATCH], val_loader=val_loader)
     settings = SweepSettings(metric=metric, cache_batches=3)
-    cache = batching_of(what, settings, CPU).cache
+    cache = micro_batching_for(what, settings, CPU).cache
     taken = itertools.count()
     cache.fill(torch.full((2,), float(number)) for number in taken)
     assert len(cache) == 3
     assert next(taken) == 3 + held_out
-    assert batching_of(what, dataclasses.replace(settings, cache_batches=None), CPU).cache is None
+    assert micro_batching_for(what, dataclasses.replace(settings, cache_batches=None), CPU).cache is None

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import lrfinder
 import lrfinder.engine.losses.readback
 from lrfinder.advice import Request, advise
-from lrfinder.engine.data.cache import CachedBatches
+from lrfinder.engine.data.cache import BatchCache
 from lrfinder.errors import UsageError
 from lrfinder.records import Metric, Mode, Stop, SweepSettings
 from lrfinder.report.figure import subtitle
@@ -152,12 +152,12 @@ def test_a_loader_with_fewer_batches_than_asked_for() -> None:
 
 
 def test_what_takes_too_much_memory_is_refused() -> None:
-    cache = CachedBatches(3, held_out=0, device=CPU, most_bytes=1000)
+    cache = BatchCache(3, held_out=0, device=CPU, most_bytes=1000)
     with pytest.raises(UsageError, match=r"^3 batches can't be kept: 3 take more than 9\.31e-07 GiB$") as raised:
         cache.fill(iter([torch.zeros(100)] * 9))
     assert raised.value.hint == "keep fewer: --cache-batches N (cache_batches=N)"
     assert not cache.filled
-    whole = CachedBatches(2, held_out=0, device=CPU, most_bytes=800)
+    whole = BatchCache(2, held_out=0, device=CPU, most_bytes=800)
     whole.fill(iter([torch.zeros(100)] * 9))
     assert len(whole) == 2
 
@@ -184,7 +184,7 @@ def test_the_label_goes_into_the_folder_the_picture_and_the_advice(tmp_path: Pat
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_small_batches_are_kept_on_the_gpu() -> None:
     cuda = torch.device("cuda")
-    cache = CachedBatches(2, held_out=1, device=cuda)
+    cache = BatchCache(2, held_out=1, device=cuda)
     cache.fill(iter([(INPUTS, {"y": TARGETS})] * 5))
     x, named = next(cache.training())
     assert x.is_cuda

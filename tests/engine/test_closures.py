@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.errors import UsageError, place_of
-from lrfinder.records import Precision, RunPlan, Stop, SweepSettings, Training
+from lrfinder.errors import UsageError, user_code_location
+from lrfinder.records import Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 from pictures import picture
 
@@ -100,7 +100,7 @@ def losses_of_a_bare_loop(trace, make_optimizer, *, clip=None):
 @pytest.mark.parametrize("clip", [None, 0.1])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_losses_are_those_of_a_bare_loop(recorder, name, clip):
-    trace = repeat_of(regression(OPTIMIZERS[name], training=Training(clip_norm=clip)), recorder)
+    trace = repeat_of(regression(OPTIMIZERS[name], training=UpdateOptions(clip_norm=clip)), recorder)
     expected = losses_of_a_bare_loop(trace, OPTIMIZERS[name], clip=clip)
     assert [trace.initial_loss, *trace.losses] == pytest.approx(expected, rel=1e-9)
     assert (trace.stop, trace.updates, len(trace.lrs)) == (Stop.COMPLETED, 12, 12)
@@ -108,7 +108,7 @@ def test_the_losses_are_those_of_a_bare_loop(recorder, name, clip):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_accumulated_batches_are_one_batch_of_them_all(recorder, name):
-    parts = repeat_of(regression(OPTIMIZERS[name], batch_size=4, training=Training(accumulate=3)), recorder)
+    parts = repeat_of(regression(OPTIMIZERS[name], batch_size=4, training=UpdateOptions(accumulate=3)), recorder)
     whole = repeat_of(regression(OPTIMIZERS[name]), recorder)
     assert parts.losses == pytest.approx(whole.losses, rel=1e-6)
     assert parts.updates == whole.updates == 12
@@ -183,7 +183,7 @@ def test_a_short_run_ends_where_a_bare_loop_does(recorder):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_a_loss_scaler_takes_no_closure(recorder, name):
-    problem = regression(OPTIMIZERS[name], training=Training(precision=Precision.FP16))
+    problem = regression(OPTIMIZERS[name], training=UpdateOptions(precision=Precision.FP16))
     kind = {"LBFGS": "LBFGS", "SAM": "SharpnessAware"}[name]
     with pytest.raises(
         UsageError, match=rf"fp16 needs a loss scaler, and optimizer \({kind}\) needs a closure"
@@ -204,7 +204,7 @@ def test_other_failures_of_step_are_the_users_own(recorder):
 
     with pytest.raises(ValueError, match="no closure today") as caught:
         repeat_of(regression(lambda params, lr: Failing(params, lr=lr)), recorder)
-    assert place_of(caught.value) == "calling optimizer.step() for update 2"
+    assert user_code_location(caught.value) == "calling optimizer.step() for update 2"
 
 
 def test_a_failure_within_the_closure_is_the_users_own(recorder):
@@ -217,4 +217,4 @@ def test_a_failure_within_the_closure_is_the_users_own(recorder):
 
     with pytest.raises(ValueError, match="third time") as caught:
         repeat_of(regression(lbfgs, training_step=step), recorder)
-    assert place_of(caught.value) == "calling training_step(model, batch)"
+    assert user_code_location(caught.value) == "calling training_step(model, batch)"

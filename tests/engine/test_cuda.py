@@ -19,10 +19,10 @@ from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.engine.vectorized import runs as together
-from lrfinder.engine.vectorized.models import Stack
-from lrfinder.engine.vectorized.runs import ManyShortRuns
+from lrfinder.engine.vectorized.models import VmappedModels
+from lrfinder.engine.vectorized.runs import VectorizedRuns
 from lrfinder.errors import EnvironmentFailure
-from lrfinder.records import Graph, Precision, RunPlan, Stop, SweepSettings, Training
+from lrfinder.records import Graph, Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 
 pytestmark = [
@@ -89,7 +89,7 @@ def test_half_precision_is_the_loop_of_torch_s_own_manual(recorder, precision):
     loader = DataLoader(TensorDataset(inputs, 30 * inputs.sum(1, keepdim=True)), batch_size=16)
     problem = problem_with(
         make_model, lambda params, lr: torch.optim.SGD(params, lr=lr), train_loader=loader,
-        training=Training(precision=Precision(precision)),
+        training=UpdateOptions(precision=Precision(precision)),
     )  # fmt: skip
     trace = run_sweep(problem, SETTINGS, device=CUDA, observer=recorder())[0]
     assert (trace.skipped > 0) == (precision == "fp16")
@@ -127,7 +127,11 @@ def test_a_model_over_two_devices_stays_there_and_comes_back(recorder):
     model = Split()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     before = state(model, optimizer)
-    for training in (Training(), Training(clip_norm=1.0), Training(precision=Precision.FP16, accumulate=2)):
+    for training in (
+        UpdateOptions(),
+        UpdateOptions(clip_norm=1.0),
+        UpdateOptions(precision=Precision.FP16, accumulate=2),
+    ):
         traces = run_sweep(
             problem_with(model, optimizer, training=training), SETTINGS, device=CUDA, observer=recorder()
         )
@@ -174,7 +178,7 @@ def test_no_update_waits_for_the_device(recorder, pinned, changes, make):
         lambda params, lr: make(params, lr=lr),
         train_loader=DataLoader(data, batch_size=16, pin_memory=pinned),
         training_step=step,
-        training=Training(**changes),
+        training=UpdateOptions(**changes),
     )
     settings = SweepSettings(steps=30, repeats=1, min_lr=1e-5, max_lr=1e-3)
     try:
@@ -196,7 +200,7 @@ def test_recorded_updates_measure_what_plain_ones_do(recorder, make, precision):
             tokens_and_layers,
             lambda params, lr: make(params, lr=lr),
             train_loader=DataLoader(data, batch_size=16, pin_memory=True),
-            training=Training(graph=graph, precision=precision),
+            training=UpdateOptions(graph=graph, precision=precision),
         )
         settings = SweepSettings(steps=30, repeats=2, min_lr=1e-5, max_lr=1e-3)
         run_sweep(problem, settings, device=CUDA, observer=observer)
@@ -216,7 +220,7 @@ def test_what_cuda_cannot_record_is_swept_without(recorder):
             tokens_and_layers,
             lambda params, lr: torch.optim.SGD(params, lr=lr),
             training_step=asking,
-            training=Training(graph=graph),
+            training=UpdateOptions(graph=graph),
         )
         run_sweep(problem, SETTINGS, device=CUDA, observer=observer)
     assert "synchronizing" in observers[1].setups[0].graph
@@ -243,13 +247,13 @@ def test_after_a_recording_that_failed_the_generator_and_the_stream_are_usable()
 def test_runs_that_are_stacked_say_what_they_say_one_by_one(recorder, monkeypatch):
     monkeypatch.setattr(together, "KINDS", {"cuda": dataclasses.replace(together.KINDS["cuda"], clock=lambda: 0.0)})
     stacks = []
-    monkeypatch.setattr(together, "Stack", lambda *given: stacks.append(Stack(*given)) or stacks[-1])
+    monkeypatch.setattr(together, "Stack", lambda *given: stacks.append(VmappedModels(*given)) or stacks[-1])
     problem = problem_with(
         lambda: nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 1)),
         lambda params, lr: torch.optim.AdamW(params, lr=lr),
     )
     plans = [RunPlan(lr=lr, steps=20) for lr in (1e-4, 1e-3, 3e-3, 1e-2, 3e-2)]
-    with ManyShortRuns(problem, seed=0, device=CUDA, observer=recorder()) as runs:
+    with VectorizedRuns(problem, seed=0, device=CUDA, observer=recorder()) as runs:
         made = list(runs.run_all(plans))
     with ShortRuns(problem, seed=0, device=CUDA, observer=recorder()) as runs:
         alone = [runs.run(plan) for plan in plans]

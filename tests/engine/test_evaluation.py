@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from lrfinder.engine.losses.evaluation import evaluate, validation_batches
 from lrfinder.errors import ModelFileError
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 from lrfinder.task.split import split
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ INPUTS = torch.randn(22, 3, generator=torch.Generator().manual_seed(0), dtype=to
 
 def trial(loss):
     model = nn.Linear(3, 1).double()
-    return Trial(
+    return BuiltProblem(
         model=model,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
         group_ratios=(1.0,),

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lrfinder.engine.data.epochs import endless
 from lrfinder.engine.data.fetch import Fetch
-from lrfinder.engine.runtime.timeout import Alarm, Overdue
+from lrfinder.engine.runtime.timeout import CallTimeout, TimedOut
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
@@ -167,7 +167,7 @@ def test_somebody_else_s_timer_and_handler_go_on() -> None:
     try:
         began = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, 0.2)
-        with Alarm() as alarm:
+        with CallTimeout() as alarm:
             for _ in range(40):
                 alarm.within(0.1 if rung else 5.0, lambda: time.sleep(0.01))
             assert len(rung) == 1
@@ -176,7 +176,7 @@ def test_somebody_else_s_timer_and_handler_go_on() -> None:
             alarm.within(0.2, lambda: time.sleep(0.1))  # theirs is due first: it rings, and the call goes on
             assert len(rung) == 2
             signal.setitimer(signal.ITIMER_REAL, 30, 7)
-            with pytest.raises(Overdue):
+            with pytest.raises(TimedOut):
                 alarm.within(0.05, lambda: time.sleep(5))
             left, interval = signal.getitimer(signal.ITIMER_REAL)
             assert 29 < left < 30
@@ -247,9 +247,9 @@ def timer():
 
 def test_a_timer_far_off_goes_on_with_its_interval(timer) -> None:
     timer(30, 7)
-    with Alarm() as alarm:
+    with CallTimeout() as alarm:
         assert alarm.within(5.0, lambda: "made") == "made"
-        with pytest.raises(Overdue):
+        with pytest.raises(TimedOut):
             alarm.within(0.02, time.sleep, 5)
         assert alarm.within(60.0, lambda: "made") == "made"  # theirs is due before the limit
     left, interval = signal.getitimer(signal.ITIMER_REAL)
@@ -260,7 +260,7 @@ def test_a_timer_far_off_goes_on_with_its_interval(timer) -> None:
 def test_a_timer_that_is_due_first_rings_with_its_own_handler(timer) -> None:
     rung: list[int] = []
     signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
-    with Alarm() as alarm:
+    with CallTimeout() as alarm:
         timer(0.02)
         alarm.within(5.0, time.sleep, 0.05)
     assert rung == [signal.SIGALRM]
@@ -269,7 +269,7 @@ def test_a_timer_that_is_due_first_rings_with_its_own_handler(timer) -> None:
 def test_a_timer_that_nobody_handles_still_ends_the_process(timer) -> None:
     def wait() -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        with Alarm() as alarm:
+        with CallTimeout() as alarm:
             timer(0.01)
             alarm.within(5.0, time.sleep, 1)
 

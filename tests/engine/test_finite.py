@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from lrfinder.engine.losses.nonfinite import EVERY, WeightsTotal, all_finite, origin
+from lrfinder.engine.losses.nonfinite import EVERY, WeightsTotal, all_finite, locate_nonfinite
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.records import Metric, RunPlan, Stop, SweepSettings, Training
+from lrfinder.records import Metric, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 
 CPU = torch.device("cpu")
@@ -125,7 +125,7 @@ def test_from_the_first_loss_or_from_the_data(recorder) -> None:
 
 
 def test_with_accumulated_batches_the_gradients_of_the_coming_update_are_not_blamed(recorder) -> None:
-    trace = one(recorder, problem(lambda: Net(used=True), training=Training(accumulate=2)))
+    trace = one(recorder, problem(lambda: Net(used=True), training=UpdateOptions(accumulate=2)))
     assert trace.stop is Stop.NON_FINITE
     assert "the weight 'hidden.weight' is not finite" in trace.why
     assert "gradient" not in trace.why
@@ -170,9 +170,9 @@ def test_torch_s_norm_of_many_tensors_shows_every_number_that_is_not_finite(kind
 def test_buffers_and_sparse_gradients_are_told_apart() -> None:
     norm = nn.BatchNorm1d(2)
     norm.running_var.fill_(math.inf)
-    assert "the buffer 'running_var' is not" in origin(norm)
+    assert "the buffer 'running_var' is not" in locate_nonfinite(norm)
     table = nn.Embedding(5, 2, sparse=True)
     (table(torch.tensor([1, 1])) * math.inf).sum().backward()
     with torch.no_grad():
         table.weight[1] = math.nan
-    assert origin(table) == "the gradient of 'weight' is not finite, and so the weight 'weight' is not"
+    assert locate_nonfinite(table) == "the gradient of 'weight' is not finite, and so the weight 'weight' is not"

@@ -19,13 +19,13 @@ import lrfinder.engine.loop
 import lrfinder.engine.short_runs
 import lrfinder.engine.sweep
 from lrfinder.engine.losses.course import Course
-from lrfinder.engine.losses.readback import CHUNK, Late, gathering, reason_to_wait
-from lrfinder.engine.losses.stopping import Ending
+from lrfinder.engine.losses.readback import CHUNK, DelayedReadback, gathering, reason_to_wait
+from lrfinder.engine.losses.stopping import StoppingRule
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
-from lrfinder.records import Metric, Precision, RunPlan, Stop, SweepSettings, Training
-from lrfinder.task.problem import Part, Problem
+from lrfinder.records import Metric, Precision, RunPlan, Stop, SweepSettings, UpdateOptions
+from lrfinder.task.problem import Problem, SweptOptimizer
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 STEPS = 23
@@ -116,7 +116,9 @@ def same(monkeypatch, recorder, make, given_=SETTINGS):
     expected = swept(monkeypatch, recorder, lambda: None, make, given_)
     assert swept(monkeypatch, recorder, lambda: None, make, given_, gathered=math.inf) == expected
     for chunk in CHUNKS:
-        late = swept(monkeypatch, recorder, lambda n=chunk: Late(CPU, chunk=n, patience=math.inf), make, given_)
+        late = swept(
+            monkeypatch, recorder, lambda n=chunk: DelayedReadback(CPU, chunk=n, patience=math.inf), make, given_
+        )
         assert late == expected, chunk
     return expected
 
@@ -194,7 +196,7 @@ def test_no_more_than_promised_is_trained_after_the_end(monkeypatch, recorder, c
         nets.append(Net({at: math.nan}))
         return nets[-1]
 
-    readout = lambda: Late(CPU, chunk=chunk, patience=math.inf)  # noqa: E731
+    readout = lambda: DelayedReadback(CPU, chunk=chunk, patience=math.inf)  # noqa: E731
     swept(monkeypatch, recorder, readout, lambda: problem({}, model=model))
     for net in nets:
         assert at + 1 <= net.calls <= at + 1 + 2 * chunk - 1
@@ -203,7 +205,7 @@ def test_no_more_than_promised_is_trained_after_the_end(monkeypatch, recorder, c
 
 def test_what_was_computed_is_told_in_order_and_a_signal_does_not_cut_that_short(monkeypatch, recorder):
     ctrl_c = {11: lambda: signal.raise_signal(signal.SIGINT)}
-    readout = lambda: Late(CPU, chunk=8, patience=math.inf)  # noqa: E731
+    readout = lambda: DelayedReadback(CPU, chunk=8, patience=math.inf)  # noqa: E731
     (trace,), calls, _ = swept(monkeypatch, recorder, readout, lambda: problem(ctrl_c))
     assert "INTERRUPTED" in trace
     assert [call for call in calls if call.startswith("measured")] == [f"measured {i}" for i in range(10)]
@@ -226,7 +228,7 @@ def test_a_signal_while_losses_are_read_mixes_nothing_up(monkeypatch, recorder, 
             super().measured(point)
 
     observer = Observer()
-    readout = lambda *_: Late(CPU, chunk=4, patience=math.inf, clock=clock)  # noqa: E731
+    readout = lambda *_: DelayedReadback(CPU, chunk=4, patience=math.inf, clock=clock)  # noqa: E731
     monkeypatch.setattr(lrfinder.engine.sweep, "readout_for", readout)
     (trace,) = run_sweep(problem({}), dataclasses.replace(SETTINGS, repeats=1), device=CPU, observer=observer)
     assert trace.stop is (Stop.INTERRUPTED if next(ticks) > tick else Stop.COMPLETED)
@@ -236,7 +238,7 @@ def test_a_signal_while_losses_are_read_mixes_nothing_up(monkeypatch, recorder, 
 
 
 def test_where_it_came_from_is_not_made_up(monkeypatch, recorder):
-    monkeypatch.setattr(lrfinder.engine.sweep, "readout_for", lambda *_: Late(CPU, patience=math.inf))
+    monkeypatch.setattr(lrfinder.engine.sweep, "readout_for", lambda *_: DelayedReadback(CPU, patience=math.inf))
     (trace,) = run_sweep(
         problem({12: math.nan}), dataclasses.replace(SETTINGS, repeats=1), device=CPU, observer=recorder()
     )
@@ -275,7 +277,7 @@ def test_after_a_divergence_at_most_seven_gathered_updates_are_made_in_vain(monk
 def test_losses_of_slow_updates_are_judged_at_once():
     """By a clock of our own: gathered for two seconds, those of updates of three are told one by one."""
     now, told = [0.0], []
-    ending = Ending(nn.Linear(1, 1), 1.0, gradients=True, late=False, when=lambda *_: "")
+    ending = StoppingRule(nn.Linear(1, 1), 1.0, gradients=True, late=False, when=lambda *_: "")
     course = Course(
         ending,
         None,
@@ -302,7 +304,7 @@ def test_losses_of_slow_updates_are_judged_at_once():
         ({}, Metric.TRAIN, True),
         ({}, Metric.PROBE, False),
         ({"train_loader": iter([])}, Metric.TRAIN, False),
-        ({"training": Training(precision=Precision.FP16)}, Metric.TRAIN, False),
+        ({"training": UpdateOptions(precision=Precision.FP16)}, Metric.TRAIN, False),
     ],
 )
 def test_when_losses_are_gathered(changes, metric, gathers):
@@ -323,12 +325,12 @@ def test_short_runs_tell_the_same(monkeypatch, recorder):
         expected = made(lambda: None, events)
         assert made(lambda: None, events, gathered=math.inf) == expected
         for chunk in CHUNKS:
-            assert made(lambda n=chunk: Late(CPU, chunk=n, patience=math.inf), events) == expected
+            assert made(lambda n=chunk: DelayedReadback(CPU, chunk=n, patience=math.inf), events) == expected
 
 
 def test_slow_updates_are_read_at_once():
     now = [0.0]
-    late = Late(CPU, chunk=4, patience=0.1, clock=lambda: now[0])
+    late = DelayedReadback(CPU, chunk=4, patience=0.1, clock=lambda: now[0])
     assert late.put(torch.tensor(1.0), None) == ()
     assert late.put(torch.tensor(2.0), torch.tensor(7.0)) == ()
     now[0] = 0.11
@@ -339,7 +341,7 @@ def test_slow_updates_are_read_at_once():
 
 @given(st.lists(st.floats(width=32), max_size=40), st.sampled_from(CHUNKS))
 def test_every_number_comes_once_in_order_and_at_most_two_chunks_late(losses, chunk):
-    late = Late(CPU, chunk=chunk, patience=math.inf)
+    late = DelayedReadback(CPU, chunk=chunk, patience=math.inf)
     came = []
     for number, loss in enumerate(losses, start=1):
         came += late.put(torch.tensor(loss), torch.tensor(float(number)))
@@ -353,8 +355,8 @@ def test_every_number_comes_once_in_order_and_at_most_two_chunks_late(losses, ch
     ("device", "metric", "changes", "optimizer", "reason"),
     [
         (CUDA, Metric.TRAIN, {}, torch.optim.AdamW, ""),
-        (CUDA, Metric.TRAIN, {"training": Training(accumulate=2, clip_norm=1.0)}, torch.optim.SGD, ""),
-        (CUDA, Metric.TRAIN, {"training": Training(precision=Precision.BF16)}, torch.optim.SGD, ""),
+        (CUDA, Metric.TRAIN, {"training": UpdateOptions(accumulate=2, clip_norm=1.0)}, torch.optim.SGD, ""),
+        (CUDA, Metric.TRAIN, {"training": UpdateOptions(precision=Precision.BF16)}, torch.optim.SGD, ""),
         (CPU, Metric.TRAIN, {}, torch.optim.SGD, "cpu is not ahead of the host"),
         (torch.device("mps"), Metric.TRAIN, {}, torch.optim.SGD, "mps is not ahead of the host"),
         (CUDA, Metric.PROBE, {}, torch.optim.SGD, "the held-out loss is computed on the host"),
@@ -362,7 +364,7 @@ def test_every_number_comes_once_in_order_and_at_most_two_chunks_late(losses, ch
         (
             CUDA,
             Metric.TRAIN,
-            {"training": Training(precision=Precision.FP16)},
+            {"training": UpdateOptions(precision=Precision.FP16)},
             torch.optim.SGD,
             "the loss scaler looks at every gradient",
         ),
@@ -377,7 +379,9 @@ def test_every_number_comes_once_in_order_and_at_most_two_chunks_late(losses, ch
     ],
 )
 def test_when_each_loss_is_waited_for(device, metric, changes, optimizer, reason):
-    part = Part(name="optimizer", optimizer=optimizer([nn.Parameter(torch.zeros(2))], lr=0.1), group_ratios=(1.0,))
+    part = SweptOptimizer(
+        name="optimizer", optimizer=optimizer([nn.Parameter(torch.zeros(2))], lr=0.1), group_ratios=(1.0,)
+    )
     assert reason_to_wait(problem({}, **changes), [part], device, metric) == reason
 
 
@@ -391,7 +395,7 @@ LBFGS = {"optimizer": lambda params, lr: torch.optim.LBFGS(params, lr=lr, max_it
         ({}, Metric.PROBE, "the held-out loss is computed on the host", ""),  # a run is judged at its end alone
         (LBFGS, Metric.TRAIN, *["the optimizer looks at its losses itself"] * 2),
         (
-            {"training": Training(precision=Precision.FP16)},
+            {"training": UpdateOptions(precision=Precision.FP16)},
             Metric.TRAIN,
             *["the loss scaler looks at every gradient"] * 2,
         ),
@@ -417,7 +421,8 @@ def test_sweeps_and_short_runs_ask_for_what_they_train(monkeypatch, recorder, ch
 def test_what_came_first_counts(monkeypatch, recorder, events):
     waiting = swept(monkeypatch, recorder, lambda: None, lambda: problem(events))
     assert (
-        swept(monkeypatch, recorder, lambda: Late(CPU, chunk=8, patience=math.inf), lambda: problem(events)) == waiting
+        swept(monkeypatch, recorder, lambda: DelayedReadback(CPU, chunk=8, patience=math.inf), lambda: problem(events))
+        == waiting
     )
     traces, _, failure = waiting
     assert (failure is None) is (4 in events)

@@ -20,7 +20,7 @@ from lrfinder.engine.runtime.memory import free_memory
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
-from lrfinder.records import Metric, Mode, RunPlan, Stop, SweepSettings, Training
+from lrfinder.records import Metric, Mode, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.store import load_run
 from lrfinder.task.problem import Problem
 
@@ -105,7 +105,7 @@ def test_wherever_memory_runs_out_the_repeat_begins_again_and_the_rest_is_split_
 @pytest.mark.parametrize(("metric", "accumulate"), [(Metric.TRAIN, 3), (Metric.PROBE, 1), (Metric.VAL, 3)])
 def test_every_metric_and_accumulated_batches(recorder, metric, accumulate) -> None:
     changes = {
-        "training": Training(accumulate=accumulate, clip_norm=0.5),
+        "training": UpdateOptions(accumulate=accumulate, clip_norm=0.5),
         "val_loader": lambda: DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=40),
     }
     settings = dataclasses.replace(SETTINGS, metric=metric)

@@ -8,9 +8,9 @@ from torch import nn
 
 import lrfinder.engine.update.updater
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.engine.update.zero_grad import zero
-from lrfinder.errors import place_of
-from lrfinder.records import Stop, SweepSettings, Training
+from lrfinder.engine.update.zero_grad import zero_grad
+from lrfinder.errors import user_code_location
+from lrfinder.records import Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 
 CPU = torch.device("cpu")
@@ -34,7 +34,7 @@ def taken(monkeypatch):
     """The plain ways that were taken."""
     made = []
 
-    class Noted(lrfinder.engine.update.updater.PlainUpdates):
+    class Noted(lrfinder.engine.update.updater.FastPath):
         def __init__(self, *arguments, **named):
             made.append(self)
             super().__init__(*arguments, **named)
@@ -56,8 +56,8 @@ def sharpness_aware(params, lr):
     ("changes", "plain"),
     [
         ({}, True),
-        ({"training": Training(clip_norm=1e9)}, False),
-        ({"training": Training(accumulate=1)}, True),
+        ({"training": UpdateOptions(clip_norm=1e9)}, False),
+        ({"training": UpdateOptions(accumulate=1)}, True),
         ({"optimizer": sharpness_aware}, False),
         ({"optimizer": lambda params, lr: torch.optim.LBFGS(params, lr=lr)}, False),
     ],
@@ -119,7 +119,7 @@ def test_an_error_says_in_which_update_it_came(recorder, at, where):
     with pytest.raises(ValueError, match="mine") as raised:
         run_sweep(problem(**changes), SETTINGS, device=CPU, observer=observer)
     assert (
-        place_of(raised.value)
+        user_code_location(raised.value)
         == {
             "loss": "calling training_step(model, batch)",
             "backward": f"running loss.backward() before update {at}",
@@ -135,7 +135,7 @@ def test_zero_does_what_zero_grad_does(foreach):
     for net in nets:
         net(torch.ones(1, 3)).sum().backward()
         net.bias.requires_grad_(False)
-    zero(torch.optim.SGD([{"params": [nets[0].weight]}, {"params": [nets[0].bias]}], lr=1.0, foreach=foreach))
+    zero_grad(torch.optim.SGD([{"params": [nets[0].weight]}, {"params": [nets[0].bias]}], lr=1.0, foreach=foreach))
     torch.optim.SGD(nets[1].parameters(), lr=1.0, foreach=foreach).zero_grad(set_to_none=True)
     assert [p.grad for p in nets[0].parameters()] == [p.grad for p in nets[1].parameters()] == [None, None]
 
@@ -153,6 +153,6 @@ def test_a_zero_grad_of_the_optimizers_own_is_asked(how):
     if how == "instance":
         optimizer.zero_grad = lambda set_to_none=True: asked.append(set_to_none)
     net(torch.ones(1, 3)).sum().backward()
-    zero(optimizer)
+    zero_grad(optimizer)
     assert asked == [True]
     assert net.weight.grad is not None

@@ -16,7 +16,7 @@ import lrfinder.engine.data.prefetch
 import lrfinder.engine.preparation
 from lrfinder.engine.data.prefetch import ReadAhead, read_ahead, tensors_in
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.errors import EnvironmentFailure, place_of
+from lrfinder.errors import EnvironmentFailure, user_code_location
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.task.problem import Problem
 
@@ -82,7 +82,7 @@ def test_a_sweep_tells_the_same(recorder, monkeypatch, fails_at, workers):
         try:
             run_sweep(problem(fails_at, workers), SweepSettings(steps=12, repeats=2), device=CPU, observer=observer)
         except (ValueError, EnvironmentFailure) as error:
-            said = (type(error), str(error).partition("\n")[0], place_of(error))
+            said = (type(error), str(error).partition("\n")[0], user_code_location(error))
         return observer.traces, said
 
     class Plain:

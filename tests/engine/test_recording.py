@@ -18,7 +18,7 @@ from lrfinder.engine.cuda_graphs.graphed_update import shape_of
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import UsageError
-from lrfinder.records import Graph, Metric, Precision, RunPlan, Stop, SweepSettings, Training
+from lrfinder.records import Graph, Metric, Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 from tests.engine.tape import Tape
 
@@ -65,7 +65,7 @@ def problem(*, graph: Graph = Graph.ON, training: dict[str, object] | None = Non
         "train_loader": loader(),
         "training_step": step,
         "optimizer": OPTIMIZERS["AdamW"],
-        "training": Training(graph=graph, **(training or {})),
+        "training": UpdateOptions(graph=graph, **(training or {})),
     }
     return Problem(**(given | changes))
 

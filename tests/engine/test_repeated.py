@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lrfinder.api.listeners import Listeners
-from lrfinder.engine.data.subset import Repeated, size_in_bytes
+from lrfinder.api.listeners import Broadcast
+from lrfinder.engine.data.subset import RepeatedSubset, size_in_bytes
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.records import RunPlan
@@ -20,24 +20,24 @@ from lrfinder.task.problem import Problem
 
 @given(there=st.integers(1, 30), number=st.integers(1, 30), taken=st.integers(0, 90))
 def test_it_is_a_cycle_of_the_first_ones(there: int, number: int, taken: int) -> None:
-    made = list(itertools.islice(Repeated(iter(range(there)), number), taken))
+    made = list(itertools.islice(RepeatedSubset(iter(range(there)), number), taken))
     assert made == list(itertools.islice(itertools.cycle(range(min(there, number))), taken))
 
 
 def test_nothing_is_taken_from_the_loader_before_it_is_needed() -> None:
     source = itertools.count()
-    repeated = Repeated(source, 3)
+    repeated = RepeatedSubset(source, 3)
     assert [next(repeated) for _ in range(7)] == [0, 1, 2, 0, 1, 2, 0]
     assert next(source) == 3
 
 
 def test_of_nothing_nothing_comes() -> None:
-    assert list(Repeated(iter(()), 3)) == []
+    assert list(RepeatedSubset(iter(()), 3)) == []
 
 
 def test_what_is_too_large_to_keep_is_passed_on_fresh() -> None:
     batches = [torch.full((100,), float(i)) for i in range(10)]
-    repeated = Repeated(iter(batches), 4, most_bytes=1000)
+    repeated = RepeatedSubset(iter(batches), 4, most_bytes=1000)
     assert [int(batch[0]) for batch in repeated] == list(range(10))
     assert repeated.too_large
 
@@ -69,7 +69,7 @@ def test_a_short_run_sees_its_first_batches_over_and_over_and_may_take_them_apar
         optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=lr),
         training_step=loss,
     )
-    with ShortRuns(problem, seed=0, device=choose_device("cpu"), observer=Listeners([])) as runs:
+    with ShortRuns(problem, seed=0, device=choose_device("cpu"), observer=Broadcast([])) as runs:
         made = runs.run(RunPlan(lr=1e-4, steps=7, batches=3))
         again = runs.run(RunPlan(lr=1e-4, steps=7, batches=3))
     assert seen[:7] == [4.0, 5.0, 6.0, 4.0, 5.0, 6.0, 4.0], "four were set aside to judge by"
@@ -81,6 +81,6 @@ def test_a_short_run_sees_its_first_batches_over_and_over_and_may_take_them_apar
 def test_what_takes_just_the_memory_there_is_is_kept() -> None:
     batches = [torch.full((100,), float(i)) for i in range(4)]
     for most, kept in ((800, True), (799, False)):
-        repeated = Repeated(iter(batches), 2, most_bytes=most)
+        repeated = RepeatedSubset(iter(batches), 2, most_bytes=most)
         assert [int(batch[0]) for batch in itertools.islice(repeated, 4)] == ([0, 1, 0, 1] if kept else [0, 1, 2, 3])
         assert repeated.too_large is not kept

@@ -13,7 +13,7 @@ from torch import nn
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import LrfinderError, ModelFileError, UsageError
-from lrfinder.records import Precision, RunPlan, Stop, SweepSettings, Training
+from lrfinder.records import Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 from pictures import picture
 
@@ -95,16 +95,16 @@ def test_with_rates_of_their_own_a_name_says_which_one_is_swept(recorder, live):
 
     model = Pair()
     given = {"model": model, "optimizers": build(model)} if live else {"optimizers": build}
-    held, _ = repeat_of(pair(**given, training=Training(sweep="y")), recorder)
+    held, _ = repeat_of(pair(**given, training=UpdateOptions(sweep="y")), recorder)
     assert held.losses == pytest.approx(losses_by_turns([0.01] * 15, held.lrs, "y"), rel=1e-12)
-    scaled, _ = repeat_of(pair(**given, training=Training(sweep="y", scale_others=True)), recorder)
+    scaled, _ = repeat_of(pair(**given, training=UpdateOptions(sweep="y", scale_others=True)), recorder)
     quarter = [rate / 4 for rate in scaled.lrs]
     assert scaled.losses == pytest.approx(losses_by_turns(quarter, scaled.lrs, "y"), rel=1e-12)
 
 
 def test_others_that_follow_lr_are_scaled_where_that_is_asked_for(recorder):
     follow = lambda model, lr: {"x": sgd([model.x], lr), "y": sgd([model.y], 3 * lr)}  # noqa: E731
-    training = Training(sweep="x", scale_others=True)
+    training = UpdateOptions(sweep="x", scale_others=True)
     trace, setup = repeat_of(pair(optimizers=follow, training=training), recorder)
     thrice = [3 * rate for rate in trace.lrs]
     assert trace.losses == pytest.approx(losses_by_turns(trace.lrs, thrice, "x"), rel=1e-12)
@@ -130,10 +130,10 @@ def test_a_function_of_params_gets_the_parameters(recorder):
 @pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.5}])
 def test_accumulation_clipping_and_a_loss_scaler_hold_for_each(recorder, clip):
     batches = [torch.tensor(1.0, dtype=torch.float64), torch.tensor(3.0, dtype=torch.float64)]
-    parts, _ = repeat_of(pair(train_loader=batches, training=Training(accumulate=2, **clip)), recorder)
-    whole, _ = repeat_of(pair(train_loader=[torch.tensor(2.0)], training=Training(**clip)), recorder)
+    parts, _ = repeat_of(pair(train_loader=batches, training=UpdateOptions(accumulate=2, **clip)), recorder)
+    whole, _ = repeat_of(pair(train_loader=[torch.tensor(2.0)], training=UpdateOptions(**clip)), recorder)
     scaled, _ = repeat_of(
-        pair(train_loader=[torch.tensor(2.0)], training=Training(precision=Precision.FP16, **clip)), recorder
+        pair(train_loader=[torch.tensor(2.0)], training=UpdateOptions(precision=Precision.FP16, **clip)), recorder
     )
     assert parts.losses == pytest.approx(whole.losses, rel=1e-6)
     assert scaled.losses == pytest.approx(whole.losses, rel=1e-9)
@@ -150,7 +150,7 @@ def test_only_a_skipped_step_of_the_swept_one_uses_up_no_rate(recorder):
         return step
 
     batches = [torch.tensor(float(i), dtype=torch.float64) for i in range(40)]
-    fp16 = Training(precision=Precision.FP16)
+    fp16 = UpdateOptions(precision=Precision.FP16)
     own, _ = repeat_of(pair(train_loader=batches, training_step=overflowing("x"), training=fp16), recorder)
     assert (own.skipped, own.updates, own.stop) == (1, 15, Stop.COMPLETED)
     other, _ = repeat_of(pair(train_loader=batches, training_step=overflowing("y"), training=fp16), recorder)
@@ -166,7 +166,7 @@ def test_each_loss_is_computed_in_the_precision(recorder):
         seen.append(torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu"))
         return own_losses(model, batch)
 
-    repeat_of(pair(training_step=step, training=Training(precision=Precision.BF16)), recorder)
+    repeat_of(pair(training_step=step, training=UpdateOptions(precision=Precision.BF16)), recorder)
     assert seen == [torch.bfloat16] * 31  # two an update, and one after the last
 
 
@@ -202,7 +202,7 @@ def test_a_gan_is_trained_as_a_bare_loop_trains_it_and_comes_back(recorder, swep
     start, before = copy.deepcopy(model), picture(mine, set())
     problem = Problem(
         name="gan", model=model, optimizers=optimizers, train_loader=POINTS, training_step=gan_losses,
-        training=Training(sweep=swept),
+        training=UpdateOptions(sweep=swept),
     )  # fmt: skip
     trace, setup = repeat_of(problem, recorder)
     assert setup.optimizer.chosen_by == f"of 2: {swept}"
@@ -235,10 +235,20 @@ BOTH = lambda model, lr: {"x": sgd([model.x], lr), "y": sgd([model.y], lr)}  # n
     ("changes", "kind", "message", "hint"),
     [
         ({"optimizers": BOTH}, UsageError, "2 optimizers whose rate could be swept", "--sweep x, --sweep y"),
-        ({"optimizers": BOTH, "training": Training(sweep="x")}, UsageError, "'y' follows lr too", "--scale-others"),
-        ({"training": Training(sweep="z")}, UsageError, "has no optimizer 'z' to sweep", "--sweep x"),
-        ({"training": Training(sweep="y")}, ModelFileError, "optimizer 'y' doesn't follow lr", "as a number"),
-        ({"training": Training(scale_others=True)}, ModelFileError, "optimizer 'y' doesn't follow lr", "as a number"),
+        (
+            {"optimizers": BOTH, "training": UpdateOptions(sweep="x")},
+            UsageError,
+            "'y' follows lr too",
+            "--scale-others",
+        ),
+        ({"training": UpdateOptions(sweep="z")}, UsageError, "has no optimizer 'z' to sweep", "--sweep x"),
+        ({"training": UpdateOptions(sweep="y")}, ModelFileError, "optimizer 'y' doesn't follow lr", "as a number"),
+        (
+            {"training": UpdateOptions(scale_others=True)},
+            ModelFileError,
+            "optimizer 'y' doesn't follow lr",
+            "as a number",
+        ),
         ({"optimizer_name": "sgd"}, UsageError, "'sgd' was asked for", "remove one"),
         (
             {"training_step": lambda model, batch: {"x": model.x**2}},
@@ -253,13 +263,13 @@ BOTH = lambda model, lr: {"x": sgd([model.x], lr), "y": sgd([model.y], lr)}  # n
             "training_step",
         ),
         (
-            {"optimizers": None, "optimizer": sgd, "training": Training(sweep="x")},
+            {"optimizers": None, "optimizer": sgd, "training": UpdateOptions(sweep="x")},
             UsageError,
             "no `optimizers` by name, and sweep 'x' was asked for",
             "leave",
         ),
         (
-            {"optimizers": None, "optimizer": sgd, "training": Training(scale_others=True)},
+            {"optimizers": None, "optimizer": sgd, "training": UpdateOptions(scale_others=True)},
             UsageError,
             "no `optimizers` by name, and scale_others was asked for",
             "leave",
@@ -353,10 +363,10 @@ def test_steps_in_the_backward_pass_are_made_once_and_the_hooks_go(recorder, liv
 @pytest.mark.parametrize(
     ("training", "option"),
     [
-        (Training(accumulate=2), "accumulate"),
-        (Training(clip_norm=1.0), "clip_norm"),
-        (Training(clip_value=1.0), "clip_value"),
-        (Training(precision=Precision.FP16), "precision fp16"),
+        (UpdateOptions(accumulate=2), "accumulate"),
+        (UpdateOptions(clip_norm=1.0), "clip_norm"),
+        (UpdateOptions(clip_value=1.0), "clip_value"),
+        (UpdateOptions(precision=Precision.FP16), "precision fp16"),
     ],
 )
 def test_steps_in_the_backward_pass_leave_no_room_for_what_comes_before_a_step(recorder, training, option):
@@ -371,7 +381,7 @@ def test_hooks_that_only_look_change_nothing(recorder):
         params[0].register_post_accumulate_grad_hook(lambda p: seen.append(p.grad.norm().item()))
         return sgd(params, lr)
 
-    looked, _ = repeat_of(regression(optimizer=looking, training=Training(accumulate=2)), recorder)
-    plain, _ = repeat_of(regression(optimizer=sgd, training=Training(accumulate=2)), recorder)
+    looked, _ = repeat_of(regression(optimizer=looking, training=UpdateOptions(accumulate=2)), recorder)
+    plain, _ = repeat_of(regression(optimizer=sgd, training=UpdateOptions(accumulate=2)), recorder)
     assert looked.losses == plain.losses
     assert len(seen) == 30

@@ -11,10 +11,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder.engine.short_runs
-from lrfinder.engine.data.subset import Repeated
-from lrfinder.engine.losses.readback import Late
+from lrfinder.engine.data.subset import RepeatedSubset
+from lrfinder.engine.losses.readback import DelayedReadback
 from lrfinder.engine.short_runs import ShortRuns
-from lrfinder.records import Precision, RunPlan, Stop, Training
+from lrfinder.records import Precision, RunPlan, Stop, UpdateOptions
 from lrfinder.task.problem import Problem
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def test_the_loss_before_the_first_update_is_the_repeat_s_own_on_the_run_s_own_b
 
 @pytest.mark.parametrize(("batches", "most_bytes", "fresh"), [(2, 2**20, False), (2, 100, True), (None, 100, False)])
 def test_it_says_whether_the_batches_were_too_large_to_be_kept(recorder, monkeypatch, batches, most_bytes, fresh):
-    limited = functools.partial(Repeated, most_bytes=most_bytes)
+    limited = functools.partial(RepeatedSubset, most_bytes=most_bytes)
     monkeypatch.setattr(lrfinder.engine.short_runs, "Repeated", limited)
     (run,) = made(problem(), RunPlan(lr=1e-3, steps=5, batches=batches), observer=recorder())
     assert run.fresh is fresh
@@ -82,7 +82,7 @@ def test_the_epochs_of_repeats_lie_side_by_side(recorder, taken):
     """No two repeats share one, and what a repeat leaves out is room for one update more than it makes."""
     sampler, steps = Told(), 4
     loader = DataLoader(TensorDataset(INPUTS[:8], TARGETS[:8]), batch_size=8, sampler=sampler)
-    what = problem(train_loader=loader, val_loader=None, training=Training(accumulate=taken))
+    what = problem(train_loader=loader, val_loader=None, training=UpdateOptions(accumulate=taken))
     made(what, *(RunPlan(lr=1e-3, steps=steps, repeat=repeat) for repeat in range(3)), observer=recorder())
     own = (steps + 1) * taken + 4  # a batch is a whole pass here, and four are set aside
     assert sampler.epochs == [repeat * own + epoch for repeat in range(3) for epoch in range(steps * taken + 4)]
@@ -131,7 +131,7 @@ def test_an_end_that_came_before_an_error_is_the_end(recorder, monkeypatch, late
             raise ValueError("what a NaN led to")
         return loss * math.nan if len(calls) == 4 and torch.is_grad_enabled() else loss
 
-    readout = lambda *_: Late(CPU, chunk=8, patience=math.inf) if late else None  # noqa: E731
+    readout = lambda *_: DelayedReadback(CPU, chunk=8, patience=math.inf) if late else None  # noqa: E731
     monkeypatch.setattr(lrfinder.engine.short_runs, "readout_for", readout)
     plan, observer = RunPlan(lr=1e-3, steps=20), recorder()
     (run,) = made(problem(loss_fn=None, training_step=step), plan, observer=observer)
@@ -171,6 +171,6 @@ def test_updates_that_the_loss_scaler_skipped_are_counted(recorder):
 
     model = Overflowing(3, 1).double()
     nn.init.zeros_(model.bias)
-    what = problem(model=model, training=Training(precision=Precision.FP16))
+    what = problem(model=model, training=UpdateOptions(precision=Precision.FP16))
     (run,) = made(what, RunPlan(lr=1e-4, steps=4), observer=recorder())
     assert (run.stop, run.updates, run.skipped) == (Stop.COMPLETED, 4, 1)

@@ -19,8 +19,8 @@ from lrfinder.engine.losses.evaluation import evaluate
 from lrfinder.engine.runtime.signals import signals_as_exceptions
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.errors import ModelFileError
-from lrfinder.records import RunPlan, ShortRun, Stop, Training
-from lrfinder.task.problem import Problem, Trial
+from lrfinder.records import RunPlan, ShortRun, Stop, UpdateOptions
+from lrfinder.task.problem import BuiltProblem, Problem
 
 CPU = torch.device("cpu")
 INPUTS = torch.randn(256, 3, generator=torch.Generator().manual_seed(0))
@@ -223,7 +223,7 @@ def test_repeats_never_share_the_epochs_of_a_sampler(taken):
         sampler = Told(INPUTS[:8])
         sampler.epochs = told[repeat] = []
         loader = DataLoader(TensorDataset(INPUTS[:8], TARGETS[:8]), batch_size=8, sampler=sampler)
-        training = Training(accumulate=taken)
+        training = UpdateOptions(accumulate=taken)
         what = problem(train_loader=loader, val_loader=None, training=training)
         make(what, RunPlan(lr=1e-3, steps=5, repeat=repeat))
     assert all(isinstance(epoch, int) for epochs in told.values() for epoch in epochs)
@@ -367,7 +367,7 @@ def _mse(model, batch):
 
 
 def trial_of(model, loss):
-    return Trial(
+    return BuiltProblem(
         model=model,
         optimizer=sgd(model.parameters(), 0.1),
         group_ratios=(1.0,),

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lrfinder.engine.vectorized.models import Stack
+from lrfinder.engine.vectorized.models import VmappedModels
 from lrfinder.engine.vectorized.optimizers import NotStackable
-from lrfinder.task.problem import Part, Trial
+from lrfinder.task.problem import BuiltProblem, SweptOptimizer
 
 RATES = (1e-4, 0.02, 0.3)
 UPDATES = 6
@@ -25,7 +25,7 @@ def mse(model, batch):
 
 
 def trial_of(model, optimizer, ratios=(1.0,), loss=mse):
-    return Trial(
+    return BuiltProblem(
         model=model,
         optimizer=optimizer,
         group_ratios=ratios,
@@ -60,7 +60,7 @@ def alone(trial, rate, batches):
 
 
 def together(trial, rates, batches):
-    stack = Stack(trial, len(rates))
+    stack = VmappedModels(trial, len(rates))
     losses = []
     for batch in batches:
         losses.append(stack.train_losses(batch).tolist())
@@ -116,7 +116,7 @@ def test_batch_statistics_are_each_members_own():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)).double()
     trial = trial_of(model, torch.optim.SGD(model.parameters(), lr=0.1))
-    stack = Stack(trial, len(RATES))
+    stack = VmappedModels(trial, len(RATES))
     for batch in data():
         stack.train_losses(batch)
         stack.update(RATES)
@@ -162,7 +162,7 @@ def test_tied_and_frozen_weights_and_members_that_leave():
     optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.1)
     trial = trial_of(model, optimizer)
     check_alike(trial, data())
-    stack = Stack(trial, 3)
+    stack = VmappedModels(trial, 3)
     stack.train_losses(data()[0])
     stack.update(RATES)
     stack.keep([2, 0])
@@ -286,7 +286,7 @@ def test_what_would_not_be_the_same_is_refused_with_the_reason(make, change, why
     if change is not None:
         change(model, optimizer)
     with pytest.raises(NotStackable) as raised:
-        Stack(trial_of(model, optimizer), 2)
+        VmappedModels(trial_of(model, optimizer), 2)
     assert str(raised.value) == why
 
 
@@ -317,6 +317,6 @@ def test_each_optimizer_s_updates_are_torch_s(make, before):
 def test_several_optimizers_are_refused():
     model = nn.Linear(3, 2)
     trial = trial_of(model, sgd(model.parameters()))
-    part = Part(name="other", optimizer=sgd(nn.Linear(2, 2).parameters()), group_ratios=(1.0,))
+    part = SweptOptimizer(name="other", optimizer=sgd(nn.Linear(2, 2).parameters()), group_ratios=(1.0,))
     with pytest.raises(NotStackable, match=r"^there are several optimizers$"):
-        Stack(dataclasses.replace(trial, others=(part,)), 2)
+        VmappedModels(dataclasses.replace(trial, others=(part,)), 2)

@@ -14,8 +14,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.errors import EnvironmentFailure, ModelFileError, place_of
-from lrfinder.records import Stop, SweepSettings, Training
+from lrfinder.errors import EnvironmentFailure, ModelFileError, user_code_location
+from lrfinder.records import Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 
 CPU = torch.device("cpu")
@@ -120,7 +120,7 @@ def test_an_exception_of_the_user_s_code_passes_through_as_it_is_with_the_trace_
     with pytest.raises(KeyError) as raised:
         run_sweep(regression(loss_fn=failing_at(5, error)), SHORT, device=CPU, observer=observer)
     assert raised.value is error
-    assert place_of(error) == "calling loss_fn(output, target)"
+    assert user_code_location(error) == "calling loss_fn(output, target)"
     (trace,) = observer.traces
     assert (trace.stop, trace.updates, len(trace.losses)) == (Stop.FAILED, 4, 3)
     assert trace.why == "KeyError: 'no such thing' (while calling loss_fn(output, target))"
@@ -154,7 +154,7 @@ def test_places_of_backward_step_and_batch(recorder):
     for place, changes in places.items():
         with pytest.raises(ValueError, match=r"^(backward|step|batch)$") as raised:
             run_sweep(regression(**changes), SHORT, device=CPU, observer=recorder())
-        assert place_of(raised.value) == place
+        assert user_code_location(raised.value) == place
 
 
 def test_an_exception_of_the_observer_ends_the_sweep_and_everything_is_restored(recorder):
@@ -306,7 +306,7 @@ def test_the_epochs_of_repeats_lie_side_by_side(recorder, taken):
 
     loader = Told([(INPUTS, TARGETS)])
     loader.epochs = told = []
-    what = regression(train_loader=loader, training=Training(accumulate=taken))
+    what = regression(train_loader=loader, training=UpdateOptions(accumulate=taken))
     run_sweep(what, SweepSettings(steps=4, repeats=3, max_lr=1e-2), device=CPU, observer=recorder())
     batches = 5 * taken  # those of the last update's loss too; each is a whole pass here
     assert told == [repeat * (batches + 1) + epoch for repeat in range(3) for epoch in range(batches)]

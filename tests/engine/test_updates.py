@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import UsageError
-from lrfinder.records import Precision, RunPlan, Stop, SweepSettings, Training
+from lrfinder.records import Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 
 CPU = torch.device("cpu")
@@ -62,7 +62,7 @@ def scales(count, bad=()):
     return [(float(i + 1), i in bad) for i in range(count)]
 
 
-FP16 = Training(precision=Precision.FP16)
+FP16 = UpdateOptions(precision=Precision.FP16)
 
 
 def test_a_skipped_update_uses_up_no_rate_and_its_loss_is_left_out(recorder):
@@ -92,7 +92,7 @@ def test_every_rate_goes_to_one_applied_update_of_whole_groups(recorder, bad, ta
 
     scales = [1 + i / 100 for i in range(length)]  # so alike that no order of them looks like a divergence
     loader = [torch.tensor(scale, dtype=torch.float64) for scale in scales]
-    training = Training(precision=Precision.FP16, accumulate=taken)
+    training = UpdateOptions(precision=Precision.FP16, accumulate=taken)
     trace = one_repeat(quadratic(loader, model=Overflowing, training=training), recorder, steps=steps, max_lr=1e-3)
 
     stream = zip(itertools.count(), itertools.cycle(scales))
@@ -194,7 +194,7 @@ def test_the_loss_is_computed_in_the_precision_and_the_gradient_outside_of_it(re
     loader = [(torch.ones(4, 5),)]
     problem = Problem(
         name="p", model=lambda: nn.Linear(5, 2), train_loader=loader, training_step=step, optimizer=sgd,
-        training=Training(precision=precision),
+        training=UpdateOptions(precision=precision),
     )  # fmt: skip
     kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     one_repeat(problem, recorder, steps=5)
@@ -219,8 +219,8 @@ def test_precision_where_there_is_no_autocast_is_refused(recorder, monkeypatch):
     monkeypatch.setattr(torch.amp, "is_autocast_available", lambda kind: False)
     for precision in (Precision.BF16, Precision.FP16):
         with pytest.raises(UsageError, match=f"precision {precision} isn't possible on cpu"):
-            one_repeat(quadratic(scales(3), training=Training(precision=precision)), recorder)
-    assert one_repeat(quadratic(scales(9), training=Training(precision=Precision.FP32)), recorder, steps=5).losses
+            one_repeat(quadratic(scales(3), training=UpdateOptions(precision=precision)), recorder)
+    assert one_repeat(quadratic(scales(9), training=UpdateOptions(precision=Precision.FP32)), recorder, steps=5).losses
 
 
 def regression(batch_size, **changes):
@@ -237,10 +237,10 @@ def regression(batch_size, **changes):
 @pytest.mark.parametrize("taken", [2, 3, 6])
 @pytest.mark.parametrize("clip", [{}, {"clip_norm": 0.05}, {"clip_value": 0.01}], ids=["", "norm", "value"])
 def test_accumulated_batches_are_one_batch_of_them_all(recorder, taken, clip):
-    small, observer = regression(4, training=Training(accumulate=taken, **clip)), recorder()
+    small, observer = regression(4, training=UpdateOptions(accumulate=taken, **clip)), recorder()
     settings = SweepSettings(repeats=1, steps=15, min_lr=1e-4, max_lr=1e-1)
     (parts,) = run_sweep(small, settings, device=CPU, observer=observer)
-    whole = one_repeat(regression(4 * taken, training=Training(**clip)), recorder, steps=15, max_lr=1e-1)
+    whole = one_repeat(regression(4 * taken, training=UpdateOptions(**clip)), recorder, steps=15, max_lr=1e-1)
     assert [parts.initial_loss, *parts.losses] == pytest.approx([whole.initial_loss, *whole.losses], rel=1e-9)
     assert (parts.updates, parts.lrs) == (15, whole.lrs)
     (setup,) = observer.setups
@@ -253,7 +253,7 @@ def test_accumulated_short_runs_are_those_of_one_batch_of_them_all(recorder):
             return runs.run(RunPlan(lr=0.01, steps=12, batches=batches))
 
     held_out = {"val_loader": DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=48)}
-    parts = made(regression(4, training=Training(accumulate=3), **held_out), 2)
+    parts = made(regression(4, training=UpdateOptions(accumulate=3), **held_out), 2)
     whole = made(regression(12, **held_out), 2)
     assert parts.loss == pytest.approx(whole.loss, rel=1e-9)
     assert (parts.updates, parts.stop) == (whole.updates, whole.stop) == (12, Stop.COMPLETED)
@@ -261,7 +261,7 @@ def test_accumulated_short_runs_are_those_of_one_batch_of_them_all(recorder):
 
 def test_a_pass_that_ends_within_an_update_goes_on_with_the_next(recorder):
     x, expected = 3.0, []
-    trace = one_repeat(quadratic(scales(3), training=Training(accumulate=2)), recorder, steps=6)
+    trace = one_repeat(quadratic(scales(3), training=UpdateOptions(accumulate=2)), recorder, steps=6)
     stream = itertools.cycle([1.0, 2.0, 3.0])
     scale = (next(stream) + next(stream)) / 2
     assert trace.initial_loss == scale * 0.5 * CURVATURE * 9
@@ -273,7 +273,7 @@ def test_a_pass_that_ends_within_an_update_goes_on_with_the_next(recorder):
 
 
 def test_data_that_end_within_an_update_end_the_repeat(recorder):
-    trace = one_repeat(quadratic(iter(scales(7)), training=Training(accumulate=2)), recorder, steps=6)
+    trace = one_repeat(quadratic(iter(scales(7)), training=UpdateOptions(accumulate=2)), recorder, steps=6)
     assert (trace.stop, trace.updates, len(trace.losses)) == (Stop.OUT_OF_DATA, 3, 2)
 
 
@@ -298,14 +298,14 @@ def test_accumulation_keeps_one_graph_at_a_time(recorder):
         most.append(len(alive))
         return loss
 
-    one_repeat(quadratic(scales(9), training_step=step, training=Training(accumulate=4)), recorder, steps=5)
+    one_repeat(quadratic(scales(9), training_step=step, training=UpdateOptions(accumulate=4)), recorder, steps=5)
     assert max(most[:20]) == 1  # after the last update no gradient is made
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp16"])
 @pytest.mark.parametrize("clip", ["clip_norm", "clip_value"])
 def test_the_gradient_is_clipped_before_the_step(recorder, clip, precision):
-    training = Training(precision=Precision(precision), **{clip: 2.0})
+    training = UpdateOptions(precision=Precision(precision), **{clip: 2.0})
     trace = one_repeat(quadratic([(1.0, False)], training=training), recorder, steps=30, min_lr=1e-3, max_lr=0.3)
     x, expected, clipped = 3.0, [], []
     for rate in trace.lrs:
@@ -331,7 +331,7 @@ def test_the_gradient_is_clipped_before_the_step(recorder, clip, precision):
 )
 def test_what_cant_be_meant(given, message):
     with pytest.raises(ValueError, match=message):
-        Training(**given)
+        UpdateOptions(**given)
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
@@ -340,7 +340,7 @@ def test_the_losses_of_one_update_are_averaged_in_single_precision_at_least(reco
     least = torch.finfo(kind).eps
     step = lambda model, batch: (0 * model.x + batch).to(kind)  # noqa: E731
     batches = [torch.tensor(1 + least * (number == 3), dtype=kind) for number in range(4)]
-    trace = one_repeat(quadratic(batches, training_step=step, training=Training(accumulate=4)), recorder, steps=2)
+    trace = one_repeat(quadratic(batches, training_step=step, training=UpdateOptions(accumulate=4)), recorder, steps=2)
     expected = 1 + least / 4 if kind.itemsize == 2 else torch.tensor(1 + least / 4, dtype=kind).item()
     assert (trace.initial_loss, *trace.losses) == (expected,) * 3
 
@@ -361,7 +361,7 @@ def test_clipping_what_torch_can_t_clip_names_the_option(recorder, clip, layer, 
         "train_loader": [batch],
         "training_step": lambda model, x: model(x).abs().square().mean(),
         "optimizer": lambda params, lr: torch.optim.SGD(params, lr=lr),
-        "training": Training(**{clip: 1.0}),
+        "training": UpdateOptions(**{clip: 1.0}),
     }
     problem = Problem(name="p", **changes)
     with pytest.raises(UsageError, match=f"{clip} can't be followed: a parameter has a {kind} gradient") as raised:

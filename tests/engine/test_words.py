@@ -12,8 +12,8 @@ from lrfinder.engine.restore.tensors import TensorStates
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.engine.update.autocast import in_precision
-from lrfinder.errors import EnvironmentFailure, LrfinderError, place_of
-from lrfinder.records import Metric, Precision, RunPlan, Stop, SweepSettings, Training
+from lrfinder.errors import EnvironmentFailure, LrfinderError, user_code_location
+from lrfinder.records import Metric, Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.build import build_trial
 from lrfinder.task.problem import Problem
 
@@ -103,7 +103,7 @@ class Unmovable(nn.Linear):
         raise ValueError("mine")
 
 
-FP16 = Training(precision=Precision.FP16)
+FP16 = UpdateOptions(precision=Precision.FP16)
 # Each made anew: they count their calls.
 PLACES = {
     "running the model on a batch": lambda: {"model": lambda: Failing(3)},
@@ -121,7 +121,7 @@ def test_a_failure_of_the_user_s_code_is_told_with_its_place(recorder, place):
     observer = recorder()
     with pytest.raises(ValueError, match=r"^mine$") as raised:
         run_sweep(problem(**PLACES[place]()), SETTINGS, device=CPU, observer=observer)
-    assert place_of(raised.value) == place
+    assert user_code_location(raised.value) == place
     assert observer.traces[-1].stop is Stop.FAILED
     assert observer.traces[-1].why == f"ValueError: mine (while {place})"
 
@@ -129,7 +129,7 @@ def test_a_failure_of_the_user_s_code_is_told_with_its_place(recorder, place):
 def test_the_start_of_a_pass_has_a_place_too(recorder):
     with pytest.raises(ValueError, match=r"^mine$") as raised:
         run_sweep(problem(train_loader=Batches(start=1)), SETTINGS, device=CPU, observer=recorder())
-    assert place_of(raised.value) == "starting train_loader"
+    assert user_code_location(raised.value) == "starting train_loader"
 
 
 class Unscalable(torch.optim.SGD):
@@ -149,14 +149,14 @@ def test_a_scaled_step_has_a_place(recorder):
     scaled = problem(optimizer=Unscalable, training=FP16)
     with pytest.raises(ValueError, match=r"^mine$") as raised:
         run_sweep(scaled, SETTINGS, device=CPU, observer=recorder())
-    assert place_of(raised.value) == "calling optimizer.step() for update 2"
+    assert user_code_location(raised.value) == "calling optimizer.step() for update 2"
 
 
 def test_clipping_has_a_place(recorder, monkeypatch):
     monkeypatch.setattr("lrfinder.engine.update.optimizer_step.clip_grad_norm_", fails_at(1))
     with pytest.raises(ValueError, match=r"^mine$") as raised:
-        run_sweep(problem(training=Training(clip_norm=1.0)), SETTINGS, device=CPU, observer=recorder())
-    assert place_of(raised.value) == "clipping the gradient for update 1"
+        run_sweep(problem(training=UpdateOptions(clip_norm=1.0)), SETTINGS, device=CPU, observer=recorder())
+    assert user_code_location(raised.value) == "clipping the gradient for update 1"
 
 
 def test_unscaling_has_a_place(recorder, monkeypatch):
@@ -164,7 +164,7 @@ def test_unscaling_has_a_place(recorder, monkeypatch):
     monkeypatch.setattr(torch.amp.GradScaler, "unscale_", fails_at(1, unscale))
     with pytest.raises(ValueError, match=r"^mine$") as raised:
         run_sweep(problem(training=FP16), SETTINGS, device=CPU, observer=recorder())
-    assert place_of(raised.value) == "unscaling the gradients of optimizer for update 1"
+    assert user_code_location(raised.value) == "unscaling the gradients of optimizer for update 1"
 
 
 class Asking(torch.optim.SGD):
@@ -240,9 +240,9 @@ def test_precisions_that_a_device_does_not_have(recorder, monkeypatch):
     monkeypatch.setattr(torch.amp, "is_autocast_available", lambda kind: kind != "cpu")
     for precision in (Precision.BF16, Precision.FP16):
         with pytest.raises(LrfinderError) as raised:
-            run_sweep(problem(training=Training(precision=precision)), SETTINGS, device=CPU, observer=recorder())
+            run_sweep(problem(training=UpdateOptions(precision=precision)), SETTINGS, device=CPU, observer=recorder())
         assert str(raised.value) == f"precision {precision} isn't possible on cpu: torch has no autocast there"
-    run_sweep(problem(training=Training(precision=Precision.FP32)), SETTINGS, device=CPU, observer=recorder())
+    run_sweep(problem(training=UpdateOptions(precision=Precision.FP32)), SETTINGS, device=CPU, observer=recorder())
 
 
 def test_a_card_without_bfloat16_has_half_precision_still(monkeypatch):

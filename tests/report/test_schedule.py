@@ -13,11 +13,11 @@ from rich.console import Console, RenderableType
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.report.schedule import (
     describe,
+    key_updates,
     schedule_legend,
     schedule_plot,
     schedule_table,
     shapes_table,
-    telling_updates,
 )
 from lrfinder.schedules import Constant, Cosine, Linear, MultiStep, Schedule, Step, Table
 
@@ -135,7 +135,7 @@ def test_the_table_of_two_has_a_dash_behind_the_end_of_the_shorter() -> None:
 def test_telling_updates_are_updates_of_the_run() -> None:
     for steps in range(1, 40):
         for warmup in {0, 1, steps - 1, steps}:
-            updates = telling_updates([config(Linear(steps=steps, warmup=warmup))])
+            updates = key_updates([config(Linear(steps=steps, warmup=warmup))])
             assert updates == sorted(set(updates))
             assert updates[0] == 0
             assert updates[-1] == steps - 1

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lrfinder.records import Status, Stop, Trace
 from lrfinder.rules.peers import PEER_RULES, PeerRule, pick_per_repeat
-from lrfinder.rules.peers.curve import PeerCurve, recorded_by_a_peer
+from lrfinder.rules.peers.curve import PeerCurve, peer_curve
 
 rules = pytest.mark.parametrize("rule", PEER_RULES.values(), ids=PEER_RULES)
 
@@ -131,7 +131,7 @@ def test_a_trace_becomes_what_a_peer_records() -> None:
         before.append(x * x / 2)
         x -= lr * x
         after.append(x * x / 2)
-    curve = recorded_by_a_peer(trace_of(lrs, tuple(after), initial_loss=4.5), steps=10)
+    curve = peer_curve(trace_of(lrs, tuple(after), initial_loss=4.5), steps=10)
     assert curve == PeerCurve(lrs=lrs, losses=tuple(before), steps=10)
 
 
@@ -150,18 +150,18 @@ def test_a_recording_ends_before_the_first_loss_that_is_not_finite(
     initial_loss: float | None, losses: tuple[float, ...], expected: tuple[float, ...]
 ) -> None:
     lrs = (0.1, 0.2, 0.3)[: len(losses)]
-    curve = recorded_by_a_peer(trace_of(lrs, losses, initial_loss=initial_loss), steps=3)
+    curve = peer_curve(trace_of(lrs, losses, initial_loss=initial_loss), steps=3)
     assert curve.losses == expected
     assert curve.lrs == lrs[: len(expected)]
 
 
 def test_without_the_initial_loss_the_recording_starts_with_the_second_rate() -> None:
-    curve = recorded_by_a_peer(trace_of((0.1, 0.2, 0.3), (1.0, 2.0, 3.0), initial_loss=None), steps=3)
+    curve = peer_curve(trace_of((0.1, 0.2, 0.3), (1.0, 2.0, 3.0), initial_loss=None), steps=3)
     assert (curve.lrs, curve.losses) == ((0.2, 0.3), (1.0, 2.0))
 
 
 def test_a_trace_whose_last_loss_was_not_measured_keeps_every_rate() -> None:
-    curve = recorded_by_a_peer(trace_of((0.1, 0.2), (0.5,)), steps=2)
+    curve = peer_curve(trace_of((0.1, 0.2), (0.5,)), steps=2)
     assert (curve.lrs, curve.losses) == ((0.1, 0.2), (1.0, 0.5))
 
 

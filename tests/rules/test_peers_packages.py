@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder.rules.peers import PEER_RULES
 from lrfinder.rules.peers.curve import PeerCurve
-from lrfinder.rules.peers.fastai_curve import seen_by_fastai
+from lrfinder.rules.peers.fastai_curve import fastai_curve
 
 mpl.use("Agg")
 
@@ -207,7 +207,7 @@ def test_fastai(losses: list[float], tmp_path: Path) -> None:
 
 
 def assert_same_as_fastai(curve: PeerCurve, seen: dict[str, torch.Tensor], theirs: dict[str, float | None]) -> None:
-    ours_seen = seen_by_fastai(curve)
+    ours_seen = fastai_curve(curve)
     assert ours_seen.losses.tolist() == pytest.approx(seen["losses"].tolist(), rel=1e-5)
     assert np.float32(ours_seen.lrs).tolist() == seen["lrs"].tolist()
     for name, their in theirs.items():

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from lrfinder.records import OptimizerFacts, Pick, Status, SweepSettings
-from lrfinder.rules.short_runs import NEARLY, guided_by, short_runs, trains
-from lrfinder.search.valley import Valley, find_valley
+from lrfinder.rules.short_runs import NEARLY, short_runs, sweep_estimate, trainable_range
+from lrfinder.search.valley import LrProfile, lr_profile
 from runs import parabola, runs_at
 
 
@@ -22,8 +22,8 @@ SGD = OptimizerFacts(name="SGD", settings={"momentum": 0.9})
 ADAGRAD = OptimizerFacts(name="Adagrad", settings={"initial_accumulator_value": 0})
 
 
-def valley(xs: list[float], best: float = -2.0, width: float = 1.5, steps: int = 50) -> Valley:
-    found = find_valley(runs_at(xs, parabola(best, width=width), steps=steps), steps)
+def valley(xs: list[float], best: float = -2.0, width: float = 1.5, steps: int = 50) -> LrProfile:
+    found = lr_profile(runs_at(xs, parabola(best, width=width), steps=steps), steps)
     assert found is not None
     return found
 
@@ -50,7 +50,7 @@ def test_it_stays_inside_the_interval_and_is_uncertain_where_the_two_disagree(gu
 
 
 def test_beside_a_cliff_the_middle_keeps_its_distance() -> None:
-    found = find_valley(runs_at([-2.8, -2.4, -2.0, -1.6], lambda x: math.inf if x > -1.8 else 1.0 - 0.01 * x), 50)
+    found = lr_profile(runs_at([-2.8, -2.4, -2.0, -1.6], lambda x: math.inf if x > -1.8 else 1.0 - 0.01 * x), 50)
     assert found is not None
     assert found.lowest.x == -2.0
     assert math.log10(short_runs(found, None, SGD).lr) == pytest.approx(-2.4, abs=0.05)
@@ -86,13 +86,13 @@ def test_a_sweep_is_early_by_more_the_longer_it_is() -> None:
         (SweepSettings(steps=400), 0.2),
         (SweepSettings(min_lr=1e-3, max_lr=0.1), 0.2),
     ):
-        assert guided_by(steepest(-2.0), settings) == pytest.approx(-2 + early)
-    assert guided_by(None, SweepSettings()) is None
-    assert guided_by(dataclasses.replace(steepest(-2.0), lr=None), SweepSettings()) is None
+        assert sweep_estimate(steepest(-2.0), settings) == pytest.approx(-2 + early)
+    assert sweep_estimate(None, SweepSettings()) is None
+    assert sweep_estimate(dataclasses.replace(steepest(-2.0), lr=None), SweepSettings()) is None
 
 
 def test_the_band_holds_what_learns_half() -> None:
-    band = trains(valley(WHOLE))
+    band = trainable_range(valley(WHOLE))
     assert math.log10(band.low) == pytest.approx(-2 - 1.5 * math.sqrt(0.5), abs=0.05)
     assert math.log10(band.high) == pytest.approx(-1, abs=0.01)  # nothing is claimed beyond the last run
 
@@ -149,6 +149,6 @@ def test_an_accumulator_that_starts_full_moves_nothing() -> None:
 
 
 def test_the_bands_upper_end_goes_with_a_pick_that_is_moved() -> None:
-    still, moved = trains(valley(WHOLE)), trains(valley(WHOLE), 0.3)
+    still, moved = trainable_range(valley(WHOLE)), trainable_range(valley(WHOLE), 0.3)
     assert moved.low == still.low
     assert math.log10(moved.high / still.high) == pytest.approx(0.3)

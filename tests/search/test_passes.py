@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrfinder.search.passes import matched_batches
+from lrfinder.search.passes import subset_size
 
 
 @given(per_epoch=st.integers(1, 10**4), steps=st.integers(10, 10**4), times=st.floats(1.01, 100))
@@ -14,7 +14,7 @@ def test_the_short_run_passes_over_its_batches_as_often_as_the_whole_one(
     per_epoch: int, steps: int, times: float
 ) -> None:
     whole = round(steps * times)
-    batches = matched_batches(per_epoch, steps=steps, whole=whole)
+    batches = subset_size(per_epoch, steps=steps, whole=whole)
     if whole <= per_epoch or whole <= steps:
         assert batches is None
     else:
@@ -24,8 +24,8 @@ def test_the_short_run_passes_over_its_batches_as_often_as_the_whole_one(
 
 
 def test_a_loader_without_a_length_gives_all_that_come() -> None:
-    assert matched_batches(None, steps=75, whole=400) is None
+    assert subset_size(None, steps=75, whole=400) is None
 
 
 def test_by_hand() -> None:
-    assert matched_batches(21, steps=75, whole=400) == 4  # 19 passes over 4 batches; 400 updates are 19 passes over 21
+    assert subset_size(21, steps=75, whole=400) == 4  # 19 passes over 4 batches; 400 updates are 19 passes over 21

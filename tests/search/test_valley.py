@@ -12,17 +12,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrfinder.search.descend import bracketing, refining
-from lrfinder.search.drift import EXPECTED_SPREAD, FARTHEST, LOCATING, carried_on, expected_drift
+from lrfinder.search.descend import next_bracket, next_refinement
+from lrfinder.search.drift import EXPECTED_SPREAD, FARTHEST, LOCATING, expected_drift, extrapolate
 from lrfinder.search.drift import NEARLY as DRIFT_NEARLY
-from lrfinder.search.valley import Valley, find_valley
+from lrfinder.search.valley import LrProfile, lr_profile
 from runs import START, Truth, parabola, runs_at
 
 AT_MINUS_2 = parabola(-2.0)
 
 
-def valley(xs: list[float], truth: Truth = AT_MINUS_2, steps: int = 50) -> Valley:
-    found = find_valley(runs_at(xs, truth, steps=steps), steps)
+def valley(xs: list[float], truth: Truth = AT_MINUS_2, steps: int = 50) -> LrProfile:
+    found = lr_profile(runs_at(xs, truth, steps=steps), steps)
     assert found is not None
     return found
 
@@ -63,8 +63,8 @@ def test_a_run_that_ended_above_the_start_counts_as_the_start() -> None:
 
 
 def test_no_run_of_that_length_is_no_valley() -> None:
-    assert find_valley(runs_at([-2], parabola(-2)), 100) is None
-    assert find_valley((), 50) is None
+    assert lr_profile(runs_at([-2], parabola(-2)), 100) is None
+    assert lr_profile((), 50) is None
 
 
 def test_the_stretch_ends_where_the_loss_crosses_the_limit() -> None:
@@ -119,19 +119,19 @@ def test_a_valley_is_level_where_its_lowest_point_has_neighbours_or_one_nearly_a
 
 
 def test_bracketing_goes_up_first_then_down_then_ends() -> None:
-    assert bracketing(valley([-2]), 0.5) == pytest.approx(-1.5)
-    assert bracketing(valley([-2, -1.5]), 0.5) == pytest.approx(-2.5)
-    assert bracketing(valley([-2.5, -2, -1.5]), 0.5) is None
+    assert next_bracket(valley([-2]), 0.5) == pytest.approx(-1.5)
+    assert next_bracket(valley([-2, -1.5]), 0.5) == pytest.approx(-2.5)
+    assert next_bracket(valley([-2.5, -2, -1.5]), 0.5) is None
 
 
 def test_refining_goes_to_the_lower_neighbour_and_ends_at_the_step() -> None:
-    assert refining(valley([-2.6, -2.1, -1.6]), 0.25) == pytest.approx(-1.85)
-    assert refining(valley([-2.25, -2, -1.75]), 0.25) is None
+    assert next_refinement(valley([-2.6, -2.1, -1.6]), 0.25) == pytest.approx(-1.85)
+    assert next_refinement(valley([-2.25, -2, -1.75]), 0.25) is None
 
 
 def test_a_drift_is_carried_on_by_doublings() -> None:
     short, long = valley([-2.5, -2, -1.5], parabola(-2)), valley([-2.9, -2.4, -1.9], parabola(-2.4), 200)
-    drift = carried_on(short, long, 400)
+    drift = extrapolate(short, long, 400)
     assert drift.per_doubling == pytest.approx(-0.2)
     assert drift.doublings == 1
     chance = math.sqrt(2) * 0.05 / 2  # by the formula of the docstring
@@ -141,15 +141,15 @@ def test_a_drift_is_carried_on_by_doublings() -> None:
 
 def test_what_was_as_long_as_the_coming_run_moves_nothing() -> None:
     long = valley([-2.5, -2, -1.5], steps=400)
-    assert carried_on(None, long, 400, expected=0.15).x == pytest.approx(-2)
-    assert carried_on(valley([-3.5, -3, -2.5], parabola(-3)), long, 400).x == pytest.approx(-2)
+    assert extrapolate(None, long, 400, expected=0.15).x == pytest.approx(-2)
+    assert extrapolate(valley([-3.5, -3, -2.5], parabola(-3)), long, 400).x == pytest.approx(-2)
 
 
 def test_the_best_rate_of_the_longer_runs_is_the_middle_of_those_that_end_alike() -> None:
     long = valley([-2.6, -2.3, -2.0, -1.7], lambda x: {-2.6: 1.5, -2.3: 0.41, -2.0: 0.40, -1.7: 1.3}[round(x, 1)], 400)
     low, high = long.stretch(DRIFT_NEARLY)
-    assert carried_on(None, long, 400).x == pytest.approx((low + high) / 2)
-    assert carried_on(None, long, 400).x == pytest.approx(-2.15, abs=0.01)  # the vertex of the last three is -2.07
+    assert extrapolate(None, long, 400).x == pytest.approx((low + high) / 2)
+    assert extrapolate(None, long, 400).x == pytest.approx(-2.15, abs=0.01)  # the vertex of the last three is -2.07
 
 
 # What the runs at a quarter of a decade each reach, of a fall of 1.9 (by hand): the rate that is taken.
@@ -169,14 +169,14 @@ def test_a_distance_from_a_cliff_is_kept(reached: dict[float, float], wanted: fl
     long = valley(list(reached), lambda x: reached[round(x, 2)], 400)
     assert long.start == START
     x = long.middle(DRIFT_NEARLY) if wanted is None else wanted
-    assert carried_on(None, long, 400).x == pytest.approx(x, abs=1e-6)
-    assert carried_on(None, long, 800).x == pytest.approx(long.middle(DRIFT_NEARLY))  # a drift goes on from there
+    assert extrapolate(None, long, 400).x == pytest.approx(x, abs=1e-6)
+    assert extrapolate(None, long, 800).x == pytest.approx(long.middle(DRIFT_NEARLY))  # a drift goes on from there
 
 
 def test_what_is_cut_off_a_drift_makes_it_uncertain() -> None:
     short = valley([-1.5, -1.0, -0.5], parabola(-1))
     long = valley([-2.5, -2.0, -1.5], parabola(-2), 200)
-    drift = carried_on(short, long, 3200)
+    drift = extrapolate(short, long, 3200)
     assert drift.x == pytest.approx(-2 - FARTHEST)
     assert drift.cut
     assert drift.error > 4 * 0.5 * 0.9 - FARTHEST
@@ -186,7 +186,7 @@ def test_what_is_cut_off_a_drift_makes_it_uncertain() -> None:
 def test_no_drift_goes_farther_than_its_bound(short: float, long: float, steps: int) -> None:
     a = valley([short - 0.5, short, short + 0.5], parabola(short))
     b = valley([long - 0.5, long, long + 0.5], parabola(long), 200)
-    drift = carried_on(a, b, steps)
+    drift = extrapolate(a, b, steps)
     shift = drift.x - b.middle(DRIFT_NEARLY)
     assert abs(shift) <= FARTHEST + 1e-9
     assert shift * (b.x - a.x) >= 0
@@ -253,7 +253,7 @@ def mean_after(measured: float, chance: float, expected: float, spread: float) -
 def test_a_measured_drift_is_weighed_against_an_expected_one(drift: float, expected: float, times: int) -> None:
     best = -2 + drift * math.log2(times)
     short, long = valley([-2.5, -2, -1.5]), valley([best - 0.3, best, best + 0.3], parabola(best), 50 * times)
-    found = carried_on(short, long, 100 * times, expected=expected)
+    found = extrapolate(short, long, 100 * times, expected=expected)
     chance = math.sqrt(2) * LOCATING / math.log2(times)
     assert found.per_doubling == pytest.approx(drift, abs=1e-6)
     assert found.weighed == pytest.approx(mean_after(drift, chance, expected, EXPECTED_SPREAD), abs=1e-4)
@@ -265,7 +265,7 @@ def test_a_measured_drift_is_weighed_against_an_expected_one(drift: float, expec
 
 @pytest.mark.parametrize("expected", [0.0, 0.1])
 def test_without_shorter_runs_only_what_is_expected_is_carried_on(expected: float) -> None:
-    found = carried_on(None, valley([-2.3, -2, -1.7], parabola(-2), 200), 400, expected=expected)
+    found = extrapolate(None, valley([-2.3, -2, -1.7], parabola(-2), 200), 400, expected=expected)
     assert (found.per_doubling, found.weighed) == (None, expected)
     assert found.x == pytest.approx(-2 + expected)
     assert found.error == pytest.approx(math.sqrt(2) * LOCATING)

@@ -12,7 +12,7 @@ import torch
 
 from lrfinder.task.build import build_trial
 from lrfinder.task.load import load_problem
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
 HEAD = """
 import torch
@@ -49,10 +49,10 @@ def write(tmp_path: Path) -> Callable[..., str]:
 
 
 @pytest.fixture
-def build(write: Callable[..., str]) -> Callable[..., Trial]:
+def build(write: Callable[..., str]) -> Callable[..., BuiltProblem]:
     """Write a model file, load it and build a trial from it, with weights seeded."""
 
-    def build(text: str, **options: object) -> Trial:
+    def build(text: str, **options: object) -> BuiltProblem:
         problem = load_problem(write(text), **options)  # type: ignore[arg-type]
         torch.manual_seed(0)
         return build_trial(problem, place=lambda model: model)
@@ -61,8 +61,8 @@ def build(write: Callable[..., str]) -> Callable[..., Trial]:
 
 
 @pytest.fixture
-def first_loss() -> Callable[[Trial], torch.Tensor]:
-    def first_loss(trial: Trial) -> torch.Tensor:
+def first_loss() -> Callable[[BuiltProblem], torch.Tensor]:
+    def first_loss(trial: BuiltProblem) -> torch.Tensor:
         return trial.loss(trial.model, next(iter(trial.loader)))
 
     return first_loss

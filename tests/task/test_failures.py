@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from lrfinder.errors import LrfinderError, ModelFileError, UsageError, place_of
+from lrfinder.errors import LrfinderError, ModelFileError, UsageError, user_code_location
 from lrfinder.task.build import build_trial
 from lrfinder.task.load import load_problem
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
 MODEL = "def model():\n    return nn.Linear(3, 2)\n"
 LOADER = "train_loader = [(torch.ones(4, 3), torch.tensor([0, 1, 0, 1]))]\n"
@@ -289,7 +289,9 @@ def test_refused_when_built(write: Callable[..., str], case: str) -> None:
 
 
 @pytest.mark.parametrize("case", WHEN_RUN)
-def test_refused_when_run(build: Callable[..., Trial], first_loss: Callable[[Trial], torch.Tensor], case: str) -> None:
+def test_refused_when_run(
+    build: Callable[..., BuiltProblem], first_loss: Callable[[BuiltProblem], torch.Tensor], case: str
+) -> None:
     text, phrases, hint = WHEN_RUN[case]
     trial = build(text)
     with pytest.raises(LrfinderError) as caught:
@@ -315,7 +317,7 @@ def test_refused_behind_a_name(write: Callable[..., str], name: str, text: str, 
     if phrase == "division by zero":
         with pytest.raises(ZeroDivisionError) as raised:
             load_problem(reference)
-        assert place_of(raised.value) == "calling spec()"
+        assert user_code_location(raised.value) == "calling spec()"
     elif phrase == "calling train_loader":  # what a function makes may be a LightningModule with a loader of its own
         with pytest.raises(ModelFileError, match=r"model\.py:spec has no train_loader"):
             build_trial(load_problem(reference), place=lambda model: model)
@@ -339,11 +341,11 @@ def test_refused_behind_a_name(write: Callable[..., str], name: str, text: str, 
     ],
 )
 def test_the_users_exceptions_pass_through_with_their_place(
-    build: Callable[..., Trial], first_loss: Callable[[Trial], torch.Tensor], text: str, place: str
+    build: Callable[..., BuiltProblem], first_loss: Callable[[BuiltProblem], torch.Tensor], text: str, place: str
 ) -> None:
     with pytest.raises(ZeroDivisionError) as caught:
         first_loss(build(text))
-    assert place_of(caught.value) == place
+    assert user_code_location(caught.value) == place
 
 
 @pytest.mark.parametrize(
@@ -355,7 +357,9 @@ def test_the_users_exceptions_pass_through_with_their_place(
         (MODEL + "def train_loader():\n    yield 1\n", "train_loader() has no parameter of that name"),
     ],
 )
-def test_a_batch_size_that_cant_be_passed_is_bad_usage(build: Callable[..., Trial], text: str, phrase: str) -> None:
+def test_a_batch_size_that_cant_be_passed_is_bad_usage(
+    build: Callable[..., BuiltProblem], text: str, phrase: str
+) -> None:
     with pytest.raises(UsageError) as caught:
         build(text, batch_size=32)
     assert "the batch size 32 can't be passed" in str(caught.value)

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from lrfinder.errors import ModelFileError
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
 pytest.importorskip("transformers")
 
@@ -26,7 +26,7 @@ ids = torch.arange(16).view(2, 8) % 11
 
 @pytest.mark.parametrize("batch", ["dict(input_ids=ids, labels=ids)", "BatchEncoding(dict(input_ids=ids, labels=ids))"])
 def test_a_language_model_keeps_its_own_loss(
-    build: Callable[..., Trial], first_loss: Callable[[Trial], torch.Tensor], batch: str
+    build: Callable[..., BuiltProblem], first_loss: Callable[[BuiltProblem], torch.Tensor], batch: str
 ) -> None:
     trial = build(f"{FILE}train_loader = [{batch}]\n")
     loss = first_loss(trial)
@@ -39,7 +39,7 @@ def test_a_language_model_keeps_its_own_loss(
 
 
 def test_without_labels_it_is_told_that_there_is_no_loss(
-    build: Callable[..., Trial], first_loss: Callable[[Trial], torch.Tensor]
+    build: Callable[..., BuiltProblem], first_loss: Callable[[BuiltProblem], torch.Tensor]
 ) -> None:
     with pytest.raises(ModelFileError, match="without a loss") as caught:
         first_loss(build(f"{FILE}train_loader = [dict(input_ids=ids)]\n"))

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.errors import ModelFileError, UsageError, place_of
+from lrfinder.errors import ModelFileError, UsageError, user_code_location
 from lrfinder.records import Spacing, SweepSettings
 from lrfinder.task.build import build_trial
 from lrfinder.task.lightning import is_lightning_module, skipped_hooks
 from lrfinder.task.load import load_problem
 from lrfinder.task.optimizers.build import REFERENCE_LR
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
 lightning = pytest.importorskip("lightning")
 
@@ -54,7 +54,7 @@ def with_optimizers(returned: str) -> str:
     return f"{before}        parts = list(self.parameters())\n        return {returned}\n"
 
 
-def five_updates(trial: Trial, rate: float) -> list[float]:
+def five_updates(trial: BuiltProblem, rate: float) -> list[float]:
     losses = []
     for _, batch in zip(range(5), trial.loader, strict=False):
         for group, ratio in zip(trial.optimizer.param_groups, trial.group_ratios, strict=True):
@@ -78,7 +78,7 @@ def trainer() -> Iterator[object]:
         )  # fmt: skip
 
 
-def test_losses_equal_those_of_lightnings_trainer(build: Callable[..., Trial], trainer: object) -> None:
+def test_losses_equal_those_of_lightnings_trainer(build: Callable[..., BuiltProblem], trainer: object) -> None:
     trial = build(FILE + MODEL)
     torch.manual_seed(0)
     reference = type(trial.model)()
@@ -110,7 +110,9 @@ class Silent:
         return lambda *_: None
 
 
-def test_logging_is_silent_and_left_as_it_was(build: Callable[..., Trial], capsys: pytest.CaptureFixture[str]) -> None:
+def test_logging_is_silent_and_left_as_it_was(
+    build: Callable[..., BuiltProblem], capsys: pytest.CaptureFixture[str]
+) -> None:
     trial = build(FILE.replace('self.log("loss", loss)', 'self.log("loss", loss); self.print("hello")') + MODEL)
     own = object()
     vars(trial.model)["log_dict"] = own
@@ -122,11 +124,11 @@ def test_logging_is_silent_and_left_as_it_was(build: Callable[..., Trial], capsy
     assert capsys.readouterr() == ("", "hello\n" * 5)
 
 
-def test_logging_comes_back_where_the_step_fails(build: Callable[..., Trial]) -> None:
+def test_logging_comes_back_where_the_step_fails(build: Callable[..., BuiltProblem]) -> None:
     trial = build(FILE.replace('self.log_dict({"a": 1.0})', "1 / 0") + MODEL)
     with pytest.raises(ZeroDivisionError) as caught:
         five_updates(trial, 0.1)
-    assert place_of(caught.value) == "calling training_step of Net"
+    assert user_code_location(caught.value) == "calling training_step of Net"
     assert "log" not in vars(trial.model)
 
 
@@ -142,13 +144,15 @@ def test_logging_comes_back_where_the_step_fails(build: Callable[..., Trial]) ->
         ("torch.optim.SGD([{'params': parts[:1]}, {'params': parts[1:], 'lr': 0.01}], lr=0.1)", (1.0, 0.1)),
     ],
 )
-def test_forms_of_configure_optimizers(build: Callable[..., Trial], returned: str, ratios: tuple[float, ...]) -> None:
+def test_forms_of_configure_optimizers(
+    build: Callable[..., BuiltProblem], returned: str, ratios: tuple[float, ...]
+) -> None:
     trial = build(with_optimizers(returned) + MODEL)
     assert isinstance(trial.optimizer, torch.optim.SGD)
     assert trial.group_ratios == pytest.approx(ratios)
 
 
-def test_a_scheduler_in_configure_optimizers_does_not_touch_the_ratio(build: Callable[..., Trial]) -> None:
+def test_a_scheduler_in_configure_optimizers_does_not_touch_the_ratio(build: Callable[..., BuiltProblem]) -> None:
     text = with_optimizers(
         "(lambda opt: {'optimizer': opt, 'lr_scheduler': {'scheduler': torch.optim.lr_scheduler.LambdaLR("
         "opt, lambda step: step / 10), 'interval': 'step'}})(torch.optim.SGD(parts, lr=0.1))"
@@ -175,7 +179,7 @@ def test_a_scheduler_in_configure_optimizers_does_not_touch_the_ratio(build: Cal
     ],
 )  # fmt: skip
 def test_what_cant_be_driven(
-    build: Callable[..., Trial], first_loss: Callable[[Trial], torch.Tensor], text: str, phrase: str
+    build: Callable[..., BuiltProblem], first_loss: Callable[[BuiltProblem], torch.Tensor], text: str, phrase: str
 ) -> None:
     with pytest.raises(ModelFileError) as caught:
         first_loss(build(text))
@@ -191,18 +195,18 @@ def test_what_cant_be_driven(
     ],
 )
 def test_code_that_needs_a_trainer_is_told_what_to_do(
-    build: Callable[..., Trial], first_loss: Callable[[Trial], torch.Tensor], text: str, place: str
+    build: Callable[..., BuiltProblem], first_loss: Callable[[BuiltProblem], torch.Tensor], text: str, place: str
 ) -> None:
     with pytest.raises(RuntimeError, match="not attached to a `Trainer`") as caught:
         first_loss(build(text + MODEL))
-    assert place_of(caught.value) == f"calling {place}"
+    assert user_code_location(caught.value) == f"calling {place}"
     assert "without a Trainer" in caught.value.__notes__[0]
 
 
 @pytest.mark.parametrize(
     "model", ["model = Net", "model = Net()", "def model():\n    return Net()", "def model():\n    return Sub()"]
 )
-def test_forms_of_the_model(build: Callable[..., Trial], model: str) -> None:
+def test_forms_of_the_model(build: Callable[..., BuiltProblem], model: str) -> None:
     trial = build(f"{FILE}class Sub(Net):\n    pass\n{model}\ncriterion = nn.MSELoss()\n")
     assert is_lightning_module(trial.model)
     assert len(five_updates(trial, 0.1)) == 5
@@ -218,7 +222,10 @@ def test_forms_of_the_model(build: Callable[..., Trial], model: str) -> None:
     ],
 )
 def test_forms_of_training_step(
-    build: Callable[..., Trial], first_loss: Callable[[Trial], torch.Tensor], arguments: str, returned: str
+    build: Callable[..., BuiltProblem],
+    first_loss: Callable[[BuiltProblem], torch.Tensor],
+    arguments: str,
+    returned: str,
 ) -> None:
     text = f"""
 import lightning
@@ -235,7 +242,9 @@ class model(lightning.LightningModule):
     assert first_loss(trial).item() == pytest.approx(trial.model.layer(torch.ones(4, 3)).sum().item())
 
 
-def test_the_files_own_names_win(build: Callable[..., Trial], first_loss: Callable[[Trial], torch.Tensor]) -> None:
+def test_the_files_own_names_win(
+    build: Callable[..., BuiltProblem], first_loss: Callable[[BuiltProblem], torch.Tensor]
+) -> None:
     trial = build(
         FILE + MODEL + LOADER + "optimizer = torch.optim.Adam\ndef loss_fn(o, t):\n    raise AssertionError\n"
         "def training_step(model, batch):\n    return model.layer(batch[0]).sum() * 0 + 42\n"
@@ -246,14 +255,14 @@ def test_the_files_own_names_win(build: Callable[..., Trial], first_loss: Callab
     assert trial.loader == [(pytest.approx(torch.ones(4, 3)),)]
 
 
-def test_options_dont_replace_what_the_module_defines(build: Callable[..., Trial]) -> None:
+def test_options_dont_replace_what_the_module_defines(build: Callable[..., BuiltProblem]) -> None:
     with pytest.raises(UsageError, match="has an optimizer of its own"):
         build(FILE + MODEL, optimizer_name="Adam")
     with pytest.raises(UsageError, match="the LightningModule makes its own"):
         build(FILE + MODEL, batch_size=8)
 
 
-def test_hooks_that_would_change_the_update_are_named(build: Callable[..., Trial]) -> None:
+def test_hooks_that_would_change_the_update_are_named(build: Callable[..., BuiltProblem]) -> None:
     hooks = "    def optimizer_step(self, *args):\n        pass\n    def on_after_backward(self):\n        pass\n"
     trial = build(FILE + hooks + MODEL)
     assert skipped_hooks(trial.model) == ("on_after_backward", "optimizer_step")

@@ -13,10 +13,10 @@ from lrfinder.errors import UsageError
 from lrfinder.task.build import build_trial
 from lrfinder.task.load import load_problem
 from lrfinder.task.names import make_problem
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
-Build = Callable[..., Trial]
-FirstLoss = Callable[[Trial], torch.Tensor]
+Build = Callable[..., BuiltProblem]
+FirstLoss = Callable[[BuiltProblem], torch.Tensor]
 
 NET = "nn.Linear(3, 2)"
 DATA = "[(torch.ones(4, 3), torch.tensor([0, 1, 0, 1]))]"

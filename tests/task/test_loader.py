@@ -10,7 +10,7 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset, Sequenti
 
 from lrfinder.errors import UsageError
 from lrfinder.task.loader import batch_size_of, batches_per_epoch
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
 MODEL = "def model():\n    return nn.Linear(1, 1)\n"
 DATA = TensorDataset(torch.arange(10.0))
@@ -44,32 +44,32 @@ train_loader = functools.partial(make, "folder")
 """,
     ],
 )
-def test_the_batch_size_is_passed_on(build: Callable[..., Trial], function: str) -> None:
+def test_the_batch_size_is_passed_on(build: Callable[..., BuiltProblem], function: str) -> None:
     assert list(build(MODEL + function, batch_size=7).loader) == [7]
 
 
-def test_without_a_batch_size_the_default_is_the_files(build: Callable[..., Trial]) -> None:
+def test_without_a_batch_size_the_default_is_the_files(build: Callable[..., BuiltProblem]) -> None:
     assert list(build(MODEL + "def train_loader(batch_size=2):\n    return [batch_size]").loader) == [2]
 
 
-def test_a_batch_size_without_default_must_be_given(build: Callable[..., Trial]) -> None:
+def test_a_batch_size_without_default_must_be_given(build: Callable[..., BuiltProblem]) -> None:
     with pytest.raises(UsageError, match="no default") as caught:
         build(MODEL + "def train_loader(batch_size):\n    return [batch_size]")
     assert "--batch-size" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("body", ["yield from [1, 2]", "return iter([1, 2])", "return (x for x in [1, 2])"])
-def test_iterators_start_again(build: Callable[..., Trial], body: str) -> None:
+def test_iterators_start_again(build: Callable[..., BuiltProblem], body: str) -> None:
     loader = build(f"{MODEL}def train_loader():\n    {body}").loader
     assert [list(loader), list(loader)] == [[1, 2], [1, 2]]
 
 
-def test_a_live_iterator_runs_dry(build: Callable[..., Trial]) -> None:
+def test_a_live_iterator_runs_dry(build: Callable[..., BuiltProblem]) -> None:
     loader = build(MODEL + "train_loader = iter([1, 2])").loader
     assert [list(loader), list(loader)] == [[1, 2], []]
 
 
-def test_a_loader_from_a_function_is_handed_on_as_it_is(build: Callable[..., Trial]) -> None:
+def test_a_loader_from_a_function_is_handed_on_as_it_is(build: Callable[..., BuiltProblem]) -> None:
     loader = build(MODEL + "def train_loader():\n    return DataLoader([1, 2, 3], batch_size=2)").loader
     assert type(loader) is DataLoader
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from lrfinder.task.inferred import InferredLoss
 from lrfinder.task.loss import make_loss
-from lrfinder.task.problem import Problem, Trial
+from lrfinder.task.problem import BuiltProblem, Problem
 
 
 class Same(nn.Module):
@@ -129,11 +129,13 @@ def test_what_the_model_is_given_where_there_is_no_loss_function(
 
 
 @pytest.fixture
-def first_loss_of(build: Callable[..., Trial], first_loss: Callable[[Trial], torch.Tensor]) -> Callable[[str], float]:
+def first_loss_of(
+    build: Callable[..., BuiltProblem], first_loss: Callable[[BuiltProblem], torch.Tensor]
+) -> Callable[[str], float]:
     return lambda text: first_loss(build(text)).item()
 
 
-def test_the_model_may_return_its_loss_in_a_shape_of_one(build: Callable[..., Trial]) -> None:
+def test_the_model_may_return_its_loss_in_a_shape_of_one(build: Callable[..., BuiltProblem]) -> None:
     text = LOSS_OF_ITS_OWN.replace("FORWARD", "x").replace("RETURNED", "{'loss': self.weight * x}")
     trial = build(text.replace("BATCH", "dict(x=torch.tensor([2.0]))"))
     assert trial.loss(trial.model, next(iter(trial.loader))).shape == ()
@@ -150,7 +152,7 @@ def test_the_model_may_return_its_loss_in_a_shape_of_one(build: Callable[..., Tr
         ("", "to be inferred from the first batch"),
     ],
 )
-def test_notes_before_the_first_batch(build: Callable[..., Trial], loss: str, note: str) -> None:
+def test_notes_before_the_first_batch(build: Callable[..., BuiltProblem], loss: str, note: str) -> None:
     file = "model = nn.Linear(3, 2)\ntrain_loader = [(torch.ones(4, 3), torch.zeros(4, 2))]\n"
     assert build(file + loss).loss_note() == note
 

@@ -14,7 +14,7 @@ from torch import nn
 from lrfinder.errors import LrfinderError, UsageError
 from lrfinder.task.optimizers.build import REFERENCE_LR, make_optimizer, optimizer_facts
 from lrfinder.task.optimizers.by_name import named_optimizer, optimizer_names
-from lrfinder.task.problem import Part, Problem, Trial
+from lrfinder.task.problem import BuiltProblem, Problem, SweptOptimizer
 
 FILE = "def model():\n    return nn.Linear(3, 2)\ntrain_loader = [(torch.ones(4, 3), torch.zeros(4, 2))]\n"
 
@@ -74,14 +74,14 @@ def test_a_tensor_as_the_rate_is_a_rate() -> None:
         "class optimizer(torch.optim.SGD):\n    pass",
     ],
 )
-def test_forms_of_the_function(build: Callable[..., Trial], optimizer: str) -> None:
+def test_forms_of_the_function(build: Callable[..., BuiltProblem], optimizer: str) -> None:
     trial = build(FILE + optimizer)
     assert isinstance(trial.optimizer, torch.optim.SGD)
     assert trial.group_ratios == (1.0,)
     assert trial.optimizer.param_groups[0]["lr"] == REFERENCE_LR
 
 
-def test_a_function_may_go_through_the_parameters_twice(build: Callable[..., Trial]) -> None:
+def test_a_function_may_go_through_the_parameters_twice(build: Callable[..., BuiltProblem]) -> None:
     trial = build(
         FILE + "def optimizer(params, lr):\n    return torch.optim.SGD([{'params': [p for p in params if p.ndim == n]} "
         "for n in (2, 1)], lr=lr)"
@@ -103,14 +103,14 @@ def test_every_optimizer_of_torch_is_known_by_name() -> None:
             assert made.param_groups[0]["lr"] == 0.25
 
 
-def test_options_are_passed_to_the_optimizers_that_take_them(build: Callable[..., Trial]) -> None:
+def test_options_are_passed_to_the_optimizers_that_take_them(build: Callable[..., BuiltProblem]) -> None:
     trial = build(FILE, optimizer_name="sgd", optimizer_options={"momentum": 0.8, "weight_decay": 0.02})
     (group,) = trial.optimizer.param_groups
     assert (type(trial.optimizer), group["momentum"], group["weight_decay"]) == (torch.optim.SGD, 0.8, 0.02)
     assert trial.optimizer_note == "option"
 
 
-def test_without_anything_it_is_adamw_as_torch_makes_it(build: Callable[..., Trial]) -> None:
+def test_without_anything_it_is_adamw_as_torch_makes_it(build: Callable[..., BuiltProblem]) -> None:
     trial = build(FILE)
     reference = torch.optim.AdamW([nn.Parameter(torch.ones(1))])
     assert type(trial.optimizer) is torch.optim.AdamW
@@ -133,7 +133,7 @@ def test_without_anything_it_is_adamw_as_torch_makes_it(build: Callable[..., Tri
     ],
 )
 def test_options_that_cant_be_followed(
-    build: Callable[..., Trial], options: dict[str, object], file: str, message: str, hint: str | None
+    build: Callable[..., BuiltProblem], options: dict[str, object], file: str, message: str, hint: str | None
 ) -> None:
     with pytest.raises(LrfinderError) as caught:
         build(FILE + file, **options)
@@ -146,7 +146,7 @@ def test_options_that_cant_be_followed(
 def test_facts_agree_with_the_group_and_the_signature(name: str) -> None:
     kind = classes()[name]
     made = kind(list(nn.Linear(3, 2, bias=False).parameters()), lr=0.5)  # type: ignore[call-arg]
-    facts = optimizer_facts([Part(name="optimizer", optimizer=made, group_ratios=(1.0,))], "option")
+    facts = optimizer_facts([SweptOptimizer(name="optimizer", optimizer=made, group_ratios=(1.0,))], "option")
     assert (facts.name, facts.group_ratios, facts.chosen_by) == (name, (1.0,), "option")
     assert facts.default_lr == inspect.signature(kind.__init__).parameters["lr"].default
     assert facts.settings.keys() == made.param_groups[0].keys() - {
@@ -165,7 +165,7 @@ def test_facts_of_unusual_settings() -> None:
             self.param_groups[0].update(betas=[0.9, torch.tensor(0.5)], table=torch.ones(2), hook=print, initial_lr=3.0)
 
     odd = Odd(nn.Linear(1, 1).parameters(), 1.0)
-    facts = optimizer_facts([Part(name="optimizer", optimizer=odd, group_ratios=(1.0,))], "model file")
+    facts = optimizer_facts([SweptOptimizer(name="optimizer", optimizer=odd, group_ratios=(1.0,))], "model file")
     assert facts.settings["betas"] == (0.9, 0.5)
     assert facts.settings["table"] == "[1.0, 1.0]"
     assert "hook" not in facts.settings

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lrfinder.errors import ModelFileError, UsageError, place_of
+from lrfinder.errors import ModelFileError, UsageError, user_code_location
 from lrfinder.task.source import import_file, import_named
 
 
@@ -125,7 +125,7 @@ def test_failures_pass_through_and_leave_nothing(
     with pytest.raises(kind) as caught:
         import_file(Path(path))
     assert type(caught.value) is kind
-    assert place_of(caught.value) == (None if kind is KeyboardInterrupt else "importing broken.py")
+    assert user_code_location(caught.value) == (None if kind is KeyboardInterrupt else "importing broken.py")
     assert (list(sys.path), set(sys.modules), sys.dont_write_bytecode, files_in(tmp_path)) == state
 
 

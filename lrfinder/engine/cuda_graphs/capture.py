@@ -17,7 +17,7 @@ import torch
 _Made = TypeVar("_Made")
 
 
-class Recorder(Protocol):
+class GraphCapture(Protocol):
     """Records work on one device."""
 
     def warm_up(self, work: Callable[[], _Made]) -> _Made:
@@ -85,6 +85,6 @@ class CudaRecorder:
         return made, graph.replay
 
 
-def recorder_for(device: torch.device) -> Recorder | None:
+def recorder_for(device: torch.device) -> GraphCapture | None:
     """Return what records on `device`; None where nothing does."""
     return CudaRecorder(device) if device.type == "cuda" else None

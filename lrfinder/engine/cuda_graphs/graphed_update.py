@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from lrfinder.engine.cuda_graphs.capture import Recorder
+from lrfinder.engine.cuda_graphs.capture import GraphCapture
 from lrfinder.task.batches import is_structure, parts_of, with_parts
 
 # What may lie in a batch besides tensors: a recording has it built in, so another batch must hold an equal one.
 _PLAIN = frozenset({bool, int, float, str, bytes, type(None)})
 
 
-class RecordedUpdate:
+class GraphedUpdate:
     """Repeats an update for batches of one shape: `loss(batch)`, then `step()`.
 
     The batch is copied to where the recorded one lies. Losses and gradients lie where they were recorded, too: the
@@ -23,7 +23,7 @@ class RecordedUpdate:
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: GraphCapture,
         batch: Any,
         *,
         device: torch.device,

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lrfinder.engine.cuda_graphs.capture import Recorder
-from lrfinder.engine.cuda_graphs.graphed_update import RecordedUpdate, shape_of
+from lrfinder.engine.cuda_graphs.capture import GraphCapture
+from lrfinder.engine.cuda_graphs.graphed_update import GraphedUpdate, shape_of
 from lrfinder.engine.runtime.failures import out_of_memory
 from lrfinder.engine.runtime.rng import remember_global_state
 from lrfinder.engine.update.backward_hooks import has_backward_hooks
-from lrfinder.engine.update.optimizer_step import Turn
-from lrfinder.errors import words_of
-from lrfinder.records import Precision, Training
+from lrfinder.engine.update.optimizer_step import OptimizerStep
+from lrfinder.errors import error_text
+from lrfinder.records import Precision, UpdateOptions
 from lrfinder.task.batches import to_device
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
 # Updates that are made as they are, and then again by the recording. The first shows what the loss and the gradient
 # are, the second what the step has done, the third what is kept between two updates.
@@ -43,19 +43,19 @@ WORTH = 0.9
 _SETTINGS = ("lr", "fused", "foreach", "capturable")
 
 
-class NotRecordable(Exception):  # noqa: N818 - an expected outcome inside the engine, not an error of the user's
+class NotCapturable(Exception):  # noqa: N818 - an expected outcome inside the engine, not an error of the user's
     """Why an update isn't recorded."""
 
 
 def record_update(
-    trial: Trial,
-    training: Training,
+    trial: BuiltProblem,
+    training: UpdateOptions,
     batches: Sequence[Any],
     *,
     device: torch.device,
-    recorder: Recorder,
+    recorder: GraphCapture,
     always: bool,
-) -> RecordedUpdate:
+) -> GraphedUpdate:
     """Return the recording of an update of `trial`, which is as new then, but for its optimizer's settings.
 
     TRIED updates are made on `batches`, the first of the training, at the optimizer's own rate; everything is put back,
@@ -68,52 +68,52 @@ def record_update(
     """
     alike = _alike(trial, training, batches)
     if not always and sum(p.numel() for p in trial.model.parameters()) > MOST_WEIGHTS:
-        raise NotRecordable(f"the model has more than {MOST_WEIGHTS / 1e6:.0f} million weights, which keep a GPU busy")
+        raise NotCapturable(f"the model has more than {MOST_WEIGHTS / 1e6:.0f} million weights, which keep a GPU busy")
     start = _Start(trial, device)
     try:
         _prepare(trial.optimizer, device)
         update = _tried(_Plain(trial, training, device), alike, device, recorder, start, always=always)
     except Exception as error:
         start.undo()
-        if isinstance(error, NotRecordable):
+        if isinstance(error, NotCapturable):
             raise
-        raise NotRecordable("memory ran out" if out_of_memory(error) else _told(error)) from error
+        raise NotCapturable("memory ran out" if out_of_memory(error) else _told(error)) from error
     start.put_back()
     return update
 
 
-def _alike(trial: Trial, training: Training, batches: Sequence[Any]) -> list[Any]:
+def _alike(trial: BuiltProblem, training: UpdateOptions, batches: Sequence[Any]) -> list[Any]:
     """Return the batches that have the shape of the first one; raise NotRecordable where no trial is needed to know."""
     if training.precision is Precision.FP16:
-        raise NotRecordable("the loss scaler looks at every gradient")
+        raise NotCapturable("the loss scaler looks at every gradient")
     if training.accumulate > 1:
-        raise NotRecordable("an update is made of several batches")
+        raise NotCapturable("an update is made of several batches")
     if trial.others or trial.named_losses is not None:
-        raise NotRecordable("there are several optimizers")
+        raise NotCapturable("there are several optimizers")
     _check_optimizer(trial.optimizer)
     if not batches:
-        raise NotRecordable("there is no batch")
+        raise NotCapturable("there is no batch")
     shape = shape_of(batches[0])
     if shape is None:
-        raise NotRecordable("a batch holds more than tensors, numbers and names")
+        raise NotCapturable("a batch holds more than tensors, numbers and names")
     return [batch for batch in batches if shape_of(batch) == shape]
 
 
 def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
     kind = type(optimizer)
     if kind not in {torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW}:
-        raise NotRecordable(f"{kind.__name__} is none of SGD, Adam and AdamW")
+        raise NotCapturable(f"{kind.__name__} is none of SGD, Adam and AdamW")
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:  # noqa: SLF001 - no public name
-        raise NotRecordable("the optimizer has hooks")
+        raise NotCapturable("the optimizer has hooks")
     if optimizer.state:
-        raise NotRecordable("the optimizer has made updates before")
+        raise NotCapturable("the optimizer has made updates before")
     for group in optimizer.param_groups:
         if group.get("dampening"):  # the very first update isn't dampened, and a recording is always the same
-            raise NotRecordable("the optimizer's first update is unlike the others, by its dampening")
+            raise NotCapturable("the optimizer's first update is unlike the others, by its dampening")
         if has_backward_hooks(group["params"]):
-            raise NotRecordable("parameters have hooks")
+            raise NotCapturable("parameters have hooks")
         if not all(p.is_floating_point() and p.layout is torch.strided for p in group["params"]):
-            raise NotRecordable("there are parameters that are complex or sparse")
+            raise NotCapturable("there are parameters that are complex or sparse")
 
 
 def _prepare(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
@@ -136,13 +136,13 @@ class _Made(NamedTuple):
 class _Plain:
     """An update as it is made without a recording."""
 
-    def __init__(self, trial: Trial, training: Training, device: torch.device) -> None:
+    def __init__(self, trial: BuiltProblem, training: UpdateOptions, device: torch.device) -> None:
         self._trial = trial
-        self._turn = Turn(trial.parts, training, device, again=_never)
+        self._turn = OptimizerStep(trial.parts, training, device, again=_never)
 
     def gradient(self, batch: Any) -> torch.Tensor:
         """Return the loss of `batch`, and leave its gradient behind."""
-        self._turn.zero()
+        self._turn.zero_grad()
         loss = self._trial.loss(self._trial.model, batch)
         self._turn.backward(loss, 0)
         return loss.detach()
@@ -153,31 +153,31 @@ class _Plain:
 
 
 def _tried(
-    plain: _Plain, batches: Sequence[Any], device: torch.device, recorder: Recorder, start: _Start, *, always: bool
-) -> RecordedUpdate:
+    plain: _Plain, batches: Sequence[Any], device: torch.device, recorder: GraphCapture, start: _Start, *, always: bool
+) -> GraphedUpdate:
     """Return the recording, once it has given what the update gives without."""
     moved = [to_device(batches[number % len(batches)], device) for number in range(TRIED)]
     made = recorder.warm_up(lambda: _made(moved, plain.gradient, plain.step, start, watched=recorder.watched))
     if not all(map(math.isfinite, made.losses)) or not bool(made.weights.isfinite().all()):
-        raise NotRecordable("the first updates at the optimizer's own rate aren't finite, so they can't be compared")
+        raise NotCapturable("the first updates at the optimizer's own rate aren't finite, so they can't be compared")
     if torch.equal(made.weights, start.weights()):
-        raise NotRecordable("the first updates at the optimizer's own rate change no weight")
+        raise NotCapturable("the first updates at the optimizer's own rate change no weight")
     if start.lost_buffers():
-        raise NotRecordable("the model puts new tensors in the place of its buffers")
+        raise NotCapturable("the model puts new tensors in the place of its buffers")
     start.put_back()
-    update = RecordedUpdate(recorder, moved[0], device=device, loss=plain.gradient, step=plain.step)
+    update = GraphedUpdate(recorder, moved[0], device=device, loss=plain.gradient, step=plain.step)
     start.put_back()
     again = _made(moved, update.loss, update.step, start)
     _compare(made, again, start.weights())
     if not always and again.seconds > WORTH * made.seconds:
-        raise NotRecordable(
+        raise NotCapturable(
             f"it is not faster: {again.seconds * 1e3:.2f} ms an update, {made.seconds * 1e3:.2f} ms without"
         )
     return update
 
 
 def _never() -> torch.Tensor:
-    raise NotRecordable("the optimizer asks for its loss again")
+    raise NotCapturable("the optimizer asks for its loss again")
 
 
 def _made(
@@ -202,21 +202,21 @@ def _made(
 def _compare(plain: _Made, again: _Made, start: torch.Tensor) -> None:
     if not all(abs(a - b) <= NEAR_LOSS * max(abs(a), 1e-6) for a, b in zip(plain.losses, again.losses, strict=True)):
         told = ", ".join(f"{value:.6g}" for value in again.losses)
-        raise NotRecordable(f"its losses are {told} instead of {', '.join(f'{value:.6g}' for value in plain.losses)}")
+        raise NotCapturable(f"its losses are {told} instead of {', '.join(f'{value:.6g}' for value in plain.losses)}")
     moved, apart = (plain.weights - start).norm(), (again.weights - plain.weights).norm()
     if not apart <= NEAR_UPDATE * moved:
-        raise NotRecordable(f"its weights are off by {float(apart / moved):.2g} of how far they move")
+        raise NotCapturable(f"its weights are off by {float(apart / moved):.2g} of how far they move")
 
 
 def _told(error: Exception) -> str:
-    lines = words_of(error).strip().splitlines()
+    lines = error_text(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 class _Start:
     """A trial that has made no update, to be put back there: its tensors by copies on the host, its draws by state."""
 
-    def __init__(self, trial: Trial, device: torch.device) -> None:
+    def __init__(self, trial: BuiltProblem, device: torch.device) -> None:
         self._model = trial.model
         self._optimizer = trial.optimizer
         self._parameters = [p for group in trial.optimizer.param_groups for p in group["params"]]

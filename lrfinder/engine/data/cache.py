@@ -16,7 +16,7 @@ from lrfinder.task.batches import to_device
 DEVICE_SHARE = 0.1
 
 
-class CachedBatches:
+class BatchCache:
     """`number` batches to train on, and `held_out` more to judge by; empty until `fill`."""
 
     def __init__(self, number: int, *, held_out: int, device: torch.device, most_bytes: int = MOST_BYTES) -> None:

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from lrfinder.engine.runtime.failures import dead_worker
-from lrfinder.engine.runtime.timeout import Alarm, Overdue
-from lrfinder.errors import EnvironmentFailure, note_place, user_code
+from lrfinder.engine.runtime.timeout import CallTimeout, TimedOut
+from lrfinder.errors import EnvironmentFailure, add_location, user_code
 
 # The first batch of a pass may take so many times longer: workers start, import the user's packages, open the files,
 # and fill a shuffle buffer.
@@ -34,7 +34,7 @@ class Fetch:
         self.count = 0
         self._name = name
         self._seconds = seconds
-        self._alarm = Alarm()
+        self._alarm = CallTimeout()
 
     def __enter__(self) -> Self:
         if self._seconds:
@@ -53,7 +53,7 @@ class Fetch:
             self._waits = type(loader) not in {list, tuple}
             try:
                 return self._alarm.within(FIRST * self._seconds, iter, loader)
-            except Overdue:
+            except TimedOut:
                 raise self._overdue(FIRST * self._seconds) from None
 
     def next(self, iterator: Iterator[Any], *, first: bool) -> Any:
@@ -65,10 +65,10 @@ class Fetch:
         try:
             waits = self._waits
             batch = self._alarm.within(seconds, next, iterator, NO_MORE) if waits else next(iterator, NO_MORE)
-        except Overdue:
+        except TimedOut:
             raise self._overdue(seconds) from None
         except Exception as error:
-            note_place(error, f"getting batch {self.count} of {self._name}")
+            add_location(error, f"getting batch {self.count} of {self._name}")
             failure = dead_worker(error, self.count, getattr(iterator, "_workers", ()))
             if failure is None:
                 raise

@@ -16,7 +16,7 @@ from lrfinder.task.batches import is_structure, parts_of, to_device
 from lrfinder.task.problem import Problem
 
 
-class Carrier(Protocol):
+class DeviceCopier(Protocol):
     """Takes batches to a device in two steps, so that others can happen between them."""
 
     def send(self, batch: Any) -> Any:
@@ -33,7 +33,7 @@ class ReadAhead(Iterator[Any]):
     passed on as it is: whoever trains on it then meets the reason.
     """
 
-    def __init__(self, batches: Iterator[Any], carrier: Carrier) -> None:
+    def __init__(self, batches: Iterator[Any], carrier: DeviceCopier) -> None:
         self._batches = batches
         self._carrier = carrier
         self._turn: Callable[[], Any] | None = None
@@ -69,7 +69,7 @@ class _Raising:
         raise self._error
 
 
-class SideStream:
+class CopyStream:
     """Copies batches to a CUDA device on a stream of their own, beside the one that trains.
 
     A batch that holds objects which move themselves is left as it is: the memory of tensors that nobody sees can't be
@@ -138,4 +138,4 @@ def read_ahead(problem: Problem, batches: Iterator[Any], device: torch.device, *
     """
     if device.type != "cuda" or micro_batches > 1 or isinstance(problem.train_loader, Iterator):
         return batches
-    return ReadAhead(batches, SideStream(device))
+    return ReadAhead(batches, CopyStream(device))

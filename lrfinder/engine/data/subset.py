@@ -15,7 +15,7 @@ from lrfinder.errors import user_code
 MOST_BYTES = 2 * 2**30
 
 
-class Repeated(Iterator[Any]):
+class RepeatedSubset(Iterator[Any]):
     """An iterator over the first `number` of `batches`, in their order, over and over.
 
     Where there are fewer, over those. They are kept as they came, in memory, and copies are passed on; where they take

@@ -10,8 +10,8 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from lrfinder.engine.losses.readback import Late, Pair
-from lrfinder.engine.losses.stopping import End, Ending
+from lrfinder.engine.losses.readback import DelayedReadback, Pair
+from lrfinder.engine.losses.stopping import StoppingRule, StopReason
 
 
 class Course:
@@ -27,8 +27,8 @@ class Course:
 
     def __init__(
         self,
-        ending: Ending,
-        readout: Late | None,
+        ending: StoppingRule,
+        readout: DelayedReadback | None,
         *,
         take: Callable[[float], object],
         back_to: Callable[[int], object],
@@ -51,7 +51,7 @@ class Course:
         # Of each that is there the loss, the updates before it, the rate of the last one, and the glance.
         self._gathered: deque[tuple[float, int, float, float | None]] = deque()
 
-    def add(self, loss: torch.Tensor, updates: int, rate: float) -> End | None:
+    def add(self, loss: torch.Tensor, updates: int, rate: float) -> StopReason | None:
         """Take in the loss that follows `updates` updates, the last one at `rate`; return the end, once it is known.
 
         With a readout `loss` has no gradient.
@@ -68,14 +68,14 @@ class Course:
                 return None
             return self._judge_gathered()
 
-    def settle(self) -> End | None:
+    def settle(self) -> StopReason | None:
         """Judge the losses that haven't been, once all are there; return the end, where one of them is it."""
         if not self._under_way and not self._gathered:
             return None
         with self._held():
             return self._judge_gathered() if self._readout is None else self._arrived(self._readout.rest())
 
-    def _judge_gathered(self) -> End | None:
+    def _judge_gathered(self) -> StopReason | None:
         end = None
         while self._gathered and end is None:
             end = self._judged(*self._gathered.popleft())
@@ -83,7 +83,7 @@ class Course:
         self._due = self._clock() + self._patience
         return end
 
-    def _arrived(self, pairs: Sequence[Pair]) -> End | None:
+    def _arrived(self, pairs: Sequence[Pair]) -> StopReason | None:
         for loss, weights in pairs:
             updates, rate, glanced = self._under_way.popleft()
             end = self._judged(loss, updates, rate, weights if glanced else None)
@@ -92,7 +92,7 @@ class Course:
                 return end
         return None
 
-    def _judged(self, loss: float, updates: int, rate: float, weights: float | None) -> End | None:
+    def _judged(self, loss: float, updates: int, rate: float, weights: float | None) -> StopReason | None:
         self.latest = loss
         self._take(loss)
         end = self.ending.after(loss, updates, rate, weights)

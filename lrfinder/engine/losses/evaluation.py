@@ -19,7 +19,7 @@ from lrfinder.engine.runtime.workers import end_workers
 from lrfinder.errors import ModelFileError, user_code
 from lrfinder.task.batches import to_device
 from lrfinder.task.optimizer_modes import judging_modes
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
 VAL, PROBE = "val", "probe"
 EVALUATION = 1  # mixed into the seed of a repeat, so that the evaluation's draws are not those of the training
@@ -31,7 +31,7 @@ LEAST_BATCHES = 10  # of the val_loader, at most; else as many as the run has up
 
 
 def evaluate(
-    trial: Trial,
+    trial: BuiltProblem,
     batches: Iterable[Any],
     *,
     device: torch.device,
@@ -49,7 +49,7 @@ def evaluate(
 
 
 def mean_losses(
-    trial: Trial,
+    trial: BuiltProblem,
     batches: Iterable[Any],
     loss: Callable[[nn.Module, Any], torch.Tensor],
     *,

@@ -41,7 +41,7 @@ def all_finite(model: nn.Module) -> bool:
     return _first_bad(model.named_parameters()) is None
 
 
-def origin(model: nn.Module, *, gradients: bool = True) -> str:
+def locate_nonfinite(model: nn.Module, *, gradients: bool = True) -> str:
     """Return in words where a loss that isn't finite came from, found in what `model` holds after the last update.
 
     `gradients`: those of the last update are still there. Costs a look at every parameter: call it at the end.

@@ -1,7 +1,7 @@
 """Losses on their way from the device to the host, a few at a time, while the loop goes on.
 
 A loop that asks for each loss lets the device run dry after every update: the host waits for the result, and only then
-sends the next update's work. `Late` has the device write its numbers into a buffer, copies that to the host a few at a
+sends the next update's work. `DelayedReadback` has the device write its numbers into a buffer, copies that to the host a few at a
 time, and asks for a copy only once the next one is on its way: then the device always has work, and the host is never
 more than two copies ahead of what it has read.
 """
@@ -15,7 +15,7 @@ import torch
 
 from lrfinder.records import Metric, Precision
 from lrfinder.task.optimizers.by_name import needs_closure
-from lrfinder.task.problem import Part, Problem
+from lrfinder.task.problem import Problem, SweptOptimizer
 
 # Numbers of a copy. What `put` returns is at most 2 * CHUNK - 1 = 7 calls old, so whatever ends a sweep ends it before
 # eight further updates are made. By the time of a wait the device has four more to do.
@@ -32,7 +32,7 @@ GATHERING = 0.002
 Pair = tuple[float, float]  # a loss, and the number that came with it; any number where none did
 
 
-class Late:
+class DelayedReadback:
     """Reads numbers of `device` a chunk at a time, one chunk late; after `patience` seconds all there are.
 
     The buffer has two halves: one is filled while the other is copied. `clock` returns seconds.
@@ -117,9 +117,11 @@ class _Half:
         return [(loss, beside) for loss, beside in self._here[:count].tolist()]
 
 
-def readout_for(problem: Problem, parts: Sequence[Part], device: torch.device, metric: Metric) -> Late | None:
+def readout_for(
+    problem: Problem, parts: Sequence[SweptOptimizer], device: torch.device, metric: Metric
+) -> DelayedReadback | None:
     """Return what reads the losses of a training of `parts`; None: each is waited for."""
-    return None if reason_to_wait(problem, parts, device, metric) else Late(device)
+    return None if reason_to_wait(problem, parts, device, metric) else DelayedReadback(device)
 
 
 def gathering(problem: Problem, metric: Metric = Metric.TRAIN) -> float:
@@ -132,7 +134,7 @@ def gathering(problem: Problem, metric: Metric = Metric.TRAIN) -> float:
     return 0.0 if shows or metric is not Metric.TRAIN else GATHERING
 
 
-def reason_to_wait(problem: Problem, parts: Sequence[Part], device: torch.device, metric: Metric) -> str:
+def reason_to_wait(problem: Problem, parts: Sequence[SweptOptimizer], device: torch.device, metric: Metric) -> str:
     """Return why each loss is waited for before the next update is made; empty where losses may be read late."""
     if device.type != "cuda":
         return f"{device.type} is not ahead of the host"

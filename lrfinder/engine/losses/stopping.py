@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
-from lrfinder.engine.losses.nonfinite import EVERY, WeightsTotal, all_finite, origin
+from lrfinder.engine.losses.nonfinite import EVERY, WeightsTotal, all_finite, locate_nonfinite
 from lrfinder.records import Stop
 
-End = tuple[Stop, str]  # and why
+StopReason = tuple[Stop, str]  # and why
 When = Callable[[int, float], str]  # from the updates made and the rate of the last one: "after 5 updates"
 
 
-class Ending:
+class StoppingRule:
     """Judges the losses of a repeat or a short run of `model`, whose loss before any update is `first`.
 
     `gradients`: those of the last update are there when a loss is judged, and may tell where a NaN came from. `late`:
@@ -36,17 +36,20 @@ class Ending:
         if math.isfinite(first):
             self._divergence.observe(first)
 
-    def before(self, what: str) -> End | None:
+    def before(self, what: str) -> StopReason | None:
         """Return why it ends before any update; `what` names the first loss: "the loss of the first batch"."""
         if math.isfinite(self.first):
             return None
-        return Stop.NON_FINITE, f"{what}, before any update, is {self.first}: {origin(self._model, gradients=False)}"
+        return (
+            Stop.NON_FINITE,
+            f"{what}, before any update, is {self.first}: {locate_nonfinite(self._model, gradients=False)}",
+        )
 
     def glance(self, updates: int) -> torch.Tensor | float | None:
         """Return what `after` is to know of the weights after so many updates, or None; it isn't waited for."""
         return self._weights.total() if updates % EVERY == 0 and updates else None
 
-    def after(self, loss: float, updates: int, rate: float, weights: float | None) -> End | None:
+    def after(self, loss: float, updates: int, rate: float, weights: float | None) -> StopReason | None:
         """Return why `loss`, that follows `updates` updates, the last one at `rate`, ends it, or None.
 
         `weights` is what `glance` returned then.
@@ -56,17 +59,17 @@ class Ending:
         if weights is not None:
             if not math.isfinite(weights) and not all_finite(self._model):
                 said = f"the loss is still {loss:.4g} {self._when(updates, rate)}"
-                return Stop.NON_FINITE, f"{said}: {origin(self._model, gradients=self._gradients)}"
+                return Stop.NON_FINITE, f"{said}: {locate_nonfinite(self._model, gradients=self._gradients)}"
             self._seen_finite = updates
         if self._divergence.observe(loss):
             began, limit = self._divergence.start, self._divergence.limit
             return Stop.DIVERGED, f"the loss began at {began:.4g}, and the median of the last five is above {limit:.4g}"
         return None
 
-    def not_finite(self, what: str) -> End:
+    def not_finite(self, what: str) -> StopReason:
         """Return the ending by a loss that isn't finite: `what` it was, and where it came from."""
         if self._late:
             said = f"{what}: where it came from can't be seen, since losses are read some updates late on a GPU"
             seen = f"; the weights were finite after {self._seen_finite} updates" if self._seen_finite else ""
             return Stop.NON_FINITE, said + seen
-        return Stop.NON_FINITE, f"{what}: {origin(self._model, gradients=self._gradients)}"
+        return Stop.NON_FINITE, f"{what}: {locate_nonfinite(self._model, gradients=self._gradients)}"

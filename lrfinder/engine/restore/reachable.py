@@ -17,7 +17,7 @@ from lrfinder.task.problem import Problem
 _LIVE = nn.Module | torch.optim.Optimizer
 
 
-def live_objects(problem: Problem) -> list[Any]:
+def reachable_state(problem: Problem) -> list[Any]:
     """Return the modules, optimizers and generators that training `problem` may change.
 
     They were handed over (and not just ways to make them), or loss_fn and training_step know them by name: an averaged
@@ -26,19 +26,19 @@ def live_objects(problem: Problem) -> list[Any]:
     """
     found = [value for value in (problem.model, problem.optimizer, problem.optimizers) if _is_live(value)]
     for function in (problem.loss_fn, problem.training_step):
-        found += [function] if _is_live(function) else _known_to(function)
+        found += [function] if _is_live(function) else _referenced_by(function)
     return found
 
 
-def _known_to(function: Any) -> Iterator[Any]:
+def _referenced_by(function: Any) -> Iterator[Any]:
     """Yield the live objects that `function` refers to: its arguments, its owner, its closure and its globals."""
     if isinstance(function, functools.partial):
         for value in (function.func, *function.args, *function.keywords.values()):
-            yield from (value,) if _keeps_state(value) else _known_to(value)
+            yield from (value,) if _keeps_state(value) else _referenced_by(value)
     elif inspect.ismethod(function):
         owner = function.__self__
-        yield from (owner,) if _is_live(owner) else _owned_by(owner)
-        yield from _known_to(function.__func__)
+        yield from (owner,) if _is_live(owner) else _attributes_of(owner)
+        yield from _referenced_by(function.__func__)
     elif inspect.isfunction(function):
         code, cells = function.__code__, function.__closure__ or ()
         values = [cell.cell_contents for cell in cells if _is_filled(cell)]
@@ -46,10 +46,10 @@ def _known_to(function: Any) -> Iterator[Any]:
         values += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
         yield from (value for value in values if _keeps_state(value))
     elif callable(function) and not inspect.isclass(function):
-        yield from _owned_by(function)
+        yield from _attributes_of(function)
 
 
-def _owned_by(owner: Any) -> Iterator[Any]:
+def _attributes_of(owner: Any) -> Iterator[Any]:
     """Yield what an object of the user's own class holds; its own counters and lists are its own business."""
     attributes = getattr(owner, "__dict__", None)
     if isinstance(attributes, dict):

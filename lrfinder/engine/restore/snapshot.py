@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lrfinder.engine.restore.containers import ContainerState, is_container, parts_of
-from lrfinder.engine.restore.reachable import live_objects
+from lrfinder.engine.restore.reachable import reachable_state
 from lrfinder.engine.restore.tensors import TensorStates
 from lrfinder.engine.runtime.rng import is_generator, loader_parts, remember_generator, remember_global_state
 from lrfinder.errors import user_code
@@ -55,7 +55,7 @@ class Snapshot:
         self._containers: list[ContainerState] = []
         self._generators: list[Callable[[], object]] = []
         self._scripted: list[tuple[nn.Module, bool]] = []
-        self._keep_all(live_objects(problem))
+        self._keep_all(reachable_state(problem))
         self.tensors.copy()
 
     def rewind(self) -> None:

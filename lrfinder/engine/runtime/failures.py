@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lrfinder.errors import EnvironmentFailure, words_of
+from lrfinder.errors import EnvironmentFailure, error_text
 
 # What allocators say; torch has a class of its own for CUDA's, and a plain RuntimeError for the others.
 _NO_MEMORY = ("out of memory", "not enough memory", "defaultcpuallocator", "_status_alloc_failed")
@@ -34,7 +34,7 @@ def environment_failure(error: BaseException, *, batch: int | None = None) -> En
     """
     if out_of_memory(error):
         return EnvironmentFailure(
-            f"out of memory: {_first_line(words_of(error)) or type(error).__name__}",
+            f"out of memory: {_first_line(error_text(error)) or type(error).__name__}",
             hint="use a smaller batch (`--batch-size N`), a smaller model, or another device (`--device cpu`)",
         )
     return dead_worker(error, batch)
@@ -44,7 +44,7 @@ def out_of_memory(error: BaseException) -> bool:
     """Return whether `error` is what an allocator says that has no memory left."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in words_of(error).lower() for sign in _NO_MEMORY)
+    return isinstance(error, RuntimeError) and any(sign in error_text(error).lower() for sign in _NO_MEMORY)
 
 
 def dead_worker(error: BaseException, batch: int | None, workers: Iterable[Any] = ()) -> EnvironmentFailure | None:
@@ -52,7 +52,7 @@ def dead_worker(error: BaseException, batch: int | None, workers: Iterable[Any] 
 
     `workers` are the loader's processes, where they are known: an error that comes from a queue doesn't name any.
     """
-    text = words_of(error)
+    text = error_text(error)
     if isinstance(error, RuntimeError) and _HUNG_WORKER in text:
         return _worker_failure(f"{_first_line(text)}{_when(batch)}")
     broken_queue = isinstance(error, _BROKEN_QUEUE) and _from_a_queue(error)

@@ -13,11 +13,11 @@ from typing import Self, TypeVar
 _Result = TypeVar("_Result")
 
 
-class Overdue(BaseException):
+class TimedOut(BaseException):
     """The time is up. Like KeyboardInterrupt no `Exception`: a data set that skips bad samples must not catch it."""
 
 
-class Alarm:
+class CallTimeout:
     """A context in which `within` limits how long a call takes. Code in C that never returns to Python isn't reached.
 
     Does nothing outside the main thread, where Python runs no handlers, and where there are no timers (Windows). What
@@ -44,7 +44,7 @@ class Alarm:
             signal.signal(signal.SIGALRM, self._previous)
 
     def within(self, seconds: float, call: Callable[..., _Result], *arguments: object) -> _Result:
-        """Return what `call(*arguments)` returns; raise Overdue after `seconds`, which are above 0."""
+        """Return what `call(*arguments)` returns; raise TimedOut after `seconds`, which are above 0."""
         if not self.works:
             return call(*arguments)
         left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -72,7 +72,7 @@ class Alarm:
     def _ring(self, signum: int, frame: FrameType | None) -> None:
         if self._armed:
             self._armed = False
-            raise Overdue
+            raise TimedOut
         if callable(self._previous):
             self._previous(signum, frame)
         elif self._previous is signal.SIG_DFL:  # it ends the process, as it would without us

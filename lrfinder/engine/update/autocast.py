@@ -10,12 +10,12 @@ import torch
 
 from lrfinder.errors import UsageError
 from lrfinder.records import Precision
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
 _TYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precision.FP16: torch.float16}
 
 
-def in_precision(trial: Trial, precision: Precision, device: torch.device) -> Trial:
+def in_precision(trial: BuiltProblem, precision: Precision, device: torch.device) -> BuiltProblem:
     """Return `trial` with its losses computed in `precision`; `auto` leaves them as they are.
 
     Raises UsageError where the device or the model's own numbers don't allow it.
@@ -44,7 +44,7 @@ def _within(function: Callable[..., Any], precision: Precision, device: torch.de
     return computed
 
 
-def _check(trial: Trial, precision: Precision, device: torch.device) -> None:
+def _check(trial: BuiltProblem, precision: Precision, device: torch.device) -> None:
     if not torch.amp.is_autocast_available(device.type):
         raise UsageError(f"precision {precision} isn't possible on {device}: torch has no autocast there")
     if precision is Precision.BF16 and device.type == "cuda" and not torch.cuda.is_bf16_supported():

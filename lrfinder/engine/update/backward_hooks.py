@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from lrfinder.errors import UsageError
-from lrfinder.records import Precision, Training
-from lrfinder.task.problem import Part
+from lrfinder.records import Precision, UpdateOptions
+from lrfinder.task.problem import SweptOptimizer
 
 
 def has_backward_hooks(parameters: Iterable[torch.Tensor]) -> bool:
@@ -27,7 +27,7 @@ def has_backward_hooks(parameters: Iterable[torch.Tensor]) -> bool:
 class BackwardSteps:
     """Tells which optimizers have stepped since `forget`."""
 
-    def __init__(self, parts: Sequence[Part], training: Training) -> None:
+    def __init__(self, parts: Sequence[SweptOptimizer], training: UpdateOptions) -> None:
         self._training = training
         self._made: set[int] = set()
         self._told = {id(part.optimizer): part.name for part in parts}

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from lrfinder.engine.update.learning_rates import Rates
-from lrfinder.engine.update.zero_grad import zero
-from lrfinder.errors import note_place
+from lrfinder.engine.update.learning_rates import LearningRates
+from lrfinder.engine.update.zero_grad import zero_grad
+from lrfinder.errors import add_location
 from lrfinder.task.batches import to_device
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
 
-class PlainUpdates:
+class FastPath:
     """What `Updates` does after its first update, where each is made from one whole batch by one optimizer's `step()`.
 
     The numbers are the same, bit for bit. A small net's update takes torch 200 us, and every call of ours around it
@@ -22,7 +22,14 @@ class PlainUpdates:
     """
 
     def __init__(
-        self, trial: Trial, batches: Iterator[Any], device: torch.device, rates: Rates, *, count: int, late: bool
+        self,
+        trial: BuiltProblem,
+        batches: Iterator[Any],
+        device: torch.device,
+        rates: LearningRates,
+        *,
+        count: int,
+        late: bool,
     ) -> None:
         """`count` batches, with an update from each, came before. `late`: losses are read when gradients are gone."""
         self._model = trial.model
@@ -46,7 +53,7 @@ class PlainUpdates:
             try:
                 loss = self._pending = self._loss(self._model, moved)
             except Exception as error:
-                note_place(error, f"computing the loss of batch {self._count}")
+                add_location(error, f"computing the loss of batch {self._count}")
                 raise
             self._count += 1
             return loss.detach() if self._late else loss
@@ -58,18 +65,18 @@ class PlainUpdates:
         loss, self._pending = self._pending, None
         assert loss is not None  # noqa: S101 - next_loss came before
         optimizer = self._optimizer
-        zero(optimizer)
+        zero_grad(optimizer)
         try:
             loss.backward()  # type: ignore[no-untyped-call]
         except Exception as error:
-            note_place(error, f"running loss.backward() before update {self._made}")
+            add_location(error, f"running loss.backward() before update {self._made}")
             raise
         try:
             optimizer.step()
         except Exception as error:
-            note_place(error, f"calling {self._name}.step() for update {self._made}")
+            add_location(error, f"calling {self._name}.step() for update {self._made}")
             raise
         if self._late:
-            zero(optimizer)  # the next loss may have their memory
+            zero_grad(optimizer)  # the next loss may have their memory
         self._made += 1
         return True

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 
 import torch
 
-from lrfinder.task.problem import Part
+from lrfinder.task.problem import SweptOptimizer
 
 
-class Rates:
+class LearningRates:
     """Sets the rate of each group of `parts` in its ratio to the swept rate; those of a part that holds them stay."""
 
-    def __init__(self, parts: Iterable[Part]) -> None:
+    def __init__(self, parts: Iterable[SweptOptimizer]) -> None:
         self._groups = [
             pair
             for part in parts

@@ -8,21 +8,26 @@ import torch
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from lrfinder.engine.update.backward_hooks import BackwardSteps, has_backward_hooks
-from lrfinder.engine.update.zero_grad import zero
-from lrfinder.errors import UsageError, note_place, user_code
-from lrfinder.records import Precision, Training
+from lrfinder.engine.update.zero_grad import zero_grad
+from lrfinder.errors import UsageError, add_location, user_code
+from lrfinder.records import Precision, UpdateOptions
 from lrfinder.task.optimizers.by_name import needs_closure
-from lrfinder.task.problem import Part
+from lrfinder.task.problem import SweptOptimizer
 
 
-class Turn:
+class OptimizerStep:
     """The optimizers of `parts` on one loss: `zero`, `backward` once or more, `step`.
 
     Raises UsageError for a way of updating that their kind doesn't allow.
     """
 
     def __init__(
-        self, parts: Sequence[Part], training: Training, device: torch.device, *, again: Callable[[], torch.Tensor]
+        self,
+        parts: Sequence[SweptOptimizer],
+        training: UpdateOptions,
+        device: torch.device,
+        *,
+        again: Callable[[], torch.Tensor],
     ) -> None:
         """`again()` evaluates the loss of the update's batches and its gradient anew, at the weights as they are."""
         self.is_swept = any(part.group_ratios is not None for part in parts)
@@ -52,10 +57,10 @@ class Turn:
         special = self._closing or self._clips or self._scaler is not None or self._backward_steps is not None
         return self._begun and not special
 
-    def zero(self) -> None:
+    def zero_grad(self) -> None:
         """Set the gradients to None."""
         for part in self._parts:
-            zero(part.optimizer)
+            zero_grad(part.optimizer)
 
     def backward(self, loss: torch.Tensor, number: int) -> None:
         """Add the gradient of `loss` for update `number` (counted from 0)."""
@@ -64,7 +69,7 @@ class Turn:
         try:
             (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
         except Exception as error:
-            note_place(error, f"running loss.backward() before update {number}")
+            add_location(error, f"running loss.backward() before update {number}")
             raise
         if self._backward_steps is not None:
             self._backward_steps.check()
@@ -83,12 +88,12 @@ class Turn:
                 try:
                     self._step(part, loss, number)
                 except Exception as error:
-                    note_place(error, f"calling {part.name}.step() for update {number}")
+                    add_location(error, f"calling {part.name}.step() for update {number}")
                     raise
         self._begun = True
         return True
 
-    def _step(self, part: Part, loss: torch.Tensor | None, number: int) -> None:
+    def _step(self, part: SweptOptimizer, loss: torch.Tensor | None, number: int) -> None:
         if part.name not in self._closing:
             try:
                 part.optimizer.step()
@@ -169,7 +174,7 @@ def _has_gradient(optimizer: torch.optim.Optimizer) -> bool:
     return any(p.grad is not None for group in optimizer.param_groups for p in group["params"])
 
 
-def _no_scaled_closure(part: Part) -> UsageError:
+def _no_scaled_closure(part: SweptOptimizer) -> UsageError:
     return UsageError(
         f"precision fp16 needs a loss scaler, and {part.name} ({type(part.optimizer).__name__}) needs a closure, which "
         "torch's scaler doesn't take",

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lrfinder.engine.cuda_graphs.graphed_update import RecordedUpdate
-from lrfinder.engine.losses.stopping import Ending, When
-from lrfinder.engine.update.fast_path import PlainUpdates
-from lrfinder.engine.update.learning_rates import Rates
-from lrfinder.engine.update.optimizer_step import Turn
-from lrfinder.errors import ModelFileError, note_place, user_code
-from lrfinder.records import Stop, Training
+from lrfinder.engine.cuda_graphs.graphed_update import GraphedUpdate
+from lrfinder.engine.losses.stopping import StoppingRule, When
+from lrfinder.engine.update.fast_path import FastPath
+from lrfinder.engine.update.learning_rates import LearningRates
+from lrfinder.engine.update.optimizer_step import OptimizerStep
+from lrfinder.errors import ModelFileError, add_location, user_code
+from lrfinder.records import Stop, UpdateOptions
 from lrfinder.task.batches import to_device
-from lrfinder.task.problem import COMMON, Trial
+from lrfinder.task.problem import COMMON, BuiltProblem
 
 # Updates in a row that the loss scaler may skip. It begins at 2^16 and halves: after sixteen it scales nothing up any
 # more, and four further leave room for gradients of a million. Whatever overflows then has diverged.
@@ -32,7 +32,7 @@ class _Part(NamedTuple):
     batch: Any
 
 
-class Updates:
+class Updater:
     """Makes the updates of a trial: `next_loss`, then `make`, in turn.
 
     The loss is that of the batches which the next update is made from, before that update: one forward pass serves
@@ -43,14 +43,14 @@ class Updates:
 
     def __init__(
         self,
-        trial: Trial,
-        training: Training,
+        trial: BuiltProblem,
+        training: UpdateOptions,
         batches: Iterator[Any],
         device: torch.device,
         *,
         split: Callable[[Any], list[tuple[float, Any]]] | None,
         late: bool = False,
-        recorded: RecordedUpdate | None = None,
+        recorded: GraphedUpdate | None = None,
     ) -> None:
         """`split` None: batches are computed whole. `recorded` makes the updates of the batches that it takes.
 
@@ -63,10 +63,10 @@ class Updates:
         self._split = split
         self._late = late
         self._recorded = recorded
-        self._plain: PlainUpdates | None = None  # what makes the updates after the first, where that is enough
+        self._plain: FastPath | None = None  # what makes the updates after the first, where that is enough
         self._repeats = False  # whether the update to be made is the recorded one
-        self._rates = Rates(trial.parts)
-        self._turns: dict[str, Turn] = {}
+        self._rates = LearningRates(trial.parts)
+        self._turns: dict[str, OptimizerStep] = {}
         self._group: list[_Part] = []  # those of the update to be made, where it may ask for their loss again
         self._keeps = True  # whether it may: before the first step nobody knows
         self._pending: dict[str, torch.Tensor] = {}  # the losses of the last of them, by optimizer
@@ -123,7 +123,7 @@ class Updates:
         self._pending.clear()  # with it go the graphs of the other losses
         turn = self._turn(name)
         if whole:
-            turn.zero()
+            turn.zero_grad()
         turn.backward(first if whole else self._share * first, self._made)
         applied = self._step(turn, first if whole else None)
         self._keeps = turn.evaluates_again or bool(others)
@@ -132,7 +132,7 @@ class Updates:
         self._made += applied
         self._skips = 0 if applied else self._skips + 1
         if turn.is_plain and self._is_plain():
-            self._plain = PlainUpdates(
+            self._plain = FastPath(
                 self._trial, self._batches, self._device, self._rates, count=self._count, late=self._late
             )
         return applied
@@ -146,18 +146,18 @@ class Updates:
             and self._recorded is None
         )
 
-    def _step(self, turn: Turn, loss: torch.Tensor | None) -> bool:
+    def _step(self, turn: OptimizerStep, loss: torch.Tensor | None) -> bool:
         """Return whether what the step of `turn` was to do to the swept rate's part was done."""
         stepped = turn.step(loss, self._made)
         if self._late:
-            turn.zero()  # the next loss may have their memory
+            turn.zero_grad()  # the next loss may have their memory
         return stepped or not turn.is_swept
 
-    def ending(self, first: float, when: When) -> Ending:
+    def ending(self, first: float, when: When) -> StoppingRule:
         """Return what judges the losses that follow updates, `first` being the one before any."""
         # Of several parts, and in a recording, the gradients of the coming update are there already when the loss is.
         gradients = self._share == 1.0 and self._recorded is None
-        return Ending(self._trial.model, first, gradients=gradients, late=self._late, when=when)
+        return StoppingRule(self._trial.model, first, gradients=gradients, late=self._late, when=when)
 
     def _accumulated(self, parts: list[_Part], *, gradient: bool) -> torch.Tensor | None:
         total: torch.Tensor | None = None
@@ -165,7 +165,7 @@ class Updates:
             if index and gradient:
                 name = next(iter(self._pending))
                 if index == 1:
-                    self._turn(name).zero()
+                    self._turn(name).zero_grad()
                 self._backward(self._turn(name), self._pending[name], self._share)
             self._pending.clear()  # its graph, before the next one is made
             self._pending, self._share = self._losses_of(part), part.share
@@ -191,7 +191,7 @@ class Updates:
         try:
             losses = self._losses(moved)
         except Exception as error:
-            note_place(error, f"computing the loss of batch {part.number}")
+            add_location(error, f"computing the loss of batch {part.number}")
             raise
         if self._keeps:
             self._group.append(part._replace(batch=moved))
@@ -208,7 +208,7 @@ class Updates:
     def _again(self, name: str) -> torch.Tensor:
         """Return the mean loss called `name` of the update's batches once more, its gradient in the parameters."""
         turn, values = self._turn(name), []
-        turn.zero()
+        turn.zero_grad()
         for part in self._group:
             with user_code(f"computing the loss of batch {part.number} again"):
                 losses = self._losses(part.batch)
@@ -220,14 +220,16 @@ class Updates:
             values.append(part.share * _wide(losses[name]))
         return torch.stack(values).sum()
 
-    def _backward(self, turn: Turn, loss: torch.Tensor, share: float) -> None:
+    def _backward(self, turn: OptimizerStep, loss: torch.Tensor, share: float) -> None:
         turn.backward(loss if share == 1.0 else share * loss, self._made)
 
-    def _turn(self, name: str) -> Turn:
+    def _turn(self, name: str) -> OptimizerStep:
         turn = self._turns.get(name)
         if turn is None:
             parts = tuple(part for part in self._trial.parts if name in (COMMON, part.name))
-            turn = self._turns[name] = Turn(parts, self._training, self._device, again=partial(self._again, name))
+            turn = self._turns[name] = OptimizerStep(
+                parts, self._training, self._device, again=partial(self._again, name)
+            )
         return turn
 
 

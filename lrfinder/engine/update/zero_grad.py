@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-def zero(optimizer: torch.optim.Optimizer) -> None:
+def zero_grad(optimizer: torch.optim.Optimizer) -> None:
     """Do what `optimizer.zero_grad(set_to_none=True)` does.
 
     torch's own opens a range for its profiler around it, which takes five times as long as the rest; an optimizer that

@@ -15,10 +15,10 @@ from torch import nn
 from torch.func import functional_call, grad_and_value, vmap
 
 from lrfinder.engine.vectorized.optimizers import NotStackable, side_by_side, update_of
-from lrfinder.task.problem import Trial
+from lrfinder.task.problem import BuiltProblem
 
 
-class Stack:
+class VmappedModels:
     """`count` members, all with the weights, the buffers and the optimizer state that `trial` has now.
 
     Raises NotStackable where the trial is of a kind that can't be trained so. What only running it shows (code that
@@ -26,7 +26,7 @@ class Stack:
     except for what the user's own code does.
     """
 
-    def __init__(self, trial: Trial, count: int) -> None:
+    def __init__(self, trial: BuiltProblem, count: int) -> None:
         _check(trial)
         self._whole = _Whole(trial.model, trial.loss)
         self._gradients: list[torch.Tensor] = []
@@ -85,7 +85,7 @@ class _Whole(nn.Module):
 class _Group:
     """One param group of all members: `flat` is members x weights."""
 
-    def __init__(self, trial: Trial, index: int, count: int) -> None:
+    def __init__(self, trial: BuiltProblem, index: int, count: int) -> None:
         group = trial.optimizer.param_groups[index]
         names = {id(parameter): f"model.{name}" for name, parameter in trial.model.named_parameters()}
         self._layout = [(names[id(p)], p.numel(), p.shape) for p in group["params"]]
@@ -113,7 +113,7 @@ class _Held:
         self.batch = batch
 
 
-def _check(trial: Trial) -> None:
+def _check(trial: BuiltProblem) -> None:
     """Raise NotStackable for what would not do the same, or do it unseen by anybody."""
     known = {id(parameter) for parameter in trial.model.parameters()}
     optimizer = trial.optimizer

@@ -20,10 +20,10 @@ from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.losses.evaluation import mean_losses
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.signals import Terminated
-from lrfinder.engine.short_runs import Begun, Progress, ShortRuns, factor_of, reached
-from lrfinder.engine.vectorized.models import Stack
+from lrfinder.engine.short_runs import PreparedRun, Progress, ShortRuns, final_result, schedule_factor
+from lrfinder.engine.vectorized.models import VmappedModels
 from lrfinder.engine.vectorized.optimizers import NotStackable
-from lrfinder.records import Graph, Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace, Training
+from lrfinder.records import Graph, Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace, UpdateOptions
 from lrfinder.task.batches import to_device
 
 # Fewer don't repay the stack's own cost, 1.5 ms an update: three of a perceptron's took as long as one by one.
@@ -66,7 +66,7 @@ KINDS = {
 Elsewhere = Callable[[Sequence[RunPlan], float], Iterator[ShortRun]]
 
 
-class ManyShortRuns(ShortRuns):
+class VectorizedRuns(ShortRuns):
     """Short runs of which several may be asked for at once; what each says is what it says by itself."""
 
     def __init__(
@@ -80,7 +80,7 @@ class ManyShortRuns(ShortRuns):
         """`elsewhere` makes what can't be stacked, as far as it likes."""
         self._elsewhere = elsewhere
         self._kind = KINDS.get(device.type)
-        self._first = _Noting(observer, time.process_time if self._kind is None else self._kind.clock)
+        self._first = _TimingObserver(observer, time.process_time if self._kind is None else self._kind.clock)
         super().__init__(*args, observer=self._first, device=device, **options)
 
     def run_all(self, plans: Sequence[RunPlan]) -> Iterator[ShortRun]:
@@ -127,7 +127,7 @@ class ManyShortRuns(ShortRuns):
             return []
         if (
             isinstance(self._problem.train_loader, Iterator)
-            or dataclasses.replace(self._problem.training, graph=Graph.OFF) != Training()
+            or dataclasses.replace(self._problem.training, graph=Graph.OFF) != UpdateOptions()
         ):
             return []  # a loader with only one start; gradients that are clipped or gathered, or another precision
         if self._batching.micro_batches > 1:
@@ -155,7 +155,7 @@ class ManyShortRuns(ShortRuns):
         self._observer.run_ended(made)
         return made
 
-    def _train_stack(self, begun: Begun, members: _Members) -> None:
+    def _train_stack(self, begun: PreparedRun, members: _Members) -> None:
         """Train until every member has ended; raises NotStackable where one by one is as good, or the only way."""
         members.stack(begun)
         took: list[float] = []
@@ -196,16 +196,16 @@ class _Members:
         self.ended: dict[int, tuple[float | None, Stop, str]] = {}  # by number, as `updates`
         self.updates = dict.fromkeys(range(1, len(plans)), 0)
         self._plans = plans
-        self._factors = [factor_of(plan) for plan in plans]
+        self._factors = [schedule_factor(plan) for plan in plans]
         self._rules: dict[int, DivergenceRule] = {}
         self._there = list(range(len(plans)))  # whose weights are in the stack
 
-    def stack(self, begun: Begun) -> None:
+    def stack(self, begun: PreparedRun) -> None:
         """Put all members where the run begins."""
         size = sum(parameter.numel() for parameter in begun.trial.model.parameters())
         if size * len(self._plans) > self.kind.most_weights:
             raise NotStackable("the models are too large")
-        self._stack = Stack(begun.trial, len(self._plans))
+        self._stack = VmappedModels(begun.trial, len(self._plans))
 
     def observe(self, batch: Any, step: int) -> None:
         """Take in the losses of a batch before update `step`; a member that they end is noted."""
@@ -238,12 +238,12 @@ class _Members:
             self._there = kept
         return True
 
-    def judge(self, begun: Begun, device: torch.device) -> None:
+    def judge(self, begun: PreparedRun, device: torch.device) -> None:
         """End all that are left with their losses on the held-out data."""
         losses = self._stack.held_out_losses
         judged = mean_losses(begun.trial, begun.held_out, losses, device=device, seed=begun.seed)
         for number, value in zip(self._there, judged.tolist(), strict=True):
-            self.ended[number] = reached(value, self._plans[number])
+            self.ended[number] = final_result(value, self._plans[number])
 
     def end_all(self, stop: Stop, why: str) -> None:
         """End all that haven't ended yet."""
@@ -266,7 +266,7 @@ def _ended(loss: float, updates: int, rule: DivergenceRule) -> tuple[Stop, str] 
 _NONE = object()  # what no loader yields
 
 
-class _Noting:
+class _TimingObserver:
     """Passes on what it is told, and keeps the seconds by `clock` of the last run's updates."""
 
     def __init__(self, inner: Observer, clock: Callable[[], float]) -> None:

@@ -21,7 +21,7 @@ from lrfinder.rules.peers import (
     lightning,
     torch_lr_finder,
 )
-from lrfinder.rules.peers.curve import PeerCurve, recorded_by_a_peer
+from lrfinder.rules.peers.curve import PeerCurve, peer_curve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ def pick_per_repeat(rule: PeerRule, traces: tuple[Trace, ...], steps: int) -> Pi
     says nothing about spread. Peers state no confidence, so a rate is never better than `uncertain`.
     `steps` is the configured number of updates per repeat.
     """
-    suggested = [rule.suggest(recorded_by_a_peer(trace, steps=steps)) for trace in traces]
+    suggested = [rule.suggest(peer_curve(trace, steps=steps)) for trace in traces]
     lrs = [lr for lr in suggested if lr is not None]
     if not lrs:
         return Pick(

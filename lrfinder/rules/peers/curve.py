@@ -42,7 +42,7 @@ class PeerCurve:
 
 
 @lru_cache(maxsize=CACHED)
-def recorded_by_a_peer(trace: Trace, *, steps: int) -> PeerCurve:
+def peer_curve(trace: Trace, *, steps: int) -> PeerCurve:
     """Return the sweep as a peer would have recorded it: each rate with the loss measured before its own update.
 
     A trace pairs rate i with the loss that follows update i. That loss is also the one before update i + 1, so

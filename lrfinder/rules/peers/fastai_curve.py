@@ -27,7 +27,7 @@ class FastaiCurve:
 
 
 @lru_cache(maxsize=CACHED)  # four rules ask for the same
-def seen_by_fastai(curve: PeerCurve) -> FastaiCurve:
+def fastai_curve(curve: PeerCurve) -> FastaiCurve:
     """Return the smoothed losses from number steps // 10 to the sixth from the end of fastai's own sweep.
 
     Smoothed: a_i = 0.98 a_{i-1} + 0.02 L_i, s_i = a_i / (1 - 0.98^(i+1)), in single precision. The sweep ends where

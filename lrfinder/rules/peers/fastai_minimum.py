@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lrfinder.rules.peers.curve import PeerCurve
-from lrfinder.rules.peers.fastai_curve import seen_by_fastai
+from lrfinder.rules.peers.fastai_curve import fastai_curve
 
 DIVISOR = 10  # fastai's own
 
@@ -15,7 +15,7 @@ def suggest(curve: PeerCurve) -> float | None:
 
     Source: fastai 2.8, `callback/schedule.py`, `minimum`.
     """
-    seen = seen_by_fastai(curve)
+    seen = fastai_curve(curve)
     if not seen.losses.size:
         return None
     return seen.lrs[int(np.argmin(seen.losses))] / DIVISOR

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfinder.rules.peers.curve import PeerCurve
-from lrfinder.rules.peers.fastai_curve import seen_by_fastai
+from lrfinder.rules.peers.fastai_curve import fastai_curve
 
 INTERVAL = 15  # fastai's lr_diff=15: the width of the interval, in updates
 THRESHOLD = 0.005  # fastai's thresh=.005: the difference of slopes (loss per update) at which the slide ends
@@ -17,7 +17,7 @@ def suggest(curve: PeerCurve) -> float | None:
 
     See `slide_index` for the formula. Source: fastai 2.8, `callback/schedule.py`, `slide`.
     """
-    seen = seen_by_fastai(curve)
+    seen = fastai_curve(curve)
     index = slide_index(seen.losses)
     return None if index is None else seen.lrs[index]
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lrfinder.rules.peers.curve import PeerCurve
 from lrfinder.rules.peers.ema import as_float32
-from lrfinder.rules.peers.fastai_curve import seen_by_fastai
+from lrfinder.rules.peers.fastai_curve import fastai_curve
 
 
 def suggest(curve: PeerCurve) -> float | None:
@@ -17,7 +17,7 @@ def suggest(curve: PeerCurve) -> float | None:
 
     Source: fastai 2.8, `callback/schedule.py`, `steep`.
     """
-    seen = seen_by_fastai(curve)
+    seen = fastai_curve(curve)
     index = steep_index(seen.lrs, seen.losses)
     return None if index is None else seen.lrs[index]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrfinder.rules.peers.curve import PeerCurve
-from lrfinder.rules.peers.fastai_curve import seen_by_fastai
+from lrfinder.rules.peers.fastai_curve import fastai_curve
 
 
 def suggest(curve: PeerCurve) -> float | None:
@@ -16,7 +16,7 @@ def suggest(curve: PeerCurve) -> float | None:
 
     See `valley_index` for the formula. Source: fastai 2.8, `callback/schedule.py`, `valley`.
     """
-    seen = seen_by_fastai(curve)
+    seen = fastai_curve(curve)
     index = valley_index(seen.losses)
     return None if index is None else seen.lrs[index]
 

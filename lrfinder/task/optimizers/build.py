@@ -12,23 +12,23 @@ from torch import nn
 
 from lrfinder.errors import ModelFileError, UsageError
 from lrfinder.records import OptimizerFacts
-from lrfinder.task.calling import running
+from lrfinder.task.calling import user_call
 from lrfinder.task.lightning import overrides, own_optimizer
 from lrfinder.task.optimizers.by_name import named_optimizer
 from lrfinder.task.optimizers.group_rates import (
-    ALONE,
     REFERENCE_LR,
-    Fleet,
-    FleetRates,
-    built_twice,
-    described_fleet,
-    fleet_of,
-    follow_lr,
+    SINGLE,
+    OptimizerRates,
+    OptimizerSet,
+    as_optimizer_set,
+    describe_optimizer_set,
     largest_rate,
+    probe_lr_scaling,
     rates_of,
+    scales_with_lr,
 )
 from lrfinder.task.optimizers.several import make_parts
-from lrfinder.task.problem import Part, Problem
+from lrfinder.task.problem import Problem, SweptOptimizer
 
 _HINT = "write `def optimizer(params, lr): return torch.optim.SGD(params, lr=lr)`"
 
@@ -40,7 +40,7 @@ _INTERNAL = frozenset({"params", "param_names", "lr", "initial_lr", "foreach", "
 class MadeOptimizer:
     """Optimizers, the one that is swept first. `chosen_by` is "model file", "option", "default", or its name."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[SweptOptimizer, ...]
     chosen_by: str
 
     @property
@@ -79,20 +79,20 @@ def make_optimizer(problem: Problem, model: nn.Module) -> MadeOptimizer:
     elif given is not None:
         parts = _to_largest(_checked(given, "optimizer is", where), where)
     elif own:
-        parts = _to_largest({ALONE: own_optimizer(model, where)}, where)
+        parts = _to_largest({SINGLE: own_optimizer(model, where)}, where)
     else:
         options = problem.optimizer_options
         named = named_optimizer(problem.optimizer_name, list(model.parameters()), REFERENCE_LR, options)
-        parts = (Part(name=ALONE, optimizer=named, group_ratios=(1.0,) * len(named.param_groups)),)
+        parts = (SweptOptimizer(name=SINGLE, optimizer=named, group_ratios=(1.0,) * len(named.param_groups)),)
         chosen_by = "default" if problem.optimizer_name is None else "option"
     _check_usable(parts, model, where)
     return MadeOptimizer(parts=parts, chosen_by=chosen_by)
 
 
-def _from_function(function: Any, model: nn.Module, where: str) -> tuple[Part, ...]:
-    fleet, rates, doubled = built_twice(lambda lr: _call(function, model, lr, where), model)
+def _from_function(function: Any, model: nn.Module, where: str) -> tuple[SweptOptimizer, ...]:
+    fleet, rates, doubled = probe_lr_scaling(lambda lr: _call(function, model, lr, where), model)
     for name in fleet:
-        follows = follow_lr(rates[name], doubled[name])
+        follows = scales_with_lr(rates[name], doubled[name])
         if not all(follows):  # lr means nothing to that group: the rate that the sweep finds couldn't be used
             index = follows.index(False)
             of = "" if len(fleet) == 1 else f" of {name}"
@@ -107,30 +107,30 @@ def _from_function(function: Any, model: nn.Module, where: str) -> tuple[Part, .
     return _parts(fleet, rates, REFERENCE_LR)
 
 
-def _call(function: Any, model: nn.Module, lr: float, where: str) -> Fleet:
-    with running("calling optimizer(params, lr)"):
+def _call(function: Any, model: nn.Module, lr: float, where: str) -> OptimizerSet:
+    with user_call("calling optimizer(params, lr)"):
         # A list, not a generator, so that the function may go through the parameters twice to group them.
         made = function(list(model.parameters()), lr)
     return _checked(made, "optimizer(params, lr) returned", where)
 
 
-def _checked(made: Any, told: str, where: str) -> Fleet:
-    fleet = fleet_of(made)
+def _checked(made: Any, told: str, where: str) -> OptimizerSet:
+    fleet = as_optimizer_set(made)
     if not fleet:
-        raise ModelFileError(f"{where}: {told} {described_fleet(made)}", hint=_HINT)
+        raise ModelFileError(f"{where}: {told} {describe_optimizer_set(made)}", hint=_HINT)
     return fleet
 
 
-def _to_largest(fleet: Fleet, where: str) -> tuple[Part, ...]:
+def _to_largest(fleet: OptimizerSet, where: str) -> tuple[SweptOptimizer, ...]:
     rates = rates_of(fleet)
     return _parts(
         fleet, rates, largest_rate([rate for each in rates.values() for rate in each], "the optimizer", where)
     )
 
 
-def _parts(fleet: Fleet, rates: FleetRates, reference: float) -> tuple[Part, ...]:
+def _parts(fleet: OptimizerSet, rates: OptimizerRates, reference: float) -> tuple[SweptOptimizer, ...]:
     return tuple(
-        Part(name=name, optimizer=optimizer, group_ratios=tuple(rate / reference for rate in rates[name]))
+        SweptOptimizer(name=name, optimizer=optimizer, group_ratios=tuple(rate / reference for rate in rates[name]))
         for name, optimizer in fleet.items()
     )
 
@@ -154,18 +154,18 @@ def _refuse_choice(problem: Problem) -> None:
         )
 
 
-def _check_usable(parts: tuple[Part, ...], model: nn.Module, where: str) -> None:
+def _check_usable(parts: tuple[SweptOptimizer, ...], model: nn.Module, where: str) -> None:
     trainable = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     for part in parts:
         if not any(id(p) in trainable for group in part.optimizer.param_groups for p in group["params"]):
-            told = f"the {ALONE}" if part.name == ALONE else f"optimizer {part.name!r}"
+            told = f"the {SINGLE}" if part.name == SINGLE else f"optimizer {part.name!r}"
             raise ModelFileError(
                 f"{where}: {told} holds none of the model's trainable parameters: it was made for other ones",
                 hint="in optimizer(params, lr), use the params that are passed in",
             )
 
 
-def optimizer_facts(parts: Sequence[Part], chosen_by: str) -> OptimizerFacts:
+def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> OptimizerFacts:
     """Return what is recorded of the optimizers that are swept.
 
     Of the first one the settings of its first param group, and its default rate; of all of them the classes and ratios.

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.task.calling import described
+from lrfinder.task.calling import describe_value
 from lrfinder.task.hooks import hooks_taken_off
 
-Fleet = dict[str, torch.optim.Optimizer]
-FleetRates = dict[str, list[float]]  # of each param group, by optimizer
+OptimizerSet = dict[str, torch.optim.Optimizer]
+OptimizerRates = dict[str, list[float]]  # of each param group, by optimizer
 
-ALONE = "optimizer"  # the name of the only one
+SINGLE = "optimizer"  # the name of the only one
 
 # The rate that `optimizer(params, lr)` is built with; the sweep then sets its own. Every class in torch.optim takes it
 # (it is the default of Adam, SGD and RMSprop among them), and it has no other effect.
@@ -26,18 +26,18 @@ REFERENCE_LR = 1e-3
 _FOLLOWS = 1e-5
 
 
-def fleet_of(made: Any) -> Fleet:
+def as_optimizer_set(made: Any) -> OptimizerSet:
     """Return the optimizer, or those in the sequence or mapping `made`, each once; empty where it is something else."""
     if isinstance(made, torch.optim.Optimizer):
-        return {ALONE: made}
+        return {SINGLE: made}
     values = list(made.values()) if isinstance(made, Mapping) else list(made) if isinstance(made, list | tuple) else []
     if not all(isinstance(value, torch.optim.Optimizer) for value in values):
         return {}
     each = {id(value): value for value in values}.values()
-    return {f"{ALONE} {index}": value for index, value in enumerate(each)}
+    return {f"{SINGLE} {index}": value for index, value in enumerate(each)}
 
 
-def named_fleet_of(made: Any) -> Fleet:
+def as_named_optimizer_set(made: Any) -> OptimizerSet:
     """Return the optimizers in the mapping `made` from names; empty where it is something else."""
     if not isinstance(made, Mapping):
         return {}
@@ -45,7 +45,7 @@ def named_fleet_of(made: Any) -> Fleet:
     return dict(made) if good else {}
 
 
-def rates_of(fleet: Fleet) -> FleetRates:
+def rates_of(fleet: OptimizerSet) -> OptimizerRates:
     """Return the rate of every param group."""
     # A scheduler that was made for an optimizer keeps the rate before warm-up (which may start at 0) in `initial_lr`.
     return {
@@ -54,7 +54,9 @@ def rates_of(fleet: Fleet) -> FleetRates:
     }
 
 
-def built_twice(build: Callable[[float], Fleet], model: nn.Module) -> tuple[Fleet, FleetRates, FleetRates]:
+def probe_lr_scaling(
+    build: Callable[[float], OptimizerSet], model: nn.Module
+) -> tuple[OptimizerSet, OptimizerRates, OptimizerRates]:
     """Return what `build(lr)` gives for REFERENCE_LR, its rates, and those for twice that.
 
     That alone tells a group whose rate is a multiple of lr from one whose rate is fixed. Hooks that the other one left
@@ -66,7 +68,7 @@ def built_twice(build: Callable[[float], Fleet], model: nn.Module) -> tuple[Flee
     return fleet, rates_of(fleet), doubled
 
 
-def follow_lr(rates: list[float], doubled: list[float]) -> list[bool]:
+def scales_with_lr(rates: list[float], doubled: list[float]) -> list[bool]:
     """Return, for each param group, whether its rate is a multiple of lr."""
     return [math.isclose(2 * rate, twice, rel_tol=_FOLLOWS) for rate, twice in zip(rates, doubled, strict=True)]
 
@@ -79,10 +81,10 @@ def largest_rate(rates: list[float], told: str, where: str) -> float:
     return largest
 
 
-def described_fleet(made: Any) -> str:
+def describe_optimizer_set(made: Any) -> str:
     """Return what was given in place of optimizers, in a few words."""
     if isinstance(made, list | tuple | Mapping):
         inside = list(made.values()) if isinstance(made, Mapping) else list(made)
         wrong = [value for value in inside if not isinstance(value, torch.optim.Optimizer)]
-        return f"{described(made)} with {described(wrong[0])} in it" if wrong else described(made)
-    return described(made)
+        return f"{describe_value(made)} with {describe_value(wrong[0])} in it" if wrong else describe_value(made)
+    return describe_value(made)

@@ -9,19 +9,19 @@ from typing import Any
 from torch import nn
 
 from lrfinder.errors import ModelFileError, UsageError
-from lrfinder.task.calling import running, takes
+from lrfinder.task.calling import accepts_args, user_call
 from lrfinder.task.optimizers.group_rates import (
     REFERENCE_LR,
-    Fleet,
-    FleetRates,
-    built_twice,
-    described_fleet,
-    follow_lr,
+    OptimizerRates,
+    OptimizerSet,
+    as_named_optimizer_set,
+    describe_optimizer_set,
     largest_rate,
-    named_fleet_of,
+    probe_lr_scaling,
     rates_of,
+    scales_with_lr,
 )
-from lrfinder.task.problem import Part, Problem
+from lrfinder.task.problem import Problem, SweptOptimizer
 
 HINT = (
     "write `def optimizers(model, lr): return {'generator': torch.optim.Adam(model.generator.parameters(), lr=lr), "
@@ -30,7 +30,7 @@ HINT = (
 _HOLD = "write its rate as a number to hold it, or scale it too: --scale-others"
 
 
-def make_parts(problem: Problem, model: nn.Module) -> tuple[Part, ...]:
+def make_parts(problem: Problem, model: nn.Module) -> tuple[SweptOptimizer, ...]:
     """Return the optimizers of `model`, the one that is swept first, the others as `problem.training` says.
 
     `optimizers` is a mapping, or a function of the model (or, where its first parameter is called `params`, of the
@@ -44,17 +44,17 @@ def make_parts(problem: Problem, model: nn.Module) -> tuple[Part, ...]:
         fleet = _checked(given, problem.where)
         return _by_own_rates(problem, fleet, rates_of(fleet))
     if not callable(given):
-        raise ModelFileError(f"{problem.where}: optimizers is {described_fleet(given)}", hint=HINT)
+        raise ModelFileError(f"{problem.where}: optimizers is {describe_optimizer_set(given)}", hint=HINT)
     first = next(iter(inspect.signature(given).parameters), "")
     argument = list(model.parameters()) if first.startswith("param") else model
-    if not takes(given, 2):
+    if not accepts_args(given, 2):
         fleet = _checked(_call(given, argument), problem.where)
         return _by_own_rates(problem, fleet, rates_of(fleet))
-    fleet, rates, doubled = built_twice(lambda lr: _checked(_call(given, argument, lr), problem.where), model)
+    fleet, rates, doubled = probe_lr_scaling(lambda lr: _checked(_call(given, argument, lr), problem.where), model)
     return _by_lr(problem, fleet, rates, doubled)
 
 
-def _by_own_rates(problem: Problem, fleet: Fleet, rates: FleetRates) -> tuple[Part, ...]:
+def _by_own_rates(problem: Problem, fleet: OptimizerSet, rates: OptimizerRates) -> tuple[SweptOptimizer, ...]:
     """Return the parts where every rate is given: the swept one's largest is the rate that is swept."""
     swept = _swept(problem, fleet, list(fleet))
     largest = largest_rate(rates[swept], f"optimizer {swept!r}", problem.where)
@@ -62,9 +62,11 @@ def _by_own_rates(problem: Problem, fleet: Fleet, rates: FleetRates) -> tuple[Pa
     return _parts(fleet, swept, {name: tuple(rate / largest for rate in rates[name]) for name in followers})
 
 
-def _by_lr(problem: Problem, fleet: Fleet, rates: FleetRates, doubled: FleetRates) -> tuple[Part, ...]:
+def _by_lr(
+    problem: Problem, fleet: OptimizerSet, rates: OptimizerRates, doubled: OptimizerRates
+) -> tuple[SweptOptimizer, ...]:
     """Return the parts where `lr` was passed: a rate is a multiple of it, or held."""
-    follows = {name: follow_lr(rates[name], doubled[name]) for name in fleet}
+    follows = {name: scales_with_lr(rates[name], doubled[name]) for name in fleet}
     moving = [name for name in fleet if all(follows[name]) and any(rates[name])]
     swept = _swept(problem, fleet, moving or list(fleet))
     for name in fleet:
@@ -85,12 +87,12 @@ def _by_lr(problem: Problem, fleet: Fleet, rates: FleetRates, doubled: FleetRate
     return _parts(fleet, swept, {name: tuple(rate / REFERENCE_LR for rate in rates[name]) for name in (swept, *others)})
 
 
-def _parts(fleet: Fleet, swept: str, ratios: Mapping[str, tuple[float, ...]]) -> tuple[Part, ...]:
+def _parts(fleet: OptimizerSet, swept: str, ratios: Mapping[str, tuple[float, ...]]) -> tuple[SweptOptimizer, ...]:
     names = (swept, *(name for name in fleet if name != swept))
-    return tuple(Part(name=name, optimizer=fleet[name], group_ratios=ratios.get(name)) for name in names)
+    return tuple(SweptOptimizer(name=name, optimizer=fleet[name], group_ratios=ratios.get(name)) for name in names)
 
 
-def _swept(problem: Problem, fleet: Fleet, candidates: list[str]) -> str:
+def _swept(problem: Problem, fleet: OptimizerSet, candidates: list[str]) -> str:
     """Return the name that was asked for, else the only candidate."""
     asked = problem.training.sweep
     if asked is None and len(candidates) == 1:
@@ -103,16 +105,16 @@ def _swept(problem: Problem, fleet: Fleet, candidates: list[str]) -> str:
     return asked
 
 
-def _checked(made: Any, where: str) -> Fleet:
-    fleet = named_fleet_of(made)
+def _checked(made: Any, where: str) -> OptimizerSet:
+    fleet = as_named_optimizer_set(made)
     if not fleet:
         raise ModelFileError(
-            f"{where}: optimizers is {described_fleet(made)}, not a mapping from names to optimizers", hint=HINT
+            f"{where}: optimizers is {describe_optimizer_set(made)}, not a mapping from names to optimizers", hint=HINT
         )
     return fleet
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
     told = "model, lr" if len(arguments) > 1 else "model"
-    with running(f"calling optimizers({told})"):
+    with user_call(f"calling optimizers({told})"):
         return function(*arguments)
