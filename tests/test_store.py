@@ -382,8 +382,8 @@ def test_two_processes_never_write_one_run(result: SweepResult, tmp_path: Path) 
     run = write(result, tmp_path / "run", ended=1)
     kept = load_unfinished(run)
     locking = (
-        "import sys, pathlib; from lrfinder.files import Lines\n"
-        "lines = Lines(pathlib.Path(sys.argv[1])); print(lines.lock(), flush=True); sys.stdin.read()"
+        "import sys, pathlib; from lrfinder.files import AppendFile\n"
+        "lines = AppendFile(pathlib.Path(sys.argv[1])); print(lines.lock(), flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", locking, str(run / "curve.csv")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:

@@ -180,8 +180,8 @@ def _said(request: VerifyRequest, sweep: SweepResult, long: LrProfile, drift: Lr
     if drift.expected:
         taken = "that" if drift.per_doubling is None else format_factor(drift.weighed)
         moved += (
-            f"; {step_falls(sweep.setup.optimizer.name)} {format_factor(drift.expected)} with each doubling, so {taken} "
-            "is taken"
+            f"; {step_falls(sweep.setup.optimizer.name)} {format_factor(drift.expected)} with each doubling, so "
+            f"{taken} is taken"
         )
     elif drift.per_doubling is None:
         return f"{said}{moved}"

@@ -1,9 +1,9 @@
 """Losses on their way from the device to the host, a few at a time, while the loop goes on.
 
 A loop that asks for each loss lets the device run dry after every update: the host waits for the result, and only then
-sends the next update's work. `DelayedReadback` has the device write its numbers into a buffer, copies that to the host a few at a
-time, and asks for a copy only once the next one is on its way: then the device always has work, and the host is never
-more than two copies ahead of what it has read.
+sends the next update's work. `DelayedReadback` has the device write its numbers into a buffer, copies that to the host
+a few at a time, and asks for a copy only once the next one is on its way: then the device always has work, and the host
+is never more than two copies ahead of what it has read.
 """
 
 from __future__ import annotations
