@@ -12,7 +12,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `import curves`
 
-from zygote import Zygote
+from helpers.zygote import Zygote
 
 # A machine that does other things too must not fail a property for being slow. Where a change is judged, everybody
 # gets the same examples; at home each run looks at new ones.

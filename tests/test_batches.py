@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, Tenso
 from typer.testing import CliRunner
 
 import lrfinder
+from helpers.shapes import schedules
 from lrfinder.batch_growth.plan import grow_batches
 from lrfinder.batch_growth.sampler import BatchSchedule
 from lrfinder.cli.schedule import app
@@ -22,7 +23,6 @@ from lrfinder.config import ScheduleConfig, format_schedule, load_schedule, pars
 from lrfinder.errors import ConfigError, UsageError
 from lrfinder.export import export_schedule
 from lrfinder.schedules import Constant, Cosine, Linear, OneCycle, Plateau, Schedule, Step
-from shapes import schedules
 
 DATA = TensorDataset(torch.arange(1000, dtype=torch.float32)[:, None])
 

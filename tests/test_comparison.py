@@ -9,9 +9,9 @@ import sys
 
 import pytest
 
-from comparison import COUNTS, PACKAGES, ROWS, table
+from helpers.comparison import COUNTS, PACKAGES, ROWS, table
+from helpers.processes import environment
 from lrfinder.schedules import SCHEDULES
-from processes import environment
 
 INSTALLED = [name for name in PACKAGES if name != "timm"]
 

@@ -17,6 +17,7 @@ import yaml as pyyaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.shapes import schedules
 from lrfinder.config import (
     FORMATS,
     Evidence,
@@ -31,7 +32,6 @@ from lrfinder.config.toml_places import find_places
 from lrfinder.errors import CONTROL, ConfigError, EnvironmentFailure, UsageError
 from lrfinder.records import Status
 from lrfinder.schedules import Constant, Linear
-from shapes import schedules
 
 SUFFIXES = sorted(FORMATS)
 EXAMPLES = sorted((Path(__file__).parents[1] / "configs" / "schedules").iterdir())

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 import lrfinder.store.curve_file
-from curves import sweep_of, traces_of
+from helpers.curves import sweep_of, traces_of
+from helpers.runs import parabola, runs_at
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.files import AppendFile
 from lrfinder.records import Mode, Point, SweepResult, SweepSettings
 from lrfinder.store import RunFolder, Source, load_run
-from runs import parabola, runs_at
 
 SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=20, repeats=2, mode=Mode.CONTINUOUS)
 

@@ -14,7 +14,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curves import falls_and_explodes, trace_of, traces_of
+from helpers.curves import falls_and_explodes, trace_of, traces_of
 from lrfinder.fit import BANDWIDTH, GAPS, GRID_STEP, MOST_TERMS, collect, fit_curve, smoother, terms_of
 from lrfinder.records import Spacing, Stop, SweepSettings, Trace
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.processes import environment
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.config.refine import refine
 from lrfinder.errors import UsageError
@@ -18,7 +19,6 @@ from lrfinder.gradient_norms.log import read_norms
 from lrfinder.gradient_norms.recorder import CHUNK
 from lrfinder.scheduler import ConfiguredScheduler
 from lrfinder.schedules import Constant
-from processes import environment
 
 
 class Run:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from curves import sweep_of, traces_of
+from helpers.curves import sweep_of, traces_of
+from helpers.runs import parabola, runs_at
 from lrfinder.errors import RunError
 from lrfinder.records import Mode, Point, SweepResult, SweepSettings
 from lrfinder.store import RunFolder, Source, latest_run, load_run
-from runs import parabola, runs_at
 
 SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=4, repeats=2, mode=Mode.CONTINUOUS)
 RESULT = sweep_of(traces_of(SWEEP), SWEEP)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.processes import environment
 from lrfinder.config import parse_schedule
 from lrfinder.rules import RULE_NAMES
 from lrfinder.schedules import SCHEDULES
-from processes import environment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

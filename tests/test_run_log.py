@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import inject
+from helpers import inject
+from helpers.runs import parabola, runs_at
 from lrfinder.errors import EnvironmentFailure, RunError
 from lrfinder.records import RunPlan, ShortRun, Stop
 from lrfinder.store import RunLog, read_log
-from runs import parabola, runs_at
 
 RUNS = runs_at([-3, -2, -1], parabola(-2))
 floats = st.floats(allow_nan=False, allow_infinity=False)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from curves import sweep_of, traces_of
+from helpers.curves import sweep_of, traces_of
 from lrfinder.errors import EnvironmentFailure, RunError
 from lrfinder.files import write_atomic
 from lrfinder.records import Mode, Point, Precision, Stop, SweepResult, SweepSettings, Trace, UpdateOptions

@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from curves import sweep_of, traces_of
+from helpers.curves import sweep_of, traces_of
+from helpers.runs import parabola, runs_at
 from lrfinder.errors import RunError
 from lrfinder.records import Mode, Point, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.store import RunFolder, RunLog, Source, load_unfinished
-from runs import parabola, runs_at
 
 SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=4, repeats=3, mode=Mode.AUTO)
 WHOLE = traces_of(SWEEP)

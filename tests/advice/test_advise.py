@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curves import falls_and_explodes, sweep_of, trace_of, traces_of
+from helpers.curves import falls_and_explodes, sweep_of, trace_of, traces_of
+from helpers.runs import explored, parabola, runs_at
 from lrfinder.advice import Request, advise, to_json
 from lrfinder.advice.exploration import start_of
 from lrfinder.advice.verdict import check_rate
@@ -20,7 +21,6 @@ from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings, Tra
 from lrfinder.rules import RULE_NAMES
 from lrfinder.rules.short_runs import SHORT_RUNS
 from lrfinder.store import load_run
-from runs import explored, parabola, runs_at
 
 SWEEP = SweepSettings()
 RECORDED = Path(__file__).parents[1] / "data" / "run-v1-lstm"

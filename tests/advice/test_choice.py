@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from curves import sweep_of, traces_of
+from helpers.curves import sweep_of, traces_of
 from lrfinder.advice import Request, advise
 from lrfinder.advice.choice import choose
 from lrfinder.advice.plan import plan_schedule

@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.processes import environment
 from lrfinder.advice.explain import DEFAULTS, Fact, explain
 from lrfinder.config import OptimizerConfig, ScheduleConfig, dump
 from lrfinder.schedules import Constant, Cosine, Linear, Schedule
-from processes import environment
 
 
 def config(name: str, settings: dict, schedule: Schedule | None = None, lr: float = 0.1) -> ScheduleConfig:

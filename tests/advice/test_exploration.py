@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curves import falls_and_explodes, sweep_of, traces_of
+from helpers.curves import falls_and_explodes, sweep_of, traces_of
+from helpers.runs import START, Truth, explored, parabola, run_at, runs_at
 from lrfinder.advice import Request, advise
 from lrfinder.advice.doubts import weak_fall
 from lrfinder.advice.exploration import AROUND, first_run, next_run
 from lrfinder.advice.learned import FIRST, found_nothing, profile_if_learned
 from lrfinder.fit import fit_curve
 from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings
-from runs import START, Truth, explored, parabola, run_at, runs_at
 
 AUTO = SweepSettings()
 GOOD = traces_of(AUTO, falls_and_explodes, noise=0.02, stop_above=5.0)

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curves import falls_and_explodes, sweep_of, traces_of
+from helpers.curves import falls_and_explodes, sweep_of, traces_of
+from helpers.runs import START, explored, parabola, run_at
 from lrfinder.advice.trials import VerifyRequest, default_budget, next_runs, parse_budget
 from lrfinder.advice.verification import Verification, conclude
 from lrfinder.errors import UsageError
 from lrfinder.records import Mode, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
-from runs import START, explored, parabola, run_at
 
 SWEEP = sweep_of(traces_of(SweepSettings(), falls_and_explodes, noise=0.02, stop_above=5.0), SweepSettings())
 ALONE = SweepSettings(mode=Mode.CONTINUOUS)

@@ -16,14 +16,14 @@ from torch import nn
 from typer.testing import CliRunner
 
 import lrfinder
-from curves import depleting_sweep, sweep_of, traces_of
+from helpers.curves import depleting_sweep, sweep_of, traces_of
+from helpers.pictures import picture
+from helpers.runs import parabola, runs_at
 from lrfinder.advice import Request, advise
 from lrfinder.cli.app import app
 from lrfinder.records import Mode, Spacing, Status, Stop, SweepResult, SweepSettings
 from lrfinder.report.figure import curve_figure, subtitle
 from lrfinder.store import load_run, load_unfinished
-from pictures import picture
-from runs import parabola, runs_at
 
 MODEL = """
 import torch

@@ -24,7 +24,7 @@ def fuzz(name: str, corpus: str, seconds: int) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["lrfinder.config", "lrfinder.store"]):
-        from fuzz_targets import TARGETS
+        from helpers.fuzz_targets import TARGETS
     read, _ = TARGETS[name]
     options = [
         f"-max_total_time={seconds}",
@@ -47,7 +47,7 @@ def main() -> None:
     if asked.target is not None:
         fuzz(asked.target, asked.corpus, round(asked.minutes * 60))
         return
-    from fuzz_targets import TARGETS  # not before a target instruments what it imports
+    from helpers.fuzz_targets import TARGETS  # not before a target instruments what it imports
 
     found = 0
     keep = Path(tempfile.mkdtemp(prefix="fuzz-"))

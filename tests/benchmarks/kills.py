@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from processes import environment
+from helpers.processes import environment
 
 MODEL = """
 import time

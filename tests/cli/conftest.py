@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import environment
+from helpers.processes import environment
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import environment
+from helpers.processes import environment
 
 COUNTING = """
 import gc, sys

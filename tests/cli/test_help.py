@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import environment
+from helpers.processes import environment
 
 HEAVY = ("torch", "pandas", "matplotlib", "scipy", "lightning")
 # What --help can do without: each costs a tenth to twice of what `import typer` does, and help is to take at most half

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from processes import environment
-from run_folders import MODEL
-from run_folders import SWEEP as SMALL_SWEEP
+from helpers.processes import environment
+from helpers.run_folders import MODEL
+from helpers.run_folders import SWEEP as SMALL_SWEEP
 
 SLOW = "x = torch.randn(32, 8); __import__('time').sleep(0.02)"
 SWEEP = ("sweep", "model.py", "--steps", "60", "--repeats", "2", "--mode", "continuous", "--quiet")

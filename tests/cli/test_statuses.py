@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from processes import environment
+from helpers.processes import environment
 
 SWEEP = ("--steps", "60", "--repeats", "1", "--quiet")
 

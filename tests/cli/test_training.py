@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models import GOOD_WITH_VAL
+from helpers.models import GOOD_WITH_VAL
 
 OPTIONS = ("--precision", "bf16", "--accumulate", "3", "--clip-norm", "0.25", "--graph", "auto")
 TRAINING = {

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import lrfinder
+from helpers.models import GOOD_WITH_VAL
+from helpers.processes import environment
 from lrfinder.store import load_run
-from models import GOOD_WITH_VAL
-from processes import environment
 
 BUDGET = ("--steps", "120", "--budget", "360")
 

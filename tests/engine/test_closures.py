@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from helpers.pictures import picture
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import UsageError, user_code_location
 from lrfinder.records import Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
-from pictures import picture
 
 CPU = torch.device("cpu")
 INPUTS = torch.randn(60, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

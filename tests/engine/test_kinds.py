@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
+from helpers.pictures import picture
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import RunPlan, Stop, SweepSettings
 from lrfinder.task.problem import Problem
-from pictures import picture
 
 # torch's own Adagrad makes sparse tensors that it doesn't check, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")

@@ -10,12 +10,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from live_objects import EXITS, ends_in, generators, live_problems, step_that_ends
+from helpers.live_objects import EXITS, ends_in, generators, live_problems, step_that_ends
+from helpers.pictures import picture
+from helpers.processes import environment
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.task.problem import Problem
-from pictures import picture
-from processes import environment
 
 CPU = torch.device("cpu")
 

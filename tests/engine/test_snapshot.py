@@ -12,11 +12,11 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
+from helpers.pictures import bits, picture
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
 from lrfinder.records import SweepSettings
 from lrfinder.task.problem import Problem
-from pictures import bits, picture
 
 CPU = torch.device("cpu")
 

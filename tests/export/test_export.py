@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 import yaml
 
+from helpers.processes import environment
 from lrfinder.config import OptimizerConfig, ScheduleConfig, dump, load_schedule
 from lrfinder.errors import UsageError
 from lrfinder.export import EXPORTERS, export_schedule
 from lrfinder.schedules import Cosine, Cyclical, Linear, Rex, Schedule, SlantedTriangular
-from processes import environment
 
 CODE = [name for name in EXPORTERS if name not in {"csv", "json"}]
 FILES = {"deepspeed": ".json", "torchtune": ".yaml", "axolotl": ".yaml"}  # not code, where there is a preset

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-import shapes
 from export.matrix import VARIANTS, measure, schedules
+from helpers import shapes
 from lrfinder.export import EXPORTERS
 from lrfinder.schedules import SCHEDULES, Schedule
 

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from helpers.processes import environment
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.export import EXPORTERS, export_schedule
 from lrfinder.schedules import Plateau
 from lrfinder.schedules.plateau import PlateauState
-from processes import environment
 
 PEAK = 0.0317
 UPDATES = 2  # an epoch

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.shapes import schedules
 from lrfinder.export.source import factor_source
 from lrfinder.schedules import SCHEDULES, Schedule
-from shapes import schedules
 
 
 def run(schedule: Schedule) -> Any:

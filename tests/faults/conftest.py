@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from run_folders import MODEL
+from helpers.run_folders import MODEL
 
 
 @pytest.fixture

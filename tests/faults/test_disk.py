@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from run_folders import MODEL, SWEEP, contents, intact
-from zygote import Zygote
+from helpers.run_folders import MODEL, SWEEP, contents, intact
+from helpers.zygote import Zygote
 
 EVERY = bool(os.environ.get("LRFINDER_EVERY_FAULT"))
 MODES = ("continuous", "restart", "auto") if EVERY else ("auto",)

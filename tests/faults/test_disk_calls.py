@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import inject
-from curves import sweep_of, traces_of
+from helpers import inject
+from helpers.curves import sweep_of, traces_of
+from helpers.run_folders import TEMPORARY, intact
+from helpers.runs import parabola, runs_at
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.files import write_atomic
 from lrfinder.records import Mode, Point, RunPlan, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store import PICTURE, RunFolder, Source, load_run, load_unfinished
-from run_folders import TEMPORARY, intact
-from runs import parabola, runs_at
 
 SETTINGS = {
     "auto": SweepSettings(min_lr=1e-5, max_lr=1.0, steps=5, repeats=2, mode=Mode.AUTO),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.kills import Campaign
-from zygote import Zygote
+from helpers.zygote import Zygote
 
 KINDS = (("auto", 0), ("continuous", 2))  # two of the six: each has an undisturbed sweep to compare with
 

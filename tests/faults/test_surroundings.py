@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from helpers.processes import environment
+from helpers.run_folders import SWEEP, intact
+from helpers.zygote import Zygote
 from lrfinder.store import load_run
-from processes import environment
-from run_folders import SWEEP, intact
-from zygote import Zygote
 
 LONG = ("sweep", "model.py", "--steps", "2000", "--mode", "continuous", "--out", "run", "--max-lr", "1e-4")
 # Whoever is root may write anywhere: a child that gives that up stands for everybody else.

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import lrfinder
-from fuzz_targets import NAMES, RUN, TARGETS, read_run
+from helpers.fuzz_targets import NAMES, RUN, TARGETS, read_run
 from lrfinder.errors import RunError
 from lrfinder.store import load_run, read_log
 

@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from transformers import Trainer, TrainingArguments
 
+from helpers.shapes import schedules
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.export import export_schedule
 from lrfinder.importing import import_schedule
@@ -23,7 +24,6 @@ from lrfinder.schedules import (
     Schedule,
     WarmupStableDecay,
 )
-from shapes import schedules
 
 
 @given(schedules(most=60), st.floats(1e-6, 1))

@@ -17,12 +17,12 @@ from torch import nn
 from torch.optim import lr_scheduler as lrs
 
 import lrfinder
+from helpers.shapes import schedules
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.export import export_schedule
 from lrfinder.importing import import_schedule
 from lrfinder.schedules import Linear, Schedule, Table
-from shapes import schedules
 
 Make = Callable[[torch.optim.Optimizer], lrs.LRScheduler]
 

@@ -17,13 +17,13 @@ from transformers import Trainer, TrainingArguments, get_scheduler
 from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
+from helpers.processes import environment
 from lrfinder.errors import ConfigError, UsageError
 from lrfinder.importing import import_schedule
 from lrfinder.importing.huggingface_optimizers import optimizer_class
 from lrfinder.importing.huggingface_rates import FORMULAS, GREEDY, PLATEAU, Run
 from lrfinder.importing.training_arguments import Arguments
 from lrfinder.schedules import Table
-from processes import environment
 
 share = st.floats(0, 1)
 cycles = st.floats(0.1, 4)

@@ -12,10 +12,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.cells import cell_len
 
+from helpers.runs import runs_at
 from lrfinder.records import RUN_STEPS, Mode, SweepResult
 from lrfinder.report.figure import curve_png, curve_svg
 from lrfinder.report.terminal_plot import terminal_plot
-from runs import runs_at
 
 SVG = "{http://www.w3.org/2000/svg}"
 XS = (-3.0, -2.5, -2.0, -1.5, 0.5)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curves import depleting_sweep, falls_and_explodes, traces_of
+from helpers.curves import depleting_sweep, falls_and_explodes, traces_of
 from lrfinder.fit import fit_curve
 from lrfinder.records import Status, SweepSettings
 from lrfinder.rules import FIT_RULES, RULE_NAMES, pick_all

@@ -8,10 +8,10 @@ import math
 import pytest
 import torch
 
+from helpers.runs import parabola, runs_at
 from lrfinder.records import OptimizerFacts, Pick, Status, SweepSettings
 from lrfinder.rules.short_runs import NEARLY, short_runs, sweep_estimate, trainable_range
 from lrfinder.search.valley import LrProfile, lr_profile
-from runs import parabola, runs_at
 
 
 def steepest(x: float) -> Pick:

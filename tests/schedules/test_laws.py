@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from helpers.shapes import MAY_RISE_AGAIN, PARAMETERS, RISE_THEMSELVES, schedules, share
 from lrfinder.schedules import SCHEDULES, AnySchedule, Schedule
-from shapes import MAY_RISE_AGAIN, PARAMETERS, RISE_THEMSELVES, schedules, share
 
 # What can't be left out of a shape, beside `steps`.
 NEEDED: dict[str, dict[str, Any]] = {

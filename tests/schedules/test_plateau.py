@@ -11,12 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.shapes import PARAMETERS
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.scheduler import PlateauScheduler
 from lrfinder.schedules import Plateau
 from lrfinder.schedules.plateau import PlateauState
-from shapes import PARAMETERS
 
 PEAK = 0.3
 # Few different values, so that ties, improvements of the very threshold and long stalls all happen.

@@ -12,11 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.runs import START, Truth, parabola, runs_at
 from lrfinder.search.descend import next_bracket, next_refinement
 from lrfinder.search.drift import EXPECTED_SPREAD, FARTHEST, LOCATING, expected_drift, extrapolate
 from lrfinder.search.drift import NEARLY as DRIFT_NEARLY
 from lrfinder.search.valley import LrProfile, lr_profile
-from runs import START, Truth, parabola, runs_at
 
 AT_MINUS_2 = parabola(-2.0)
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from helpers.pictures import bits
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import Stop
-from pictures import bits
 
 
 class Oddities(nn.Module):

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from processes import environment
+from helpers.processes import environment
 
 
 class Child:
@@ -62,7 +62,7 @@ class Zygote:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**environment(), "PYTHONPATH": str(Path(__file__).parent)},
+            env={**environment(), "PYTHONPATH": str(Path(__file__).parents[1])},
         )
         return self
 
@@ -111,7 +111,7 @@ def serve() -> None:
 
 
 def run(job: dict) -> None:
-    import inject
+    from helpers import inject
     from lrfinder.cli import main
 
     os.setsid()

@@ -12,7 +12,7 @@ from lrfinder.config import load_schedule
 from lrfinder.errors import LrfinderError, RunError
 from lrfinder.store import load_run, load_source, load_unfinished, read_log
 
-RUN = Path(__file__).parent / "data" / "run-v3-auto"
+RUN = Path(__file__).parents[1] / "data" / "run-v3-auto"
 NAMES = ("run.json", "curve.csv", "runs.jsonl")
 CONFIGS = {
     ".yaml": "version: 1\noptimizer: {name: AdamW, lr: 0.0031}\nschedule: {name: linear, warmup: 50, steps: 1000}\n",
