@@ -12,7 +12,7 @@ from lrfinder.fit import MIN_POINTS, Curve, count_finite
 from lrfinder.formatting import format_loss, format_lr
 from lrfinder.records import Stop, SweepSettings, Trace
 from lrfinder.rules.band import starts_falling
-from lrfinder.rules.neighbourhood import WIDTH
+from lrfinder.rules.smoothing import WIDTH
 from lrfinder.rules.steepest import steepest
 
 # Standard errors of the difference between the start and the fit. Eight decades of pure noise are a dozen independent

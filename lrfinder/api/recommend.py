@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lrfinder.advice import Advice, Request, advise
+from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.config import dump
 from lrfinder.errors import UsageError
 from lrfinder.records import SweepResult
@@ -64,9 +64,8 @@ def recommend(
         warmup=warmup,
         rule=rule,
         lr=lr,
-        seed=seed,
     )
     trials = () if sweep.run is None else read_log(Path(sweep.run) / TRIALS)
-    advice = advise(sweep, request, trials)
+    advice = advise(gather_evidence(sweep, seed), request, trials)
     values: dict[str, Any] = {field.name: getattr(advice, field.name) for field in fields(advice)}
     return Recommendation(**values, result=sweep)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder.advice import Request, advise
+from lrfinder.advice import Request, advise, gather_evidence
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
 from lrfinder.api.resuming import LIVE
@@ -160,7 +160,7 @@ def sweep(
         run = str(folder.path) if folder is not None else None
         result = measure(problem, settings, device=device, observers=observers, run=run)
     if folder is not None:
-        write_atomic(folder.place / PICTURE, curve_png(result, **advise(result, Request()).reported()))
+        write_atomic(folder.place / PICTURE, curve_png(result, **advise(gather_evidence(result), Request()).reported()))
     return result
 
 

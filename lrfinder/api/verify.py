@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lrfinder.advice import Request, advise
+from lrfinder.advice import Request, advise, gather_evidence
+from lrfinder.advice.budget import VerifyRequest, parse_budget
 from lrfinder.advice.length import run_length
-from lrfinder.advice.trials import VerifyRequest, next_runs, parse_budget
+from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
 from lrfinder.api.listeners import Broadcast
 from lrfinder.api.resuming import check_not_inside
@@ -55,7 +56,8 @@ def verify(
     length = run_length(sweep.setup, steps, epochs)
     if length is None:
         raise UsageError("the length of the coming run is needed", hint="verify(run, steps=...) or epochs=...")
-    advice = advise(sweep, Request(steps=length, schedule=schedule, warmup=warmup, lr=lr))
+    evidence = gather_evidence(sweep)
+    advice = advise(evidence, Request(steps=length, schedule=schedule, warmup=warmup, lr=lr))
     if advice.lr is None or advice.schedule is None:
         raise UsageError(f"there is no recommendation to verify: {advice.why}", hint=advice.hint)
     request = VerifyRequest(
@@ -70,7 +72,7 @@ def verify(
     source = load_source(folder)
     check_not_inside(source, folder)
     trials = make_trials(request, sweep, folder, source=source, jobs=jobs)
-    return conclude(request, sweep, trials)
+    return conclude(TrialPlan(request=request, sweep=sweep, runs=trials), evidence)
 
 
 def make_trials(
@@ -86,7 +88,7 @@ def make_trials(
     if jobs is not None and jobs < 1:
         raise UsageError(f"jobs must be at least 1, got {jobs}")
     trials = known_trials(request, folder)
-    plans = next_runs(request, sweep, trials)
+    plans = TrialPlan(request=request, sweep=sweep, runs=trials).next_runs()
     if not plans:
         return trials
     folder = folder.absolute()  # a model file may change the working directory
@@ -99,7 +101,7 @@ def make_trials(
                 trials = (*trials, made)
                 if made.stop in OVER:
                     return trials
-            plans = next_runs(request, sweep, trials)
+            plans = TrialPlan(request=request, sweep=sweep, runs=trials).next_runs()
     return trials
 
 

@@ -41,8 +41,7 @@ def recommend(
         str | None,
         typer.Option(
             "--rule",
-            help="The rule whose pick is used; the table lists them. [default: short-runs where there are any, else "
-            "steepest]",
+            help="The rule whose pick is used; the table lists them. [default: trials if there are any, else steepest]",
         ),
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Use this peak rate instead of a pick.")] = None,
@@ -57,13 +56,17 @@ def recommend(
 ) -> None:
     """Pick the rate, choose the decay, write the schedule config."""
     del debug
-    from lrfinder.advice import Request, advise
+    from lrfinder.advice import Request, advise, gather_evidence
+    from lrfinder.rules import OLD_NAMES, renamed
     from lrfinder.store import TRIALS, latest_run, load_run, read_log
 
+    if rule in OLD_NAMES:
+        warn(renamed(rule))
+        rule = OLD_NAMES[rule]
     folder = run if run is not None else latest_run()
     result = load_run(folder)
     advice = advise(
-        result,
+        gather_evidence(result, seed),
         Request(
             steps=steps,
             epochs=epochs,
@@ -72,7 +75,6 @@ def recommend(
             warmup=warmup,
             rule=rule,
             lr=lr,
-            seed=seed,
         ),
         read_log(folder / TRIALS),
     )
@@ -135,12 +137,12 @@ def _drawn(path: Path, result: SweepResult, advice: Advice) -> bool:
 def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bool) -> None:
     from lrfinder.report.picks import band_line, others_line, picks_table
     from lrfinder.rules import FIT_RULES
-    from lrfinder.rules.short_runs import SHORT_RUNS
+    from lrfinder.rules.trials import TRIALS_RULE
 
     if plot:
         print_plot(result, advice)
     chosen = advice.picks[0]
-    own = [pick for pick in advice.picks if pick is chosen or pick.rule in {SHORT_RUNS, *FIT_RULES}]
+    own = [pick for pick in advice.picks if pick is chosen or pick.rule in {TRIALS_RULE, *FIT_RULES}]
     print_text(picks_table(own, chosen=chosen.rule))
     others = [pick for pick in advice.picks if pick not in own]
     if others:

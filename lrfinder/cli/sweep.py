@@ -238,9 +238,9 @@ def _resume(run: Path, given: dict[str, object], *, as_json: bool, quiet: bool) 
 
 def _conclude(result: Sweep, folder: RunFolder, *, as_json: bool, quiet: bool) -> None:
     """Say what was measured and what comes next; leave with the contract's status."""
-    from lrfinder.advice import Request, advise
+    from lrfinder.advice import Request, advise, gather_evidence
 
-    advice = advise(result, Request())
+    advice = advise(gather_evidence(result), Request())
     for note in result.notes:
         warn(note)
     signalled = _SIGNALLED.get(result.status)

@@ -19,7 +19,7 @@ from lrfinder.options import Stop
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
-    from lrfinder.advice.trials import VerifyRequest
+    from lrfinder.advice.budget import VerifyRequest
     from lrfinder.advice.verification import Verification
     from lrfinder.records import ShortRun, SweepResult
     from lrfinder.store import Source
@@ -97,8 +97,9 @@ def verify(
     Leaves with status 0 where the recommendation was confirmed, 1 where it was corrected, 5 where training can't tell.
     """
     del debug
-    from lrfinder.advice import Request, advise
-    from lrfinder.advice.trials import VerifyRequest, parse_budget
+    from lrfinder.advice import Request, advise, gather_evidence
+    from lrfinder.advice.budget import VerifyRequest, parse_budget
+    from lrfinder.advice.trial_plan import TrialPlan
     from lrfinder.advice.verification import conclude
     from lrfinder.api.resuming import check_not_inside
     from lrfinder.store import config_path, load_run, load_source
@@ -111,7 +112,8 @@ def verify(
         source = dataclasses.replace(source, reference=model)
     else:
         check_not_inside(source, asked.folder)
-    advice = advise(sweep, Request(steps=asked.steps, schedule=asked.schedule, warmup=asked.warmup, lr=asked.lr))
+    evidence = gather_evidence(sweep)
+    advice = advise(evidence, Request(steps=asked.steps, schedule=asked.schedule, warmup=asked.warmup, lr=asked.lr))
     if advice.lr is None or advice.schedule is None:
         if as_json:
             print_json(_nothing(advice, sweep.updates, asked.folder, advice.why, advice.hint))
@@ -141,7 +143,7 @@ def verify(
         raise typer.Exit(_SIGNALLED[ended])
     for note in dict.fromkeys(trial.note for trial in trials if trial.note):
         warn(note)
-    verification = conclude(request, sweep, trials)
+    verification = conclude(TrialPlan(request=request, sweep=sweep, runs=trials), evidence)
     written = _write(verification, write if write is not None else config_path(asked.folder))
     document = _document(verification, asked.folder, written)
     _keep(asked.folder, document)

@@ -31,12 +31,12 @@ class Window:
 
 def points(result: SweepResult) -> tuple[Point, ...]:
     """Return every measurement that the fit is made of, in the order of measurement."""
-    return _of(result.basis.traces)
+    return _of(result.pick_source.traces)
 
 
 def points_left_out(result: SweepResult) -> tuple[Point, ...]:
     """Return the measurements of a long sweep, where short ones are read in its place."""
-    return () if result.basis is result else _of(result.traces)
+    return () if result.pick_source is result else _of(result.traces)
 
 
 def _of(traces: Sequence[Trace]) -> tuple[Point, ...]:
