@@ -6,9 +6,8 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, comment
-from lrfinder.export.optimizers import optimizer_source
+from lrfinder.export.optimizers import optimizer_source, peaks_source
 from lrfinder.export.source import function_source, rise_call
-from lrfinder.export.torch_code import peaks_source
 from lrfinder.schedules.base import rise
 from lrfinder.schedules.plateau import observe, share
 
