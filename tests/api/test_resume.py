@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import lrfinder
-from lrfinder.api.listeners import Broadcast
+from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.measure import measure
 from lrfinder.records import RunPlan, ShortRun, Stop
 from lrfinder.store import RunFolder, load_run, load_unfinished
