@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from lrfinder.engine.observer import Observer
 from lrfinder.formatting import format_count, format_duration, format_interval, format_loss, format_lr
 from lrfinder.records import Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.report.console import PipeConsole
@@ -56,7 +57,7 @@ def _for_readers(tell: _Told[_P]) -> _Told[_P]:
     return told
 
 
-class SweepProgress:
+class SweepProgress(Observer):
     """Show a sweep while it runs; a context manager that the sweep tells what happens.
 
     On an interactive `console` (None: standard error) a line with a bar is redrawn at most ten times a second, by
