@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 
@@ -40,6 +42,35 @@ def test_stuck_workers_are_terminated_and_then_killed(deaf: bool) -> None:
     assert not any(process.is_alive() for process in processes)
 
 
+class DiesWithTheLock(Dataset):
+    """A data set whose second batch kills its worker while it holds the lock of torch's event, as `is_set` does."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        if index == 2:
+            frame = sys._getframe()
+            while "done_event" not in frame.f_locals:
+                frame = frame.f_back
+            frame.f_locals["done_event"]._cond.acquire()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.zeros(1)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_worker_killed_with_the_lock_of_torch_s_event_keeps_nobody_waiting(persistent: bool) -> None:
+    iterator = iter(DataLoader(DiesWithTheLock(), num_workers=2, persistent_workers=persistent))
+    processes = list(iterator._workers)
+    with pytest.raises(RuntimeError, match=r"DataLoader worker .*killed"):
+        list(iterator)
+    assert not iterator._workers_done_event._cond.acquire(False)  # torch's own shutdown would wait for ever
+    began = time.monotonic()
+    end_workers(iterator)
+    assert time.monotonic() - began < 4
+    assert not any(process.is_alive() for process in processes)
+
+
 def test_what_is_no_loader_of_torch_is_left_alone() -> None:
     end_workers(iter([1, 2]))
     end_workers(None)
@@ -47,6 +78,8 @@ def test_what_is_no_loader_of_torch_is_left_alone() -> None:
 
 class Looping:
     """An iterator of torch's with one worker, which ends by itself, when it is terminated, or when it is killed."""
+
+    exitcode = None
 
     def __init__(self, ends: str) -> None:
         self.ends = ends
