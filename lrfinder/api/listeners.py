@@ -8,7 +8,7 @@ from lrfinder.engine.observer import Observer
 from lrfinder.records import Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
 
 
-class Broadcast:
+class Broadcast(Observer):
     """Passes on what the sweep tells to each observer, in order; `setup` is what it was told of the thing swept.
 
     Where a sweep carries on, it is known before: `setup`.

@@ -19,11 +19,8 @@ from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.vectorized.runs import VectorizedRuns
 from lrfinder.errors import UsageError
-from lrfinder.records import ShortRun, Stop, SweepResult
+from lrfinder.records import ShortRun, SweepResult
 from lrfinder.store import TRIALS, RunLog, Source, load_run, load_source, read_log
-
-# After one of these nothing further is run.
-OVER = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.OUT_OF_DATA})
 
 
 def verify(
@@ -97,7 +94,7 @@ def make_trials(
             for made in make(plans):
                 log.add(made)
                 trials = (*trials, made)
-                if made.stop in OVER:
+                if made.stop.ends_the_sweep:
                     return trials
             plans = next_runs(request, sweep, trials)
     return trials
