@@ -12,6 +12,37 @@ from typing import Any
 GRACE_SECONDS = 0.5
 
 
+def guard_workers(iterator: object) -> None:
+    """Keep a killed worker of a new DataLoader iterator from blocking this process; leave other iterators alone.
+
+    Each worker asks `_workers_done_event.is_set()` before a batch. One that is killed inside it takes the lock of that
+    event with it, and torch's own `is_set` and `set` in this process wait for it for ever.
+    """
+    event = getattr(iterator, "_workers_done_event", None)
+    if event is not None:
+        iterator._workers_done_event = _DoneEvent(event, tuple(iterator._workers))  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+class _DoneEvent:
+    """The event by which this process, and no other, tells the workers to end; takes its lock only if all are alive."""
+
+    def __init__(self, shared: Any, workers: Sequence[Any]) -> None:
+        self._shared = shared
+        self._workers = workers
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        if any(worker.exitcode for worker in self._workers):
+            for worker in self._workers:
+                worker.kill()
+        else:
+            self._shared.set()
+
+
 def end_workers(iterator: object) -> None:
     """End the worker processes behind a DataLoader's iterator; do nothing for any other iterator.
 
@@ -28,27 +59,10 @@ def end_workers(iterator: object) -> None:
     try:
         # torch raises once more for a worker that was killed, wherever Python is then; we know it already.
         with contextlib.suppress(RuntimeError):
-            _kill_beside_the_dead(workers)
-        with contextlib.suppress(RuntimeError):
-            if _kill_beside_the_dead(workers):
-                iterator._workers_done_event = threading.Event()  # type: ignore[attr-defined]  # noqa: SLF001
             shut_down()
     finally:
         ended.set()
         hurry.join()
-
-
-def _kill_beside_the_dead(workers: Sequence[Any]) -> bool:
-    """Kill all workers if one of them has failed already, and tell whether one had.
-
-    A worker that is killed while it asks `_workers_done_event.is_set()`, as it does before each batch, takes the lock
-    of that event with it: torch's `set` would then wait for ever. With no worker left alive, any event will do.
-    """
-    failed = any(worker.exitcode for worker in workers)
-    if failed:
-        for worker in workers:
-            worker.kill()
-    return failed
 
 
 def _hurry(workers: Sequence[Any], ended: threading.Event) -> None:
