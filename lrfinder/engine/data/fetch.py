@@ -54,7 +54,7 @@ class Fetch:
             self._waits = type(loader) not in {list, tuple}
             running = getattr(loader, "_iterator", None)  # a DataLoader's persistent workers
             try:
-                iterator = self._alarm.within(FIRST * self._seconds, iter, loader)
+                iterator: Iterator[Any] = self._alarm.within(FIRST * self._seconds, iter, loader)
             except TimedOut:
                 raise self._overdue(FIRST * self._seconds) from None
             if iterator is not running:
