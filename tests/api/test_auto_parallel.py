@@ -20,7 +20,7 @@ def run_of(plan):
 
 
 class Pools:
-    """Stands for Jobs: each update takes `pace` seconds of a clock of its own; `dies_at` counts runs."""
+    """Stands for RunPool: each update takes `pace` seconds of a clock of its own; `dies_at` counts runs."""
 
     def __init__(self, monkeypatch, *, pace=0.0, dies_at=None):
         self.made, self.now, self.pace, self.dies_at = [], 0.0, pace, dies_at
