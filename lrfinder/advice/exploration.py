@@ -8,7 +8,7 @@ import math
 from lrfinder.advice.learned import FIRST, TOO_SMALL, found_nothing, untrainable_runs
 from lrfinder.advice.refusal import refuse_curve, refuse_points
 from lrfinder.fit import fit_curve
-from lrfinder.records import Mode, RunPlan, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.records import Mode, RunPlan, SweepResult, SweepSettings, Trace
 from lrfinder.rules.short_runs import LEVEL, sweep_estimate
 from lrfinder.rules.steepest import steepest
 from lrfinder.search.descend import next_bracket, next_refinement
@@ -23,7 +23,6 @@ AROUND = 5  # at most, where the best one is clearly the last on its side
 COARSE = 1.0  # decades: no task's valley (its rates within half the best fall) was narrower
 CONTROLS = 3  # runs too small to learn at, for what chance does
 BEYOND = 3  # runs past an end of the range, where the best one lies there
-_OVER = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.FAILED})
 
 
 def next_run(result: SweepResult) -> RunPlan | None:
@@ -33,9 +32,9 @@ def next_run(result: SweepResult) -> RunPlan | None:
     """
     settings = result.settings
     continuous = (*result.traces, *result.short_sweeps)
-    if settings.mode is Mode.CONTINUOUS or any(trace.stop in _OVER for trace in continuous):
+    if settings.mode is Mode.CONTINUOUS or any(trace.stop.worth_repeating for trace in continuous):
         return None
-    if any(run.stop in _OVER for run in result.runs) or _initial_loss_not_finite(result):
+    if any(run.stop.worth_repeating for run in result.runs) or _initial_loss_not_finite(result):
         return None
     valley = lr_profile(result.runs, settings.run_steps)
     if result.runs and valley is None:  # the held-out loss is not a number before any update: no rate can help

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from lrfinder.errors import UsageError
-from lrfinder.records import RunPlan, ShortRun, Stop, SweepResult
+from lrfinder.records import RunPlan, ShortRun, SweepResult
 from lrfinder.rules.short_runs import NEARLY
 from lrfinder.schedules import SCHEDULES
 from lrfinder.search.descend import next_bracket, next_refinement
@@ -29,7 +29,6 @@ LEAST_GROWTH = 2
 LEAST_STEPS = 10  # updates of a run; fewer see little but the warm-up
 FIRST_STEP = 0.5  # decades between the rates of the first length
 STEP = 0.3  # decades (a factor of two) between those of the second: closer, two seeds differ by more than two rates
-_CUT_SHORT = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.FAILED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +139,7 @@ def next_runs(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun
     where it was.
     """
     spent = sum(trial.updates for trial in trials)
-    made = tuple(trial for trial in trials if trial.stop not in _CUT_SHORT)  # those are made again
+    made = tuple(trial for trial in trials if not trial.stop.worth_repeating)  # those are made again
     planned = lengths(request, sweep)
     if planned.short is not None:
         center = math.log10(request.lr)

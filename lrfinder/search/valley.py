@@ -8,10 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lrfinder.records import ShortRun, Stop
-
-# A run that ended in one of these says that its rate is too high; any other one without a loss says nothing.
-_TOO_HIGH = frozenset({Stop.DIVERGED, Stop.NON_FINITE})
+from lrfinder.records import ShortRun
 
 # A rate beyond a cliff loses more than CLIFF of the fall; one CLEAR decades before it, nearly the trials' distance, is
 # mostly off it; more than COST of the fall isn't paid for that. 36 oracles of runs of 400 updates, tried with one seed
@@ -106,7 +103,7 @@ class LrProfile:
 
 def lr_profile(runs: Iterable[ShortRun], steps: int) -> LrProfile | None:
     """Return the valley of the runs of `steps` updates; None where none of them has anything to say."""
-    usable = [run for run in runs if run.plan.steps == steps and (run.loss is not None or run.stop in _TOO_HIGH)]
+    usable = [run for run in runs if run.plan.steps == steps and (run.loss is not None or run.stop.blew_up)]
     starts = [run.initial_loss for run in usable if run.initial_loss is not None and math.isfinite(run.initial_loss)]
     if not usable or not starts:
         return None
