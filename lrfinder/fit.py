@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lrfinder.records import Fit, Stop, Trace
+from lrfinder.records import Fit, Trace
 
 Array = NDArray[np.float64]
 
@@ -44,7 +44,6 @@ MIN_POINTS = 10  # finite losses in all; fewer, and neighbouring parabolas share
 MOST_TERMS = 1000
 BIN = 0.01  # decades; rates 2 % apart, half of the grid's
 GAPS = 1.5  # times the spacing of the rates: the narrowest kernel, in which a parabola still rests on six of them
-_DIVERGED = frozenset({Stop.DIVERGED, Stop.NON_FINITE})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +155,7 @@ def _with_divergence(trace: Trace, planned: tuple[float, ...], middle: float) ->
     can't speak for the rest.
     """
     rates, losses = list(trace.lrs), list(trace.losses)
-    if trace.stop in _DIVERGED and rates and rates[-1] >= middle / 10**BEYOND:
+    if trace.stop.blew_up and rates and rates[-1] >= middle / 10**BEYOND:
         beyond = [lr for lr in planned if lr > rates[-1]]
         rates, losses = rates + beyond, losses + [np.inf] * len(beyond)
     kept = np.array(rates, dtype=np.float64) <= middle * 10**BEYOND

@@ -80,7 +80,7 @@ class Graph(StrEnum):
 
 
 class Stop(StrEnum):
-    """Why a repeat ended. The first three are how a sweep should end; the others cut it short."""
+    """Why a repeat or a run ended. The first three are how it should end; the others cut it short."""
 
     COMPLETED = "completed"  # every rate of the sweep was tried
     DIVERGED = "diverged"  # the loss rose clearly above where it began: no need to go on
@@ -90,3 +90,40 @@ class Stop(StrEnum):
     INTERRUPTED = "interrupted"  # Ctrl-C, SIGINT
     TERMINATED = "terminated"  # SIGTERM
     FAILED = "failed"  # an exception: what was measured before it is kept
+
+    @property
+    def blew_up(self) -> bool:
+        """True if the loss rose far or was not finite: an answer, that the rate was too high."""
+        return self in {Stop.DIVERGED, Stop.NON_FINITE}
+
+    @property
+    def cut_short(self) -> bool:
+        """True if something other than the loss ended it: it is no answer."""
+        return self not in {Stop.COMPLETED, Stop.DIVERGED, Stop.NON_FINITE}
+
+    @property
+    def worth_repeating(self) -> bool:
+        """True if the same again may give more: it was cut short, and not because the data ran out."""
+        return self.cut_short and self is not Stop.OUT_OF_DATA
+
+    @property
+    def ends_the_sweep(self) -> bool:
+        """True if nothing of the same sweep can follow: it was cut short, and not by an exception of one run."""
+        return self.cut_short and self is not Stop.FAILED
+
+    @property
+    def was_asked_for(self) -> bool:
+        """True if the user ended it: by a signal or by a time limit."""
+        return self in {Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME}
+
+
+STOP_TEXT = {
+    Stop.COMPLETED: "completed",
+    Stop.DIVERGED: "the loss diverged",
+    Stop.NON_FINITE: "the loss was not finite",
+    Stop.OUT_OF_DATA: "the data ran out",
+    Stop.OUT_OF_TIME: "the time limit was reached",
+    Stop.INTERRUPTED: "it was interrupted",
+    Stop.TERMINATED: "it was terminated",
+    Stop.FAILED: "it failed",
+}

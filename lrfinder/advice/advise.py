@@ -70,7 +70,7 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
     Raises UsageError if the request can't be met (unknown rule or schedule, a length that can't be counted).
     """
     result = evidence.result
-    if request.rule in OLD_NAMES:
+    if request.rule is not None and request.rule in OLD_NAMES:
         warnings.warn(renamed(request.rule), FutureWarning, stacklevel=2)
         request = dataclasses.replace(request, rule=OLD_NAMES[request.rule])
     length = run_length(result.setup, request.steps, request.epochs)

@@ -6,19 +6,11 @@ import numpy as np
 
 from lrfinder.fit import Curve
 from lrfinder.formatting import format_count, format_lr
-from lrfinder.records import OptimizerFacts, Stop, SweepSettings, Trace
+from lrfinder.options import STOP_TEXT
+from lrfinder.records import OptimizerFacts, SweepSettings, Trace
 from lrfinder.rules.band import GIVEN_BACK, starts_falling
 from lrfinder.search.drift import drift_between, expected_shift
 from lrfinder.search.passes import REFERENCE_RUN
-
-_CUT_SHORT = {
-    Stop.OUT_OF_DATA: "the data ran out before the sweep ended",
-    Stop.OUT_OF_TIME: "the time limit cut the sweep short",
-    Stop.INTERRUPTED: "the sweep was interrupted",
-    Stop.TERMINATED: "the sweep was terminated",
-    Stop.FAILED: "the sweep failed before it ended",
-}
-
 
 # Decades. A fall begins (a tenth of it) and ends (nine tenths) 0.5 to 2.6 decades apart on nineteen real tasks, and
 # 0.36 to 0.44 on one that sits on a plateau before it learns: no more than the fit makes of a jump.
@@ -48,8 +40,8 @@ def curve_warnings(curve: Curve, traces: tuple[Trace, ...], settings: SweepSetti
         )
     if starts_falling(curve):
         found.append(f"the loss already falls at {format_lr(10 ** float(curve.x[0]))}, so the lower end is open")
-    found += sorted({_CUT_SHORT[trace.stop] for trace in traces if trace.stop in _CUT_SHORT})
-    if measured < settings.repeats and not any(trace.stop in _CUT_SHORT for trace in traces):
+    found += sorted({f"the sweep ended early: {STOP_TEXT[trace.stop]}" for trace in traces if trace.stop.cut_short})
+    if measured < settings.repeats and not any(trace.stop.cut_short for trace in traces):
         found.append(f"only {measured} of {settings.repeats} repeats were measured")
     return tuple(found)
 

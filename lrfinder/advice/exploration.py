@@ -6,7 +6,7 @@ import math
 
 from lrfinder.advice.evidence import FIRST, TOO_SMALL, found_nothing, read_curve, untrainable_runs
 from lrfinder.formatting import round_lr
-from lrfinder.records import Mode, RunPlan, Stop, SweepResult, SweepSettings
+from lrfinder.records import Mode, RunPlan, SweepResult, SweepSettings
 from lrfinder.rules.steepest import steepest
 from lrfinder.rules.trials import LEVEL, sweep_estimate
 from lrfinder.search.lr_profile import LrProfile, lr_profile
@@ -19,7 +19,6 @@ AROUND = 5  # runs at most, if the best one is clearly the last on its side
 COARSE = 1.0  # decades: no task's trainable range (half the best fall) was narrower
 CONTROLS = 3  # runs too small to learn at: they show what chance does
 BEYOND = 3  # runs past an end of the range, if the best one lies there
-_OVER = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.FAILED})
 
 
 def next_run(result: SweepResult, start: float | None) -> RunPlan | None:
@@ -30,9 +29,9 @@ def next_run(result: SweepResult, start: float | None) -> RunPlan | None:
     """
     settings = result.settings
     continuous = (*result.traces, *result.short_sweeps)
-    if settings.mode is Mode.CONTINUOUS or any(trace.stop in _OVER for trace in continuous):
+    if settings.mode is Mode.CONTINUOUS or any(trace.stop.worth_repeating for trace in continuous):
         return None
-    if any(run.stop in _OVER for run in result.runs) or _initial_loss_not_finite(result):
+    if any(run.stop.worth_repeating for run in result.runs) or _initial_loss_not_finite(result):
         return None
     profile = lr_profile(result.runs, settings.run_steps)
     if result.runs and profile is None:  # the held-out loss is not a number before any update: no rate can help

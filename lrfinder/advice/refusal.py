@@ -10,6 +10,7 @@ import numpy as np
 
 from lrfinder.fit import MIN_POINTS, Curve, count_finite
 from lrfinder.formatting import format_loss, format_lr
+from lrfinder.options import STOP_TEXT
 from lrfinder.records import Stop, SweepSettings, Trace
 from lrfinder.rules.band import starts_falling
 from lrfinder.rules.smoothing import WIDTH
@@ -22,15 +23,6 @@ EDGE = WIDTH / 2  # decades: nearer to an end, the average can't tell a turning 
 ROUNDING = 1e-6  # of the loss: single precision has seven digits
 NEAR_START = 1.0  # decades: so near, and without a flat part before, the average can't tell a pick from the edge
 AT_ONCE = 1.0  # decades: a sweep that diverges within its first decade began too high
-
-_ROSE = frozenset({Stop.DIVERGED, Stop.NON_FINITE})
-_CUT_SHORT = {
-    Stop.OUT_OF_DATA: "the data ran out",
-    Stop.OUT_OF_TIME: "the time limit was reached",
-    Stop.INTERRUPTED: "it was interrupted",
-    Stop.TERMINATED: "it was terminated",
-    Stop.FAILED: "it failed",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +52,7 @@ def refuse_points(traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal
             hint="look for NaN in the data, log(0), a division by zero, in the loss or its gradient; where it is the "
             f"rate, {_lower(settings)}",
         )
-    if traces and all(trace.stop in _ROSE for trace in traces):
+    if traces and all(trace.stop.blew_up for trace in traces):
         return Refusal(why=f"the loss diverged at once ({found})", hint=_lower(settings))
     cut = _cut_short(traces)
     return Refusal(
@@ -95,7 +87,7 @@ def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings
     if np.any(falls > np.maximum(SIGNIFICANT_FALL * errors, rounding)):
         return None
     reach = max(np.log10(trace.lrs[-1]) for trace in traces if trace.lrs) - np.log10(settings.min_lr)
-    if all(trace.stop in _ROSE for trace in traces) and reach < AT_ONCE:
+    if all(trace.stop.blew_up for trace in traces) and reach < AT_ONCE:
         return Refusal(
             why="the loss diverged at once: it rose within the first decade and never fell", hint=_lower(settings)
         )
@@ -114,7 +106,7 @@ def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings
 
 
 def _still_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
-    if curve.x[-1] - _steepest_x(curve) >= EDGE or any(trace.stop in _ROSE for trace in traces):
+    if curve.x[-1] - _steepest_x(curve) >= EDGE or any(trace.stop.blew_up for trace in traces):
         return None
     cut = _cut_short(traces)
     highest = 10 ** curve.x[-1]
@@ -146,7 +138,7 @@ def _steepest_x(curve: Curve) -> float:
 
 
 def _cut_short(traces: tuple[Trace, ...]) -> str:
-    return next((_CUT_SHORT[trace.stop] for trace in traces if trace.stop in _CUT_SHORT), "")
+    return next((STOP_TEXT[trace.stop] for trace in traces if trace.stop.cut_short), "")
 
 
 def _lower(settings: SweepSettings) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from lrfinder.advice.budget import FULL_RUNS, LEAST_STEPS, LONG_RUNS, VerifyRequest
 from lrfinder.formatting import round_lr
-from lrfinder.records import RunPlan, ShortRun, Stop, SweepResult
+from lrfinder.records import RunPlan, ShortRun, SweepResult
 from lrfinder.rules.trials import NEARLY
 from lrfinder.search.lr_profile import LrProfile, lr_profile
 from lrfinder.search.next_rate import next_bracket, next_refinement
@@ -19,7 +19,6 @@ GROWTH = 3  # times as long are the runs of the second length (successive halvin
 LEAST_GROWTH = 2  # times as long, for the sweep's own runs to do as the first length: advice/README.md#least_growth
 FIRST_STEP = 0.5  # decades between the rates of the first length
 STEP = 0.3  # decades (a factor of two) between those of the second; nearer, two seeds differ by more than two rates
-_CUT_SHORT = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.FAILED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +111,7 @@ class TrialPlan:
         return tuple(
             run
             for run in self.runs
-            if run.stop not in _CUT_SHORT and run.plan.batches == self.different_batches(run.plan.steps)
+            if not run.stop.worth_repeating and run.plan.batches == self.different_batches(run.plan.steps)
         )
 
     @cached_property

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from lrfinder.advice.exploration import first_run, next_run, start_of
-from lrfinder.api.listeners import Broadcast
+from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.result import Sweep
 from lrfinder.engine.held_out import no_val_loader
 from lrfinder.engine.micro_batches import micro_batching_for
@@ -23,8 +23,6 @@ from lrfinder.records import Metric, Mode, ShortRun, Stop, SweepResult, SweepSet
 from lrfinder.store import ResumableRun
 from lrfinder.task.problem import Problem
 
-# After one of these no further short run is begun.
-_OVER = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.OUT_OF_DATA})
 _AT_ONCE = 1e-6  # seconds: what a part that begins when the time is over is given, since its limit must be above 0
 
 
@@ -102,7 +100,7 @@ def _until(deadline: float, settings: SweepSettings) -> SweepSettings:
 
 def _can_restart(problem: Problem, settings: SweepSettings, traces: tuple[Trace, ...]) -> bool:
     """Tell whether short runs are wanted and possible: a loader that is an iterator has only one start."""
-    if settings.mode is Mode.CONTINUOUS or any(trace.stop in _OVER for trace in traces):
+    if settings.mode is Mode.CONTINUOUS or any(trace.stop.ends_the_sweep for trace in traces):
         return False
     one_start = isinstance(problem.train_loader, Iterator) and settings.cache_batches is None
     return settings.mode is Mode.RESTART or not one_start
@@ -117,7 +115,7 @@ def _explore(
     """Make short runs after `runs` until enough is known, or one of them was cut short; return all."""
     known = after(runs)
     start = start_of(known) if known is not None else None  # of the continuous part: no short run changes it
-    while not (runs and runs[-1].stop in _OVER):
+    while not (runs and runs[-1].stop.ends_the_sweep):
         known = after(runs)
         if runs and known is None:  # not even the first one's first loss was measured
             break

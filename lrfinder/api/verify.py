@@ -13,18 +13,15 @@ from lrfinder.advice.budget import VerifyRequest, parse_budget
 from lrfinder.advice.length import run_length
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
-from lrfinder.api.listeners import Broadcast
+from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.resuming import check_not_inside
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.vectorized.runs import VectorizedRuns
 from lrfinder.errors import UsageError
-from lrfinder.records import ShortRun, Stop, SweepResult
+from lrfinder.records import ShortRun, SweepResult
 from lrfinder.store import TRIALS, RunLog, Source, load_run, load_source, read_log
-
-# After one of these nothing further is run.
-OVER = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.OUT_OF_DATA})
 
 
 def verify(
@@ -99,7 +96,7 @@ def make_trials(
             for made in make(plans):
                 log.add(made)
                 trials = (*trials, made)
-                if made.stop in OVER:
+                if made.stop.ends_the_sweep:
                     return trials
             plans = TrialPlan(request=request, sweep=sweep, runs=trials).next_runs()
     return trials
@@ -114,7 +111,7 @@ def known_trials(request: VerifyRequest, folder: Path) -> tuple[ShortRun, ...]:
 def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: Sequence[Observer]) -> Any:
     """Give a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both."""
     if jobs is not None and jobs > 1:
-        from lrfinder.api.jobs import RunPool
+        from lrfinder.api.run_pool import RunPool
 
         with RunPool(source, seed=request.seed, jobs=jobs) as pool:
             yield lambda plans: _reported(pool.run(plans), observers)
@@ -133,7 +130,7 @@ def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: 
 def _spare_cores(request: VerifyRequest, source: Source, device: Any) -> Any:
     import torch
 
-    from lrfinder.api.spare_cores import AutoParallel
+    from lrfinder.api.auto_parallel import AutoParallel
 
     return AutoParallel(source, seed=request.seed, threads=torch.get_num_threads(), device=device)
 

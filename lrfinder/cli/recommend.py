@@ -60,7 +60,7 @@ def recommend(
     from lrfinder.rules import OLD_NAMES, renamed
     from lrfinder.store import TRIALS, latest_run, load_run, read_log
 
-    if rule in OLD_NAMES:
+    if rule is not None and rule in OLD_NAMES:
         warn(renamed(rule))
         rule = OLD_NAMES[rule]
     folder = run if run is not None else latest_run()

@@ -28,9 +28,6 @@ from lrfinder.errors import error_text, user_code_location
 from lrfinder.records import Metric, Stop, SweepSettings, Trace
 from lrfinder.task.problem import BuiltProblem, Problem
 
-# After these the repeats that are left aren't begun.
-_FINAL = frozenset({Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME})
-
 
 def run_sweep(
     problem: Problem,
@@ -152,7 +149,7 @@ class _Sweep:
     def is_last(self, trace: Trace) -> bool:
         """Return whether no repeat can follow: a loader that is an iterator has only one start."""
         dry = trace.stop is Stop.OUT_OF_DATA and isinstance(self._problem.train_loader, Iterator)
-        return trace.stop in _FINAL or dry
+        return trace.stop.was_asked_for or dry
 
     def _measure(
         self, repeat: int, seed: int, measurement: Measurement, cleanup: contextlib.ExitStack

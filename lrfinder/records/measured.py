@@ -139,7 +139,6 @@ _TELLING = (
     Stop.DIVERGED,
     Stop.COMPLETED,
 )
-_CUT_SHORT = frozenset({Stop.FAILED, Stop.TERMINATED, Stop.INTERRUPTED, Stop.OUT_OF_TIME, Stop.OUT_OF_DATA})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +165,7 @@ class SweepResult:
         which it falls fastest. So a pick that is to be the same for sweeps of any length rests on one length.
         """
         short = self.settings.short()
-        cut = any(trace.stop in _CUT_SHORT for trace in self.short_sweeps)
+        cut = any(trace.stop.cut_short for trace in self.short_sweeps)
         if short is None or cut or len(self.short_sweeps) < short.repeats:
             return self
         return dataclasses.replace(self, settings=short, traces=self.short_sweeps, short_sweeps=())
@@ -178,7 +177,7 @@ class SweepResult:
         That a short run or sweep diverged is an answer, not an ending: only what cut it short counts of those.
         """
         others: tuple[Trace | ShortRun, ...] = (*self.short_sweeps, *self.runs)
-        ends = {trace.stop for trace in self.traces} | {one.stop for one in others if one.stop in _CUT_SHORT}
+        ends = {trace.stop for trace in self.traces} | {one.stop for one in others if one.stop.cut_short}
         if self.runs and not ends:
             return Stop.COMPLETED
         return next((stop for stop in _TELLING if stop in ends), Stop.INTERRUPTED)

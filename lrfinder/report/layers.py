@@ -7,7 +7,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from lrfinder.formatting import format_interval, format_loss, format_lr
-from lrfinder.records import Band, Fit, Pick, Point, Spacing, Stop, SweepResult
+from lrfinder.records import Band, Fit, Pick, Point, Spacing, SweepResult
 from lrfinder.report import style
 from lrfinder.report.window import Window, is_shown, lowest, points, points_left_out, run_ends
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 FEW_DECADES = 2.5  # below, decades alone leave fewer than three labelled ticks
 ROUND_STEPS = (1, 2, 5, 10)  # between ticks, times a power of ten
-BLOWN_UP = frozenset({Stop.DIVERGED, Stop.NON_FINITE})
 EDGE = 0.985  # of the axes' height: where carets sit, just inside the frame
 
 
@@ -61,9 +60,7 @@ def short_runs(axes: Axes, result: SweepResult, window: Window) -> None:
     )  # fmt: skip
     shown = {lr for lr, _ in seen}
     lost = [
-        run.plan.lr
-        for run in result.runs
-        if run.stop in BLOWN_UP or (run.loss is not None and run.plan.lr not in shown)
+        run.plan.lr for run in result.runs if run.stop.blew_up or (run.loss is not None and run.plan.lr not in shown)
     ]
     if lost:
         axes.plot(

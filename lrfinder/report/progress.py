@@ -15,23 +15,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Column
 from rich.text import Text
 
+from lrfinder.engine.observer import Observer
 from lrfinder.formatting import format_count, format_duration, format_interval, format_loss, format_lr
+from lrfinder.options import STOP_TEXT
 from lrfinder.records import Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.report.console import PipeConsole
 
 REFRESH_S = 0.1  # ten times a second looks live; a terminal is slow to write to, and an update is not
 LOG_EVERY_S = 30.0  # off a terminal, a slow sweep still shows a sign of life; CI systems end silent jobs
-
-STOPS = {
-    Stop.COMPLETED: "completed",
-    Stop.DIVERGED: "the loss diverged",
-    Stop.NON_FINITE: "the loss was not finite",
-    Stop.OUT_OF_DATA: "the data ran out",
-    Stop.OUT_OF_TIME: "the time limit was reached",
-    Stop.INTERRUPTED: "interrupted",
-    Stop.TERMINATED: "terminated",
-    Stop.FAILED: "failed",
-}
 
 
 def stderr_console() -> Console:
@@ -56,7 +47,7 @@ def _for_readers(tell: _Told[_P]) -> _Told[_P]:
     return told
 
 
-class SweepProgress:
+class SweepProgress(Observer):
     """Show a sweep while it runs; a context manager that the sweep tells what happens.
 
     On an interactive `console` (None: standard error) a line with a bar is redrawn at most ten times a second, by
@@ -214,7 +205,7 @@ class SweepProgress:
             held_out = "validation loss" if run.metric == "val" else "held-out loss"
             self._say(f"{what}, {held_out} {format_loss(run.loss)}")
         else:
-            self._say(f"{what}; {run.why or STOPS[run.stop]}")
+            self._say(f"{what}; {run.why or STOP_TEXT[run.stop]}")
 
     def fall_silent(self) -> None:
         """Show nothing from now on."""
@@ -243,7 +234,7 @@ def _skips(number: int) -> str:
 
 
 def _ending(trace: Trace) -> str:
-    reason = STOPS[trace.stop]
+    reason = STOP_TEXT[trace.stop]
     if trace.stop is Stop.COMPLETED or not trace.lrs:
         return reason
     return f"stopped at rate {format_lr(trace.lrs[-1])}: {trace.why or reason}"

@@ -8,9 +8,9 @@ from rich import box
 from rich.table import Table
 
 from lrfinder.formatting import format_loss, format_lr
+from lrfinder.options import STOP_TEXT
 from lrfinder.records import ShortRun
 from lrfinder.report.picks import MARK, NOTHING
-from lrfinder.report.progress import STOPS
 
 
 def trials_table(runs: Sequence[ShortRun]) -> Table:
@@ -31,7 +31,7 @@ def trials_table(runs: Sequence[ShortRun]) -> Table:
             run.plan.schedule,
             format_lr(run.plan.lr),
             f"{MARK if lowest else ' '} {NOTHING if run.loss is None else format_loss(run.loss)}",
-            STOPS[run.stop],
+            STOP_TEXT[run.stop],
             style="bold" if lowest else "",
         )
     return table

@@ -59,9 +59,9 @@ class LrDrift:
     """The best rate at the full length: `x` = log10(rate), `error` its standard error in decades.
 
     All drifts are in decades for each doubling of the length: `per_doubling` is the measured one, None if there was
-    only one length; `expected` follows from the optimizer's own update, `weighed` from both. `doublings` lie between
-    the longest runs that were measured and the full one. `cut`: the shift met its bound. `cliff`: a distance from a cliff
-    was kept, so a higher rate is not as good.
+    only one length; `expected` follows from the optimizer's own update, `weighed` from both. `doublings` of the length
+    lie between the longest runs that were measured and the full one. `cut`: the shift met its bound. `cliff`: a
+    distance from a cliff was kept, so a higher rate is not as good.
     """
 
     x: float

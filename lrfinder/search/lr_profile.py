@@ -8,10 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lrfinder.records import ShortRun, Stop
-
-# A run that ended in one of these shows that its rate is too high; any other run without a loss shows nothing.
-_TOO_HIGH = frozenset({Stop.DIVERGED, Stop.NON_FINITE})
+from lrfinder.records import ShortRun
 
 CLIFF = 0.5  # of the fall: a rate that loses more is beyond a cliff: advice/README.md#cliff-clear-cost
 CLEAR = 0.25  # decades: the distance that is kept from a cliff: advice/README.md#cliff-clear-cost
@@ -102,7 +99,7 @@ class LrProfile:
 
 def lr_profile(runs: Iterable[ShortRun], steps: int) -> LrProfile | None:
     """Return the profile of the runs of `steps` updates; None if none of them reached a loss or diverged."""
-    usable = [run for run in runs if run.plan.steps == steps and (run.loss is not None or run.stop in _TOO_HIGH)]
+    usable = [run for run in runs if run.plan.steps == steps and (run.loss is not None or run.stop.blew_up)]
     starts = [run.initial_loss for run in usable if run.initial_loss is not None and math.isfinite(run.initial_loss)]
     if not usable or not starts:
         return None

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
+from lrfinder.engine.observer import Observer
 from lrfinder.errors import RunError, is_text
 from lrfinder.files import disk_errors, remove_stale, write_atomic
 from lrfinder.records import Mode, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
@@ -34,7 +35,7 @@ from lrfinder.store.source import Source
 from lrfinder.store.unfinished import ResumableRun
 
 
-class RunFolder:
+class RunFolder(Observer):
     """A run folder being written: an observer of the sweep. Use as a context manager: leaving it closes the curves."""
 
     def __init__(self, path: Path, header: dict[str, Any], *, mode: Mode, kept: ResumableRun | None = None) -> None:

@@ -13,9 +13,6 @@ from lrfinder.store.layout import RUN, VERSION
 from lrfinder.store.load import load_run, load_source, read_document
 from lrfinder.store.source import Source
 
-# How a repeat or a short run ends by itself. Whatever else ended it, it is made again from its beginning.
-_FINISHED = frozenset({Stop.COMPLETED, Stop.DIVERGED, Stop.NON_FINITE, Stop.OUT_OF_DATA})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumableRun:
@@ -50,7 +47,7 @@ def load_unfinished(path: Path) -> ResumableRun:
     all_there = not anew and len(traces) == (0 if result.settings.mode is Mode.RESTART else result.settings.repeats)
     short_sweeps = _finished(result.short_sweeps) if all_there else ()
     all_there = all_there and len(short_sweeps) == (0 if short is None else short.repeats)
-    runs = itertools.takewhile(lambda run: run.stop in _FINISHED, result.runs if all_there else ())
+    runs = itertools.takewhile(lambda run: not run.stop.worth_repeating, result.runs if all_there else ())
     digest = document.get("model_sha256")
     if not isinstance(digest, str | None):
         raise RunError(f"{path / RUN}: model_sha256: expected a text, got {digest!r}", hint="sweep again")
@@ -78,5 +75,5 @@ def _ended(trace: Trace) -> bool:
     # The one update after which the data ran out has no loss.
     without_loss = trace.updates - len(trace.lrs)
     if trace.micro_batches > 1:  # it began again where memory ran out: those updates count, too
-        return trace.stop in _FINISHED and without_loss >= 0
-    return trace.stop in _FINISHED and without_loss in ({0, 1} if trace.stop is Stop.OUT_OF_DATA else {0})
+        return not trace.stop.worth_repeating and without_loss >= 0
+    return not trace.stop.worth_repeating and without_loss in ({0, 1} if trace.stop is Stop.OUT_OF_DATA else {0})

@@ -174,7 +174,7 @@ def test_after_a_fall_all_at_once_as_from_a_plateau_the_sweep_decides_and_is_unc
 
     traces = traces_of(AUTO, jumps, noise=0.02, stop_above=5.0)
     advice = advice_on(explored(sweep_of(traces, AUTO), parabola(-2)), Request(steps=100))
-    assert [pick.rule for pick in advice.picks[:2]] == ["steepest-raw", "short-runs"]
+    assert [pick.rule for pick in advice.picks[:2]] == ["steepest-raw", "trials"]
     assert {pick.status for pick in advice.picks[:2]} == {Status.UNCERTAIN}
     assert math.log10(advice.lr) == pytest.approx(-2.5, abs=0.1)
     assert "all at once, as after a plateau" in advice.why

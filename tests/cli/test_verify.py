@@ -218,7 +218,7 @@ def test_every_mode_ends_in_a_recommendation(folder: Path, mode: str) -> None:
     assert bool(swept["runs"]) is (mode != "continuous")
     assert bool(swept["repeats"]) is (mode != "restart")
     said = json.loads(run(folder, "recommend", mode, "--steps", 120, "--json", status=0).stdout)
-    assert said["picks"][0]["rule"] == ("steepest" if mode == "continuous" else "short-runs")
+    assert said["picks"][0]["rule"] == ("steepest" if mode == "continuous" else "trials")
     assert 1e-3 < said["config"]["optimizer"]["lr"] < 10
     assert (folder / mode / "curve.png").read_bytes()[:4] == b"\x89PNG"
     shown = run(folder, "recommend", mode, "--steps", 120, status=0).stdout

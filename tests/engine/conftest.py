@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lrfinder.records import Point, RunPlan, Setup, ShortRun, Trace
+from lrfinder.engine.observer import Observer
+from lrfinder.records import Point, Setup, ShortRun, Trace
 
 
-class Recorder:
+class Recorder(Observer):
     """An observer that keeps what it is told, in order."""
 
     def __init__(self) -> None:
@@ -32,12 +33,6 @@ class Recorder:
     def repeat_ended(self, trace: Trace) -> None:
         self.calls.append(f"ended {trace.repeat}")
         self.traces.append(trace)
-
-    def run_started(self, plan: RunPlan) -> None:
-        pass
-
-    def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
-        pass
 
     def run_ended(self, run: ShortRun) -> None:
         self.runs.append(run)

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder.engine.losses.evaluation import evaluate
+from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.signals import signals_as_exceptions
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.errors import ModelFileError
@@ -29,7 +30,7 @@ STEPS = 20
 PLAN = RunPlan(lr=0.05, steps=STEPS)
 
 
-class Recorder:
+class Recorder(Observer):
     """An observer of short runs."""
 
     def __init__(self) -> None:

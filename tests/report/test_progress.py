@@ -128,7 +128,7 @@ def test_the_best_loss_is_of_this_repeat_and_never_nan() -> None:
         measure(progress, clock, repeat=1, losses=(math.nan, 3.0, -math.inf), seconds=0.0)
         progress.repeat_ended(trace(1, (math.nan, 3.0, -math.inf), Stop.NON_FINITE))
     lines = file.getvalue().splitlines()
-    assert "lowest loss -5 at rate 1e-04; stopped at rate 1e-04: interrupted" in lines[1]
+    assert "lowest loss -5 at rate 1e-04; stopped at rate 1e-04: it was interrupted" in lines[1]
     assert "lowest loss 3 at rate 1.02e-04; stopped at rate 1.04e-04: the loss was not finite" in lines[3]
 
 
@@ -186,7 +186,7 @@ def test_a_repeat_that_measured_nothing_ends_with_its_reason() -> None:
     with SweepProgress(SETTINGS, console=Console(file=file), clock=Clock()) as progress:
         progress.repeat_started(0)
         progress.repeat_ended(replace(trace(0, ()), stop=Stop.FAILED))
-    assert file.getvalue().splitlines()[-1] == "repeat 1 of 2: 0 of 500 updates in 0.0 s; failed"
+    assert file.getvalue().splitlines()[-1] == "repeat 1 of 2: 0 of 500 updates in 0.0 s; it failed"
 
 
 def test_an_exception_passes_through_and_gives_the_cursor_back() -> None:

@@ -266,7 +266,7 @@ def _ended(loss: float, updates: int, rule: DivergenceRule) -> tuple[Stop, str] 
 _NONE = object()  # what no loader yields
 
 
-class _TimingObserver:
+class _TimingObserver(Observer):
     """Passes on what it is told, and keeps the seconds by `clock` of the last run's updates."""
 
     def __init__(self, inner: Observer, clock: Callable[[], float]) -> None:
