@@ -247,7 +247,7 @@ def test_after_a_recording_that_failed_the_generator_and_the_stream_are_usable()
 def test_runs_that_are_stacked_say_what_they_say_one_by_one(recorder, monkeypatch):
     monkeypatch.setattr(together, "KINDS", {"cuda": dataclasses.replace(together.KINDS["cuda"], clock=lambda: 0.0)})
     stacks = []
-    monkeypatch.setattr(together, "Stack", lambda *given: stacks.append(VmappedModels(*given)) or stacks[-1])
+    monkeypatch.setattr(together, "VmappedModels", lambda *given: stacks.append(VmappedModels(*given)) or stacks[-1])
     problem = problem_with(
         lambda: nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 1)),
         lambda params, lr: torch.optim.AdamW(params, lr=lr),
@@ -303,7 +303,7 @@ def test_reading_ahead_changes_no_number(recorder, monkeypatch, pinned):
         return run_sweep(problem, settings, device=CUDA, observer=recorder())[0].losses
 
     ahead = curve()
-    monkeypatch.setattr(lrfinder.engine.sweep, "read_ahead", lambda _, batches, *__, **___: batches)
+    monkeypatch.setattr(lrfinder.engine.preparation, "read_ahead", lambda _, batches, *__, **___: batches)
     assert ahead == pytest.approx(curve(), rel=1e-5)
 
 

@@ -39,7 +39,7 @@ def taken(monkeypatch):
             made.append(self)
             super().__init__(*arguments, **named)
 
-    monkeypatch.setattr(lrfinder.engine.update.updater, "PlainUpdates", Noted)
+    monkeypatch.setattr(lrfinder.engine.update.updater, "FastPath", Noted)
     return made
 
 

@@ -56,7 +56,7 @@ def test_the_loss_before_the_first_update_is_the_repeat_s_own_on_the_run_s_own_b
 @pytest.mark.parametrize(("batches", "most_bytes", "fresh"), [(2, 2**20, False), (2, 100, True), (None, 100, False)])
 def test_it_says_whether_the_batches_were_too_large_to_be_kept(recorder, monkeypatch, batches, most_bytes, fresh):
     limited = functools.partial(RepeatedSubset, most_bytes=most_bytes)
-    monkeypatch.setattr(lrfinder.engine.short_runs, "Repeated", limited)
+    monkeypatch.setattr(lrfinder.engine.short_runs, "RepeatedSubset", limited)
     (run,) = made(problem(), RunPlan(lr=1e-3, steps=5, batches=batches), observer=recorder())
     assert run.fresh is fresh
 
