@@ -52,19 +52,20 @@ DEMO_BIN := $(DEMO_VENV)/bin
 DEMO_STAMP := $(DEMO_VENV)/.installed
 DEMO_TORCH := $(DEMO_VENV)/lib/python3*/site-packages/torch
 
-# Say every five seconds how far the command that follows is: pip is silent while it unpacks torch.
-NEWS = (n=0; while sleep 1 && kill -0 $$$$ 2>/dev/null; do n=$$((n + 1)); test $$((n % 5)) -gt 0 || \
-	echo "... $$(du -sm $(DEMO_VENV) 2>/dev/null | cut -f1) MB in $(DEMO_VENV)"; done) &
+# Say $(1) every five seconds while the command that follows runs: pip is silent while it unpacks torch.
+news = (n=0; while sleep 1 && kill -0 $$$$ 2>/dev/null; do n=$$((n + 1)); test $$((n % 5)) -gt 0 || echo "... $(1)"; done) &
+SIZE := $$(du -sm $(DEMO_VENV) 2>/dev/null | cut -f1) MB in $(DEMO_VENV)
 
 # Without 190 MB that torch carries for its own tests and for building C++ extensions, and without the byte code of what
 # is never imported. (torch.compile on a CPU needs those headers: `pip install lrfinder` beside a whole torch has them.)
 $(DEMO_STAMP): pyproject.toml tests/constraints.txt
 	@echo "Making $(DEMO_VENV): some 800 MB, most of it torch."
-	@$(NEWS) test -x $(DEMO_BIN)/python || $(PYTHON) -m venv $(DEMO_VENV)
-	@$(NEWS) $(DEMO_BIN)/python -m pip install --no-compile --constraint tests/constraints.txt torch==2.13.0 --editable .
+	@$(call news,$(SIZE)) test -x $(DEMO_BIN)/python || $(PYTHON) -m venv $(DEMO_VENV)
+	@$(call news,$(SIZE)) $(DEMO_BIN)/python -m pip install --no-compile --constraint tests/constraints.txt \
+		torch==2.13.0 --editable .
 	rm -rf $(DEMO_TORCH)/test $(DEMO_TORCH)/include $(DEMO_TORCH)/bin/*[tT]est* $(DEMO_TORCH)/bin/protoc*
 	@echo "Importing torch for the first time:"
-	@$(NEWS) $(DEMO_BIN)/python -W ignore -c "import torch._dynamo, matplotlib.figure"
+	@$(call news,$(SIZE)) $(DEMO_BIN)/python -c "import gc; gc.disable(); import torch._dynamo, matplotlib.figure"
 	@touch $@
 
 # The whole job on a real data set: sweep, recommend, write the config, then train with and without it.
@@ -76,8 +77,8 @@ demo: $(DEMO_STAMP)  ## sweep, recommend and train on handwritten digits, from n
 	$(DEMO_BIN)/lrfinder recommend $(DEMO) --epochs $(DEMO_EPOCHS)
 	@echo
 	@echo "Training twice for $(DEMO_EPOCHS) epochs:"
-	@$(DEMO_BIN)/python configs/train_digits.py --epochs $(DEMO_EPOCHS)
-	@$(DEMO_BIN)/python configs/train_digits.py --epochs $(DEMO_EPOCHS) --config $(DEMO)/schedule.yaml
+	@$(call news,training) $(DEMO_BIN)/python configs/train_digits.py --epochs $(DEMO_EPOCHS) \
+		--config $(DEMO)/schedule.yaml --default-too
 	@echo
 	@echo "The curve: $(DEMO)/curve.png. To go on with your own model, in this environment:"
 	@echo "source $(DEMO_BIN)/activate"
