@@ -142,7 +142,7 @@ def test_tensors_are_found_however_they_are_nested():
 
 def test_batches_for_a_gpu_are_read_ahead_and_sent_there(monkeypatch):
     carrier, devices = Carrier(), []
-    monkeypatch.setattr(lrfinder.engine.data.prefetch, "SideStream", lambda device: devices.append(device) or carrier)
+    monkeypatch.setattr(lrfinder.engine.data.prefetch, "CopyStream", lambda device: devices.append(device) or carrier)
     ahead = read_ahead(problem(None, 0), numbers(2, carrier), CUDA, micro_batches=1)
     assert list(ahead) == ["0", "1"]
     assert devices == [CUDA]

@@ -56,7 +56,7 @@ def test_the_loss_before_the_first_update_is_the_repeat_s_own_on_the_run_s_own_b
 @pytest.mark.parametrize(("batches", "most_bytes", "fresh"), [(2, 2**20, False), (2, 100, True), (None, 100, False)])
 def test_it_says_whether_the_batches_were_too_large_to_be_kept(recorder, monkeypatch, batches, most_bytes, fresh):
     limited = functools.partial(RepeatedSubset, most_bytes=most_bytes)
-    monkeypatch.setattr(lrfinder.engine.short_runs, "Repeated", limited)
+    monkeypatch.setattr(lrfinder.engine.short_runs, "RepeatedSubset", limited)
     (run,) = made(problem(), RunPlan(lr=1e-3, steps=5, batches=batches), observer=recorder())
     assert run.fresh is fresh
 
@@ -132,7 +132,7 @@ def test_an_end_that_came_before_an_error_is_the_end(recorder, monkeypatch, late
         return loss * math.nan if len(calls) == 4 and torch.is_grad_enabled() else loss
 
     readout = lambda *_: DelayedReadback(CPU, chunk=8, patience=math.inf) if late else None  # noqa: E731
-    monkeypatch.setattr(lrfinder.engine.short_runs, "readout_for", readout)
+    monkeypatch.setattr(lrfinder.engine.short_runs, "readback_for", readout)
     plan, observer = RunPlan(lr=1e-3, steps=20), recorder()
     (run,) = made(problem(loss_fn=None, training_step=step), plan, observer=observer)
     assert observer.runs == [run]

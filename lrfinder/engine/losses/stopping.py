@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
-from lrfinder.engine.losses.nonfinite import EVERY, WeightsTotal, all_finite, locate_nonfinite
+from lrfinder.engine.losses.nonfinite import WeightsTotal, all_finite, locate_nonfinite
 from lrfinder.records import Stop
 
 StopReason = tuple[Stop, str]  # and why
@@ -31,7 +31,7 @@ class StoppingRule:
         self._when = when
         self._gradients = gradients and not late
         self._late = late
-        self._seen_finite = 0  # updates after which a glance saw that the weights were
+        self._seen_finite = 0  # updates after which the weights were seen to be finite
         self._divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(first))
         if math.isfinite(first):
             self._divergence.observe(first)
@@ -45,14 +45,14 @@ class StoppingRule:
             f"{what}, before any update, is {self.first}: {locate_nonfinite(self._model, gradients=False)}",
         )
 
-    def glance(self, updates: int) -> torch.Tensor | float | None:
-        """Return what `after` is to know of the weights after so many updates, or None; it isn't waited for."""
-        return self._weights.total() if updates % EVERY == 0 and updates else None
+    def weights_total(self) -> torch.Tensor | float | None:
+        """Return what `after` is to know of the weights as they are now; it isn't waited for."""
+        return self._weights.total()
 
     def after(self, loss: float, updates: int, rate: float, weights: float | None) -> StopReason | None:
         """Return why `loss`, that follows `updates` updates, the last one at `rate`, ends it, or None.
 
-        `weights` is what `glance` returned then.
+        `weights` is what `weights_total` returned then; None: nobody looked.
         """
         if not math.isfinite(loss):
             return self.not_finite(f"the loss is {loss} {self._when(updates, rate)}")
