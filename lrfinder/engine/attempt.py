@@ -9,8 +9,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
-from lrfinder.engine.losses.log import LossLog
-from lrfinder.engine.losses.stopping import StopReason
+from lrfinder.engine.losses.log import LossLog, StopReason
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.runtime.failures import environment_failure
 from lrfinder.engine.runtime.memory import free_memory

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from lrfinder.engine.losses.log import LossLog
-from lrfinder.engine.losses.stopping import StopReason
+from lrfinder.engine.losses.log import LossLog, StopReason
 from lrfinder.engine.update.fast_path import FastPath
 from lrfinder.engine.update.updater import Updater
 from lrfinder.records import Stop

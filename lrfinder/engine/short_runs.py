@@ -23,9 +23,8 @@ from lrfinder.engine.losses.evaluation import (
     evaluate,
     validation_batches,
 )
-from lrfinder.engine.losses.log import LossLog
+from lrfinder.engine.losses.log import LossLog, StopReason
 from lrfinder.engine.losses.readback import max_delay_s, readback_for
-from lrfinder.engine.losses.stopping import StopReason
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation

@@ -12,9 +12,8 @@ import torch
 from lrfinder.engine.attempt import run_attempts
 from lrfinder.engine.held_out import PROBES, HeldOut
 from lrfinder.engine.loop import as_loss, train
-from lrfinder.engine.losses.log import LossLog
+from lrfinder.engine.losses.log import LossLog, StopReason
 from lrfinder.engine.losses.readback import max_delay_s, readback_for
-from lrfinder.engine.losses.stopping import StopReason
 from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
@@ -22,7 +21,7 @@ from lrfinder.engine.restore.snapshot import preserved
 from lrfinder.engine.runtime.failures import environment_failure
 from lrfinder.engine.runtime.rng import derived_seed
 from lrfinder.engine.runtime.signals import Interrupts
-from lrfinder.records import Metric, Point, Stop, SweepSettings, Trace
+from lrfinder.records import Metric, Stop, SweepSettings, Trace
 from lrfinder.task.problem import BuiltProblem, Problem
 
 
@@ -132,10 +131,8 @@ class _Repeat:
         self._sweep = sweep
         self._repeat = repeat
         self._seed = derived_seed(sweep.settings.seed, repeat)
-        measured, rates = sweep.observer.measured, sweep.rates
         self.log = LossLog(
-            lambda step, loss: measured(Point(repeat=repeat, step=step, lr=rates[step], loss=loss)),
-            held=sweep.interrupts.held(),
+            repeat=repeat, rates=sweep.rates, measured=sweep.observer.measured, held=sweep.interrupts.held()
         )
 
     @property

@@ -17,9 +17,8 @@ from torch import nn
 import lrfinder.engine.loop
 import lrfinder.engine.short_runs
 import lrfinder.engine.sweep
-from lrfinder.engine.losses.log import LossLog
+from lrfinder.engine.losses.log import LossLog, StoppingRule
 from lrfinder.engine.losses.readback import CHUNK, DelayedReadback, max_delay_s, reason_to_wait
-from lrfinder.engine.losses.stopping import StoppingRule
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
@@ -277,7 +276,7 @@ def test_losses_of_slow_updates_are_judged_at_once():
     """By a clock of our own: gathered for two seconds, those of updates of three are told one by one."""
     now, told = [0.0], []
     ending = StoppingRule(nn.Linear(1, 1), 1.0, gradients=True, late=False, when=lambda *_: "")
-    log = LossLog(lambda _, loss: told.append(loss), clock=lambda: now[0])
+    log = LossLog(rates=[0.1] * 9, measured=lambda point: told.append(point.loss), clock=lambda: now[0])
     log.start(ending, max_delay_s=2.0)
     for update in range(1, 4):
         now[0] += 3.0
@@ -324,7 +323,7 @@ def test_short_runs_tell_the_same(monkeypatch, recorder):
 
 def test_slow_updates_are_read_at_once():
     now = [0.0]
-    late = DelayedReadback(CPU, chunk=4, patience=0.1, clock=lambda: now[0])
+    late = DelayedReadback(CPU, chunk=4, max_delay_s=0.1, clock=lambda: now[0])
     assert late.put(torch.tensor(1.0), None) == ()
     assert late.put(torch.tensor(2.0), torch.tensor(7.0)) == ()
     now[0] = 0.11
@@ -414,12 +413,8 @@ def test_sweeps_and_short_runs_ask_for_what_they_train(monkeypatch, recorder, ch
 @pytest.mark.parametrize("events", [{4: math.nan, 6: raising(ValueError("after"))}, {6: raising(ValueError("first"))}])
 def test_what_came_first_counts(monkeypatch, recorder, events):
     waiting = swept(monkeypatch, recorder, lambda: None, lambda: problem(events))
-    assert (
-        swept(
-            monkeypatch, recorder, lambda: DelayedReadback(CPU, chunk=8, max_delay_s=math.inf), lambda: problem(events)
-        )
-        == waiting
-    )
+    readout = lambda: DelayedReadback(CPU, chunk=8, max_delay_s=math.inf)  # noqa: E731
+    assert swept(monkeypatch, recorder, readout, lambda: problem(events)) == waiting
     traces, _, failure = waiting
     assert (failure is None) is (4 in events)
     assert all(("NON_FINITE" if 4 in events else "FAILED") in trace for trace in traces)

@@ -13,7 +13,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import lrfinder.engine.attempt
 from lrfinder.engine import short_runs
+from lrfinder.engine.extensions import batched_runs
 from lrfinder.engine.losses.readback import DelayedReadback
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.run_queue import RunQueue
@@ -238,8 +240,8 @@ def test_the_first_update_of_a_gpu_tells_nothing_of_its_pace(free, monkeypatch):
 def test_the_time_limit_ends_all(free):
     with RunQueue(problem(), seed=3, device=CPU, observer=Recorder(), deadline=time.monotonic() + 1e9) as runs:
         first = runs.run(PLANS[0])
-        runs._deadline = time.monotonic()
-        made = runs._at_once(first, runs.losses, PLANS[1:5])
+        runs.deadline = time.monotonic()
+        made = batched_runs(runs).run(first, runs.training_losses, PLANS[1:5])
     assert [(run.stop, run.why) for run in made] == [
         (Stop.OUT_OF_TIME, "the time limit was reached after 0 updates")
     ] * 4
@@ -387,7 +389,7 @@ def test_a_stack_ends_where_all_of_its_runs_have(free):
 
 
 def test_after_memory_has_run_out_each_run_is_made_by_itself(free, monkeypatch):
-    monkeypatch.setattr(short_runs, "free_memory", lambda _: None)
+    monkeypatch.setattr(lrfinder.engine.attempt, "free_memory", lambda _: None)
 
     def loss(output, target):
         if torch.is_grad_enabled() and len(output) > 8:

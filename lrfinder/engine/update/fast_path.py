@@ -23,7 +23,7 @@ class LearningRates:
     """Sets the rate of each group of `parts` in its ratio to the swept rate; those of a part that holds them stay."""
 
     def __init__(self, parts: Iterable[SweptOptimizer]) -> None:
-        self._groups = [
+        self.groups = [
             pair
             for part in parts
             if part.group_ratios is not None
@@ -32,11 +32,16 @@ class LearningRates:
 
     def set(self, rate: float) -> None:
         """Set the swept rate; a rate that is a tensor stays the same tensor, since compiled updates read it."""
-        for group, ratio in self._groups:
-            if type(group["lr"]) is float or not isinstance(group["lr"], torch.Tensor):
-                group["lr"] = rate * ratio
-            else:
-                group["lr"].fill_(rate * ratio)
+        for group, ratio in self.groups:
+            set_lr(group, rate * ratio)
+
+
+def set_lr(group: dict[str, Any], lr: float) -> None:
+    """Set the rate of a param group."""
+    if isinstance(group["lr"], torch.Tensor):
+        group["lr"].fill_(lr)
+    else:
+        group["lr"] = lr
 
 
 def zero_grad(optimizer: torch.optim.Optimizer) -> None:
@@ -80,7 +85,7 @@ class FastPath:
         self._name = trial.parts[0].name
         self._batches = batches
         self._device = device
-        self._rates = rates
+        self._groups = rates.groups
         self._late = late
         self._in_use = in_use
         self._made = self._count = count
@@ -107,7 +112,11 @@ class FastPath:
 
     def make(self, rate: float) -> bool:
         """Make an update at `rate` by the gradient of the loss that `next_loss` returned last; return True."""
-        self._rates.set(rate)
+        for group, ratio in self._groups:
+            if type(group["lr"]) is float:
+                group["lr"] = rate * ratio
+            else:
+                set_lr(group, rate * ratio)
         loss, self._pending = self._pending, None
         assert loss is not None  # noqa: S101 - next_loss came before
         optimizer = self._optimizer

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from lrfinder.engine.losses.stopping import StoppingRule, When
+from lrfinder.engine.losses.log import StoppingRule, When
 from lrfinder.engine.update.fast_path import BatchInUse, FastPath, LearningRates
 from lrfinder.engine.update.optimizer_step import OptimizerStep
 from lrfinder.errors import ModelFileError, add_location, user_code
