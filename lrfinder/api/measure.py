@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from lrfinder.advice.exploration import first_run, next_run
-from lrfinder.api.listeners import Broadcast
+from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.result import Sweep
 from lrfinder.engine.held_out import no_val_loader
 from lrfinder.engine.micro_batches import micro_batching_for

@@ -12,7 +12,7 @@ from lrfinder.advice import Request, advise
 from lrfinder.advice.length import run_length
 from lrfinder.advice.trials import VerifyRequest, next_runs, parse_budget
 from lrfinder.advice.verification import Verification, conclude
-from lrfinder.api.listeners import Broadcast
+from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.resuming import check_not_inside
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.observer import Observer
@@ -109,7 +109,7 @@ def known_trials(request: VerifyRequest, folder: Path) -> tuple[ShortRun, ...]:
 def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: Sequence[Observer]) -> Any:
     """Give a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both."""
     if jobs is not None and jobs > 1:
-        from lrfinder.api.jobs import RunPool
+        from lrfinder.api.run_pool import RunPool
 
         with RunPool(source, seed=request.seed, jobs=jobs) as pool:
             yield lambda plans: _reported(pool.run(plans), observers)
@@ -128,7 +128,7 @@ def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: 
 def _spare_cores(request: VerifyRequest, source: Source, device: Any) -> Any:
     import torch
 
-    from lrfinder.api.spare_cores import AutoParallel
+    from lrfinder.api.auto_parallel import AutoParallel
 
     return AutoParallel(source, seed=request.seed, threads=torch.get_num_threads(), device=device)
 

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 import lrfinder
-from lrfinder.api.listeners import Broadcast
 from lrfinder.api.measure import measure
+from lrfinder.engine.observer import Observer
 from lrfinder.records import RunPlan, ShortRun, Stop
 from lrfinder.store import RunFolder, load_run, load_unfinished
 
@@ -48,11 +48,11 @@ LONG = {"steps": 80}  # more than 25 a decade: mode auto sweeps again in short
 SAMPLE = 6  # of the moments of each sweep; each costs a sweep and a picture
 
 
-class Film(Broadcast):
-    """Keep the folder as it is after each thing that the sweep tells."""
+class Film(Observer):
+    """Forward each event to a run folder, and keep the folder as it is afterwards."""
 
     def __init__(self, folder: RunFolder, frames: Path) -> None:
-        super().__init__([folder])
+        self._writer = folder
         self._folder, self._frames, self._count = folder.path, frames, itertools.count()
 
     def take(self) -> None:
@@ -62,7 +62,7 @@ class Film(Broadcast):
 for name in ("prepared", "measured", "repeat_ended", "short_sweeps_started", "run_started", "run_ended"):
 
     def told(self, value, name=name):
-        getattr(Broadcast, name)(self, value)
+        getattr(self._writer, name)(value)
         if (self._folder / "run.json").exists():
             self.take()
 

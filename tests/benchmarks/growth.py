@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from lrfinder.advice import Request, advise
-from lrfinder.api.listeners import Broadcast
+from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.measure import measure
 from lrfinder.engine.restore.snapshot import Snapshot
 from lrfinder.engine.short_runs import ShortRuns

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 
@@ -10,7 +12,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lrfinder.engine.runtime.workers import end_workers
+from lrfinder.engine.runtime.workers import end_workers, guard_workers
 
 
 class Stuck(Dataset):
@@ -37,6 +39,36 @@ def test_stuck_workers_are_terminated_and_then_killed(deaf: bool) -> None:
     began = time.monotonic()
     end_workers(iterator)
     assert time.monotonic() - began < 4  # torch alone takes five seconds for each
+    assert not any(process.is_alive() for process in processes)
+
+
+class DiesWithTheLock(Dataset):
+    """A data set whose second batch kills its worker while it holds the lock of torch's event, as `is_set` does."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        if index == 2:
+            frame = sys._getframe()
+            while "done_event" not in frame.f_locals:
+                frame = frame.f_back
+            frame.f_locals["done_event"]._cond.acquire()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.zeros(1)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_worker_killed_with_the_lock_of_torch_s_event_keeps_nobody_waiting(persistent: bool) -> None:
+    iterator = iter(DataLoader(DiesWithTheLock(), num_workers=2, persistent_workers=persistent))
+    event, processes = iterator._workers_done_event, list(iterator._workers)
+    guard_workers(iterator)
+    began = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"DataLoader worker .*(exited unexpectedly|killed)"):
+        list(iterator)  # torch finds out which one died, and asks its event
+    assert not event._cond.acquire(False)  # it would wait for ever
+    end_workers(iterator)
+    assert time.monotonic() - began < 15  # torch looks every five seconds
     assert not any(process.is_alive() for process in processes)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from lrfinder.engine.runtime.failures import dead_worker
 from lrfinder.engine.runtime.timeout import CallTimeout, TimedOut
-from lrfinder.engine.runtime.workers import end_workers
+from lrfinder.engine.runtime.workers import end_workers, guard_workers
 from lrfinder.errors import EnvironmentFailure, ModelFileError, add_location, user_code
 
 # The first batch of a pass may take so many times longer: workers start, import the user's packages, open the files,
@@ -53,10 +53,14 @@ class Fetch:
         with user_code(f"starting {self._name}"), self._own_timeout(loader):
             # What lists and tuples hold is there: setting a timer takes longer than their next item.
             self._waits = type(loader) not in {list, tuple}
+            running = getattr(loader, "_iterator", None)  # a DataLoader's persistent workers
             try:
-                return self._alarm.within(FIRST * self._seconds, iter, loader)
+                iterator: Iterator[Any] = self._alarm.within(FIRST * self._seconds, iter, loader)
             except TimedOut:
                 raise self._overdue(FIRST * self._seconds) from None
+            if iterator is not running:
+                guard_workers(iterator)
+            return iterator
 
     def next(self, iterator: Iterator[Any], *, first: bool) -> Any:
         """Return the next batch, or NO_MORE; `first`: of a pass, which may take longer.

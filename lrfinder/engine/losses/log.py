@@ -86,11 +86,12 @@ class LossLog:
     """What was measured so far: the one thing that grows during a repeat or a run, and outlives whatever ends it.
 
     Each loss goes into `losses` and, as a Point of `repeat`, to `measured`, and the stopping rule judges it; a few
-    losses at a time. With a `readback` they come late from the device. Without one each is there at once, and waits for at most
-    `max_delay_s` seconds, or until the weights are looked at or a loss isn't finite: judging eight in a row takes half
-    as long as judging each between two updates. Either way the training has gone on when one of them ends it. Then
-    `updates` goes back to the number of updates before that loss, and no later loss is kept: the log is the same as if
-    each loss had been waited for. (The weights have seen further updates by then; nothing reads them.)
+    losses at a time. With a `readback` they come late from the device. Without one each is there at once, and waits
+    for at most `max_delay_s` seconds, or until the weights are looked at or a loss isn't finite: judging eight in a
+    row takes half as long as judging each between two updates. Either way the training has gone on when one of them
+    ends it. Then `updates` goes back to the number of updates before that loss, and no later loss is kept: the log
+    is the same as if each loss had been waited for. (The weights have seen further updates by then; nothing reads
+    them.)
     """
 
     def __init__(

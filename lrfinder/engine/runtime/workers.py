@@ -1,4 +1,4 @@
-"""Ending the worker processes of a loader, soon: whoever presses Ctrl-C doesn't wait for a batch that nobody wants."""
+"""End the worker processes of a loader soon: after Ctrl-C nobody waits for a batch that isn't wanted any more."""
 
 from __future__ import annotations
 
@@ -7,25 +7,57 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-# How long a worker may finish what it is at before it is terminated, and then killed: together they stay below the two
-# seconds in which an interrupted sweep is to end. torch alone waits five seconds for each worker in turn.
+# How long a worker may go on before it is terminated, and then killed: together below the two seconds in which an
+# interrupted sweep has to end. torch alone waits five seconds for each worker in turn.
 GRACE_SECONDS = 0.5
 
 
-def end_workers(iterator: object) -> None:
-    """End the worker processes behind a DataLoader's iterator; does nothing for any other.
+def guard_workers(iterator: object) -> None:
+    """Keep a killed worker of a new DataLoader iterator from blocking this process; leave other iterators alone.
 
-    Dropping the iterator would do, but while an exception is on its way the traceback holds on to it, and with it to
-    the worker processes. torch has no public name for this.
+    Each worker asks `_workers_done_event.is_set()` before a batch. One that is killed inside it takes the lock of that
+    event with it, and torch's own `is_set` and `set` in this process wait for it for ever.
+    """
+    event = getattr(iterator, "_workers_done_event", None)
+    if event is not None:
+        iterator._workers_done_event = _DoneEvent(event, tuple(iterator._workers))  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+class _DoneEvent:
+    """The event by which this process, and no other, tells the workers to end; takes its lock only if all are alive."""
+
+    def __init__(self, shared: Any, workers: Sequence[Any]) -> None:
+        self._shared = shared
+        self._workers = workers
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        if any(worker.exitcode for worker in self._workers):
+            for worker in self._workers:
+                worker.kill()
+        else:
+            self._shared.set()
+
+
+def end_workers(iterator: object) -> None:
+    """End the worker processes behind a DataLoader's iterator; do nothing for any other iterator.
+
+    Dropping the iterator would be enough, but while an exception is raised its traceback keeps the iterator alive, and
+    with it the worker processes. torch has no public name for this.
     """
     shut_down = getattr(iterator, "_shutdown_workers", None)
     if not callable(shut_down):
         return
+    workers = tuple(getattr(iterator, "_workers", ()))
     ended = threading.Event()
-    hurry = threading.Thread(target=_hurry, args=(tuple(getattr(iterator, "_workers", ())), ended), daemon=True)
+    hurry = threading.Thread(target=_hurry, args=(workers, ended), daemon=True)
     hurry.start()
     try:
-        # torch reports a worker that was killed, as if that were news.
+        # torch raises once more for a worker that was killed, wherever Python is then; we know it already.
         with contextlib.suppress(RuntimeError):
             shut_down()
     finally:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from lrfinder.api.jobs import RunPool
+from lrfinder.api.run_pool import RunPool
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun
 from lrfinder.store import Source

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import lrfinder.api.spare_cores as module
-from lrfinder.api.spare_cores import WORTH, AutoParallel, room_in_memory, room_on
+import lrfinder.api.auto_parallel as module
+from lrfinder.api.auto_parallel import WORTH, AutoParallel, room_in_memory, room_on
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun, Stop
 
@@ -20,12 +20,12 @@ def run_of(plan):
 
 
 class Pools:
-    """Stands for Jobs: each update takes `pace` seconds of a clock of its own; `dies_at` counts runs."""
+    """Stands for RunPool: each update takes `pace` seconds of a clock of its own; `dies_at` counts runs."""
 
     def __init__(self, monkeypatch, *, pace=0.0, dies_at=None):
         self.made, self.now, self.pace, self.dies_at = [], 0.0, pace, dies_at
         self.ended = 0
-        monkeypatch.setattr(module, "Jobs", self)
+        monkeypatch.setattr(module, "RunPool", self)
         monkeypatch.setattr(module.time, "process_time", lambda: 3.0)  # this process took three seconds so far
 
     def __call__(self, source, *, seed, jobs, threads):
@@ -149,7 +149,7 @@ def test_real_processes_measure_what_this_one_does(tmp_path, monkeypatch):
             started.append(named["jobs"])
             super().__init__(*arguments, **named)
 
-    monkeypatch.setattr(module, "Jobs", Noted)
+    monkeypatch.setattr(module, "RunPool", Noted)
     seen = {}
     try:
         torch.set_num_threads(2)

@@ -1,0 +1,42 @@
+"""Several observers of one sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lrfinder.engine.observer import Observer
+from lrfinder.records import Setup
+
+EVENTS = tuple(name for name in vars(Observer) if not name.startswith("_"))
+
+
+class Broadcast(Observer):
+    """Forwards every event to each observer, in order, and keeps the setup; `setup` is known if a sweep is resumed."""
+
+    def __init__(self, observers: Sequence[Observer], *, setup: Setup | None = None) -> None:
+        self.setup = setup
+        self._prepared = False
+        for event in EVENTS:
+            # Bound once: an update with one observer calls that observer's own method.
+            setattr(self, event, _call_all([getattr(observer, event) for observer in observers]))
+        self._forward_setup = self.prepared
+        self.prepared = self._keep_setup  # type: ignore[method-assign]
+
+    def _keep_setup(self, setup: Setup) -> None:
+        """Keep the first report and forward it; the others say the same."""
+        if not self._prepared:
+            self._prepared = True
+            self.setup = setup
+            self._forward_setup(setup)
+
+
+def _call_all(methods: Sequence[Callable[..., None]]) -> Callable[..., None]:
+    if len(methods) == 1:
+        return methods[0]
+
+    def call(*event: Any) -> None:
+        for method in methods:
+            method(*event)
+
+    return call
