@@ -50,7 +50,6 @@ class _Traced(nn.Module):
 def path_of_an_update(**options: Any) -> list[str]:
     """Return the calls of one update, "file:function" in their order, from the model's call to its next one."""
     UPDATES.clear()
-    torch.manual_seed(0)  # a loss above the start has its limit computed: one call more, or not, by the data
     data = TensorDataset(torch.randn(64, 4), torch.randn(64, 1))
 
     def note(frame: FrameType, event: str, _: object) -> None:
