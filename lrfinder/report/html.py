@@ -1,4 +1,4 @@
-"""A sweep as a fragment of HTML: the picture and the table of picks, for notebooks and the report page."""
+"""A sweep as a fragment of HTML: the picture and the table of picks, for notebooks."""
 
 from __future__ import annotations
 
