@@ -33,7 +33,7 @@ class Recommendation(Advice):
     def _repr_html_(self) -> str:
         from lrfinder.report.html import result_html
 
-        return result_html(self.result, **self.reported())
+        return result_html(self.chart(self.result))
 
 
 def recommend(

@@ -40,5 +40,5 @@ def resume(run: str | os.PathLike[str], *, progress: bool = False) -> Sweep:
         result = measure(
             problem, kept.settings, device=kept.source.device, observers=observers, run=str(kept.path), kept=kept
         )
-    write_atomic(folder.place / PICTURE, curve_png(result, **advise(result, Request()).reported()))
+    write_atomic(folder.place / PICTURE, curve_png(advise(result, Request()).chart(result)))
     return result

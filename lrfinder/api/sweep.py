@@ -160,7 +160,7 @@ def sweep(
         run = str(folder.path) if folder is not None else None
         result = measure(problem, settings, device=device, observers=observers, run=run)
     if folder is not None:
-        write_atomic(folder.place / PICTURE, curve_png(result, **advise(result, Request()).reported()))
+        write_atomic(folder.place / PICTURE, curve_png(advise(result, Request()).chart(result)))
     return result
 
 

@@ -56,7 +56,7 @@ def print_plot(result: SweepResult, advice: Advice) -> None:
     color = console.color_system is not None and not console.no_color
     width = min(console.width, WIDEST_PLOT)
     encoding = sys.stdout.encoding or "ascii"
-    plot = terminal_plot(result, width=width, height=PLOT_HEIGHT, color=color, encoding=encoding, **advice.reported())
+    plot = terminal_plot(advice.chart(result), width=width, height=PLOT_HEIGHT, color=color, encoding=encoding)
     with stdout_guard():
         sys.stdout.write(plot + "\n")
 

@@ -116,7 +116,7 @@ def _keep(folder: Path, result: SweepResult, advice: Advice, *, picture: bool) -
         if picture and not _drawn(folder / PICTURE, result, advice):
             from lrfinder.report.figure import curve_png
 
-            write_atomic(folder / PICTURE, curve_png(result, **advice.reported()))
+            write_atomic(folder / PICTURE, curve_png(advice.chart(result)))
     except EnvironmentFailure as error:
         warn(f"the recommendation is not kept in the run folder: {error}")
 
@@ -127,7 +127,7 @@ def _drawn(path: Path, result: SweepResult, advice: Advice) -> bool:
 
     try:
         with path.open("rb") as file:
-            return is_drawn(file.read(HEAD_BYTES), figure_digest(result, **advice.reported()))
+            return is_drawn(file.read(HEAD_BYTES), figure_digest(advice.chart(result)))
     except OSError:
         return False
 

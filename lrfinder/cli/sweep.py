@@ -251,7 +251,7 @@ def _conclude(result: Sweep, folder: RunFolder, *, as_json: bool, quiet: bool) -
         from lrfinder.store import PICTURE
 
         with Interrupts():  # it loads compiled modules, as `load_torch` does
-            write_atomic(folder.place / PICTURE, curve_png(result, **advice.reported()))
+            write_atomic(folder.place / PICTURE, curve_png(advice.chart(result)))
     if as_json:
         print_json(_document(result, advice, folder.path))
     else:
