@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from lrfinder.advice import Request, advise
+from lrfinder.api.checks import LIVE
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
-from lrfinder.api.resuming import LIVE
 from lrfinder.api.settings import checked_timeout, make_settings, make_training
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.observer import Observer

@@ -70,3 +70,9 @@ def warn(message: str) -> None:
 def can_draw() -> bool:
     """Tell whether the terminal's encoding has more than ASCII."""
     return codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+
+
+def note(message: str) -> None:
+    """Print to standard error what the command takes without being told."""
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"lrfinder: {message}", file=sys.stderr)

@@ -13,20 +13,21 @@ from typing import Any
 from lrfinder.advice import Advice, CheckResult
 from lrfinder.advice.verification import Verification
 from lrfinder.config import ScheduleConfig
+from lrfinder.options import STOP_TEXT, Stop
 from lrfinder.records import ShortRun, SweepResult, Trace
 
 
 def json_text(document: Mapping[str, Any], *, indent: int = 1) -> str:
-    """Return the document as JSON with a newline at its end. Raises ValueError for NaN or infinity: JSON has neither."""
+    """Return the document as JSON, with a newline at its end. Raises ValueError for NaN and infinity."""
     return json.dumps(document, indent=indent, allow_nan=False) + "\n"
 
 
 def sweep_document(result: SweepResult, advice: Advice) -> dict[str, Any]:
-    """Return what `lrfinder sweep --json` prints; `stopped_by` is None if every part ended as it should."""
+    """Return what `lrfinder sweep --json` prints; `stopped_by` is None if every rate was tried."""
     return {
         "run": result.run,
         "status": result.status.value,
-        "stopped_by": result.status.value if result.status.cut_short else None,
+        "stopped_by": None if result.status is Stop.COMPLETED else STOP_TEXT[result.status],
         "updates": result.updates,
         "repeats": [_repeat(trace) for trace in result.traces],
         "short_sweeps": [_repeat(trace) for trace in result.short_sweeps],
