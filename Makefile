@@ -46,18 +46,42 @@ format: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# An environment of its own for the demo: lrfinder and what it needs, no frameworks, no peers, no tools for development.
+DEMO_VENV := .venv-demo
+DEMO_BIN := $(DEMO_VENV)/bin
+DEMO_STAMP := $(DEMO_VENV)/.installed
+DEMO_TORCH := $(DEMO_VENV)/lib/python3*/site-packages/torch
+
+# Say $(1) every five seconds while the command that follows runs: pip is silent while it unpacks torch.
+news = (n=0; while sleep 1 && kill -0 $$$$ 2>/dev/null; do n=$$((n + 1)); test $$((n % 5)) -gt 0 || echo "... $(1)"; done) &
+SIZE := $$(du -sm $(DEMO_VENV) 2>/dev/null | cut -f1) MB in $(DEMO_VENV)
+
+# Without 190 MB that torch carries for its own tests and for building C++ extensions, and without the byte code of what
+# is never imported. (torch.compile on a CPU needs those headers: `pip install lrfinder` beside a whole torch has them.)
+$(DEMO_STAMP): pyproject.toml tests/constraints.txt
+	@echo "Making $(DEMO_VENV): some 800 MB, most of it torch."
+	@$(call news,$(SIZE)) test -x $(DEMO_BIN)/python || $(PYTHON) -m venv $(DEMO_VENV)
+	@$(call news,$(SIZE)) $(DEMO_BIN)/python -m pip install --no-compile --constraint tests/constraints.txt \
+		torch==2.13.0 --editable .
+	rm -rf $(DEMO_TORCH)/test $(DEMO_TORCH)/include $(DEMO_TORCH)/bin/*[tT]est* $(DEMO_TORCH)/bin/protoc*
+	@echo "Importing torch for the first time:"
+	@$(call news,$(SIZE)) $(DEMO_BIN)/python -c "import gc; gc.disable(); import torch._dynamo, matplotlib.figure"
+	@touch $@
+
 # The whole job on a real data set: sweep, recommend, write the config, then train with and without it.
 DEMO := lrfinder-runs/demo
 DEMO_EPOCHS := 10
-demo: $(STAMP)  ## sweep, recommend and train on handwritten digits, from nothing
+demo: $(DEMO_STAMP)  ## sweep, recommend and train on handwritten digits, from nothing, in .venv-demo
 	rm -rf $(DEMO)
-	$(BIN)/lrfinder sweep configs/digits.py --out $(DEMO)
-	$(BIN)/lrfinder recommend $(DEMO) --epochs $(DEMO_EPOCHS)
+	$(DEMO_BIN)/lrfinder sweep configs/digits.py --out $(DEMO)
+	$(DEMO_BIN)/lrfinder recommend $(DEMO) --epochs $(DEMO_EPOCHS)
 	@echo
 	@echo "Training twice for $(DEMO_EPOCHS) epochs:"
-	@$(BIN)/python configs/train_digits.py --epochs $(DEMO_EPOCHS)
-	@$(BIN)/python configs/train_digits.py --epochs $(DEMO_EPOCHS) --config $(DEMO)/schedule.yaml
-	@echo "The curve: $(DEMO)/curve.png"
+	@$(call news,training) $(DEMO_BIN)/python configs/train_digits.py --epochs $(DEMO_EPOCHS) \
+		--config $(DEMO)/schedule.yaml --default-too
+	@echo
+	@echo "The curve: $(DEMO)/curve.png. To go on with your own model, in this environment:"
+	@echo "source $(DEMO_BIN)/activate"
 
 smoke: $(STAMP)  ## the CI check of this project's own example: is its configured rate still sane?
 	$(BIN)/lrfinder check configs/digits.py --config configs/schedules/digits.yaml
@@ -121,4 +145,4 @@ bench-growth: $(STAMP)  ## how our own cost grows with parameters, updates, para
 	$(BIN)/python tests/benchmarks/growth.py --large
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) lrfinder-runs mutants build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(DEMO_VENV) lrfinder-runs mutants build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -45,15 +45,18 @@ def train(config: str | None, epochs: int, seed: int) -> nn.Module:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", help="a schedule config written by `lrfinder recommend`")
+    parser.add_argument("--default-too", action="store_true", help="train at the default rate first, then by --config")
     parser.add_argument("--epochs", type=int, default=30, help="passes over the data (21 updates each)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a training")
     args = parser.parse_args()
-    loss, accuracy = evaluate(train(args.config, args.epochs, args.seed))
-    if args.json:
-        print(json.dumps({"config": args.config, "validation_loss": loss, "accuracy": accuracy}))
-    else:
-        print(f"validation loss {loss:.4f}, accuracy {accuracy:.1%} ({args.config or 'the default rate of AdamW'})")
+    for config in [None, args.config] if args.default_too else [args.config]:
+        loss, accuracy = evaluate(train(config, args.epochs, args.seed))
+        if args.json:
+            print(json.dumps({"config": config, "validation_loss": loss, "accuracy": accuracy}), flush=True)
+        else:
+            by = config or "the default rate of AdamW"
+            print(f"validation loss {loss:.4f}, accuracy {accuracy:.1%} ({by})", flush=True)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def advise(result: SweepResult, request: Request, trials: Iterable[ShortRun] = (
 def _check(request: Request) -> None:
     if request.open_ended and (request.steps is not None or request.epochs is not None):
         raise UsageError("an open-ended run has no length", hint="give a length or open_ended, not both")
-    if request.rule is not None and request.rule not in RULE_NAMES:
+    if request.rule is not None and request.rule not in {*RULE_NAMES, *FIT_RULES}:
         raise UsageError(f"unknown rule {request.rule!r}", hint=f"choose one of: {', '.join(RULE_NAMES)}")
     if request.lr is not None and not (math.isfinite(request.lr) and request.lr > 0):
         raise UsageError(f"lr must be a finite number above 0, got {request.lr}")

@@ -11,8 +11,8 @@ from lrfinder.advice.trials import VerifyRequest, next_runs
 from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.observer import Observer
+from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.device import choose_device
-from lrfinder.engine.vectorized.runs import VectorizedRuns
 from lrfinder.records import ShortRun, SweepResult
 from lrfinder.store import TRIALS, RunLog, Source
 
@@ -65,7 +65,7 @@ def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: 
         if jobs is None:
             elsewhere = stack.enter_context(_spare_cores(request, source, device))
         listeners = Broadcast(observers)
-        runs = VectorizedRuns(problem, seed=request.seed, device=device, observer=listeners, elsewhere=elsewhere)
+        runs = RunQueue(problem, seed=request.seed, device=device, observer=listeners, elsewhere=elsewhere)
         yield stack.enter_context(runs).run_all
 
 

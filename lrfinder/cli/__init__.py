@@ -40,7 +40,9 @@ def _status(received: Received) -> int:
 
     try:
         from lrfinder.cli.app import app
+        from lrfinder.cli.output import show_plugin_warnings
 
+        show_plugin_warnings()
         try:
             app()
         except SystemExit as ended:

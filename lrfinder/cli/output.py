@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,21 @@ def warn(message: str) -> None:
     """Print a warning to standard error."""
     with contextlib.suppress(OSError):  # nobody reads it
         print(f"lrfinder: warning: {message}", file=sys.stderr)
+
+
+def show_plugin_warnings() -> None:
+    """Print warnings of plug-ins that are left out as `warn` does; Python prints all others."""
+    from lrfinder.plugins import PluginWarning
+
+    python_prints = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, PluginWarning):
+            warn(str(message))
+        else:
+            python_prints(message, category, *rest, **more)
+
+    warnings.showwarning = show
 
 
 def can_draw() -> bool:

@@ -13,6 +13,7 @@ from lrfinder.cli.output import can_draw, print_json, print_line, print_text, wa
 from lrfinder.cli.schedule_explain import explain
 from lrfinder.cli.schedule_import import import_schedule
 from lrfinder.errors import UsageError
+from lrfinder.export import TARGETS
 
 if TYPE_CHECKING:
     from lrfinder.config import ScheduleConfig
@@ -75,6 +76,15 @@ def list_schedules(
         print_text(shapes_table())
 
 
+def _list_targets(value: bool) -> None:
+    if value:
+        from lrfinder.export import EXPORTERS
+
+        for name, exporter in EXPORTERS.items():
+            print_line(f"{name:<12} {exporter.title}")
+        raise typer.Exit
+
+
 @app.command()
 def export(
     config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The schedule config.")],
@@ -82,11 +92,13 @@ def export(
         str,
         typer.Option(
             "--to",
-            help="Target: torch, lightning, huggingface, timm, deepspeed, torchtune, axolotl, mmengine, keras, optax, "
-            "csv or json.",
+            help=f"Target: {', '.join(TARGETS)}, or one of a plug-in.",
         ),
     ],
     write: Annotated[Path | None, typer.Option("--write", help="The file to write. [default: standard output]")] = None,
+    listing: Annotated[
+        bool, typer.Option("--list", callback=_list_targets, is_eager=True, help="List the targets, and exit.")
+    ] = False,
     seed: UnusedSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -102,7 +114,7 @@ def export(
 
     Examples: `lrfinder schedule export schedule.yaml --to torch`, `... --to csv --write rates.csv`.
     """
-    del debug, seed
+    del debug, seed, listing
     from lrfinder.config import load_schedule
     from lrfinder.export import export_schedule
     from lrfinder.files import write_atomic

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from lrfinder.config.document import Document, KeyPath, Place, Problem, show_path
 from lrfinder.config.model import BatchConfig, Evidence, OptimizerConfig, ScheduleConfig
-from lrfinder.schedules import SCHEDULES
+from lrfinder.schedules import SCHEDULES, UNKNOWN_SHAPE
 
 _SECTIONS: dict[str, type[BaseModel]] = {"optimizer": OptimizerConfig, "batch": BatchConfig, "evidence": Evidence}
 
@@ -51,31 +51,25 @@ def explain(error: ValidationError, document: Document, *, below: KeyPath = ()) 
 
 
 def _explain_one(details: ErrorDetails, document: Document) -> Problem:
-    path = _path(details["loc"])
-    kind = details["type"]
+    path, kind = details["loc"], details["type"]
     if kind == "extra_forbidden":
-        return Problem(document.place(path, of_key=True), f"{show_path(path)}: {_unknown_key(details['loc'])}")
+        return Problem(document.place(path, of_key=True), f"{show_path(path)}: {_unknown_key(path, document)}")
     if kind == "missing" and not isinstance(path[-1], int):
         return Problem(document.place(path[:-1], of_key=True), f"{show_path(path)}: missing; {_example(path)}")
-    if kind in {"union_tag_invalid", "union_tag_not_found"}:
+    if kind == UNKNOWN_SHAPE:
         return _wrong_shape((*path, "name"), details["input"], document)
     return Problem(document.place(path), f"{show_path(path) or 'the file'}: {_wrong_value(details)}")
 
 
-def _path(loc: tuple[int | str, ...]) -> KeyPath:
-    """Return the keys as the file has them: pydantic puts the shape's name behind `schedule`."""
-    return (loc[0], *loc[2:]) if len(loc) > 1 and loc[0] == "schedule" else loc
+def _unknown_key(path: KeyPath, document: Document) -> str:
+    allowed = _allowed_keys(path, document)
+    return f"unknown key{_did_you_mean(str(path[-1]), allowed)}; allowed here: {', '.join(allowed)}"
 
 
-def _unknown_key(loc: tuple[int | str, ...]) -> str:
-    allowed = _allowed_keys(loc)
-    return f"unknown key{_did_you_mean(str(loc[-1]), allowed)}; allowed here: {', '.join(allowed)}"
-
-
-def _allowed_keys(loc: tuple[int | str, ...]) -> list[str]:
+def _allowed_keys(path: KeyPath, document: Document) -> list[str]:
     model: type[BaseModel] = ScheduleConfig
-    if len(loc) > 1:
-        model = SCHEDULES[str(loc[1])] if loc[0] == "schedule" else _SECTIONS[str(loc[0])]
+    if len(path) > 1:
+        model = SCHEDULES[document.data["schedule"]["name"]] if path[0] == "schedule" else _SECTIONS[str(path[0])]
     return [field.alias or name for name, field in model.model_fields.items()]
 
 

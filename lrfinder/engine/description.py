@@ -15,7 +15,9 @@ from lrfinder.task.problem import BuiltProblem, Problem
 from lrfinder.version import VERSION
 
 
-def describe_setup(problem: Problem, trial: BuiltProblem, device: torch.device) -> Setup:
+def describe_setup(
+    problem: Problem, trial: BuiltProblem, device: torch.device, *, cached_batches: int | None, graph: str | None
+) -> Setup:
     """Return the setup of a sweep of `trial`; call it after the first batch (see `Trial.loss_note`)."""
     taken = problem.training.accumulate
     size, batches = batch_size_of(trial.loader), batches_per_epoch(trial.loader)
@@ -31,4 +33,6 @@ def describe_setup(problem: Problem, trial: BuiltProblem, device: torch.device) 
         torch=torch.__version__,
         python=platform.python_version(),
         lrfinder=VERSION,
+        cached_batches=cached_batches,
+        graph=graph,
     )

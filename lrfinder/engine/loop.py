@@ -1,110 +1,85 @@
-"""The range test itself: one update per rate, and the loss that follows each."""
+"""The one loop: an update at each rate, and the loss that follows each."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
-from lrfinder.engine.losses.course import Course
-from lrfinder.engine.losses.measurement import Measurement
-from lrfinder.engine.losses.stopping import StopReason
+from lrfinder.engine.losses.log import LossLog, StopReason
+from lrfinder.engine.update.fast_path import FastPath
 from lrfinder.engine.update.updater import Updater
 from lrfinder.records import Stop
 
 
-class TrainingLoss:
-    """The loss of the training batches themselves.
-
-    The loss of a batch is computed before the update on it, so the one computed before update i + 1 shows what the
-    rate of update i did: that is how they are paired. The same forward pass serves both, and one more follows the
-    last update. An update that the loss scaler skipped has used up no rate: the next batch tries it again, and its own
-    loss, which says nothing new, is left out.
-    """
-
-    name = "the loss of the first batch"
-
-    def __init__(self, updates: Updater, measurement: Measurement) -> None:
-        self._updates = updates
-        self._measurement = measurement
-        self._updates_wanted = len(measurement.rates)
-
-    def first(self) -> torch.Tensor | None:
-        """Return the loss before any update; None where there is no batch."""
-        return self._updates.next_loss()
-
-    def follow(self, rate: float, course: Course) -> StopReason | None:
-        """Make an update at `rate` and pass on the loss that follows; return why the repeat ends, if it does."""
-        measurement = self._measurement
-        applied = self._updates.make(rate)
-        count = measurement.count(applied=applied)
-        loss = self._updates.next_loss(gradient=count < self._updates_wanted)
-        if loss is None:
-            return out_of_data(measurement)
-        return course.add(loss, count, rate) if applied else self._updates.stuck(rate)
-
-
-class HeldOutLoss:
-    """The loss on held-out batches, which `judge` computes.
-
-    Unlike the training loss, which is that of the batch before the update, what `judge` returns after the update at a
-    rate belongs to that rate as it is. A training loss that isn't finite ends the repeat too, before an update by it.
-    """
-
-    name = "the held-out loss"
-
-    def __init__(self, updates: Updater, measurement: Measurement, judge: Callable[[], float]) -> None:
-        self._updates = updates
-        self._measurement = measurement
-        self._judge = judge
-
-    def first(self) -> torch.Tensor:
-        """Return the loss before any update."""
-        return self._judged()
-
-    def follow(self, rate: float, course: Course) -> StopReason | None:
-        """Make an update at `rate` and pass on the loss that follows; return why the repeat ends, if it does."""
-        loss = self._updates.next_loss()
-        if loss is None:
-            return out_of_data(self._measurement)
-        value = loss.item()
-        if not math.isfinite(value):
-            return course.ending.not_finite(f"the training loss is {value} before the update at rate {rate:.3g}")
-        applied = self._updates.make(rate)
-        self._measurement.count(applied=applied)
-        if not applied:
-            return self._updates.stuck(rate)
-        return course.add(self._judged(), self._measurement.updates, rate)
-
-    def _judged(self) -> torch.Tensor:
-        return torch.tensor(self._judge(), dtype=torch.float64)
-
-
-def sweep_rates(
-    losses: TrainingLoss | HeldOutLoss,
-    measurement: Measurement,
+def train(
+    updater: Updater,
+    log: LossLog,
+    rates: Sequence[float],
     *,
-    begin: Callable[[torch.Tensor], tuple[Course, StopReason | None]],
     deadline: float,
+    judge: Callable[[], float] | None = None,
+    updated: Callable[[], None] | None = None,
+    last_loss: bool = True,
 ) -> StopReason:
-    """Make one update at each rate of `measurement.rates`, fill it with what follows, and return why this ended.
+    """Make one update at each of `rates`, fill `log` with the losses that follow, and return why this ended.
 
-    `begin(loss)` takes in the first loss, before any update. `deadline` is a time of `time.monotonic`.
+    The first loss is in the log already. The loss of a batch is computed before the update on it, so the one before
+    update i + 1 shows what the rate of update i did: that is how they are paired. One forward pass serves both, and one
+    more follows the last update, but not without `last_loss`. With `judge`, which computes a held-out loss, that loss
+    belongs to the rate of the update before it; then a training loss that isn't finite ends it before an update by it.
+
+    An update that the loss scaler skipped has used up no rate: the next batch tries it again, and its own loss, which
+    says nothing new, is left out.
+
+    `updated` is called after each update. `deadline` is a time of `time.monotonic`. The reason in words is empty if it
+    is how far the log came.
     """
-    loss = losses.first()
-    if loss is None:
-        return Stop.OUT_OF_DATA, f"train_loader had no batch left; {measurement.progress}"
-    course, end = begin(loss)
-    while end is None and measurement.updates < len(measurement.rates):
+    end: StopReason | None = None
+    steps: Updater | FastPath = updater
+    while log.updates < len(rates):
         if time.monotonic() >= deadline:
-            end = Stop.OUT_OF_TIME, f"the time limit was reached; {measurement.progress}"
+            end = Stop.OUT_OF_TIME, ""
+            break
+        rate = rates[log.updates]
+        if judge is not None:
+            end = _check_training_loss(steps, log, rate)
+            if end is not None:
+                break
+        applied = steps.make(rate)
+        steps = steps.fast_path or steps
+        if applied:
+            log.updates += 1
         else:
-            end = losses.follow(measurement.rates[measurement.updates], course)
-    return course.settle() or end or (Stop.COMPLETED, "")
+            log.skipped += 1
+        if applied and updated is not None:
+            updated()
+        more = log.updates < len(rates)
+        if not (more or last_loss):
+            break
+        loss = steps.next_loss(gradient=more) if judge is None else as_loss(judge())
+        if loss is None:
+            end = Stop.OUT_OF_DATA, ""
+            break
+        end = log.add(loss, rate) if applied else updater.stuck(rate)
+        if end is not None:
+            break
+    return log.settle() or end or (Stop.COMPLETED, "")
 
 
-def out_of_data(measurement: Measurement) -> StopReason:
-    """Return the ending of a repeat whose loader ran dry."""
-    return Stop.OUT_OF_DATA, f"train_loader ran out and can't be started again; {measurement.progress}"
+def as_loss(value: float) -> torch.Tensor:
+    """Return a held-out loss as the log takes it."""
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def _check_training_loss(steps: Updater | FastPath, log: LossLog, rate: float) -> StopReason | None:
+    """Compute the training loss for the next update; return the end if there is none, or if it isn't finite."""
+    loss = steps.next_loss()
+    if loss is None:
+        return Stop.OUT_OF_DATA, ""
+    value = loss.item()
+    if math.isfinite(value) or log.rule is None:
+        return None
+    return log.rule.not_finite(f"the training loss is {value} before the update at rate {rate:.3g}")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -14,8 +12,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from lrfinder.engine.data.cache import BatchCache
 from lrfinder.engine.losses.evaluation import PROBE_BATCHES, evaluate
 from lrfinder.engine.runtime.failures import environment_failure, out_of_memory
+from lrfinder.engine.update.fast_path import BatchInUse
 from lrfinder.errors import EnvironmentFailure
-from lrfinder.records import Metric, Setup, ShortRun, SweepSettings, Trace
+from lrfinder.records import Metric, ShortRun, SweepSettings, Trace
 from lrfinder.task.problem import BuiltProblem, Problem
 from lrfinder.task.split import samples_of, split
 
@@ -24,8 +23,6 @@ from lrfinder.task.split import samples_of, split
 # for one). A loss that is a sum halves with each split, and with it the gradient: that would be another rate.
 NOTABLE = 0.005
 TOO_FAR = 0.1
-
-_Measured = TypeVar("_Measured", Trace, ShortRun)
 
 
 @dataclass(slots=True)
@@ -38,23 +35,11 @@ class MicroBatching:
     cache: BatchCache | None = None
     micro_batches: int = 1
     note: str = ""
+    in_use: BatchInUse = field(default_factory=BatchInUse)
+    wasted_updates: int = 0  # of the record that is being made: spent before memory ran out
     _least: int = 1  # samples of a part
-    _void: int = 0  # updates spent before memory ran out
-    _last: Any = None  # the batch that the training has, while it has it
     _refused: Any = None  # the one that memory ran out on, until the split has been checked on it
     _failure: EnvironmentFailure | None = None
-
-    def described(self, setup: Setup) -> Setup:
-        """Return `setup` with the number of batches that are trained on over and over."""
-        return setup if self.cache is None else dataclasses.replace(setup, cached_batches=len(self.cache))
-
-    def handed_out(self, batches: Iterator[Any]) -> Generator[Any, None, None]:
-        """Yield `batches`, and know which one the training has."""
-        self._last = None
-        for batch in batches:
-            self._last = batch
-            yield batch
-            self._last = None  # what runs out of memory while a batch is loaded needs no smaller batch
 
     def split(self, batch: Any) -> list[tuple[float, Any]]:
         """Return the parts that `batch` is computed in, with the share of each in its loss."""
@@ -63,26 +48,21 @@ class MicroBatching:
             return [(1.0, batch)]
         return split(batch, max(1, min(self.micro_batches, samples // self._least)))
 
-    def split_further(self, error: BaseException, updates: int) -> bool:
-        """Return whether `error` says that memory ran out on a batch that can be computed in smaller parts; do so then.
+    def halve_after_oom(self, error: BaseException, updates: int) -> bool:
+        """Compute batches in twice as many parts from here on, if `error` says that memory ran out on one of them.
 
-        `updates` were spent on what begins anew. Nothing of `error` is kept: its frames hold the tensors that fill the
-        memory.
+        Return whether that was so and could be done; `updates` were spent in vain then. Nothing of `error` is kept: its
+        frames hold the tensors that fill the memory.
         """
-        batch, self._last = self._last, None
+        batch, self.in_use.batch = self.in_use.batch, None
         samples = samples_of(batch) if out_of_memory(error) else None
         if samples is None or samples <= self.micro_batches:
             return False
         self._failure = environment_failure(error)
         self._refused = batch
         self.micro_batches = min(2 * self.micro_batches, samples)
-        self._void += updates
+        self.wasted_updates += updates
         return True
-
-    def marked(self, measured: _Measured) -> _Measured:
-        """Return a trace or a short run with the parts that batches were computed in, and every update spent on it."""
-        updates, self._void = measured.updates + self._void, 0
-        return dataclasses.replace(measured, updates=updates, micro_batches=self.micro_batches, note=self.note)
 
     def carry_on(self, last: Trace | ShortRun) -> None:
         """Begin where `last`, which an earlier process measured, left off."""
@@ -104,10 +84,10 @@ class MicroBatching:
         parts = [part for _, part in self.split(batch)]
         if len(parts) < self.micro_batches and normalized:
             raise self._failure
-        apart = _apart(trial, batch, parts, device, seed)
+        apart = _relative_difference(trial, batch, parts, device, seed)
         if apart is None:  # the whole one doesn't fit: a part of it and its halves tell as much
             halves = [half for _, half in split(parts[0], 2)]
-            apart = _apart(trial, parts[0], halves, device, seed) if len(halves) > 1 else None
+            apart = _relative_difference(trial, parts[0], halves, device, seed) if len(halves) > 1 else None
         if apart is not None and apart > TOO_FAR:
             raise EnvironmentFailure(
                 f"{self._failure}; the batch can't be computed in parts, since its loss is not a mean over samples: "
@@ -130,7 +110,9 @@ def micro_batching_for(problem: Problem, settings: SweepSettings, device: torch.
     return MicroBatching(cache=BatchCache(settings.cache_batches, held_out=held_out, device=device))
 
 
-def _apart(trial: BuiltProblem, batch: Any, parts: list[Any], device: torch.device, seed: int) -> float | None:
+def _relative_difference(
+    trial: BuiltProblem, batch: Any, parts: list[Any], device: torch.device, seed: int
+) -> float | None:
     """Return the relative difference of the losses; None where the whole one can't be computed."""
     try:
         whole = evaluate(trial, [batch], device=device, seed=seed)

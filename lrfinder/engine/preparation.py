@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -12,11 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder.engine.cuda_graphs.policy import CapturePolicy
-from lrfinder.engine.data.epochs import endless
-from lrfinder.engine.data.fetch import Fetch
+from lrfinder.engine.data.fetch import Fetch, endless
 from lrfinder.engine.data.prefetch import read_ahead
 from lrfinder.engine.description import describe_setup
+from lrfinder.engine.extensions import graph_capture
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.restore.snapshot import loader_preserved
 from lrfinder.engine.runtime.device import move_optimizer_state
@@ -44,7 +42,7 @@ class Preparation:
         self._cache = batching.cache
         self._fetch = self._new_fetch()
         self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made the last time
-        self._recordings = CapturePolicy(problem.training, device)
+        self._capture = graph_capture(problem.training, device)
 
     def ready(
         self, seed: int, *, first_epoch: int, cleanup: contextlib.ExitStack
@@ -77,7 +75,7 @@ class Preparation:
         """Return `count` batches that aren't trained on; call it before the first of `batches` is taken."""
         return self._cache.held_out(count) if self._cache is not None else list(itertools.islice(batches, count))
 
-    def updates(self, trial: BuiltProblem, batches: Iterator[Any], *, late: bool) -> Updater:
+    def updater(self, trial: BuiltProblem, batches: Iterator[Any], *, late: bool) -> Updater:
         """Return what trains `trial` on `batches`, read ahead where that helps; `late`: losses are read late.
 
         Raises UsageError where updates must be recorded and can't be.
@@ -85,14 +83,22 @@ class Preparation:
         parts, training = self._batching.micro_batches, self._problem.training
         split = self._batching.split if parts > 1 else None
         ahead = read_ahead(self._problem, batches, self._device, micro_batches=parts)
-        recorded, ahead = self._recordings.record(trial, ahead, micro_batches=parts)
-        handed_out = self._batching.handed_out(ahead)
-        return Updater(trial, training, handed_out, self._device, split=split, late=late, recorded=recorded)
+        captured = None
+        if self._capture is not None:
+            captured, ahead = self._capture.record(trial, ahead, micro_batches=parts)
+        in_use = self._batching.in_use
+        in_use.batch = None
+        return Updater(trial, training, ahead, self._device, split=split, late=late, recorded=captured, in_use=in_use)
 
-    def described(self, trial: BuiltProblem) -> Setup:
+    def describe(self, trial: BuiltProblem) -> Setup:
         """Return the setup of what `trial` is an instance of; call it after the first batch."""
-        setup = dataclasses.replace(describe_setup(self._problem, trial, self._device), graph=self._recordings.why)
-        return self._batching.described(setup)
+        return describe_setup(
+            self._problem,
+            trial,
+            self._device,
+            cached_batches=None if self._cache is None else len(self._cache),
+            graph=None if self._capture is None else self._capture.why,
+        )
 
     @property
     def due(self) -> int:

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 
 import torch
 
+from lrfinder.engine.attempt import run_attempts
 from lrfinder.engine.held_out import PROBES, HeldOut
-from lrfinder.engine.loop import HeldOutLoss, TrainingLoss, sweep_rates
-from lrfinder.engine.losses.course import Course
-from lrfinder.engine.losses.measurement import Measurement
-from lrfinder.engine.losses.readback import gathering, readout_for
-from lrfinder.engine.losses.stopping import StopReason
+from lrfinder.engine.loop import as_loss, train
+from lrfinder.engine.losses.log import LossLog, StopReason
+from lrfinder.engine.losses.readback import max_delay_s, readback_for
 from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.restore.snapshot import preserved
 from lrfinder.engine.runtime.failures import environment_failure
-from lrfinder.engine.runtime.memory import free_memory
 from lrfinder.engine.runtime.rng import derived_seed
-from lrfinder.engine.runtime.signals import Interrupts, Terminated
-from lrfinder.errors import error_text, user_code_location
+from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.records import Metric, Stop, SweepSettings, Trace
 from lrfinder.task.problem import BuiltProblem, Problem
 
@@ -41,8 +37,8 @@ def run_sweep(
     """Measure the loss that follows an update at each rate of `settings`, and return a trace for each repeat.
 
     Repeat r is seeded with `derived_seed(settings.seed, r)`: Python, NumPy, torch and the loader's own generators. On a
-    CPU the same settings give the same numbers bit for bit. What the problem makes by callables is made anew for each
-    repeat; live objects start each from where they were. The model trains in the modes that it has, where it is in
+    CPU the same settings give the same numbers bit for bit. What the problem makes by callables is made again for each
+    repeat; live objects start each from where they were. The model trains in the modes that it has, if it is in
     training mode as a whole; else it is put into training mode. `known` are the first repeats, where they were measured
     before: the others follow.
 
@@ -50,7 +46,7 @@ def run_sweep(
     with Stop.INTERRUPTED or TERMINATED. Whatever happens, the live objects and all random number generators are as they
     were when this returns or raises.
 
-    Where memory runs out on a batch, the repeat begins again with each batch in twice as many parts, whose gradients
+    If memory runs out on a batch, the repeat begins again with each batch in twice as many parts, whose gradients
     are summed; the rest of the sweep does the same.
 
     `batching` is what short runs that follow share with this; None: nothing follows.
@@ -65,8 +61,6 @@ def run_sweep(
             sweep = _Sweep(problem, settings, device, observer, interrupts, batching=shared, rewind=snapshot.rewind)
             traces = list(known)
             while len(traces) < settings.repeats and not (traces and sweep.is_last(traces[-1])):
-                if traces:
-                    snapshot.rewind()
                 traces.append(sweep.repeat(len(traces)))
             return tuple(traces)
     except Exception as error:
@@ -90,124 +84,118 @@ class _Sweep:
         batching: MicroBatching,
         rewind: Callable[[], None],
     ) -> None:
-        self._problem = problem
-        self._settings = settings
-        self._device = device
-        self._observer = observer
-        self._interrupts = interrupts
-        self._deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
-        self._rates = settings.lrs()
-        self._batching = batching
+        self.problem = problem
+        self.settings = settings
+        self.device = device
+        self.observer = observer
+        self.interrupts = interrupts
+        self.deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
+        self.rates = settings.lrs()
+        self.batching = batching
+        self.preparation = Preparation(problem, device, batching)
+        self.held_out = HeldOut(problem, self.preparation, batching, device=device, seed=settings.seed)
         self._rewind = rewind
+        self._used = False  # whether the live objects have been trained on
         self._told_setup = False
-        self._course: Course | None = None  # of the repeat that is being made
-        self._preparation = Preparation(problem, device, batching)
-        self._held_out = HeldOut(problem, self._preparation, batching, device=device, seed=settings.seed)
 
     def repeat(self, repeat: int) -> Trace:
-        """Run one repeat and return its trace; where memory runs out, again from its beginning on smaller parts."""
-        while (trace := self._attempt(repeat)) is None:
-            free_memory(self._device)
+        """Run one repeat and return its trace."""
+        return run_attempts(
+            lambda: _Repeat(self, repeat), interrupts=self.interrupts, batching=self.batching, device=self.device
+        )
+
+    def rewind(self) -> None:
+        """Put the live objects back to where they began, if they have been used."""
+        if self._used:
             self._rewind()
-        return trace
+        self._used = True
 
-    def _attempt(self, repeat: int) -> Trace | None:
-        """Run a repeat; signals act in here only, and not while something is put back. None: memory ran out."""
-        self._observer.repeat_started(repeat)
-        seed = derived_seed(self._settings.seed, repeat)
-        measurement = Measurement(repeat, seed, self._rates, self._observer.measured)
-        self._course = None
-        try:
-            with contextlib.ExitStack() as cleanup, self._interrupts.allowed(), torch.enable_grad():
-                stop, why = self._measure(repeat, seed, measurement, cleanup)
-        except (KeyboardInterrupt, Terminated) as signalled:
-            settled(self._course)
-            stop, why = self._interrupted(isinstance(signalled, Terminated), measurement)
-        except BaseException as error:
-            end = settled(self._course)
-            if end is not None and self._interrupts.pending is None:  # before it came to this
-                return self._ended(measurement, *end)
-            if self._interrupts.pending is None and self._batching.split_further(error, measurement.updates):
-                return None
-            if self._interrupts.pending is None:
-                self._observer.repeat_ended(
-                    self._batching.marked(measurement.trace(Stop.FAILED, describe_error(error)))
-                )
-                failure = environment_failure(error, batch=self._preparation.due)
-                if failure is None:
-                    raise
-                raise failure from error
-            # A Ctrl-C in a terminal reaches the loader's workers too; their end may be seen first.
-            stop, why = self._interrupted(self._interrupts.pending != signal.SIGINT, measurement)
-        return self._ended(measurement, stop, why)
-
-    def _ended(self, measurement: Measurement, stop: Stop, why: str) -> Trace:
-        trace = self._batching.marked(measurement.trace(stop, why))
-        self._observer.repeat_ended(trace)
-        return trace
+    def prepared(self, trial: BuiltProblem) -> None:
+        """Report what is swept, once."""
+        if not self._told_setup:
+            self._told_setup = True
+            with self.interrupts.held():
+                self.observer.prepared(self.preparation.describe(trial))
 
     def is_last(self, trace: Trace) -> bool:
         """Return whether no repeat can follow: a loader that is an iterator has only one start."""
-        dry = trace.stop is Stop.OUT_OF_DATA and isinstance(self._problem.train_loader, Iterator)
+        dry = trace.stop is Stop.OUT_OF_DATA and isinstance(self.problem.train_loader, Iterator)
         return trace.stop.was_asked_for or dry
 
-    def _measure(
-        self, repeat: int, seed: int, measurement: Measurement, cleanup: contextlib.ExitStack
-    ) -> tuple[Stop, str]:
+
+class _Repeat:
+    """One attempt at a repeat."""
+
+    def __init__(self, sweep: _Sweep, repeat: int) -> None:
+        sweep.observer.repeat_started(repeat)
+        self._sweep = sweep
+        self._repeat = repeat
+        self._seed = derived_seed(sweep.settings.seed, repeat)
+        self.log = LossLog(
+            repeat=repeat, rates=sweep.rates, measured=sweep.observer.measured, held=sweep.interrupts.held()
+        )
+
+    @property
+    def due(self) -> int:
+        return self._sweep.preparation.due
+
+    def rewind(self) -> None:
+        self._sweep.rewind()
+
+    def train(self, cleanup: contextlib.ExitStack) -> StopReason:
+        sweep, log, seed = self._sweep, self.log, self._seed
+        metric = sweep.settings.metric
         # A sampler that is told the epoch derives its order from it alone: repeats get epochs of their own. A pass
         # gives at least one batch, and a repeat takes those of one update more than it has rates, and a probe.
-        first_epoch = repeat * ((len(self._rates) + 1) * self._problem.training.accumulate + PROBES)
-        trial, batches = self._preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
-        self._batching.check(trial, self._device, seed)
-        metric = self._settings.metric
-        readout = readout_for(self._problem, trial.parts, self._device, metric)
+        first_epoch = self._repeat * ((len(sweep.rates) + 1) * sweep.problem.training.accumulate + PROBES)
+        trial, batches = sweep.preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
+        sweep.batching.check(trial, sweep.device, seed)
+        readback = readback_for(sweep.problem, trial.parts, sweep.device, metric)
         judge = None
         if metric is not Metric.TRAIN:
-            judge = self._held_out.judge(metric, trial, batches, seed)
+            judge = sweep.held_out.judge(metric, trial, batches, seed)
             if judge is None:
-                return Stop.OUT_OF_DATA, f"train_loader had no batch left; {measurement.progress}"
-        updates = self._preparation.updates(trial, batches, late=readout is not None)
-        losses = TrainingLoss(updates, measurement) if judge is None else HeldOutLoss(updates, measurement, judge)
+                return Stop.OUT_OF_DATA, self._no_batch()
+        updater = sweep.preparation.updater(trial, batches, late=readback is not None)
+        loss = updater.next_loss() if judge is None else as_loss(judge())
+        if loss is None:
+            return Stop.OUT_OF_DATA, self._no_batch()
+        first = log.first = loss.item()
+        sweep.prepared(trial)
+        rule = updater.stopping_rule(first, lambda _, rate: f"after the update at rate {rate:.3g}")
+        log.start(rule, readback, max_delay_s=max_delay_s(sweep.problem, metric))
+        end = rule.before("the loss of the first batch" if judge is None else "the held-out loss")
+        return end or train(updater, log, sweep.rates, deadline=sweep.deadline, judge=judge)
 
-        def begin(loss: torch.Tensor) -> tuple[Course, StopReason | None]:
-            first = loss.item()
-            measurement.start(first)
-            self._prepared(trial)
-            ending = updates.ending(first, lambda _, rate: f"after the update at rate {rate:.3g}")
-            self._course = Course(
-                ending,
-                readout,
-                take=measurement.add,
-                back_to=measurement.back_to,
-                held=self._interrupts.held,
-                patience=gathering(self._problem, metric),
-            )
-            return self._course, ending.before(losses.name)
+    def progress(self, stop: Stop) -> str:
+        words = {
+            Stop.COMPLETED: "",
+            Stop.OUT_OF_DATA: "train_loader ran out and can't be started again; ",
+            Stop.OUT_OF_TIME: "the time limit was reached; ",
+        }.get(stop)
+        return "" if words == "" else (words or "") + self._updates_made()
 
-        return sweep_rates(losses, measurement, begin=begin, deadline=self._deadline)
+    def finish(self, stop: Stop, why: str) -> Trace:
+        log, batching = self.log, self._sweep.batching
+        trace = Trace(
+            repeat=self._repeat,
+            seed=self._seed,
+            initial_loss=log.first,
+            lrs=self._sweep.rates[: len(log.losses)],
+            losses=tuple(log.losses),
+            stop=stop,
+            updates=log.updates + batching.wasted_updates,
+            why=why,
+            skipped=log.skipped,
+            micro_batches=batching.micro_batches,
+            note=batching.note,
+        )
+        self._sweep.observer.repeat_ended(trace)
+        return trace
 
-    def _prepared(self, trial: BuiltProblem) -> None:
-        if not self._told_setup:
-            self._told_setup = True
-            with self._interrupts.held():
-                self._observer.prepared(self._preparation.described(trial))
+    def _no_batch(self) -> str:
+        return f"train_loader had no batch left; {self._updates_made()}"
 
-    def _interrupted(self, terminated: bool, measurement: Measurement) -> tuple[Stop, str]:  # noqa: FBT001
-        self._interrupts.answered()
-        return (Stop.TERMINATED if terminated else Stop.INTERRUPTED), measurement.progress
-
-
-def settled(course: Course | None) -> StopReason | None:
-    """Take in what was under way when an exception came, and return the end, where that had come before."""
-    try:
-        return None if course is None else course.settle()
-    except Exception:  # noqa: BLE001 - a device that reports an error fails every call; what came first is told
-        return None
-
-
-def describe_error(error: BaseException) -> str:
-    """Return what happened in one line."""
-    place = user_code_location(error)
-    text = " ".join(error_text(error).split())
-    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"{told} (while {place})" if place else told
+    def _updates_made(self) -> str:
+        skipped = f", {self.log.skipped} skipped by the loss scaler" if self.log.skipped else ""
+        return f"{self.log.updates} of {len(self._sweep.rates)} updates made{skipped}"

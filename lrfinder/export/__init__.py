@@ -1,64 +1,73 @@
-"""Schedule configs for other frameworks: one file per target, listed here."""
+"""Schedule configs for other frameworks: one file for each target. Adding one is its file and its line here.
+
+The files are imported when they are used: the help text needs the names alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from lrfinder.config import ScheduleConfig
 from lrfinder.errors import UsageError
-from lrfinder.export.axolotl import axolotl
-from lrfinder.export.base import TOLERANCE, TOLERANCE_FLOAT32, Export, Exporter
-from lrfinder.export.deepspeed import deepspeed
-from lrfinder.export.huggingface import huggingface
-from lrfinder.export.keras import keras
-from lrfinder.export.lightning import lightning
-from lrfinder.export.mmengine import mmengine
-from lrfinder.export.optax import optax
-from lrfinder.export.plateau import (
-    plateau_huggingface,
-    plateau_keras,
-    plateau_lightning,
-    plateau_optax,
-    plateau_torch,
-)
-from lrfinder.export.tables import csv, json_table
-from lrfinder.export.timm import timm
-from lrfinder.export.torch_code import torch_code
-from lrfinder.export.torchtune import torchtune
+from lrfinder.plugins import PluginTable
 
-# In the order in which they are listed to people.
-EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
-    {
-        "torch": Exporter(title="a plain torch module", export=torch_code, plateau=plateau_torch),
-        "lightning": Exporter(
-            title="configure_optimizers of a LightningModule", export=lightning, plateau=plateau_lightning
-        ),
-        "huggingface": Exporter(
-            title="TrainingArguments, or Trainer's optimizers", export=huggingface, plateau=plateau_huggingface
-        ),
-        "timm": Exporter(title="a timm scheduler", export=timm),
-        "deepspeed": Exporter(title="DeepSpeed's JSON, or deepspeed.initialize's lr_scheduler", export=deepspeed),
-        "torchtune": Exporter(title="a torchtune recipe's YAML, or a component", export=torchtune),
-        "axolotl": Exporter(title="axolotl's YAML, or a plugin", export=axolotl),
-        "mmengine": Exporter(title="MMEngine's param_scheduler", export=mmengine),
-        "keras": Exporter(title="a Keras 3 LearningRateSchedule", export=keras, plateau=plateau_keras),
-        "optax": Exporter(title="an optax schedule", export=optax, plateau=plateau_optax),
-        "csv": Exporter(title="a table of every update", export=csv),
-        "json": Exporter(title="a table of every update, and the schedule", export=json_table),
-    }
-)
+if TYPE_CHECKING:
+    from lrfinder.config import ScheduleConfig
+    from lrfinder.export.base import Export, Exporter
 
-__all__ = ["EXPORTERS", "TOLERANCE", "TOLERANCE_FLOAT32", "Export", "Exporter", "export_schedule"]
+# Where each target's Exporter is; in the order in which they are listed to people.
+_HOMES: Mapping[str, str] = {
+    "torch": "torch_code.EXPORTER",
+    "lightning": "lightning.EXPORTER",
+    "huggingface": "huggingface.EXPORTER",
+    "timm": "timm.EXPORTER",
+    "deepspeed": "deepspeed.EXPORTER",
+    "torchtune": "torchtune.EXPORTER",
+    "axolotl": "axolotl.EXPORTER",
+    "mmengine": "mmengine.EXPORTER",
+    "keras": "keras.EXPORTER",
+    "optax": "optax.EXPORTER",
+    "csv": "tables.CSV",
+    "json": "tables.JSON",
+}
+
+
+class _Ours(Mapping[str, "Exporter"]):
+    """The exporters of `_HOMES`."""
+
+    def __getitem__(self, name: str) -> Exporter:
+        module, attribute = _HOMES[name].split(".")
+        found: Exporter = getattr(importlib.import_module(f"{__name__}.{module}"), attribute)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in _HOMES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+def _fault(_name: str, found: Any) -> str | None:
+    from lrfinder.export.base import Exporter
+
+    return None if isinstance(found, Exporter) else "isn't a lrfinder.export.base.Exporter"
+
+
+TARGETS = tuple(_HOMES)  # ours
+EXPORTERS: Mapping[str, Exporter] = PluginTable("lrfinder.exporters", _Ours(), _fault)
 
 
 def export_schedule(config: ScheduleConfig, to: str) -> Export:
     """Return the config for another framework.
 
-    Raises UsageError for one that isn't in the table, and for a plateau where the target can't say one.
+    Raises UsageError for one that isn't in the table, and for a plateau if the target can't say one.
     """
     if to not in EXPORTERS:
-        raise UsageError(f"unknown target {to!r}", hint=f"choose of: {', '.join(EXPORTERS)}")
+        raise UsageError(f"unknown target {to!r}", hint=f"choose one of: {', '.join(EXPORTERS)}")
     if config.batch is not None:
         hint = "`load_schedule(CONFIG).batches(sampler)` drives a DataLoader; remove `batch` to export the decay itself"
         raise UsageError("a growing batch is no schedule of rates: what an update is changes with it", hint=hint)
@@ -68,5 +77,5 @@ def export_schedule(config: ScheduleConfig, to: str) -> Export:
     if chosen.plateau is None:
         can = ", ".join(name for name, exporter in EXPORTERS.items() if exporter.plateau is not None)
         message = f"{config.schedule.name} is cut by validation losses, which {to} can't say"
-        raise UsageError(message, hint=f"choose of: {can}")
+        raise UsageError(message, hint=f"choose one of: {can}")
     return chosen.plateau(config)

@@ -6,11 +6,11 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.config.yaml_format import write
-from lrfinder.export.base import Export, comment, describe_schedule, head
+from lrfinder.export.base import Export, Exporter, comment, describe_schedule, head
 from lrfinder.export.huggingface import trainer_schedule
+from lrfinder.export.optimizers import peaks_source
 from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
-from lrfinder.export.torch_code import peaks_source
 
 _OWN = "Copy it into the config; exact for the updates of the run."
 _OTHER = (
@@ -70,3 +70,6 @@ def _own(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:
             "cycle_momentum": False,
         }
     return trainer_schedule(config)
+
+
+EXPORTER = Exporter(title="axolotl's YAML, or a plugin", export=axolotl)

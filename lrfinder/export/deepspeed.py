@@ -12,11 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, describe_schedule, head
-from lrfinder.export.optimizers import has_groups, optimizer_data
+from lrfinder.export.base import Export, Exporter, comment, describe_schedule, head
+from lrfinder.export.optimizers import has_groups, optimizer_data, peaks_source
 from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
-from lrfinder.export.torch_code import peaks_source
 
 _OWN = (
     "Exact for the updates of the run where the optimizer is built at lr, as here, and has one rate for everything.",
@@ -148,3 +147,6 @@ def _one_cycle(least: float, peak: float, *, up: int, down: int) -> tuple[str, d
         "cycle_second_step_size": down,
         "cycle_momentum": False,
     }
+
+
+EXPORTER = Exporter(title="DeepSpeed's JSON, or deepspeed.initialize's lr_scheduler", export=deepspeed)

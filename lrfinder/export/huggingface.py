@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, describe_schedule
+from lrfinder.export.base import Export, Exporter, comment, describe_schedule
 from lrfinder.export.optimizers import optimizer_source
 from lrfinder.export.pieces import plain
+from lrfinder.export.plateau import plateau_huggingface
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with transformers 5.23, update by update."
@@ -100,3 +101,6 @@ def _wsd(it: Any, length: int) -> tuple[str, dict[str, Any]]:
         "decay_type": it.shape,
         "min_lr_ratio": it.final,
     }
+
+
+EXPORTER = Exporter(title="TrainingArguments, or Trainer's optimizers", export=huggingface, plateau=plateau_huggingface)

@@ -6,8 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import POWER_FLOAT32, SMALLEST_FLOAT32, WHOLE_FLOAT32, Export, comment, describe_schedule
+from lrfinder.export.base import (
+    POWER_FLOAT32,
+    SMALLEST_FLOAT32,
+    WHOLE_FLOAT32,
+    Export,
+    Exporter,
+    comment,
+    describe_schedule,
+)
 from lrfinder.export.pieces import drops, plain
+from lrfinder.export.plateau import plateau_keras
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with Keras 3.15, update by update."
@@ -102,3 +111,6 @@ def _drops(it: Any, peak: float) -> str | None:
     begins = sorted(set(updates))
     rates = [peak * share ** sum(update <= begin for update in updates) for begin in begins]
     return f"PiecewiseConstantDecay({[begin - 1 for begin in begins]}, {[peak, *rates]})"
+
+
+EXPORTER = Exporter(title="a Keras 3 LearningRateSchedule", export=keras, plateau=plateau_keras)

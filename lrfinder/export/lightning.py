@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, describe_schedule
+from lrfinder.export.base import Export, Exporter, comment, describe_schedule
 from lrfinder.export.optimizers import optimizer_source
+from lrfinder.export.plateau import plateau_lightning
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with lightning 2.6, torch 2.13, update by update."
@@ -28,3 +29,6 @@ def lightning(config: ScheduleConfig) -> Export:
         f"{_CONFIGURE.format(optimizer=optimizer_source(config, 'self.parameters()'))}"
     )
     return Export(text=text, preset=None)
+
+
+EXPORTER = Exporter(title="configure_optimizers of a LightningModule", export=lightning, plateau=plateau_lightning)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, describe_schedule
+from lrfinder.export.base import Export, Exporter, comment, describe_schedule
 from lrfinder.export.pieces import cycles, drops, interval, plain
 from lrfinder.export.source import factor_source
 
@@ -157,3 +157,6 @@ def _restarts(it: Any) -> list[str] | None:
         weights = str([max(it.shrink**cycle, it.final) for cycle in range(count)])
     floor = f"eta_min_ratio={it.final!r}, begin={it.warmup}"
     return [f'type="CosineRestartLR", periods={periods}, restart_weights={weights}, {floor}']
+
+
+EXPORTER = Exporter(title="MMEngine's param_scheduler", export=mmengine)

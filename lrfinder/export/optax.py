@@ -6,8 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import POWER_FLOAT32, SMALLEST_FLOAT32, WHOLE_FLOAT32, Export, comment, describe_schedule
+from lrfinder.export.base import (
+    POWER_FLOAT32,
+    SMALLEST_FLOAT32,
+    WHOLE_FLOAT32,
+    Export,
+    Exporter,
+    comment,
+    describe_schedule,
+)
 from lrfinder.export.pieces import cycles, drops, plain
+from lrfinder.export.plateau import plateau_optax
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with optax 0.2.8, JAX 0.10, update by update."
@@ -137,3 +146,6 @@ def _restarts(it: Any, peak: float) -> list[tuple[int, str]] | None:
         pieces.append((start, _cosine(peak * top, each, it.final / top if top else 0.0)))
         start += each
     return pieces
+
+
+EXPORTER = Exporter(title="an optax schedule", export=optax, plateau=plateau_optax)

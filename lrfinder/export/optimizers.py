@@ -14,6 +14,21 @@ _TORCH = frozenset(
     }
 )
 
+_PEAKS = '''\
+def _set_peaks(optimizer):
+    """Scale the param groups' rates so that the fastest one's peak is PEAK."""
+    rates = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+    largest = max(rates)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = group["initial_lr"] = PEAK * (rate / largest)
+'''
+_GIVEN_PEAKS = '''\
+def _set_peaks(optimizer):
+    """Give each param group its peak: PEAK times its ratio."""
+    for group, ratio in zip(optimizer.param_groups, {ratios}, strict=True):
+        group["lr"] = group["initial_lr"] = PEAK * ratio
+'''
+
 
 def optimizer_source(config: ScheduleConfig, parameters: str) -> str:
     """Return the call that makes the optimizer at the peak rate, with the settings that the rate was found with."""
@@ -36,3 +51,9 @@ def optimizer_data(config: ScheduleConfig) -> dict[str, Any]:
 def has_groups(config: ScheduleConfig) -> bool:
     """Tell whether the config gives several param groups rates of their own, which files without code can't."""
     return len(config.optimizer.groups or ()) > 1
+
+
+def peaks_source(config: ScheduleConfig) -> str:
+    """Return the source of `_set_peaks(optimizer)`, which treats param groups as `ScheduleConfig.scheduler` does."""
+    groups = config.optimizer.groups
+    return _PEAKS if groups is None else _GIVEN_PEAKS.format(ratios=list(groups))

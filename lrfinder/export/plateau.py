@@ -6,9 +6,10 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, comment
-from lrfinder.export.optimizers import optimizer_source
-from lrfinder.export.source import rise_source
-from lrfinder.export.torch_code import peaks_source
+from lrfinder.export.optimizers import optimizer_source, peaks_source
+from lrfinder.export.source import function_source, rise_call
+from lrfinder.schedules.base import rise
+from lrfinder.schedules.plateau import observe, share
 
 _NO_WARMUP = "No plateau of theirs has a warm-up: the class below has one."
 _CLASS = '''\
@@ -16,20 +17,15 @@ class Plateau:
     """The share of the peak: factor(t) for update t, after the validation losses that observe(loss) has been given."""
 
     def __init__(self):
-        self.best, self.stalled, self.cooling, self.cuts = math.inf, 0, 0, 0
+        self.seen = (math.inf, 0, 0, 0)
 
     def factor(self, t):
-        return {warmup}max({drop} ** self.cuts, {floor})
+        return {warmup}share(self.seen[3], drop={drop}, floor={floor})
 
     def observe(self, loss):
-        better = loss < {limit}
-        self.best = loss if better else self.best
-        if self.cooling:
-            self.stalled, self.cooling = 0, self.cooling - 1
-            return
-        self.stalled = 0 if better else self.stalled + 1
-        if self.stalled > {patience}:
-            self.stalled, self.cooling, self.cuts = 0, {cooldown}, self.cuts + 1
+        self.seen = observe(
+            self.seen, loss, patience={patience}, threshold={threshold}, mode={mode!r}, cooldown={cooldown}
+        )
 '''
 _SCHEDULER = '''\
 class PlateauLR(Plateau, lr_scheduler.LambdaLR):
@@ -188,13 +184,13 @@ def plateau_optax(config: ScheduleConfig) -> Export:
 def plateau_class(config: ScheduleConfig) -> str:
     """Return the source of the class `Plateau`, which needs `import math`: the same cuts as the config's schedule."""
     it: Any = config.schedule
-    limit = f"self.best * {1 - it.threshold!r}" if it.mode == "relative" else f"self.best - {it.threshold!r}"
-    return _CLASS.format(
-        warmup=f"({rise_source(it)} if t < {it.warmup} else 1.0) * " if it.warmup else "",
+    return function_source(*((rise,) if it.warmup else ()), observe, share) + _CLASS.format(
+        warmup=f"({rise_call(it)} if t < {it.warmup} else 1.0) * " if it.warmup else "",
         drop=repr(it.drop),
         floor=repr(it.floor),
-        limit=limit,
         patience=it.patience,
+        threshold=repr(it.threshold),
+        mode=it.mode,
         cooldown=it.cooldown,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export
+from lrfinder.export.base import Export, Exporter
 
 
 def csv(config: ScheduleConfig) -> Export:
@@ -23,3 +23,7 @@ def json_table(config: ScheduleConfig) -> Export:
         "lrs": config.lrs(),
     }
     return Export(text=json.dumps(data, indent=1, allow_nan=False) + "\n", preset=None, suffix=".json")
+
+
+CSV = Exporter(title="a table of every update", export=csv)
+JSON = Exporter(title="a table of every update, and the schedule", export=json_table)

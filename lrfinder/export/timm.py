@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, describe_schedule
+from lrfinder.export.base import Export, Exporter, comment, describe_schedule
 from lrfinder.export.pieces import cycles, drops, interval, plain
 from lrfinder.export.source import factor_source
 
@@ -197,3 +197,6 @@ def _restarts(it: Any) -> _Call | None:
         **_floor(it),
         **_prefix(it),
     }
+
+
+EXPORTER = Exporter(title="a timm scheduler", export=timm)

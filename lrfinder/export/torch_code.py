@@ -6,26 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, comment, describe_schedule
+from lrfinder.export.base import Export, Exporter, comment, describe_schedule
+from lrfinder.export.optimizers import peaks_source
 from lrfinder.export.pieces import drops, plain
+from lrfinder.export.plateau import plateau_torch
 from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with torch 2.13, update by update."
 
-_PEAKS = '''\
-def _set_peaks(optimizer):
-    """Scale the param groups' rates so that the fastest one's peak is PEAK."""
-    rates = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
-    largest = max(rates)
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = group["initial_lr"] = PEAK * (rate / largest)
-'''
-_GIVEN_PEAKS = '''\
-def _set_peaks(optimizer):
-    """Give each param group its peak: PEAK times its ratio."""
-    for group, ratio in zip(optimizer.param_groups, {ratios}, strict=True):
-        group["lr"] = group["initial_lr"] = PEAK * ratio
-'''
 _MAKE = '''\
 def make_scheduler(optimizer):
     """Return the scheduler of an optimizer; call its step() after every optimizer.step()."""
@@ -50,12 +38,6 @@ def torch_code(config: ScheduleConfig) -> Export:
         f"{body}\n\n{peaks_source(config)}\n\n{_MAKE.format(scheduler=scheduler)}"
     )
     return Export(text=text, preset=own.split("(", maxsplit=1)[0] if own is not None else None)
-
-
-def peaks_source(config: ScheduleConfig) -> str:
-    """Return the source of `_set_peaks(optimizer)`, which treats param groups as `ScheduleConfig.scheduler` does."""
-    groups = config.optimizer.groups
-    return _PEAKS if groups is None else _GIVEN_PEAKS.format(ratios=list(groups))
 
 
 def plain_class(config: ScheduleConfig) -> str | None:
@@ -102,3 +84,6 @@ def _restarts(it: Any) -> str | None:
     if it.final != 0 or it.shrink != 1 or it.growth != int(it.growth):
         return None
     return f"CosineAnnealingWarmRestarts(optimizer, T_0={it.first}, T_mult={int(it.growth)})"
+
+
+EXPORTER = Exporter(title="a plain torch module", export=torch_code, plateau=plateau_torch)

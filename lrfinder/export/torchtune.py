@@ -6,11 +6,10 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.config.yaml_format import write
-from lrfinder.export.base import Export, comment, describe_schedule, head
-from lrfinder.export.optimizers import has_groups, optimizer_data, optimizer_path
+from lrfinder.export.base import Export, Exporter, comment, describe_schedule, head
+from lrfinder.export.optimizers import has_groups, optimizer_data, optimizer_path, peaks_source
 from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
-from lrfinder.export.torch_code import peaks_source
 
 _OWN = (
     "Copy it into the recipe's config: exact for the updates of the run where the recipe's num_training_steps, which",
@@ -64,3 +63,6 @@ def _cosine(config: ScheduleConfig) -> dict[str, float] | None:
     if it.name == "cosine" and it.final == 0:
         return {"num_cycles": 0.5}
     return {"num_cycles": 0.0} if it.name == "constant" else None
+
+
+EXPORTER = Exporter(title="a torchtune recipe's YAML, or a component", export=torchtune)

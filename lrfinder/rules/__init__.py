@@ -1,39 +1,60 @@
 """The rules that pick a rate, by name. A new rule is one file and one line in a table.
 
 `FIT_RULES` read the fitted curve of all repeats; `PEER_RULES` are what other finders would have suggested, applied
-to each repeat by itself. The first fit rule is the default.
+to each repeat by itself. The first fit rule is the default. Installed distributions may add fit rules by the entry
+points `lrfinder.rules`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from typing import Any
 
 from lrfinder.fit import Curve
-from lrfinder.records import Pick, Trace
+from lrfinder.plugins import PluginTable
+from lrfinder.records import Pick, Status, Trace
 from lrfinder.rules.lowest import lowest
 from lrfinder.rules.peers import PEER_RULES, pick_per_repeat
 from lrfinder.rules.short_runs import SHORT_RUNS
 from lrfinder.rules.steepest import steepest
 from lrfinder.rules.steepest_raw import steepest_raw
 
-FIT_RULES: Mapping[str, Callable[[Curve], Pick]] = MappingProxyType(
-    {
-        "steepest": steepest,
-        "lowest": lowest,
-        "steepest-raw": steepest_raw,
-    }
-)
+_OURS: Mapping[str, Callable[[Curve], Pick]] = {
+    "steepest": steepest,
+    "lowest": lowest,
+    "steepest-raw": steepest_raw,
+}
+
+
+def _fault(_name: str, found: Any) -> str | None:
+    return None if callable(found) else "isn't a function of a curve"
+
+
+FIT_RULES = PluginTable("lrfinder.rules", _OURS, _fault)
 
 DEFAULT_RULE = "steepest"  # of a sweep without short runs; with them it is `short-runs`
 # After a plateau nothing has been used up before the fall, so there is nothing to correct for; and above it is a cliff.
 # 26 sweeps of eight tasks with deep nets: mean (worst) regret 0.030 (0.10), of `steepest` 0.051 (0.21).
 PLATEAU_RULE = "steepest-raw"
-RULE_NAMES: tuple[str, ...] = (SHORT_RUNS, *FIT_RULES, *PEER_RULES)
+RULE_NAMES: tuple[str, ...] = (SHORT_RUNS, *_OURS, *PEER_RULES)  # ours
 
 
 def pick_all(curve: Curve, traces: tuple[Trace, ...], steps: int) -> tuple[Pick, ...]:
     """Return every rule's pick, in the tables' order; `steps` is the configured number of updates of a repeat."""
-    from_fit = (rule(curve) for rule in FIT_RULES.values())
+    from_fit = (rule(curve) for rule in _OURS.values())
     from_peers = (pick_per_repeat(rule, traces, steps) for rule in PEER_RULES.values())
-    return (*from_fit, *from_peers)
+    from_plugins = (_plugged_pick(name, rule, curve) for name, rule in FIT_RULES.plugged.items())
+    return (*from_fit, *from_peers, *from_plugins)
+
+
+def _plugged_pick(name: str, rule: Callable[[Curve], Pick], curve: Curve) -> Pick:
+    """Return what a plug-in's rule picks; a refusal if it fails."""
+    try:
+        pick: object = rule(curve)
+        failure = None if isinstance(pick, Pick) and pick.rule == name else f"it returned {pick!r:.60}"
+    except Exception as error:  # noqa: BLE001 - a stranger's code must not cost the other rules their picks
+        pick, failure = None, f"{type(error).__name__}: {error}"
+    if isinstance(pick, Pick) and failure is None:
+        return pick
+    why = f"the plug-in's rule failed: {failure}"
+    return Pick(rule=name, lr=None, low=None, high=None, status=Status.REFUSED, why=why)

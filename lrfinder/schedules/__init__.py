@@ -1,92 +1,77 @@
-"""The schedules: one file per shape, listed here. Adding one is its file and its entry in `SHAPES`."""
+"""The schedules: one file for each shape. Adding one is its file and its line here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from pydantic import Field
+from pydantic import PlainValidator, SerializeAsAny
+from pydantic_core import PydanticCustomError
 
-from lrfinder.schedules.base import Schedule
-from lrfinder.schedules.constant import Constant
-from lrfinder.schedules.cosine import Cosine
-from lrfinder.schedules.cosine_restarts import CosineRestarts
-from lrfinder.schedules.cyclical import Cyclical
-from lrfinder.schedules.exponential import Exponential
-from lrfinder.schedules.geometric import Geometric
-from lrfinder.schedules.inverse_sqrt import InverseSqrt
-from lrfinder.schedules.k_decay import KDecay
-from lrfinder.schedules.linear import Linear
-from lrfinder.schedules.multi_step import MultiStep
-from lrfinder.schedules.noam import Noam
-from lrfinder.schedules.one_cycle import OneCycle
-from lrfinder.schedules.plateau import Plateau
-from lrfinder.schedules.polynomial import Polynomial
-from lrfinder.schedules.rex import Rex
-from lrfinder.schedules.slanted_triangular import SlantedTriangular
-from lrfinder.schedules.step import Step
-from lrfinder.schedules.table import Table
-from lrfinder.schedules.tanh import Tanh
-from lrfinder.schedules.time_based import TimeBased
-from lrfinder.schedules.wsd import WarmupStableDecay
+from lrfinder.plugins import PluginTable
+from lrfinder.schedules.base import Schedule as Schedule
 
+# isort: off
 # In the order in which they are listed to people: those of known length, drops, open-ended, cycles, no formula.
-SHAPES = (
-    Linear
-    | Cosine
-    | WarmupStableDecay
-    | OneCycle
-    | SlantedTriangular
-    | Rex
-    | Polynomial
-    | KDecay
-    | Tanh
-    | Constant
-    | Step
-    | MultiStep
-    | Geometric
-    | Exponential
-    | TimeBased
-    | InverseSqrt
-    | Noam
-    | Plateau
-    | CosineRestarts
-    | Cyclical
-    | Table
-)
+from lrfinder.schedules.linear import Linear as Linear
+from lrfinder.schedules.cosine import Cosine as Cosine
+from lrfinder.schedules.wsd import WarmupStableDecay as WarmupStableDecay
+from lrfinder.schedules.one_cycle import OneCycle as OneCycle
+from lrfinder.schedules.slanted_triangular import SlantedTriangular as SlantedTriangular
+from lrfinder.schedules.rex import Rex as Rex
+from lrfinder.schedules.polynomial import Polynomial as Polynomial
+from lrfinder.schedules.k_decay import KDecay as KDecay
+from lrfinder.schedules.tanh import Tanh as Tanh
+from lrfinder.schedules.constant import Constant as Constant
+from lrfinder.schedules.step import Step as Step
+from lrfinder.schedules.multi_step import MultiStep as MultiStep
+from lrfinder.schedules.geometric import Geometric as Geometric
+from lrfinder.schedules.exponential import Exponential as Exponential
+from lrfinder.schedules.time_based import TimeBased as TimeBased
+from lrfinder.schedules.inverse_sqrt import InverseSqrt as InverseSqrt
+from lrfinder.schedules.noam import Noam as Noam
+from lrfinder.schedules.plateau import Plateau as Plateau
+from lrfinder.schedules.cosine_restarts import CosineRestarts as CosineRestarts
+from lrfinder.schedules.cyclical import Cyclical as Cyclical
+from lrfinder.schedules.table import Table as Table
+# isort: on
 
-# What a config's `schedule` may be: the shape is told by its `name`.
-AnySchedule = Annotated[SHAPES, Field(discriminator="name")]
+
+def _fault(name: str, found: Any) -> str | None:
+    if not (isinstance(found, type) and issubclass(found, Schedule)):
+        return "isn't a class of lrfinder.schedules.Schedule"
+    missing = [part for part in ("formula", "advice") if not hasattr(found, part)]
+    if missing:
+        return f"has no {' and no '.join(missing)}"
+    own = found.model_fields["name"].default
+    return None if own == name else f"calls itself {own!r}"
+
 
 # Every shape by the name that configs and options use.
-SCHEDULES: Mapping[str, type[Schedule]] = MappingProxyType(
-    {shape.model_fields["name"].default: shape for shape in SHAPES.__args__}
+SCHEDULES: Mapping[str, type[Schedule]] = PluginTable(
+    "lrfinder.schedules",
+    {
+        shape.model_fields["name"].default: shape
+        for shape in tuple(globals().values())
+        if isinstance(shape, type) and issubclass(shape, Schedule) and shape is not Schedule
+    },
+    _fault,
 )
+UNKNOWN_SHAPE: Final = "unknown_shape"  # pydantic's error type of a section that names no schedule
 
-__all__ = [
-    "SCHEDULES",
-    "AnySchedule",
-    "Constant",
-    "Cosine",
-    "CosineRestarts",
-    "Cyclical",
-    "Exponential",
-    "Geometric",
-    "InverseSqrt",
-    "KDecay",
-    "Linear",
-    "MultiStep",
-    "Noam",
-    "OneCycle",
-    "Plateau",
-    "Polynomial",
-    "Rex",
-    "Schedule",
-    "SlantedTriangular",
-    "Step",
-    "Table",
-    "Tanh",
-    "TimeBased",
-    "WarmupStableDecay",
-]
+
+def _by_name(data: Any) -> Schedule:
+    """Return the schedule that a config's section describes: its `name` says which shape it is."""
+    if isinstance(data, Schedule):
+        return data
+    if not isinstance(data, Mapping):
+        raise PydanticCustomError("dict_type", "not a mapping")
+    name = data.get("name")
+    shape = SCHEDULES.get(name) if isinstance(name, str) else None
+    if shape is None:
+        raise PydanticCustomError(UNKNOWN_SHAPE, "not a known schedule")
+    return shape.model_validate(data)
+
+
+# What a config's `schedule` may be.
+AnySchedule = Annotated[SerializeAsAny[Schedule], PlainValidator(_by_name)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Self
 
@@ -58,26 +58,34 @@ _Momentum = Annotated[float, Field(ge=0, lt=1)]
 Momentums = Annotated[tuple[_Momentum, _Momentum] | None, BeforeValidator(as_tuple), AfterValidator(_low_first)]
 
 
-class Schedule(BaseModel, ABC):
+def rise(t: int, *, warmup: int, start: float | None) -> float:
+    """Return the factor of update t of the warm-up: (t + 1) / warmup, or a line that begins at `start`."""
+    return (t + 1) / warmup if start is None else start + (1 - start) * t / warmup
+
+
+class Schedule(BaseModel):
     """A learning-rate schedule as a pure function of the update index: `factor(t)`, in multiples of the peak rate.
 
     t = 0, 1, 2, ... is the 0-based index of the optimizer update that uses the rate. With W = `warmup` and
     T = `steps` (both in updates, T counts the warm-up too), D = T - W and u = t - W:
 
         factor(t) = (t + 1) / W        for t < W: linear, update W - 1 is the first at the peak
-                    s + (1 - s) t / W  where `warmup_start` = s is given: update W is the first at the peak
+                    s + (1 - s) t / W  if `warmup_start` = s is given: update W is the first at the peak
         factor(t) = decay(u, D)        for W <= t < T: the shape's own formula, mostly with decay(0, D) = 1
         factor(t) = decay(D, D)        for t >= T: held, so that training on never raises the rate or fails
 
-    Any length may be given as text such as "30 epochs", where `epoch` says how many updates one has; it is kept in
+    Any length may be given as text such as "30 epochs", if `epoch` says how many updates one has; it is kept in
     updates.
 
     The end is open: what the formula reaches at t = T is used by no update of the run itself.
-    Where W = T there is no decay, and the peak is held past the end.
+    If W = T there is no decay, and the peak is held past the end.
 
     Linear warm-up: Goyal et al., arXiv:1706.02677. It begins at 1/W, not at 0: an update at rate 0 is a wasted one.
     `warmup_start` is for being exact with what begins elsewhere: 0 in transformers, optax, Keras and torchtune.
-    A subclass is one file with `name`, `advice`, its parameters and `decay`, and one line of the table `SHAPES`.
+
+    A subclass is one file: the parameters as fields, `name`, `advice`, and the `formula`, a function of plain numbers,
+    decay(u, length, *, ...), whose keywords without a default are named as the fields (or properties) that they take.
+    `lrfinder schedule export` prints its source, so it may use `math` and the functions and numbers of its own file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -86,6 +94,8 @@ class Schedule(BaseModel, ABC):
     rises_itself: ClassVar[bool] = False  # such a shape starts below the peak and takes no warm-up
     reads_losses: ClassVar[bool] = False  # such a shape is cut by validation losses, and no function of t alone
     can_be_shortened: ClassVar[bool] = True  # whether `for_run` is the same shape at another length, for trials
+    formula: ClassVar[Callable[..., float]]
+    _takes: ClassVar[tuple[str, ...]] = ()  # the keywords of the formula
     name: str = ""  # each shape gives its own
     epoch: int | None = Field(default=None, ge=1, le=MAX_STEPS)
     warmup: int = Field(default=0, ge=0)
@@ -131,19 +141,24 @@ class Schedule(BaseModel, ABC):
         if t < 0:
             raise ValueError(f"t must be an update index of at least 0, got {t}")
         if t < self.warmup:
-            start = self.warmup_start
-            return (t + 1) / self.warmup if start is None else start + (1 - start) * t / self.warmup
+            return rise(t, warmup=self.warmup, start=self.warmup_start)
         return self.decay(min(t, self.steps) - self.warmup, self.steps - self.warmup)
 
     def momentum(self, t: int) -> float | None:  # noqa: ARG002 - the shapes that move it read it
         """Return the momentum of update `t`, where the shape moves it too; None: as the optimizer has it."""
         return None
 
-    @abstractmethod
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Note which of its fields the formula takes."""
+        super().__pydantic_init_subclass__(**kwargs)
+        parameters = inspect.signature(cls.formula).parameters.values()
+        cls._takes = tuple(it.name for it in parameters if it.kind is it.KEYWORD_ONLY and it.default is it.empty)
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the formula takes by keyword."""
+        return {name: getattr(self, name) for name in self._takes}
+
     def decay(self, u: int, length: int) -> float:
-        """Return the factor `u` updates after the warm-up, 0 <= u <= length; `length` is 0 where nothing follows it."""
-
-
-def progress(u: int, length: int) -> float:
-    """Return u / length, the share of the decay that is over: 0 ... 1, and 0 where there is no decay (length 0)."""
-    return u / length if length else 0.0
+        """Return the factor `u` updates after the warm-up, 0 <= u <= length; `length` is 0 if nothing follows it."""
+        return self.formula(u, length, **self.arguments())

@@ -7,6 +7,11 @@ from typing import ClassVar, Literal
 from lrfinder.schedules.base import Schedule
 
 
+def decay(u: int, length: int) -> float:  # noqa: ARG001 - the same at every update
+    """Return 1."""
+    return 1.0
+
+
 class Constant(Schedule):
     """The peak rate, after the warm-up, for the rest of the run.
 
@@ -17,8 +22,5 @@ class Constant(Schedule):
     """
 
     advice: ClassVar[str] = "runs of unknown length, short trials, and baselines; a decay nearly always ends lower"
+    formula = staticmethod(decay)
     name: Literal["constant"] = "constant"
-
-    def decay(self, u: int, length: int) -> float:  # noqa: ARG002 - the same at every update
-        """Return 1."""
-        return 1.0

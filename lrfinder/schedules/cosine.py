@@ -7,7 +7,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from lrfinder.schedules.base import Schedule, progress
+from lrfinder.schedules.base import Schedule
+
+
+def decay(u: int, length: int, *, final: float) -> float:
+    """Return final + (1 - final) * (1 + cos(pi x)) / 2, x = u / length."""
+    x = u / length if length else 0.0
+    return final + (1 - final) * (1 + math.cos(math.pi * x)) / 2
 
 
 class Cosine(Schedule):
@@ -22,9 +28,6 @@ class Cosine(Schedule):
     """
 
     advice: ClassVar[str] = "a run of known length that should stay near the peak longer than linear does"
+    formula = staticmethod(decay)
     name: Literal["cosine"] = "cosine"
     final: float = Field(default=0.0, ge=0, le=1)
-
-    def decay(self, u: int, length: int) -> float:
-        """Return final + (1 - final) * (1 + cos(pi * u / D)) / 2."""
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress(u, length))) / 2

@@ -10,6 +10,33 @@ from pydantic import Field
 from lrfinder.schedules.base import Schedule
 
 
+def decay(u: int, length: int, *, first: int, growth: float, shrink: float, final: float) -> float:
+    """Return the wave of the cycle that u lies in."""
+    u = min(u, max(length - 1, 0))
+    cycle = u // first if growth == 1 else _cycle(u, first, growth)
+    behind = u - cycle * first if growth == 1 else u - _start(cycle, first, growth)
+    top = max(shrink**cycle, final)
+    wave = (1 + math.cos(math.pi * behind / (first * growth**cycle))) / 2
+    return final + (top - final) * wave
+
+
+def _cycle(u: int, first: int, growth: float) -> int:
+    """Return the number of the cycle that u lies in."""
+    # Cycle i starts at first * (growth ** i - 1) / (growth - 1). The logarithm may miss by one if u is a start.
+    cycle = int(math.log1p(u * (growth - 1) / first) / math.log(growth))
+    while _start(cycle + 1, first, growth) <= u:
+        cycle += 1
+    while _start(cycle, first, growth) > u:
+        cycle -= 1
+    return cycle
+
+
+def _start(cycle: int, first: int, growth: float) -> float:
+    """Return the update at which a cycle starts, to a millionth: whole growths give whole starts."""
+    more = growth - 1
+    return float(round(first * math.expm1(cycle * math.log1p(more)) / more, 6))
+
+
 class CosineRestarts(Schedule):
     """Cycles of half a cosine wave: cycle i lasts first * growth ** i updates and starts at shrink ** i of the peak.
 
@@ -25,6 +52,7 @@ class CosineRestarts(Schedule):
     """
 
     advice: ClassVar[str] = "taking a model out at the end of any cycle, for ensembles or an open-ended run"
+    formula = staticmethod(decay)
     name: Literal["cosine-restarts"] = "cosine-restarts"
     first: int = Field(ge=1)
     growth: float = Field(default=2.0, ge=1, le=1000)
@@ -35,27 +63,3 @@ class CosineRestarts(Schedule):
     def for_run(cls, *, steps: int, warmup: int) -> Self:
         """Return three cycles, each twice as long as the one before, the last of which ends with the run."""
         return cls(steps=steps, warmup=warmup, first=max(1, math.ceil((steps - warmup) / 7)))
-
-    def decay(self, u: int, length: int) -> float:
-        """Return the wave of the cycle that u lies in."""
-        cycle, behind = self._cycle(min(u, max(length - 1, 0)))
-        top = max(self.shrink**cycle, self.final)
-        wave = (1 + math.cos(math.pi * behind / (self.first * self.growth**cycle))) / 2
-        return self.final + (top - self.final) * wave
-
-    def _cycle(self, u: int) -> tuple[int, float]:
-        """Return the number of the cycle, and the updates since its start."""
-        if self.growth == 1:
-            return u // self.first, u % self.first
-        # Cycle i starts at first * (growth ** i - 1) / (growth - 1). The logarithm may miss by one where u is a start.
-        cycle = int(math.log1p(u * (self.growth - 1) / self.first) / math.log(self.growth))
-        while self._start(cycle + 1) <= u:
-            cycle += 1
-        while self._start(cycle) > u:
-            cycle -= 1
-        return cycle, u - self._start(cycle)
-
-    def _start(self, cycle: int) -> float:
-        # Rounded to a millionth of an update, so that whole growths give whole starts.
-        more = self.growth - 1
-        return float(round(self.first * math.expm1(cycle * math.log1p(more)) / more, 6))

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from lrfinder.schedules.base import Momentums, Schedule
+
+
+def decay(
+    u: int, length: int, *, up: int, down: int | None, mode: str, gamma: float, base: float, top: float = 1.0
+) -> float:
+    """Return base + (top - base) * x * s, of the run's last update if u is past it."""
+    u = min(u, max(length - 1, 0))
+    down = down if down is not None else up
+    cycle, behind = divmod(u, up + down)
+    height = behind / up if behind <= up else 1 - (behind - up) / down
+    scale = {"triangular": 1.0, "triangular2": 0.5**cycle, "exp-range": gamma**u}[mode]
+    return float(base + (top - base) * (height * scale))
 
 
 class Cyclical(Schedule):
@@ -25,6 +37,7 @@ class Cyclical(Schedule):
 
     advice: ClassVar[str] = "open-ended runs without a plan for their end; a run of known length ends lower with linear"
     rises_itself: ClassVar[bool] = True
+    formula = staticmethod(decay)
     name: Literal["cyclical"] = "cyclical"
     up: int = Field(ge=1)
     down: int | None = Field(default=None, ge=1)
@@ -39,21 +52,10 @@ class Cyclical(Schedule):
         del warmup
         return cls(steps=steps, up=max(1, steps // 8))
 
-    def decay(self, u: int, length: int) -> float:
-        """Return the height of the triangle at u, of the run's last update where u is past it."""
-        return self.base + (1 - self.base) * self._height(min(u, max(length - 1, 0)))
-
     def momentum(self, t: int) -> float | None:
         """Return the momentum: `low` at the top of the triangle, `high` at its foot."""
         if self.momentums is None:
             return None
         low, high = self.momentums
-        return high + (low - high) * self._height(min(t, self.steps - 1))
-
-    def _height(self, u: int) -> float:
-        """Return x * s at update u."""
-        down = self.down if self.down is not None else self.up
-        cycle, behind = divmod(u, self.up + down)
-        height = behind / self.up if behind <= self.up else 1 - (behind - self.up) / down
-        scale = {"triangular": 1.0, "triangular2": 0.5**cycle, "exp-range": self.gamma**u}[self.mode]
-        return height * scale
+        shape: dict[str, Any] = {"up": self.up, "down": self.down, "mode": self.mode, "gamma": self.gamma}
+        return decay(t, self.steps, **shape, base=high, top=low)

@@ -9,6 +9,13 @@ from pydantic import Field
 from lrfinder.schedules.base import Schedule
 
 
+def decay(u: int, length: int, *, base: float, every: int, staircase: bool) -> float:
+    """Return base ** (u / every), the exponent rounded down with `staircase`."""
+    if staircase:
+        return float(base ** (min(u, max(length - 1, 0)) // every))
+    return float(base ** (u / every))
+
+
 class Exponential(Schedule):
     """Multiply the rate by `factor` in every `every` updates, smoothly or, with `staircase`, all at once.
 
@@ -24,6 +31,7 @@ class Exponential(Schedule):
     """
 
     advice: ClassVar[str] = "recipes that multiply the rate by a constant after each epoch"
+    formula = staticmethod(decay)
     name: Literal["exponential"] = "exponential"
     base: float = Field(alias="factor", gt=0, le=1)
     every: int = Field(default=1, ge=1)
@@ -33,9 +41,3 @@ class Exponential(Schedule):
     def for_run(cls, *, steps: int, warmup: int) -> Self:
         """Return a fall to a hundredth of the peak over the run: a usual range of exponential decays."""
         return cls(steps=steps, warmup=warmup, factor=0.01, every=max(1, steps - warmup))
-
-    def decay(self, u: int, length: int) -> float:
-        """Return factor ** (u / every), the exponent rounded down with `staircase`."""
-        if self.staircase:
-            return float(self.base ** (min(u, max(length - 1, 0)) // self.every))
-        return float(self.base ** (u / self.every))

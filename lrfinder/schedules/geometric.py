@@ -7,6 +7,13 @@ from typing import ClassVar, Literal
 from lrfinder.schedules.base import Schedule
 
 
+def decay(u: int, length: int, *, halved_first: bool) -> float:
+    """Return 2 to the minus number of the phase."""
+    phases = max(1, length.bit_length() - 1)
+    phase = min(phases - 1, u * phases // length) if length else 0
+    return float(0.5 ** (phase + halved_first))
+
+
 class Geometric(Schedule):
     """Phases of equal length, each with half the rate of the one before; their number is the logarithm of the run's.
 
@@ -21,11 +28,6 @@ class Geometric(Schedule):
     """
 
     advice: ClassVar[str] = "convex problems such as least squares on a stream, where it is near optimal"
+    formula = staticmethod(decay)
     name: Literal["geometric"] = "geometric"
     halved_first: bool = False
-
-    def decay(self, u: int, length: int) -> float:
-        """Return 2 to the minus number of the phase."""
-        phases = max(1, length.bit_length() - 1)
-        phase = min(phases - 1, u * phases // length) if length else 0
-        return 0.5 ** (phase + self.halved_first)

@@ -12,6 +12,11 @@ from lrfinder.schedules.base import Schedule
 _WITHOUT_WARMUP = 10_000  # updates: what Hugging Face's `inverse_sqrt` takes there
 
 
+def decay(u: int, length: int, *, scale: int) -> float:  # noqa: ARG001 - it needs no length
+    """Return sqrt(scale / (u + scale))."""
+    return math.sqrt(scale / (u + scale))
+
+
 class InverseSqrt(Schedule):
     """The peak times the square root of `timescale` over the time since, the timescale counted in.
 
@@ -24,6 +29,7 @@ class InverseSqrt(Schedule):
     """
 
     advice: ClassVar[str] = "pretraining transformers without a fixed length"
+    formula = staticmethod(decay)
     name: Literal["inverse-sqrt"] = "inverse-sqrt"
     timescale: int | None = Field(default=None, ge=1)
 
@@ -31,7 +37,3 @@ class InverseSqrt(Schedule):
     def scale(self) -> int:
         """The timescale in updates, also where none was given."""
         return self.timescale if self.timescale is not None else self.warmup or _WITHOUT_WARMUP
-
-    def decay(self, u: int, length: int) -> float:  # noqa: ARG002
-        """Return sqrt(timescale / (u + timescale))."""
-        return math.sqrt(self.scale / (u + self.scale))

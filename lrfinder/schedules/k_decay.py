@@ -7,7 +7,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from lrfinder.schedules.base import Schedule, progress
+from lrfinder.schedules.base import Schedule
+
+
+def decay(u: int, length: int, *, k: float, final: float) -> float:
+    """Return final + (1 - final) * (1 + cos(pi x ** k)) / 2, x = u / length."""
+    x = u / length if length else 0.0
+    return final + (1 - final) * (1 + math.cos(math.pi * x**k)) / 2
 
 
 class KDecay(Schedule):
@@ -24,10 +30,7 @@ class KDecay(Schedule):
     """
 
     advice: ClassVar[str] = "where cosine falls too early: holds the peak for longer, the more so the larger k"
+    formula = staticmethod(decay)
     name: Literal["k-decay"] = "k-decay"
     k: float = Field(default=2.0, gt=0)
     final: float = Field(default=0.0, ge=0, le=1)
-
-    def decay(self, u: int, length: int) -> float:
-        """Return final + (1 - final) * (1 + cos(pi * (u / D) ** k)) / 2."""
-        return self.final + (1 - self.final) * (1 + math.cos(math.pi * progress(u, length) ** self.k)) / 2

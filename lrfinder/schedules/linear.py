@@ -6,7 +6,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from lrfinder.schedules.base import Schedule, progress
+from lrfinder.schedules.base import Schedule
+
+
+def decay(u: int, length: int, *, final: float) -> float:
+    """Return final + (1 - final) * (1 - x), x = u / length."""
+    x = u / length if length else 0.0
+    return final + (1 - final) * (1 - x)
 
 
 class Linear(Schedule):
@@ -22,9 +28,6 @@ class Linear(Schedule):
     """
 
     advice: ClassVar[str] = "the default for a run of known length: straight down to zero"
+    formula = staticmethod(decay)
     name: Literal["linear"] = "linear"
     final: float = Field(default=0.0, ge=0, le=1)
-
-    def decay(self, u: int, length: int) -> float:
-        """Return final + (1 - final) * (1 - u / D)."""
-        return self.final + (1 - self.final) * (1 - progress(u, length))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import bisect
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from lrfinder.schedules.base import Schedule, as_tuple
+
+
+def decay(u: int, length: int, *, drop: float, milestones: tuple[int, ...]) -> float:
+    """Return drop ** #{milestones <= u}, of the run's last update if u is past it."""
+    return float(drop ** bisect.bisect_right(milestones, min(u, max(length - 1, 0))))
 
 
 class MultiStep(Schedule):
@@ -23,6 +28,7 @@ class MultiStep(Schedule):
     """
 
     advice: ClassVar[str] = "recipes that name the epochs at which the rate drops; set them in updates"
+    formula = staticmethod(decay)
     name: Literal["multi-step"] = "multi-step"
     milestones: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(as_tuple), Field(min_length=1)]
     drop: float = Field(alias="factor", gt=0, le=1)
@@ -39,7 +45,3 @@ class MultiStep(Schedule):
         """Return a tenth at half and at three quarters of the decay."""
         length = steps - warmup
         return cls(steps=steps, warmup=warmup, milestones=(max(1, length // 2), max(1, 3 * length // 4)), factor=0.1)
-
-    def decay(self, u: int, length: int) -> float:
-        """Return factor ** #{m <= u}, of the run's last update where u is past it."""
-        return float(self.drop ** bisect_right(self.milestones, min(u, max(length - 1, 0))))

@@ -8,6 +8,11 @@ from typing import ClassVar, Literal
 from lrfinder.schedules.base import Schedule
 
 
+def decay(u: int, length: int, *, warmup: int) -> float:  # noqa: ARG001 - it needs no length
+    """Return sqrt(W / s), s = u + W + 1."""
+    return min(1.0, math.sqrt(max(warmup, 1) / (u + warmup + 1)))
+
+
 class Noam(Schedule):
     """A linear rise over W updates, then a fall with the square root of the 1-based update number s = t + 1.
 
@@ -21,9 +26,5 @@ class Noam(Schedule):
     """
 
     advice: ClassVar[str] = "reproducing the first transformer's training"
+    formula = staticmethod(decay)
     name: Literal["noam"] = "noam"
-
-    def decay(self, u: int, length: int) -> float:  # noqa: ARG002
-        """Return sqrt(W / s)."""
-        warmup = max(self.warmup, 1)
-        return min(1.0, math.sqrt(warmup / (u + self.warmup + 1)))

@@ -10,6 +10,21 @@ from pydantic import Field
 from lrfinder.schedules.base import Momentums, Schedule
 
 
+def decay(u: int, length: int, *, rise: float, anneal: str, start: float, final: float, top: float = 1.0) -> float:
+    """Return what goes from `start` at u = 0 to `top` at the peak and to `final` at the last update."""
+    last = length - 1
+    if u >= last:
+        return final
+    peak = rise * length - 1
+    if u <= peak:
+        return start + (top - start) * _eased(u / peak if peak else 1.0, anneal)
+    return top + (final - top) * _eased((u - peak) / (last - peak), anneal)
+
+
+def _eased(x: float, anneal: str) -> float:
+    return x if anneal == "linear" else (1 - math.cos(math.pi * x)) / 2
+
+
 class OneCycle(Schedule):
     """One rise from `start` times the peak to the peak over a share `rise` of the run, one fall to `final` times it.
 
@@ -33,6 +48,7 @@ class OneCycle(Schedule):
 
     advice: ClassVar[str] = "short runs with a high peak, as fast training recipes have them"
     rises_itself: ClassVar[bool] = True
+    formula = staticmethod(decay)
     name: Literal["one-cycle"] = "one-cycle"
     rise: float = Field(default=0.3, gt=0, lt=1)
     start: float = Field(default=1 / 25, gt=0, le=1)
@@ -46,26 +62,10 @@ class OneCycle(Schedule):
         del warmup
         return cls(steps=steps)
 
-    def decay(self, u: int, length: int) -> float:
-        """Return the rate on the way up or down; the last update's where u is past it."""
-        return self._between(u, length, self.start, 1.0, self.final)
-
     def momentum(self, t: int) -> float | None:
         """Return the momentum on its way down to `low` or back to `high`."""
         if self.momentums is None:
             return None
         low, high = self.momentums
-        return self._between(min(t, self.steps), self.steps, high, low, high)
-
-    def _between(self, u: int, length: int, first: float, middle: float, final: float) -> float:
-        """Return what goes from `first` at u = 0 to `middle` at the peak and to `final` at the last update."""
-        last = length - 1
-        if u >= last:
-            return final
-        peak = self.rise * length - 1
-        if u <= peak:
-            return first + (middle - first) * self._eased(u / peak if peak else 1.0)
-        return middle + (final - middle) * self._eased((u - peak) / (last - peak))
-
-    def _eased(self, x: float) -> float:
-        return x if self.anneal == "linear" else (1 - math.cos(math.pi * x)) / 2
+        at = min(t, self.steps)
+        return decay(at, self.steps, rise=self.rise, anneal=self.anneal, start=high, top=low, final=high)

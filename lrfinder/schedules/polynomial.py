@@ -10,6 +10,16 @@ from pydantic import Field
 from lrfinder.schedules.base import Schedule
 
 
+def decay(u: int, length: int, *, power: float, final: float, over: int | None, cycle: bool) -> float:
+    """Return final + (1 - final) * (share that is left) ** power."""
+    n = over if over is not None else max(length, 1)
+    if cycle:
+        u = min(u, max(length - 1, 0))
+        n *= max(1, math.ceil(u / n))
+    left = 1 - min(u, n) / n
+    return final + (1 - final) * float(left**power)
+
+
 class Polynomial(Schedule):
     """A power of the time that is left, from the peak to `final` times the peak, once or in cycles.
 
@@ -26,17 +36,9 @@ class Polynomial(Schedule):
     """
 
     advice: ClassVar[str] = "segmentation recipes (power 0.9); above 1 it drops early, below 1 late"
+    formula = staticmethod(decay)
     name: Literal["polynomial"] = "polynomial"
     power: float = Field(default=1.0, gt=0)
     final: float = Field(default=0.0, ge=0, le=1)
     over: int | None = Field(default=None, ge=1)
     cycle: bool = False
-
-    def decay(self, u: int, length: int) -> float:
-        """Return final + (1 - final) * (share that is left) ** power."""
-        n = self.over if self.over is not None else max(length, 1)
-        if self.cycle:
-            u = min(u, max(length - 1, 0))
-            n *= max(1, math.ceil(u / n))
-        left = 1 - min(u, n) / n
-        return self.final + (1 - self.final) * float(left**self.power)

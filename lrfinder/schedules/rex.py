@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from lrfinder.schedules.base import Schedule, progress
+from lrfinder.schedules.base import Schedule
+
+
+def decay(u: int, length: int) -> float:
+    """Return (1 - x) / (1 - x / 2), x = u / length."""
+    x = u / length if length else 0.0
+    return (1 - x) / (1 - x / 2)
 
 
 class Rex(Schedule):
@@ -18,9 +24,5 @@ class Rex(Schedule):
     """
 
     advice: ClassVar[str] = "a small budget of updates: stays higher than linear, and ends at zero as well"
+    formula = staticmethod(decay)
     name: Literal["rex"] = "rex"
-
-    def decay(self, u: int, length: int) -> float:
-        """Return (1 - x) / (1 - x / 2)."""
-        x = progress(u, length)
-        return (1 - x) / (1 - x / 2)

@@ -12,6 +12,12 @@ from lrfinder.schedules.base import Schedule
 _ROUNDING = 1e-9  # updates: 0.29 * 100 is 28.999999999999996, and means 29
 
 
+def decay(u: int, length: int, *, cut: int, ratio: float) -> float:
+    """Return (1 + p (ratio - 1)) / ratio."""
+    p = u / cut if u < cut else (length - u) / (length - cut)
+    return (1 + p * (ratio - 1)) / ratio
+
+
 class SlantedTriangular(Schedule):
     """One line up over a share `rise` of the run, one line down over the rest of it.
 
@@ -30,6 +36,7 @@ class SlantedTriangular(Schedule):
 
     advice: ClassVar[str] = "fine-tuning a pretrained language model for a few epochs"
     rises_itself: ClassVar[bool] = True
+    formula = staticmethod(decay)
     name: Literal["slanted-triangular"] = "slanted-triangular"
     rise: float = Field(default=0.1, ge=0, lt=1)
     ratio: float = Field(default=32.0, ge=1)
@@ -44,8 +51,3 @@ class SlantedTriangular(Schedule):
         """Return the published one; it has a rise of its own, whatever `warmup` says."""
         del warmup
         return cls(steps=steps)
-
-    def decay(self, u: int, length: int) -> float:
-        """Return (1 + p (ratio - 1)) / ratio."""
-        p = u / self.cut if u < self.cut else (length - u) / (length - self.cut)
-        return (1 + p * (self.ratio - 1)) / self.ratio

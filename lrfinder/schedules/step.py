@@ -10,6 +10,12 @@ from pydantic import Field
 from lrfinder.schedules.base import Schedule
 
 
+def decay(u: int, length: int, *, drop: float, every: int) -> float:
+    """Return drop ** floor(u / every), of the run's last update if u is past it."""
+    # A power, not a product of drops: the result doesn't depend on how one got there.
+    return float(drop ** (min(u, max(length - 1, 0)) // every))
+
+
 class Step(Schedule):
     """Multiply the rate by `factor` every `every` updates, counted from the end of the warm-up.
 
@@ -23,6 +29,7 @@ class Step(Schedule):
     """
 
     advice: ClassVar[str] = "recipes that are known to work with drops, such as image models trained with SGD"
+    formula = staticmethod(decay)
     name: Literal["step"] = "step"
     every: int = Field(ge=1)
     drop: float = Field(alias="factor", gt=0, le=1)
@@ -31,9 +38,3 @@ class Step(Schedule):
     def for_run(cls, *, steps: int, warmup: int) -> Self:
         """Return a tenth after each third of the decay: the recipe of He et al., arXiv:1512.03385, for image models."""
         return cls(steps=steps, warmup=warmup, every=max(1, math.ceil((steps - warmup) / 3)), factor=0.1)
-
-    def decay(self, u: int, length: int) -> float:
-        """Return factor ** floor(u / every), of the run's last update where u is past it."""
-        last = max(length - 1, 0)
-        # A power, not a product of drops: the result doesn't depend on how one got there.
-        return float(self.drop ** (min(u, last) // self.every))

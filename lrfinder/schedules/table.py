@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+import bisect
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -25,6 +25,20 @@ def _tuples(value: Any) -> Any:
     return tuple(tuple(item) if isinstance(item, list) else item for item in value)
 
 
+def decay(u: int, length: int, *, points: tuple[Point, ...], between: str) -> float:  # noqa: ARG001 - points are absolute
+    """Return the factor at u."""
+    after = bisect.bisect_right(points, u, key=_update)
+    i, a = points[after - 1]
+    if after == len(points) or between == "hold":
+        return a
+    j, b = points[after]
+    return a + (b - a) * ((u - i) / (j - i))
+
+
+def _update(point: Point) -> int:
+    return point[0]
+
+
 class Table(Schedule):
     """Factors at given updates, counted from the end of the warm-up, with straight lines between them.
 
@@ -40,6 +54,7 @@ class Table(Schedule):
 
     advice: ClassVar[str] = "rates that were measured, or brought from elsewhere, and that no formula gives"
     can_be_shortened: ClassVar[bool] = False
+    formula = staticmethod(decay)
     name: Literal["table"] = "table"
     points: Annotated[tuple[Point, ...], BeforeValidator(_tuples), Field(min_length=1, max_length=MOST_POINTS)]
     between: Literal["line", "hold"] = "line"
@@ -59,19 +74,6 @@ class Table(Schedule):
         """Return a straight line to zero, to be edited."""
         length = steps - warmup
         return cls(steps=steps, warmup=warmup, points=((0, 1.0), (length, 0.0)) if length else ((0, 1.0),))
-
-    def decay(self, u: int, length: int) -> float:  # noqa: ARG002 - the points are absolute
-        """Return the factor at u."""
-        behind = bisect_right(self.points, u, key=_update)
-        i, a = self.points[behind - 1]
-        if behind == len(self.points) or self.between == "hold":
-            return a
-        j, b = self.points[behind]
-        return a + (b - a) * ((u - i) / (j - i))
-
-
-def _update(point: Point) -> int:
-    return point[0]
 
 
 def line_through(factors: Sequence[float], *, tolerance: float) -> tuple[tuple[int, float], ...]:

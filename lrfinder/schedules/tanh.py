@@ -7,9 +7,16 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from lrfinder.schedules.base import Schedule, progress
+from lrfinder.schedules.base import Schedule
 
 _MOST = 1000.0  # tanh is -1 or 1 in double precision from 20 on
+
+
+def decay(u: int, length: int, *, lower: float, upper: float, floor: float) -> float:
+    """Return floor + (1 - floor) * (1 - tanh(lower + (upper - lower) x)) / (1 - tanh(lower)), x = u / length."""
+    x = u / length if length else 0.0
+    above = min(1.0, (1 - math.tanh(lower + (upper - lower) * x)) / (1 - math.tanh(lower)))
+    return floor + (1 - floor) * above
 
 
 class Tanh(Schedule):
@@ -30,6 +37,7 @@ class Tanh(Schedule):
     """
 
     advice: ClassVar[str] = "image classification that should hold the peak for half of the run, as step decay does"
+    formula = staticmethod(decay)
     name: Literal["tanh"] = "tanh"
     lower: float = Field(default=-6.0, ge=-_MOST, le=0)
     upper: float = Field(default=3.0, ge=-_MOST, le=_MOST)
@@ -42,9 +50,3 @@ class Tanh(Schedule):
         if upper <= lower:
             raise ValueError(f"expected more than lower ({lower:g}), got {upper:g}: the rate would not fall")
         return upper
-
-    def decay(self, u: int, length: int) -> float:
-        """Return floor + (1 - floor) * (1 - tanh(lower + (upper - lower) x)) / (1 - tanh lower)."""
-        at = self.lower + (self.upper - self.lower) * progress(u, length)
-        above = min(1.0, (1 - math.tanh(at)) / (1 - math.tanh(self.lower)))
-        return self.floor + (1 - self.floor) * above

@@ -14,37 +14,10 @@ _SLIGHT = 1e-4  # k n, below which three powers of it are exact to 1e-12 and the
 _LARGE = 0.05  # rates from which a product reaches zero before its factors grow many
 
 
-class TimeBased(Schedule):
-    """The peak over 1 + k n, n the number of periods of `every` updates that are over.
-
-    factor(t) = 1 / (1 + k n)                       n = floor(u / every), u = t - W, in updates
-    factor(t) = 1 / prod_{i=1..n} (1 + k i)         with `compounded`
-
-    k is `rate`, per period. With `every` = 1 (default) this is the `decay` of Keras's former optimizers, which counts
-    updates, and today's `InverseTimeDecay(decay_steps=1)`; with the updates of one epoch it decays per epoch.
-
-    `compounded` is what comes out where a training script applies lr = lr / (1 + decay * epoch) to the rate it has,
-    not to the first one: with a peak of 0.1 and k = 0.001 it gives 0.1, 0.0999, 0.0997, 0.0994, 0.0990, where the plain
-    formula gives 0.1, 0.0999, 0.0998, 0.0997, 0.0996. It falls far faster: as exp(-k n^2 / 2) against 1 / (k n).
-
-    The rate never reaches zero. Past the end it is held.
-    """
-
-    advice: ClassVar[str] = "reproducing older Keras results; for a run of known length linear ends lower"
-    name: Literal["time-based"] = "time-based"
-    rate: float = Field(ge=0)
-    every: int = Field(default=1, ge=1)
-    compounded: bool = False
-
-    @classmethod
-    def for_run(cls, *, steps: int, warmup: int) -> Self:
-        """Return a decay to a tenth of the peak over the run."""
-        return cls(steps=steps, warmup=warmup, rate=9 / max(1, steps - warmup))
-
-    def decay(self, u: int, length: int) -> float:  # noqa: ARG002
-        """Return 1 / (1 + k n), or the product over every period."""
-        n = u // self.every
-        return 1 / (1 + self.rate * n) if not self.compounded else _product(self.rate, n)
+def decay(u: int, length: int, *, rate: float, every: int, compounded: bool) -> float:  # noqa: ARG001 - it needs none
+    """Return 1 / (1 + rate * n), or the product over every period."""
+    n = u // every
+    return _product(rate, n) if compounded else 1 / (1 + rate * n)
 
 
 def _product(k: float, n: int) -> float:
@@ -65,3 +38,32 @@ def _product(k: float, n: int) -> float:
     slopes = k / last - k
     bends = 2 * k**3 * (1 / last**3 - 1)
     return math.exp(-(integral + math.log1p(k * n) / 2 + slopes / 12 - bends / 720))
+
+
+class TimeBased(Schedule):
+    """The peak over 1 + k n, n the number of periods of `every` updates that are over.
+
+    factor(t) = 1 / (1 + k n)                       n = floor(u / every), u = t - W, in updates
+    factor(t) = 1 / prod_{i=1..n} (1 + k i)         with `compounded`
+
+    k is `rate`, per period. With `every` = 1 (default) this is the `decay` of Keras's former optimizers, which counts
+    updates, and today's `InverseTimeDecay(decay_steps=1)`; with the updates of one epoch it decays per epoch.
+
+    `compounded` is what comes out where a training script applies lr = lr / (1 + decay * epoch) to the rate it has,
+    not to the first one: with a peak of 0.1 and k = 0.001 it gives 0.1, 0.0999, 0.0997, 0.0994, 0.0990, where the plain
+    formula gives 0.1, 0.0999, 0.0998, 0.0997, 0.0996. It falls far faster: as exp(-k n^2 / 2) against 1 / (k n).
+
+    The rate never reaches zero. Past the end it is held.
+    """
+
+    advice: ClassVar[str] = "reproducing older Keras results; for a run of known length linear ends lower"
+    formula = staticmethod(decay)
+    name: Literal["time-based"] = "time-based"
+    rate: float = Field(ge=0)
+    every: int = Field(default=1, ge=1)
+    compounded: bool = False
+
+    @classmethod
+    def for_run(cls, *, steps: int, warmup: int) -> Self:
+        """Return a decay to a tenth of the peak over the run."""
+        return cls(steps=steps, warmup=warmup, rate=9 / max(1, steps - warmup))

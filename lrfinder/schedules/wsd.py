@@ -10,6 +10,17 @@ from pydantic import Field
 from lrfinder.schedules.base import Schedule
 
 
+def decay(u: int, length: int, *, cooldown: int, shape: str, final: float) -> float:
+    """Return the peak, or the cooldown's value."""
+    n = min(cooldown, length)
+    into = u - (length - n)
+    if into < 0 or n == 0:
+        return 1.0
+    x = into / n
+    fallen = {"1-sqrt": math.sqrt(x), "linear": x, "cosine": (1 - math.cos(math.pi * x)) / 2}[shape]
+    return final + (1 - final) * (1 - fallen)
+
+
 class WarmupStableDecay(Schedule):
     """The peak, held until the last `cooldown` updates, which fall to `final` times the peak.
 
@@ -24,6 +35,7 @@ class WarmupStableDecay(Schedule):
     """
 
     advice: ClassVar[str] = "runs whose length may change: train on at the peak, cool down when you stop"
+    formula = staticmethod(decay)
     name: Literal["wsd"] = "wsd"
     cooldown: int = Field(ge=0)
     shape: Literal["1-sqrt", "linear", "cosine"] = "1-sqrt"
@@ -33,13 +45,3 @@ class WarmupStableDecay(Schedule):
     def for_run(cls, *, steps: int, warmup: int) -> Self:
         """Return a cooldown over the last fifth, as Haegele et al. take it."""
         return cls(steps=steps, warmup=warmup, cooldown=round(0.2 * (steps - warmup)))
-
-    def decay(self, u: int, length: int) -> float:
-        """Return the peak, or the cooldown's value."""
-        n = min(self.cooldown, length)
-        into = u - (length - n)
-        if into < 0 or n == 0:
-            return 1.0
-        x = into / n
-        fallen = {"1-sqrt": math.sqrt(x), "linear": x, "cosine": (1 - math.cos(math.pi * x)) / 2}[self.shape]
-        return self.final + (1 - self.final) * (1 - fallen)

@@ -19,6 +19,9 @@ class user_call(user_code):  # noqa: N801 - used as a function is: `with running
 
     __slots__ = ("_wrote_none",)
 
+    def __init__(self, place: str) -> None:  # as the base class does: every update calls it
+        self.place = place
+
     def __enter__(self) -> Self:
         self._wrote_none = sys.dont_write_bytecode
         sys.dont_write_bytecode = True
@@ -28,6 +31,8 @@ class user_call(user_code):  # noqa: N801 - used as a function is: `with running
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         sys.dont_write_bytecode = self._wrote_none
+        if error is None:
+            return
         super().__exit__(kind, error, trace)
         if isinstance(error, SystemExit):
             raise ModelFileError(

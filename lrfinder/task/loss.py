@@ -37,7 +37,10 @@ class Loss:
 
         Raises ModelFileError where it isn't one floating-point number that depends on the model's parameters.
         """
-        return checked_loss(self.raw(model, batch), self._where)
+        loss = self.raw(model, batch)
+        if type(loss) is torch.Tensor and loss.requires_grad and not loss.dim() and not loss.is_complex():
+            return loss  # as nearly all are; only floats and complex numbers have gradients
+        return checked_loss(loss, self._where)
 
     def note(self) -> str:
         """Return how the loss was found; an inferred one is known after the first batch only."""
@@ -62,8 +65,6 @@ def make_loss(problem: Problem, model: nn.Module) -> Loss:
 
 def checked_loss(loss: Any, where: str, told: str = "the loss") -> torch.Tensor:
     """Return `loss` as a tensor without dimensions; raise ModelFileError where it isn't one to minimise."""
-    if type(loss) is torch.Tensor and loss.requires_grad and not loss.dim() and not loss.is_complex():
-        return loss  # as nearly all are; only floats and complex numbers have gradients
     if not isinstance(loss, torch.Tensor):
         asked = "; did it go through .item() or float()?" if isinstance(loss, float) else ""
         raise ModelFileError(f"{where}: {told} is {describe_value(loss)}, not a tensor{asked}", hint=_STEP_HINT)

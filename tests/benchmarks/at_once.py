@@ -18,8 +18,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder.api.broadcast import Broadcast
+from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.short_runs import ShortRuns
-from lrfinder.engine.vectorized.runs import VectorizedRuns
 from lrfinder.records import RunPlan, ShortRun
 from lrfinder.task.problem import Problem
 
@@ -65,7 +65,7 @@ def main() -> None:
             return [runs.run(plan) for plan in plans[:count]]
 
     def at_once() -> list[ShortRun]:
-        with VectorizedRuns(problem, seed=0, device=device, observer=Broadcast(())) as runs:
+        with RunQueue(problem, seed=0, device=device, observer=Broadcast(())) as runs:
             return list(runs.run_all(plans))
 
     one_by_one(1)  # the first use of anything costs more

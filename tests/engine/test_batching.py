@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 
@@ -10,8 +11,9 @@ import torch
 from torch import nn
 
 from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
+from lrfinder.engine.update.updater import Updater
 from lrfinder.errors import EnvironmentFailure
-from lrfinder.records import Metric, Stop, SweepSettings, Trace
+from lrfinder.records import Metric, Stop, SweepSettings, Trace, UpdateOptions
 from lrfinder.task.problem import BuiltProblem, Problem
 
 CPU = torch.device("cpu")
@@ -27,9 +29,8 @@ def of(count):
 
 def ran_out(batching, batch=BATCH, *, error=FULL, updates=0):
     """Hand a batch out, and have `error` come while it is trained on."""
-    handed_out = batching.handed_out(iter([batch]))
-    assert next(handed_out) is batch
-    return batching.split_further(error, updates)
+    batching.in_use.batch = batch
+    return batching.halve_after_oom(error, updates)
 
 
 def trial(loss=nn.functional.mse_loss, layer=nn.Identity):
@@ -76,29 +77,32 @@ def test_what_no_smaller_batch_would_help_with():
 
     def broken():
         yield BATCH
+        yield BATCH
         raise FULL
 
     batching = MicroBatching()
-    handed_out = batching.handed_out(broken())
-    next(handed_out)
-    with pytest.raises(torch.OutOfMemoryError):
-        next(handed_out)  # while the next batch is loaded
-    assert not batching.split_further(FULL, 0)
-    assert list(itertools.islice(MicroBatching().handed_out(iter([1, 2, 3])), 9)) == [1, 2, 3]
+    updater = Updater(trial(), UpdateOptions(), broken(), CPU, split=None, in_use=batching.in_use)
+    for made in (updater, updater.fast_path or updater):
+        assert made.next_loss() is not None
+        assert batching.in_use.batch is BATCH
+        updater.make(0.1)
+    assert updater.fast_path is not None
+    for made in (updater, updater.fast_path):
+        batching.in_use.batch = BATCH
+        with contextlib.suppress(torch.OutOfMemoryError):
+            assert made.next_loss() is None  # while the next batch is loaded
+        assert not batching.halve_after_oom(FULL, 0)
 
 
 def test_updates_that_were_spent_are_counted_with_what_began_anew():
     batching = MicroBatching()
-    ran_out(batching, updates=7)
-    ran_out(batching, updates=4)
-    batching.note = "noted"
-    trace = Trace(repeat=0, seed=0, initial_loss=1.0, lrs=(), losses=(), stop=Stop.COMPLETED, updates=20)
-    first, second = batching.marked(trace), batching.marked(trace)
-    assert (first.updates, second.updates) == (31, 20)
-    assert (first.micro_batches, first.note) == (4, "noted")
+    assert ran_out(batching, updates=3)
+    assert ran_out(batching, updates=4)
+    assert (batching.wasted_updates, batching.micro_batches) == (7, 4)
     later = MicroBatching()
-    later.carry_on(first)
-    assert later.marked(trace) == second
+    done = Trace(repeat=0, seed=0, initial_loss=1.0, lrs=(), losses=(), stop=Stop.COMPLETED, updates=20)
+    later.carry_on(dataclasses.replace(done, micro_batches=4, note="as before"))
+    assert (later.wasted_updates, later.micro_batches, later.note) == (0, 4, "as before")
 
 
 def test_the_parts_of_a_mean_are_the_same():

@@ -60,7 +60,7 @@ def is_cycle(seen: list[float], length: int) -> bool:
 
 
 def test_repeats_and_short_runs_train_on_the_same_batches_in_turn(monkeypatch) -> None:
-    monkeypatch.setattr(lrfinder.engine.losses.readback, "GATHERING", 0.0)  # no update in vain after a divergence
+    monkeypatch.setattr(lrfinder.engine.losses.readback, "BATCHING_S", 0.0)  # no update in vain after a divergence
     step = Noted()
     result = sweep(loss_fn=None, training_step=step, min_lr=1e-4, max_lr=1.0)
     assert result.runs

@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder.engine.sweep
 from lrfinder.engine.cuda_graphs.capture import CudaRecorder
+from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.engine.vectorized import runs as together
 from lrfinder.engine.vectorized.models import VmappedModels
-from lrfinder.engine.vectorized.runs import VectorizedRuns
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import Graph, Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
@@ -253,7 +253,7 @@ def test_runs_that_are_stacked_say_what_they_say_one_by_one(recorder, monkeypatc
         lambda params, lr: torch.optim.AdamW(params, lr=lr),
     )
     plans = [RunPlan(lr=lr, steps=20) for lr in (1e-4, 1e-3, 3e-3, 1e-2, 3e-2)]
-    with VectorizedRuns(problem, seed=0, device=CUDA, observer=recorder()) as runs:
+    with RunQueue(problem, seed=0, device=CUDA, observer=recorder()) as runs:
         made = list(runs.run_all(plans))
     with ShortRuns(problem, seed=0, device=CUDA, observer=recorder()) as runs:
         alone = [runs.run(plan) for plan in plans]
@@ -285,7 +285,7 @@ def test_what_is_read_late_is_what_is_waited_for(recorder, monkeypatch, at, ends
         return trace.stop, trace.updates, trace.lrs, str(trace.losses), trace.why.partition(":")[0]
 
     late = traces()
-    monkeypatch.setattr(lrfinder.engine.sweep, "readout_for", lambda *_: None)
+    monkeypatch.setattr(lrfinder.engine.sweep, "readback_for", lambda *_: None)
     assert late == traces()
 
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
-from lrfinder.engine.data.epochs import endless
-from lrfinder.engine.data.fetch import Fetch
+from lrfinder.engine.data.fetch import Fetch, endless
 from lrfinder.errors import ModelFileError
 
 

@@ -17,8 +17,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from lrfinder.engine.data.epochs import endless
-from lrfinder.engine.data.fetch import Fetch
+from lrfinder.engine.data.fetch import Fetch, endless
 from lrfinder.engine.runtime.timeout import CallTimeout, TimedOut
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import math
@@ -18,9 +17,8 @@ from torch import nn
 import lrfinder.engine.loop
 import lrfinder.engine.short_runs
 import lrfinder.engine.sweep
-from lrfinder.engine.losses.course import Course
-from lrfinder.engine.losses.readback import CHUNK, DelayedReadback, gathering, reason_to_wait
-from lrfinder.engine.losses.stopping import StoppingRule
+from lrfinder.engine.losses.log import LossLog, StoppingRule
+from lrfinder.engine.losses.readback import CHUNK, DelayedReadback, max_delay_s, reason_to_wait
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
@@ -92,8 +90,8 @@ def swept(monkeypatch, recorder, readout, make, given_=SETTINGS, gathered=0.0):
     """What a sweep tells, with losses that are read by `readout()`, or gathered for so many seconds."""
     observer, failure = recorder(), None
     with monkeypatch.context() as patch:
-        patch.setattr(lrfinder.engine.sweep, "readout_for", lambda *_: readout())
-        patch.setattr(lrfinder.engine.sweep, "gathering", lambda *_: gathered)
+        patch.setattr(lrfinder.engine.sweep, "readback_for", lambda *_: readout())
+        patch.setattr(lrfinder.engine.sweep, "max_delay_s", lambda *_: gathered)
         try:
             assert run_sweep(make(), given_, device=CPU, observer=observer) == tuple(observer.traces) or any(
                 math.isnan(loss) for trace in observer.traces for loss in trace.losses
@@ -117,7 +115,7 @@ def same(monkeypatch, recorder, make, given_=SETTINGS):
     assert swept(monkeypatch, recorder, lambda: None, make, given_, gathered=math.inf) == expected
     for chunk in CHUNKS:
         late = swept(
-            monkeypatch, recorder, lambda n=chunk: DelayedReadback(CPU, chunk=n, patience=math.inf), make, given_
+            monkeypatch, recorder, lambda n=chunk: DelayedReadback(CPU, chunk=n, max_delay_s=math.inf), make, given_
         )
         assert late == expected, chunk
     return expected
@@ -196,7 +194,7 @@ def test_no_more_than_promised_is_trained_after_the_end(monkeypatch, recorder, c
         nets.append(Net({at: math.nan}))
         return nets[-1]
 
-    readout = lambda: DelayedReadback(CPU, chunk=chunk, patience=math.inf)  # noqa: E731
+    readout = lambda: DelayedReadback(CPU, chunk=chunk, max_delay_s=math.inf)  # noqa: E731
     swept(monkeypatch, recorder, readout, lambda: problem({}, model=model))
     for net in nets:
         assert at + 1 <= net.calls <= at + 1 + 2 * chunk - 1
@@ -205,7 +203,7 @@ def test_no_more_than_promised_is_trained_after_the_end(monkeypatch, recorder, c
 
 def test_what_was_computed_is_told_in_order_and_a_signal_does_not_cut_that_short(monkeypatch, recorder):
     ctrl_c = {11: lambda: signal.raise_signal(signal.SIGINT)}
-    readout = lambda: DelayedReadback(CPU, chunk=8, patience=math.inf)  # noqa: E731
+    readout = lambda: DelayedReadback(CPU, chunk=8, max_delay_s=math.inf)  # noqa: E731
     (trace,), calls, _ = swept(monkeypatch, recorder, readout, lambda: problem(ctrl_c))
     assert "INTERRUPTED" in trace
     assert [call for call in calls if call.startswith("measured")] == [f"measured {i}" for i in range(10)]
@@ -228,8 +226,8 @@ def test_a_signal_while_losses_are_read_mixes_nothing_up(monkeypatch, recorder, 
             super().measured(point)
 
     observer = Observer()
-    readout = lambda *_: DelayedReadback(CPU, chunk=4, patience=math.inf, clock=clock)  # noqa: E731
-    monkeypatch.setattr(lrfinder.engine.sweep, "readout_for", readout)
+    readout = lambda *_: DelayedReadback(CPU, chunk=4, max_delay_s=math.inf, clock=clock)  # noqa: E731
+    monkeypatch.setattr(lrfinder.engine.sweep, "readback_for", readout)
     (trace,) = run_sweep(problem({}), dataclasses.replace(SETTINGS, repeats=1), device=CPU, observer=observer)
     assert trace.stop is (Stop.INTERRUPTED if next(ticks) > tick else Stop.COMPLETED)
     assert trace.losses == whole.losses[: len(trace.losses)]
@@ -238,7 +236,7 @@ def test_a_signal_while_losses_are_read_mixes_nothing_up(monkeypatch, recorder, 
 
 
 def test_where_it_came_from_is_not_made_up(monkeypatch, recorder):
-    monkeypatch.setattr(lrfinder.engine.sweep, "readout_for", lambda *_: DelayedReadback(CPU, patience=math.inf))
+    monkeypatch.setattr(lrfinder.engine.sweep, "readback_for", lambda *_: DelayedReadback(CPU, max_delay_s=math.inf))
     (trace,) = run_sweep(
         problem({12: math.nan}), dataclasses.replace(SETTINGS, repeats=1), device=CPU, observer=recorder()
     )
@@ -250,7 +248,7 @@ def test_where_it_came_from_is_not_made_up(monkeypatch, recorder):
 def test_where_it_came_from_is_told_of_gathered_losses_too(monkeypatch, recorder, event):
     said = []
     for gathered in (0.0, math.inf):
-        monkeypatch.setattr(lrfinder.engine.sweep, "gathering", lambda *_, seconds=gathered: seconds)
+        monkeypatch.setattr(lrfinder.engine.sweep, "max_delay_s", lambda *_, seconds=gathered: seconds)
         (trace,) = run_sweep(
             problem({15: event}), dataclasses.replace(SETTINGS, repeats=1), device=CPU, observer=recorder()
         )
@@ -278,23 +276,18 @@ def test_losses_of_slow_updates_are_judged_at_once():
     """By a clock of our own: gathered for two seconds, those of updates of three are told one by one."""
     now, told = [0.0], []
     ending = StoppingRule(nn.Linear(1, 1), 1.0, gradients=True, late=False, when=lambda *_: "")
-    course = Course(
-        ending,
-        None,
-        take=told.append,
-        back_to=lambda _: None,
-        held=contextlib.nullcontext,
-        patience=2.0,
-        clock=lambda: now[0],
-    )
+    log = LossLog(rates=[0.1] * 9, measured=lambda point: told.append(point.loss), clock=lambda: now[0])
+    log.start(ending, max_delay_s=2.0)
     for update in range(1, 4):
         now[0] += 3.0
-        assert course.add(torch.tensor(float(update)), update, 0.1) is None
+        log.updates = update
+        assert log.add(torch.tensor(float(update)), 0.1) is None
         assert told == [float(number) for number in range(1, update + 1)]
     now[0] += 1.0
-    course.add(torch.tensor(4.0), 4, 0.1)
-    assert (told, course.latest) == ([1.0, 2.0, 3.0], 4.0)
-    assert course.settle() is None
+    log.updates = 4
+    log.add(torch.tensor(4.0), 0.1)
+    assert (told, log.latest) == ([1.0, 2.0, 3.0], 4.0)
+    assert log.settle() is None
     assert told == [1.0, 2.0, 3.0, 4.0]
 
 
@@ -308,13 +301,13 @@ def test_losses_of_slow_updates_are_judged_at_once():
     ],
 )
 def test_when_losses_are_gathered(changes, metric, gathers):
-    assert (gathering(problem({}, **changes), metric) > 0) == gathers
+    assert (max_delay_s(problem({}, **changes), metric) > 0) == gathers
 
 
 def test_short_runs_tell_the_same(monkeypatch, recorder):
     def made(readout, events, gathered=0.0):
-        monkeypatch.setattr(lrfinder.engine.short_runs, "readout_for", lambda *_: readout())
-        monkeypatch.setattr(lrfinder.engine.short_runs, "gathering", lambda *_: gathered)
+        monkeypatch.setattr(lrfinder.engine.short_runs, "readback_for", lambda *_: readout())
+        monkeypatch.setattr(lrfinder.engine.short_runs, "max_delay_s", lambda *_: gathered)
         observer = recorder()
         with ShortRuns(problem(events), seed=0, device=CPU, observer=observer) as runs:
             made = [runs.run(RunPlan(lr=lr, steps=STEPS)) for lr in (1e-3, 1e-2)]
@@ -325,12 +318,12 @@ def test_short_runs_tell_the_same(monkeypatch, recorder):
         expected = made(lambda: None, events)
         assert made(lambda: None, events, gathered=math.inf) == expected
         for chunk in CHUNKS:
-            assert made(lambda n=chunk: DelayedReadback(CPU, chunk=n, patience=math.inf), events) == expected
+            assert made(lambda n=chunk: DelayedReadback(CPU, chunk=n, max_delay_s=math.inf), events) == expected
 
 
 def test_slow_updates_are_read_at_once():
     now = [0.0]
-    late = DelayedReadback(CPU, chunk=4, patience=0.1, clock=lambda: now[0])
+    late = DelayedReadback(CPU, chunk=4, max_delay_s=0.1, clock=lambda: now[0])
     assert late.put(torch.tensor(1.0), None) == ()
     assert late.put(torch.tensor(2.0), torch.tensor(7.0)) == ()
     now[0] = 0.11
@@ -341,7 +334,7 @@ def test_slow_updates_are_read_at_once():
 
 @given(st.lists(st.floats(width=32), max_size=40), st.sampled_from(CHUNKS))
 def test_every_number_comes_once_in_order_and_at_most_two_chunks_late(losses, chunk):
-    late = DelayedReadback(CPU, chunk=chunk, patience=math.inf)
+    late = DelayedReadback(CPU, chunk=chunk, max_delay_s=math.inf)
     came = []
     for number, loss in enumerate(losses, start=1):
         came += late.put(torch.tensor(loss), torch.tensor(float(number)))
@@ -409,7 +402,7 @@ def test_sweeps_and_short_runs_ask_for_what_they_train(monkeypatch, recorder, ch
         asked.append(reason_to_wait(problem, parts, CUDA, metric))
 
     for module in (lrfinder.engine.sweep, lrfinder.engine.short_runs):
-        monkeypatch.setattr(module, "readout_for", as_on_a_gpu)
+        monkeypatch.setattr(module, "readback_for", as_on_a_gpu)
     settings = SweepSettings(steps=2, repeats=1, min_lr=1e-4, max_lr=1e-3, metric=metric)
     run_sweep(problem({}, **changes), settings, device=CPU, observer=recorder())
     with ShortRuns(problem({}, **changes), seed=0, device=CPU, observer=recorder()) as runs:
@@ -420,10 +413,8 @@ def test_sweeps_and_short_runs_ask_for_what_they_train(monkeypatch, recorder, ch
 @pytest.mark.parametrize("events", [{4: math.nan, 6: raising(ValueError("after"))}, {6: raising(ValueError("first"))}])
 def test_what_came_first_counts(monkeypatch, recorder, events):
     waiting = swept(monkeypatch, recorder, lambda: None, lambda: problem(events))
-    assert (
-        swept(monkeypatch, recorder, lambda: DelayedReadback(CPU, chunk=8, patience=math.inf), lambda: problem(events))
-        == waiting
-    )
+    readout = lambda: DelayedReadback(CPU, chunk=8, max_delay_s=math.inf)  # noqa: E731
+    assert swept(monkeypatch, recorder, readout, lambda: problem(events)) == waiting
     traces, _, failure = waiting
     assert (failure is None) is (4 in events)
     assert all(("NON_FINITE" if 4 in events else "FAILED") in trace for trace in traces)

@@ -12,9 +12,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder
+import lrfinder.engine.attempt
 import lrfinder.engine.preparation
-import lrfinder.engine.short_runs
-import lrfinder.engine.sweep
 from lrfinder.api.measure import measure
 from lrfinder.engine.runtime.memory import free_memory
 from lrfinder.engine.short_runs import ShortRuns
@@ -303,8 +302,7 @@ def test_a_real_gpu_that_is_full(recorder) -> None:
 
 def test_what_begins_anew_begins_from_the_same_weights_with_the_memory_freed(recorder, monkeypatch) -> None:
     freed = []
-    for module in (lrfinder.engine.sweep, lrfinder.engine.short_runs):
-        monkeypatch.setattr(module, "free_memory", freed.append)
+    monkeypatch.setattr(lrfinder.engine.attempt, "free_memory", freed.append)
     parts = []
     monkeypatch.setattr(
         lrfinder.engine.preparation,

@@ -8,7 +8,7 @@ from torch import nn
 
 import lrfinder.engine.update.updater
 from lrfinder.engine.sweep import run_sweep
-from lrfinder.engine.update.zero_grad import zero_grad
+from lrfinder.engine.update.fast_path import zero_grad
 from lrfinder.errors import user_code_location
 from lrfinder.records import Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem

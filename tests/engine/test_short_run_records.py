@@ -131,8 +131,8 @@ def test_an_end_that_came_before_an_error_is_the_end(recorder, monkeypatch, late
             raise ValueError("what a NaN led to")
         return loss * math.nan if len(calls) == 4 and torch.is_grad_enabled() else loss
 
-    readout = lambda *_: DelayedReadback(CPU, chunk=8, patience=math.inf) if late else None  # noqa: E731
-    monkeypatch.setattr(lrfinder.engine.short_runs, "readout_for", readout)
+    readout = lambda *_: DelayedReadback(CPU, chunk=8, max_delay_s=math.inf) if late else None  # noqa: E731
+    monkeypatch.setattr(lrfinder.engine.short_runs, "readback_for", readout)
     plan, observer = RunPlan(lr=1e-3, steps=20), recorder()
     (run,) = made(problem(loss_fn=None, training_step=step), plan, observer=observer)
     assert observer.runs == [run]

@@ -13,13 +13,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import lrfinder.engine.attempt
 from lrfinder.engine import short_runs
+from lrfinder.engine.extensions import batched_runs
 from lrfinder.engine.losses.readback import DelayedReadback
 from lrfinder.engine.observer import Observer
+from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.signals import signals_as_exceptions
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.vectorized import runs as together
-from lrfinder.engine.vectorized.runs import CHECKED, VectorizedRuns
+from lrfinder.engine.vectorized.runs import CHECKED
 from lrfinder.records import Precision, RunPlan, Stop, UpdateOptions
 from lrfinder.task.problem import Problem
 
@@ -76,7 +79,7 @@ def one_by_one(what, plans=PLANS):
 
 
 def at_once(what, plans=PLANS, observer=None):
-    with VectorizedRuns(what, seed=3, device=CPU, observer=observer or Recorder()) as runs:
+    with RunQueue(what, seed=3, device=CPU, observer=observer or Recorder()) as runs:
         return list(runs.run_all(plans))
 
 
@@ -203,7 +206,7 @@ def test_an_interruption_keeps_the_runs_that_had_ended_and_the_users_objects(fre
             raise KeyboardInterrupt
         return nn.functional.mse_loss(output, target)
 
-    with VectorizedRuns(problem(model=model, loss_fn=interrupted), seed=3, device=CPU, observer=Recorder()) as runs:
+    with RunQueue(problem(model=model, loss_fn=interrupted), seed=3, device=CPU, observer=Recorder()) as runs:
         made = list(runs.run_all([*PLANS[:6], RunPlan(lr=1e4, steps=STEPS), RunPlan(lr=1e20, steps=STEPS)]))
     assert {run.stop for run in made if run.plan.lr > 0.2} <= {Stop.DIVERGED, Stop.NON_FINITE}
     cut = [run for run in made[1:] if run.plan.lr < 0.2]
@@ -216,7 +219,7 @@ def test_runs_whose_losses_are_read_late_are_stacked_too(free, monkeypatch):
     """As on a GPU: the host knows a loss some updates after it was computed."""
     expected = one_by_one(problem())
     set_clock(monkeypatch, lambda: 0.0, kind="cuda")
-    monkeypatch.setattr(short_runs, "readout_for", lambda *_: DelayedReadback(CPU))
+    monkeypatch.setattr(short_runs, "readback_for", lambda *_: DelayedReadback(CPU))
     calls = free()
     made = at_once(problem())
     assert free() - calls == 2 * STEPS
@@ -235,10 +238,10 @@ def test_the_first_update_of_a_gpu_tells_nothing_of_its_pace(free, monkeypatch):
 
 
 def test_the_time_limit_ends_all(free):
-    with VectorizedRuns(problem(), seed=3, device=CPU, observer=Recorder(), deadline=time.monotonic() + 1e9) as runs:
+    with RunQueue(problem(), seed=3, device=CPU, observer=Recorder(), deadline=time.monotonic() + 1e9) as runs:
         first = runs.run(PLANS[0])
-        runs._deadline = time.monotonic()
-        made = runs._at_once(first, runs.losses, PLANS[1:5])
+        runs.deadline = time.monotonic()
+        made = batched_runs(runs).run(first, runs.training_losses, PLANS[1:5])
     assert [(run.stop, run.why) for run in made] == [
         (Stop.OUT_OF_TIME, "the time limit was reached after 0 updates")
     ] * 4
@@ -386,7 +389,7 @@ def test_a_stack_ends_where_all_of_its_runs_have(free):
 
 
 def test_after_memory_has_run_out_each_run_is_made_by_itself(free, monkeypatch):
-    monkeypatch.setattr(short_runs, "free_memory", lambda _: None)
+    monkeypatch.setattr(lrfinder.engine.attempt, "free_memory", lambda _: None)
 
     def loss(output, target):
         if torch.is_grad_enabled() and len(output) > 8:
@@ -413,7 +416,7 @@ def test_what_is_offered_elsewhere_is_made_there_as_far_as_it_goes_and_the_rest_
         yield from one_by_one(elsewhere_problem(), picked)
 
     observer = Recorder()
-    with VectorizedRuns(elsewhere_problem(), seed=3, device=CPU, observer=observer, elsewhere=elsewhere) as runs:
+    with RunQueue(elsewhere_problem(), seed=3, device=CPU, observer=observer, elsewhere=elsewhere) as runs:
         made = list(runs.run_all(PLANS))
     order = [0, *range(taken, 0, -1), *range(taken + 1, len(PLANS))]
     expected = one_by_one(elsewhere_problem())
@@ -427,7 +430,7 @@ def test_what_is_offered_elsewhere_is_made_there_as_far_as_it_goes_and_the_rest_
 def test_what_can_be_stacked_is_not_offered_elsewhere(monkeypatch):
     monkeypatch.setattr(together, "KINDS", {"cpu": dataclasses.replace(together.KINDS["cpu"], typical=lambda _: 0.0)})
     offered = []
-    with VectorizedRuns(
+    with RunQueue(
         problem(), seed=3, device=CPU, observer=Recorder(), elsewhere=lambda plans, _: offered.append(plans) or iter(())
     ) as runs:
         assert len(list(runs.run_all(PLANS))) == len(PLANS)
@@ -443,7 +446,7 @@ def test_ctrl_c_acts_while_others_are_waited_for_and_not_while_a_run_is_told():
     made = []
     with (
         pytest.raises(KeyboardInterrupt),
-        VectorizedRuns(elsewhere_problem(), seed=3, device=CPU, observer=Recorder(), elsewhere=elsewhere) as runs,
+        RunQueue(elsewhere_problem(), seed=3, device=CPU, observer=Recorder(), elsewhere=elsewhere) as runs,
     ):
         made.extend(runs.run_all(PLANS))
     assert [run.plan for run in made] == PLANS[:2]

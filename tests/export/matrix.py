@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lrfinder.config import OptimizerConfig, ScheduleConfig
-from lrfinder.export import EXPORTERS, TOLERANCE, TOLERANCE_FLOAT32, Export, export_schedule
+from lrfinder.export import EXPORTERS, export_schedule
+from lrfinder.export.base import TOLERANCE, TOLERANCE_FLOAT32, Export
 from lrfinder.schedules import SCHEDULES, Schedule
 
 PEAK = 0.0317

@@ -190,7 +190,7 @@ def test_the_command_prints_writes_and_refuses(path: Path, tmp_path: Path) -> No
     assert json.loads(document["text"])["lrs"] == list(config().lrs())
     refused = run(path, "--to", "flax")
     assert refused.returncode == 2
-    assert "choose of: torch" in refused.stderr
+    assert "choose one of: torch" in refused.stderr
 
 
 def test_nothing_heavy_is_imported_for_it(path: Path) -> None:

@@ -27,7 +27,7 @@ OF_UPDATES = [name for name, shape in SCHEDULES.items() if not shape.reads_losse
 def test_it_is_the_schedule_at_every_update(schedule: Schedule, further: int) -> None:
     factor = run(schedule)
     updates = [*range(schedule.steps + 2), schedule.steps + further]
-    assert [factor(t) for t in updates] == pytest.approx([schedule.factor(t) for t in updates], rel=1e-9, abs=1e-12)
+    assert [factor(t) for t in updates] == [schedule.factor(t) for t in updates]
 
 
 @pytest.mark.parametrize("name", OF_UPDATES)
@@ -36,6 +36,4 @@ def test_it_is_the_schedule_at_every_update(schedule: Schedule, further: int) ->
 def test_usual_parameters(name: str, steps: int, share: float) -> None:
     schedule = SCHEDULES[name].for_run(steps=steps, warmup=int(share * steps))
     factor = run(schedule)
-    assert [factor(t) for t in range(steps + 3)] == pytest.approx(
-        [schedule.factor(t) for t in range(steps + 3)], rel=1e-12, abs=1e-15
-    )
+    assert [factor(t) for t in range(steps + 3)] == [schedule.factor(t) for t in range(steps + 3)]

@@ -30,7 +30,7 @@ def calls(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 def moments(kind: str, mode: str, count: int) -> list[int]:
-    """A few calls for each kind of fault and mode; with `make faults` every one, which takes half an hour."""
+    """A few calls for each kind of fault and mode; with `make every-fault` every one, which takes half an hour."""
     every = list(range(1, count + 1))
     return every if EVERY else random.Random(kind + mode).sample(every, 1)  # noqa: S311
 

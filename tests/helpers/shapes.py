@@ -1,87 +1,76 @@
-"""Schedules of every shape, drawn by Hypothesis."""
+"""Schedules of every shape, drawn by Hypothesis from the bounds of their fields."""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+import types
+import typing
+from typing import Annotated, Any, Literal
 
 from hypothesis import strategies as st
+from pydantic.fields import FieldInfo
 
 from lrfinder.schedules import SCHEDULES, Schedule
 
 share = st.floats(0, 1)
-momentums = st.none() | st.tuples(st.floats(0, 0.9), st.floats(0.9, 0.99))
-# The parameters of each shape beyond `warmup` and `steps`; a new shape needs a line here.
-PARAMETERS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "constant": {},
-    "linear": {"final": share},
-    "cosine": {"final": share},
-    "step": {"every": st.integers(1, 400), "factor": st.floats(0, 1, exclude_min=True)},
+MOST = {int: 400, float: 1000.0}  # where a field has no upper bound, or one beyond any run
+# What a shape demands beyond the bounds of single fields.
+MORE: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "multi-step": {
-        "milestones": st.lists(st.integers(1, 400), min_size=1, max_size=5).map(lambda them: tuple(sorted(them))),
-        "factor": st.floats(0, 1, exclude_min=True),
+        "milestones": st.lists(st.integers(1, 400), min_size=1, max_size=5).map(lambda them: tuple(sorted(them)))
     },
-    "geometric": {"halved_first": st.booleans()},
-    "exponential": {
-        "factor": st.floats(0, 1, exclude_min=True),
-        "every": st.integers(1, 400),
-        "staircase": st.booleans(),
-    },
-    "time-based": {"rate": st.floats(0, 10), "every": st.integers(1, 50), "compounded": st.booleans()},
-    "inverse-sqrt": {"timescale": st.none() | st.integers(1, 1000)},
-    "noam": {},
-    "rex": {},
-    "wsd": {
-        "cooldown": st.integers(0, 400),
-        "shape": st.sampled_from(["1-sqrt", "linear", "cosine"]),
-        "final": share,
-    },
-    "polynomial": {
-        "power": st.floats(0.01, 10),
-        "final": share,
-        "over": st.none() | st.integers(1, 400),
-        "cycle": st.booleans(),
-    },
-    "k-decay": {"k": st.floats(0.05, 10), "final": share},
-    "tanh": {"lower": st.floats(-10, 0), "upper": st.floats(0.01, 10), "floor": share},
-    "slanted-triangular": {"rise": st.floats(0, 1, exclude_max=True), "ratio": st.floats(1, 1000)},
-    "cosine-restarts": {
-        "first": st.integers(1, 400),
-        "growth": st.floats(1, 10),
-        "shrink": st.floats(0.01, 1),
-        "final": share,
-    },
-    "one-cycle": {
-        "rise": st.floats(0.01, 0.99),
-        "start": st.floats(0.001, 1),
-        "final": share,
-        "anneal": st.sampled_from(["cos", "linear"]),
-        "momentums": momentums,
-    },
-    "cyclical": {
-        "up": st.integers(1, 400),
-        "down": st.none() | st.integers(1, 400),
-        "base": share,
-        "mode": st.sampled_from(["triangular", "triangular2", "exp-range"]),
-        "gamma": st.floats(0.5, 1),
-        "momentums": momentums,
-    },
-    "plateau": {
-        "factor": st.floats(0.01, 0.99),
-        "patience": st.integers(0, 5),
-        "threshold": st.floats(0, 0.5),
-        "mode": st.sampled_from(["relative", "absolute"]),
-        "cooldown": st.integers(0, 4),
-        "floor": share,
-    },
+    "tanh": {"upper": st.floats(0.01, 10)},  # above any `lower`
+    "one-cycle": {"momentums": st.none() | st.tuples(st.floats(0, 0.9), st.floats(0.9, 0.99))},
+    "cyclical": {"momentums": st.none() | st.tuples(st.floats(0, 0.9), st.floats(0.9, 0.99))},
     "table": {
         "points": st.lists(st.tuples(st.integers(1, 400), share), max_size=8, unique_by=lambda point: point[0]).flatmap(
             lambda rest: share.map(lambda first: ((0, first), *sorted(rest)))
-        ),
-        "between": st.sampled_from(["line", "hold"]),
+        )
     },
 }
-RISE_THEMSELVES = {"one-cycle", "cyclical", "slanted-triangular"}
+RISE_THEMSELVES = {name for name, shape in SCHEDULES.items() if shape.rises_itself}
 MAY_RISE_AGAIN = RISE_THEMSELVES | {"cosine-restarts", "polynomial", "table"}
+
+
+def _of_field(annotation: Any, metadata: tuple[Any, ...]) -> st.SearchStrategy[Any]:
+    if typing.get_origin(annotation) is Annotated:
+        inner, *more = typing.get_args(annotation)
+        return _of_field(inner, (*metadata, *more))
+    if typing.get_origin(annotation) is Literal:
+        return st.sampled_from(typing.get_args(annotation))
+    if typing.get_origin(annotation) in {types.UnionType, typing.Union}:
+        return st.one_of(*(_of_field(inner, metadata) for inner in typing.get_args(annotation)))
+    if annotation is types.NoneType:
+        return st.none()
+    if annotation is bool:
+        return st.booleans()
+    return _number(annotation, [bound for item in metadata for bound in getattr(item, "metadata", [item])])
+
+
+def _number(kind: type, bounds: list[Any]) -> st.SearchStrategy[Any]:
+    given = {
+        name: getattr(bound, name) for bound in bounds for name in ("ge", "gt", "le", "lt") if hasattr(bound, name)
+    }
+    low, high = given.get("ge", given.get("gt")), given.get("le", given.get("lt", math.inf))
+    high = min(high, MOST[kind])
+    if kind is int:
+        return st.integers(low, high)
+    return st.floats(max(low, -high), high, exclude_min="gt" in given, exclude_max="lt" in given)
+
+
+def _parameters(name: str, shape: type[Schedule]) -> dict[str, st.SearchStrategy[Any]]:
+    own: dict[str, FieldInfo] = {
+        key: field for key, field in shape.model_fields.items() if key not in Schedule.model_fields
+    }
+    drawn = MORE.get(name, {})
+    return {
+        field.alias or key: drawn[key] if key in drawn else _of_field(field.annotation, tuple(field.metadata))
+        for key, field in own.items()
+    }
+
+
+# The parameters of each shape beyond those of all.
+PARAMETERS = {name: _parameters(name, shape) for name, shape in SCHEDULES.items()}
 
 
 @st.composite

@@ -78,10 +78,10 @@ class Zygote:
         self._process.stdin.flush()
         return Child(int(self._process.stdout.readline()), *names)
 
-    def run(self, *args: object, cwd: Path, fault: str = "") -> tuple[int, Child]:
-        """Start it and wait for its end."""
+    def run(self, *args: object, cwd: Path, fault: str = "", timeout: float = 60) -> tuple[int, Child]:
+        """Start it and wait for its end, at most `timeout` seconds."""
         child = self.start(*args, cwd=cwd, fault=fault)
-        return child.wait(), child
+        return child.wait(timeout), child
 
 
 def serve() -> None:

@@ -50,6 +50,7 @@ class DivergenceRule:
         self._differences: list[float] = []  # sorted
         self._lowest = math.inf
         self.start = math.nan  # s: where the losses began
+        self.limit = math.nan  # what the median of the last five losses must exceed, when it was last compared
 
     def observe(self, loss: float) -> bool:
         """Take in a finite loss, and return whether the losses so far have diverged."""
@@ -63,10 +64,8 @@ class DivergenceRule:
             return False
         median = sorted(self._last)[WINDOW // 2]
         self._lowest = min(self._lowest, median)
-        return median > self.start and median > self.limit  # the limit is never below the start, and takes longer
-
-    @property
-    def limit(self) -> float:
-        """What the median of the last five losses must exceed; known from the fifth loss on."""
+        if median <= self.start:  # the limit is never below the start, and takes longer
+            return False
         noise = self._differences[len(self._differences) // 2]
-        return self.start + max(self.start - self._lowest, NOISE_MULTIPLE * noise, self._least_rise)
+        self.limit = self.start + max(self.start - self._lowest, NOISE_MULTIPLE * noise, self._least_rise)
+        return median > self.limit

@@ -23,17 +23,17 @@ CHUNK = 4
 
 # Seconds after which what is under way is waited for: so updates that take as long are read one by one, and a killed
 # sweep has written all but the last moment. Ten waits a second cost less than a thousandth.
-PATIENCE = 0.1
+MAX_DELAY_S = 0.1
 
-# Seconds for which losses that are there at once are gathered before they are judged: eight of a small net's updates.
+# Seconds for which losses that are there at once may wait before they are judged: eight of a small net's updates.
 # The look at the weights every eight ends it too, so at most seven updates are made in vain after a divergence.
-GATHERING = 0.002
+BATCHING_S = 0.002
 
 Pair = tuple[float, float]  # a loss, and the number that came with it; any number where none did
 
 
 class DelayedReadback:
-    """Reads numbers of `device` a chunk at a time, one chunk late; after `patience` seconds all there are.
+    """Reads numbers of `device` a chunk at a time, one chunk late; after `max_delay_s` seconds all there are.
 
     The buffer has two halves: one is filled while the other is copied. `clock` returns seconds.
     """
@@ -43,12 +43,12 @@ class DelayedReadback:
         device: torch.device,
         *,
         chunk: int = CHUNK,
-        patience: float = PATIENCE,
+        max_delay_s: float = MAX_DELAY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._halves = (_Half(device, chunk), _Half(device, chunk))
         self._filling = 0
-        self._patience = patience
+        self._max_delay_s = max_delay_s
         self._clock = clock
         self._read = clock()
 
@@ -56,7 +56,7 @@ class DelayedReadback:
         """Send a loss on its way, and return those of the chunk before, where this one is full now."""
         half = self._halves[self._filling]
         half.add(loss, beside)
-        if self._clock() - self._read >= self._patience:
+        if self._clock() - self._read >= self._max_delay_s:
             return self.rest()
         if not half.full:
             return ()
@@ -117,21 +117,21 @@ class _Half:
         return [(loss, beside) for loss, beside in self._here[:count].tolist()]
 
 
-def readout_for(
+def readback_for(
     problem: Problem, parts: Sequence[SweptOptimizer], device: torch.device, metric: Metric
 ) -> DelayedReadback | None:
     """Return what reads the losses of a training of `parts`; None: each is waited for."""
     return None if reason_to_wait(problem, parts, device, metric) else DelayedReadback(device)
 
 
-def gathering(problem: Problem, metric: Metric = Metric.TRAIN) -> float:
-    """Return for how many seconds the losses of a training may be gathered, where no readout brings them late.
+def max_delay_s(problem: Problem, metric: Metric = Metric.TRAIN) -> float:
+    """Return for how many seconds the losses of a training may be gathered, if no readback brings them late.
 
     0 where an update in vain after the end would show: batches of a loader with only one start would be missed, the
     loss scaler counts what it skips. Held-out losses take longer than anything here could save.
     """
     shows = isinstance(problem.train_loader, Iterator) or problem.training.precision is Precision.FP16
-    return 0.0 if shows or metric is not Metric.TRAIN else GATHERING
+    return 0.0 if shows or metric is not Metric.TRAIN else BATCHING_S
 
 
 def reason_to_wait(problem: Problem, parts: Sequence[SweptOptimizer], device: torch.device, metric: Metric) -> str:

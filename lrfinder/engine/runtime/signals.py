@@ -132,10 +132,6 @@ class Interrupts:
         """Put signals off in a `with` block; where it lies within an allowed one, a remembered one acts at its end."""
         return self._block
 
-    def hold(self) -> None:
-        """Put signals off from here on."""
-        self._held = True
-
     def release(self) -> None:
         """Let signals act again, where they are allowed; one that was remembered acts at once."""
         if not self._allowed:
@@ -163,10 +159,13 @@ class _Held:
         self._interrupts = interrupts
 
     def __enter__(self) -> None:
-        self._interrupts.hold()
+        self._interrupts._held = True  # noqa: SLF001 - it is the other half of Interrupts
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:  # after an exception the sweep is on its way out, where signals wait
-            self._interrupts.release()
+        if error is None and self._interrupts._allowed:  # noqa: SLF001
+            # After an exception the sweep is on its way out, where signals wait.
+            self._interrupts._held = False  # noqa: SLF001
+            if self._interrupts._pending is not None:  # noqa: SLF001
+                self._interrupts.release()

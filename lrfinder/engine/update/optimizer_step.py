@@ -8,7 +8,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from lrfinder.engine.update.backward_hooks import BackwardSteps, has_backward_hooks
-from lrfinder.engine.update.zero_grad import zero_grad
+from lrfinder.engine.update.fast_path import zero_grad
 from lrfinder.errors import UsageError, add_location, user_code
 from lrfinder.records import Precision, UpdateOptions
 from lrfinder.task.optimizers.by_name import needs_closure

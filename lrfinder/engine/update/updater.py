@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from lrfinder.engine.cuda_graphs.graphed_update import GraphedUpdate
-from lrfinder.engine.losses.stopping import StoppingRule, When
-from lrfinder.engine.update.fast_path import FastPath
-from lrfinder.engine.update.learning_rates import LearningRates
+from lrfinder.engine.losses.log import StoppingRule, When
+from lrfinder.engine.update.fast_path import BatchInUse, FastPath, LearningRates
 from lrfinder.engine.update.optimizer_step import OptimizerStep
 from lrfinder.errors import ModelFileError, add_location, user_code
 from lrfinder.records import Stop, UpdateOptions
@@ -23,6 +20,8 @@ from lrfinder.task.problem import COMMON, BuiltProblem
 # more, and four further leave room for gradients of a million. Whatever overflows then has diverged.
 MOST_SKIPS = 20
 
+_NO_BATCH = object()
+
 
 class _Part(NamedTuple):
     """A batch or a part of one, its share in the loss of the update, and the number of the batch."""
@@ -30,6 +29,19 @@ class _Part(NamedTuple):
     share: float
     number: int
     batch: Any
+
+
+class CapturedUpdate(Protocol):
+    """An update that was captured once and is replayed for each batch like the first: see `engine/extensions.py`."""
+
+    def takes(self, batch: Any) -> bool:
+        """Return whether the update on `batch` can be replayed; else it is made without."""
+
+    def loss(self, batch: Any) -> torch.Tensor:
+        """Return the loss of `batch`, and leave its gradient behind for `step`; it isn't waited for."""
+
+    def step(self) -> None:
+        """Make the optimizer's step by the gradient that is there, at the rates that are there."""
 
 
 class Updater:
@@ -50,7 +62,8 @@ class Updater:
         *,
         split: Callable[[Any], list[tuple[float, Any]]] | None,
         late: bool = False,
-        recorded: GraphedUpdate | None = None,
+        recorded: CapturedUpdate | None = None,
+        in_use: BatchInUse | None = None,
     ) -> None:
         """`split` None: batches are computed whole. `recorded` makes the updates of the batches that it takes.
 
@@ -63,7 +76,8 @@ class Updater:
         self._split = split
         self._late = late
         self._recorded = recorded
-        self._plain: FastPath | None = None  # what makes the updates after the first, where that is enough
+        self._in_use = in_use or BatchInUse()
+        self.fast_path: FastPath | None = None  # makes the updates after the first one, if that is enough
         self._repeats = False  # whether the update to be made is the recorded one
         self._rates = LearningRates(trial.parts)
         self._turns: dict[str, OptimizerStep] = {}
@@ -89,8 +103,6 @@ class Updater:
 
         Without `gradient` no update can follow. Raises what the user's code raises.
         """
-        if self._plain is not None:
-            return self._plain.next_loss()
         self._group.clear()
         parts = self._next_parts()
         if not parts:
@@ -110,8 +122,6 @@ class Updater:
         Optimizers with losses of their own step one after the other: the first on the loss that is there, each
         further one on its loss at the weights that the ones before it have left.
         """
-        if self._plain is not None:
-            return self._plain.make(rate)
         self._rates.set(rate)
         if self._recorded is not None and self._repeats:
             self._recorded.step()
@@ -132,8 +142,14 @@ class Updater:
         self._made += applied
         self._skips = 0 if applied else self._skips + 1
         if turn.is_plain and self._is_plain():
-            self._plain = FastPath(
-                self._trial, self._batches, self._device, self._rates, count=self._count, late=self._late
+            self.fast_path = FastPath(
+                self._trial,
+                self._batches,
+                self._device,
+                self._rates,
+                count=self._count,
+                late=self._late,
+                in_use=self._in_use,
             )
         return applied
 
@@ -153,7 +169,7 @@ class Updater:
             turn.zero_grad()  # the next loss may have their memory
         return stepped or not turn.is_swept
 
-    def ending(self, first: float, when: When) -> StoppingRule:
+    def stopping_rule(self, first: float, when: When) -> StoppingRule:
         """Return what judges the losses that follow updates, `first` being the one before any."""
         # Of several parts, and in a recording, the gradients of the coming update are there already when the loss is.
         gradients = self._share == 1.0 and self._recorded is None
@@ -175,9 +191,14 @@ class Updater:
 
     def _next_parts(self) -> list[_Part]:
         """Return the parts of the next update's batches; none where there are fewer than it takes."""
-        taken = list(itertools.islice(self._batches, self._training.accumulate))
-        if len(taken) < self._training.accumulate:
-            return []
+        taken: list[Any] = []
+        while len(taken) < self._training.accumulate:
+            self._in_use.batch = None  # what runs out of memory while a batch is loaded needs no smaller batch
+            batch = next(self._batches, _NO_BATCH)
+            if batch is _NO_BATCH:
+                return []
+            self._in_use.batch = batch
+            taken.append(batch)
         each = 1.0 / len(taken)
         first, self._count = self._count, self._count + len(taken)
         return [

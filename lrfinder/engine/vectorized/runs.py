@@ -1,10 +1,9 @@
-"""Several short runs at once, where that is faster: the first one by itself, the others as one stack."""
+"""Several short runs at once, if that is faster: the first one by itself, the others as one stack."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import math
 import signal
 import statistics
@@ -16,14 +15,15 @@ from typing import Any
 
 import torch
 
+from lrfinder.engine.attempt import interrupted
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.losses.evaluation import mean_losses
-from lrfinder.engine.observer import Observer
+from lrfinder.engine.losses.log import LossLog
 from lrfinder.engine.runtime.signals import Terminated
-from lrfinder.engine.short_runs import PreparedRun, Progress, ShortRuns, final_result, schedule_factor
+from lrfinder.engine.short_runs import CUT_SHORT, PreparedRun, ShortRuns, final_result, schedule_factor
 from lrfinder.engine.vectorized.models import VmappedModels
 from lrfinder.engine.vectorized.optimizers import NotStackable
-from lrfinder.records import Graph, Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace, UpdateOptions
+from lrfinder.records import Graph, RunPlan, ShortRun, Stop, UpdateOptions
 from lrfinder.task.batches import to_device
 
 # Fewer don't repay the stack's own cost, 1.5 ms an update: three of a perceptron's took as long as one by one.
@@ -62,125 +62,81 @@ KINDS = {
 }
 
 
-# Yields those of the runs that it makes elsewhere, as they end; it is told the seconds that an update takes here.
-Elsewhere = Callable[[Sequence[RunPlan], float], Iterator[ShortRun]]
+class VectorizedRuns:
+    """Makes several short runs in one batched computation, where that is faster; each says what it says by itself."""
 
+    def __init__(self, runs: ShortRuns) -> None:
+        self._runs = runs
+        self._kind = KINDS.get(runs.device.type)
+        runs.clock = None if self._kind is None else self._kind.clock
 
-class VectorizedRuns(ShortRuns):
-    """Short runs of which several may be asked for at once; what each says is what it says by itself."""
+    def run(self, first: ShortRun, losses: Sequence[float], plans: Sequence[RunPlan]) -> list[ShortRun]:
+        """Return the runs of `plans`, made at once; an empty list if they can't be made so, or had better not be.
 
-    def __init__(
-        self,
-        *args: Any,
-        observer: Observer,
-        device: torch.device,
-        elsewhere: Elsewhere | None = None,
-        **options: Any,
-    ) -> None:
-        """`elsewhere` makes what can't be stacked, as far as it likes."""
-        self._elsewhere = elsewhere
-        self._kind = KINDS.get(device.type)
-        self._first = _TimingObserver(observer, time.process_time if self._kind is None else self._kind.clock)
-        super().__init__(*args, observer=self._first, device=device, **options)
-
-    def run_all(self, plans: Sequence[RunPlan]) -> Iterator[ShortRun]:
-        """Make the runs and yield each as it ends, until one was cut short.
-
-        The same runs as one by one, but for rounding: where a model is small and its optimizer known, several are
-        trained at once if the first updates show that this is faster; what is left is offered elsewhere.
+        `losses` are those of the training of `first`, which took `runs.clock` so long.
         """
-        for _, group in itertools.groupby(plans, key=lambda plan: (plan.repeat, plan.steps, plan.batches)):
-            alike = list(group)
-            began = time.monotonic()
-            first = self.run(alike[0])
-            seconds = (time.monotonic() - began) / max(1, first.updates)
-            losses, rest = self.losses, alike[1:]
-            yield first
-            at_once = self._at_once(first, losses, rest)
-            yield from at_once
-            rest = rest[len(at_once) :]
-            for made in self._made_elsewhere(rest, seconds):
-                rest.remove(made.plan)
-                yield made
-            for plan in rest:
-                yield self.run(plan)
-
-    def _made_elsewhere(self, plans: Sequence[RunPlan], seconds: float) -> Iterator[ShortRun]:
-        if self._elsewhere is None or not plans:
-            return
-        runs = self._elsewhere(tuple(plans), seconds)
-        while True:
-            with self._interrupts.allowed():  # while it waits, and not while the run is told
-                made = next(runs, None)
-            if made is None:
-                return
-            self._observer.run_started(made.plan)
-            self._observer.run_ended(made)
-            yield made
-
-    def _at_once(self, first: ShortRun, losses: Sequence[float], plans: list[RunPlan]) -> list[ShortRun]:
-        """Return the runs of `plans`, made as a stack; none where they can't be or had better not be.
-
-        `losses` are those of the training of `first`.
-        """
+        runs = self._runs
         if len(plans) < LEAST_RUNS - 1 or self._kind is None or first.updates < CHECKED:
             return []
         if (
-            isinstance(self._problem.train_loader, Iterator)
-            or dataclasses.replace(self._problem.training, graph=Graph.OFF) != UpdateOptions()
+            isinstance(runs.problem.train_loader, Iterator)
+            or dataclasses.replace(runs.problem.training, graph=Graph.OFF) != UpdateOptions()
         ):
             return []  # a loader with only one start; gradients that are clipped or gathered, or another precision
-        if self._batching.micro_batches > 1:
+        if runs.batching.micro_batches > 1:
             return []  # memory ran out for one of them
-        progress, members = Progress(), _Members((first.plan, *plans), losses, self._kind)
+        members = _Members((first.plan, *plans), losses, self._kind)
+        ready: PreparedRun | None = None
         try:
-            if self._snapshot is not None:
-                self._snapshot.rewind()
-            with contextlib.ExitStack() as cleanup, self._interrupts.allowed(), torch.enable_grad():
+            runs.rewind()
+            with contextlib.ExitStack() as cleanup, runs.interrupts.allowed(), torch.enable_grad():
                 cleanup.enter_context(warnings.catch_warnings())
                 warnings.filterwarnings("error", message=".*performance drop.*")  # torch maps an operation one by one
-                self._train_stack(self._begin(first.plan, progress, cleanup), members)
+                ready = runs.prepare(first.plan, cleanup)
+                self._train_stack(ready, members)
         except (KeyboardInterrupt, Terminated) as signalled:
-            members.end_all(*self._interrupted(isinstance(signalled, Terminated)))
+            members.end_all(interrupted(runs.interrupts, terminated=isinstance(signalled, Terminated)), CUT_SHORT)
         except Exception:  # noqa: BLE001 - one by one they do what they do: work, or raise what the user should see
-            if self._interrupts.pending is None:
+            if runs.interrupts.pending is None:
                 return []
-            members.end_all(*self._interrupted(self._interrupts.pending != signal.SIGINT))
-        return [self._told(plan, progress, members, number) for number, plan in enumerate(plans, start=1)]
+            terminated = runs.interrupts.pending != signal.SIGINT
+            members.end_all(interrupted(runs.interrupts, terminated=terminated), CUT_SHORT)
+        return [self._record(plan, ready, members, number) for number, plan in enumerate(plans, start=1)]
 
-    def _told(self, plan: RunPlan, progress: Progress, members: _Members, number: int) -> ShortRun:
-        self._observer.run_started(plan)
-        progress.updates = members.updates[number]
-        made = self._made(plan, progress, *members.ended[number])
-        self._observer.run_ended(made)
-        return made
+    def _record(self, plan: RunPlan, ready: PreparedRun | None, members: _Members, number: int) -> ShortRun:
+        self._runs.observer.run_started(plan)
+        log = LossLog()
+        log.updates = members.updates[number]
+        loss, stop, why = members.ended[number]
+        return self._runs.record(plan, ready, log, loss=loss, stop=stop, why=why)
 
-    def _train_stack(self, begun: PreparedRun, members: _Members) -> None:
+    def _train_stack(self, ready: PreparedRun, members: _Members) -> None:
         """Train until every member has ended; raises NotStackable where one by one is as good, or the only way."""
-        members.stack(begun)
+        runs = self._runs
+        members.stack(ready)
         took: list[float] = []
-        batches = self._batching.handed_out(begun.batches)
+        batches = ready.subset or ready.batches
         for step in range(members.steps):
             began = members.kind.clock()
             batch = next(batches, _NONE)
             if batch is _NONE:
                 why = f"train_loader ran out after {step} updates and can't be started again"
                 return members.end_all(Stop.OUT_OF_DATA, why)
-            members.observe(to_device(batch, self._device), step)
-            if time.monotonic() >= self._deadline:
+            members.observe(to_device(batch, runs.device), step)
+            if time.monotonic() >= runs.deadline:
                 return members.end_all(Stop.OUT_OF_TIME, f"the time limit was reached after {step} updates")
             if not members.update(step):
                 return None
             took.append(members.kind.clock() - began)
             if step + 1 == CHECKED:
                 self._check(members, took)
-        return members.judge(begun, self._device)
+        return members.judge(ready, runs.device)
 
     def _check(self, members: _Members, took: list[float]) -> None:
         if not members.agree():
             raise NotStackable("the losses aren't those of the run by itself")
         typical = members.kind.typical
-        if typical(took) > typical(self._first.seconds) * len(members.updates):
+        if typical(took) > typical(self._runs.seconds) * len(members.updates):
             raise NotStackable("one by one they are faster")
 
 
@@ -200,12 +156,12 @@ class _Members:
         self._rules: dict[int, DivergenceRule] = {}
         self._there = list(range(len(plans)))  # whose weights are in the stack
 
-    def stack(self, begun: PreparedRun) -> None:
+    def stack(self, ready: PreparedRun) -> None:
         """Put all members where the run begins."""
-        size = sum(parameter.numel() for parameter in begun.trial.model.parameters())
+        size = sum(parameter.numel() for parameter in ready.trial.model.parameters())
         if size * len(self._plans) > self.kind.most_weights:
             raise NotStackable("the models are too large")
-        self._stack = VmappedModels(begun.trial, len(self._plans))
+        self._stack = VmappedModels(ready.trial, len(self._plans))
 
     def observe(self, batch: Any, step: int) -> None:
         """Take in the losses of a batch before update `step`; a member that they end is noted."""
@@ -238,10 +194,10 @@ class _Members:
             self._there = kept
         return True
 
-    def judge(self, begun: PreparedRun, device: torch.device) -> None:
+    def judge(self, ready: PreparedRun, device: torch.device) -> None:
         """End all that are left with their losses on the held-out data."""
         losses = self._stack.held_out_losses
-        judged = mean_losses(begun.trial, begun.held_out, losses, device=device, seed=begun.seed)
+        judged = mean_losses(ready.trial, ready.held_out, losses, device=device, seed=ready.seed)
         for number, value in zip(self._there, judged.tolist(), strict=True):
             self.ended[number] = final_result(value, self._plans[number])
 
@@ -264,42 +220,3 @@ def _ended(loss: float, updates: int, rule: DivergenceRule) -> tuple[Stop, str] 
 
 
 _NONE = object()  # what no loader yields
-
-
-class _TimingObserver(Observer):
-    """Passes on what it is told, and keeps the seconds by `clock` of the last run's updates."""
-
-    def __init__(self, inner: Observer, clock: Callable[[], float]) -> None:
-        self._inner = inner
-        self._clock = clock
-        self._before = 0.0
-        self.seconds: list[float] = []
-
-    def repeat_started(self, repeat: int) -> None:
-        self._inner.repeat_started(repeat)
-
-    def measured(self, point: Point) -> None:
-        self._inner.measured(point)
-
-    def repeat_ended(self, trace: Trace) -> None:
-        self._inner.repeat_ended(trace)
-
-    def short_sweeps_started(self, settings: SweepSettings) -> None:
-        self._inner.short_sweeps_started(settings)
-
-    def prepared(self, setup: Setup) -> None:
-        self._inner.prepared(setup)
-
-    def run_started(self, plan: RunPlan) -> None:
-        self.seconds = []
-        self._before = self._clock()
-        self._inner.run_started(plan)
-
-    def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
-        now = self._clock()
-        self.seconds.append(now - self._before)
-        self._before = now
-        self._inner.run_updated(plan, updates, loss)
-
-    def run_ended(self, run: ShortRun) -> None:
-        self._inner.run_ended(run)

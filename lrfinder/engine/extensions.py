@@ -1,0 +1,69 @@
+"""The two extensions that the engine works without: CUDA graphs, and several short runs in one batched computation.
+
+Each is a folder that nothing in the engine imports but this file, in the call that needs it. To take one out, delete
+its folder: then CUDA graphs are refused if they are asked for, and several runs are made one by one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from lrfinder.engine.update.updater import CapturedUpdate
+from lrfinder.errors import UsageError
+from lrfinder.records import Graph, RunPlan, ShortRun, UpdateOptions
+from lrfinder.task.problem import BuiltProblem
+
+if TYPE_CHECKING:
+    from lrfinder.engine.short_runs import ShortRuns
+
+
+class GraphPolicy(Protocol):
+    """Captures the updates of a problem's trials, one after the other."""
+
+    why: str | None  # the last one wasn't captured; "" if it was, None before the first
+
+    def record(
+        self, trial: BuiltProblem, batches: Iterator[Any], *, micro_batches: int
+    ) -> tuple[CapturedUpdate | None, Iterator[Any]]:
+        """Return the captured update of `trial`, if there is one, and the same batches.
+
+        Raises UsageError with the reason if updates must be captured and can't be.
+        """
+
+
+class BatchedRuns(Protocol):
+    """Makes several short runs at once."""
+
+    def run(self, first: ShortRun, losses: Sequence[float], plans: Sequence[RunPlan]) -> list[ShortRun]:
+        """Return the runs of `plans`; an empty list if they can't be made at once, or had better not be.
+
+        `first` has been made by itself, and `losses` are those of its training: what is made at once must agree.
+        """
+
+
+def graph_capture(training: UpdateOptions, device: torch.device) -> GraphPolicy | None:
+    """Return what captures updates as CUDA graphs; None if that isn't asked for. Raises UsageError without it."""
+    if training.graph is Graph.OFF:
+        return None
+    if not _is_there("cuda_graphs"):
+        raise UsageError("CUDA graphs are not part of this installation", hint="leave --graph at off")
+    from lrfinder.engine.cuda_graphs.policy import CapturePolicy
+
+    return CapturePolicy(training, device)
+
+
+def batched_runs(runs: ShortRuns) -> BatchedRuns | None:
+    """Return what makes several of `runs` at once; None if that isn't part of this installation."""
+    if not _is_there("vectorized"):
+        return None
+    from lrfinder.engine.vectorized.runs import VectorizedRuns
+
+    return VectorizedRuns(runs)
+
+
+def _is_there(room: str) -> bool:
+    return importlib.util.find_spec(f"lrfinder.engine.{room}") is not None

@@ -1,0 +1,60 @@
+"""Short runs of which several are asked for at once: at once if that is faster, elsewhere, or one by one."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from lrfinder.engine.extensions import batched_runs
+from lrfinder.engine.short_runs import ShortRuns
+from lrfinder.records import RunPlan, ShortRun
+
+# Yields those of the runs that it makes elsewhere, as they end; it is given the seconds that an update takes here.
+Elsewhere = Callable[[Sequence[RunPlan], float], Iterator[ShortRun]]
+
+
+class RunQueue(ShortRuns):
+    """Short runs of which several may be asked for; what each says is what it says by itself."""
+
+    def __init__(self, *args: Any, elsewhere: Elsewhere | None = None, **options: Any) -> None:
+        """`elsewhere` makes what can't be made at once, as far as it likes."""
+        super().__init__(*args, **options)
+        self._elsewhere = elsewhere
+        self._batched = batched_runs(self)
+
+    def run_all(self, plans: Sequence[RunPlan]) -> Iterator[ShortRun]:
+        """Make the runs and yield each as it ends, until one was cut short.
+
+        The same runs as one by one, but for rounding: if a model is small and its optimizer known, several are trained
+        at once if the first updates show that this is faster; what is left is offered elsewhere.
+        """
+        for _, group in itertools.groupby(plans, key=lambda plan: (plan.repeat, plan.steps, plan.batches)):
+            first_plan, *rest = group
+            began = time.monotonic()
+            first = self.run(first_plan)
+            seconds = (time.monotonic() - began) / max(1, first.updates)
+            losses = self.training_losses
+            yield first
+            at_once = [] if self._batched is None else self._batched.run(first, losses, rest)
+            yield from at_once
+            rest = rest[len(at_once) :]
+            for made in self._made_elsewhere(rest, seconds):
+                rest.remove(made.plan)
+                yield made
+            for plan in rest:
+                yield self.run(plan)
+
+    def _made_elsewhere(self, plans: Sequence[RunPlan], seconds: float) -> Iterator[ShortRun]:
+        if self._elsewhere is None or not plans:
+            return
+        runs = self._elsewhere(tuple(plans), seconds)
+        while True:
+            with self.interrupts.allowed():  # while it waits, and not while the run is reported
+                made = next(runs, None)
+            if made is None:
+                return
+            self.observer.run_started(made.plan)
+            self.observer.run_ended(made)
+            yield made
