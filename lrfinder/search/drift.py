@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lrfinder.formatting import format_factor
+from lrfinder.optimizers import traits_of
 from lrfinder.search.valley import LrProfile
 
 # Decades (standard deviation): how far the lowest point of runs a quarter of a decade apart lies from where it would
@@ -23,10 +24,6 @@ FARTHEST = 0.25
 # (0.16) at any of them, and 0.014 (0.16) at the vertex.
 NEARLY = 0.03
 
-# Optimizers whose own step falls with every update, since they never forget a squared gradient. A moving average
-# (Adam, RMSprop, Adadelta) forgets, plain SGD keeps nothing: at the same share of a run their step does not depend on
-# how long the run is.
-_ACCUMULATING = frozenset({"Adagrad"})
 _ROOT = math.log10(2) / 2  # decades per doubling
 # Decades per doubling (standard deviation): how far a drift that is expected lies from the true one. Four tasks with
 # Adagrad, 50 verifications for 1,600 updates: between 47 and 141 updates 0.13, 0.11, 0.04 and -0.09 were measured
@@ -41,6 +38,9 @@ def expected_drift(optimizer: str, settings: Mapping[str, object]) -> float:
 
     `optimizer` is the class's name, `settings` its arguments.
 
+    A moving average of squared gradients (Adam, RMSprop, Adadelta) forgets, and plain SGD keeps nothing: at the same
+    share of a run their step doesn't depend on how long the run is.
+
     Adagrad's update is lr g_t / sqrt(g_1^2 + ... + g_t^2). With gradients that depend on the share u = t / n of a run
     of n updates, the sum is n times the integral of g(v)^2 over v from 0 to u: at the same share the step is
     proportional to lr / sqrt(n), and stays what it was where the rate grows as sqrt(n), by log10(2) / 2 decades. An
@@ -48,7 +48,7 @@ def expected_drift(optimizer: str, settings: Mapping[str, object]) -> float:
 
     Source: Duchi, Hazan, Singer, "Adaptive subgradient methods", JMLR 12 (2011), the diagonal update.
     """
-    return _ROOT if optimizer in _ACCUMULATING and not settings.get("initial_accumulator_value") else 0.0
+    return _ROOT if traits_of(optimizer).accumulates and not settings.get("initial_accumulator_value") else 0.0
 
 
 def expected_shift(optimizer: str, settings: Mapping[str, object], *, short: int, long: int) -> float:

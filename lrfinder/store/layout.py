@@ -6,7 +6,9 @@ Format history of run.json:
     3  `source` has `training` and `loader_timeout`; settings have `cache_batches`, and `metric` probe and val; the
        setup has `cached_batches`; repeats and short runs have `skipped`, `micro_batches` and `note`
     4  `source.training` and the setup have `graph`
-    5  `short_sweeps`, where there are any, as `repeats`; their points are in short-curve.csv
+    5  `short_sweeps`, if there are any, as `repeats`; their points are in short-curve.csv
+
+A new version needs a line here, a step in `migrations.py`, and a run folder in tests/data.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from lrfinder.store.layout import (
     TRACE,
     VERSION,
 )
+from lrfinder.store.migrations import migrate
 from lrfinder.store.run_log import read_log
 from lrfinder.store.source import Source
 
@@ -50,8 +51,8 @@ def latest_run(root: Path | None = None) -> Path:
 def load_run(path: Path) -> SweepResult:
     """Read a run folder, finished or not. Raises RunError, with the file and the place, where it is not valid."""
     file = path / RUN
-    document = read_document(path)
-    settings = _validated(SETTINGS, _settings(document), "settings", file)
+    document = migrate(read_document(path))
+    settings = _validated(SETTINGS, document.get("settings"), "settings", file)
     setup = _validated(SETUP, document.get("setup"), "setup", file)
     short = settings.short()
     return SweepResult(
@@ -89,9 +90,7 @@ def config_path(path: Path) -> Path:
 def load_source(path: Path) -> Source:
     """Return where the model of a run folder came from. Raises RunError where run.json doesn't say or is not valid."""
     file = path / RUN
-    document = read_document(path)
-    if document["version"] == 1:
-        return _validated(SOURCE, {"reference": document.get("reference")}, "source", file)
+    document = migrate(read_document(path))
     return _validated(SOURCE, document.get("source"), "source", file)
 
 
@@ -101,14 +100,6 @@ def read_document(path: Path) -> dict[str, Any]:
     document = _read_json(file)
     _check_version(file, document)
     return document
-
-
-def _settings(document: dict[str, Any]) -> object:
-    """Return the stored settings; what version 1 didn't have is said as it was then."""
-    settings = document.get("settings")
-    if document["version"] == 1 and isinstance(settings, dict):
-        return {"mode": Mode.CONTINUOUS.value, **settings}
-    return settings
 
 
 def _read_text(path: Path) -> str:
