@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from lrfinder.advice.doubts import curve_warnings, late_onset, lr_drifts, sweep_too_long, weak_fall
 from lrfinder.advice.evidence import SweepEvidence, gather_evidence
@@ -16,7 +15,7 @@ from lrfinder.advice.paragraph import summary
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
-from lrfinder.records import Band, Fit, Pick, ShortRun, Status, SweepResult
+from lrfinder.records import Band, Chart, Fit, Pick, ShortRun, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, PLATEAU_RULE, RULE_NAMES, pick_all
 from lrfinder.rules.short_runs import SHORT_RUNS, reference_length, short_runs, sweep_estimate
 
@@ -47,9 +46,9 @@ class Advice:
     schedule: ScheduleConfig | None
     updates: int
 
-    def reported(self) -> dict[str, Any]:
-        """Return what every report takes as keywords: fit, picks, band, and the rule that was chosen."""
-        return {"fit": self.fit, "picks": self.picks, "band": self.band, "chosen": self.picks[0].rule}
+    def chart(self, result: SweepResult) -> Chart:
+        """Return what a picture of `result`, the sweep that was advised on, shows."""
+        return Chart(result=result, fit=self.fit, picks=self.picks, band=self.band, chosen=self.picks[0].rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

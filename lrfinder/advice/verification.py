@@ -14,7 +14,7 @@ from lrfinder.advice.trials import VerifyRequest, different_batches, long_valley
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.formatting import format_count, format_factor, format_interval, format_lr
-from lrfinder.records import Pick, ShortRun, Status, SweepResult
+from lrfinder.records import Pick, ShortRun, Status, Stop, SweepResult
 from lrfinder.search.drift import FARTHEST, NEARLY, LrDrift, expected_drift, extrapolate, step_falls
 from lrfinder.search.valley import CLIFF, LrProfile
 
@@ -50,6 +50,12 @@ class Verification:
     schedule: ScheduleConfig | None
     updates: int
     trials: tuple[ShortRun, ...]
+    stop: Stop | None = None  # what interrupted the training; what was measured before it is kept
+
+    @property
+    def status(self) -> Status:
+        """How far `lr` may be trusted."""
+        return self.pick.status
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule config; the suffix says whether as YAML, JSON or TOML.
