@@ -2,7 +2,6 @@
 
 from lrfinder.advice.advise import Advice, Request, advise
 from lrfinder.advice.check import CheckResult, check_rate, settings_around
-from lrfinder.advice.document import to_json
 from lrfinder.advice.evidence import SweepEvidence, gather_evidence
 
 __all__ = [
@@ -14,5 +13,4 @@ __all__ = [
     "check_rate",
     "gather_evidence",
     "settings_around",
-    "to_json",
 ]

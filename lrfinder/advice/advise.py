@@ -7,7 +7,6 @@ import math
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from lrfinder.advice.doubts import curve_warnings, late_onset, lr_drifts, sweep_too_long, weak_fall
 from lrfinder.advice.evidence import SweepEvidence, untrainable_runs
@@ -17,7 +16,7 @@ from lrfinder.advice.summary import summary
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.formatting import round_lr
-from lrfinder.records import Band, Fit, Pick, ShortRun, Status, SweepResult
+from lrfinder.records import Band, Chart, Fit, Pick, ShortRun, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, OLD_NAMES, PLATEAU_RULE, RULE_NAMES, pick_all, renamed
 from lrfinder.rules.trials import TRIALS_RULE, pick_by_trials, reference_length, sweep_estimate
 
@@ -46,9 +45,9 @@ class Advice:
     schedule: ScheduleConfig | None
     updates: int
 
-    def reported(self) -> dict[str, Any]:
-        """Return what every report takes as keywords: fit, picks, band, and the rule that was chosen."""
-        return {"fit": self.fit, "picks": self.picks, "band": self.band, "chosen": self.picks[0].rule}
+    def chart(self, result: SweepResult) -> Chart:
+        """Return what a picture of `result`, the sweep that was advised on, shows."""
+        return Chart(result=result, fit=self.fit, picks=self.picks, band=self.band, chosen=self.picks[0].rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.formatting import format_count, format_factor, format_interval, format_lr, round_lr
-from lrfinder.records import Pick, ShortRun, Status, SweepResult
+from lrfinder.records import Pick, ShortRun, Status, Stop, SweepResult
 from lrfinder.search.drift import FARTHEST, NEAR_BEST, LrDrift, expected_drift, extrapolate, step_falls
 from lrfinder.search.lr_profile import CLIFF, LrProfile
 
@@ -48,6 +48,12 @@ class Verification:
     schedule: ScheduleConfig | None
     updates: int
     trials: tuple[ShortRun, ...]
+    stop: Stop | None = None  # what interrupted the training; what was measured before it is kept
+
+    @property
+    def status(self) -> Status:
+        """How far `lr` may be trusted."""
+        return self.pick.status
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule config; the suffix says whether as YAML, JSON or TOML.

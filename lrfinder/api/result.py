@@ -37,9 +37,9 @@ class Sweep(SweepResult):
         """Return a matplotlib figure of the points, the fit and the picks; `.savefig(path)` writes it."""
         from lrfinder.report.figure import curve_figure
 
-        return curve_figure(self, **advise(gather_evidence(self), Request()).reported())
+        return curve_figure(advise(gather_evidence(self), Request()).chart(self))
 
     def _repr_html_(self) -> str:
         from lrfinder.report.html import result_html
 
-        return result_html(self, **advise(gather_evidence(self), Request()).reported())
+        return result_html(advise(gather_evidence(self), Request()).chart(self))

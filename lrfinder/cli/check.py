@@ -96,9 +96,9 @@ def check(
 
 def _say(verdict: CheckResult, config: str, *, updates: int, as_json: bool) -> None:
     if as_json:
-        from dataclasses import asdict
+        from lrfinder.report.documents import check_document
 
-        print_json({**asdict(verdict), "config": config, "updates": updates})
+        print_json(check_document(verdict, config=config, updates=updates))
         return
     word = {True: "sane", False: "not sane", None: "inconclusive"}[verdict.sane]
     print_text(f"{config}: {word}: {verdict.why}.", *([f"What to do: {verdict.hint}."] if verdict.hint else []))

@@ -43,7 +43,6 @@ from lrfinder.options import (
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
     from lrfinder.api.result import Sweep
-    from lrfinder.records import Trace
     from lrfinder.store import RunFolder
 
 _SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}
@@ -222,7 +221,7 @@ def _given(context: typer.Context) -> dict[str, object]:
 
 def _resume(run: Path, given: dict[str, object], *, as_json: bool, quiet: bool) -> None:
     """Carry on the sweep of a run folder."""
-    from lrfinder.api.resuming import check_model, check_options
+    from lrfinder.api.checks import check_model, check_options
     from lrfinder.store import RunFolder, load_unfinished
 
     kept = load_unfinished(run)
@@ -251,52 +250,17 @@ def _conclude(result: Sweep, folder: RunFolder, *, as_json: bool, quiet: bool) -
         from lrfinder.store import PICTURE
 
         with Interrupts():  # it loads compiled modules, as `load_torch` does
-            write_atomic(folder.place / PICTURE, curve_png(result, **advice.reported()))
+            write_atomic(folder.place / PICTURE, curve_png(advice.chart(result)))
     if as_json:
-        print_json(_document(result, advice, folder.path))
+        from lrfinder.report.documents import sweep_document
+
+        print_json(sweep_document(result, advice))
     else:
         _show(result, advice, folder.path, plot=not quiet and signalled is None)
     if signalled is not None:
         raise typer.Exit(signalled)
     if advice.fit is None and advice.lr is None:
         raise typer.Exit(NOTHING_USABLE)
-
-
-def _document(result: Sweep, advice: Advice, folder: Path) -> dict[str, object]:
-    return {
-        "run": str(folder),
-        "status": result.status.value,
-        "updates": result.updates,
-        "repeats": [_repeat(trace) for trace in result.traces],
-        "short_sweeps": [_repeat(trace) for trace in result.short_sweeps],
-        "runs": [
-            {
-                "lr": run.plan.lr,
-                "steps": run.plan.steps,
-                "repeat": run.plan.repeat,
-                "loss": run.loss,
-                "stop": run.stop.value,
-                "updates": run.updates,
-                "why": run.why,
-                "skipped": run.skipped,
-                "micro_batches": run.micro_batches,
-            }
-            for run in result.runs
-        ],
-        "advice": {"status": advice.status.value, "lr": advice.lr, "why": advice.why, "hint": advice.hint},
-    }
-
-
-def _repeat(trace: Trace) -> dict[str, object]:
-    return {
-        "repeat": trace.repeat,
-        "seed": trace.seed,
-        "stop": trace.stop.value,
-        "points": len(trace.lrs),
-        "why": trace.why,
-        "skipped": trace.skipped,
-        "micro_batches": trace.micro_batches,
-    }
 
 
 def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:

@@ -7,16 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lrfinder.formatting import format_factor
+from lrfinder.optimizers import traits_of
 from lrfinder.search.lr_profile import LrProfile
 
 LOCATING = 0.05  # decades (sd): chance in the place of a lowest point: advice/README.md#locating
 FARTHEST = 0.25  # decades: the largest shift between tried and full length: advice/README.md#farthest
 NEAR_BEST = 0.03  # of the longer runs' fall; the rate is the middle of these: advice/README.md#near_best
 
-# Optimizers that never forget a squared gradient, so that their own step falls with every update. A moving average
-# (Adam, RMSprop, Adadelta) forgets, and plain SGD keeps nothing: at the same share of a run their step does not depend
-# on the length of the run.
-_ACCUMULATING = frozenset({"Adagrad"})
 _ROOT = math.log10(2) / 2  # decades per doubling
 EXPECTED_SPREAD = 0.03  # decades per doubling (sd) of drifts around the expected one: advice/README.md#expected_spread
 
@@ -26,6 +23,9 @@ def expected_drift(optimizer: str, settings: Mapping[str, object]) -> float:
 
     `optimizer` is the class's name, `settings` its arguments.
 
+    A moving average of squared gradients (Adam, RMSprop, Adadelta) forgets, and plain SGD keeps nothing: at the same
+    share of a run their step doesn't depend on how long the run is.
+
     Adagrad's update is lr g_t / sqrt(g_1^2 + ... + g_t^2). With gradients that depend on the share u = t / n of a run
     of n updates, the sum is n times the integral of g(v)^2 over v from 0 to u: at the same share the step is
     proportional to lr / sqrt(n). It stays the same if the rate grows as sqrt(n): by log10(2) / 2 decades per doubling.
@@ -33,7 +33,7 @@ def expected_drift(optimizer: str, settings: Mapping[str, object]) -> float:
 
     Source: Duchi, Hazan, Singer, "Adaptive subgradient methods", JMLR 12 (2011), the diagonal update.
     """
-    return _ROOT if optimizer in _ACCUMULATING and not settings.get("initial_accumulator_value") else 0.0
+    return _ROOT if traits_of(optimizer).accumulates and not settings.get("initial_accumulator_value") else 0.0
 
 
 def expected_shift(optimizer: str, settings: Mapping[str, object], *, short: int, long: int) -> float:

@@ -14,11 +14,12 @@ import pytest
 from helpers.advice import advice_on
 from helpers.curves import falls_and_explodes, sweep_of, trace_of, traces_of
 from helpers.runs import explored, parabola, runs_at
-from lrfinder.advice import Request, to_json
+from lrfinder.advice import Request
 from lrfinder.advice.check import check_rate
 from lrfinder.advice.exploration import start_of
 from lrfinder.errors import UsageError
 from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.report.documents import recommend_document
 from lrfinder.rules import RULE_NAMES
 from lrfinder.rules.trials import TRIALS_RULE
 from lrfinder.store import load_run
@@ -189,7 +190,7 @@ def test_it_refuses_with_a_reason_and_a_remedy(case: str) -> None:
     assert why in advice.why
     assert remedy in advice.hint
     assert [pick.status for pick in advice.picks] == [Status.REFUSED]
-    json.dumps(to_json(advice), allow_nan=False)
+    json.dumps(recommend_document(advice), allow_nan=False)
 
 
 def test_too_noisy_is_told_from_never_fell() -> None:
@@ -332,7 +333,7 @@ def test_epochs_without_a_length_ask_for_steps() -> None:
 
 
 def test_the_json_has_what_scripts_rely_on() -> None:
-    document = json.loads(json.dumps(to_json(advice_on(good(), Request(steps=50))), allow_nan=False))
+    document = json.loads(json.dumps(recommend_document(advice_on(good(), Request(steps=50))), allow_nan=False))
     assert document["updates"] == sum(trace.updates for trace in good().traces)
     assert set(document["picks"][0]) == {"rule", "lr", "low", "high", "status", "why"}
     assert document["config"]["version"] == 1

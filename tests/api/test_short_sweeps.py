@@ -225,7 +225,7 @@ def test_the_command_tells_of_them_and_the_picture_shows_both(model: str) -> Non
     assert "short sweep 1 of 2: 100 updates, rates 1e-06 to 100" in out.stderr
     assert "short sweep 2 of 2: " in out.stderr
     assert subtitle(result).startswith("2 repeats x 400 updates + 2 short sweeps x 100 + ")
-    figure = curve_figure(result, **advice_on(result, Request()).reported())
+    figure = curve_figure(advice_on(result, Request()).chart(result))
     drawn = {line.get_gid(): line for line in figure.axes[0].lines}
     low, high = figure.axes[0].get_ylim()
     in_view = sorted(loss for trace in result.traces for loss in trace.losses if low <= loss <= high)
