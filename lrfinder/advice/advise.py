@@ -83,7 +83,7 @@ def advise(result: SweepResult, request: Request, trials: Iterable[ShortRun] = (
         )
         config = _config(result, chosen, band, schedule)
     return Advice(
-        lr=config.optimizer.lr if config is not None else chosen.lr,
+        lr=None if chosen.lr is None else _rounded(chosen.lr),
         status=chosen.status,
         why=summary(shown, chosen, band, plan),
         hint=_hint(shown, chosen),
