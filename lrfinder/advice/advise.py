@@ -84,7 +84,7 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
         )
         config = _config(result, chosen, band, schedule)
     return Advice(
-        lr=config.optimizer.lr if config is not None else chosen.lr,
+        lr=None if chosen.lr is None else _rounded(chosen.lr),
         status=chosen.status,
         why=summary(evidence, chosen, band, plan),
         hint=_hint(evidence, chosen),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lrfinder.cli.exit_status import INCONCLUSIVE, of_signal
 from lrfinder.cli.loading import load_torch
 from lrfinder.cli.options import (
     Accumulate,
@@ -32,12 +32,12 @@ from lrfinder.options import (
     REPEATS,
     RUN_STEPS,
     STEPS,
+    STOP_TEXT,
     Graph,
     Metric,
     Mode,
     Precision,
     Spacing,
-    Stop,
 )
 
 if TYPE_CHECKING:
@@ -45,18 +45,6 @@ if TYPE_CHECKING:
     from lrfinder.api.result import Sweep
     from lrfinder.store import RunFolder
 
-_SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}
-_ENDINGS = {
-    Stop.COMPLETED: "every rate was tried",
-    Stop.DIVERGED: "stopped where the loss had diverged",
-    Stop.NON_FINITE: "stopped where the loss was no longer finite",
-    Stop.OUT_OF_DATA: "stopped where the data ran out",
-    Stop.OUT_OF_TIME: "stopped by the time limit",
-    Stop.INTERRUPTED: "interrupted",
-    Stop.TERMINATED: "terminated",
-    Stop.FAILED: "failed",
-}
-NOTHING_USABLE = 5
 _MODEL = "The model file: model.py, model.py:name or package.module:name. Not with --resume."
 
 
@@ -242,7 +230,7 @@ def _conclude(result: Sweep, folder: RunFolder, *, as_json: bool, quiet: bool) -
     advice = advise(gather_evidence(result), Request())
     for note in result.notes:
         warn(note)
-    signalled = _SIGNALLED.get(result.status)
+    signalled = of_signal(result.status)
     if signalled is None:  # whoever interrupts wants to leave at once: no picture then
         from lrfinder.engine.runtime.signals import Interrupts
         from lrfinder.files import write_atomic
@@ -260,7 +248,7 @@ def _conclude(result: Sweep, folder: RunFolder, *, as_json: bool, quiet: bool) -
     if signalled is not None:
         raise typer.Exit(signalled)
     if advice.fit is None and advice.lr is None:
-        raise typer.Exit(NOTHING_USABLE)
+        raise typer.Exit(INCONCLUSIVE)
 
 
 def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
@@ -272,8 +260,8 @@ def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
         print_text(f"No rate can be picked: {advice.why}.", f"What to do: {advice.hint}.")
     else:
         print_text(f"The loss falls fastest at {format_lr(advice.lr)} ({advice.status}).")
-    print_text(f"Run: {folder}: {result.updates} updates, {_ENDINGS[result.status]}")
-    if result.status in _SIGNALLED:
+    print_text(f"Run: {folder}: {result.updates} updates; {STOP_TEXT[result.status]}")
+    if of_signal(result.status) is not None:
         print_line(f"To carry on: lrfinder sweep --resume {shlex.quote(str(folder))}")
     if advice.lr is not None:
         print_text("Next, with the length of the coming run in epochs (or in updates: --steps T):")
