@@ -84,7 +84,7 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
         )
         config = _config(result, chosen, band, schedule)
     return Advice(
-        lr=None if chosen.lr is None else _rounded(chosen.lr),
+        lr=None if chosen.lr is None else round_lr(chosen.lr, 3),
         status=chosen.status,
         why=summary(evidence, chosen, band, plan),
         hint=_hint(evidence, chosen),
