@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
+from lrfinder.api.sinks import Sink
 from lrfinder.api.source import load_source_problem
 from lrfinder.cli import garbage
 from lrfinder.cli.children import kill_children_on_death
@@ -39,6 +40,7 @@ def measure_file(
     *,
     folder: RunFolder | None = None,
     kept: ResumableRun | None = None,
+    sinks: Sequence[str] = (),
     quiet: bool = False,
 ) -> Sweep:
     """Import the model file and sweep it; Ctrl-C and SIGTERM end the sweep and keep what was measured.
@@ -48,6 +50,7 @@ def measure_file(
     """
     with users_code(), SweepProgress(settings, quiet=quiet) as progress:
         observers: list[Observer] = [*([folder] if folder is not None else []), progress]
+        observers.extend(Sink(name, settings) for name in sinks)
         run = str(folder.path) if folder is not None else None
         return measure(
             load_source_problem(source, seed=settings.seed),
