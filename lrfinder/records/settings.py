@@ -25,12 +25,8 @@ from lrfinder.options import (
 )
 from lrfinder.records.strict import STRICT
 
-# Times PER_DECADE. With four times as many updates a decade the pick of thirteen real tasks moves by more than 0.15
-# decade in a third of all cases, mostly towards lower rates, by up to 0.4: the sweep has used up the loss before it
-# reaches the best rates. That grows with the root of their number: of fewer than twice as many it is less than half.
-LONG = 2.0
-# Updates, of two decades. A sweep of fewer has not begun to fall before it ends.
-LEAST_SHORT = 25
+LONG = 2.0  # times PER_DECADE; so long a sweep uses up the loss too early: rules/README.md#long
+LEAST_SHORT = 25  # updates, of two decades; a sweep of fewer ends before it has begun to fall
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
