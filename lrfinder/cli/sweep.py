@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrfinder.cli.exit_status import INCONCLUSIVE, of_signal
-from lrfinder.cli.loading import load_torch
 from lrfinder.cli.options import (
     Accumulate,
     ClipNorm,
@@ -24,6 +23,7 @@ from lrfinder.cli.options import (
     SweptOptimizer,
 )
 from lrfinder.cli.output import print_json, print_line, print_plot, print_text, warn
+from lrfinder.cli.process.torch_import import load_torch
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
