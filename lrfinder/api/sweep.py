@@ -15,7 +15,7 @@ from lrfinder.advice import Request, advise, gather_evidence
 from lrfinder.api.checks import LIVE
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
-from lrfinder.api.settings import checked_timeout, make_settings, make_training
+from lrfinder.api.settings import checked_timeout, make_settings, make_training, new_keyword
 from lrfinder.api.sinks import Sink, check_sinks
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.observer import Observer
@@ -68,7 +68,7 @@ def sweep(
     accumulate: int = 1,
     clip_norm: float | None = None,
     clip_value: float | None = None,
-    sweep: str | None = None,
+    swept_optimizer: str | None = None,
     scale_others: bool = False,
     graph: str = Graph.OFF,
     loader_timeout: float = LOADER_TIMEOUT,
@@ -78,6 +78,7 @@ def sweep(
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     sinks: Sequence[str] = (),
+    sweep: str | None = None,
 ) -> Sweep:
     """Grow the rate from `min_lr` to `max_lr` while training, and return the loss that followed each update.
 
@@ -87,7 +88,8 @@ def sweep(
     class of torch.optim. `out` names a run folder to write; without it the disk is not touched. Nothing is printed
     unless `progress` is set. `sinks` names observers of installed distributions (entry points `lrfinder.sinks`), which
     get every event. How updates are made (`precision`, `accumulate`, `clip_norm`, `clip_value`, and of several
-    `optimizers` the one to `sweep`) is described in `records.Training`. `graph` "auto" or "on" records an update on a
+    `optimizers` the `swept_optimizer`) is described in `records.UpdateOptions`; `sweep` is the old name of
+    `swept_optimizer`. `graph` "auto" or "on" records an update on a
     GPU once and repeats it (CUDA graphs). `max_seconds` bounds the whole sweep,
     `loader_timeout` the seconds that a batch may take (the first one of a pass five times that; 0: forever).
 
@@ -136,7 +138,7 @@ def sweep(
             accumulate=accumulate,
             clip_norm=clip_norm,
             clip_value=clip_value,
-            sweep=sweep,
+            swept_optimizer=new_keyword("swept_optimizer", swept_optimizer, old="sweep", given=sweep),
             scale_others=scale_others,
             graph=graph,
         ),

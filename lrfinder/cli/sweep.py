@@ -187,7 +187,7 @@ def sweep(
             accumulate=accumulate,
             clip_norm=clip_norm,
             clip_value=clip_value,
-            sweep=swept_optimizer,
+            swept_optimizer=swept_optimizer,
             scale_others=scale_others,
             graph=graph,
         ),
