@@ -280,7 +280,7 @@ BOTH = lambda model, lr: {"x": sgd([model.x], lr), "y": sgd([model.y], lr)}  # n
         (
             {"optimizers": None, "optimizer": sgd, "training": UpdateOptions(swept_optimizer="x")},
             UsageError,
-            "no `optimizers` by name, and sweep 'x' was asked for",
+            "no `optimizers` by name, and swept_optimizer 'x' was asked for",
             "leave",
         ),
         (
