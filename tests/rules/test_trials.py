@@ -133,8 +133,8 @@ def test_adagrads_short_runs_alone_stand_for_longer_ones_in_which_its_step_is_th
 def test_how_far_a_pick_was_moved_and_why_is_said() -> None:
     said = pick_by_trials(valley(WHOLE, steps=75), None, ADAGRAD, 400).why  # by hand: (400 / 75)^(1/2) = 2.309
     assert (
-        "their middle is 0.01; Adagrad's own step falls as the root of the number of updates, which lets the best rate go "
-        "up by a factor of 2.31 from 75 to 400 updates, so the pick is 0.0231; the sweep curve does not confirm it"
+        "their middle is 0.01; Adagrad's own step falls as the root of the number of updates, which lets the best rate "
+        "go up by a factor of 2.31 from 75 to 400 updates, so the pick is 0.0231; the sweep curve does not confirm it"
     ) in said
 
 
