@@ -10,7 +10,7 @@ from rich.console import Console
 
 
 class PipeConsole(Console):
-    """Rich's console; where the reader left, BrokenPipeError passes on: rich would end the process with status 1."""
+    """Rich's console, but BrokenPipeError passes through if the reader left: rich itself ends with status 1."""
 
     def on_broken_pipe(self) -> NoReturn:
         """Raise BrokenPipeError."""

@@ -208,7 +208,7 @@ def _plotted(series: Iterable[Series], window: Window, spacing: Spacing, width: 
 
 
 def _rate_ticks(window: Window, spacing: Spacing, *, most: int) -> tuple[list[float], list[str]]:
-    """Return the ticks' positions on the axis and their labels: decades, or round rates where there are too few."""
+    """Return the ticks' positions on the axis and their labels: decades, or round rates if those are too few."""
     if spacing is Spacing.LINEAR:
         ticks = round_ticks(window.lr_low, window.lr_high, most=most)
         return ticks, [format_lr(tick) for tick in ticks]

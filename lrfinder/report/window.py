@@ -35,7 +35,7 @@ def points(result: SweepResult) -> tuple[Point, ...]:
 
 
 def points_left_out(result: SweepResult) -> tuple[Point, ...]:
-    """Return the measurements of a long sweep, where short ones are read in its place."""
+    """Return the measurements of a long sweep if picks are made from short ones instead."""
     return () if result.pick_source is result else _of(result.traces)
 
 
@@ -74,7 +74,7 @@ def lowest(fit: Fit) -> tuple[float, float]:
 
 
 def window_of(result: SweepResult, fit: Fit | None) -> Window | None:
-    """Return what to show of the curve, or None where not one loss can be drawn.
+    """Return what to show of the curve, or None if not one loss can be drawn.
 
     With a fit: from below its lowest value to above the losses on the way down to it. Without: everything
     within Tukey's fences. The start loss is always in view, and so are the short runs' ends up to CEILING.
