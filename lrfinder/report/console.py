@@ -1,9 +1,10 @@
-"""A console whose broken pipe is an error like any other."""
+"""Consoles on standard output and standard error, whose broken pipe is an error like any other."""
 
 from __future__ import annotations
 
 import errno
 import os
+import sys
 from typing import NoReturn
 
 from rich.console import Console
@@ -15,3 +16,8 @@ class PipeConsole(Console):
     def on_broken_pipe(self) -> NoReturn:
         """Raise BrokenPipeError."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def stderr_console() -> Console:
+    """Return a console on standard error that animates nothing off a terminal, whatever FORCE_COLOR says."""
+    return PipeConsole(stderr=True, force_interactive=None if sys.stderr.isatty() else False)

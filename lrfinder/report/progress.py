@@ -19,15 +19,10 @@ from lrfinder.engine.observer import Observer
 from lrfinder.formatting import format_count, format_duration, format_interval, format_loss, format_lr
 from lrfinder.options import STOP_TEXT
 from lrfinder.records import Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
-from lrfinder.report.console import PipeConsole
+from lrfinder.report.console import stderr_console
 
 REFRESH_S = 0.1  # ten times a second looks live; a terminal is slow to write to, and an update is not
 LOG_EVERY_S = 30.0  # off a terminal, a slow sweep still shows a sign of life; CI systems end silent jobs
-
-
-def stderr_console() -> Console:
-    """Return a console on standard error that animates nothing off a terminal, whatever FORCE_COLOR says."""
-    return PipeConsole(stderr=True, force_interactive=None if sys.stderr.isatty() else False)
 
 
 _P = ParamSpec("_P")
