@@ -16,7 +16,7 @@ from lrfinder.config.document import Document, KeyPath, Problem, UnreadableError
 from lrfinder.config.model import VERSION, ScheduleConfig
 from lrfinder.config.problems import explain, in_order, show_value
 from lrfinder.errors import CONTROL, ConfigError, UsageError
-from lrfinder.files import write_atomic
+from lrfinder.files import UnfitFileError, read_limited, write_atomic
 
 # A table of 10,000 points takes 0.6 MB; the YAML reader, which is written in Python, three seconds for this much.
 MAX_BYTES = 1024 * 1024
@@ -125,17 +125,13 @@ def _format_of(file: Path, what: str) -> Format:
 
 def _read_text(file: Path, what: str, hint: str) -> str:
     try:
-        if file.exists() and not file.is_file():
-            raise ConfigError(f"{file}: not a regular file")
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        return _decode(read_limited(file, MAX_BYTES), file)
+    except UnfitFileError as error:
+        raise ConfigError(f"{file}: {error}, so not a {what}") from None
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file", hint=hint) from None
     except OSError as error:
         raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from error
-    if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{file}: larger than {MAX_BYTES} bytes, so not a {what}")
-    return _decode(raw, file)
 
 
 def _decode(raw: bytes, file: Path) -> str:
