@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 from lrfinder.formatting import format_interval, format_loss, format_lr
@@ -147,11 +146,9 @@ def picked(axes: Axes, pick: Pick, fit: Fit | None, window: Window) -> None:
 
 def _height_at(fit: Fit, lr: float) -> float:
     """Return the fit at `lr`, linearly between its grid's rates (in log10 of them)."""
-    after = bisect_left(fit.lrs, lr)
-    if after in (0, len(fit.lrs)):
-        return fit.losses[min(after, len(fit.lrs) - 1)]
-    share = math.log(lr / fit.lrs[after - 1]) / math.log(fit.lrs[after] / fit.lrs[after - 1])
-    return fit.losses[after - 1] + share * (fit.losses[after] - fit.losses[after - 1])
+    import numpy as np
+
+    return float(np.interp(math.log(lr), np.log(fit.lrs), fit.losses))
 
 
 def rate_axis(axes: Axes, window: Window, spacing: Spacing) -> None:

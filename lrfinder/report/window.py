@@ -79,14 +79,16 @@ def window_of(result: SweepResult, fit: Fit | None) -> Window | None:
     With a fit: from below its lowest value to above the losses on the way down to it. Without: everything
     within Tukey's fences. The start loss is always in view, and so are the short runs' ends up to CEILING.
     """
+    import numpy as np
+
     measured, ends = points(result), run_ends(result)
     shown = [point for point in measured if is_shown(point.loss)]
     if not shown and not ends:
         return None
     on_the_way_down = [p.loss for p in shown if fit is not None and p.lr <= lowest(fit)[0]]
     if fit is not None and len(on_the_way_down) >= FEWEST_BEFORE_LOWEST:
-        low = min(lowest(fit)[1], quantile(on_the_way_down, TAIL))
-        high = quantile(on_the_way_down, 1 - TAIL)
+        tail, high = np.quantile(on_the_way_down, (TAIL, 1 - TAIL)).tolist()
+        low = min(lowest(fit)[1], tail)
     else:
         low, high = _fences([point.loss for point in shown] or [loss for _, loss in ends])
     low, high = min([low, *(loss for _, loss in ends)]), max([high, *(loss for _, loss in ends)])
@@ -101,17 +103,10 @@ def window_of(result: SweepResult, fit: Fit | None) -> Window | None:
     return Window(lr_low=lr_low, lr_high=lr_high, loss_low=low - FOOTROOM * span, loss_high=high + HEADROOM * span)
 
 
-def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value that `share` of `values` lie below, linearly interpolated (Hyndman and Fan's type 7)."""
-    ordered = sorted(values)
-    position = share * (len(ordered) - 1)
-    below = math.floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
-
-
 def _fences(losses: Sequence[float]) -> tuple[float, float]:
-    first, third = quantile(losses, 0.25), quantile(losses, 0.75)
+    import numpy as np
+
+    first, third = np.quantile(losses, (0.25, 0.75)).tolist()
     reach = FENCE * (third - first)
     return max(min(losses), first - reach), min(max(losses), third + reach)
 
