@@ -1,4 +1,4 @@
-"""When a range test has gone far enough: the loss has clearly risen above where it began. Pure, no torch.
+"""When a range test has gone far enough: the loss is clearly above where it began. Pure, no torch.
 
 Let s be the median of the first five losses (the one before any update included), m_i the median of the five losses
 up to i, b_i the lowest m up to i, and n_i the median of |L_j - L_(j-1)| over the first fifty differences up to i.
@@ -30,15 +30,15 @@ EARLY = 50
 # updates; stopping early costs the measurement.
 NOISE_MULTIPLE = 10.0
 
-# The least rise that counts, over the loss before any update. A last layer that starts at zero gives the same loss on
-# every batch: then the early noise is zero, and the first wobbles of the weights, of a hundred-thousandth of the loss,
-# would look like a divergence (they did, in about half of 160 sweeps of such nets). A fifth is far above those wobbles
-# and far below what a diverging loss soon reaches.
+# The least rise that counts, as a share of the loss before any update. A last layer that starts at zero gives the same
+# loss on every batch. Then the early noise is zero, and the first small changes of the weights, of a hundred-thousandth
+# of the loss, would look like a divergence (they did, in about half of 160 sweeps of such nets). A fifth is far above
+# those changes and far below what a diverging loss soon reaches.
 LEAST_SHARE = 0.2
 
 
 class DivergenceRule:
-    """Take in losses one by one, and tell when they have diverged.
+    """Takes losses one by one, and says when they have diverged.
 
     `least_rise`, in the loss's own unit, is the smallest rise above the start that can count as divergence.
     """
@@ -53,7 +53,7 @@ class DivergenceRule:
         self.limit = math.nan  # what the median of the last five losses must exceed, when it was last compared
 
     def observe(self, loss: float) -> bool:
-        """Take in a finite loss, and return whether the losses so far have diverged."""
+        """Add a finite loss, and return whether the losses so far have diverged."""
         if self._last and len(self._differences) < EARLY:
             bisect.insort(self._differences, abs(loss - self._last[-1]))
         self._last.append(loss)
@@ -69,3 +69,8 @@ class DivergenceRule:
         noise = self._differences[len(self._differences) // 2]
         self.limit = self.start + max(self.start - self._lowest, NOISE_MULTIPLE * noise, self._least_rise)
         return median > self.limit
+
+    @property
+    def reason(self) -> str:
+        """Why the losses have diverged, in words."""
+        return f"the loss began at {self.start:.4g}, and the median of the last five is above {self.limit:.4g}"
