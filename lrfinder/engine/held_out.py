@@ -17,9 +17,7 @@ from lrfinder.records import Metric
 from lrfinder.task.loader import make_val_loader
 from lrfinder.task.problem import BuiltProblem, Problem
 
-# Batches that are set aside for `probe`. One is enough for a smooth curve, since it is the same at every rate. Other
-# repeats have other ones, so the spread of the repeats shows what the choice of the batch changes.
-PROBES = 1
+PROBES = 1  # batches set aside for `probe`: engine/README.md#probes
 
 
 class HeldOut:

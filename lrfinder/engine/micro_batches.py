@@ -18,11 +18,8 @@ from lrfinder.records import Metric, ShortRun, SweepSettings, Trace
 from lrfinder.task.problem import BuiltProblem, Problem
 from lrfinder.task.split import samples_of, split
 
-# Relative difference between the loss of a batch and that of its parts. Sums in another order differ by a millionth in
-# float32, by a thousandth in half precision. A larger difference means that the loss weighs samples differently (words
-# without padding, say). A loss that is a sum halves with each split, and so does the gradient, like a smaller rate.
-NOTABLE = 0.005
-TOO_FAR = 0.1
+NOTABLE = 0.005  # a larger difference is noted: engine/README.md#notable-too_far
+TOO_FAR = 0.1  # a larger difference is refused: engine/README.md#notable-too_far
 
 
 @dataclass(slots=True)

@@ -13,9 +13,7 @@ from lrfinder.engine.runtime.timeout import CallTimeout, TimedOut
 from lrfinder.engine.runtime.workers import end_workers, guard_workers
 from lrfinder.errors import EnvironmentFailure, ModelFileError, add_location, user_code
 
-# The first batch of a pass may take so many times longer: workers start, import the user's packages, open files, and
-# fill a shuffle buffer.
-FIRST = 5.0
+FIRST = 5.0  # times the limit, for the first batch of a pass: engine/README.md#first
 
 
 NO_MORE = object()  # instead of a batch: there is none any more

@@ -11,9 +11,7 @@ import torch
 from lrfinder.engine.data.fetch import NO_MORE
 from lrfinder.errors import user_code
 
-# At most so many bytes of batches are kept on the host: a quarter of a small machine's memory. 250 batches of 64 photos
-# of 224 x 224 need ten times as much, those of most other data a thousandth.
-MOST_BYTES = 2 * 2**30
+MOST_BYTES = 2 * 2**30  # of batches that are kept on the host: engine/README.md#most_bytes
 
 
 class RepeatedSubset(Iterator[Any]):

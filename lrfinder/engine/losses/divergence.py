@@ -16,25 +16,10 @@ import bisect
 import math
 from collections import deque
 
-# Three of five losses must be above the limit: one or two spikes in a row never stop a sweep, and a jump to a plateau
-# stops it after three updates. A longer window would only stop later.
-WINDOW = 5
-
-# Differences of neighbouring losses tell the noise of a batch from the slow fall of the curve. Later ones are left out:
-# once the loss explodes its steps are as large as its rise.
-EARLY = 50
-
-# m and s each scatter by about half of n by chance; ten leaves room for a noise estimated from a few differences, for
-# heavy tails and for neighbouring batches that are alike. Of 2,000 flat curves of 100 losses 0 stopped with normal or
-# Student t (2 degrees) noise, 0.4 % with lognormal noise or with an autocorrelation of 0.7. Stopping late costs a few
-# updates; stopping early costs the measurement.
-NOISE_MULTIPLE = 10.0
-
-# The least rise that counts, as a share of the loss before any update. A last layer that starts at zero gives the same
-# loss on every batch. Then the early noise is zero, and the first small changes of the weights, of a hundred-thousandth
-# of the loss, would look like a divergence (they did, in about half of 160 sweeps of such nets). A fifth is far above
-# those changes and far below what a diverging loss soon reaches.
-LEAST_SHARE = 0.2
+WINDOW = 5  # losses in a median: engine/README.md#window
+EARLY = 50  # differences that estimate the noise: engine/README.md#early
+NOISE_MULTIPLE = 10.0  # times n: engine/README.md#noise_multiple
+LEAST_SHARE = 0.2  # of the first loss: the least rise that counts: engine/README.md#least_share
 
 
 class DivergenceRule:

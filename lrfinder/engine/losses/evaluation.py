@@ -24,9 +24,7 @@ from lrfinder.task.problem import BuiltProblem
 VAL, PROBE = "val", "probe"
 EVALUATION = 1  # mixed into the seed of a repeat, so that the evaluation's draws are not those of the training
 
-# Batches of the train_loader that are set aside if there is no val_loader. On thirteen real tasks judging by a few
-# training batches moved the best rate of 50 updates by less than 0.1 decade, except on the one that overfits at once.
-PROBE_BATCHES = 4
+PROBE_BATCHES = 4  # set aside if there is no val_loader: engine/README.md#probe_batches
 LEAST_BATCHES = 10  # of the val_loader, at most; else as many as the run has updates: judging costs less than training
 
 

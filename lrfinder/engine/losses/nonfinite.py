@@ -9,9 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-# Updates between two looks at the weights. A word's embedding that became NaN shows in the loss only when the word
-# comes again; a look takes about as long as an eighth of what an optimizer reads and writes in an update.
-EVERY = 8
+EVERY = 8  # updates between two checks of the weights: engine/README.md#every
 
 
 class WeightsTotal:

@@ -17,17 +17,9 @@ from lrfinder.records import Metric, Precision
 from lrfinder.task.optimizers.by_name import needs_closure
 from lrfinder.task.problem import Problem, SweptOptimizer
 
-# Numbers in a copy. What `put` returns is at most 2 * CHUNK - 1 = 7 calls old, so a sweep ends at most seven updates
-# late. During a wait the device has four more updates to do.
-CHUNK = 4
-
-# After so many seconds all losses are waited for: so slow updates are read one by one, and a killed sweep has written
-# all but the last moment. Ten waits a second cost less than a thousandth.
-MAX_DELAY_S = 0.1
-
-# Seconds that losses may wait on the host before they are judged: eight updates of a small net. The check of the
-# weights every eight updates ends the wait, too, so at most seven updates are made in vain after a divergence.
-BATCHING_S = 0.002
+CHUNK = 4  # losses in a copy: engine/README.md#chunk
+MAX_DELAY_S = 0.1  # seconds until all losses are waited for: engine/README.md#max_delay_s
+BATCHING_S = 0.002  # seconds that losses may wait on the host: engine/README.md#batching_s
 
 Pair = tuple[float, float]  # a loss, and the number that came with it; any number if none did
 

@@ -17,9 +17,7 @@ from lrfinder.records import Stop, UpdateOptions
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import COMMON, BuiltProblem
 
-# Updates in a row that the loss scaler may skip. It begins at 2^16 and halves: after sixteen it scales nothing up, and
-# four more leave room for gradients of a million. A gradient that still overflows has diverged.
-MOST_SKIPS = 20
+MOST_SKIPS = 20  # in a row, by the loss scaler: engine/README.md#most_skips
 
 
 class _Part(NamedTuple):

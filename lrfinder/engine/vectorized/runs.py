@@ -26,12 +26,8 @@ from lrfinder.engine.vectorized.optimizers import NotStackable
 from lrfinder.records import Graph, RunPlan, ShortRun, Stop, UpdateOptions
 from lrfinder.task.batches import to_device
 
-# Fewer runs are not worth it: a stacked update takes 1.5 ms more, so three runs of a perceptron took as long stacked as
-# one by one.
-LEAST_RUNS = 4
-# Updates of the first run that are made again in the stack. If their losses differ, or they take longer than all runs
-# would one by one, the stack is given up.
-CHECKED = 5
+LEAST_RUNS = 4  # fewer are made one by one: engine/README.md#least_runs
+CHECKED = 5  # updates of the first run that are made again: engine/README.md#checked
 
 
 def _mean_of_later(seconds: Sequence[float]) -> float:
@@ -52,13 +48,8 @@ class _Kind:
     most_weights: int
 
 
-KINDS = {
-    # More weights don't fit the processor's cache, although each member by itself would: sixteen
-    # perceptrons of 2,400 weights trained in the time of 4, of 18,000 in that of 8, of 85,000 in that of 24.
+KINDS = {  # by type of device: engine/README.md#kinds
     "cpu": _Kind(time.process_time, statistics.median, near=1e-4, most_weights=300_000),
-    # The host is some updates ahead of a GPU, and then waits for several: so the mean counts, without the first, which
-    # loads kernels. Other kernels may multiply in TF32, of three digits. The weights, their gradients and two moments
-    # of each take a gigabyte, which is free on any GPU.
     "cuda": _Kind(time.perf_counter, _mean_of_later, near=1e-3, most_weights=60_000_000),
 }
 
