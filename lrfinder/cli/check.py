@@ -67,7 +67,7 @@ def check(
         accumulate=accumulate,
         clip_norm=clip_norm,
         clip_value=clip_value,
-        sweep=swept_optimizer,
+        swept_optimizer=swept_optimizer,
         scale_others=scale_others,
         graph=graph,
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
+from lrfinder.api.sinks import Sink
 from lrfinder.api.source import load_source_problem
 from lrfinder.cli.process.user_code import run_user_code
 from lrfinder.engine.observer import Observer
@@ -18,6 +21,7 @@ def measure_file(
     *,
     folder: RunFolder | None = None,
     kept: ResumableRun | None = None,
+    sinks: Sequence[str] = (),
     quiet: bool = False,
 ) -> Sweep:
     """Import the model file and sweep it; Ctrl-C and SIGTERM end the sweep and keep what was measured.
@@ -27,6 +31,7 @@ def measure_file(
     """
     with run_user_code(), SweepProgress(settings, quiet=quiet) as progress:
         observers: list[Observer] = [*([folder] if folder is not None else []), progress]
+        observers.extend(Sink(name, settings) for name in sinks)
         run = str(folder.path) if folder is not None else None
         return measure(
             load_source_problem(source, seed=settings.seed),

@@ -23,10 +23,10 @@ PLOT_HEIGHT = 20  # lines
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document, and nothing else."""
-    import json
+    from lrfinder.report.documents import json_text
 
     with stdout_guard():
-        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(json_text(document, indent=2))
 
 
 def print_text(*parts: RenderableType) -> None:

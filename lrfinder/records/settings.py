@@ -29,25 +29,30 @@ LONG = 2.0  # times PER_DECADE; so long a sweep uses up the loss too early: rule
 LEAST_SHORT = 25  # updates, of two decades; a sweep of fewer ends before it has begun to fall
 
 
+def _stored_key(field: str) -> str:
+    """Return the key of a field of UpdateOptions in run.json: format version 3 to 5 were written with `sweep`."""
+    return "sweep" if field == "swept_optimizer" else field
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateOptions:
     """How an update is made; the sweep and every short run make theirs in the same way, as the coming run should.
 
     An update takes `accumulate` batches of the loader: its gradient is the mean of theirs. The gradient's norm over all
-    parameters is cut down to `clip_norm`, or each of its numbers to +-`clip_value`. Of several `optimizers`, `sweep` is
-    the one whose rate is swept; the others hold their own rates, or with `scale_others` follow in proportion. With
-    `graph` updates are recorded on a GPU.
+    parameters is cut down to `clip_norm`, or each of its numbers to +-`clip_value`. Of several `optimizers`,
+    the rate of `swept_optimizer` is swept; the others hold their own rates, or follow in proportion with
+    `scale_others`. With `graph` updates are recorded on a GPU. Run folders keep `swept_optimizer` as `sweep`.
 
     Raises ValueError for what can't be meant.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = {**STRICT, "alias_generator": _stored_key}
 
     precision: Precision = Precision.AUTO
     accumulate: int = 1
     clip_norm: float | None = None
     clip_value: float | None = None
-    sweep: str | None = None
+    swept_optimizer: str | None = None
     scale_others: bool = False
     graph: Graph = Graph.OFF
 

@@ -114,7 +114,7 @@ def optimizers(model):
 
 def test_the_optimizer_that_is_swept_stays_the_same_for_verify(cli, tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(GOOD_WITH_VAL.split("def optimizer")[0].replace("def model", "def _") + TWO)
-    swept = cli("sweep", "model.py", "--out", "run", "--steps", "40", "--run-steps", "10", "--sweep", "head")
+    swept = cli("sweep", "model.py", "--out", "run", "--steps", "40", "--run-steps", "10", "--sweep-optimizer", "head")
     assert swept.returncode == 0, swept.stderr
     assert "optimizer: SGD (of 2: head)" in swept.stderr
     done = cli("verify", "run", "--steps", "30", "--budget", "90", "--quiet")
