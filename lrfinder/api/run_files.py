@@ -9,6 +9,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig, load_schedule
 from lrfinder.config.files import parse_schedule
+from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.errors import LrfinderError
 from lrfinder.files import write_atomic
 from lrfinder.records import Chart
@@ -37,9 +38,10 @@ def write_picture(folder: Path, chart: Chart) -> None:
                 return
     except OSError:  # there is none yet
         pass
-    from lrfinder.report.figure import curve_png
+    with Interrupts():  # compiled modules are loaded: a signal under their C++ would abort the process
+        from lrfinder.report.figure import curve_png
 
-    write_atomic(path, curve_png(chart))
+        write_atomic(path, curve_png(chart))
 
 
 def write_recommendation(folder: Path, document: dict[str, Any], *, written: Path | None) -> None:
