@@ -40,7 +40,7 @@ def check(
     accumulate: int = 1,
     clip_norm: float | None = None,
     clip_value: float | None = None,
-    sweep: str | None = None,
+    swept_optimizer: str | None = None,
     scale_others: bool = False,
     graph: str = Graph.OFF,
     device: str = "auto",
@@ -59,7 +59,7 @@ def check(
         accumulate=accumulate,
         clip_norm=clip_norm,
         clip_value=clip_value,
-        sweep=sweep,
+        swept_optimizer=swept_optimizer,
         scale_others=scale_others,
         graph=graph,
     )

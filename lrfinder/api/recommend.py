@@ -119,6 +119,7 @@ def _recommended(sweep: SweepResult, request: Request, seed: int) -> Recommendat
         picks=advice.picks,
         band=advice.band,
         fit=advice.fit,
+        notes=advice.notes,
         schedule=advice.schedule,
         updates=advice.updates,
         result=sweep,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lrfinder.api.result import Sweep
-from lrfinder.api.settings import checked_timeout, make_settings, make_training
+from lrfinder.api.settings import checked_timeout, make_settings, make_training, new_keyword
 from lrfinder.api.sweep_run import LIVE, resume_run, sweep_model, sweep_run
 from lrfinder.errors import UsageError
 from lrfinder.records import (
@@ -59,7 +59,7 @@ def sweep(
     accumulate: int = 1,
     clip_norm: float | None = None,
     clip_value: float | None = None,
-    sweep: str | None = None,
+    swept_optimizer: str | None = None,
     scale_others: bool = False,
     graph: str = Graph.OFF,
     loader_timeout: float = LOADER_TIMEOUT,
@@ -68,6 +68,8 @@ def sweep(
     max_seconds: float | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
+    sinks: Sequence[str] = (),
+    sweep: str | None = None,
 ) -> Sweep:
     """Grow the rate from `min_lr` to `max_lr` while training, and return the loss that followed each update.
 
@@ -75,10 +77,12 @@ def sweep(
     one; then the other keywords are the names of the model file. An object given live starts each repeat from where
     it is, and comes back bit for bit; a callable is called again for each repeat. `optimizer` may be the name of a
     class of torch.optim. `out` names a run folder to write; without it the disk is not touched. Nothing is printed
-    unless `progress` is set. How updates are made (`precision`, `accumulate`, `clip_norm`, `clip_value`, and of several
-    `optimizers` the one to `sweep`) is described in `records.Training`. `graph` "auto" or "on" records an update on a
-    GPU once and repeats it (CUDA graphs). `max_seconds` bounds the whole sweep,
-    `loader_timeout` the seconds that a batch may take (the first one of a pass five times that; 0: forever).
+    unless `progress` is set. `sinks` names observers of installed distributions (entry points `lrfinder.sinks`), which
+    get every event. How updates are made (`precision`, `accumulate`, `clip_norm`, `clip_value`, and of several
+    `optimizers` the `swept_optimizer`) is described in `records.UpdateOptions`; `sweep` is the old name of
+    `swept_optimizer`. `graph` "auto" or "on" records an update on a GPU once and repeats it (CUDA graphs).
+    `max_seconds` bounds the whole sweep, `loader_timeout` the seconds that a batch may take (the first one of a pass
+    five times that; 0: forever).
 
     A sweep of 25 updates a decade or more (by default there are 12.5) has used up the loss before it reaches the best
     rates. So `mode` "auto" makes short sweeps beside it, and picks from those: `Sweep.short_sweeps`.
@@ -124,7 +128,7 @@ def sweep(
             accumulate=accumulate,
             clip_norm=clip_norm,
             clip_value=clip_value,
-            sweep=sweep,
+            swept_optimizer=new_keyword("swept_optimizer", swept_optimizer, old="sweep", given=sweep),
             scale_others=scale_others,
             graph=graph,
         ),
@@ -135,8 +139,8 @@ def sweep(
     live = functools.partial(_live_problem, model, names, source) if source.reference == LIVE else None
     watch = SweepProgress if progress else None
     if out is None:
-        return sweep_model(source, settings, live=live, watch=watch)
-    return sweep_run(source, settings, out=Path(out), live=live, watch=watch).sweep
+        return sweep_model(source, settings, live=live, watch=watch, sinks=sinks)
+    return sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=sinks).sweep
 
 
 def resume(run: str | os.PathLike[str], *, progress: bool = False) -> Sweep:

@@ -6,7 +6,7 @@ Nothing here imports torch before `watch` is entered: options that can't be mean
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.run_files import write_picture
+from lrfinder.api.sinks import Sink, check_sinks
 from lrfinder.errors import RunError, UsageError
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lrfinder.task.problem import Problem
 
 LIVE = "lrfinder.sweep(...)"  # the reference of a sweep of objects that Python code gave; no file is called that
+_OPTIONS = {"model": "MODEL", "swept_optimizer": "--sweep-optimizer"}  # the others are called as the keyword is
 
 Watch = Callable[[SweepSettings], AbstractContextManager["Observer"]]
 
@@ -47,14 +49,18 @@ def sweep_model(
     *,
     live: Callable[[], Problem] | None = None,
     watch: Watch | None = None,
+    sinks: Sequence[str] = (),
     folder: RunFolder | None = None,
     kept: ResumableRun | None = None,
 ) -> Sweep:
     """Sweep the model file of `source`, or the objects that `live` makes a problem of; nothing is written.
 
     `watch` is entered before the model file is imported, and gives an observer of the sweep. A `folder` observes it
-    too; `kept` is what that folder holds of it already. Errors are those of `measure` and of `load_source_problem`.
+    too, and so do `sinks`, by their names; `kept` is what that folder holds of the sweep already. Errors are those of
+    `measure` and of `load_source_problem`.
     """
+    if sinks:  # before the model file is imported
+        check_sinks(sinks)
     with ExitStack() as stack:
         observers: list[Observer] = [folder] if folder is not None else []
         if watch is not None:
@@ -62,6 +68,7 @@ def sweep_model(
         from lrfinder.api.measure import measure  # torch, once `watch` has prepared for it
         from lrfinder.api.model_file import load_source_problem
 
+        observers.extend(Sink(name, settings) for name in sinks)
         problem = live() if live is not None else load_source_problem(source, seed=settings.seed)
         run = str(folder.path) if folder is not None else None
         return measure(problem, settings, device=source.device, observers=observers, run=run, kept=kept)
@@ -74,6 +81,7 @@ def sweep_run(
     out: Path | None = None,
     live: Callable[[], Problem] | None = None,
     watch: Watch | None = None,
+    sinks: Sequence[str] = (),
 ) -> SweepRun:
     """Sweep as `sweep_model` does, and keep it in the run folder `out`, or in `lrfinder-runs/<model>-<time>`.
 
@@ -89,11 +97,13 @@ def sweep_run(
         created_by=CREATED_BY,
         model_sha256=digest_of(found) if found is not None else None,
     ) as folder:
-        result = sweep_model(source, settings, live=live, watch=watch, folder=folder)
+        result = sweep_model(source, settings, live=live, watch=watch, sinks=sinks, folder=folder)
     return _advised(result, folder, begun)
 
 
-def resume_run(run: Path, given: Mapping[str, Any] | None = None, *, watch: Watch | None = None) -> SweepRun:
+def resume_run(
+    run: Path, given: Mapping[str, Any] | None = None, *, watch: Watch | None = None, sinks: Sequence[str] = ()
+) -> SweepRun:
     """Make what is missing of the sweep of a run folder; `given` are options that must agree with it.
 
     Raises UsageError if they don't, or if live objects were swept; RunError for a damaged folder, one that another
@@ -104,7 +114,7 @@ def resume_run(run: Path, given: Mapping[str, Any] | None = None, *, watch: Watc
     _check_options(given or {}, kept)
     _check_model_file(kept)
     with RunFolder.resume(kept) as folder:
-        result = sweep_model(kept.source, kept.settings, watch=watch, folder=folder, kept=kept)
+        result = sweep_model(kept.source, kept.settings, watch=watch, sinks=sinks, folder=folder, kept=kept)
     return _advised(result, folder, begun)
 
 
@@ -161,7 +171,7 @@ def _check_options(given: Mapping[str, Any], kept: ResumableRun) -> None:
     }
     for name, value in given.items():
         if name in stored and stored[name] != value:
-            option = "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
+            option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
             raise UsageError(
                 f"{option} {value} can't be given with --resume: {kept.path} was begun with {stored[name]}",
                 hint="leave the option out, or sweep again with --out",

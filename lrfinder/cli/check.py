@@ -55,7 +55,7 @@ def check(
     del debug
     from lrfinder.api.check import check_model
     from lrfinder.api.settings import make_training
-    from lrfinder.cli.user_code import watch_training
+    from lrfinder.cli.training import watch_training
     from lrfinder.report.documents import check_document
     from lrfinder.store import Source
 
@@ -64,7 +64,7 @@ def check(
         accumulate=accumulate,
         clip_norm=clip_norm,
         clip_value=clip_value,
-        sweep=swept_optimizer,
+        swept_optimizer=swept_optimizer,
         scale_others=scale_others,
         graph=graph,
     )

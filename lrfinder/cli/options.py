@@ -55,7 +55,11 @@ ClipValue = Annotated[
 ]
 SweptOptimizer = Annotated[
     str | None,
-    typer.Option("--sweep", metavar="NAME", help="Which of the file's `optimizers` is swept; the others hold theirs."),
+    typer.Option(
+        "--sweep-optimizer",
+        metavar="NAME",
+        help="Which of the file's `optimizers` is swept; the others hold their rates.",
+    ),
 ]
 ScaleOthers = Annotated[
     bool, typer.Option("--scale-others", help="Scale the other optimizers' rates too, in proportion.")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrfinder.cli.streams import stdout_guard
+from lrfinder.cli.process.stdout import stdout_guard
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

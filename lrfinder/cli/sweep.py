@@ -43,7 +43,9 @@ from lrfinder.options import (
 if TYPE_CHECKING:
     from lrfinder.api.sweep_run import SweepRun
 
-_MODEL = "The model file: model.py, model.py:name or package.module:name. Not with --resume."
+_MODEL = (
+    "The model file: model.py, model.py:name, package.module:name or a plug-in's host://argument. Not with --resume."
+)
 
 
 def sweep(
@@ -133,6 +135,10 @@ def sweep(
             "rest is made again from its beginning. Model and options come from the folder.",
         ),
     ] = None,
+    sinks: Annotated[
+        list[str] | None,
+        typer.Option("--sink", metavar="NAME", help="Report every event to this sink of an installed plug-in, too."),
+    ] = None,
     details: Details = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -142,13 +148,13 @@ def sweep(
     del debug
     from lrfinder.api.settings import checked_timeout, make_settings, make_training
     from lrfinder.api.sweep_run import resume_run, sweep_run
-    from lrfinder.cli.user_code import watch_training
+    from lrfinder.cli.training import watch_training
     from lrfinder.report.documents import sweep_document
     from lrfinder.store import Source
 
     watch = functools.partial(watch_training, quiet=quiet)
     if resume is not None:
-        done = resume_run(resume, _given(context), watch=watch)
+        done = resume_run(resume, _given(context), watch=watch, sinks=sinks or ())
     elif model is None:
         raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
     else:
@@ -177,13 +183,13 @@ def sweep(
                 accumulate=accumulate,
                 clip_norm=clip_norm,
                 clip_value=clip_value,
-                sweep=swept_optimizer,
+                swept_optimizer=swept_optimizer,
                 scale_others=scale_others,
                 graph=graph,
             ),
             loader_timeout=checked_timeout(loader_timeout),
         )
-        done = sweep_run(source, settings, out=out, watch=watch)
+        done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
     for note in done.sweep.notes:
         warn(note)
     if as_json:

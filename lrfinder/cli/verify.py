@@ -80,7 +80,7 @@ def verify(
     del debug
     from lrfinder.advice.budget import parse_budget
     from lrfinder.api.verify import VerifyOptions, verify_run
-    from lrfinder.cli.user_code import watch_training
+    from lrfinder.cli.training import watch_training
     from lrfinder.report.documents import verify_document
     from lrfinder.store import latest_run
 

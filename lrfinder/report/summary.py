@@ -50,7 +50,9 @@ def detail_parts(advice: Advice) -> list[RenderableType]:
     """Return the table of rules, what other finders say, the band with its intervals, and the paragraph."""
     chosen = advice.picks[0]
     own = [pick for pick in advice.picks if pick is chosen or pick.rule in {TRIALS_RULE, *FIT_RULES}]
-    parts: list[RenderableType] = ["", picks_table(own, chosen=chosen.rule)]
+    parts: list[RenderableType] = ["", picks_table(own, chosen=chosen.rule, notes=advice.notes)]
+    for line in advice.notes:
+        parts += ["", f"For all picks: {line}."]
     if others := [pick for pick in advice.picks if pick not in own]:
         parts += ["", f"Other finders' rules on the same curves: {others_line(others)}."]
     if advice.band is not None:

@@ -40,16 +40,13 @@ def test_what_trains_nothing_loads_nothing_heavy(args: list[str], tmp_path: Path
     assert text
 
 
-@pytest.mark.parametrize("args", [[], ["init"], ["sweep"], ["check"], ["schedule"], ["schedule", "show"]])
+@pytest.mark.parametrize(
+    "args", [[], ["init"], ["sweep"], ["recommend"], ["verify"], ["check"], ["schedule"], ["schedule", "show"]]
+)
 def test_help_loads_what_it_needs(args: list[str], tmp_path: Path) -> None:
     modules, text = loaded_after(*args, "--help", cwd=tmp_path, of=NEEDLESS)
     assert modules == set()
     assert text.startswith(f"Usage: lrfinder {' '.join(args)}")
-
-
-@pytest.mark.parametrize("args", [["recommend"], ["verify"]])
-def test_help_of_what_writes_json_loads_no_more_than_that(args: list[str], tmp_path: Path) -> None:
-    assert loaded_after(*args, "--help", cwd=tmp_path, of=NEEDLESS)[0] == {"json"}
 
 
 def test_the_list_of_commands_loads_none_of_them(tmp_path: Path) -> None:
@@ -105,3 +102,25 @@ def test_importing_the_package_is_light(tmp_path: Path) -> None:
     program = f"import sys, lrfinder; print([m for m in {HEAVY!r} if m in sys.modules], len(lrfinder.__version__) > 0)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] True"
+
+
+@pytest.mark.parametrize("command", [["sweep", "no.py"], ["check", "no.py", "--config", "no.yaml"]])
+@pytest.mark.parametrize("given", [["--sweep", "head"], ["--sweep=head"]])
+def test_an_old_name_of_an_option_is_one_warning(command: list[str], given: list[str], tmp_path: Path) -> None:
+    program = "import sys; from lrfinder.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command, *given],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first, *rest = done.stderr.splitlines()
+    assert first == "lrfinder: warning: --sweep is called --sweep-optimizer now"
+    assert "--sweep" not in "".join(rest)
+    assert done.returncode == 2
+    assert "no." in rest[0]
+    _, text = loaded_after(command[0], "--help", cwd=tmp_path)
+    assert "--sweep-optimizer" in text
+    assert "--sweep " not in text

@@ -89,6 +89,7 @@ def serve() -> None:
 
     import lrfinder.api.measure
     import lrfinder.cli.app
+    import lrfinder.cli.process.user_code
     import lrfinder.cli.recommend
     import lrfinder.cli.sweep
     import lrfinder.cli.verify
