@@ -14,7 +14,7 @@ from lrfinder.advice.length import run_length
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.advice.summary import summary
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
-from lrfinder.errors import UsageError
+from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.formatting import round_lr
 from lrfinder.records import Band, Chart, Fit, Pick, ShortRun, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, OLD_NAMES, PLATEAU_RULE, RULE_NAMES, pick_all, renamed
@@ -103,7 +103,7 @@ def _check(request: Request) -> None:
     if request.open_ended and (request.steps is not None or request.epochs is not None):
         raise UsageError("an open-ended run has no length", hint="give a length or open_ended, not both")
     if request.rule is not None and request.rule not in {*RULE_NAMES, *FIT_RULES}:
-        raise UsageError(f"unknown rule {request.rule!r}", hint=f"choose one of: {', '.join(RULE_NAMES)}")
+        raise unknown_choice("rule", request.rule, RULE_NAMES)
     if request.lr is not None and not (math.isfinite(request.lr) and request.lr > 0):
         raise UsageError(f"lr must be a finite number above 0, got {request.lr}")
 

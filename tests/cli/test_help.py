@@ -124,3 +124,8 @@ def test_an_old_name_of_an_option_is_one_warning(command: list[str], given: list
     _, text = loaded_after(command[0], "--help", cwd=tmp_path)
     assert "--sweep-optimizer" in text
     assert "--sweep " not in text
+
+
+@pytest.mark.parametrize("command", [["init"], ["schedule", "list"], ["schedule", "export"]])
+def test_a_seed_that_changes_nothing_is_not_listed(command: list[str], tmp_path: Path) -> None:
+    assert "--seed" not in loaded_after(*command, "--help", cwd=tmp_path)[1]
