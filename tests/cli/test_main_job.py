@@ -83,7 +83,7 @@ def test_people_read_the_rate_first_and_the_rules_on_request(cli, model_file: Pa
 def test_quiet_prints_results_alone(cli, model_file: Path) -> None:
     swept = cli("sweep", model_file, *SWEEP, "--out", "run", "--quiet")
     assert swept.stderr == ""
-    assert "trainable band" not in swept.stdout  # the legend of the plot
+    assert "trains between" not in swept.stdout  # the legend of the plot
     assert "Picture: run/curve.png" in swept.stdout
 
 
