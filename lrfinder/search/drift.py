@@ -93,8 +93,10 @@ def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expecte
     doublings, and what was cut off, in quadrature.
 
     h is the highest rate at which a longer run trained well (`LrProfile.highest_trained`, LOST): a drift says where to
-    look, and no rate that never trained is recommended. Without `short`, d is unknown, b is e, and LOCATING stands for
-    s. If the runs were as long as the full one, nothing moves.
+    look, and no rate that never trained is recommended. An expected drift is not held back: it has a cause.
+
+    Without `short`, d is unknown, b is e, and LOCATING stands for s. If the runs were as long as the full one, nothing
+    moves.
     """
     doublings = max(0.0, math.log2(steps / long.steps))
     measured, between = None, 1.0
@@ -107,7 +109,7 @@ def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expecte
     beyond = weighed * doublings - shift
     middle = long.near_best_middle(NEAR_BEST)
     clear = long.cliff_margin(middle) if doublings == 0 else middle
-    highest = max(clear, long.highest_trained(LOST))
+    highest = math.inf if expected else max(clear, long.highest_trained(LOST))
     return LrDrift(
         x=min(clear + shift, highest),
         error=math.hypot(LOCATING, chance * doublings, beyond),
