@@ -73,7 +73,7 @@ DEMO := lrfinder-runs/demo
 DEMO_EPOCHS := 10
 demo: $(DEMO_STAMP)  ## sweep, recommend and train on handwritten digits, from nothing, in .venv-demo
 	rm -rf $(DEMO)
-	$(DEMO_BIN)/lrfinder sweep configs/digits.py --out $(DEMO)
+	@test -t 1 || $(call news,sweeping) $(DEMO_BIN)/lrfinder sweep configs/digits.py --out $(DEMO)
 	$(DEMO_BIN)/lrfinder recommend $(DEMO) --epochs $(DEMO_EPOCHS)
 	@echo
 	@echo "Training twice for $(DEMO_EPOCHS) epochs:"

@@ -31,24 +31,32 @@ if TYPE_CHECKING:
     from lrfinder.api.verify import verify
     from lrfinder.batch_growth.sampler import BatchSchedule
     from lrfinder.config import ScheduleConfig, load_schedule
+    from lrfinder.export import export_schedule
     from lrfinder.importing import import_schedule
     from lrfinder.param_groups import layerwise
+    from lrfinder.records import Band, Pick, Status, Stop, Trace
 
     __version__: str
 
 __all__ = [
+    "Band",
     "BatchSchedule",
     "ConfigError",
     "EnvironmentFailure",
     "LrfinderError",
     "ModelFileError",
+    "Pick",
     "Recommendation",
     "RunError",
     "ScheduleConfig",
+    "Status",
+    "Stop",
     "Sweep",
+    "Trace",
     "UsageError",
     "Verification",
     "__version__",
+    "export_schedule",
     "import_schedule",
     "layerwise",
     "load_schedule",
@@ -60,12 +68,18 @@ __all__ = [
 
 # Loaded when first used: `import lrfinder` must not cost an import of torch.
 _HOMES = {
+    "Band": ("lrfinder.records", "Band"),
     "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
+    "Pick": ("lrfinder.records", "Pick"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
     "ScheduleConfig": ("lrfinder.config", "ScheduleConfig"),
+    "Status": ("lrfinder.records", "Status"),
+    "Stop": ("lrfinder.records", "Stop"),
     "Sweep": ("lrfinder.api.result", "Sweep"),
+    "Trace": ("lrfinder.records", "Trace"),
     "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
+    "export_schedule": ("lrfinder.export", "export_schedule"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),
     "layerwise": ("lrfinder.param_groups", "layerwise"),
     "load_schedule": ("lrfinder.config", "load_schedule"),

@@ -30,7 +30,7 @@ from lrfinder.records import Fit, Trace
 Array = NDArray[np.float64]
 
 # Decades. Wide enough for a parabola to rest on a dozen points of the default sweep, narrow enough to follow a fall and
-# the cliff after it; what a pick needs beyond that, `rules.neighbourhood` averages.
+# the cliff after it; what a pick needs beyond that, `rules.smoothing` averages.
 BANDWIDTH = 0.25
 GRID_STEP = 0.02  # decades; rates 5 % apart: finer than any interval that a sweep can state
 DRAWS = 200  # bootstrap fits; enough for the 5 % and 95 % points, each then rests on ten draws

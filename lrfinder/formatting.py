@@ -35,6 +35,15 @@ def format_lr(lr: float) -> str:
     return _significant(lr, digits=3, smallest=SMALLEST_PLAIN_RATE, largest=LARGEST_PLAIN_RATE)
 
 
+def round_lr(lr: float, digits: int) -> float:
+    """Return the rate with so many significant digits: four for one to try, three for one to train with.
+
+    Rates to try lie at least 0.02 decade apart, and with four digits they still differ. Three digits move a rate by
+    0.5 % at most, far less than any interval is wide.
+    """
+    return float(f"{lr:.{digits}g}")
+
+
 def format_loss(value: float) -> str:
     """Write a loss with 4 significant digits: "2.303", "48210", "-1.25"; "1.2e-05" outside 0.001 to a million."""
     return _significant(value, digits=4, smallest=SMALLEST_PLAIN_LOSS, largest=LARGEST_PLAIN_LOSS)

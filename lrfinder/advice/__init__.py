@@ -1,7 +1,16 @@
 """From a sweep's numbers to advice: refuse or pick, then plan the run's schedule; and judge a rate that is in use."""
 
 from lrfinder.advice.advise import Advice, Request, advise
-from lrfinder.advice.document import to_json
-from lrfinder.advice.verdict import CheckResult, check_rate, settings_around
+from lrfinder.advice.check import CheckResult, check_rate, settings_around
+from lrfinder.advice.evidence import SweepEvidence, gather_evidence
 
-__all__ = ["Advice", "CheckResult", "Request", "advise", "check_rate", "settings_around", "to_json"]
+__all__ = [
+    "Advice",
+    "CheckResult",
+    "Request",
+    "SweepEvidence",
+    "advise",
+    "check_rate",
+    "gather_evidence",
+    "settings_around",
+]

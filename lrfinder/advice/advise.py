@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from lrfinder.advice.doubts import curve_warnings, late_onset, lr_drifts, sweep_too_long, weak_fall
-from lrfinder.advice.evidence import SweepEvidence, gather_evidence
-from lrfinder.advice.learned import untrainable_runs
+from lrfinder.advice.evidence import SweepEvidence, untrainable_runs
 from lrfinder.advice.length import run_length
-from lrfinder.advice.paragraph import summary
 from lrfinder.advice.plan import plan_schedule
+from lrfinder.advice.summary import summary
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
-from lrfinder.records import Band, Fit, Pick, ShortRun, Status, SweepResult
-from lrfinder.rules import DEFAULT_RULE, FIT_RULES, PLATEAU_RULE, RULE_NAMES, pick_all
-from lrfinder.rules.short_runs import SHORT_RUNS, reference_length, short_runs, sweep_estimate
+from lrfinder.formatting import round_lr
+from lrfinder.records import Band, Chart, Fit, Pick, ShortRun, Status, SweepResult
+from lrfinder.rules import DEFAULT_RULE, FIT_RULES, OLD_NAMES, PLATEAU_RULE, RULE_NAMES, pick_all, renamed
+from lrfinder.rules.trials import TRIALS_RULE, pick_by_trials, reference_length, sweep_estimate
 
 _NO_RULE = "choose another --rule, or sweep again with --mode auto"
-# Coming runs 5 times as long as the sweep's own (13 tasks) were never confidently wrong; 21 times as long (6 tasks, and
-# four times the passes over the data) the pick's regret was up to 0.45. Nothing between was measured.
-FARTHEST_CONFIDENT = 12.0
+LONGEST_CONFIDENT = 12.0  # times as long as what was tried: advice/README.md#longest_confident
 _CHANCE = "no rate was tried that is too small to learn at, so chance may have made this fall"
 _CACHED = "it was measured on the same batches over and over, so its interval leaves out the chance of the data"
 GIVEN = "given"  # the rule's name where the caller names the rate
@@ -47,9 +45,9 @@ class Advice:
     schedule: ScheduleConfig | None
     updates: int
 
-    def reported(self) -> dict[str, Any]:
-        """Return what every report takes as keywords: fit, picks, band, and the rule that was chosen."""
-        return {"fit": self.fit, "picks": self.picks, "band": self.band, "chosen": self.picks[0].rule}
+    def chart(self, result: SweepResult) -> Chart:
+        """Return what a picture of `result`, the sweep that was advised on, shows."""
+        return Chart(result=result, fit=self.fit, picks=self.picks, band=self.band, chosen=self.picks[0].rule)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,21 +59,23 @@ class Request:
     open_ended: bool = False  # its length isn't known, and a schedule is wanted all the same
     schedule: str | None = None
     warmup: int | None = None
-    rule: str | None = None  # None: `short-runs`, without any `steepest`, after a plateau `steepest-raw`
+    rule: str | None = None  # None: `trials`, without any `steepest`, after a plateau `steepest-raw`
     lr: float | None = None
-    seed: int = 0  # of the bootstrap
 
 
-def advise(result: SweepResult, request: Request, trials: Iterable[ShortRun] = ()) -> Advice:
-    """Fit the sweep, pick a rate or refuse, and plan the coming run; `trials` of `verify` help to choose its shape.
+def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun] = ()) -> Advice:
+    """Pick a rate or refuse, and plan the coming run; `trials` of `verify` help to choose its shape.
 
-    Raises UsageError where the request can't be meant (unknown rule or schedule, a length that can't be counted).
+    Raises UsageError if the request can't be met (unknown rule or schedule, a length that can't be counted).
     """
+    result = evidence.result
+    if request.rule is not None and request.rule in OLD_NAMES:
+        warnings.warn(renamed(request.rule), FutureWarning, stacklevel=2)
+        request = dataclasses.replace(request, rule=OLD_NAMES[request.rule])
     length = run_length(result.setup, request.steps, request.epochs)
     _check(request)
-    shown = gather_evidence(result, request.seed)
-    picks = _for_length(_picks(shown, request, length), result, length)
-    band = shown.band
+    picks = _for_length(_picks(evidence, request, length), result, length)
+    band = evidence.band
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
     config, plan = None, ""
     if chosen.lr is not None and (length is not None or request.open_ended):
@@ -84,13 +84,13 @@ def advise(result: SweepResult, request: Request, trials: Iterable[ShortRun] = (
         )
         config = _config(result, chosen, band, schedule)
     return Advice(
-        lr=config.optimizer.lr if config is not None else chosen.lr,
+        lr=None if chosen.lr is None else round_lr(chosen.lr, 3),
         status=chosen.status,
-        why=summary(shown, chosen, band, plan),
-        hint=_hint(shown, chosen),
+        why=summary(evidence, chosen, band, plan),
+        hint=_hint(evidence, chosen),
         picks=picks if chosen is picks[0] else (chosen, *picks),
         band=band,
-        fit=shown.curve.record() if shown.curve is not None else None,
+        fit=evidence.curve.record() if evidence.curve is not None else None,
         schedule=config,
         updates=result.updates,
     )
@@ -105,29 +105,29 @@ def _check(request: Request) -> None:
         raise UsageError(f"lr must be a finite number above 0, got {request.lr}")
 
 
-def _picks(shown: SweepEvidence, request: Request, length: int | None) -> tuple[Pick, ...]:
+def _picks(evidence: SweepEvidence, request: Request, length: int | None) -> tuple[Pick, ...]:
     """Return every rule's pick, the requested rule's first; where it can make none, its refusal first."""
-    result, basis, curve, picks = shown.result, shown.basis, shown.usable_curve, []
+    result, source, curve, picks = evidence.result, evidence.pick_source, evidence.usable_curve, []
     optimizer = result.setup.optimizer
     common = (_CACHED,) if result.setup.cached_batches is not None else ()
     plateau = () if curve is None else late_onset(curve)
     if curve is not None:
-        common = (*sweep_too_long(basis.settings), *weak_fall(curve), *plateau, *common)
-        moves = lr_drifts(optimizer, basis.settings.steps, length)
-        found = (*curve_warnings(curve, basis.traces, basis.settings), *moves, *common)
+        common = (*sweep_too_long(source.settings), *weak_fall(curve), *plateau, *common)
+        moves = lr_drifts(optimizer, source.settings.steps, length)
+        found = (*curve_warnings(curve, source.traces, source.settings), *moves, *common)
         picks = [_doubted(pick, found) for pick in pick_all(curve, result.traces, result.settings.steps)]
-    if shown.valley is not None:
-        guide = sweep_estimate(next((pick for pick in picks if pick.rule == DEFAULT_RULE), None), basis.settings)
-        found = common if curve is not None or untrainable_runs(shown.valley) else (_CHANCE, *common)
-        tried = shown.valley.steps if guide is not None else max(shown.valley.steps, reference_length(length))
+    if evidence.profile is not None:
+        guide = sweep_estimate(next((pick for pick in picks if pick.rule == DEFAULT_RULE), None), source.settings)
+        found = common if curve is not None or untrainable_runs(evidence.profile) else (_CHANCE, *common)
+        tried = evidence.profile.steps if guide is not None else max(evidence.profile.steps, reference_length(length))
         found = (*lr_drifts(optimizer, tried, length), *found)
-        picks.insert(0, _doubted(short_runs(shown.valley, guide, optimizer, length), found))
+        picks.insert(0, _doubted(pick_by_trials(evidence.profile, guide, optimizer, length), found))
     # Short runs end before they show what a long one bears once it has left the plateau: on a task of that kind their
     # mean regret is 0.24, that of the sweep's own pick 0.002.
     by_curve = PLATEAU_RULE if plateau else DEFAULT_RULE
-    wanted = request.rule or (SHORT_RUNS if shown.valley is not None and not plateau else by_curve)
+    wanted = request.rule or (TRIALS_RULE if evidence.profile is not None and not plateau else by_curve)
     if not any(pick.rule == wanted for pick in picks):
-        why = shown.refusal.why if shown.refusal is not None else _not_there(wanted, result)
+        why = evidence.refusal.why if evidence.refusal is not None else _not_there(wanted, result)
         picks.insert(0, Pick(rule=wanted, lr=None, low=None, high=None, status=Status.REFUSED, why=why))
     return tuple(sorted(picks, key=lambda pick: pick.rule != wanted))  # a stable sort: the rest keeps its order
 
@@ -135,7 +135,7 @@ def _picks(shown: SweepEvidence, request: Request, length: int | None) -> tuple[
 def _for_length(picks: tuple[Pick, ...], result: SweepResult, steps: int | None) -> tuple[Pick, ...]:
     """Doubt what was measured in updates so few that it says little of a run of `steps`."""
     longest = result.settings.run_steps if result.runs else result.settings.steps
-    if steps is None or steps <= FARTHEST_CONFIDENT * longest:
+    if steps is None or steps <= LONGEST_CONFIDENT * longest:
         return picks
     doubt = f"the coming run is {steps / longest:.0f} times as long as any that was tried: let `lrfinder verify` try"
     return tuple(pick if pick.lr is None else _doubted(pick, (doubt,)) for pick in picks)
@@ -144,13 +144,13 @@ def _for_length(picks: tuple[Pick, ...], result: SweepResult, steps: int | None)
 def _not_there(rule: str, result: SweepResult) -> str:
     if not result.runs:
         return "the sweep made no short runs"
-    if rule == SHORT_RUNS or not result.traces:
+    if rule == TRIALS_RULE or not result.traces:
         return "none of the short runs brought the loss clearly below where it began"
     return "the sweep has no curve that this rule could read"
 
 
 def _doubted(pick: Pick, found: tuple[str, ...]) -> Pick:
-    if not found or pick.rule not in {SHORT_RUNS, *FIT_RULES}:
+    if not found or pick.rule not in {TRIALS_RULE, *FIT_RULES}:
         return pick
     return dataclasses.replace(pick, status=Status.UNCERTAIN, why="; ".join((pick.why, *found)))
 
@@ -165,10 +165,6 @@ def _given(lr: float, band: Band | None) -> Pick:
     return Pick(rule=GIVEN, lr=lr, low=None, high=None, status=Status.UNCERTAIN, why=f"the rate you gave; {where}")
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")  # three digits: 0.5 % at most, far inside any interval, and readable
-
-
 def _config(result: SweepResult, pick: Pick, band: Band | None, schedule: object) -> ScheduleConfig:
     setup = result.setup
     ratios = setup.optimizer.group_ratios
@@ -176,7 +172,7 @@ def _config(result: SweepResult, pick: Pick, band: Band | None, schedule: object
         {
             "optimizer": OptimizerConfig(
                 name=setup.optimizer.name,
-                lr=_rounded(pick.lr or math.nan),
+                lr=round_lr(pick.lr or math.nan, 3),
                 groups=ratios if len(ratios) > 1 else None,
                 settings={
                     key: value
@@ -187,7 +183,7 @@ def _config(result: SweepResult, pick: Pick, band: Band | None, schedule: object
             "schedule": schedule,
             "evidence": Evidence(
                 rule=pick.rule,
-                band=(_rounded(band.low), _rounded(band.high)) if band is not None else None,
+                band=(round_lr(band.low, 3), round_lr(band.high, 3)) if band is not None else None,
                 status=pick.status,
                 model=setup.model,
                 run=result.run,
@@ -204,11 +200,11 @@ def _tells(key: str, value: object) -> bool:
     return value is not False and key != "decoupled_weight_decay"
 
 
-def _hint(shown: SweepEvidence, chosen: Pick) -> str:
+def _hint(evidence: SweepEvidence, chosen: Pick) -> str:
     if chosen.status is not Status.REFUSED:
         return ""
-    hint = shown.refusal.hint if shown.refusal is not None else _NO_RULE
-    if shown.result.runs and shown.valley is None:
-        longer = 4 * shown.result.settings.run_steps  # a run of 400 updates learns on what one of 75 only begins on
+    hint = evidence.refusal.hint if evidence.refusal is not None else _NO_RULE
+    if evidence.result.runs and evidence.profile is None:
+        longer = 4 * evidence.result.settings.run_steps  # a run of 400 updates learns on what one of 75 only begins on
         return f"if it sits on a plateau first, let short runs take longer (--run-steps {longer}); otherwise {hint}"
     return hint

@@ -4,33 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
+from lrfinder.optimizers import TRAITS
 from lrfinder.schedules import Constant, Linear
 
-_BETAS = (0.9, 0.999)
-# torch.optim's defaults of the rate and of what binds it. The tests hold them equal to torch's own signatures.
-TORCH_DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {
-        "ASGD": {"lr": 0.01, "weight_decay": 0.0},
-        "Adadelta": {"lr": 1.0, "rho": 0.9, "weight_decay": 0.0},
-        "Adafactor": {"lr": 0.01, "weight_decay": 0.0},
-        "Adagrad": {"lr": 0.01, "weight_decay": 0.0},
-        "Adam": {"lr": 0.001, "betas": _BETAS, "weight_decay": 0.0},
-        "AdamW": {"lr": 0.001, "betas": _BETAS, "weight_decay": 0.01},
-        "Adamax": {"lr": 0.002, "betas": _BETAS, "weight_decay": 0.0},
-        "Muon": {"lr": 0.001, "momentum": 0.95, "weight_decay": 0.1},
-        "NAdam": {"lr": 0.002, "betas": _BETAS, "weight_decay": 0.0},
-        "RAdam": {"lr": 0.001, "betas": _BETAS, "weight_decay": 0.0},
-        "RMSprop": {"lr": 0.01, "alpha": 0.99, "momentum": 0.0, "weight_decay": 0.0},
-        "Rprop": {"lr": 0.01},
-        "SGD": {"lr": 0.001, "momentum": 0.0, "weight_decay": 0.0},
-        "SparseAdam": {"lr": 0.001, "betas": _BETAS},
-    }
-)
+# Of the optimizers of torch that have a rate to explain.
+TORCH_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    name: traits.defaults for name, traits in TRAITS.items() if traits.defaults
+}
 
 
 def bare_config(

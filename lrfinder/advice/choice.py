@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
+from lrfinder.optimizers import traits_of
 from lrfinder.records import OptimizerFacts, ShortRun
 
 DEFAULT_SCHEDULE = "linear"
@@ -13,13 +13,6 @@ OPEN_SCHEDULE = "wsd"
 # Of the fall: by so much another shape must end lower to be chosen over the recommended one; two seeds differ by less.
 BETTER = 0.02
 
-# Optimizers that a decay does nothing good for, and why.
-_NO_DECAY: Mapping[str, str] = MappingProxyType(
-    {
-        "Rprop": "Rprop sets the size of each weight's steps itself, and the rate is only where they begin",
-        "LBFGS": "LBFGS chooses the length of its steps by their curvature, and the rate only scales them",
-    }
-)
 _SCHEDULE_FREE = (
     "ScheduleFree"  # in the names of its classes: SGDScheduleFree, AdamWScheduleFree, RAdamScheduleFree, ...
 )
@@ -45,8 +38,9 @@ def choose(optimizer: OptimizerFacts, *, open_ended: bool = False, trials: Itera
     if _SCHEDULE_FREE in optimizer.name:
         why = f"{optimizer.name} averages its weights instead of decaying its rate, and warms up itself"
         return Choice(name="constant", why=why, warms_up=False)
-    if optimizer.name in _NO_DECAY:
-        return Choice(name="constant", why=_NO_DECAY[optimizer.name], warms_up=False)
+    no_decay = traits_of(optimizer.name).no_decay
+    if no_decay is not None:
+        return Choice(name="constant", why=no_decay, warms_up=False)
     if open_ended:
         why = (
             "the peak, held, since the length isn't known; to end, set `steps` to the update at which it ends and "

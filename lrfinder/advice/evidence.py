@@ -1,49 +1,86 @@
-"""What a sweep shows: the curve of its continuous part, the valley of its short runs, or why there is none."""
+"""What a sweep shows: the curve of its continuous part, the profile of its short runs, or why there is neither.
+
+It is gathered once for each command, and handed on to whatever reads it: `advise`, `conclude`, `check_rate`.
+"""
 
 from __future__ import annotations
 
+import math
+import statistics
 from dataclasses import dataclass
 
-from lrfinder.advice.learned import found_nothing, is_significant, profile_if_learned
 from lrfinder.advice.refusal import Refusal, refuse_beginning, refuse_curve, refuse_points
 from lrfinder.fit import Curve, fit_curve
 from lrfinder.records import Band, SweepResult
 from lrfinder.rules.band import trainable_band
-from lrfinder.rules.short_runs import shift_alone, trainable_range
-from lrfinder.search.valley import LrProfile
+from lrfinder.rules.trials import shift_alone, trainable_range
+from lrfinder.search.lr_profile import LrProfile, RunLoss, lr_profile
+
+CLEAR = 5.0  # times the falls of rates too small to learn at: what counts as learning
+TOO_SMALL = 2.0  # decades below the best rate: there nothing is learned in a short run
+ROUNDING = 1e-6  # of the loss: single precision has seven digits
+FIRST = 3  # runs around the sweep's pick; with fewer the best one has no neighbour on either side
+LITTLE, ALIKE = 0.05, 0.1  # a fall that any rate finds at first: rules/README.md#little-alike
+NOTHING = 0.01  # of the loss: without a curve, a smaller fall is none: rules/README.md#nothing
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SweepEvidence:
-    """What `result` shows, by its basis. `curve` may be there where `refusal` says that no pick can be made from it."""
+    """What `result` shows. `pick_source` is what picks are made from (see `SweepResult.pick_source`).
+
+    `refusal` says why the curve allows no pick; `curve` may be there all the same. `profile` is that of the short runs,
+    None if they learned nothing.
+    """
 
     result: SweepResult
-    basis: SweepResult
+    pick_source: SweepResult
     curve: Curve | None
     refusal: Refusal | None
-    valley: LrProfile | None
+    profile: LrProfile | None
 
     @property
     def usable_curve(self) -> Curve | None:
-        """The curve, where a pick can be made from it."""
+        """The curve, if a pick can be made from it."""
         return self.curve if self.refusal is None else None
 
     @property
     def band(self) -> Band | None:
-        """The trainable band: of the curve, and wider where short runs of their own learned well beyond it.
+        """The trainable band of the curve, wider if short runs learned well beyond it.
 
         Without a curve it is that of the short runs, and reaches up to what the runs that they stand for may bear.
         """
         if self.usable_curve is None:
-            if self.valley is None:
+            if self.profile is None:
                 return None
-            return trainable_range(self.valley, shift_alone(self.valley, self.result.setup.optimizer))
+            return trainable_range(self.profile, shift_alone(self.profile, self.result.setup.optimizer))
         band = trainable_band(self.usable_curve)
-        return band if self.valley is None else _with(band, trainable_range(self.valley))
+        return band if self.profile is None else _widened(band, trainable_range(self.profile))
 
 
-def _with(band: Band, tried: Band) -> Band:
-    """Return `band`, wide enough for `tried`: a sweep gives back what it has learned sooner than fresh runs do."""
+def gather_evidence(result: SweepResult, seed: int = 0) -> SweepEvidence:
+    """Fit the curve of `result`, and read its short runs; `seed` is the bootstrap's."""
+    source, profile = result.pick_source, profile_if_learned(result)
+    curve, refusal = read_curve(source, seed)
+    if refusal is None and curve is not None and found_nothing(source):
+        refusal = refuse_beginning()
+    if refusal is not None and profile is not None and not is_significant(profile):
+        profile = None  # no curve confirms so small a fall
+    return SweepEvidence(result=result, pick_source=source, curve=curve, refusal=refusal, profile=profile)
+
+
+def read_curve(source: SweepResult, seed: int = 0) -> tuple[Curve | None, Refusal | None]:
+    """Return the fitted curve of the continuous sweeps, and why it allows no pick; both None for short runs alone."""
+    if not source.traces and source.runs:
+        return None, None
+    refusal = refuse_points(source.traces, source.settings)
+    if refusal is not None:
+        return None, refusal
+    curve = fit_curve(source.traces, source.settings.lrs(), seed=seed)
+    return curve, refuse_curve(curve, source.traces, source.settings)
+
+
+def _widened(band: Band, tried: Band) -> Band:
+    """Return `band`, wide enough to hold `tried`: a sweep loses what it has learned sooner than fresh runs do."""
     low, high = min(band.low, tried.low), max(band.high, tried.high)
     lows, highs = band.low_interval or (band.low, band.low), band.high_interval or (band.high, band.high)
     return Band(
@@ -54,19 +91,42 @@ def _with(band: Band, tried: Band) -> Band:
     )
 
 
-def gather_evidence(result: SweepResult, seed: int) -> SweepEvidence:
-    """Fit what there is in the basis of `result`; `seed` is the bootstrap's."""
-    basis, valley = result.basis, profile_if_learned(result)
-    alone = valley if valley is not None and is_significant(valley) else None  # where no curve bears it out
-    if not basis.traces and basis.runs:  # short runs alone have no curve to refuse
-        return SweepEvidence(result=result, basis=basis, curve=None, refusal=None, valley=valley)
-    refusal = refuse_points(basis.traces, basis.settings)
-    if refusal is not None:
-        return SweepEvidence(result=result, basis=basis, curve=None, refusal=refusal, valley=alone)
-    curve = fit_curve(basis.traces, basis.settings.lrs(), seed=seed)
-    refusal = refuse_curve(curve, basis.traces, basis.settings) or (
-        refuse_beginning() if found_nothing(basis) else None
-    )
-    return SweepEvidence(
-        result=result, basis=basis, curve=curve, refusal=refusal, valley=valley if refusal is None else alone
-    )
+def profile_if_learned(result: SweepResult) -> LrProfile | None:
+    """Return the profile of the short runs, or None if none of them came clearly below the start.
+
+    The held-out data, the initial weights and every draw of the evaluation are the same for all runs, so a fall comes
+    from training alone. It is compared with runs whose rates are too small to learn at, if there are any.
+    """
+    profile = lr_profile(result.runs, result.settings.run_steps)
+    if profile is None or profile.fall <= ROUNDING * max(abs(profile.start), ROUNDING):
+        return None
+    highest = profile.lowest.x - TOO_SMALL
+    off = [
+        abs(run.loss - run.initial_loss)
+        for run in result.runs
+        if math.log10(run.plan.lr) <= highest and run.loss is not None and run.initial_loss is not None
+    ]
+    chance = statistics.median(off) if off else 0.0
+    return profile if profile.fall > CLEAR * chance else None
+
+
+def is_significant(profile: LrProfile) -> bool:
+    """Tell whether the runs fell so far that it is learning, even if no continuous sweep confirms it."""
+    return profile.fall >= NOTHING * abs(profile.start)
+
+
+def found_nothing(result: SweepResult) -> bool:
+    """Tell whether the runs around the start of the search found nothing, or only what any rate finds at first.
+
+    None of the FIRST runs fell at all; or all fell by nearly the same, and by less than LITTLE.
+    """
+    first = lr_profile(result.runs[:FIRST], result.settings.run_steps)
+    if first is None or len(first.points) < FIRST:
+        return False
+    alike = max(point.loss for point in first.points) - first.lowest.loss <= ALIKE * first.fall
+    return first.fall <= 0 or (alike and first.fall < LITTLE * abs(first.start))
+
+
+def untrainable_runs(profile: LrProfile) -> tuple[RunLoss, ...]:
+    """Return the runs whose rates are too small to learn at, if the best rate is right."""
+    return tuple(point for point in profile.points if point.x <= profile.lowest.x - TOO_SMALL)

@@ -10,6 +10,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.formatting import format_lr
+from lrfinder.optimizers import second_moment_decay, second_moment_updates, traits_of
 
 # What a name means elsewhere, where it isn't the same: keyword -> default. torch's and Keras's own are held equal to
 # their signatures in the tests; TensorFlow 1's are those of its documentation.
@@ -42,8 +43,6 @@ DEFAULTS: Mapping[str, Mapping[str, Mapping[str, float]]] = MappingProxyType(
         },
     }
 )
-_SECOND_MOMENT = {"RMSprop": "alpha", "Adadelta": "rho"}  # what these call beta2
-_DECOUPLED = frozenset({"AdamW", "Muon"})  # beside those whose settings say decoupled_weight_decay
 _MOST_SAMPLES = 10_000  # updates at which a long schedule is summed; its mean is exact to four digits then
 
 
@@ -128,7 +127,7 @@ def _weights_left(config: ScheduleConfig, decay: float) -> Fact:
 
 
 def _decoupled(name: str, settings: Mapping[str, Any]) -> bool:
-    return settings.get("decoupled_weight_decay") is True or name in _DECOUPLED
+    return settings.get("decoupled_weight_decay") is True or traits_of(name).decoupled
 
 
 def _sum_of_rates(config: ScheduleConfig) -> float:
@@ -142,13 +141,10 @@ def _sum_of_rates(config: ScheduleConfig) -> float:
 
 def _warmup(config: ScheduleConfig, *, of_a_run: bool) -> list[Fact]:
     settings, warmup = config.optimizer.settings, config.schedule.warmup
-    betas = settings.get("betas")
-    beta2: Any = betas[1] if isinstance(betas, tuple) and len(betas) > 1 else None
+    beta2 = second_moment_decay(config.optimizer.name, settings)
     if beta2 is None:
-        beta2 = settings.get(_SECOND_MOMENT.get(config.optimizer.name, ""))
-    if not isinstance(beta2, float) or not 0 <= beta2 < 1:
         return []
-    needed = 2 / (1 - beta2)
+    needed = second_moment_updates(beta2)
     if warmup >= needed:
         follows = f"{warmup} updates of warm-up are enough"
     elif not (of_a_run or warmup):

@@ -13,7 +13,7 @@ from lrfinder.formatting import format_loss, format_lr
 from lrfinder.options import STOP_TEXT
 from lrfinder.records import Stop, SweepSettings, Trace
 from lrfinder.rules.band import starts_falling
-from lrfinder.rules.neighbourhood import WIDTH
+from lrfinder.rules.smoothing import WIDTH
 from lrfinder.rules.steepest import steepest
 
 # Standard errors of the difference between the start and the fit. Eight decades of pure noise are a dozen independent

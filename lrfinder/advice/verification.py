@@ -7,30 +7,28 @@ import os
 from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
+from lrfinder.advice.budget import VerifyRequest
 from lrfinder.advice.choice import BETTER
 from lrfinder.advice.doubts import late_onset, weak_fall
-from lrfinder.advice.evidence import gather_evidence
-from lrfinder.advice.trials import VerifyRequest, different_batches, long_valley, shapes_tried, short_valley
+from lrfinder.advice.evidence import SweepEvidence
+from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
-from lrfinder.formatting import format_count, format_factor, format_interval, format_lr
-from lrfinder.records import Pick, ShortRun, Status, SweepResult
-from lrfinder.search.drift import FARTHEST, NEARLY, LrDrift, expected_drift, extrapolate, step_falls
-from lrfinder.search.valley import CLIFF, LrProfile
+from lrfinder.formatting import format_count, format_factor, format_interval, format_lr, round_lr
+from lrfinder.records import Pick, ShortRun, Status, Stop, SweepResult
+from lrfinder.search.drift import FARTHEST, NEAR_BEST, LrDrift, expected_drift, extrapolate, step_falls
+from lrfinder.search.lr_profile import CLIFF, LrProfile
 
 VERIFIED = "verified"  # the rule's name of what was verified by training
 
 CONFIRMED = 0.1  # decades (a factor of 1.26): nearer, no run could tell the recommended rate from the verified one
-# Doublings of the length between the longest trials and the coming run, up to which a rate can be confident: 3.5 were
-# measured where trials pass over their data as often as the coming run, 2 where that can't be arranged.
-FARTHEST_CONFIDENT, FARTHEST_UNMATCHED = 4.0, 2.0
-WIDE = 0.5  # decades on each side: a rate that may be off by more than that is no advice to be sure of
-# Of the trials' fall: a rate that loses a tenth of what training gains is a wrong one. Where the trials' own valley is
-# so steep that an end of the interval would lose more, the rate isn't sure. Ten tasks of 1,600 updates, 102
-# verifications with a bracketed best run: 50 are confident by that, the worst of them loses 1.3 %.
-DEAR = 0.1
+# Doublings of the length, from the longest trials to the coming run, up to which a rate can be confident; the second is
+# for trials that can't pass over their data as often as the coming run: advice/README.md#most_doublings
+MOST_DOUBLINGS, MOST_DOUBLINGS_UNMATCHED = 4.0, 2.0
+WIDE = 0.5  # decades on each side: a rate that may be off by more is not confident
+DEAR = 0.1  # of the fall: what an end of the interval may lose at most: advice/README.md#dear
 Z90 = 1.645  # standard errors on each side of a normal 90 % interval
-LEAST_INTERVAL = 0.15  # decades on each side; met the near-optimal rates in 92 % of cases, thirteen tasks, three seeds
+LEAST_INTERVAL = 0.15  # decades on each side: advice/README.md#least_interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +48,12 @@ class Verification:
     schedule: ScheduleConfig | None
     updates: int
     trials: tuple[ShortRun, ...]
+    stop: Stop | None = None  # what interrupted the training; what was measured before it is kept
+
+    @property
+    def status(self) -> Status:
+        """How far `lr` may be trusted."""
+        return self.pick.status
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule config; the suffix says whether as YAML, JSON or TOML.
@@ -61,11 +65,11 @@ class Verification:
         dump(self.schedule, path)
 
 
-def conclude(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun, ...]) -> Verification:
-    """Return what the runs say of the recommended rate at the full length, also where there are too few of them."""
-    long = long_valley(request, sweep, trials)
-    advice = advise(sweep, Request(steps=request.steps, schedule=request.schedule, warmup=request.warmup))
-    updates = sweep.updates + sum(trial.updates for trial in trials)
+def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
+    """Return what the runs of `plan` say of the recommended rate at the full length, even if there are too few."""
+    request, sweep, trials, long = plan.request, plan.sweep, plan.runs, plan.long_profile
+    advice = advise(evidence, Request(steps=request.steps, schedule=request.schedule, warmup=request.warmup))
+    updates = sweep.updates + plan.updates
     if long is None or long.fall <= 0 or len(long.points) < 2:  # noqa: PLR2004 - one point has no lowest
         pick = Pick(rule=VERIFIED, lr=None, low=None, high=None, status=Status.REFUSED, why=_no_answer(long))
         return Verification(
@@ -81,14 +85,14 @@ def conclude(request: VerifyRequest, sweep: SweepResult, trials: tuple[ShortRun,
         )
     optimizer = sweep.setup.optimizer
     expected = expected_drift(optimizer.name, optimizer.settings)
-    drift = extrapolate(short_valley(request, sweep, trials), long, request.steps, expected=expected)
+    drift = extrapolate(plan.short_profile, long, request.steps, expected=expected)
     off = math.log10(request.lr) - drift.x
     confirmed = -CONFIRMED <= off <= (0.0 if drift.cliff else CONFIRMED)
-    lr = request.lr if confirmed else float(f"{10**drift.x:.3g}")
-    shape, shapes = _best_shape(request, long, shapes_tried(request, sweep, trials))
-    doubts = (*_doubts(sweep, long, drift, trials), *_plateau(sweep, request.seed))
-    pick = _pick(lr, drift, _said(request, sweep, long, drift), doubts)
-    config = advise(sweep, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
+    lr = request.lr if confirmed else round_lr(10**drift.x, 3)
+    shape, shapes = _best_shape(request, long, plan.shapes_tried)
+    doubts = (*_doubts(sweep, long, drift, trials), *_plateau(evidence))
+    pick = _pick(lr, drift, _said(plan, long, drift), doubts)
+    config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     verdict = (
         f"confirmed: {format_lr(request.lr)}"
         if confirmed
@@ -143,31 +147,30 @@ def _doubts(sweep: SweepResult, long: LrProfile, drift: LrDrift, trials: tuple[S
     if fresh:
         doubts.append("the batches were too large to keep, so no trial passed over its data as often as the run will")
     matched = sweep.setup.batches_per_epoch is not None and not fresh
-    if drift.doublings > (FARTHEST_CONFIDENT if matched else FARTHEST_UNMATCHED):
+    if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):
         doubts.append(f"the coming run is {2**drift.doublings:.0f} times as long as any that was tried")
     return tuple(doubts)
 
 
-def _plateau(sweep: SweepResult, seed: int) -> tuple[str, ...]:
+def _plateau(evidence: SweepEvidence) -> tuple[str, ...]:
     """Return a doubt where the sweep sat on a plateau, or saw nothing: all trials began from the same seed."""
-    shown = gather_evidence(sweep, seed)
-    if shown.refusal is not None or (shown.curve is not None and weak_fall(shown.curve)):
+    if evidence.refusal is not None or (evidence.curve is not None and weak_fall(evidence.curve)):
         return (
             "the continuous sweep saw nothing clear, so when a run begins to learn may be chance: try another --seed",
         )
-    if shown.curve is None or not late_onset(shown.curve):
+    if evidence.curve is None or not late_onset(evidence.curve):
         return ()
     return ("after a plateau a run's end depends on its seed as much as on the rate: verify with another --seed, too",)
 
 
-def _said(request: VerifyRequest, sweep: SweepResult, long: LrProfile, drift: LrDrift) -> str:
-    batches = different_batches(request, sweep, long.steps)
+def _said(plan: TrialPlan, long: LrProfile, drift: LrDrift) -> str:
+    batches = plan.different_batches(long.steps)
     data = (
         ""
         if batches is None
         else f" on {format_count(batches, 'batch', 'batches')}, passed over as often as the run will,"
     )
-    middle = format_lr(10 ** long.middle(NEARLY))
+    middle = format_lr(10 ** long.near_best_middle(NEAR_BEST))
     said = f"{len(long.points)} runs of {long.steps} updates{data} end lowest around {middle}"
     if drift.doublings == 0:
         kept = f"; the next rate above lost more than {CLIFF:.0%} of the fall, so a distance is kept"
@@ -180,13 +183,13 @@ def _said(request: VerifyRequest, sweep: SweepResult, long: LrProfile, drift: Lr
     if drift.expected:
         taken = "that" if drift.per_doubling is None else format_factor(drift.weighed)
         moved += (
-            f"; {step_falls(sweep.setup.optimizer.name)} {format_factor(drift.expected)} with each doubling, so "
+            f"; {step_falls(plan.sweep.setup.optimizer.name)} {format_factor(drift.expected)} with each doubling, so "
             f"{taken} is taken"
         )
     elif drift.per_doubling is None:
         return f"{said}{moved}"
     bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
-    return f"{said}{moved}, which at {request.steps} updates makes it {format_lr(10**drift.x)}{bound}"
+    return f"{said}{moved}, which at {plan.request.steps} updates makes it {format_lr(10**drift.x)}{bound}"
 
 
 def _between(pick: Pick) -> str:

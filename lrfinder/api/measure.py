@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from lrfinder.advice.exploration import first_run, next_run
+from lrfinder.advice.exploration import first_run, next_run, start_of
 from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.result import Sweep
 from lrfinder.engine.held_out import no_val_loader
@@ -113,13 +113,15 @@ def _explore(
     runs: tuple[ShortRun, ...],
 ) -> tuple[ShortRun, ...]:
     """Make short runs after `runs` until enough is known, or one of them was cut short; return all."""
+    known = after(runs)
+    start = start_of(known) if known is not None else None  # of the continuous part: no short run changes it
     while not (runs and runs[-1].stop.ends_the_sweep):
         known = after(runs)
         if runs and known is None:  # not even the first one's first loss was measured
             break
         # Where nothing is known yet, the first run tells what is swept.
         begun = known is not None and (known.traces or known.runs)
-        plan = next_run(known) if known is not None and begun else first_run(settings)
+        plan = next_run(known, start) if known is not None and begun else first_run(settings)
         if plan is None:
             break
         runs = (*runs, short_runs.run(plan))

@@ -7,11 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lrfinder.advice import Advice, Request, advise
+from lrfinder.advice import Advice, Request, advise, gather_evidence
+from lrfinder.api.run_files import write_picture, write_recommendation
 from lrfinder.config import dump
-from lrfinder.errors import UsageError
+from lrfinder.errors import EnvironmentFailure, UsageError
 from lrfinder.records import SweepResult
-from lrfinder.store import TRIALS, load_run, read_log
+from lrfinder.report.documents import recommend_document
+from lrfinder.store import TRIALS, config_path, load_run, read_log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,17 @@ class Recommendation(Advice):
     def _repr_html_(self) -> str:
         from lrfinder.report.html import result_html
 
-        return result_html(self.result, **self.reported())
+        return result_html(self.chart(self.result))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecommendResult:
+    """A recommendation, its run folder, and where its schedule was written (None: nowhere)."""
+
+    recommendation: Recommendation
+    run: Path
+    written: Path | None
+    problem: str
 
 
 def recommend(
@@ -56,17 +68,48 @@ def recommend(
     was seen and what to do. Raises UsageError for keywords that can't be meant, RunError for a damaged run folder.
     """
     sweep = result if isinstance(result, SweepResult) else load_run(Path(result))
-    request = Request(
-        steps=steps,
-        epochs=epochs,
-        open_ended=open_ended,
-        schedule=schedule,
-        warmup=warmup,
-        rule=rule,
-        lr=lr,
-        seed=seed,
+    return _recommended(
+        sweep,
+        Request(
+            steps=steps,
+            epochs=epochs,
+            open_ended=open_ended,
+            schedule=schedule,
+            warmup=warmup,
+            rule=rule,
+            lr=lr,
+        ),
+        seed,
     )
+
+
+def recommend_run(
+    folder: Path, request: Request, *, seed: int = 0, write: Path | None = None, picture: bool = True
+) -> RecommendResult:
+    """Advise on a run folder, and write what follows: the schedule config, recommendation.json, and the picture.
+
+    The config goes to `write`, or into the folder; `seed` is the bootstrap's. If the folder can't be written,
+    as one of somebody else's, `problem`
+    says so. Raises UsageError if `write` is given and there is no schedule since no length was.
+    """
+    recommendation = _recommended(load_run(folder), request, seed)
+    schedule, written, problem = recommendation.schedule, None, ""
+    if schedule is None and write is not None and recommendation.lr is not None:
+        raise UsageError("a schedule needs the length of the run", hint="add --steps T, --epochs E or --open-ended")
+    if schedule is not None:
+        written = write if write is not None else config_path(folder)
+        dump(schedule, written)
+    try:
+        write_recommendation(folder, recommend_document(recommendation), written=written)
+        if picture:
+            write_picture(folder, recommendation.chart(recommendation.result))
+    except EnvironmentFailure as error:
+        problem = f"the recommendation is not kept in the run folder: {error}"
+    return RecommendResult(recommendation=recommendation, run=folder, written=written, problem=problem)
+
+
+def _recommended(sweep: SweepResult, request: Request, seed: int) -> Recommendation:
     trials = () if sweep.run is None else read_log(Path(sweep.run) / TRIALS)
-    advice = advise(sweep, request, trials)
+    advice = advise(gather_evidence(sweep, seed), request, trials)
     values: dict[str, Any] = {field.name: getattr(advice, field.name) for field in fields(advice)}
     return Recommendation(**values, result=sweep)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Self
 
-from lrfinder.advice import Request, advise
+from lrfinder.advice import Request, advise, gather_evidence
 from lrfinder.records import SweepResult
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ class Sweep(SweepResult):
         """Return a matplotlib figure of the points, the fit and the picks; `.savefig(path)` writes it."""
         from lrfinder.report.figure import curve_figure
 
-        return curve_figure(self, **advise(self, Request()).reported())
+        return curve_figure(advise(gather_evidence(self), Request()).chart(self))
 
     def _repr_html_(self) -> str:
         from lrfinder.report.html import result_html
 
-        return result_html(self, **advise(self, Request()).reported())
+        return result_html(advise(gather_evidence(self), Request()).chart(self))

@@ -6,10 +6,10 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from lrfinder.advice import Request, advise
+from lrfinder.advice import Request, advise, gather_evidence
+from lrfinder.api.checks import check_model
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
-from lrfinder.api.resuming import check_model
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.observer import Observer
 from lrfinder.files import write_atomic
@@ -40,5 +40,5 @@ def resume(run: str | os.PathLike[str], *, progress: bool = False) -> Sweep:
         result = measure(
             problem, kept.settings, device=kept.source.device, observers=observers, run=str(kept.path), kept=kept
         )
-    write_atomic(folder.place / PICTURE, curve_png(result, **advise(result, Request()).reported()))
+    write_atomic(folder.place / PICTURE, curve_png(advise(gather_evidence(result), Request()).chart(result)))
     return result

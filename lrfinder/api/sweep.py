@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder.advice import Request, advise
+from lrfinder.advice import Request, advise, gather_evidence
+from lrfinder.api.checks import LIVE
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
-from lrfinder.api.resuming import LIVE
 from lrfinder.api.settings import checked_timeout, make_settings, make_training
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.observer import Observer
@@ -160,7 +160,7 @@ def sweep(
         run = str(folder.path) if folder is not None else None
         result = measure(problem, settings, device=device, observers=observers, run=run)
     if folder is not None:
-        write_atomic(folder.place / PICTURE, curve_png(result, **advise(result, Request()).reported()))
+        write_atomic(folder.place / PICTURE, curve_png(advise(gather_evidence(result), Request()).chart(result)))
     return result
 
 

@@ -3,24 +3,65 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from lrfinder.advice import Request, advise
+from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
+from lrfinder.advice.budget import VerifyRequest, default_budget
 from lrfinder.advice.length import run_length
-from lrfinder.advice.trials import VerifyRequest, next_runs, parse_budget
+from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
-from lrfinder.api.broadcast import Broadcast
-from lrfinder.api.resuming import check_not_inside
-from lrfinder.api.source import load_source_problem
-from lrfinder.engine.observer import Observer
-from lrfinder.engine.run_queue import RunQueue
-from lrfinder.engine.runtime.device import choose_device
+from lrfinder.api.checks import check_not_inside
+from lrfinder.api.run_files import LastRecommendation, config_target, last_recommendation, write_verification
+from lrfinder.config import dump, load_schedule
 from lrfinder.errors import UsageError
-from lrfinder.records import ShortRun, SweepResult
-from lrfinder.store import TRIALS, RunLog, Source, load_run, load_source, read_log
+from lrfinder.records import ShortRun, SweepResult, SweepSettings
+from lrfinder.report.documents import verify_document
+from lrfinder.schedules import SCHEDULES
+from lrfinder.store import TRIALS, Source, load_run, load_source, read_log
+from lrfinder.task.reference import check_reference
+
+if TYPE_CHECKING:
+    from lrfinder.engine.observer import Observer
+
+CONFIG_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".toml"})
+Budget = int | float | Callable[[int, int], int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """What a verification is asked for; None: as the last recommendation says, or as lrfinder chooses.
+
+    `budget` is a number of updates, a share of the coming run (below 1), or a function of the run's length and of the
+    number of other `schedules` that returns updates. `model` replaces the model file that was swept.
+    """
+
+    steps: int | None = None
+    epochs: float | None = None
+    schedule: str | None = None
+    schedules: tuple[str, ...] = ()
+    warmup: int | None = None
+    lr: float | None = None
+    budget: Budget = None
+    jobs: int | None = None
+    model: str | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """A verification, the sweep that it is about, and where its schedule was written (None: nowhere)."""
+
+    verification: Verification
+    sweep: SweepResult
+    run: Path
+    written: Path | None = None
+    corrected: bool = False  # the recommended config was replaced by another
 
 
 def verify(
@@ -32,110 +73,189 @@ def verify(
     schedules: Sequence[str] = (),
     warmup: int | None = None,
     lr: float | None = None,
-    budget: float | str | None = None,
+    budget: float | None = None,
     jobs: int | None = None,
     seed: int = 0,
 ) -> Verification:
     """Train shortly from scratch around the recommended rate of a run folder, and confirm or correct it.
 
-    `run` is a folder that `sweep(..., out=...)` or `lrfinder sweep` wrote from a model file; its trials are kept in it,
-    and asked again, only what is missing is trained. `budget` is a number of updates (int), or a share of the coming
-    run (a float below 1, or "25%"). `lr` is verified instead of the recommended rate. `jobs` trials are made at once,
-    each in a process of its own; None: several, where that is measured to be faster. `.schedule` is the
-    config.
+    `run` is a folder that `sweep(..., out=...)` or `lrfinder sweep` wrote from a model file. Its trials are kept in it:
+    asked again, only what is missing is trained. Without `steps` or `epochs` the last recommendation of the run says
+    how long it is. `budget` is a number of updates, or below 1 a share of the coming run. `lr` is verified instead of
+    the recommended rate. `jobs` trials are made at once, each in a process of its own; None: several, if that is
+    measured to be faster. `.schedule` is the config; `.save(path)` writes it.
 
-    Raises UsageError for keywords that can't be meant and where the sweep allows no recommendation, RunError for a
-    damaged folder, EnvironmentFailure for the machine; what the user's code raises passes through.
+    Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
+    EnvironmentFailure for the machine; what the user's code raises passes through.
     """
-    folder = Path(run)
-    sweep = load_run(folder)
-    length = run_length(sweep.setup, steps, epochs)
-    if length is None:
-        raise UsageError("the length of the coming run is needed", hint="verify(run, steps=...) or epochs=...")
-    advice = advise(sweep, Request(steps=length, schedule=schedule, warmup=warmup, lr=lr))
-    if advice.lr is None or advice.schedule is None:
-        raise UsageError(f"there is no recommendation to verify: {advice.why}", hint=advice.hint)
-    request = VerifyRequest(
-        steps=length,
-        budget=parse_budget(None if budget is None else str(budget), length, len(schedules)),
-        lr=advice.lr,
-        schedule=advice.schedule.schedule.name,
+    options = VerifyOptions(
+        steps=steps,
+        epochs=epochs,
+        schedule=schedule,
         schedules=tuple(schedules),
         warmup=warmup,
+        lr=lr,
+        budget=budget,
+        jobs=jobs,
         seed=seed,
     )
-    source = load_source(folder)
-    check_not_inside(source, folder)
-    trials = make_trials(request, sweep, folder, source=source, jobs=jobs)
-    return conclude(request, sweep, trials)
+    result = verify_run(Path(run), options, keep=False)
+    verification = result.verification
+    if verification.stop is None and not verification.trials and verification.lr is None:
+        raise UsageError(f"there is no recommendation to verify: {verification.why}", hint=verification.hint)
+    return verification
 
 
-def make_trials(
+def verify_run(
+    target: Path,
+    options: VerifyOptions,
+    *,
+    write: Path | None = None,
+    keep: bool = True,
+    watch: Callable[[SweepSettings], AbstractContextManager[Observer]] | None = None,
+) -> VerifyResult:
+    """Verify the recommendation of a run folder, or of a schedule config that names its run; the one way to do it.
+
+    `watch` is entered before the model file is imported, and gives the observer of the training. With `keep` the
+    verified schedule is written to `write`, or to the file of the last recommendation, and verification.json beside it.
+    A sweep that allows no recommendation, and an interruption, are results too: then `confirmed` is None.
+    """
+    _check(options)
+    folder, last = _recommended(target, options)
+    sweep, source = load_run(folder), load_source(folder)
+    if options.model is not None:
+        source = dataclasses.replace(source, reference=options.model)
+    else:
+        check_not_inside(source, folder)
+    evidence = gather_evidence(sweep)
+    advice, request = _requests(evidence, options, last)
+    if request is None:
+        return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
+    check_reference(source.reference)
+    trials = _train(request, sweep, folder, source=source, jobs=options.jobs, watch=watch)
+    if trials and trials[-1].stop.was_asked_for:
+        why = f"{trials[-1].stop.value}: {len(trials) - 1} runs are kept in {folder}"
+        spent = sweep.updates + sum(trial.updates for trial in trials)
+        stopped = dataclasses.replace(
+            _none(advice, spent), why=why, hint="the same command carries on", stop=trials[-1].stop
+        )
+        return VerifyResult(verification=stopped, sweep=sweep, run=folder)
+    verification = conclude(TrialPlan(request=request, sweep=sweep, runs=trials), evidence)
+    written = None
+    if keep and verification.schedule is not None:
+        written = write or config_target(folder, last)
+        dump(verification.schedule, written)
+    if keep:
+        place = None if written is None else str(written)
+        write_verification(folder, verify_document(verification, run=str(folder), written=place))
+    corrected = written is not None and last is not None and written == last.path and not verification.confirmed
+    return VerifyResult(verification=verification, sweep=sweep, run=folder, written=written, corrected=corrected)
+
+
+def budget_in_updates(budget: Budget, steps: int, shapes: int) -> int:
+    """Return a budget in updates: a whole number of them, or below 1 a share of the run. Raises UsageError."""
+    if budget is None:
+        return default_budget(steps, shapes)
+    if callable(budget):
+        return budget(steps, shapes)
+    if not 0 < budget < float("inf") or (budget >= 1 and budget != int(budget)):
+        raise UsageError(f"budget must be a whole number of updates, or a share below 1, got {budget:g}")
+    return check_budget(round(budget * steps) if budget < 1 else int(budget))
+
+
+def check_budget(updates: int) -> int:
+    """Return the budget if it pays for the fewest runs that say anything; else raise UsageError."""
+    from lrfinder.advice.budget import LEAST_STEPS, LONG_RUNS
+
+    if updates < LONG_RUNS * LEAST_STEPS:
+        raise UsageError(f"budget: {updates} updates are too few", hint=f"give at least {LONG_RUNS * LEAST_STEPS}")
+    return updates
+
+
+def _check(options: VerifyOptions) -> None:
+    if options.jobs is not None and options.jobs < 1:
+        raise UsageError(f"jobs must be at least 1, got {options.jobs}")
+    for name in options.schedules:
+        if name not in SCHEDULES:
+            raise UsageError(f"unknown schedule {name!r}", hint=f"choose one of: {', '.join(SCHEDULES)}")
+
+
+def _recommended(target: Path, options: VerifyOptions) -> tuple[Path, LastRecommendation | None]:
+    """Return the run folder, and the recommendation to verify; None if the options say how long the run is."""
+    given = options.steps is not None or options.epochs is not None
+    if target.suffix in CONFIG_SUFFIXES and not target.is_dir():
+        config = load_schedule(target)
+        if config.evidence is None or config.evidence.run is None:
+            hint = "give the run folder instead: lrfinder verify RUN --steps T"
+            raise UsageError(f"{target}: evidence.run is missing: the config doesn't name its run", hint=hint)
+        folder = Path(config.evidence.run)
+        last = last_recommendation(folder)
+        path = last.path if last is not None else None
+        own = path if path is not None and path.resolve() == target.resolve() else None
+        return folder, None if given else LastRecommendation(config=config, path=own)
+    return target, None if given else last_recommendation(target)
+
+
+def _requests(
+    evidence: SweepEvidence, options: VerifyOptions, last: LastRecommendation | None
+) -> tuple[Advice, VerifyRequest | None]:
+    """Return the advice and what is to be verified of it; None if the sweep allows no recommendation."""
+    steps = run_length(evidence.result.setup, options.steps, options.epochs)
+    lr, schedule, warmup = options.lr, options.schedule, options.warmup
+    if steps is None and last is None:
+        hint = "add --steps T or --epochs E (in Python: steps=..., epochs=...), or run `lrfinder recommend` with one"
+        raise UsageError("the length of the coming run is needed", hint=hint)
+    if steps is None and last is not None:
+        steps = last.config.steps
+        lr = last.config.optimizer.lr if lr is None else lr
+        schedule = schedule or last.config.schedule.name
+        warmup = last.config.schedule.warmup if warmup is None else warmup
+    steps = steps or 1
+    advice = advise(evidence, Request(steps=steps, schedule=schedule, warmup=warmup, lr=lr))
+    if advice.lr is None or advice.schedule is None:
+        return advice, None
+    return advice, VerifyRequest(
+        steps=steps,
+        budget=budget_in_updates(options.budget, steps, len(options.schedules)),
+        lr=advice.lr,
+        schedule=advice.schedule.schedule.name,
+        schedules=options.schedules,
+        warmup=warmup,
+        seed=options.seed,
+    )
+
+
+def _train(
     request: VerifyRequest,
     sweep: SweepResult,
     folder: Path,
     *,
     source: Source,
-    jobs: int | None = None,
-    observers: Sequence[Observer] = (),
+    jobs: int | None,
+    watch: Callable[[SweepSettings], AbstractContextManager[Observer]] | None,
 ) -> tuple[ShortRun, ...]:
-    """Make the runs that the request still lacks, and return all of them; each is in the folder's log as it ends."""
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"jobs must be at least 1, got {jobs}")
-    trials = known_trials(request, folder)
-    plans = next_runs(request, sweep, trials)
-    if not plans:
-        return trials
-    folder = folder.absolute()  # a model file may change the working directory
+    """Return the trials of the request's seed, those that are missing made now."""
+    known = tuple(trial for trial in read_log(folder / TRIALS) if trial.seed == request.seed)
+    plan = TrialPlan(request=request, sweep=sweep, runs=known)
+    if not plan.next_runs():
+        return known
     with contextlib.ExitStack() as stack:
-        log = stack.enter_context(RunLog(folder / TRIALS))
-        make = stack.enter_context(_maker(request, source, jobs, observers))
-        while plans:
-            for made in make(plans):
-                log.add(made)
-                trials = (*trials, made)
-                if made.stop.ends_the_sweep:
-                    return trials
-            plans = next_runs(request, sweep, trials)
-    return trials
+        observers = [] if watch is None else [stack.enter_context(watch(sweep.settings))]
+        from lrfinder.api.trials import make_trials  # torch, once `watch` has made ready for it
+
+        return make_trials(plan, folder, source=source, jobs=jobs, observers=observers)
 
 
-def known_trials(request: VerifyRequest, folder: Path) -> tuple[ShortRun, ...]:
-    """Return the trials in the folder's log that count for this request: those with its seed."""
-    return tuple(trial for trial in read_log(folder / TRIALS) if trial.seed == request.seed)
-
-
-@contextlib.contextmanager
-def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: Sequence[Observer]) -> Any:
-    """Give a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both."""
-    if jobs is not None and jobs > 1:
-        from lrfinder.api.run_pool import RunPool
-
-        with RunPool(source, seed=request.seed, jobs=jobs) as pool:
-            yield lambda plans: _reported(pool.run(plans), observers)
-        return
-    problem = load_source_problem(source, seed=request.seed)
-    device = choose_device(source.device)
-    with contextlib.ExitStack() as stack:
-        elsewhere = None
-        if jobs is None:
-            elsewhere = stack.enter_context(_spare_cores(request, source, device))
-        listeners = Broadcast(observers)
-        runs = RunQueue(problem, seed=request.seed, device=device, observer=listeners, elsewhere=elsewhere)
-        yield stack.enter_context(runs).run_all
-
-
-def _spare_cores(request: VerifyRequest, source: Source, device: Any) -> Any:
-    import torch
-
-    from lrfinder.api.auto_parallel import AutoParallel
-
-    return AutoParallel(source, seed=request.seed, threads=torch.get_num_threads(), device=device)
-
-
-def _reported(runs: Iterable[ShortRun], observers: Sequence[Observer]) -> Iterable[ShortRun]:
-    for made in runs:
-        for observer in observers:
-            observer.run_started(made.plan)
-            observer.run_ended(made)
-        yield made
+def _none(advice: Advice, updates: int) -> Verification:
+    """Return a verification that came to no conclusion, with the picks of the sweep."""
+    return Verification(
+        confirmed=None,
+        lr=None,
+        pick=advice.picks[0],
+        picks=advice.picks,
+        why=advice.why,
+        hint=advice.hint,
+        schedule=None,
+        updates=updates,
+        trials=(),
+    )

@@ -63,7 +63,7 @@ _COMMANDS = {
     ),
     "schedule": Command(
         home="lrfinder.cli.schedule:app",
-        summary="Preview schedule configs, list the schedules.",
+        summary="Show, export, import, explain, refine; batches.",
     ),
 }
 

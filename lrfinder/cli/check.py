@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lrfinder.cli.exit_status import of_answer, of_signal
 from lrfinder.cli.loading import load_torch
 from lrfinder.cli.options import (
     Accumulate,
@@ -23,7 +23,7 @@ from lrfinder.cli.options import (
     SweptOptimizer,
 )
 from lrfinder.cli.output import print_json, print_text, warn
-from lrfinder.options import Graph, Precision, Stop
+from lrfinder.options import Graph, Precision
 
 if TYPE_CHECKING:
     from lrfinder.advice import CheckResult
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 REPEATS = 2
 MAX_SECONDS = 300.0  # a job that has not answered by then is a problem of its own
 
-_STATUS = {True: 0, False: 1, None: 5}
-_SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}
 _MODEL = "The model file: model.py, model.py:name or package.module:name."
 
 
@@ -85,20 +83,20 @@ def check(
     from lrfinder.store import Source
 
     result = measure_file(Source(reference=model, device=device, training=training), settings, quiet=quiet or as_json)
-    if result.status in _SIGNALLED:
-        raise typer.Exit(_SIGNALLED[result.status])
+    if (signalled := of_signal(result.status)) is not None:
+        raise typer.Exit(signalled)
     verdict = check_rate(result, loaded)
     for doubt in (*result.notes, *verdict.warnings):
         warn(doubt)
     _say(verdict, str(config), updates=result.updates, as_json=as_json)
-    raise typer.Exit(_STATUS[verdict.sane])
+    raise typer.Exit(of_answer(verdict.sane))
 
 
 def _say(verdict: CheckResult, config: str, *, updates: int, as_json: bool) -> None:
     if as_json:
-        from dataclasses import asdict
+        from lrfinder.report.documents import check_document
 
-        print_json({**asdict(verdict), "config": config, "updates": updates})
+        print_json(check_document(verdict, config=config, updates=updates))
         return
     word = {True: "sane", False: "not sane", None: "inconclusive"}[verdict.sane]
     print_text(f"{config}: {word}: {verdict.why}.", *([f"What to do: {verdict.hint}."] if verdict.hint else []))

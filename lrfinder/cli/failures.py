@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import sysconfig
 import traceback
 from pathlib import Path
 
+from lrfinder.cli.exit_status import BUG, INTERRUPTED, TERMINATED, USER_CODE_FAILED
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import LrfinderError, frames_of, user_code_location
 
-USER_CODE_FAILED = 3
-BUG = 70  # EX_SOFTWARE of sysexits.h: none of the contract's statuses means "lrfinder itself is broken"
 _USER_FRAMES = 8  # the innermost ones: two lines each fill half a terminal, and the fault is there
 
 _PACKAGES = frozenset({"site-packages", "dist-packages"})  # by name: an environment may lie over another one
@@ -37,9 +35,9 @@ def report(error: BaseException) -> int:
 
 def _status_of(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
-        return 128 + signal.SIGINT
+        return INTERRUPTED
     if isinstance(error, Terminated):
-        return 128 + signal.SIGTERM
+        return TERMINATED
     if isinstance(error, LrfinderError):
         return error.exit_status
     return USER_CODE_FAILED if user_code_location(error) is not None or isinstance(error, SyntaxError) else BUG

@@ -57,7 +57,7 @@ def print_plot(result: SweepResult, advice: Advice) -> None:
     color = console.color_system is not None and not console.no_color
     width = min(console.width, WIDEST_PLOT)
     encoding = sys.stdout.encoding or "ascii"
-    plot = terminal_plot(result, width=width, height=PLOT_HEIGHT, color=color, encoding=encoding, **advice.reported())
+    plot = terminal_plot(advice.chart(result), width=width, height=PLOT_HEIGHT, color=color, encoding=encoding)
     with stdout_guard():
         sys.stdout.write(plot + "\n")
 
@@ -86,3 +86,9 @@ def show_plugin_warnings() -> None:
 def can_draw() -> bool:
     """Tell whether the terminal's encoding has more than ASCII."""
     return codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+
+
+def note(message: str) -> None:
+    """Print to standard error what the command takes without being told."""
+    with contextlib.suppress(OSError):  # nobody reads it
+        print(f"lrfinder: {message}", file=sys.stderr)

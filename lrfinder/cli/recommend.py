@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lrfinder.cli.exit_status import INCONCLUSIVE
 from lrfinder.cli.options import BootstrapSeed, Debug, Json, Quiet
 from lrfinder.cli.output import print_json, print_line, print_plot, print_text, warn
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
     from lrfinder.records import SweepResult
-
-INCONCLUSIVE = 5
 
 
 def recommend(
@@ -57,90 +56,47 @@ def recommend(
 ) -> None:
     """Pick the rate, choose the decay, write the schedule config."""
     del debug
-    from lrfinder.advice import Request, advise
-    from lrfinder.store import TRIALS, latest_run, load_run, read_log
+    from lrfinder.advice import Request
+    from lrfinder.api.recommend import recommend_run
+    from lrfinder.rules import OLD_NAMES, renamed
+    from lrfinder.store import latest_run
 
-    folder = run if run is not None else latest_run()
-    result = load_run(folder)
-    advice = advise(
-        result,
-        Request(
-            steps=steps,
-            epochs=epochs,
-            open_ended=open_ended,
-            schedule=schedule,
-            warmup=warmup,
-            rule=rule,
-            lr=lr,
-            seed=seed,
-        ),
-        read_log(folder / TRIALS),
+    if rule is not None and rule in OLD_NAMES:
+        warn(renamed(rule))
+        rule = OLD_NAMES[rule]
+    request = Request(
+        steps=steps,
+        epochs=epochs,
+        open_ended=open_ended,
+        schedule=schedule,
+        warmup=warmup,
+        rule=rule,
+        lr=lr,
     )
-    written = _write(advice, write, folder)
-    _keep(folder, result, advice, picture=not quiet)
+    result = recommend_run(run or latest_run(), request, seed=seed, write=write, picture=not quiet)
+    if result.problem:
+        warn(result.problem)
+    advice = result.recommendation
     if as_json:
-        from lrfinder.advice import to_json
+        from lrfinder.report.documents import recommend_document
 
-        print_json({**to_json(advice), "run": str(folder), "written": str(written) if written else None})
+        written = str(result.written) if result.written else None
+        print_json({**recommend_document(advice), "run": str(result.run), "written": written})
     else:
-        _show(result, advice, written, plot=not quiet)
+        _show(advice.result, advice, result.written, plot=not quiet)
     if advice.lr is None:
         raise typer.Exit(INCONCLUSIVE)
-
-
-def _write(advice: Advice, path: Path | None, folder: Path) -> Path | None:
-    """Write the config, where there is one; say so where one was asked for and can't be written."""
-    from lrfinder.config import dump
-    from lrfinder.errors import UsageError
-
-    if advice.schedule is None:
-        if path is not None and advice.lr is not None:
-            raise UsageError("a schedule needs the length of the run", hint="add --steps T, --epochs E or --open-ended")
-        return None
-    from lrfinder.store import config_path
-
-    target = path if path is not None else config_path(folder)
-    dump(advice.schedule, target)
-    return target
-
-
-def _keep(folder: Path, result: SweepResult, advice: Advice, *, picture: bool) -> None:
-    """Leave the advice and its picture in the run folder; a folder of somebody else's may be read-only."""
-    from lrfinder.advice import to_json
-    from lrfinder.errors import EnvironmentFailure
-    from lrfinder.files import write_atomic
-    from lrfinder.store import PICTURE, RECOMMENDATION
-
-    try:
-        write_atomic(folder / RECOMMENDATION, (json.dumps(to_json(advice), indent=1) + "\n").encode())
-        if picture and not _drawn(folder / PICTURE, result, advice):
-            from lrfinder.report.figure import curve_png
-
-            write_atomic(folder / PICTURE, curve_png(result, **advice.reported()))
-    except EnvironmentFailure as error:
-        warn(f"the recommendation is not kept in the run folder: {error}")
-
-
-def _drawn(path: Path, result: SweepResult, advice: Advice) -> bool:
-    """Tell whether the picture that is there shows this advice: drawing costs more than all the rest."""
-    from lrfinder.report.picture import HEAD_BYTES, figure_digest, is_drawn
-
-    try:
-        with path.open("rb") as file:
-            return is_drawn(file.read(HEAD_BYTES), figure_digest(result, **advice.reported()))
-    except OSError:
-        return False
 
 
 def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bool) -> None:
     from lrfinder.report.picks import band_line, others_line, picks_table
     from lrfinder.rules import FIT_RULES
-    from lrfinder.rules.short_runs import SHORT_RUNS
+    from lrfinder.rules.trials import TRIALS_RULE
 
     if plot:
         print_plot(result, advice)
     chosen = advice.picks[0]
-    own = [pick for pick in advice.picks if pick is chosen or pick.rule in {SHORT_RUNS, *FIT_RULES}]
+    own = [pick for pick in advice.picks if pick is chosen or pick.rule in {TRIALS_RULE, *FIT_RULES}]
     print_text(picks_table(own, chosen=chosen.rule))
     others = [pick for pick in advice.picks if pick not in own]
     if others:

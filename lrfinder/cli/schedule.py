@@ -46,12 +46,12 @@ def show(
     from lrfinder.config import load_schedule
 
     loaded = [(str(path), load_schedule(path)) for path in configs]
-    if not as_json:
-        _say_schedules(dict(loaded), plot=not quiet)
-    elif len(loaded) == 1:
-        print_json({"lrs": loaded[0][1].lrs()})
+    if as_json:
+        from lrfinder.report.documents import rates_document
+
+        print_json(rates_document(loaded))
     else:
-        print_json({"configs": [{"path": path, "lrs": config.lrs()} for path, config in loaded]})
+        _say_schedules(dict(loaded), plot=not quiet)
 
 
 @app.command("list")
@@ -172,10 +172,9 @@ def batches(
     if write is not None:
         dump(planned, write)
     if as_json:
-        epochs = [
-            {"batch_size": it.batch_size, "factor": it.factor, "updates": it.updates} for it in planned.batch_plan()
-        ]
-        print_json({"epochs": epochs, "config": planned.as_data(), "written": str(write) if write else None})
+        from lrfinder.report.documents import batches_document
+
+        print_json(batches_document(planned, written=str(write) if write else None))
         return
     if not quiet:
         print_text(batches_table(planned), "")

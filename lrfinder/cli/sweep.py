@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lrfinder.cli.exit_status import INCONCLUSIVE, of_signal
 from lrfinder.cli.loading import load_torch
 from lrfinder.cli.options import (
     Accumulate,
@@ -32,32 +32,19 @@ from lrfinder.options import (
     REPEATS,
     RUN_STEPS,
     STEPS,
+    STOP_TEXT,
     Graph,
     Metric,
     Mode,
     Precision,
     Spacing,
-    Stop,
 )
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice
     from lrfinder.api.result import Sweep
-    from lrfinder.records import Trace
     from lrfinder.store import RunFolder
 
-_SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}
-_ENDINGS = {
-    Stop.COMPLETED: "every rate was tried",
-    Stop.DIVERGED: "stopped where the loss had diverged",
-    Stop.NON_FINITE: "stopped where the loss was no longer finite",
-    Stop.OUT_OF_DATA: "stopped where the data ran out",
-    Stop.OUT_OF_TIME: "stopped by the time limit",
-    Stop.INTERRUPTED: "interrupted",
-    Stop.TERMINATED: "terminated",
-    Stop.FAILED: "failed",
-}
-NOTHING_USABLE = 5
 _MODEL = "The model file: model.py, model.py:name or package.module:name. Not with --resume."
 
 
@@ -222,7 +209,7 @@ def _given(context: typer.Context) -> dict[str, object]:
 
 def _resume(run: Path, given: dict[str, object], *, as_json: bool, quiet: bool) -> None:
     """Carry on the sweep of a run folder."""
-    from lrfinder.api.resuming import check_model, check_options
+    from lrfinder.api.checks import check_model, check_options
     from lrfinder.store import RunFolder, load_unfinished
 
     kept = load_unfinished(run)
@@ -238,12 +225,12 @@ def _resume(run: Path, given: dict[str, object], *, as_json: bool, quiet: bool) 
 
 def _conclude(result: Sweep, folder: RunFolder, *, as_json: bool, quiet: bool) -> None:
     """Say what was measured and what comes next; leave with the contract's status."""
-    from lrfinder.advice import Request, advise
+    from lrfinder.advice import Request, advise, gather_evidence
 
-    advice = advise(result, Request())
+    advice = advise(gather_evidence(result), Request())
     for note in result.notes:
         warn(note)
-    signalled = _SIGNALLED.get(result.status)
+    signalled = of_signal(result.status)
     if signalled is None:  # whoever interrupts wants to leave at once: no picture then
         from lrfinder.engine.runtime.signals import Interrupts
         from lrfinder.files import write_atomic
@@ -251,52 +238,17 @@ def _conclude(result: Sweep, folder: RunFolder, *, as_json: bool, quiet: bool) -
         from lrfinder.store import PICTURE
 
         with Interrupts():  # it loads compiled modules, as `load_torch` does
-            write_atomic(folder.place / PICTURE, curve_png(result, **advice.reported()))
+            write_atomic(folder.place / PICTURE, curve_png(advice.chart(result)))
     if as_json:
-        print_json(_document(result, advice, folder.path))
+        from lrfinder.report.documents import sweep_document
+
+        print_json(sweep_document(result, advice))
     else:
         _show(result, advice, folder.path, plot=not quiet and signalled is None)
     if signalled is not None:
         raise typer.Exit(signalled)
     if advice.fit is None and advice.lr is None:
-        raise typer.Exit(NOTHING_USABLE)
-
-
-def _document(result: Sweep, advice: Advice, folder: Path) -> dict[str, object]:
-    return {
-        "run": str(folder),
-        "status": result.status.value,
-        "updates": result.updates,
-        "repeats": [_repeat(trace) for trace in result.traces],
-        "short_sweeps": [_repeat(trace) for trace in result.short_sweeps],
-        "runs": [
-            {
-                "lr": run.plan.lr,
-                "steps": run.plan.steps,
-                "repeat": run.plan.repeat,
-                "loss": run.loss,
-                "stop": run.stop.value,
-                "updates": run.updates,
-                "why": run.why,
-                "skipped": run.skipped,
-                "micro_batches": run.micro_batches,
-            }
-            for run in result.runs
-        ],
-        "advice": {"status": advice.status.value, "lr": advice.lr, "why": advice.why, "hint": advice.hint},
-    }
-
-
-def _repeat(trace: Trace) -> dict[str, object]:
-    return {
-        "repeat": trace.repeat,
-        "seed": trace.seed,
-        "stop": trace.stop.value,
-        "points": len(trace.lrs),
-        "why": trace.why,
-        "skipped": trace.skipped,
-        "micro_batches": trace.micro_batches,
-    }
+        raise typer.Exit(INCONCLUSIVE)
 
 
 def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
@@ -308,8 +260,8 @@ def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
         print_text(f"No rate can be picked: {advice.why}.", f"What to do: {advice.hint}.")
     else:
         print_text(f"The loss falls fastest at {format_lr(advice.lr)} ({advice.status}).")
-    print_text(f"Run: {folder}: {result.updates} updates, {_ENDINGS[result.status]}")
-    if result.status in _SIGNALLED:
+    print_text(f"Run: {folder}: {result.updates} updates; {STOP_TEXT[result.status]}")
+    if of_signal(result.status) is not None:
         print_line(f"To carry on: lrfinder sweep --resume {shlex.quote(str(folder))}")
     if advice.lr is not None:
         print_text("Next, with the length of the coming run in epochs (or in updates: --steps T):")

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import json
-import signal
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.loading import load_torch
+from lrfinder.cli.exit_status import of_answer, of_signal
 from lrfinder.cli.options import Debug, Json, Quiet, Seed
-from lrfinder.cli.output import print_json, print_line, print_text, warn
-from lrfinder.errors import UsageError
-from lrfinder.options import Stop
+from lrfinder.cli.output import note, print_json, print_line, print_text, warn
+from lrfinder.cli.training import watch_training
 
 if TYPE_CHECKING:
-    from lrfinder.advice import Advice
-    from lrfinder.advice.trials import VerifyRequest
-    from lrfinder.advice.verification import Verification
-    from lrfinder.records import ShortRun, SweepResult
-    from lrfinder.store import Source
-
-_SIGNALLED = {Stop.INTERRUPTED: 128 + signal.SIGINT, Stop.TERMINATED: 128 + signal.SIGTERM}
-_STATUS = {True: 0, False: 1, None: 5}
-_CONFIG_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".toml"})
-INCONCLUSIVE = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    """What is verified: the run folder, the length, and the rate and shape where a config or an option names them."""
-
-    folder: Path
-    steps: int
-    lr: float | None
-    schedule: str | None
-    warmup: int | None
+    from lrfinder.api.verify import VerifyResult
 
 
 def verify(
@@ -82,7 +59,11 @@ def verify(
     ] = None,
     write: Annotated[
         Path | None,
-        typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: schedule.yaml in RUN]"),
+        typer.Option(
+            "--write",
+            help="Where the config goes; .yaml, .json or .toml. "
+            "[default: where `recommend` wrote it, else schedule.yaml in RUN]",
+        ),
     ] = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -94,172 +75,59 @@ def verify(
     Short runs of two lengths, from scratch, with the schedule compressed and on so much of the data that they pass over
     it as often as the coming run, show where training ends lowest and how that moves with the length; a run of up to
     400 updates is tried at full length. They are kept in the run folder: asked again, only what is missing is trained.
+    Without --steps and --epochs the last `recommend` of the run says how long the run is, and its config is corrected.
     Leaves with status 0 where the recommendation was confirmed, 1 where it was corrected, 5 where training can't tell.
     """
     del debug
-    from lrfinder.advice import Request, advise
-    from lrfinder.advice.trials import VerifyRequest, parse_budget
-    from lrfinder.advice.verification import conclude
-    from lrfinder.api.resuming import check_not_inside
-    from lrfinder.store import config_path, load_run, load_source
-    from lrfinder.task.reference import check_reference
+    from lrfinder.advice.budget import parse_budget
+    from lrfinder.api.verify import VerifyOptions, verify_run
+    from lrfinder.report.documents import verify_document
+    from lrfinder.store import latest_run
 
-    asked = _asked(target, steps=steps, epochs=epochs, schedule=schedule, lr=lr)
-    sweep = load_run(asked.folder)
-    source = load_source(asked.folder)
-    if model is not None:
-        source = dataclasses.replace(source, reference=model)
-    else:
-        check_not_inside(source, asked.folder)
-    advice = advise(sweep, Request(steps=asked.steps, schedule=asked.schedule, warmup=asked.warmup, lr=asked.lr))
-    if advice.lr is None or advice.schedule is None:
-        if as_json:
-            print_json(_nothing(advice, sweep.updates, asked.folder, advice.why, advice.hint))
-        else:
-            print_text(f"There is no recommendation to verify: {advice.why}.", f"What to do: {advice.hint}.")
-        raise typer.Exit(INCONCLUSIVE)
-    shapes = _shapes(schedules)
-    request = VerifyRequest(
-        steps=asked.steps,
-        budget=parse_budget(budget, asked.steps, len(shapes)),
-        lr=advice.lr,
-        schedule=advice.schedule.schedule.name,
-        schedules=shapes,
-        warmup=asked.warmup,
+    options = VerifyOptions(
+        steps=steps,
+        epochs=epochs,
+        schedule=schedule,
+        schedules=tuple(name.strip() for name in schedules.split(",")) if schedules else (),
+        lr=lr,
+        budget=functools.partial(parse_budget, budget),
+        jobs=jobs,
+        model=model,
         seed=seed,
     )
-    check_reference(source.reference)
-    trials = _train(request, sweep, asked.folder, source, jobs=jobs, quiet=quiet or as_json)
-    ended = next((trial.stop for trial in trials[-1:] if trial.stop in _SIGNALLED), None)
-    if ended is not None:
-        kept = f"{ended.value}: {len(trials) - 1} runs are kept in {asked.folder}"
-        if as_json:
-            spent = sweep.updates + sum(trial.updates for trial in trials)
-            print_json(_nothing(advice, spent, asked.folder, kept, "the same command carries on"))
-        else:
-            print_text(f"{kept}; the same command carries on.")
-        raise typer.Exit(_SIGNALLED[ended])
-    for note in dict.fromkeys(trial.note for trial in trials if trial.note):
-        warn(note)
-    verification = conclude(request, sweep, trials)
-    written = _write(verification, write if write is not None else config_path(asked.folder))
-    document = _document(verification, asked.folder, written)
-    _keep(asked.folder, document)
+    run = target or latest_run()
+    watch = functools.partial(watch_training, quiet=quiet or as_json)
+    if target is None and not (quiet or as_json):
+        note(f"the newest run: {run}")
+    result = verify_run(run, options, write=write, watch=watch)
+    verification = result.verification
+    for message in dict.fromkeys(trial.note for trial in verification.trials if trial.note):
+        warn(message)
     if as_json:
-        print_json(document)
+        written = str(result.written) if result.written is not None else None
+        print_json(verify_document(verification, run=str(result.run), written=written))
     else:
-        _show(verification, sweep, written, table=not quiet)
-    raise typer.Exit(_STATUS[verification.confirmed])
+        _show(result, table=not quiet)
+    raise typer.Exit(of_signal(verification.stop) or of_answer(verification.confirmed))
 
 
-def _asked(
-    target: Path | None, *, steps: int | None, epochs: float | None, schedule: str | None, lr: float | None
-) -> _Asked:
-    from lrfinder.advice.length import run_length
-    from lrfinder.config import load_schedule
-    from lrfinder.store import latest_run, load_run
-
-    folder = target if target is not None else latest_run()
-    config = folder if folder.suffix in _CONFIG_SUFFIXES and not folder.is_dir() else folder / "schedule.yaml"
-    if config is folder:
-        loaded = load_schedule(config)
-        if loaded.evidence is None or loaded.evidence.run is None:
-            raise UsageError(f"{config}: evidence.run is missing: the config doesn't name its run", hint=_NAME_RUN)
-        folder = Path(loaded.evidence.run)
-    if steps is None and epochs is None:
-        if not config.is_file():
-            raise UsageError("the length of the coming run is needed", hint="add --steps T or --epochs E")
-        loaded = load_schedule(config)
-        return _Asked(
-            folder=folder,
-            steps=loaded.steps,
-            lr=lr if lr is not None else loaded.optimizer.lr,
-            schedule=schedule or loaded.schedule.name,
-            warmup=loaded.schedule.warmup,
-        )
-    length = run_length(load_run(folder).setup, steps, epochs)
-    return _Asked(folder=folder, steps=length or 1, lr=lr, schedule=schedule, warmup=None)
-
-
-_NAME_RUN = "give the run folder instead: lrfinder verify RUN --steps T"
-
-
-def _shapes(text: str | None) -> tuple[str, ...]:
-    from lrfinder.schedules import SCHEDULES
-
-    names = tuple(name.strip() for name in text.split(",")) if text else ()
-    for name in names:
-        if name not in SCHEDULES:
-            raise UsageError(f"unknown schedule {name!r}", hint=f"choose of: {', '.join(SCHEDULES)}")
-    return names
-
-
-def _train(
-    request: VerifyRequest, sweep: SweepResult, folder: Path, source: Source, *, jobs: int | None, quiet: bool
-) -> tuple[ShortRun, ...]:
-    load_torch()
-    from lrfinder.api.verify import make_trials
-    from lrfinder.cli.measuring import users_code
-    from lrfinder.report.progress import SweepProgress
-
-    with users_code(), SweepProgress(sweep.settings, quiet=quiet) as progress:
-        return make_trials(request, sweep, folder, source=source, jobs=jobs, observers=[progress])
-
-
-def _write(verification: Verification, path: Path) -> Path | None:
-    from lrfinder.config import dump
-
-    if verification.schedule is None:
-        return None
-    dump(verification.schedule, path)
-    return path
-
-
-def _document(verification: Verification, folder: Path, written: Path | None) -> dict[str, Any]:
-    return {
-        "config": verification.schedule.as_data() if verification.schedule is not None else None,
-        "picks": [asdict(pick) for pick in verification.picks],
-        "updates": verification.updates,
-        "confirmed": verification.confirmed,
-        "why": verification.why,
-        "hint": verification.hint,
-        "trials": [asdict(trial) for trial in verification.trials],
-        "run": str(folder),
-        "written": str(written) if written is not None else None,
-    }
-
-
-def _nothing(advice: Advice, updates: int, folder: Path, why: str, hint: str) -> dict[str, Any]:
-    """Return the document of a verification that came to no conclusion, with the picks of the sweep."""
-    return {
-        "config": None,
-        "picks": [asdict(pick) for pick in advice.picks],
-        "updates": updates,
-        "confirmed": None,
-        "why": why,
-        "hint": hint,
-        "trials": [],
-        "run": str(folder),
-        "written": None,
-    }
-
-
-def _keep(folder: Path, document: dict[str, Any]) -> None:
-    from lrfinder.files import write_atomic
-    from lrfinder.store import VERIFICATION
-
-    write_atomic(folder / VERIFICATION, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
-
-
-def _show(verification: Verification, sweep: SweepResult, written: Path | None, *, table: bool) -> None:
+def _show(result: VerifyResult, *, table: bool) -> None:
     from lrfinder.report.verification import trials_table
 
-    if table:
-        print_text(trials_table((*sweep.runs, *verification.trials)), "")
-    print_text(verification.why)
-    if written is None:
-        print_text("", f"What to do: {verification.hint}.")
+    verification = result.verification
+    if verification.stop is not None:
+        print_text(f"{verification.why}; {verification.hint}.")
         return
-    print_text("", f"Written: {written}. In the training script, after the optimizer is made:", "")
+    if not verification.trials and verification.lr is None:
+        print_text(f"There is no recommendation to verify: {verification.why}.", f"What to do: {verification.hint}.")
+        return
+    if table:
+        print_text(trials_table((*result.sweep.runs, *verification.trials)), "")
+    print_text(verification.why, "", f"Run: {result.run}.")
+    if result.written is None:
+        print_text(f"What to do: {verification.hint}.")
+        return
+    verb = "Corrected" if result.corrected else "Written"
+    print_text(f"{verb}: {result.written}. In the training script, after the optimizer is made:", "")
     print_line("    from lrfinder import load_schedule")
-    print_line(f"    scheduler = load_schedule({json.dumps(str(written))}).scheduler(optimizer)")
+    print_line(f"    scheduler = load_schedule({json.dumps(str(result.written))}).scheduler(optimizer)")

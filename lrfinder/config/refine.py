@@ -11,6 +11,7 @@ from typing import Literal
 from lrfinder.config import ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.gradient_norms.log import NormLog
+from lrfinder.optimizers import traits_of
 from lrfinder.schedules import Table
 from lrfinder.schedules.table import MOST_POINTS, line_through
 
@@ -20,9 +21,6 @@ SMOOTHING = 0.1  # of the run, the window of the median: the paper's tau, which 
 # Norms are known to a few percent: lines within half a percent of the peak, and six digits, say all that they say.
 NEAR = 5e-3
 DIGITS = 6
-# Which norm bounds the update: SGD's is as long as the gradient (Algorithm 1), that of Adam's kind has the same size in
-# every coordinate (Algorithm 2).
-_BY_LENGTH = frozenset({"SGD", "ASGD", "LBFGS"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +49,7 @@ def refine(config: ScheduleConfig, log: NormLog, *, norm: Norm | None = None, sm
             f"the log has {recorded} updates, but the config's run has {config.steps}",
             hint="record one complete run: a part of it, or a range sweep, has other gradients",
         )
-    chosen: Norm = norm or ("l2" if config.optimizer.name in _BY_LENGTH else "l1")
+    chosen: Norm = norm or traits_of(config.optimizer.name).norm
     norms = [value if math.isfinite(value) and value > 0 else math.nan for value in getattr(log, chosen)]
     missing = sum(map(math.isnan, norms))
     if missing > recorded // 2:

@@ -5,14 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-
-# torch.optim's own; any other one is the user's, and only he knows where it is imported from.
-_TORCH = frozenset(
-    {
-        *("ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam"),
-        *("RMSprop", "Rprop", "SGD", "SparseAdam"),
-    }
-)
+from lrfinder.optimizers import TRAITS
 
 _PEAKS = '''\
 def _set_peaks(optimizer):
@@ -39,7 +32,7 @@ def optimizer_source(config: ScheduleConfig, parameters: str) -> str:
 def optimizer_path(config: ScheduleConfig) -> str:
     """Return where the optimizer is imported from: torch.optim.AdamW; the bare name of one that isn't torch's."""
     name = config.optimizer.name
-    return f"torch.optim.{name}" if name in _TORCH else name
+    return f"torch.optim.{name}" if name in TRAITS else name  # any other one is the user's own
 
 
 def optimizer_data(config: ScheduleConfig) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from lrfinder.options import (
     Spacing,
     Stop,
 )
+from lrfinder.records.chart import Chart
 from lrfinder.records.measured import OptimizerFacts, Point, RunPlan, Setup, ShortRun, SweepResult, Trace
 from lrfinder.records.picks import Band, Fit, Pick, Status
 from lrfinder.records.settings import SweepSettings, UpdateOptions
@@ -38,6 +39,7 @@ __all__ = [
     "RUN_STEPS",
     "STEPS",
     "Band",
+    "Chart",
     "Fit",
     "Graph",
     "Metric",

@@ -158,7 +158,7 @@ class SweepResult:
     short_sweeps: tuple[Trace, ...] = ()
 
     @property
-    def basis(self) -> SweepResult:
+    def pick_source(self) -> SweepResult:
         """What picks are made from: this, or where there are short sweeps and all have ended, those in its place.
 
         A long sweep has used up the loss before it reaches the best rates, and the longer it is, the lower the rate at

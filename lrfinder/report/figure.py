@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lrfinder.formatting import format_count
-from lrfinder.records import Band, Fit, Metric, Pick, SweepResult
+from lrfinder.records import Band, Chart, Fit, Metric, Pick, SweepResult
 from lrfinder.report import layers, style
 from lrfinder.report.lanes import Place, places
 from lrfinder.report.picture import DIGEST_KEY, figure_digest
-from lrfinder.report.window import Window, chosen_pick, refusal, start_loss, window_of
+from lrfinder.report.window import Window, start_loss, window_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,74 +33,50 @@ MOST_REASON_LINES = 3
 _METRICS = {Metric.TRAIN: "", Metric.PROBE: ", loss of a batch set aside", Metric.VAL: ", validation loss"}
 
 
-def curve_figure(
-    result: SweepResult,
-    *,
-    fit: Fit | None = None,
-    picks: Sequence[Pick] = (),
-    band: Band | None = None,
-    chosen: str | None = None,
-) -> Figure:
+def curve_figure(chart: Chart) -> Figure:
     """Return the figure of a sweep; whatever is missing (a fit, a band, a pick, even every finite loss) is left out.
 
-    `chosen` is the rule whose pick is the recommended one. Where no rate is recommended, the reason is written into
-    the picture. Raises ValueError where `chosen` is not the rule of one of the picks.
+    If no rate is recommended, the reason is written into the picture.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    pick = chosen_pick(picks, chosen)
+    result, fit, pick, reason = chart.result, chart.fit, chart.pick, chart.refusal
     with style.figure_style():
         figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), dpi=SCREEN_DPI, facecolor="white")
         FigureCanvasAgg(figure)
         axes = figure.add_axes((LEFT, BOTTOM, RIGHT - LEFT, TOP - BOTTOM))
         _header(figure, result)
-        reason = refusal(picks, chosen)
         window = window_of(result, fit)
         if window is None:
             _empty(axes, reason)
             return figure
         layers.rate_axis(axes, window, result.settings.spacing)
         layers.loss_axis(axes, window)
-        _curve(axes, result, fit, band, window)
+        _curve(axes, result, fit, chart.band, window)
         if pick is not None:
             layers.picked(axes, pick, fit, window)
         if reason is not None:
             _reason(figure, axes, reason)
         _key(figure, axes, fit)
-        _other_picks(figure, axes, [p for p in picks if p is not pick], window)
+        _other_picks(figure, axes, [p for p in chart.picks if p is not pick], window)
         _keep_inside(figure, axes)
     return figure
 
 
-def curve_png(
-    result: SweepResult,
-    *,
-    fit: Fit | None = None,
-    picks: Sequence[Pick] = (),
-    band: Band | None = None,
-    chosen: str | None = None,
-    dpi: int = SCREEN_DPI,
-) -> bytes:
+def curve_png(chart: Chart, *, dpi: int = SCREEN_DPI) -> bytes:
     """Return the figure as a PNG of 8 x 5 inches at `dpi`, with its mark; the same curve gives the same bytes."""
-    figure = curve_figure(result, fit=fit, picks=picks, band=band, chosen=chosen)
-    mark = figure_digest(result, fit=fit, picks=picks, band=band, chosen=chosen)
+    figure = curve_figure(chart)
+    mark = figure_digest(chart)
     out = io.BytesIO()
     with style.figure_style():
         figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None, DIGEST_KEY: mark})
     return out.getvalue()
 
 
-def curve_svg(
-    result: SweepResult,
-    *,
-    fit: Fit | None = None,
-    picks: Sequence[Pick] = (),
-    band: Band | None = None,
-    chosen: str | None = None,
-) -> str:
+def curve_svg(chart: Chart) -> str:
     """Return the figure as an SVG document; the same curve gives the same text."""
-    figure = curve_figure(result, fit=fit, picks=picks, band=band, chosen=chosen)
+    figure = curve_figure(chart)
     out = io.StringIO()
     with style.figure_style():
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": "lrfinder"})

@@ -1,4 +1,4 @@
-"""A sweep as a fragment of HTML: the picture and the table of picks, for notebooks."""
+"""A sweep as a fragment of HTML for notebooks: the picture and the table of picks."""
 
 from __future__ import annotations
 
@@ -6,39 +6,28 @@ from collections.abc import Sequence
 from html import escape
 
 from lrfinder.formatting import format_interval
-from lrfinder.records import Band, Fit, Pick, Status, SweepResult
+from lrfinder.records import Chart, Pick, Status
 from lrfinder.report.figure import curve_svg, headline, subtitle
 from lrfinder.report.picks import interval_cell, rate_cell
-from lrfinder.report.window import chosen_pick, refusal
 
 # At least 4.5 : 1 on white and on the dark backgrounds of notebooks alike, as far as one color can be.
 COLORS = {Status.CONFIDENT: "#0B8A66", Status.UNCERTAIN: "#A66F00", Status.REFUSED: "#D0520A"}
 LEFT_ALIGNED = 'style="text-align:left;vertical-align:top"'
 
 
-def result_html(
-    result: SweepResult,
-    *,
-    fit: Fit | None = None,
-    picks: Sequence[Pick] = (),
-    band: Band | None = None,
-    chosen: str | None = None,
-) -> str:
-    """Return a self-contained `<div>` with the figure as inline SVG and, where there are picks, their table.
-
-    Every name is escaped. Raises ValueError where `chosen` is not the rule of one of the picks.
-    """
-    svg = curve_svg(result, fit=fit, picks=picks, band=band, chosen=chosen)
+def result_html(chart: Chart) -> str:
+    """Return a self-contained `<div>`: the figure as inline SVG, and the table of picks; every name is escaped."""
+    svg = curve_svg(chart)
     drawing = svg[svg.index("<svg") :]  # the XML declaration and the document type belong to files of their own
-    words = escape(_in_words(result, picks, band, chosen), quote=True)
-    table = _table(picks, chosen_pick(picks, chosen)) if picks else ""
+    words = escape(_in_words(chart), quote=True)
+    table = _table(chart.picks, chart.pick) if chart.picks else ""
     return f'<div class="lrfinder"><div role="img" aria-label="{words}">{drawing}</div>{table}</div>'
 
 
-def _in_words(result: SweepResult, picks: Sequence[Pick], band: Band | None, chosen: str | None) -> str:
+def _in_words(chart: Chart) -> str:
     """Say what the picture shows, for those who can't see it."""
-    parts = [f"Loss against learning rate of {headline(result)}: {subtitle(result)}."]
-    pick, reason = chosen_pick(picks, chosen), refusal(picks, chosen)
+    parts = [f"Loss against learning rate of {headline(chart.result)}: {subtitle(chart.result)}."]
+    pick, reason, band = chart.pick, chart.refusal, chart.band
     if pick is not None and pick.lr is not None:
         parts.append(f"Recommended rate {rate_cell(pick)} by {pick.rule}.")
     if reason is not None:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from lrfinder.formatting import format_interval, format_lr
 from lrfinder.records import Band, Pick, Status
-from lrfinder.report.window import chosen_pick
+from lrfinder.records.chart import chosen_pick
 
 STYLES: Final = {Status.CONFIDENT: "green", Status.UNCERTAIN: "yellow", Status.REFUSED: "red"}
 NOTHING = "-"  # in a cell that a refusal leaves empty; ASCII, so that every terminal shows it
@@ -19,10 +19,7 @@ MARK = ">"
 
 
 def picks_table(picks: Sequence[Pick], *, chosen: str | None) -> Table:
-    """Return a table with a row for each pick; the row of the rule `chosen` is marked.
-
-    Raises ValueError where `chosen` is not the rule of one of the picks.
-    """
+    """Return a table with a row for each pick; that of the rule `chosen` is marked; it must have one."""
     recommended = chosen_pick(picks, chosen)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("rule", overflow="fold", min_width=max((len(MARK) + 1 + len(p.rule) for p in picks), default=4))

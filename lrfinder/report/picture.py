@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Final
 
-from lrfinder.records import Band, Fit, Pick, SweepResult
+from lrfinder.records import Chart
 from lrfinder.version import CREATED_BY
 
 DIGEST_KEY: Final = "Drawing"  # the keyword of the PNG's text chunk
 HEAD_BYTES: Final = 1024  # of a PNG: its text chunks come before its pixels
 
 
-def figure_digest(
-    result: SweepResult,
-    *,
-    fit: Fit | None = None,
-    picks: Sequence[Pick] = (),
-    band: Band | None = None,
-    chosen: str | None = None,
-) -> str:
+def figure_digest(chart: Chart) -> str:
     """Return a digest of what `curve_png` draws: measurements, fit, band, rates, and the reason of a refusal.
 
     How far a pick may be trusted isn't drawn, so the same rates for runs of another length are the same picture.
     """
-    rates = [(pick.rule, pick.lr, pick.low, pick.high, pick.why if pick.lr is None else "") for pick in picks]
+    rates = [(pick.rule, pick.lr, pick.low, pick.high, pick.why if pick.lr is None else "") for pick in chart.picks]
+    result = chart.result
     measured = (result.settings, result.setup, result.traces, result.short_sweeps, result.runs)
-    return hashlib.sha256(repr((CREATED_BY, measured, fit, rates, band, chosen)).encode()).hexdigest()
+    return hashlib.sha256(repr((CREATED_BY, measured, chart.fit, rates, chart.band, chart.chosen)).encode()).hexdigest()
 
 
 def is_drawn(head: bytes, digest: str) -> bool:

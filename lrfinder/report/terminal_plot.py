@@ -14,10 +14,10 @@ from rich.color import ColorSystem
 from rich.style import Style
 
 from lrfinder.formatting import decade, format_interval, format_loss, format_lr
-from lrfinder.records import Band, Fit, Pick, Spacing, SweepResult
+from lrfinder.records import Chart, Fit, Spacing
 from lrfinder.report.canvas import canvas, in_ascii, render
 from lrfinder.report.figure import headline, subtitle
-from lrfinder.report.window import Window, chosen_pick, is_shown, lowest, points, refusal, run_ends, window_of
+from lrfinder.report.window import Window, is_shown, lowest, points, run_ends, window_of
 
 SMALLEST_WIDTH = 40  # characters: below, tick labels and key leave no room for a curve
 SMALLEST_HEIGHT = 14  # lines, of which the key may take seven
@@ -92,38 +92,27 @@ class Series:
     joined: bool = False
 
 
-def terminal_plot(
-    result: SweepResult,
-    *,
-    width: int,
-    height: int,
-    fit: Fit | None = None,
-    picks: Sequence[Pick] = (),
-    band: Band | None = None,
-    chosen: str | None = None,
-    color: bool = True,
-    encoding: str = "utf-8",
-) -> str:
+def terminal_plot(chart: Chart, *, width: int, height: int, color: bool = True, encoding: str = "utf-8") -> str:
     """Return the plot as at most `height` lines of at most `width` characters.
 
     `encoding` is that of the output: where it isn't UTF-8, the plot is plain ASCII. Without `color` there is no
-    escape code in the text. Raises ValueError for a plot under 40 x 14, or where `chosen` is not the rule of a pick.
+    escape code in the text. Raises ValueError for a plot under 40 x 14.
     """
     if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
         smallest = f"{SMALLEST_WIDTH} x {SMALLEST_HEIGHT}"
         raise ValueError(f"width and height must be at least {smallest} characters, got {width} x {height}")
+    result, reason = chart.result, chart.refusal
     unicode = codecs.lookup(encoding).name == "utf-8"
     head = [_cut(f"{headline(result)}: {subtitle(result)}", width)]
-    reason = refusal(picks, chosen)
     if reason is not None:
         text = f"No rate recommended: {reason}"
         head += textwrap.wrap(text, width, max_lines=MOST_REASON_LINES, placeholder=" ...")
-    window = window_of(result, fit)
+    window = window_of(result, chart.fit)
     if window is None:
         body = "No finite loss was measured."
     else:
         marks = UNICODE if unicode else ASCII
-        series = _series(result, window, marks, fit=fit, pick=chosen_pick(picks, chosen), band=band)
+        series = _series(chart, window, marks)
         key = _key(series, width, color=color)
         figure = _plotted(series, window, result.settings.spacing, width, height - len(head) - len(key))
         body = "\n".join(render(figure, color=color) + key)
@@ -131,16 +120,9 @@ def terminal_plot(
     return text if unicode else in_ascii(text)
 
 
-def _series(
-    result: SweepResult,
-    window: Window,
-    marks: Marks,
-    *,
-    fit: Fit | None,
-    pick: Pick | None,
-    band: Band | None,
-) -> list[Series]:
+def _series(chart: Chart, window: Window, marks: Marks) -> list[Series]:
     """Return what is drawn, what lies on top last."""
+    result, fit, pick, band = chart.result, chart.fit, chart.pick, chart.band
     bottom, top = window.loss_low, window.loss_high
     measured = points(result)
     shown = [p for p in measured if is_shown(p.loss) and bottom <= p.loss <= top]

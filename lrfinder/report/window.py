@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lrfinder.records import Fit, Pick, Point, Spacing, SweepResult, Trace
+from lrfinder.records import Fit, Point, Spacing, SweepResult, Trace
 
 FEWEST_BEFORE_LOWEST = 10  # fewer points than these before the lowest one: their range says nothing about the curve
 TAIL = 0.02  # of the losses on the way down; single outliers there leave the picture as carets
@@ -31,12 +31,12 @@ class Window:
 
 def points(result: SweepResult) -> tuple[Point, ...]:
     """Return every measurement that the fit is made of, in the order of measurement."""
-    return _of(result.basis.traces)
+    return _of(result.pick_source.traces)
 
 
 def points_left_out(result: SweepResult) -> tuple[Point, ...]:
     """Return the measurements of a long sweep, where short ones are read in its place."""
-    return () if result.basis is result else _of(result.traces)
+    return () if result.pick_source is result else _of(result.traces)
 
 
 def _of(traces: Sequence[Trace]) -> tuple[Point, ...]:
@@ -108,25 +108,6 @@ def quantile(values: Sequence[float], share: float) -> float:
     below = math.floor(position)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (position - below) * (ordered[above] - ordered[below])
-
-
-def chosen_pick(picks: Sequence[Pick], chosen: str | None) -> Pick | None:
-    """Return the pick of the rule `chosen`, or None where no rule is; raises ValueError for a rule without a pick."""
-    if chosen is None:
-        return None
-    for pick in picks:
-        if pick.rule == chosen:
-            return pick
-    rules = ", ".join(pick.rule for pick in picks) or "none"
-    raise ValueError(f"chosen must be the rule of one of the picks ({rules}), got {chosen!r}")
-
-
-def refusal(picks: Sequence[Pick], chosen: str | None) -> str | None:
-    """Return why no rate is recommended: the chosen rule's reason, or the first rule's where every rule refused."""
-    pick = chosen_pick(picks, chosen)
-    if pick is not None:
-        return pick.why if pick.lr is None else None
-    return picks[0].why if picks and all(pick.lr is None for pick in picks) else None
 
 
 def _fences(losses: Sequence[float]) -> tuple[float, float]:

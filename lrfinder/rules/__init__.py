@@ -1,8 +1,8 @@
 """The rules that pick a rate, by name. A new rule is one file and one line in a table.
 
-`FIT_RULES` read the fitted curve of all repeats; `PEER_RULES` are what other finders would have suggested, applied
-to each repeat by itself. The first fit rule is the default. Installed distributions may add fit rules by the entry
-points `lrfinder.rules`.
+`FIT_RULES` read the fitted curve of all repeats. `PEER_RULES` are what other finders would have suggested, each
+applied to every repeat by itself. `trials` reads the short runs.
+Installed distributions may add fit rules by the entry points `lrfinder.rules`. What a pick means: rules/README.md.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from lrfinder.plugins import PluginTable
 from lrfinder.records import Pick, Status, Trace
 from lrfinder.rules.lowest import lowest
 from lrfinder.rules.peers import PEER_RULES, pick_per_repeat
-from lrfinder.rules.short_runs import SHORT_RUNS
 from lrfinder.rules.steepest import steepest
 from lrfinder.rules.steepest_raw import steepest_raw
+from lrfinder.rules.trials import TRIALS_RULE
 
 _OURS: Mapping[str, Callable[[Curve], Pick]] = {
     "steepest": steepest,
@@ -32,15 +32,19 @@ def _fault(_name: str, found: Any) -> str | None:
 
 FIT_RULES = PluginTable("lrfinder.rules", _OURS, _fault)
 
-DEFAULT_RULE = "steepest"  # of a sweep without short runs; with them it is `short-runs`
-# After a plateau nothing has been used up before the fall, so there is nothing to correct for; and above it is a cliff.
-# 26 sweeps of eight tasks with deep nets: mean (worst) regret 0.030 (0.10), of `steepest` 0.051 (0.21).
-PLATEAU_RULE = "steepest-raw"
-RULE_NAMES: tuple[str, ...] = (SHORT_RUNS, *_OURS, *PEER_RULES)  # ours
+DEFAULT_RULE = "steepest"  # of a sweep without short runs; with them it is `trials`
+PLATEAU_RULE = "steepest-raw"  # after a plateau: rules/README.md#plateau_rule
+RULE_NAMES: tuple[str, ...] = (TRIALS_RULE, *_OURS, *PEER_RULES)  # ours
+OLD_NAMES: Mapping[str, str] = {"short-runs": TRIALS_RULE}
+
+
+def renamed(rule: str) -> str:
+    """Return the sentence that tells the new name of the old name `rule`."""
+    return f"the rule {rule!r} is now called {OLD_NAMES[rule]!r}"
 
 
 def pick_all(curve: Curve, traces: tuple[Trace, ...], steps: int) -> tuple[Pick, ...]:
-    """Return every rule's pick, in the tables' order; `steps` is the configured number of updates of a repeat."""
+    """Return every rule's pick on a curve, in the tables' order; `steps` are the configured updates of a repeat."""
     from_fit = (rule(curve) for rule in _OURS.values())
     from_peers = (pick_per_repeat(rule, traces, steps) for rule in PEER_RULES.values())
     from_plugins = (_plugged_pick(name, rule, curve) for name, rule in FIT_RULES.plugged.items())

@@ -8,22 +8,20 @@ from numpy.typing import NDArray
 from lrfinder.fit import INTERVAL, Curve
 from lrfinder.records import Band
 from lrfinder.rules.descent import fastest_before_lowest, relative_descent
-from lrfinder.rules.neighbourhood import smooth
+from lrfinder.rules.smoothing import smooth
 
 Array = NDArray[np.float64]
 
-# On thirteen real tasks, five seeds, the band between these two shares is 1.3 decades wide on average and met the
-# oracle's near-optimal rates in every sweep.
 SLOWEST = 0.25  # of the fastest relative descent: below, a run needs over four times the updates
-GIVEN_BACK = 0.5  # of the fall: above, one update at this rate undoes more than half of what was learned
+GIVEN_BACK = 0.5  # of the fall: above, one update undoes more than half of what was learned: rules/README.md#band
 
 
 def trainable_band(curve: Curve) -> Band:
     """Return the band from SLOWEST of the fastest relative descent to GIVEN_BACK of the fall, with its 90 % intervals.
 
-    The lower end is judged by the averaged loss, as the pick is, the upper one by the fit itself: a cliff averaged with
-    the plain before it would look too near. Both are walked to from the pick or the lowest point, so a second dip
-    elsewhere doesn't count. Where the loss never rises by that much, the upper end is the highest rate tried.
+    The lower end is judged by the smoothed loss, as the pick is. The upper one is judged by the fit itself: smoothed
+    with the flat part before it, a cliff would look too near. Both are walked to from the pick or the lowest point, so
+    a second dip elsewhere doesn't count. If the loss never rises by that much, the upper end is the highest rate tried.
     """
     around, start = smooth(curve), curve.points.start
     low = _low_ends(around.loss[None], around.slope[None], start)
@@ -39,7 +37,7 @@ def trainable_band(curve: Curve) -> Band:
 
 
 def starts_falling(curve: Curve) -> bool:
-    """Tell whether the band reaches down to the lowest rate tried: then nobody saw where it begins."""
+    """Tell whether the band reaches down to the lowest rate tried: then its lower end was not seen."""
     around = smooth(curve)
     return bool(_low_ends(around.loss[None], around.slope[None], curve.points.start)[0] == 0)
 

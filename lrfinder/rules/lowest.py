@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lrfinder.fit import Curve
 from lrfinder.records import Pick
-from lrfinder.rules.located import pick_at
+from lrfinder.rules.pick_at import pick_at
 
 
 def lowest(curve: Curve) -> Pick:
-    """Return argmin over x of L(x), x = log10(rate): beyond it the loss rises again, so it is a bound, not advice."""
+    """Return argmin over x of L(x), x = log10(rate): beyond it the loss rises again, so train below it."""
     why = "the loss is lowest here: a bound, not advice"
     return pick_at("lowest", curve.x[curve.loss.argmin()], curve.x[curve.loss_draws.argmin(axis=1)], why, advice=False)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from lrfinder.fit import Curve
 from lrfinder.records import Pick
 from lrfinder.rules.descent import fastest_before_lowest, relative_descent
-from lrfinder.rules.located import pick_at
-from lrfinder.rules.neighbourhood import smooth
+from lrfinder.rules.pick_at import pick_at
+from lrfinder.rules.smoothing import smooth
 
 
 def steepest(curve: Curve) -> Pick:
     """Return argmax over x of -(da/dx) / (a - floor), x = log10(rate), left of the lowest point of a.
 
-    a is the fitted loss averaged over a neighbourhood (`averaged`), floor its lowest value less a reserve
-    (`relative_descent`). It is the range test's own definition (Smith, arXiv:1506.01186), made per update *from a
-    comparable state*. The interval holds 90 % of the bootstrap's picks.
+    a is the smoothed fitted loss (`smooth`), floor its lowest value less a reserve (`relative_descent`). This is the
+    range test's own definition (Smith, arXiv:1506.01186), for an update *from a comparable state*. The interval holds
+    90 % of the bootstrap's picks.
     """
     around, start = smooth(curve), curve.points.start
     index = fastest_before_lowest(relative_descent(around.loss, around.slope, start), around.loss)

@@ -7,13 +7,14 @@ import numpy as np
 from lrfinder.fit import Curve
 from lrfinder.records import Pick
 from lrfinder.rules.descent import fastest_before_lowest
-from lrfinder.rules.located import pick_at
+from lrfinder.rules.pick_at import pick_at
 
 
 def steepest_raw(curve: Curve) -> Pick:
     """Return argmin over x of dL/dx, x = log10(rate), left of the lowest point of the fit.
 
-    Moves to lower rates the longer the sweep is (depletion), but for after a plateau, where nothing was learned before.
+    The longer the sweep, the lower this rate: the sweep has learned before it gets there. After a plateau it doesn't
+    move, since nothing was learned before.
     """
     index = fastest_before_lowest(-curve.slope, curve.loss)
     draws = fastest_before_lowest(-curve.slope_draws, curve.loss_draws)

@@ -13,13 +13,14 @@ carry on from there (`load_unfinished`, `RunFolder.resume`).
 """
 
 from lrfinder.store.folder import RunFolder
-from lrfinder.store.layout import PICTURE, RECOMMENDATION, TRIALS, VERIFICATION
+from lrfinder.store.layout import CONFIG, PICTURE, RECOMMENDATION, TRIALS, VERIFICATION
 from lrfinder.store.load import config_path, latest_run, load_run, load_source
 from lrfinder.store.run_log import RunLog, read_log
 from lrfinder.store.source import Source
 from lrfinder.store.unfinished import ResumableRun, load_unfinished
 
 __all__ = [
+    "CONFIG",
     "PICTURE",
     "RECOMMENDATION",
     "TRIALS",

@@ -11,15 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.advice import advice_on
 from helpers.curves import falls_and_explodes, sweep_of, trace_of, traces_of
 from helpers.runs import explored, parabola, runs_at
-from lrfinder.advice import Request, advise, to_json
+from lrfinder.advice import Request
+from lrfinder.advice.check import check_rate
 from lrfinder.advice.exploration import start_of
-from lrfinder.advice.verdict import check_rate
 from lrfinder.errors import UsageError
 from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.report.documents import recommend_document
 from lrfinder.rules import RULE_NAMES
-from lrfinder.rules.short_runs import SHORT_RUNS
+from lrfinder.rules.trials import TRIALS_RULE
 from lrfinder.store import load_run
 
 SWEEP = SweepSettings()
@@ -31,14 +33,14 @@ def good(**optimizer: object) -> SweepResult:
 
 
 def test_a_good_sweep_gives_a_confident_pick_and_a_config() -> None:
-    advice = advise(good(), Request(steps=1000))
+    advice = advice_on(good(), Request(steps=1000))
     assert advice.status is Status.CONFIDENT
     assert advice.lr is not None
     assert advice.schedule is not None
     assert advice.band is not None
     assert advice.band.low < advice.lr < advice.band.high
     assert advice.picks[0].rule == "steepest"
-    assert {pick.rule for pick in advice.picks} == set(RULE_NAMES) - {SHORT_RUNS}
+    assert {pick.rule for pick in advice.picks} == set(RULE_NAMES) - {TRIALS_RULE}
     assert advice.schedule.optimizer.lr == float(f"{advice.picks[0].lr:.3g}")
     assert len(advice.schedule.lrs()) == 1000
     assert max(advice.schedule.lrs()) == advice.schedule.optimizer.lr
@@ -51,13 +53,13 @@ def restarted(best: float, **optimizer: object) -> SweepResult:
     return explored(sweep_of((), dataclasses.replace(SWEEP, mode=Mode.RESTART), **optimizer), parabola(best))
 
 
-@pytest.mark.parametrize("rule", [None, SHORT_RUNS])
+@pytest.mark.parametrize("rule", [None, TRIALS_RULE])
 @pytest.mark.parametrize(("steps", "whole"), [(None, 400), (1600, 400), (150, 150)])
 def test_adagrads_short_runs_alone_are_moved_to_the_length_they_stand_for(
     rule: str | None, steps: int | None, whole: int
 ) -> None:
     request = Request(steps=steps, rule=rule)
-    still, moved = (advise(restarted(-2, name=name, settings={}), request) for name in ("SGD", "Adagrad"))
+    still, moved = (advice_on(restarted(-2, name=name, settings={}), request) for name in ("SGD", "Adagrad"))
     assert moved.lr / still.lr == pytest.approx(math.sqrt(whole / 75), rel=0.01)  # a config's rate has three digits
     assert moved.picks[0].lr / still.picks[0].lr == pytest.approx(math.sqrt(whole / 75))
     assert f"up by a factor of {math.sqrt(whole / 75):.2f} from 75 to {whole} updates, so " in moved.why
@@ -71,7 +73,7 @@ def test_a_rate_that_was_moved_passes_its_own_check() -> None:
     result = restarted(-2, name="Adagrad", settings={})
     xs = [-5, -4.6, -4.2, *(-2.3 + 0.05 * index for index in range(13))]
     narrow = dataclasses.replace(result, runs=runs_at(xs, parabola(-2, width=0.4), steps=75))
-    config = advise(narrow, Request(steps=400)).schedule
+    config = advice_on(narrow, Request(steps=400)).schedule
     assert math.log10(config.optimizer.lr) > -2 + 0.4 * math.sqrt(0.5)
     assert check_rate(narrow, config).sane
 
@@ -86,10 +88,10 @@ def test_a_drift_that_nothing_measured_makes_a_pick_beside_a_sweep_uncertain(
     swept = good(name=name, settings=settings)
     guide = start_of(swept)
     xs = [guide + x for x in (-0.4, -0.2, 0, 0.2, 0.4)]
-    advice = advise(dataclasses.replace(swept, runs=runs_at(xs, parabola(guide), steps=75)), Request(steps=steps))
+    advice = advice_on(dataclasses.replace(swept, runs=runs_at(xs, parabola(guide), steps=75)), Request(steps=steps))
     whole = steps or 400
     drifts = name == "Adagrad" and not settings and math.sqrt(whole / 75) > 10**0.15
-    assert advice.picks[0].rule == SHORT_RUNS
+    assert advice.picks[0].rule == TRIALS_RULE
     assert math.log10(advice.picks[0].lr) == pytest.approx(guide, abs=0.02)
     assert advice.status is (Status.UNCERTAIN if drifts else Status.CONFIDENT)
     told = (
@@ -101,7 +103,7 @@ def test_a_drift_that_nothing_measured_makes_a_pick_beside_a_sweep_uncertain(
 
 def test_a_drift_that_nothing_measured_makes_the_sweeps_own_pick_uncertain() -> None:
     for steps, status in ((400, Status.UNCERTAIN), (190, Status.CONFIDENT)):  # by hand: 100 x 10^0.3 = 199.5
-        advice = advise(good(name="Adagrad", settings={}), Request(steps=steps))
+        advice = advice_on(good(name="Adagrad", settings={}), Request(steps=steps))
         assert advice.picks[0].rule == "steepest"
         assert advice.status is status
         assert ("up by a factor of 2.00 from 100 to 400 updates" in advice.why) is (status is Status.UNCERTAIN)
@@ -109,20 +111,20 @@ def test_a_drift_that_nothing_measured_makes_the_sweeps_own_pick_uncertain() -> 
 
 def test_what_was_moved_already_is_not_doubted_again() -> None:
     swept = restarted(-2, name="Adagrad", settings={})
-    assert "nothing that long" not in advise(swept, Request(steps=400)).why
-    assert "nothing that long" not in advise(swept, Request()).why
+    assert "nothing that long" not in advice_on(swept, Request(steps=400)).why
+    assert "nothing that long" not in advice_on(swept, Request()).why
     assert "up by a factor of 5.00 from 400 to 10000 updates, and nothing that long was tried" in (
-        advise(swept, Request(steps=10_000)).why
+        advice_on(swept, Request(steps=10_000)).why
     )
 
 
 @pytest.mark.parametrize("best", [-4.5, -2.0, 1.0])
 def test_the_band_holds_what_the_short_runs_learned_at_as_well(best: float) -> None:
-    alone = advise(good(), Request()).band
+    alone = advice_on(good(), Request()).band
     reach = math.sqrt(0.5) * 1.0  # a parabola has half of its fall left so far from its lowest point
     tried = sorted((best + 0.1 * step for step in range(-12, 13)), key=lambda x: abs(x - best))
     runs = runs_at(tried, parabola(best, width=1.0), steps=SWEEP.run_steps)
-    band = advise(dataclasses.replace(good(), runs=runs), Request()).band
+    band = advice_on(dataclasses.replace(good(), runs=runs), Request()).band
     assert math.log10(band.low) == pytest.approx(min(math.log10(alone.low), best - reach), abs=0.02)
     assert math.log10(band.high) == pytest.approx(max(math.log10(alone.high), best + reach), abs=0.02)
     assert band.low_interval[0] == pytest.approx(min(band.low, alone.low_interval[0]))
@@ -181,14 +183,14 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_it_refuses_with_a_reason_and_a_remedy(case: str) -> None:
     traces, why, remedy = REFUSED[case]
-    advice = advise(sweep_of(traces, SWEEP), Request(steps=100))
+    advice = advice_on(sweep_of(traces, SWEEP), Request(steps=100))
     assert advice.status is Status.REFUSED, advice.why
     assert advice.lr is None
     assert advice.schedule is None
     assert why in advice.why
     assert remedy in advice.hint
     assert [pick.status for pick in advice.picks] == [Status.REFUSED]
-    json.dumps(to_json(advice), allow_nan=False)
+    json.dumps(recommend_document(advice), allow_nan=False)
 
 
 def test_too_noisy_is_told_from_never_fell() -> None:
@@ -196,7 +198,7 @@ def test_too_noisy_is_told_from_never_fell() -> None:
     rng = np.random.default_rng(1)
     losses = tuple(float(v) for v in 2.0 + rng.normal(0, 0.5, 12) - np.linspace(0, 0.5, 12))
     trace = dataclasses.replace(trace_of(few, falls_and_explodes), losses=losses, initial_loss=2.3)
-    advice = advise(sweep_of([trace], few), Request())
+    advice = advice_on(sweep_of([trace], few), Request())
     assert advice.status is Status.REFUSED
     assert "noisy" in advice.why or "never fell" in advice.why
 
@@ -206,14 +208,14 @@ def test_a_fall_counts_though_the_high_rates_are_wild() -> None:
 
     Full training runs of 400 updates at a grid of rates put the near-optimal ones (regret <= 0.02) at 0.01 to 0.1.
     """
-    advice = advise(load_run(RECORDED), Request())
+    advice = advice_on(load_run(RECORDED), Request())
     assert advice.lr is not None, advice.why
     assert 0.01 <= advice.lr <= 0.1
 
 
 def test_flat_noise_is_hardly_ever_taken_for_a_fall() -> None:
     refused = sum(
-        advise(sweep_of(traces_of(SWEEP, lambda x: 2.3, noise=0.1, seed=seed), SWEEP), Request()).lr is None
+        advice_on(sweep_of(traces_of(SWEEP, lambda x: 2.3, noise=0.1, seed=seed), SWEEP), Request()).lr is None
         for seed in range(40)
     )
     assert refused >= 38
@@ -232,7 +234,7 @@ DOUBTED = {
 @pytest.mark.parametrize("case", DOUBTED)
 def test_what_makes_a_pick_uncertain_is_said(case: str) -> None:
     traces, why = DOUBTED[case]
-    advice = advise(sweep_of(traces, SWEEP), Request(steps=100))
+    advice = advice_on(sweep_of(traces, SWEEP), Request(steps=100))
     assert advice.status is Status.UNCERTAIN
     assert advice.lr is not None
     assert why in advice.picks[0].why
@@ -253,39 +255,39 @@ def test_what_makes_a_pick_uncertain_is_said(case: str) -> None:
     ],
 )
 def test_warm_up_follows_from_the_optimizer(name: str, settings: dict[str, object], steps: int, expected: int) -> None:
-    advice = advise(good(name=name, settings=settings), Request(steps=steps))
+    advice = advice_on(good(name=name, settings=settings), Request(steps=steps))
     assert advice.schedule is not None
     assert advice.schedule.schedule.warmup == expected
 
 
 def test_epochs_count_the_loaders_batches() -> None:
-    advice = advise(good(), Request(epochs=2.5))
+    advice = advice_on(good(), Request(epochs=2.5))
     assert advice.schedule is not None
     assert advice.schedule.steps == round(2.5 * 21)
 
 
 def test_without_a_length_there_is_a_pick_but_no_config() -> None:
-    advice = advise(good(), Request())
+    advice = advice_on(good(), Request())
     assert advice.lr is not None
     assert advice.schedule is None
 
 
 @pytest.mark.parametrize("name", ["constant", "linear", "cosine", "step"])
 def test_each_schedule_can_be_asked_for(name: str) -> None:
-    advice = advise(good(), Request(steps=400, schedule=name, warmup=0))
+    advice = advice_on(good(), Request(steps=400, schedule=name, warmup=0))
     assert advice.schedule is not None
     assert advice.schedule.schedule.name == name
     assert advice.schedule.lrs()[0] == advice.schedule.optimizer.lr
 
 
 def test_another_rule_and_a_rate_of_ones_own() -> None:
-    lowest = advise(good(), Request(steps=400, rule="lowest"))
+    lowest = advice_on(good(), Request(steps=400, rule="lowest"))
     assert lowest.picks[0].rule == "lowest"
     assert lowest.schedule is not None
     assert lowest.schedule.evidence is not None
     assert lowest.schedule.evidence.rule == "lowest"
     for lr, where in ((0.01, "inside"), (1e-6, "below"), (90.0, "above")):
-        own = advise(good(), Request(steps=400, lr=lr))
+        own = advice_on(good(), Request(steps=400, lr=lr))
         assert own.lr == lr
         assert own.picks[0].rule == "given"
         assert where in own.picks[0].why
@@ -293,13 +295,13 @@ def test_another_rule_and_a_rate_of_ones_own() -> None:
 
 
 def test_a_given_rate_works_where_the_sweep_refuses() -> None:
-    advice = advise(sweep_of(nan_from(None), SWEEP), Request(steps=10, lr=0.1))
+    advice = advice_on(sweep_of(nan_from(None), SWEEP), Request(steps=10, lr=0.1))
     assert advice.schedule is not None
     assert advice.schedule.optimizer.lr == 0.1
 
 
 def test_several_groups_keep_their_ratios_in_the_config() -> None:
-    advice = advise(good(group_ratios=(1.0, 0.1)), Request(steps=400))
+    advice = advice_on(good(group_ratios=(1.0, 0.1)), Request(steps=400))
     assert advice.schedule is not None
     assert advice.schedule.optimizer.groups == (1.0, 0.1)
 
@@ -319,19 +321,19 @@ def test_several_groups_keep_their_ratios_in_the_config() -> None:
 )
 def test_requests_that_cannot_be_meant(request_: Request, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        advise(good(), request_)
+        advice_on(good(), request_)
 
 
 def test_epochs_without_a_length_ask_for_steps() -> None:
     result = good()
     endless = dataclasses.replace(result, setup=dataclasses.replace(result.setup, batches_per_epoch=None))
     with pytest.raises(UsageError, match="no length") as caught:
-        advise(endless, Request(epochs=3))
+        advice_on(endless, Request(epochs=3))
     assert "--steps" in str(caught.value.hint)
 
 
 def test_the_json_has_what_scripts_rely_on() -> None:
-    document = json.loads(json.dumps(to_json(advise(good(), Request(steps=50))), allow_nan=False))
+    document = json.loads(json.dumps(recommend_document(advice_on(good(), Request(steps=50))), allow_nan=False))
     assert document["updates"] == sum(trace.updates for trace in good().traces)
     assert set(document["picks"][0]) == {"rule", "lr", "low", "high", "status", "why"}
     assert document["config"]["version"] == 1

@@ -6,8 +6,9 @@ import dataclasses
 
 import pytest
 
+from helpers.advice import advice_on
 from helpers.curves import sweep_of, traces_of
-from lrfinder.advice import Request, advise
+from lrfinder.advice import Request
 from lrfinder.advice.choice import choose
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.errors import UsageError
@@ -81,19 +82,19 @@ def test_an_open_end_holds_the_peak() -> None:
 
 def test_the_advice_says_it() -> None:
     sweep = sweep_of(traces_of(SweepSettings(), noise=0.03, stop_above=5.0), SweepSettings())
-    open_ended = advise(sweep, Request(open_ended=True))
+    open_ended = advice_on(sweep, Request(open_ended=True))
     assert open_ended.schedule.schedule.name == "wsd"
     assert "length isn't known" in open_ended.why
-    measured = advise(sweep, Request(steps=1000), [trial("linear", 1.5), trial("rex", 1.0)])
+    measured = advice_on(sweep, Request(steps=1000), [trial("linear", 1.5), trial("rex", 1.0)])
     assert measured.schedule.schedule.name == "rex"
     assert "rex, which ended lowest" in measured.why
-    asked = advise(sweep, Request(steps=1000, schedule="step"), [trial("linear", 1.5), trial("rex", 1.0)])
+    asked = advice_on(sweep, Request(steps=1000, schedule="step"), [trial("linear", 1.5), trial("rex", 1.0)])
     assert asked.schedule.schedule.name == "step"
-    assert advise(dataclasses.replace(sweep), Request()).schedule is None
+    assert advice_on(dataclasses.replace(sweep), Request()).schedule is None
 
 
 @pytest.mark.parametrize("length", [{"steps": 10}, {"epochs": 2.0}])
 def test_a_length_and_an_open_end_exclude_each_other(length: dict[str, float]) -> None:
     sweep = sweep_of(traces_of(SweepSettings(), noise=0.03, stop_above=5.0), SweepSettings())
     with pytest.raises(UsageError, match="open-ended run has no length"):
-        advise(sweep, Request(open_ended=True, **length))
+        advice_on(sweep, Request(open_ended=True, **length))

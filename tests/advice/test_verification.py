@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.advice import concluded, next_trials
 from helpers.curves import falls_and_explodes, sweep_of, traces_of
 from helpers.runs import START, explored, parabola, run_at
-from lrfinder.advice.trials import VerifyRequest, default_budget, next_runs, parse_budget
-from lrfinder.advice.verification import Verification, conclude
+from lrfinder.advice.budget import VerifyRequest, default_budget, parse_budget
+from lrfinder.advice.verification import Verification
 from lrfinder.errors import UsageError
 from lrfinder.records import Mode, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
 
@@ -27,10 +28,10 @@ def world(best: float, drift: float):
 
 def verified(request: VerifyRequest, sweep: SweepResult, make) -> tuple[Verification, tuple[ShortRun, ...]]:
     trials: tuple[ShortRun, ...] = ()
-    while plans := next_runs(request, sweep, trials):
+    while plans := next_trials(request, sweep, trials):
         assert len(trials) < 100, "verification has no end"
         trials += tuple(make(plan) for plan in plans)
-    return conclude(request, sweep, trials), trials
+    return concluded(request, sweep, trials), trials
 
 
 @given(
@@ -100,8 +101,8 @@ def test_the_rate_to_verify_is_tried_first_unless_the_sweeps_own_runs_rule_it_ou
     sweep = explored(SWEEP, parabola(-1.4))
     assert len(sweep.runs) == 3
     asked = VerifyRequest(steps=400, budget=2000, lr=10**-1.3)
-    assert [plan.lr for plan in next_runs(asked, sweep, ())] == pytest.approx([10**-1.3, 0.1, 10**-1.6], rel=1e-3)
-    far = next_runs(dataclasses.replace(asked, lr=10.0), sweep, ())[0].lr
+    assert [plan.lr for plan in next_trials(asked, sweep, ())] == pytest.approx([10**-1.3, 0.1, 10**-1.6], rel=1e-3)
+    far = next_trials(dataclasses.replace(asked, lr=10.0), sweep, ())[0].lr
     assert 10**-1.4 < far < 10**-0.8  # the runs fell within 15 % of the best up to 0.6 decade above it
 
 
@@ -117,7 +118,7 @@ def test_a_second_length_that_is_bracketed_is_looked_at_more_closely() -> None:
 def test_trials_of_another_length_in_the_log_don_t_count() -> None:
     sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
     _, others = verified(VerifyRequest(steps=2000, budget=800, lr=1e-2), sweep, overfitting)
-    plans = next_runs(VerifyRequest(steps=4000, budget=2000, lr=1e-2), sweep, others)
+    plans = next_trials(VerifyRequest(steps=4000, budget=2000, lr=1e-2), sweep, others)
     assert [plan.lr for plan in plans] == [0.01, 0.03162, 0.003162]
     assert not {(plan.steps, plan.batches) for plan in plans} & {(o.plan.steps, o.plan.batches) for o in others}
 
@@ -162,7 +163,7 @@ def test_where_no_shorter_run_tells_only_what_the_optimizer_lets_expect_is_carri
     request = VerifyRequest(steps=400, budget=800, lr=1e-2)
     for name, rise in (("Adagrad", math.log2(400 / 141) * math.log10(2) / 2), ("SGD", 0.0)):
         _, trials = verified(request, under(sweep, name), world(-2, 0))
-        verification = conclude(request, under(sweep, name), tuple(t for t in trials if t.plan.steps == 141))
+        verification = concluded(request, under(sweep, name), tuple(t for t in trials if t.plan.steps == 141))
         assert math.log10(verification.lr) == pytest.approx(-2 + rise, abs=0.05)
         assert "shorter ones did not tell how that moves with the length" in verification.why
         assert ("with each doubling, so that is taken" in verification.why) is (name == "Adagrad")
@@ -270,9 +271,9 @@ def test_other_shapes_are_tried_at_the_best_rate_and_a_better_one_is_taken() -> 
 def test_what_was_cut_short_is_made_again_and_the_rest_is_not() -> None:
     sweep, make = explored(SWEEP, parabola(-2)), world(-2, 0)
     request = VerifyRequest(steps=400, budget=800, lr=1e-2)
-    first, second, *_ = next_runs(request, sweep, ())
+    first, second, *_ = next_trials(request, sweep, ())
     cut = dataclasses.replace(make(second), stop=Stop.INTERRUPTED, loss=None, updates=40)
-    again = next_runs(request, sweep, (make(first), cut))
+    again = next_trials(request, sweep, (make(first), cut))
     assert second in again
     assert first not in again
 

@@ -16,10 +16,11 @@ from torch import nn
 from typer.testing import CliRunner
 
 import lrfinder
+from helpers.advice import advice_on
 from helpers.curves import depleting_sweep, sweep_of, traces_of
 from helpers.pictures import picture
 from helpers.runs import parabola, runs_at
-from lrfinder.advice import Request, advise
+from lrfinder.advice import Request
 from lrfinder.cli.app import app
 from lrfinder.records import Mode, Spacing, Status, Stop, SweepResult, SweepSettings
 from lrfinder.report.figure import curve_figure, subtitle
@@ -86,7 +87,7 @@ def test_the_pick_is_that_of_the_default_sweep(model: str) -> None:
     assert list(pd.read_csv("long/curve.csv").groupby("repeat").size()) == [len(losses) for losses in long.losses]
     assert (long.short_sweeps, long.runs) == (default.traces, default.runs)
     assert Path("long/short-curve.csv").read_bytes() == Path("default/curve.csv").read_bytes()
-    wanted, advice = (advise(result, Request(steps=400)) for result in (default, long))
+    wanted, advice = (advice_on(result, Request(steps=400)) for result in (default, long))
     assert (advice.lr, advice.picks[0], advice.band) == (wanted.lr, wanted.picks[0], wanted.band)
     assert (advice.fit, advice.schedule.optimizer) == (wanted.fit, wanted.schedule.optimizer)
     assert advice.updates == default.updates + sum(trace.updates for trace in long.traces)
@@ -108,7 +109,7 @@ def test_without_them_depletion_moves_the_pick() -> None:
     traces, shorts = (depleting_sweep(long),), (depleting_sweep(short),)
 
     def steepest(result: SweepResult) -> float:
-        return math.log10(_lr(advise(result, Request()), "steepest"))
+        return math.log10(_lr(advice_on(result, Request()), "steepest"))
 
     alone = steepest(sweep_of(traces, long))
     beside = steepest(dataclasses.replace(sweep_of(traces, long), short_sweeps=shorts))
@@ -122,15 +123,15 @@ def test_they_are_read_where_all_have_ended(stop: Stop) -> None:
     assert short is not None
     long, shorts = traces_of(LONG, noise=0.02), traces_of(short, noise=0.02)
     result = dataclasses.replace(sweep_of(long, LONG), runs=runs_at((-2.9, -2.5, -2.1), parabola(-2.5), steps=75))
-    assert result.basis is result
-    assert dataclasses.replace(result, short_sweeps=shorts[:1]).basis.traces == long
+    assert result.pick_source is result
+    assert dataclasses.replace(result, short_sweeps=shorts[:1]).pick_source.traces == long
     ended = (shorts[0], dataclasses.replace(shorts[1], stop=stop))
     cut = dataclasses.replace(result, short_sweeps=ended)
     whole = stop in {Stop.COMPLETED, Stop.DIVERGED, Stop.NON_FINITE}
-    assert (cut.basis.traces, cut.basis.settings) == ((ended, short) if whole else (long, LONG))
+    assert (cut.pick_source.traces, cut.pick_source.settings) == ((ended, short) if whole else (long, LONG))
     assert cut.status is (Stop.COMPLETED if whole else stop)
     assert cut.updates == 800 + 200 + 3 * 75
-    doubted = advise(cut, Request(steps=400)).picks[0]
+    doubted = advice_on(cut, Request(steps=400)).picks[0]
     told = "a sweep of 400 updates has used up the loss before it reaches the best rates, and the short ones that are"
     assert (told in doubted.why) is not whole
     if not whole:
@@ -149,7 +150,7 @@ def test_a_loader_with_one_start_allows_none() -> None:
     batches = iter([(x, x[:, :1])] * 5000)
     result = lrfinder.sweep(nn.Linear(4, 1), train_loader=batches, loss_fn=nn.MSELoss(), steps=400, repeats=1)
     assert (result.short_sweeps, result.runs) == ((), ())
-    assert "the short ones that are read in its place did not all end" in advise(result, Request()).why
+    assert "the short ones that are read in its place did not all end" in advice_on(result, Request()).why
 
 
 def test_live_objects_come_back_bit_for_bit() -> None:
@@ -224,7 +225,7 @@ def test_the_command_tells_of_them_and_the_picture_shows_both(model: str) -> Non
     assert "short sweep 1 of 2: 100 updates, rates 1e-06 to 100" in out.stderr
     assert "short sweep 2 of 2: " in out.stderr
     assert subtitle(result).startswith("2 repeats x 400 updates + 2 short sweeps x 100 + ")
-    figure = curve_figure(result, **advise(result, Request()).reported())
+    figure = curve_figure(advice_on(result, Request()).chart(result))
     drawn = {line.get_gid(): line for line in figure.axes[0].lines}
     low, high = figure.axes[0].get_ylim()
     in_view = sorted(loss for trace in result.traces for loss in trace.losses if low <= loss <= high)

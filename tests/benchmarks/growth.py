@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lrfinder.advice import Request, advise
+from lrfinder.advice import Request, advise, gather_evidence
 from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.measure import measure
 from lrfinder.engine.restore.snapshot import Snapshot
@@ -206,7 +206,7 @@ def swept(steps: int, repeats: int, runs: int) -> SweepResult:
 
 def advising(result: SweepResult) -> Cost:
     """Fit and recommend; the memory is the most that Python and NumPy had at once, on top of the sweep's own."""
-    work = lambda: advise(result, Request(steps=1000))  # noqa: E731
+    work = lambda: advise(gather_evidence(result), Request(steps=1000))  # noqa: E731
     seconds = processor_seconds(work)
     tracemalloc.start()
     work()

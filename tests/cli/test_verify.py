@@ -148,6 +148,29 @@ def test_for_people_it_prints_a_table_the_reason_and_what_to_do(folder: Path) ->
     assert json.loads((folder / "here.json").read_text())["optimizer"]["lr"] > 0
 
 
+def test_without_arguments_it_takes_the_newest_run_and_corrects_the_recommended_config(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(GOOD_WITH_VAL)
+    swept = json.loads(run(tmp_path, "sweep", "model.py", "--run-steps", 15, "--steps", 50, "--json", status=0).stdout)
+    missing = run(tmp_path, "verify", status=2)
+    assert "the length of the coming run is needed" in missing.stderr
+    assert "lrfinder recommend" in missing.stderr
+    run(tmp_path, "recommend", "--steps", 120, "--lr", "1e-4", "--write", "schedule.yaml", "--quiet", status=0)
+    done = run(tmp_path, "verify", "--budget", 360, status=1)
+    assert f"the newest run: {swept['run']}" in done.stderr
+    assert "corrected from 1e-04 to" in done.stdout
+    assert "Corrected: schedule.yaml." in done.stdout
+    corrected = lrfinder.load_schedule(tmp_path / "schedule.yaml")
+    assert corrected.optimizer.lr > 1e-3
+    assert (corrected.steps, corrected.evidence.rule) == (120, "verified")
+    assert not (tmp_path / swept["run"] / "schedule.yaml").exists()
+    # A file of another run, at that place since, is not touched.
+    other = (tmp_path / "schedule.yaml").read_text().replace(swept["run"], "elsewhere/run")
+    (tmp_path / "schedule.yaml").write_text(other)
+    said = json.loads(run(tmp_path, "verify", "--budget", 360, "--json", status=1).stdout)
+    assert said["written"] == f"{swept['run']}/schedule.yaml"
+    assert (tmp_path / "schedule.yaml").read_text() == other
+
+
 def test_a_model_that_does_not_learn_is_inconclusive(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(
         GOOD_WITH_VAL.replace("nn.functional.cross_entropy(net(x), y)", "net(x).sum() * 0 + 1")
@@ -206,8 +229,11 @@ def test_the_python_call_says_what_the_command_says(folder: Path, monkeypatch: p
     assert verification.why == said["why"]
     verification.save("config.toml")
     assert lrfinder.load_schedule("config.toml").optimizer.lr == verification.lr
-    with pytest.raises(lrfinder.UsageError, match="length of the coming run"):
-        lrfinder.verify("run")
+    assert verification.status == said["picks"][0]["status"]
+    assert lrfinder.verify("run", steps=120, budget=360.0).lr == verification.lr, "a whole number as a float"
+    for budget in (3, 2.5, -1, float("nan"), float("inf")):
+        with pytest.raises(lrfinder.UsageError, match="budget"):
+            lrfinder.verify("run", steps=120, budget=budget)
 
 
 @pytest.mark.parametrize("mode", ["restart", "auto", "continuous"])
@@ -218,7 +244,7 @@ def test_every_mode_ends_in_a_recommendation(folder: Path, mode: str) -> None:
     assert bool(swept["runs"]) is (mode != "continuous")
     assert bool(swept["repeats"]) is (mode != "restart")
     said = json.loads(run(folder, "recommend", mode, "--steps", 120, "--json", status=0).stdout)
-    assert said["picks"][0]["rule"] == ("steepest" if mode == "continuous" else "short-runs")
+    assert said["picks"][0]["rule"] == ("steepest" if mode == "continuous" else "trials")
     assert 1e-3 < said["config"]["optimizer"]["lr"] < 10
     assert (folder / mode / "curve.png").read_bytes()[:4] == b"\x89PNG"
     shown = run(folder, "recommend", mode, "--steps", 120, status=0).stdout

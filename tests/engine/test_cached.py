@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import lrfinder
 import lrfinder.engine.losses.readback
-from lrfinder.advice import Request, advise
+from helpers.advice import advice_on
+from lrfinder.advice import Request
 from lrfinder.engine.data.cache import BatchCache
 from lrfinder.errors import UsageError
 from lrfinder.records import Metric, Mode, Stop, SweepSettings
@@ -174,7 +175,7 @@ def test_the_label_goes_into_the_folder_the_picture_and_the_advice(tmp_path: Pat
     assert stored.setup.cached_batches == 3
     assert {run.plan.batches for run in stored.runs} == {3}
     assert "on 3 cached batches" in subtitle(stored)
-    advice = advise(result, Request(steps=100))
+    advice = advice_on(result, Request(steps=100))
     assert advice.lr is not None
     assert "measured on 3 cached batches" in advice.why
     assert advice.status != "confident"

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from lrfinder.advice import Request, advise
+from lrfinder.advice import Request, advise, gather_evidence
 from lrfinder.config import load_schedule
 from lrfinder.errors import LrfinderError, RunError
 from lrfinder.store import load_run, load_source, load_unfinished, read_log
@@ -31,7 +31,7 @@ def read_run(name: str, data: bytes) -> bool:
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
         try:
             result = load_run(folder)
-            advise(result, Request(steps=100))
+            advise(gather_evidence(result), Request(steps=100))
             load_source(folder)
             with contextlib.suppress(RunError):  # a run of an older format is read, and can't carry on
                 load_unfinished(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lrfinder.advice import Request, advise
+from lrfinder.advice import Request, advise, gather_evidence
 from lrfinder.errors import RunError
 from lrfinder.records import SweepResult
 from lrfinder.store import load_run
@@ -56,5 +56,5 @@ def intact(run: Path, *, killed: bool = False, advised: bool = True) -> SweepRes
         assert "not a run folder" in str(error), error  # not even run.json was written  # noqa: PT017
         return None
     if advised:
-        advise(result, Request())
+        advise(gather_evidence(result), Request())
     return result

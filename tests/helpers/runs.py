@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable
 
-from lrfinder.advice.exploration import next_run
+from lrfinder.advice.exploration import next_run, start_of
 from lrfinder.records import RunPlan, ShortRun, Stop, SweepResult
 
 START = 2.3
@@ -40,7 +40,8 @@ def runs_at(xs: Iterable[float], truth: Truth, *, steps: int = 50) -> tuple[Shor
 
 def explored(result: SweepResult, truth: Truth, *, most: int = 100) -> SweepResult:
     """Return the sweep with every short run that it asks for."""
-    while (plan := next_run(result)) is not None:
+    start = start_of(result)
+    while (plan := next_run(result, start)) is not None:
         assert len(result.runs) < most, "the search has no end"
         result = dataclasses.replace(result, runs=(*result.runs, run_at(plan, truth)))
     return result

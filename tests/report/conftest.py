@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from lrfinder.records import (
     Band,
+    Chart,
     Fit,
     OptimizerFacts,
     Pick,
@@ -22,21 +23,6 @@ from lrfinder.records import (
     SweepSettings,
     Trace,
 )
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Everything that a report is given."""
-
-    result: SweepResult
-    fit: Fit | None = None
-    picks: tuple[Pick, ...] = ()
-    band: Band | None = None
-    chosen: str | None = None
-
-    def keywords(self) -> dict[str, object]:
-        return {"fit": self.fit, "picks": self.picks, "band": self.band, "chosen": self.chosen}
-
 
 SETUP = Setup(
     model="digits_mlp",
@@ -147,19 +133,20 @@ RULES = (
 BAND = Band(low=0.0007, high=0.11, low_interval=(0.0005, 0.001), high_interval=(0.08, 0.14))
 
 
-def advised(result: SweepResult, *, scale: float = 1.0) -> Curve:
+def advised(result: SweepResult, *, scale: float = 1.0) -> Chart:
     def scaled(p: Pick) -> Pick:
         return p if p.lr is None or p.low is None or p.high is None else replace(
             p, lr=p.lr * scale, low=p.low * scale, high=p.high * scale
         )  # fmt: skip
 
     band = Band(low=BAND.low * scale, high=BAND.high * scale)
-    return Curve(result, smooth(result), tuple(scaled(p) for p in RULES), band, "steepest")
+    picks = tuple(scaled(p) for p in RULES)
+    return Chart(result=result, fit=smooth(result), picks=picks, band=band, chosen="steepest")
 
 
-def refused(result: SweepResult, why: str, *, fit: bool = False) -> Curve:
+def refused(result: SweepResult, why: str, *, fit: bool = False) -> Chart:
     picks = (pick("steepest", None, Status.REFUSED, why), pick("valley", None, Status.REFUSED, why))
-    return Curve(result, smooth(result) if fit else None, picks, None, "steepest")
+    return Chart(result=result, fit=smooth(result) if fit else None, picks=picks, chosen="steepest")
 
 
 def _named(model: str) -> SweepResult:
@@ -181,19 +168,18 @@ def _nothing_finite() -> SweepResult:
     return SweepResult(settings=SweepSettings(repeats=1), setup=SETUP, traces=(trace,))
 
 
-CURVES: dict[str, Callable[[], Curve]] = {
+CURVES: dict[str, Callable[[], Chart]] = {
     "digits": lambda: advised(sweep()),
     "nan_tail": lambda: advised(sweep(tail=(8.0, 3e3, 1e12, math.inf, math.nan), seed=1)),
     "negative": lambda: advised(sweep(start=-1.0, floor=-6.5, seed=2)),
     "huge": lambda: advised(sweep(start=48_000.0, floor=2_500.0, seed=3)),
     "one_repeat": lambda: advised(sweep(settings=SweepSettings(repeats=1, steps=40), noise=0.1, seed=4)),
     "sgd": lambda: advised(sweep(turn=4e-1, blowup=30.0, stop_at=90.0, noise=0.09, seed=5), scale=100.0),
-    "linear": lambda: Curve(
-        sweep(settings=SweepSettings(min_lr=1e-3, max_lr=1.0, spacing=Spacing.LINEAR), turn=2e-2, seed=6),
-        None,
-        (pick("steepest", 0.09), pick("valley", 0.2, Status.UNCERTAIN)),
-        Band(low=0.03, high=0.4),
-        "steepest",
+    "linear": lambda: Chart(
+        result=sweep(settings=SweepSettings(min_lr=1e-3, max_lr=1.0, spacing=Spacing.LINEAR), turn=2e-2, seed=6),
+        picks=(pick("steepest", 0.09), pick("valley", 0.2, Status.UNCERTAIN)),
+        band=Band(low=0.03, high=0.4),
+        chosen="steepest",
     ),
     "never_fell": lambda: refused(
         sweep(start=2.3, floor=2.3, noise=0.03, blowup=1e9, stop_at=1e9),
@@ -209,17 +195,17 @@ CURVES: dict[str, Callable[[], Curve]] = {
 
 
 @pytest.fixture(params=CURVES)
-def curve(request: pytest.FixtureRequest) -> Curve:
+def curve(request: pytest.FixtureRequest) -> Chart:
     """Every curve in turn."""
     return CURVES[request.param]()
 
 
 @pytest.fixture
-def digits() -> Curve:
+def digits() -> Chart:
     return CURVES["digits"]()
 
 
 @pytest.fixture
-def named() -> Callable[[str], Curve]:
+def named() -> Callable[[str], Chart]:
     """Any of the curves, by its name."""
     return lambda name: CURVES[name]()

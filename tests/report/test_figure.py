@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from lrfinder.records import Chart
 from lrfinder.report.figure import curve_figure, curve_png, curve_svg
 from lrfinder.report.window import points, window_of
 
@@ -27,11 +28,11 @@ WITH_A_PICK = ("digits", "nan_tail", "negative", "huge", "one_repeat", "sgd", "m
 
 
 def png(curve: Any, **options: Any) -> bytes:
-    return curve_png(curve.result, **curve.keywords(), **options)
+    return curve_png(curve, **options)
 
 
 def svg(curve: Any) -> ET.Element:
-    text = curve_svg(curve.result, **curve.keywords())
+    text = curve_svg(curve)
     return ET.fromstring(text)  # noqa: S314 - our own document
 
 
@@ -87,7 +88,7 @@ def test_the_pick_stands_where_the_tick_labels_say(named: Callable[[str], Any], 
 @pytest.mark.parametrize("name", WITH_A_PICK)
 def test_the_whisker_spans_the_interval_and_the_band_its_rates(named: Callable[[str], Any], name: str) -> None:
     curve = named(name)
-    figure = curve_figure(curve.result, **curve.keywords())
+    figure = curve_figure(curve)
     axes = figure.axes[0]
     pick = curve.picks[0]
     whisker = line(figure, "interval").get_xdata()
@@ -102,7 +103,7 @@ def test_the_whisker_spans_the_interval_and_the_band_its_rates(named: Callable[[
 @pytest.mark.parametrize("name", [name for name in WITH_A_PICK if name != "linear"])
 def test_pick_and_lowest_point_lie_on_the_fit(named: Callable[[str], Any], name: str) -> None:
     curve = named(name)
-    figure = curve_figure(curve.result, **curve.keywords())
+    figure = curve_figure(curve)
     fit, pick = curve.fit, curve.picks[0]
     point = line(figure, "pick-point")
     assert point.get_xdata()[0] == pick.lr
@@ -114,7 +115,7 @@ def test_pick_and_lowest_point_lie_on_the_fit(named: Callable[[str], Any], name:
 
 
 def test_every_measurement_is_drawn_once_as_dot_caret_or_cross(curve: Any) -> None:
-    figure = curve_figure(curve.result, **curve.keywords())
+    figure = curve_figure(curve)
     window = window_of(curve.result, curve.fit)
     if window is None:
         assert figure.axes[0].lines[:] == []
@@ -137,7 +138,7 @@ def test_no_two_texts_overlap_and_none_is_cut_off(curve: Any, monkeypatch: pytes
     def noted(text: Text, renderer: Any) -> None:
         drawn.append(text)
 
-    figure = curve_figure(curve.result, **curve.keywords())
+    figure = curve_figure(curve)
     monkeypatch.setattr(Text, "draw", noted)  # matplotlib itself knows which labels are in view
     figure.canvas.draw()
     boxes = [(text.get_text(), Text.get_window_extent(text)) for text in drawn if text.get_visible()]
@@ -169,14 +170,14 @@ def test_the_picture_names_model_optimizer_setting_and_rates(digits: Any) -> Non
 def test_a_refused_sweep_shows_its_points_and_the_reason(named: Callable[[str], Any]) -> None:
     for name in ("never_fell", "diverged_at_once", "nothing_finite"):
         curve = named(name)
-        figure = curve_figure(curve.result, **curve.keywords())
+        figure = curve_figure(curve)
         said = " ".join(" ".join(text.get_text().split()) for text in figure.findobj(Text))
         assert f"No rate recommended: {curve.picks[0].why}" in said
         assert not figure.findobj(match=lambda artist: artist.get_gid() == "pick")
 
 
 def test_raw_points_alone_make_a_picture(digits: Any) -> None:
-    root = ET.fromstring(curve_svg(digits.result))  # noqa: S314
+    root = ET.fromstring(curve_svg(Chart(result=digits.result)))  # noqa: S314
     assert "measured" in texts(root)
     assert "fit with 90 % ribbon" not in texts(root)
 
@@ -186,13 +187,13 @@ def test_raw_points_alone_make_a_picture(digits: Any) -> None:
 )
 def test_any_model_name_can_be_drawn(digits: Any, model: str) -> None:
     result = replace(digits.result, setup=replace(digits.result.setup, model=model))
-    text = curve_svg(result, **digits.keywords())
+    text = curve_svg(replace(digits, result=result))
     root = ET.fromstring(text)  # noqa: S314
     assert "<script" not in text
     title = next(t for t in texts(root) if t.endswith(("AdamW", "...")))
     kept = " ".join(model.split())
     assert title.startswith(kept[:60] if kept.isascii() else "□□□")
-    assert curve_png(result, **digits.keywords())
+    assert curve_png(replace(digits, result=result))
 
 
 def test_the_same_curve_gives_the_same_bytes_in_another_process(digits: Any, tmp_path: Any) -> None:
@@ -205,8 +206,8 @@ sys.modules["curves"] = curves
 spec.loader.exec_module(curves)
 from lrfinder.report.figure import curve_png, curve_svg
 curve = curves.CURVES["digits"]()
-Path(sys.argv[2]).write_bytes(curve_png(curve.result, **curve.keywords()))
-Path(sys.argv[3]).write_text(curve_svg(curve.result, **curve.keywords()), encoding="utf-8")
+Path(sys.argv[2]).write_bytes(curve_png(curve))
+Path(sys.argv[3]).write_text(curve_svg(curve), encoding="utf-8")
 assert "matplotlib.pyplot" not in sys.modules
 """
     helper = os.path.join(os.path.dirname(__file__), "conftest.py")  # noqa: PTH118, PTH120
@@ -214,7 +215,7 @@ assert "matplotlib.pyplot" not in sys.modules
     environment = os.environ | {"PYTHONHASHSEED": "12345", "SOURCE_DATE_EPOCH": "0", "MPLBACKEND": "svg"}
     subprocess.run([sys.executable, "-c", script, helper, *map(str, there)], check=True, env=environment)
     assert there[0].read_bytes() == png(digits)
-    assert there[1].read_text(encoding="utf-8") == curve_svg(digits.result, **digits.keywords())
+    assert there[1].read_text(encoding="utf-8") == curve_svg(digits)
 
 
 def test_the_users_own_matplotlib_settings_neither_show_nor_change(digits: Any) -> None:
@@ -227,13 +228,13 @@ def test_the_users_own_matplotlib_settings_neither_show_nor_change(digits: Any) 
 
 def test_a_linear_sweep_has_a_linear_axis(named: Callable[[str], Any]) -> None:
     curve = named("linear")
-    assert curve_figure(curve.result, **curve.keywords()).axes[0].get_xscale() == "linear"
-    assert curve_figure(named("digits").result).axes[0].get_xscale() == "log"
+    assert curve_figure(curve).axes[0].get_xscale() == "linear"
+    assert curve_figure(Chart(result=named("digits").result)).axes[0].get_xscale() == "log"
 
 
 def test_a_rule_without_a_pick_is_refused(digits: Any) -> None:
     with pytest.raises(ValueError, match="chosen must be the rule of one of the picks"):
-        curve_figure(digits.result, picks=digits.picks, chosen="knee")
+        replace(digits, chosen="knee")
 
 
 def test_importing_the_reports_loads_neither_matplotlib_nor_plotext_nor_torch() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
+from lrfinder.records import Chart
 from lrfinder.report.html import result_html
 
 
@@ -43,7 +44,7 @@ class Document(HTMLParser):
 
 
 def test_the_fragment_holds_picture_and_table(digits: Any) -> None:
-    text = result_html(digits.result, **digits.keywords())
+    text = result_html(digits)
     document = Document(text)
     assert document.tags.count("svg") == 1
     assert document.tags.count("tr") == 1 + len(digits.picks)
@@ -62,14 +63,14 @@ def test_the_fragment_holds_picture_and_table(digits: Any) -> None:
 
 
 def test_every_curve_gives_a_well_formed_fragment(curve: Any) -> None:
-    Document(result_html(curve.result, **curve.keywords()))
+    Document(result_html(curve))
 
 
 def test_hostile_names_do_not_become_elements(named: Callable[[str], Any]) -> None:
     curve = named("hostile_name")
     evil = "<img src=x onerror=alert(1)>\"'&"
     picks = (replace(curve.picks[0], rule=evil, why=evil), *curve.picks[1:])
-    text = result_html(curve.result, fit=curve.fit, picks=picks, band=curve.band, chosen=evil)
+    text = result_html(replace(curve, picks=picks, chosen=evil))
     document = Document(text)
     assert "script" not in document.tags
     assert "img" not in document.tags
@@ -78,4 +79,4 @@ def test_hostile_names_do_not_become_elements(named: Callable[[str], Any]) -> No
 
 
 def test_a_sweep_without_picks_has_no_table(digits: Any) -> None:
-    assert "<table" not in result_html(digits.result)
+    assert "<table" not in result_html(Chart(result=digits.result))

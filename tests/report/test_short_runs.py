@@ -13,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 
 from helpers.runs import runs_at
-from lrfinder.records import RUN_STEPS, Mode, SweepResult
+from lrfinder.records import RUN_STEPS, Chart, Mode, SweepResult
 from lrfinder.report.figure import curve_png, curve_svg
 from lrfinder.report.terminal_plot import terminal_plot
 
@@ -34,7 +34,7 @@ def group(root: ET.Element, gid: str) -> ET.Element:
 
 
 def test_the_figure_has_a_diamond_where_each_run_ended_and_a_caret_where_one_diverged(digits: Any) -> None:
-    root = ET.fromstring(curve_svg(with_runs(digits.result), **digits.keywords()))  # noqa: S314 - our own document
+    root = ET.fromstring(curve_svg(replace(digits, result=with_runs(digits.result))))  # noqa: S314 - our own document
     placed = [
         (float(use.get("x", "nan")), float(use.get("y", "nan"))) for use in group(root, "short-runs").iter(f"{SVG}use")
     ]
@@ -51,7 +51,7 @@ def test_the_figure_has_a_diamond_where_each_run_ended_and_a_caret_where_one_div
 @pytest.mark.parametrize(("encoding", "mark"), [("utf-8", "◆"), ("ascii", "#")])
 def test_the_terminal_shows_and_explains_them(digits: Any, encoding: str, mark: str) -> None:
     drawn = terminal_plot(
-        with_runs(digits.result), width=90, height=26, color=False, encoding=encoding, **digits.keywords()
+        replace(digits, result=with_runs(digits.result)), width=90, height=26, color=False, encoding=encoding
     )
     assert drawn.count(mark) == 4 + 1, "four runs and the legend"
     assert f"{mark} end of a run of {RUN_STEPS} updates" in drawn
@@ -62,5 +62,5 @@ def test_the_terminal_shows_and_explains_them(digits: Any, encoding: str, mark: 
 def test_a_sweep_of_short_runs_alone_has_a_picture_too(named: Callable[[str], Any]) -> None:
     whole = named("digits").result
     alone = with_runs(replace(whole, traces=(), settings=replace(whole.settings, mode=Mode.RESTART)))
-    assert terminal_plot(alone, width=80, height=24, color=False, encoding="utf-8").count("◆") == 5
-    assert curve_png(alone).startswith(b"\x89PNG")
+    assert terminal_plot(Chart(result=alone), width=80, height=24, color=False, encoding="utf-8").count("◆") == 5
+    assert curve_png(Chart(result=alone)).startswith(b"\x89PNG")

@@ -21,7 +21,7 @@ ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def plot(curve: Any, width: int = 80, height: int = 24, **options: Any) -> str:
-    return terminal_plot(curve.result, width=width, height=height, **curve.keywords(), **options)
+    return terminal_plot(curve, width=width, height=height, **options)
 
 
 @pytest.mark.parametrize(("width", "height"), [(40, 14), (80, 24), (120, 40), (233, 60)])

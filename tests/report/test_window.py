@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lrfinder.records import SweepResult
-from lrfinder.report.window import chosen_pick, is_shown, points, quantile, refusal, start_loss, window_of
+from lrfinder.records.chart import chosen_pick
+from lrfinder.report.window import is_shown, points, quantile, start_loss, window_of
 
 
 def exploding(result: SweepResult, factor: float) -> SweepResult:
@@ -80,9 +81,9 @@ def test_chosen_pick_and_the_reason_for_a_refusal(digits: Any, named: Callable[[
     assert chosen_pick(picks, None) is None
     with pytest.raises(ValueError, match=r"one of the picks \(steepest, .*\), got 'knee'"):
         chosen_pick(picks, "knee")
-    assert refusal(picks, "steepest") is None
-    assert refusal(picks, "ignite") == picks[-1].why
-    assert refusal(picks, None) is None
+    assert replace(digits, chosen="steepest").refusal is None
+    assert replace(digits, chosen="ignite").refusal == picks[-1].why
+    assert replace(digits, chosen=None).refusal is None
     nothing = named("never_fell")
-    assert refusal(nothing.picks, None) == nothing.picks[0].why
-    assert refusal((), None) is None
+    assert replace(nothing, chosen=None).refusal == nothing.picks[0].why
+    assert replace(digits, picks=(), chosen=None).refusal is None

@@ -15,9 +15,9 @@ from lrfinder.records import Status, SweepSettings
 from lrfinder.rules import FIT_RULES, RULE_NAMES, pick_all
 from lrfinder.rules.band import trainable_band
 from lrfinder.rules.lowest import lowest
-from lrfinder.rules.short_runs import SHORT_RUNS
 from lrfinder.rules.steepest import steepest
 from lrfinder.rules.steepest_raw import steepest_raw
+from lrfinder.rules.trials import TRIALS_RULE
 
 SWEEP = SweepSettings(min_lr=1e-6, max_lr=100.0, steps=100, repeats=3)
 
@@ -107,6 +107,6 @@ def test_the_band_holds_the_pick_and_ends_where_half_the_fall_is_given_back() ->
 def test_every_rule_is_listed_once_and_picked_in_order() -> None:
     traces = traces_of(SWEEP, noise=0.02, stop_above=5.0)
     picks = pick_all(fit_curve(traces, SWEEP.lrs()), traces, SWEEP.steps)
-    assert (SHORT_RUNS, *(pick.rule for pick in picks)) == RULE_NAMES
+    assert (TRIALS_RULE, *(pick.rule for pick in picks)) == RULE_NAMES
     assert len(set(RULE_NAMES)) == len(RULE_NAMES)
     assert {"valley", "slide", "minimum", "steep", "torch-lr-finder", "lightning", "ignite"} < set(RULE_NAMES)

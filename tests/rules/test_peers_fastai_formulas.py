@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lrfinder.rules.peers.ema import ema_unbiased_float32
-from lrfinder.rules.peers.fastai_slide import slide_index
-from lrfinder.rules.peers.fastai_steep import steep_index
-from lrfinder.rules.peers.fastai_valley import valley_index
+from lrfinder.rules.peers.fastai import slide_index, steep_index, valley_index
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lrfinder.rules.peers import PEER_RULES
 from lrfinder.rules.peers.curve import PeerCurve
-from lrfinder.rules.peers.fastai_curve import fastai_curve
+from lrfinder.rules.peers.fastai import fastai_curve
 
 mpl.use("Agg")
 

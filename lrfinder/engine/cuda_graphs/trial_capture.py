@@ -18,6 +18,7 @@ from lrfinder.engine.runtime.rng import remember_global_state
 from lrfinder.engine.update.backward_hooks import has_backward_hooks
 from lrfinder.engine.update.optimizer_step import OptimizerStep
 from lrfinder.errors import error_text
+from lrfinder.optimizers import traits_of
 from lrfinder.records import Precision, UpdateOptions
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import BuiltProblem
@@ -101,7 +102,7 @@ def _alike(trial: BuiltProblem, training: UpdateOptions, batches: Sequence[Any])
 
 def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
     kind = type(optimizer)
-    if kind not in {torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW}:
+    if getattr(torch.optim, kind.__name__, None) is not kind or not traits_of(kind.__name__).graphable:
         raise NotCapturable(f"{kind.__name__} is none of SGD, Adam and AdamW")
     if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:  # noqa: SLF001 - no public name
         raise NotCapturable("the optimizer has hooks")

@@ -138,16 +138,15 @@ class LossLog:
         """
         rule, updates = self.rule, self.updates
         assert rule is not None  # noqa: S101 - start() came before
-        total = rule.weights_total() if updates % EVERY == 0 and updates else None
-        if self._readback is not None:
-            with self._held:
+        with self._held:  # at its end a signal acts that the user's code has swallowed
+            total = rule.weights_total() if updates % EVERY == 0 and updates else None
+            if self._readback is not None:
                 self._under_way.append((updates, rate, total is not None))
                 return self._judge_arrived(self._readback.put(loss, total))
-        value = self.latest = loss.item()
-        self._waiting.append((value, updates, rate, None if total is None else float(total)))
-        if total is None and math.isfinite(value) and self._clock() < self._due:
-            return None
-        with self._held:
+            value = self.latest = loss.item()
+            self._waiting.append((value, updates, rate, None if total is None else float(total)))
+            if total is None and math.isfinite(value) and self._clock() < self._due:
+                return None
             return self._judge()
 
     def settle(self) -> StopReason | None:

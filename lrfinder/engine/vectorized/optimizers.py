@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import torch
 
+from lrfinder.optimizers import traits_of
+
 State = Mapping[str, Any]  # of one parameter, as `optimizer.state` holds it
 
 
@@ -91,7 +93,7 @@ def update_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any], count:
     Raises NotStackable where it isn't known.
     """
     kind = type(optimizer)
-    if kind not in {torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW}:
+    if getattr(torch.optim, kind.__name__, None) is not kind or not traits_of(kind.__name__).stackable:
         raise NotStackable(f"the update of {kind.__name__} isn't known for several at once")
     for name in ("maximize", "amsgrad", "differentiable", "capturable"):
         if group.get(name):

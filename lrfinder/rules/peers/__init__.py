@@ -1,6 +1,6 @@
 """The rules of other learning-rate finders, by name: alternatives to hold lrfinder's own pick against.
 
-Adding one is a file with `suggest(curve: PeerCurve) -> float | None` and an entry in `PEER_RULES`.
+To add one, write a file with `suggest(curve: PeerCurve) -> float | None` and an entry in `_RULES`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from lrfinder.records import Pick, Status, Trace
-from lrfinder.rules.peers import (
-    fastai_minimum,
-    fastai_slide,
-    fastai_steep,
-    fastai_valley,
-    ignite,
-    lightning,
-    torch_lr_finder,
-)
+from lrfinder.rules.peers import fastai, ignite, lightning, torch_lr_finder
 from lrfinder.rules.peers.curve import PeerCurve, peer_curve
 
 
@@ -42,7 +34,7 @@ _RULES = (
     PeerRule(
         name="valley",
         title="fastai's valley",
-        suggest=fastai_valley.suggest,
+        suggest=fastai.valley,
         formula="middle of the longest fall of the smoothed loss",
         needs="a loss after the first tenth of the sweep and before its last five",
         source=_FASTAI.format("valley"),
@@ -50,7 +42,7 @@ _RULES = (
     PeerRule(
         name="slide",
         title="fastai's slide",
-        suggest=fastai_slide.suggest,
+        suggest=fastai.slide,
         formula="where, from the high end, the slopes of the smoothed loss 15 updates apart differ by at most 0.005",
         needs="16 losses after the first tenth of the sweep and before its last five",
         source=_FASTAI.format("slide"),
@@ -58,7 +50,7 @@ _RULES = (
     PeerRule(
         name="minimum",
         title="fastai's minimum",
-        suggest=fastai_minimum.suggest,
+        suggest=fastai.minimum,
         formula="a tenth of the rate with the lowest smoothed loss",
         needs="a loss after the first tenth of the sweep and before its last five",
         source=_FASTAI.format("minimum"),
@@ -66,7 +58,7 @@ _RULES = (
     PeerRule(
         name="steep",
         title="fastai's steep",
-        suggest=fastai_steep.suggest,
+        suggest=fastai.steep,
         formula="steepest fall of the smoothed loss against the logarithm of the rate",
         needs="two losses after the first tenth of the sweep and before its last five",
         source=_FASTAI.format("steep"),

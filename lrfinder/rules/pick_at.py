@@ -1,4 +1,4 @@
-"""A point on the fitted curve as a Pick, with its bootstrap interval and what that says of its trust."""
+"""A point on the fitted curve as a Pick, with its bootstrap interval and the status that follows from it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from numpy.typing import NDArray
 from lrfinder.fit import INTERVAL
 from lrfinder.records import Pick, Status
 
-# Decades. On thirteen real tasks the rates that train nearly as well as the best (regret <= 0.02) span 0.75 decade in
-# the median: an interval that is not clearly narrower can't tell a rate inside from one outside.
-WIDEST_CONFIDENT = 0.5
+WIDEST_CONFIDENT = 0.5  # decades; a wider interval is uncertain: rules/README.md#widest_confident
 
 
 def pick_at(rule: str, x: float, draws: NDArray[np.float64], why: str, *, advice: bool) -> Pick:
     """Return the pick at log10(rate) `x`; `draws` are the same point on the bootstrap's curves.
 
-    A rule that is there to compare with (no `advice`) is never confident: its point may be sharp, but no one should
-    train there because of it.
+    A rule that is there for comparison (no `advice`) is never confident: its point may be sharp, but it is not a rate
+    to train with.
     """
     low, high = np.quantile(draws, INTERVAL)
     low, high = min(float(low), float(x)), max(float(high), float(x))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
+from lrfinder.advice.evidence import gather_evidence
 from lrfinder.config import ScheduleConfig
 from lrfinder.formatting import format_interval, format_lr
 from lrfinder.records import MAX_LR, MIN_LR, Band, Mode, SweepResult, SweepSettings
@@ -46,7 +47,7 @@ def check_rate(result: SweepResult, config: ScheduleConfig) -> CheckResult:
     sure of it, since a check that fails by chance is soon ignored.
     """
     lr = config.optimizer.lr
-    advice = advise(result, Request())
+    advice = advise(gather_evidence(result), Request())
     warnings = _differences(result, config)
     if advice.band is None or advice.lr is None:
         return CheckResult(

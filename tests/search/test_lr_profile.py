@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.runs import START, Truth, parabola, runs_at
-from lrfinder.search.descend import next_bracket, next_refinement
-from lrfinder.search.drift import EXPECTED_SPREAD, FARTHEST, LOCATING, expected_drift, extrapolate
-from lrfinder.search.drift import NEARLY as DRIFT_NEARLY
-from lrfinder.search.valley import LrProfile, lr_profile
+from lrfinder.search.drift import EXPECTED_SPREAD, FARTHEST, LOCATING, NEAR_BEST, expected_drift, extrapolate
+from lrfinder.search.lr_profile import LrProfile, lr_profile
+from lrfinder.search.next_rate import next_bracket, next_refinement
 
 AT_MINUS_2 = parabola(-2.0)
 
@@ -69,19 +68,19 @@ def test_no_run_of_that_length_is_no_valley() -> None:
 
 def test_the_stretch_ends_where_the_loss_crosses_the_limit() -> None:
     found = valley([-3, -2.5, -2, -1.5, -1])
-    low, high = found.stretch(0.15)  # by hand: 0.3 above 0.3 + ..., between -2.5 (0.2222) and -3 (0.8889)
+    low, high = found.near_best(0.15)  # by hand: 0.3 above 0.3 + ..., between -2.5 (0.2222) and -3 (0.8889)
     assert low == pytest.approx(-2.5 - 0.5 * (0.3 - 0.2222) / (0.8889 - 0.2222), abs=1e-3)
     assert high == pytest.approx(-4 - low, abs=1e-9)
 
 
 def test_the_stretch_claims_nothing_beyond_what_was_tried() -> None:
-    assert valley([-2.1, -2, -1.9]).stretch(0.5) == pytest.approx((-2.1, -1.9))
+    assert valley([-2.1, -2, -1.9]).near_best(0.5) == pytest.approx((-2.1, -1.9))
 
 
 def test_the_middle_is_that_of_the_stretch() -> None:
     found = valley([-3, -2.5, -2, -1.5, -1], lambda x: math.inf if x > -1.7 else parabola(-2.0)(x))
-    assert found.middle(0.15) == pytest.approx(sum(found.stretch(0.15)) / 2)
-    assert found.middle(0.15) < -2  # the cliff is nearer than the gentle side
+    assert found.near_best_middle(0.15) == pytest.approx(sum(found.near_best(0.15)) / 2)
+    assert found.near_best_middle(0.15) < -2  # the cliff is nearer than the gentle side
 
 
 @given(
@@ -147,7 +146,7 @@ def test_what_was_as_long_as_the_coming_run_moves_nothing() -> None:
 
 def test_the_best_rate_of_the_longer_runs_is_the_middle_of_those_that_end_alike() -> None:
     long = valley([-2.6, -2.3, -2.0, -1.7], lambda x: {-2.6: 1.5, -2.3: 0.41, -2.0: 0.40, -1.7: 1.3}[round(x, 1)], 400)
-    low, high = long.stretch(DRIFT_NEARLY)
+    low, high = long.near_best(NEAR_BEST)
     assert extrapolate(None, long, 400).x == pytest.approx((low + high) / 2)
     assert extrapolate(None, long, 400).x == pytest.approx(-2.15, abs=0.01)  # the vertex of the last three is -2.07
 
@@ -168,9 +167,9 @@ def test_the_best_rate_of_the_longer_runs_is_the_middle_of_those_that_end_alike(
 def test_a_distance_from_a_cliff_is_kept(reached: dict[float, float], wanted: float | None) -> None:
     long = valley(list(reached), lambda x: reached[round(x, 2)], 400)
     assert long.start == START
-    x = long.middle(DRIFT_NEARLY) if wanted is None else wanted
+    x = long.near_best_middle(NEAR_BEST) if wanted is None else wanted
     assert extrapolate(None, long, 400).x == pytest.approx(x, abs=1e-6)
-    assert extrapolate(None, long, 800).x == pytest.approx(long.middle(DRIFT_NEARLY))  # a drift goes on from there
+    assert extrapolate(None, long, 800).x == pytest.approx(long.near_best_middle(NEAR_BEST))  # a drift starts there
 
 
 def test_what_is_cut_off_a_drift_makes_it_uncertain() -> None:
@@ -187,7 +186,7 @@ def test_no_drift_goes_farther_than_its_bound(short: float, long: float, steps: 
     a = valley([short - 0.5, short, short + 0.5], parabola(short))
     b = valley([long - 0.5, long, long + 0.5], parabola(long), 200)
     drift = extrapolate(a, b, steps)
-    shift = drift.x - b.middle(DRIFT_NEARLY)
+    shift = drift.x - b.near_best_middle(NEAR_BEST)
     assert abs(shift) <= FARTHEST + 1e-9
     assert shift * (b.x - a.x) >= 0
 

@@ -1,4 +1,4 @@
-"""The loss averaged over the rates around each rate: what a peak rate has to be judged by."""
+"""The loss averaged over the rates around each rate: what a peak rate is judged by."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from lrfinder.fit import Curve
 
 Array = NDArray[np.float64]
 
-# Decades (a factor of 2.5), standard deviation. A peak rate is never used alone: the schedule passes through the rates
-# below it, and the best rate drifts while the model trains; so a pick must be good together with its neighbours, and
-# beside a cliff keep its distance. The picks' mean (worst) regret on thirteen real tasks, five seeds: 0.030 (0.08) at
-# 0.4, 0.031 (0.10) at 0.35, 0.035 (0.19) at 0.2. It was chosen on these tasks, so it flatters them.
+# Decades (a factor of 2.5), standard deviation. A schedule passes through the rates below its peak, so a pick must be
+# good together with its neighbours, and keep its distance from a cliff: rules/README.md#width
 WIDTH = 0.4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Averaged:
-    """The averaged loss and its slope on the curve's grid, and the same of its bootstrap draws (B x G)."""
+class SmoothedLoss:
+    """The smoothed loss and its slope on the curve's grid, and the same of its bootstrap draws (B x G)."""
 
     loss: Array
     slope: Array
@@ -28,7 +26,7 @@ class Averaged:
     slope_draws: Array
 
 
-def smooth(curve: Curve) -> Averaged:
+def smooth(curve: Curve) -> SmoothedLoss:
     """Return the fitted loss averaged over log10(rate) with a normal density of standard deviation WIDTH.
 
     a(x) = sum_g L(g) w(g - x) / sum_g w(g - x),   w(d) = exp(-(d / WIDTH)^2 / 2),   g over the grid
@@ -38,7 +36,7 @@ def smooth(curve: Curve) -> Averaged:
     weights = np.exp(-0.5 * distance**2)
     weights /= weights.sum(axis=1, keepdims=True)
     slopes = np.gradient(weights, curve.x, axis=0)
-    return Averaged(
+    return SmoothedLoss(
         loss=weights @ curve.loss,
         slope=slopes @ curve.loss,
         loss_draws=curve.loss_draws @ weights.T,

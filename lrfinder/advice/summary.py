@@ -7,15 +7,15 @@ from lrfinder.formatting import format_count, format_interval, format_loss, form
 from lrfinder.records import Band, Metric, Pick
 
 
-def summary(shown: SweepEvidence, pick: Pick, band: Band | None, plan: str) -> str:
+def summary(evidence: SweepEvidence, pick: Pick, band: Band | None, plan: str) -> str:
     """Say what was measured, what was picked and why, and what the schedule is; of a refusal, its reason alone."""
     if pick.lr is None or band is None:
         return pick.why
     between = f" (90 % interval {format_interval(pick.low, pick.high)})" if pick.low and pick.high else ""
     sentences = [
-        *_curve(shown),
-        *_runs(shown),
-        *_cached(shown),
+        *_curve(evidence),
+        *_runs(evidence),
+        *_cached(evidence),
         f"Rule {pick.rule} picks {format_lr(pick.lr)}{between}: {pick.why}.",
         f"The model trains at rates from {format_interval(band.low, band.high)}.",
         *([f"The schedule: {plan}."] if plan else []),
@@ -24,17 +24,17 @@ def summary(shown: SweepEvidence, pick: Pick, band: Band | None, plan: str) -> s
     return " ".join(sentences)
 
 
-def _curve(shown: SweepEvidence) -> list[str]:
-    if shown.refusal is not None:
-        return [f"The continuous sweep allowed no pick ({shown.refusal.why}), so rates were tried one by one."]
-    if shown.curve is None:
+def _curve(evidence: SweepEvidence) -> list[str]:
+    if evidence.refusal is not None:
+        return [f"The continuous sweep allowed no pick ({evidence.refusal.why}), so rates were tried one by one."]
+    if evidence.curve is None:
         return []
-    points, result, basis = shown.curve.points, shown.result, shown.basis
+    points, result, source = evidence.curve.points, evidence.result, evidence.pick_source
     fell = f"from {format_loss(points.start)} to {format_loss(points.start - points.fall)}"
     loss_name = {Metric.TRAIN: "loss", Metric.PROBE: "loss of a batch set aside", Metric.VAL: "validation loss"}
     name = loss_name[result.settings.metric]
-    sentences = [f"Over {len(basis.traces)} x {basis.settings.steps} updates the {name} fell {fell}."]
-    if basis is not result:
+    sentences = [f"Over {len(source.traces)} x {source.settings.steps} updates the {name} fell {fell}."]
+    if source is not result:
         sentences.append(
             f"These short sweeps are read, not those of {result.settings.steps} updates, which have used up the loss "
             "before they reach the best rates."
@@ -42,15 +42,15 @@ def _curve(shown: SweepEvidence) -> list[str]:
     return sentences
 
 
-def _runs(shown: SweepEvidence) -> list[str]:
-    if shown.valley is None:
+def _runs(evidence: SweepEvidence) -> list[str]:
+    if evidence.profile is None:
         return []
-    fell = f"from {format_loss(shown.valley.start)} to {format_loss(shown.valley.lowest.loss)}"
-    return [f"The best of {len(shown.result.runs)} short runs brought the held-out loss {fell}."]
+    fell = f"from {format_loss(evidence.profile.start)} to {format_loss(evidence.profile.lowest.loss)}"
+    return [f"The best of {len(evidence.result.runs)} short runs brought the held-out loss {fell}."]
 
 
-def _cached(shown: SweepEvidence) -> list[str]:
-    batches = shown.result.setup.cached_batches
+def _cached(evidence: SweepEvidence) -> list[str]:
+    batches = evidence.result.setup.cached_batches
     if batches is None:
         return []
     return [f"All of it was measured on {format_count(batches, 'cached batch', 'cached batches')}."]

@@ -1,0 +1,200 @@
+"""Which short trainings a verification makes: how long, on how much of the data, at which rates, for what budget."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from lrfinder.advice.budget import FULL_RUNS, LEAST_STEPS, LONG_RUNS, VerifyRequest
+from lrfinder.formatting import round_lr
+from lrfinder.records import RunPlan, ShortRun, SweepResult
+from lrfinder.rules.trials import NEARLY
+from lrfinder.search.lr_profile import LrProfile, lr_profile
+from lrfinder.search.next_rate import next_bracket, next_refinement
+from lrfinder.search.passes import subset_size
+
+FIRST_RUNS = 5  # of the first length, far apart: they find the range of good rates
+GROWTH = 3  # times as long are the runs of the second length (successive halving's usual eta)
+LEAST_GROWTH = 2  # times as long, for the sweep's own runs to do as the first length: advice/README.md#least_growth
+FIRST_STEP = 0.5  # decades between the rates of the first length
+STEP = 0.3  # decades (a factor of two) between those of the second; nearer, two seeds differ by more than two rates
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """The updates of a trial of each length; `short` is None if the sweep's own runs do for it, or it isn't needed.
+
+    `most` bounds the number of runs of the second length.
+    """
+
+    short: int | None
+    long: int
+    most: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPlan:
+    """What a verification knows after `runs`: which lengths it tries, what they show, and what to run next.
+
+    A pure function of what was measured: after an interruption it goes on where it was.
+    """
+
+    request: VerifyRequest
+    sweep: SweepResult
+    runs: tuple[ShortRun, ...] = ()
+
+    @cached_property
+    def lengths(self) -> Lengths:
+        """How long the trials are: the full length if the budget pays for that, else two shorter ones."""
+        steps, budget = self.request.steps, self.request.budget
+        if self.request.pays_for_full_runs:
+            return Lengths(short=None, long=max(steps, LEAST_STEPS), most=FULL_RUNS)
+        longer = LONG_RUNS + len(self.request.others)
+        if self._own_profile is not None:
+            return Lengths(short=None, long=max(LEAST_STEPS, min(steps, budget // longer)), most=LONG_RUNS)
+        short = max(LEAST_STEPS, min(steps // GROWTH, budget // (FIRST_RUNS + GROWTH * longer)))
+        long = max(LEAST_STEPS, min(steps, (budget - FIRST_RUNS * short) // longer))
+        return Lengths(short=short, long=long, most=LONG_RUNS)
+
+    @cached_property
+    def short_profile(self) -> LrProfile | None:
+        """The profile of the shorter length: the trials', or else the sweep's own runs'; None if there is none."""
+        short = self.lengths.short
+        return self._own_profile if short is None else lr_profile(self._alike, short)
+
+    @cached_property
+    def long_profile(self) -> LrProfile | None:
+        """The profile of the longer length; None if no run of it was finished."""
+        return lr_profile(self._alike, self.lengths.long)
+
+    @cached_property
+    def shapes_tried(self) -> dict[str, float]:
+        """What the other shapes reached at the longer length, by name."""
+        return {
+            run.plan.schedule: run.loss
+            for run in self._finished
+            if run.plan.steps == self.lengths.long and run.loss is not None
+            if run.plan.schedule != self.request.schedule
+        }
+
+    @property
+    def updates(self) -> int:
+        """Every optimizer update spent on trials, those of another length in the log included."""
+        return sum(run.updates for run in self.runs)
+
+    def different_batches(self, steps: int) -> int | None:
+        """Return on how many different batches a trial of `steps` updates trains, over and over; None: on all.
+
+        It passes over its data as often as the coming run will: advice/README.md#passes.
+        """
+        return subset_size(self.sweep.setup.batches_per_epoch, steps=steps, whole=self.request.steps)
+
+    def next_runs(self) -> tuple[RunPlan, ...]:
+        """Return the runs to make next, all at once if wanted; empty if enough is known or the budget is spent.
+
+        First the shorter length, if there is one; then the longer one, around the lowest point of the shorter; then the
+        other shapes, at the best rate.
+        """
+        left = self.request.budget - self.updates
+        if self.lengths.short is not None:
+            center = math.log10(self.request.lr)
+            plans = self._rung(self.lengths.short, center=center, step=FIRST_STEP, most=FIRST_RUNS)
+            if plans:
+                return _affordable(plans, left)
+        plans = self._rung(self.lengths.long, center=self._center, step=STEP, most=self.lengths.most)
+        return _affordable(plans or self._shapes(), left)
+
+    @cached_property
+    def _finished(self) -> tuple[ShortRun, ...]:
+        """The runs that were made for a run like the coming one and not cut short: a log may hold others."""
+        return tuple(
+            run
+            for run in self.runs
+            if not run.stop.worth_repeating and run.plan.batches == self.different_batches(run.plan.steps)
+        )
+
+    @cached_property
+    def _alike(self) -> tuple[ShortRun, ...]:
+        return tuple(run for run in self._finished if run.plan.schedule == self.request.schedule)
+
+    @cached_property
+    def _own_profile(self) -> LrProfile | None:
+        """The profile of the sweep's own short runs, if it will do as the shorter length.
+
+        They saw fresh batches, so it won't if the coming run goes through its data again and again.
+        """
+        if self.sweep.setup.cached_batches is not None:
+            return None
+        steps = self.sweep.settings.run_steps
+        fresh_too = self.request.pays_for_full_runs or not self._repeats_data
+        if not fresh_too or steps * LEAST_GROWTH > min(self.request.steps, self.request.budget // LONG_RUNS):
+            return None
+        own = tuple(run for run in self.sweep.runs if run.plan.schedule == self.request.schedule)
+        profile = lr_profile(own, steps)
+        return profile if profile is not None and profile.bracketed and profile.fall > 0 else None
+
+    @property
+    def _repeats_data(self) -> bool:
+        """True if the coming run goes through the data more than once; False if the data's length isn't known."""
+        per_epoch = self.sweep.setup.batches_per_epoch
+        return per_epoch is not None and self.request.steps > per_epoch
+
+    @property
+    def _center(self) -> float:
+        """log10 of the rate around which the second length is tried.
+
+        That is where the shorter length's own runs ended lowest. The sweep's own runs are part of its recommendation,
+        which is nearer to the best rate than they are alone: then it is the rate to verify, kept inside their range.
+        """
+        asked = math.log10(self.request.lr)
+        profile = self.short_profile
+        if profile is None or profile.fall <= 0:
+            return asked
+        if self.lengths.short is not None:
+            return profile.x
+        low, high = profile.near_best(NEARLY)
+        return min(max(asked, low), high)
+
+    def _rung(self, steps: int, *, center: float, step: float, most: int) -> tuple[RunPlan, ...]:
+        """Return the next runs of one length: the center and its neighbours first, then one by one to the lowest.
+
+        Once the lowest has its neighbours, what is left for the second length goes halfway to the better of them.
+        """
+        tried = {run.plan.lr for run in self._alike if run.plan.steps == steps}
+        first = [self._plan(x, steps) for x in (center, center + step, center - step)]
+        missing = tuple(plan for plan in first if plan.lr not in tried)
+        measured = lr_profile(self._alike, steps)
+        if missing or measured is None or len(tried) >= most:
+            return missing
+        x = next_bracket(measured, step)
+        if x is None and step == STEP and not self.request.pays_for_full_runs:
+            x = next_refinement(measured, step / 2)
+        plan = None if x is None else self._plan(x, steps)
+        return () if plan is None or plan.lr in tried else (plan,)
+
+    def _shapes(self) -> tuple[RunPlan, ...]:
+        """Return a run of each other shape at the best rate that was tried at the longer length."""
+        profile, steps = self.long_profile, self.lengths.long
+        if profile is None:
+            return ()
+        done = {run.plan.schedule for run in self._finished if run.plan.steps == steps}
+        return tuple(self._plan(profile.lowest.x, steps, name) for name in self.request.others if name not in done)
+
+    def _plan(self, x: float, steps: int, schedule: str | None = None) -> RunPlan:
+        return RunPlan(
+            lr=round_lr(10**x, 4),
+            steps=steps,
+            schedule=schedule or self.request.schedule,
+            batches=self.different_batches(steps),
+        )
+
+
+def _affordable(plans: tuple[RunPlan, ...], left: int) -> tuple[RunPlan, ...]:
+    """Return as many of the runs as the rest of the budget pays for."""
+    kept = []
+    for plan in plans:
+        left -= plan.steps
+        if left >= 0:
+            kept.append(plan)
+    return tuple(kept)

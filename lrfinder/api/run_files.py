@@ -1,0 +1,112 @@
+"""The files that advice leaves in a run folder: the picture, recommendation.json, verification.json, the config."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lrfinder.config import ScheduleConfig, load_schedule
+from lrfinder.config.files import parse_schedule
+from lrfinder.errors import LrfinderError
+from lrfinder.files import write_atomic
+from lrfinder.records import Chart
+from lrfinder.report.documents import json_text
+from lrfinder.report.picture import HEAD_BYTES, figure_digest, is_drawn
+from lrfinder.store import CONFIG, PICTURE, RECOMMENDATION, VERIFICATION, config_path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastRecommendation:
+    """The schedule that `recommend` planned last for a run, and the file that holds it; None if that file is gone."""
+
+    config: ScheduleConfig
+    path: Path | None
+
+
+def write_picture(folder: Path, chart: Chart) -> None:
+    """Draw the picture of the run, unless the one that is there shows the same: drawing costs more than all the rest.
+
+    Raises EnvironmentFailure if the disk refuses.
+    """
+    path = folder / PICTURE
+    try:
+        with path.open("rb") as file:
+            if is_drawn(file.read(HEAD_BYTES), figure_digest(chart)):
+                return
+    except OSError:  # there is none yet
+        pass
+    from lrfinder.report.figure import curve_png
+
+    write_atomic(path, curve_png(chart))
+
+
+def write_recommendation(folder: Path, document: dict[str, Any], *, written: Path | None) -> None:
+    """Keep what `recommend` said, and where its schedule was written: absolute, or relative inside the run folder."""
+    place = None
+    if written is not None:
+        whole, run = written.absolute(), folder.absolute()
+        place = str(whole.relative_to(run) if whole.is_relative_to(run) else whole)
+    write_atomic(folder / RECOMMENDATION, json_text({**document, "config_path": place}).encode())
+
+
+def write_verification(folder: Path, document: dict[str, Any]) -> None:
+    """Keep what `verify` said."""
+    write_atomic(folder / VERIFICATION, json_text(document).encode())
+
+
+def last_recommendation(folder: Path) -> LastRecommendation | None:
+    """Return what `recommend` planned last for the run: its config file if that is still of this run, else its copy.
+
+    None if no schedule was planned. A file that is damaged or of another run is not used, and never written.
+    """
+    config, place = _stored(folder)
+    for path in (place, folder / CONFIG):
+        if path is not None and _is_of_run(path, folder):
+            return LastRecommendation(config=load_schedule(path), path=path)
+    return None if config is None else LastRecommendation(config=config, path=None)
+
+
+def config_target(folder: Path, last: LastRecommendation | None) -> Path:
+    """Return where a verified schedule goes: to the file of the last recommendation, else into the run folder."""
+    if last is not None and last.path is not None and not last.path.is_symlink():
+        return last.path
+    return config_path(folder)
+
+
+def _stored(folder: Path) -> tuple[ScheduleConfig | None, Path | None]:
+    """Return the config that recommendation.json holds, and the file that it names."""
+    try:
+        document = json.loads((folder / RECOMMENDATION).read_text(encoding="utf-8"))
+        place = document.get("config_path")
+        config = document.get("config")
+        return (
+            None if config is None else parse_schedule(json.dumps(config), suffix=".json", where=RECOMMENDATION),
+            _from_here(folder / place) if isinstance(place, str) else None,
+        )
+    except (
+        OSError,
+        ValueError,
+        AttributeError,
+        LrfinderError,
+    ):  # none, or not one of ours
+        return None, None
+
+
+def _from_here(path: Path) -> Path:
+    """Return a path as a user in the working directory would write it."""
+    return path.relative_to(Path.cwd()) if path.is_absolute() and path.is_relative_to(Path.cwd()) else path
+
+
+def _is_of_run(path: Path, folder: Path) -> bool:
+    """Tell whether a file is a valid schedule config that was recommended for this run."""
+    if not path.is_file():
+        return False
+    if path.parent == folder:
+        return True
+    try:
+        evidence = load_schedule(path).evidence
+    except LrfinderError:
+        return False
+    return evidence is not None and evidence.run is not None and Path(evidence.run).resolve() == folder.resolve()

@@ -1,0 +1,85 @@
+"""Make the short trainings of a verification, in this process or in others; each is on the disk as it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lrfinder.advice.budget import VerifyRequest
+from lrfinder.advice.trial_plan import TrialPlan
+from lrfinder.api.broadcast import Broadcast
+from lrfinder.api.source import load_source_problem
+from lrfinder.engine.observer import Observer
+from lrfinder.engine.run_queue import RunQueue
+from lrfinder.engine.runtime.device import choose_device
+from lrfinder.records import ShortRun
+from lrfinder.store import TRIALS, RunLog, Source
+
+
+def make_trials(
+    plan: TrialPlan,
+    folder: Path,
+    *,
+    source: Source,
+    jobs: int | None = None,
+    observers: Sequence[Observer] = (),
+) -> tuple[ShortRun, ...]:
+    """Make the runs that `plan` still needs, and return all of them.
+
+    Each is in the folder's log as it ends. `jobs` are made at once, each in a process of its own; None: several if that
+    is measured to be faster. An interruption ends them: the last run says so.
+    """
+    plans = plan.next_runs()
+    if not plans:
+        return plan.runs
+    folder = folder.absolute()  # a model file may change the working directory
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(RunLog(folder / TRIALS))
+        make = stack.enter_context(_maker(plan.request, source, jobs, observers))
+        while plans:
+            for made in make(plans):
+                log.add(made)
+                plan = dataclasses.replace(plan, runs=(*plan.runs, made))
+                if made.stop.ends_the_sweep:
+                    return plan.runs
+            plans = plan.next_runs()
+    return plan.runs
+
+
+@contextlib.contextmanager
+def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: Sequence[Observer]) -> Any:
+    """Give a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both."""
+    if jobs is not None and jobs > 1:
+        from lrfinder.api.run_pool import RunPool
+
+        with RunPool(source, seed=request.seed, jobs=jobs) as pool:
+            yield lambda plans: _reported(pool.run(plans), observers)
+        return
+    problem = load_source_problem(source, seed=request.seed)
+    device = choose_device(source.device)
+    with contextlib.ExitStack() as stack:
+        elsewhere = None
+        if jobs is None:
+            elsewhere = stack.enter_context(_spare_cores(request, source, device))
+        listeners = Broadcast(observers)
+        runs = RunQueue(problem, seed=request.seed, device=device, observer=listeners, elsewhere=elsewhere)
+        yield stack.enter_context(runs).run_all
+
+
+def _spare_cores(request: VerifyRequest, source: Source, device: Any) -> Any:
+    import torch
+
+    from lrfinder.api.auto_parallel import AutoParallel
+
+    return AutoParallel(source, seed=request.seed, threads=torch.get_num_threads(), device=device)
+
+
+def _reported(runs: Iterable[ShortRun], observers: Sequence[Observer]) -> Iterable[ShortRun]:
+    for made in runs:
+        for observer in observers:
+            observer.run_started(made.plan)
+            observer.run_ended(made)
+        yield made

@@ -1,0 +1,24 @@
+"""What surrounds training in a command: torch, the user's code, and progress on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lrfinder.records import SweepSettings
+    from lrfinder.report.progress import SweepProgress
+
+
+@contextlib.contextmanager
+def watch_training(settings: SweepSettings, *, quiet: bool) -> Iterator[SweepProgress]:
+    """Load torch, make ready for the user's code, and give the progress that observes the training."""
+    from lrfinder.cli.loading import load_torch
+
+    load_torch()
+    from lrfinder.cli.measuring import users_code
+    from lrfinder.report.progress import SweepProgress
+
+    with users_code(), SweepProgress(settings, quiet=quiet) as progress:
+        yield progress

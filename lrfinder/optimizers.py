@@ -1,0 +1,87 @@
+"""What lrfinder knows of optimizers: a row for each class of torch.optim, asked by every floor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerTraits:
+    """The traits of an optimizer's class; those of a class that isn't in the table are the defaults.
+
+    `defaults` are torch's for the rate and for what binds it; the tests hold them equal to torch's own signatures.
+    """
+
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    second_moment: str | None = None  # the setting that is the decay of its second moment, if it isn't betas[1]
+    decoupled: bool = False  # its weight decay shrinks the weights by rate x decay, apart from the gradient
+    accumulates: bool = False  # it never forgets a squared gradient, so its own step falls with every update
+    no_decay: str | None = None  # why a decay of the rate does nothing good for it
+    norm: Literal["l1", "l2"] = "l1"  # of the gradient, which bounds its update: see `lrfinder schedule refine`
+    graphable: bool = False  # its update can be recorded as a CUDA graph
+    stackable: bool = False  # its update is known for several members at once
+
+
+_BETAS = (0.9, 0.999)
+
+# By the name of the class in torch.optim.
+TRAITS: Mapping[str, OptimizerTraits] = MappingProxyType(
+    {
+        "ASGD": OptimizerTraits(defaults={"lr": 0.01, "weight_decay": 0.0}, norm="l2"),
+        "Adadelta": OptimizerTraits(defaults={"lr": 1.0, "rho": 0.9, "weight_decay": 0.0}, second_moment="rho"),
+        "Adafactor": OptimizerTraits(defaults={"lr": 0.01, "weight_decay": 0.0}),
+        "Adagrad": OptimizerTraits(defaults={"lr": 0.01, "weight_decay": 0.0}, accumulates=True),
+        "Adam": OptimizerTraits(
+            defaults={"lr": 0.001, "betas": _BETAS, "weight_decay": 0.0}, graphable=True, stackable=True
+        ),
+        "AdamW": OptimizerTraits(
+            defaults={"lr": 0.001, "betas": _BETAS, "weight_decay": 0.01},
+            decoupled=True,
+            graphable=True,
+            stackable=True,
+        ),
+        "Adamax": OptimizerTraits(defaults={"lr": 0.002, "betas": _BETAS, "weight_decay": 0.0}),
+        "LBFGS": OptimizerTraits(
+            norm="l2",
+            no_decay="LBFGS chooses the length of its steps by their curvature, and the rate only scales them",
+        ),
+        "Muon": OptimizerTraits(defaults={"lr": 0.001, "momentum": 0.95, "weight_decay": 0.1}, decoupled=True),
+        "NAdam": OptimizerTraits(defaults={"lr": 0.002, "betas": _BETAS, "weight_decay": 0.0}),
+        "RAdam": OptimizerTraits(defaults={"lr": 0.001, "betas": _BETAS, "weight_decay": 0.0}),
+        "RMSprop": OptimizerTraits(
+            defaults={"lr": 0.01, "alpha": 0.99, "momentum": 0.0, "weight_decay": 0.0}, second_moment="alpha"
+        ),
+        "Rprop": OptimizerTraits(
+            defaults={"lr": 0.01},
+            no_decay="Rprop sets the size of each weight's steps itself, and the rate is only where they begin",
+        ),
+        "SGD": OptimizerTraits(
+            defaults={"lr": 0.001, "momentum": 0.0, "weight_decay": 0.0}, norm="l2", graphable=True, stackable=True
+        ),
+        "SparseAdam": OptimizerTraits(defaults={"lr": 0.001, "betas": _BETAS}),
+    }
+)
+_UNKNOWN = OptimizerTraits()
+
+
+def traits_of(name: str) -> OptimizerTraits:
+    """Return the traits of the class called `name`; the defaults for one that isn't torch's."""
+    return TRAITS.get(name, _UNKNOWN)
+
+
+def second_moment_decay(name: str, settings: Mapping[str, object]) -> float | None:
+    """Return beta2, the decay of the optimizer's average of squared gradients; None if it has none in [0, 1)."""
+    betas = settings.get("betas")
+    if isinstance(betas, tuple) and len(betas) > 1:
+        beta2: object = betas[1]
+    else:
+        beta2 = settings.get(traits_of(name).second_moment or "")
+    return beta2 if isinstance(beta2, float) and 0 <= beta2 < 1 else None
+
+
+def second_moment_updates(beta2: float) -> float:
+    """Return 2 / (1 - beta2), the updates for which the average rests on few gradients (arXiv:1910.04209)."""
+    return 2 / (1 - beta2)

@@ -1,0 +1,115 @@
+"""The JSON documents of the commands: plain data, built from the records, here and nowhere else.
+
+Scripts rely on them. A key is never renamed or removed; new keys may be added.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lrfinder.advice import Advice, CheckResult
+from lrfinder.advice.verification import Verification
+from lrfinder.config import ScheduleConfig
+from lrfinder.options import STOP_TEXT, Stop
+from lrfinder.records import ShortRun, SweepResult, Trace
+
+
+def json_text(document: Mapping[str, Any], *, indent: int = 1) -> str:
+    """Return the document as JSON, with a newline at its end. Raises ValueError for NaN and infinity."""
+    return json.dumps(document, indent=indent, allow_nan=False) + "\n"
+
+
+def sweep_document(result: SweepResult, advice: Advice) -> dict[str, Any]:
+    """Return what `lrfinder sweep --json` prints; `stopped_by` is None if every rate was tried."""
+    return {
+        "run": result.run,
+        "status": result.status.value,
+        "stopped_by": None if result.status is Stop.COMPLETED else STOP_TEXT[result.status],
+        "updates": result.updates,
+        "repeats": [_repeat(trace) for trace in result.traces],
+        "short_sweeps": [_repeat(trace) for trace in result.short_sweeps],
+        "runs": [_short_run(run) for run in result.runs],
+        "advice": {"status": advice.status.value, "lr": advice.lr, "why": advice.why, "hint": advice.hint},
+    }
+
+
+def recommend_document(advice: Advice) -> dict[str, Any]:
+    """Return the part of `lrfinder recommend --json` that follows from the advice.
+
+    The fit is left out: it follows from the curve, which is stored.
+    """
+    return {
+        "config": _config(advice.schedule),
+        "picks": [asdict(pick) for pick in advice.picks],
+        "updates": advice.updates,
+        "band": asdict(advice.band) if advice.band is not None else None,
+        "status": advice.status.value,
+        "why": advice.why,
+        "hint": advice.hint,
+    }
+
+
+def verify_document(verification: Verification, *, run: str, written: str | None) -> dict[str, Any]:
+    """Return what `lrfinder verify --json` prints, and what verification.json holds."""
+    return {
+        "config": _config(verification.schedule),
+        "picks": [asdict(pick) for pick in verification.picks],
+        "updates": verification.updates,
+        "confirmed": verification.confirmed,
+        "why": verification.why,
+        "hint": verification.hint,
+        "trials": [asdict(trial) for trial in verification.trials],
+        "run": run,
+        "written": written,
+    }
+
+
+def check_document(checked: CheckResult, *, config: str, updates: int) -> dict[str, Any]:
+    """Return what `lrfinder check --json` prints."""
+    return {**asdict(checked), "config": config, "updates": updates}
+
+
+def rates_document(configs: Sequence[tuple[str, ScheduleConfig]]) -> dict[str, Any]:
+    """Return what `lrfinder schedule show --json` prints: the rate of every update, of one config or of several."""
+    if len(configs) == 1:
+        return {"lrs": configs[0][1].lrs()}
+    return {"configs": [{"path": path, "lrs": config.lrs()} for path, config in configs]}
+
+
+def batches_document(planned: ScheduleConfig, *, written: str | None) -> dict[str, Any]:
+    """Return what `lrfinder schedule batches --json` prints."""
+    epochs = [{"batch_size": it.batch_size, "factor": it.factor, "updates": it.updates} for it in planned.batch_plan()]
+    return {"epochs": epochs, "config": planned.as_data(), "written": written}
+
+
+def _config(schedule: ScheduleConfig | None) -> dict[str, Any] | None:
+    return None if schedule is None else schedule.as_data()
+
+
+def _repeat(trace: Trace) -> dict[str, Any]:
+    return {
+        "repeat": trace.repeat,
+        "seed": trace.seed,
+        "stop": trace.stop.value,
+        "points": len(trace.lrs),
+        "why": trace.why,
+        "skipped": trace.skipped,
+        "micro_batches": trace.micro_batches,
+    }
+
+
+def _short_run(run: ShortRun) -> dict[str, Any]:
+    return {
+        "lr": run.plan.lr,
+        "steps": run.plan.steps,
+        "repeat": run.plan.repeat,
+        "loss": run.loss,
+        "stop": run.stop.value,
+        "updates": run.updates,
+        "why": run.why,
+        "skipped": run.skipped,
+        "micro_batches": run.micro_batches,
+    }
