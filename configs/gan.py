@@ -1,7 +1,7 @@
 """A small GAN on handwritten digits: `lrfinder sweep configs/gan.py` sweeps the discriminator's rate.
 
 Two optimizers, each with a loss of its own. The one whose rate follows `lr` is swept, the other holds its own;
-exchange the two, or write `lr` in both and add `--sweep generator --scale-others`.
+exchange the two, or write `lr` in both and add `--sweep-optimizer generator --scale-others`.
 """
 
 import torch

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import re
 import traceback
+from collections.abc import Iterable
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -40,6 +41,16 @@ class LrfinderError(Exception):
 
 class UsageError(LrfinderError):
     """An option, an argument or a path that can't be meant."""
+
+
+def unknown_choice(kind: str, name: str, choices: Iterable[str]) -> UsageError:
+    """Return the error for a `name` that isn't one of the `choices`: it lists them, the nearest one first."""
+    import difflib
+
+    known = list(choices)
+    near = difflib.get_close_matches(name, known, n=1)
+    guess = f"did you mean {near[0]}? " if near else ""
+    return UsageError(f"unknown {kind} {name!r}", hint=f"{guess}choose one of: {', '.join(known)}")
 
 
 class ConfigError(LrfinderError):

@@ -38,10 +38,7 @@ BLOCK = 1.0  # decades; wider than the kernel, so that a repeat's slow deviation
 BEYOND = 1.0  # decades around the end of the middle repeat: more than the kernel can reach
 INTERVAL = (0.05, 0.95)  # the quantiles of every stated interval: 90 %
 MIN_POINTS = 10  # finite losses in all; fewer, and neighbouring parabolas share most of their points
-# Up to here every point is a term of the fit; above, points nearer than BIN count together, at their mean rate: the
-# memory of the fit is grid x terms, so that of 100,000 updates is that of 1,000. Six sweeps of 2,000 to 5,000 points
-# were fitted both ways: their curves differ by at most a twentieth of their standard error.
-MOST_TERMS = 1000
+MOST_TERMS = 1000  # points; of more, those nearer than BIN count together: rules/README.md#most_terms
 BIN = 0.01  # decades; rates 2 % apart, half of the grid's
 GAPS = 1.5  # times the spacing of the rates: the narrowest kernel, in which a parabola still rests on six of them
 

@@ -37,6 +37,7 @@ class PluginTable(Mapping[str, T]):
         self.group = group
         self.ours = ours
         self._fault = fault
+        self.distributions: dict[str, str] = {}  # of the names that are read from entry points
 
     def __getitem__(self, name: str) -> T:
         """Return the entry of that name; raise KeyError if there is none."""
@@ -70,6 +71,7 @@ class PluginTable(Mapping[str, T]):
             fault = self._fault(point.name, loaded)
             if fault is None:
                 found[point.name] = loaded
+                self.distributions[point.name] = _origin(point)
             else:
                 _leave_out(point, fault)
         return found

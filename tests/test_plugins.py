@@ -26,17 +26,23 @@ half-line = "half_line:HalfLine"
 tenth = "half_line:tenth"
 [project.entry-points."lrfinder.exporters"]
 shout = "half_line:SHOUT"
+[project.entry-points."lrfinder.hosts"]
+ramp = "half_line:ramp"
+[project.entry-points."lrfinder.sinks"]
+lines = "half_line:Lines"
+fails = "half_line:Fails"
 [tool.setuptools]
 py-modules = ["half_line"]
 """
 MODULE = '''
 import math
+import os
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from lrfinder.engine.observer import Observer
 from lrfinder.export.base import Export, Exporter
-
 from lrfinder.records import Pick, Status
 from lrfinder.schedules import Schedule
 
@@ -61,6 +67,47 @@ def tenth(curve):
 
 
 SHOUT = Exporter(title="capitals", export=lambda config: Export(text=config.schedule.name.upper(), preset=None))
+
+
+def ramp(argument):
+    """A line of `argument` weights to fit."""
+    import torch
+
+    width = int(argument)
+    x = torch.randn(256, width, generator=torch.Generator().manual_seed(0))
+    data = torch.utils.data.TensorDataset(x, x.sum(1, keepdim=True))
+    return {
+        "model": lambda: torch.nn.Linear(width, 1),
+        "train_loader": lambda: torch.utils.data.DataLoader(data, 32),
+        "loss_fn": torch.nn.MSELoss(),
+    }
+
+
+class Lines(Observer):
+    """A file with a line an event."""
+
+    def __init__(self, settings):
+        self.file = open(os.environ["LINES"], "w", buffering=1)
+        print("begun", settings.steps, file=self.file)
+
+    def prepared(self, setup):
+        print("prepared", file=self.file)
+
+    def measured(self, point):
+        print("measured", point.lr, point.loss, file=self.file)
+
+    def run_ended(self, run):
+        print("run", run.plan.lr, file=self.file)
+
+
+class Fails(Observer):
+    def __init__(self, settings):
+        self.left = 3
+
+    def measured(self, point):
+        self.left -= 1
+        if self.left == 0:
+            raise OSError("the line is dead")
 '''
 BROKEN_PYPROJECT = """
 [build-system]
@@ -106,13 +153,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return installed(tmp_path_factory.mktemp("plugin"), "half_line", PYPROJECT, MODULE)
 
 
-def run(site: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run(site: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "lrfinder", *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
-        env={**environment(), "PYTHONPATH": os.fspath(site)},
+        env={**environment(), "PYTHONPATH": os.fspath(site), **variables},
     )
 
 
@@ -174,6 +221,50 @@ def test_its_rule_picks(site: Path, tmp_path: Path) -> None:
     assert json.loads(run(site, "recommend", folder, "--steps", 100, "--rule", "tenth", "--json").stdout)["config"][
         "optimizer"
     ]["lr"] == pytest.approx(0.0123)
+
+
+def test_its_host_gives_the_model_to_sweep_verify_and_check(site: Path, tmp_path: Path) -> None:
+    folder, config = tmp_path / "run", tmp_path / "schedule.yaml"
+    swept = run(site, "sweep", "ramp://7", "--out", folder, "--steps", 40, "--repeats", 1, "--quiet", "--json")
+    assert swept.returncode == 0, swept.stderr
+    document = json.loads((folder / "run.json").read_text())
+    assert document["source"]["reference"] == "ramp://7"
+    assert document["setup"]["parameters"] == 8
+    assert run(site, "recommend", folder, "--steps", 60, "--write", config).returncode == 0
+    verified = run(site, "verify", folder, "--budget", 400, "--jobs", 2, "--json", "--quiet")
+    assert verified.returncode in {0, 1}, verified.stderr
+    assert json.loads(verified.stdout)["trials"]
+    checked = run(site, "check", "ramp://7", "--config", config, "--json")
+    assert checked.returncode == 0, checked.stderr
+    missing = run(site, "check", "rump://7", "--config", config)
+    assert missing.returncode == 2
+    assert "no host named 'rump' is installed" in missing.stderr
+    assert "ramp://..." in missing.stderr
+
+
+def test_its_sink_hears_every_event_and_one_that_fails_is_left_out(site: Path, tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    options = ("--steps", 40, "--repeats", 1, "--quiet", "--sink", "fails", "--sink", "lines")
+    swept = run(site, "sweep", "ramp://7", "--out", tmp_path / "run", *options, LINES=os.fspath(lines))
+    assert swept.returncode == 0, swept.stderr
+    assert swept.stderr.splitlines() == [
+        "lrfinder: warning: half-line: its sink fails is left out from here on: OSError: the line is dead"
+    ]
+    begun, prepared, *events = lines.read_text().splitlines()
+    assert (begun, prepared) == ("begun 40", "prepared")
+    curve = (tmp_path / "run" / "curve.csv").read_text().splitlines()[1:]
+    assert [event.split()[1:] for event in events if event.startswith("measured")] == [
+        line.split(",")[2:] for line in curve
+    ]
+    made = (tmp_path / "run" / "runs.jsonl").read_text().splitlines()
+    assert [float(event.split()[1]) for event in events if event.startswith("run")] == [
+        json.loads(line)["plan"]["lr"] for line in made
+    ]
+    assert made
+    unknown = run(site, "sweep", "ramp://7", "--out", tmp_path / "other", "--sink", "lanes")
+    assert unknown.returncode == 2
+    assert "no sink named 'lanes' is installed" in unknown.stderr
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_is_broken_or_takes_over_is_one_warning_each(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_run_of_format_version_2_is_read_for_ever() -> None:
 
 def test_how_it_trained_reads_back(result: SweepResult, tmp_path: Path) -> None:
     training = UpdateOptions(
-        precision=Precision.FP16, accumulate=4, clip_norm=1.5, sweep="generator", scale_others=True
+        precision=Precision.FP16, accumulate=4, clip_norm=1.5, swept_optimizer="generator", scale_others=True
     )
     source = dataclasses.replace(SOURCE, training=training)
     with RunFolder.create(
@@ -86,6 +86,9 @@ def test_how_it_trained_reads_back(result: SweepResult, tmp_path: Path) -> None:
     ) as folder:
         folder.prepared(result.setup)
     assert load_source(tmp_path / "run") == source
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())["source"]["training"]
+    assert stored["sweep"] == "generator"  # as in every run.json since format version 3
+    assert "swept_optimizer" not in stored
 
 
 def test_a_run_tells_where_its_model_came_from(result: SweepResult, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from lrfinder.advice.length import run_length
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.advice.summary import summary
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
-from lrfinder.errors import UsageError
+from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.formatting import round_lr
 from lrfinder.records import Band, Chart, Fit, Pick, ShortRun, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, OLD_NAMES, PLATEAU_RULE, RULE_NAMES, pick_all, renamed
@@ -31,7 +31,7 @@ GIVEN = "given"  # the rule's name where the caller names the rate
 class Advice:
     """What a sweep allows to say. `picks[0]` is the one that counts; `lr` is its rate, None where it is refused.
 
-    `why` is a paragraph for people; `hint` says what to do where `status` is `refused`. `schedule` is the config of
+    `why` is a paragraph for people; `hint` says what to do if `status` is `refused`. `schedule` is the config of
     the coming run, None where there is no rate or no length. `updates` counts every optimizer update spent.
     """
 
@@ -44,6 +44,7 @@ class Advice:
     fit: Fit | None
     schedule: ScheduleConfig | None
     updates: int
+    notes: tuple[str, ...] = ()  # what holds for all picks, each a sentence; it stands in their `why`, too
 
     def chart(self, result: SweepResult) -> Chart:
         """Return what a picture of `result`, the sweep that was advised on, shows."""
@@ -74,7 +75,8 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
         request = dataclasses.replace(request, rule=OLD_NAMES[request.rule])
     length = run_length(result.setup, request.steps, request.epochs)
     _check(request)
-    picks = _for_length(_picks(evidence, request, length), result, length)
+    picks, notes = _picks(evidence, request, length), _too_far(result, length)
+    picks = tuple(pick if pick.lr is None else _doubted(pick, notes) for pick in picks)
     band = evidence.band
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
     config, plan = None, ""
@@ -93,6 +95,7 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
         fit=evidence.curve.record() if evidence.curve is not None else None,
         schedule=config,
         updates=result.updates,
+        notes=notes,
     )
 
 
@@ -100,7 +103,7 @@ def _check(request: Request) -> None:
     if request.open_ended and (request.steps is not None or request.epochs is not None):
         raise UsageError("an open-ended run has no length", hint="give a length or open_ended, not both")
     if request.rule is not None and request.rule not in {*RULE_NAMES, *FIT_RULES}:
-        raise UsageError(f"unknown rule {request.rule!r}", hint=f"choose one of: {', '.join(RULE_NAMES)}")
+        raise unknown_choice("rule", request.rule, RULE_NAMES)
     if request.lr is not None and not (math.isfinite(request.lr) and request.lr > 0):
         raise UsageError(f"lr must be a finite number above 0, got {request.lr}")
 
@@ -122,8 +125,7 @@ def _picks(evidence: SweepEvidence, request: Request, length: int | None) -> tup
         tried = evidence.profile.steps if guide is not None else max(evidence.profile.steps, reference_length(length))
         found = (*lr_drifts(optimizer, tried, length), *found)
         picks.insert(0, _doubted(pick_by_trials(evidence.profile, guide, optimizer, length), found))
-    # Short runs end before they show what a long one bears once it has left the plateau: on a task of that kind their
-    # mean regret is 0.24, that of the sweep's own pick 0.002.
+    # After a plateau short runs end too early to be trusted: rules/README.md#plateau_rule
     by_curve = PLATEAU_RULE if plateau else DEFAULT_RULE
     wanted = request.rule or (TRIALS_RULE if evidence.profile is not None and not plateau else by_curve)
     if not any(pick.rule == wanted for pick in picks):
@@ -132,13 +134,13 @@ def _picks(evidence: SweepEvidence, request: Request, length: int | None) -> tup
     return tuple(sorted(picks, key=lambda pick: pick.rule != wanted))  # a stable sort: the rest keeps its order
 
 
-def _for_length(picks: tuple[Pick, ...], result: SweepResult, steps: int | None) -> tuple[Pick, ...]:
-    """Doubt what was measured in updates so few that it says little of a run of `steps`."""
+def _too_far(result: SweepResult, steps: int | None) -> tuple[str, ...]:
+    """Return a doubt if what was measured is too short to say much of a run of `steps` updates."""
     longest = result.settings.run_steps if result.runs else result.settings.steps
     if steps is None or steps <= LONGEST_CONFIDENT * longest:
-        return picks
-    doubt = f"the coming run is {steps / longest:.0f} times as long as any that was tried: let `lrfinder verify` try"
-    return tuple(pick if pick.lr is None else _doubted(pick, (doubt,)) for pick in picks)
+        return ()
+    times = f"{steps / longest:.0f} times as long as any that was tried"
+    return (f"the coming run is {times}: `lrfinder verify` measures longer ones",)
 
 
 def _not_there(rule: str, result: SweepResult) -> str:

@@ -12,20 +12,10 @@ from lrfinder.rules.band import GIVEN_BACK, starts_falling
 from lrfinder.search.drift import drift_between, expected_shift
 from lrfinder.search.passes import REFERENCE_RUN
 
-# Decades. A fall begins (a tenth of it) and ends (nine tenths) 0.5 to 2.6 decades apart on nineteen real tasks, and
-# 0.36 to 0.44 on one that sits on a plateau before it learns: no more than the fit makes of a jump.
-# There a short run bears rates that a long one, once it has left the plateau, does not (regret up to 0.4).
-ALL_AT_ONCE = 0.5
+ALL_AT_ONCE = 0.5  # decades from the beginning to the end of a fall: rules/README.md#all_at_once
 _BEGUN, _ENDED = 0.1, 0.9  # of the fall
-# Decades: what the interval of a verified rate reaches on each side at least. A best rate that is expected any farther
-# from the one that was measured is another one. On twelve tasks with Adagrad, eight seeds, runs of 400 updates (0.36
-# decade from the short runs), 7 of 78 otherwise confident picks by short runs and 13 of 73 by the sweep alone are wrong
-# (regret up to 0.31). To doubt only those whose interval ends before the best rate's expected place left none wrong on
-# the three seeds that this was chosen on, and 3 of 27 on the five others.
-FARTHEST_UNMEASURED = 0.15
-# Standard errors: 95 of 100 chance falls are smaller. On 36 real tasks, 150 sweeps, those of confident picks are 3.1 or
-# more, but for one on a deep net: 1.5, and a regret of 0.23.
-UNCLEAR = 2.0
+FARTHEST_UNMEASURED = 0.15  # decades of expected, unmeasured drift: rules/README.md#farthest_unmeasured
+UNCLEAR = 2.0  # standard errors; a smaller fall may be chance: rules/README.md#unclear
 
 
 def curve_warnings(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from lrfinder.advice.choice import Choice, choose
 from lrfinder.advice.warmup import warmup_updates
-from lrfinder.errors import UsageError
+from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.records import OptimizerFacts, ShortRun
 from lrfinder.schedules import SCHEDULES, Schedule, WarmupStableDecay
 
@@ -29,7 +29,7 @@ def plan_schedule(
     its length follows from the optimizer. Raises UsageError for an unknown name or a warm-up longer than the run.
     """
     if name is not None and name not in SCHEDULES:
-        raise UsageError(f"unknown schedule {name!r}", hint=f"choose one of: {', '.join(SCHEDULES)}")
+        raise unknown_choice("schedule", name, SCHEDULES)
     length = OPEN_STEPS if steps is None else steps
     if warmup is not None and not 0 <= warmup <= length:
         raise UsageError(f"warmup must be from 0 to the run's {length} updates, got {warmup}")

@@ -16,9 +16,7 @@ from lrfinder.rules.band import starts_falling
 from lrfinder.rules.smoothing import WIDTH
 from lrfinder.rules.steepest import steepest
 
-# Standard errors of the difference between the start and the fit. Eight decades of pure noise are a dozen independent
-# stretches, the lowest of which lies 0.6 +- 1 such errors below the start: 3.5 is three deviations above that.
-SIGNIFICANT_FALL = 3.5
+SIGNIFICANT_FALL = 3.5  # standard errors between the start and the fit: rules/README.md#significant_fall
 EDGE = WIDTH / 2  # decades: nearer to an end, the average can't tell a turning point from the end
 ROUNDING = 1e-6  # of the loss: single precision has seven digits
 NEAR_START = 1.0  # decades: so near, and without a flat part before, the average can't tell a pick from the edge

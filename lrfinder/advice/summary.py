@@ -8,17 +8,17 @@ from lrfinder.records import Band, Metric, Pick
 
 
 def summary(evidence: SweepEvidence, pick: Pick, band: Band | None, plan: str) -> str:
-    """Say what was measured, what was picked and why, and what the schedule is; of a refusal, its reason alone."""
+    """Say what was picked, how sure it is and why, and what was measured; of a refusal, its reason alone."""
     if pick.lr is None or band is None:
         return pick.why
     between = f" (90 % interval {format_interval(pick.low, pick.high)})" if pick.low and pick.high else ""
     sentences = [
+        f"Peak learning rate {format_lr(pick.lr)}{between}, {pick.status}, by rule {pick.rule}: {pick.why}.",
+        f"The model trains at rates from {format_interval(band.low, band.high)}.",
+        *([f"Schedule: {plan}."] if plan else []),
         *_curve(evidence),
         *_runs(evidence),
         *_cached(evidence),
-        f"Rule {pick.rule} picks {format_lr(pick.lr)}{between}: {pick.why}.",
-        f"The model trains at rates from {format_interval(band.low, band.high)}.",
-        *([f"The schedule: {plan}."] if plan else []),
         "How the best rate moves with the length of the run was not measured: `lrfinder verify` does that.",
     ]
     return " ".join(sentences)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lrfinder.engine.observer import Observer
+from lrfinder.engine.observer import EVENTS, Observer
 from lrfinder.records import Setup
-
-EVENTS = tuple(name for name in vars(Observer) if not name.startswith("_"))
 
 
 class Broadcast(Observer):

@@ -12,6 +12,7 @@ from lrfinder.store import ResumableRun, Source
 from lrfinder.task.reference import check_reference, digest_of
 
 LIVE = "lrfinder.sweep(...)"  # the reference of a sweep of objects that Python code gave; no file is called that
+_OPTIONS = {"model": "MODEL", "swept_optimizer": "--sweep-optimizer"}  # the others are called as the keyword is
 
 
 def check_model(kept: ResumableRun) -> None:
@@ -59,7 +60,7 @@ def check_options(given: Mapping[str, Any], kept: ResumableRun) -> None:
     }
     for name, value in given.items():
         if name in stored and stored[name] != value:
-            option = "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
+            option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
             raise UsageError(
                 f"{option} {value} can't be given with --resume: {kept.path} was begun with {stored[name]}",
                 hint="leave the option out, or sweep again with --out",

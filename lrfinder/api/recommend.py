@@ -89,8 +89,8 @@ def recommend_run(
     """Advise on a run folder, and write what follows: the schedule config, recommendation.json, and the picture.
 
     The config goes to `write`, or into the folder; `seed` is the bootstrap's. If the folder can't be written,
-    as one of somebody else's, `problem`
-    says so. Raises UsageError if `write` is given and there is no schedule since no length was.
+    as one of somebody else's, `problem` says so. Raises UsageError if `write` is given and there is no schedule since
+    no length was.
     """
     recommendation = _recommended(load_run(folder), request, seed)
     schedule, written, problem = recommendation.schedule, None, ""

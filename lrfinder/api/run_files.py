@@ -13,7 +13,7 @@ from lrfinder.errors import LrfinderError
 from lrfinder.files import write_atomic
 from lrfinder.records import Chart
 from lrfinder.report.documents import json_text
-from lrfinder.report.picture import HEAD_BYTES, figure_digest, is_drawn
+from lrfinder.report.figure import HEAD_BYTES, curve_png, figure_digest, is_drawn
 from lrfinder.store import CONFIG, PICTURE, RECOMMENDATION, VERIFICATION, config_path
 
 
@@ -37,8 +37,6 @@ def write_picture(folder: Path, chart: Chart) -> None:
                 return
     except OSError:  # there is none yet
         pass
-    from lrfinder.report.figure import curve_png
-
     write_atomic(path, curve_png(chart))
 
 

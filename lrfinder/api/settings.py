@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from enum import StrEnum
 from typing import Any
 
@@ -34,6 +35,19 @@ def _chosen(name: str, choices: type[StrEnum], value: str) -> StrEnum:
     if value not in list(choices):
         raise UsageError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return choices(value)
+
+
+def new_keyword(name: str, value: Any, *, old: str, given: Any) -> Any:
+    """Return what a function's caller gave as `name`, or under its `old` name, which is a DeprecationWarning.
+
+    Raises UsageError for both. To be called by the function itself: the warning names the line of its caller.
+    """
+    if given is None:
+        return value
+    if value is not None:
+        raise UsageError(f"{old} is the old name of {name}, and both were given", hint=f"remove {old}")
+    warnings.warn(f"the keyword {old} is called {name} now", DeprecationWarning, stacklevel=3)
+    return given
 
 
 def checked_timeout(seconds: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from lrfinder.advice import Request, advise, gather_evidence
 from lrfinder.api.checks import LIVE
 from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
-from lrfinder.api.settings import checked_timeout, make_settings, make_training
+from lrfinder.api.settings import checked_timeout, make_settings, make_training, new_keyword
+from lrfinder.api.sinks import Sink, check_sinks
 from lrfinder.api.source import load_source_problem
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import UsageError
@@ -67,7 +68,7 @@ def sweep(
     accumulate: int = 1,
     clip_norm: float | None = None,
     clip_value: float | None = None,
-    sweep: str | None = None,
+    swept_optimizer: str | None = None,
     scale_others: bool = False,
     graph: str = Graph.OFF,
     loader_timeout: float = LOADER_TIMEOUT,
@@ -76,6 +77,8 @@ def sweep(
     max_seconds: float | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
+    sinks: Sequence[str] = (),
+    sweep: str | None = None,
 ) -> Sweep:
     """Grow the rate from `min_lr` to `max_lr` while training, and return the loss that followed each update.
 
@@ -83,8 +86,10 @@ def sweep(
     one; then the other keywords are the names of the model file. An object given live starts each repeat from where
     it is, and comes back bit for bit; a callable is called anew for each repeat. `optimizer` may be the name of a
     class of torch.optim. `out` names a run folder to write; without it the disk is not touched. Nothing is printed
-    unless `progress` is set. How updates are made (`precision`, `accumulate`, `clip_norm`, `clip_value`, and of several
-    `optimizers` the one to `sweep`) is described in `records.Training`. `graph` "auto" or "on" records an update on a
+    unless `progress` is set. `sinks` names observers of installed distributions (entry points `lrfinder.sinks`), which
+    get every event. How updates are made (`precision`, `accumulate`, `clip_norm`, `clip_value`, and of several
+    `optimizers` the `swept_optimizer`) is described in `records.UpdateOptions`; `sweep` is the old name of
+    `swept_optimizer`. `graph` "auto" or "on" records an update on a
     GPU once and repeats it (CUDA graphs). `max_seconds` bounds the whole sweep,
     `loader_timeout` the seconds that a batch may take (the first one of a pass five times that; 0: forever).
 
@@ -100,6 +105,7 @@ def sweep(
     Raises UsageError for keywords that can't be meant, ModelFileError for objects of the wrong kind, RunError where
     `out` is occupied, EnvironmentFailure where memory or disk run out; what the user's code raises passes through.
     """
+    check_sinks(sinks)
     settings = make_settings(
         min_lr=min_lr,
         max_lr=max_lr,
@@ -132,7 +138,7 @@ def sweep(
             accumulate=accumulate,
             clip_norm=clip_norm,
             clip_value=clip_value,
-            sweep=sweep,
+            swept_optimizer=new_keyword("swept_optimizer", swept_optimizer, old="sweep", given=sweep),
             scale_others=scale_others,
             graph=graph,
         ),
@@ -157,6 +163,7 @@ def sweep(
             observers.append(folder)
         if progress:
             observers.append(stack.enter_context(SweepProgress(settings)))
+        observers.extend(Sink(name, settings) for name in sinks)
         run = str(folder.path) if folder is not None else None
         result = measure(problem, settings, device=device, observers=observers, run=run)
     if folder is not None:

@@ -19,7 +19,7 @@ from lrfinder.advice.verification import Verification, conclude
 from lrfinder.api.checks import check_not_inside
 from lrfinder.api.run_files import LastRecommendation, config_target, last_recommendation, write_verification
 from lrfinder.config import dump, load_schedule
-from lrfinder.errors import UsageError
+from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.records import ShortRun, SweepResult, SweepSettings
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
@@ -177,7 +177,7 @@ def _check(options: VerifyOptions) -> None:
         raise UsageError(f"jobs must be at least 1, got {options.jobs}")
     for name in options.schedules:
         if name not in SCHEDULES:
-            raise UsageError(f"unknown schedule {name!r}", hint=f"choose one of: {', '.join(SCHEDULES)}")
+            raise unknown_choice("schedule", name, SCHEDULES)
 
 
 def _recommended(target: Path, options: VerifyOptions) -> tuple[Path, LastRecommendation | None]:

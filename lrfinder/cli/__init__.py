@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from lrfinder.engine.runtime.signals import Received
 
-_SIGNALLED = frozenset({128 + signal.SIGINT, 128 + signal.SIGTERM})
-
 
 def main() -> None:
     """Run the command line and leave with the contract's exit status."""
-    from lrfinder.cli import garbage
+    from lrfinder.cli.process import gc_control
 
-    garbage.disable_for_startup()
-    from lrfinder.cli import streams
+    gc_control.disable_for_startup()
+    from lrfinder.cli.exit_status import SIGNALLED
+    from lrfinder.cli.process import stdout
+    from lrfinder.cli.process.exit import exit_fast
     from lrfinder.engine.runtime.signals import Terminated, ignore_signals, signals_as_exceptions  # imports no torch
 
-    streams.open_missing()
+    stdout.open_missing()
     with signals_as_exceptions() as received:
         try:
-            status = _status(received)
-        except (KeyboardInterrupt, Terminated) as error:  # also a second signal, while the first one is being told
+            status = _run(received)
+        except (KeyboardInterrupt, Terminated) as error:  # also a second signal, while the first one is reported
             ignore_signals()
-            status = _told(error)
-        if status in _SIGNALLED:
+            status = _report(error)
+        if status in SIGNALLED:
             ignore_signals()
-            streams.exit_fast(status)
-    garbage.freeze_for_exit()
+            exit_fast(status)
+    gc_control.freeze_for_exit()
     sys.exit(status)
 
 
-def _status(received: Received) -> int:
-    from lrfinder.cli import streams
+def _run(received: Received) -> int:
+    """Run the command and return its exit status; every failure but a signal becomes a message and a status."""
+    from lrfinder.cli.process.stdout import stdout_guard
     from lrfinder.errors import LrfinderError
 
     try:
@@ -47,14 +47,14 @@ def _status(received: Received) -> int:
             app()
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        with streams.stdout_guard():  # what a library printed may still be in the buffer
+        with stdout_guard():  # the buffer may still hold what a library printed
             return status
     except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a message and a status
-        # An error in the ordinary sense of the word says what it is; any other may be what a signal was turned into.
-        return _told(error if isinstance(error, LrfinderError) else received.behind(error))
+        # An error of ours is reported as it is; behind any other one there may be a signal.
+        return _report(error if isinstance(error, LrfinderError) else received.behind(error))
 
 
-def _told(error: BaseException) -> int:
+def _report(error: BaseException) -> int:
     from lrfinder.cli import failures
 
     return failures.report(error)

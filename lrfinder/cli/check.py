@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrfinder.cli.exit_status import of_answer, of_signal
-from lrfinder.cli.loading import load_torch
 from lrfinder.cli.options import (
     Accumulate,
     ClipNorm,
@@ -23,6 +22,7 @@ from lrfinder.cli.options import (
     SweptOptimizer,
 )
 from lrfinder.cli.output import print_json, print_text, warn
+from lrfinder.cli.process.torch_import import load_torch
 from lrfinder.options import Graph, Precision
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def check(
         accumulate=accumulate,
         clip_norm=clip_norm,
         clip_value=clip_value,
-        sweep=swept_optimizer,
+        swept_optimizer=swept_optimizer,
         scale_others=scale_others,
         graph=graph,
     )

@@ -13,6 +13,28 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from lrfinder.cli.output import warn
+
+# Old names of options, which scripts may still use.
+_RENAMED_OPTIONS = {"--sweep": "--sweep-optimizer"}
+
+
+class _CommandWithOldNames(TyperCommand):
+    """A command that takes options by their old names too; each is a warning, and `--help` doesn't list it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command's options and arguments."""
+        end = args.index("--") if "--" in args else len(args)
+        known = {option for parameter in self.get_params(ctx) for option in parameter.opts}
+        for i, argument in enumerate(args[:end]):
+            old, equals, value = argument.partition("=")
+            new = _RENAMED_OPTIONS.get(old)
+            if new in known:
+                args[i] = f"{new}{equals}{value}"
+                if not ctx.resilient_parsing:  # of the shell's completion
+                    warn(f"{old} is called {new} now")
+        return super().parse_args(ctx, args)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
@@ -30,7 +52,7 @@ class Command:
             return typer.main.get_command(found)
         alone = typer.Typer(rich_markup_mode=None, add_completion=False)
         epilog = "\n".join(("\b", "Examples:", *(f"  {line}" for line in self.examples)))
-        alone.command(name, epilog=epilog)(found)
+        alone.command(name, cls=_CommandWithOldNames, epilog=epilog)(found)
         return typer.main.get_command(alone)
 
 

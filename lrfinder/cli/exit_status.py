@@ -16,14 +16,15 @@ INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 BUG = 70  # EX_SOFTWARE of sysexits.h: none of the contract's statuses means "lrfinder itself is broken"
 
-_SIGNALLED: Mapping[Stop, int] = MappingProxyType({Stop.INTERRUPTED: INTERRUPTED, Stop.TERMINATED: TERMINATED})
+_OF_SIGNAL: Mapping[Stop, int] = MappingProxyType({Stop.INTERRUPTED: INTERRUPTED, Stop.TERMINATED: TERMINATED})
+SIGNALLED = frozenset(_OF_SIGNAL.values())  # a command that ends so leaves at once
 
 
 def of_signal(stop: Stop | None) -> int | None:
     """Return the status of a command that a signal ended; None if none did."""
-    return None if stop is None else _SIGNALLED.get(stop)
+    return None if stop is None else _OF_SIGNAL.get(stop)
 
 
 def of_answer(answer: bool | None) -> int:
-    """Return the status of a command that answers a question: yes, no, or None if it can't be told."""
+    """Return the status of a command that answers a question: yes, no, or None if the question stays open."""
     return INCONCLUSIVE if answer is None else DONE if answer else NOT_CONFIRMED

@@ -25,6 +25,8 @@ def init(
 
     write_new(file, starter_text().encode())
     if as_json:
-        print_json({"file": str(file)})
+        from lrfinder.report.documents import init_document
+
+        print_json(init_document(file))
     elif not quiet:
         print_text(f"Wrote {file}. Make it yours, then: lrfinder sweep {file}")

@@ -26,8 +26,8 @@ Seed = Annotated[
     int, typer.Option("--seed", min=0, help="Seeds weights, data order and dropout; repeats differ from each other.")
 ]
 BootstrapSeed = Annotated[int, typer.Option("--seed", min=0, help="Seeds the bootstrap behind the intervals.")]
-# So that a script can pass the same options to every command.
-UnusedSeed = Annotated[int, typer.Option("--seed", min=0, help="Accepted as everywhere; nothing here is random.")]
+# Accepted so that a script can pass the same options to every command; these commands have nothing random.
+UnusedSeed = Annotated[int, typer.Option("--seed", min=0, hidden=True)]
 
 WriteConfig = Annotated[
     Path | None,
@@ -52,7 +52,11 @@ ClipValue = Annotated[
 ]
 SweptOptimizer = Annotated[
     str | None,
-    typer.Option("--sweep", metavar="NAME", help="Which of the file's `optimizers` is swept; the others hold theirs."),
+    typer.Option(
+        "--sweep-optimizer",
+        metavar="NAME",
+        help="Which of the file's `optimizers` is swept; the others hold their rates.",
+    ),
 ]
 ScaleOthers = Annotated[
     bool, typer.Option("--scale-others", help="Scale the other optimizers' rates too, in proportion.")

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from lrfinder.cli.streams import stdout_guard
+from lrfinder.cli.process.stdout import stdout_guard
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,10 +23,10 @@ PLOT_HEIGHT = 20  # lines
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document, and nothing else."""
-    import json
+    from lrfinder.report.documents import json_text
 
     with stdout_guard():
-        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(json_text(document, indent=2))
 
 
 def print_text(*parts: RenderableType) -> None:

@@ -97,7 +97,9 @@ def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bo
         print_plot(result, advice)
     chosen = advice.picks[0]
     own = [pick for pick in advice.picks if pick is chosen or pick.rule in {TRIALS_RULE, *FIT_RULES}]
-    print_text(picks_table(own, chosen=chosen.rule))
+    print_text(picks_table(own, chosen=chosen.rule, notes=advice.notes))
+    for line in advice.notes:
+        print_text("", f"For all picks: {line}.")
     others = [pick for pick in advice.picks if pick not in own]
     if others:
         print_text("", f"Other finders' rules on the same curves: {others_line(others)}.")

@@ -38,7 +38,7 @@ def show(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Draw f(t), the rate of update t, and print it at telling updates.
+    """Draw f(t), the rate of update t, and print a table of it at the updates that matter.
 
     Examples: `lrfinder schedule show schedule.yaml`, `lrfinder schedule show half.yaml quarter.yaml`.
     """
@@ -51,7 +51,7 @@ def show(
 
         print_json(rates_document(loaded))
     else:
-        _say_schedules(dict(loaded), plot=not quiet)
+        _print_schedules(dict(loaded), plot=not quiet)
 
 
 @app.command("list")
@@ -61,18 +61,19 @@ def list_schedules(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List the schedules, each with its parameters and when to use it; with --quiet, their names alone."""
+    """List the schedules, each with its parameters and when to use it; with --quiet, only their names."""
     del debug, seed
-    from lrfinder.report.schedule import shape_parameters, shapes_table
-    from lrfinder.schedules import SCHEDULES
-
     if as_json:
-        shapes = SCHEDULES.items()
-        facts = [{"name": name, "advice": it.advice, "parameters": shape_parameters(it)} for name, it in shapes]
-        print_json({"schedules": facts})
+        from lrfinder.report.documents import shapes_document
+
+        print_json(shapes_document())
     elif quiet:
+        from lrfinder.schedules import SCHEDULES
+
         print_text(*SCHEDULES)
     else:
+        from lrfinder.report.schedule import shapes_table
+
         print_text(shapes_table())
 
 
@@ -106,11 +107,11 @@ def export(
 ) -> None:
     """Convert a schedule config for another framework, equal to f(t) at every update of the run.
 
-    The framework's own schedule is written only where it is exact (within 1e-9 of the peak, 1e-6 where the framework
-    reckons in single precision); otherwise a function or a table, with a comment that says why.
+    The framework's own schedule is written only where it is exact (within 1e-9 of the peak, or 1e-6 if the framework
+    computes in single precision); otherwise a function or a table, with a comment that says why.
 
-    DeepSpeed, torchtune and axolotl: JSON or YAML where a schedule of their own is exact, else a Python file that they
-    take one from.
+    DeepSpeed, torchtune and axolotl: JSON or YAML if a schedule of their own is exact, else a Python file with a
+    schedule that they can load.
 
     Examples: `lrfinder schedule export schedule.yaml --to torch`, `... --to csv --write rates.csv`.
     """
@@ -126,8 +127,9 @@ def export(
         if suffix not in {"", made.suffix}:
             warn(f"{write} holds what {made.suffix} files hold: name it {write.with_suffix(made.suffix).name}")
     if as_json:
-        written = str(write) if write else None
-        print_json({"target": to, "preset": made.preset, "suffix": made.suffix, "text": made.text, "written": written})
+        from lrfinder.report.documents import export_document
+
+        print_json(export_document(made, target=to, written=_text_of(write)))
     elif write is None:
         print_line(made.text.removesuffix("\n"))
     elif not quiet:
@@ -135,17 +137,17 @@ def export(
 
 
 app.command("import")(import_schedule)
-
-
 app.command()(explain)
 
 
 @app.command()
 def batches(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="The config whose decay the batch stands in for.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="The config whose decay the growing batch replaces.")
+    ],
     samples: Annotated[int, typer.Option("--samples", help="Samples of an epoch.")],
     batch_size: Annotated[
-        int, typer.Option("--batch-size", help="The batch that the schedule's updates are counted in.")
+        int, typer.Option("--batch-size", help="The batch size that the schedule's updates are counted in.")
     ],
     cap: Annotated[
         int | None,
@@ -159,8 +161,8 @@ def batches(
 ) -> None:
     """Grow the batch instead of decaying the rate: plan the batch size of every epoch for an equal noise scale.
 
-    Smith et al., arXiv:1711.00489. The config that is written has the plan, and `load_schedule(...).batches(sampler)`
-    drives a DataLoader by it.
+    Smith et al., arXiv:1711.00489. The written config holds the plan; `load_schedule(...).batches(sampler)` gives a
+    DataLoader its batches.
 
     Example: `lrfinder schedule batches step.yaml --samples 50000 --batch-size 128 --write growing.yaml`.
     """
@@ -174,7 +176,7 @@ def batches(
     if as_json:
         from lrfinder.report.documents import batches_document
 
-        print_json(batches_document(planned, written=str(write) if write else None))
+        print_json(batches_document(planned, written=_text_of(write)))
         return
     if not quiet:
         print_text(batches_table(planned), "")
@@ -201,7 +203,7 @@ def refine(
 ) -> None:
     """Refine a schedule by the gradient norms of a finished run (Defazio et al., arXiv:2310.07831).
 
-    The log is that of one complete run of the config. The result is a `table`; tune its peak anew.
+    The log must be of one complete run of the config. The result is a `table`; tune its peak again.
 
     Example: `lrfinder schedule refine schedule.yaml --log norms.csv --write refined.yaml`.
     """
@@ -217,25 +219,24 @@ def refine(
     if write is not None:
         dump(refined.config, write)
     if as_json:
-        print_json(
-            {
-                "config": refined.config.as_data(),
-                "norm": refined.norm,
-                "missing": refined.missing,
-                "written": str(write) if write else None,
-            }
-        )
+        from lrfinder.report.documents import refine_document
+
+        print_json(refine_document(refined, written=_text_of(write)))
         return
-    _say_schedules({str(config): before, str(write or "refined"): refined.config}, plot=not quiet)
-    known = f", {refined.missing} of them not known" if refined.missing else ""
+    _print_schedules({str(config): before, str(write or "refined"): refined.config}, plot=not quiet)
+    unknown = f", {refined.missing} of them unknown" if refined.missing else ""
     print_text(
         "",
-        f"By the {refined.norm} norms of {before.steps} updates{known}. Its peak wants to be tuned anew: the rate was",
+        f"Refined by the {refined.norm} norms of {before.steps} updates{unknown}. Tune its peak again: the rate was",
     )
     print_text("found for another shape.", *([f"Written: {write}."] if write is not None else []))
 
 
-def _say_schedules(configs: dict[str, ScheduleConfig], *, plot: bool) -> None:
+def _text_of(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _print_schedules(configs: dict[str, ScheduleConfig], *, plot: bool) -> None:
     from rich.console import Console
     from rich.text import Text
 

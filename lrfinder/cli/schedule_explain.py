@@ -1,4 +1,4 @@
-"""`lrfinder schedule explain`: what binds a rate."""
+"""`lrfinder schedule explain`: what a rate depends on."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def explain(
         str | None, typer.Option("--optimizer", help="A class of torch.optim, instead of a config.")
     ] = None,
     lr: Annotated[
-        float | None, typer.Option("--lr", help="Its rate; as the rest, torch's default if left out.")
+        float | None, typer.Option("--lr", help="Its rate; torch's default if left out, like the rest.")
     ] = None,
     momentum: Annotated[float | None, typer.Option("--momentum", help="Its momentum.")] = None,
     weight_decay: Annotated[float | None, typer.Option("--weight-decay", help="Its weight decay.")] = None,
     betas: Annotated[str | None, typer.Option("--betas", metavar="B1,B2", help="Its betas.")] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Updates of the run, linear to zero. [default: not said]")
+        int | None, typer.Option("--steps", help="Updates of the run, linear to zero. [default: unknown]")
     ] = None,
     warmup: Annotated[int | None, typer.Option("--warmup", help="Updates of warm-up.")] = None,
     seed: UnusedSeed = 0,
@@ -37,16 +37,14 @@ def explain(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Say what binds a rate: momentum, weight decay, the second moment, other frameworks' defaults.
+    """Explain what a rate depends on: momentum, weight decay, the second moment, other frameworks' defaults.
 
-    Of a config, or of an optimizer at a rate; without --steps what hangs on the length of the run is left out.
+    For a config, or for an optimizer at a rate; without --steps, facts that need the length of the run are left out.
 
     Examples: `lrfinder schedule explain schedule.yaml`, `lrfinder schedule explain --optimizer SGD --lr 0.1 --momentum
     0.9`, `... --optimizer AdamW --lr 3e-4 --betas 0.9,0.95 --steps 10000 --warmup 500`.
     """
     del debug, seed, quiet
-    from dataclasses import asdict
-
     from lrfinder.advice.explain import explain as facts_of
     from lrfinder.report.schedule import facts_table
 
@@ -61,18 +59,20 @@ def explain(
         made = _bare(str(optimizer), lr=lr, steps=steps, warmup=warmup, settings=settings)
         facts = facts_of(made, of_a_run=steps is not None)
     if as_json:
-        print_json({"facts": [asdict(fact) for fact in facts]})
+        from lrfinder.report.documents import explain_document
+
+        print_json(explain_document(facts))
     else:
         print_text(facts_table(facts))
 
 
 def _check_choice(config: Path | None, optimizer: str | None, own: dict[str, Any]) -> None:
-    """Raise UsageError where both a config and an optimizer are named, or neither."""
+    """Raise UsageError if both a config and an optimizer are given, or neither."""
     given = [f"--{key.replace('_', '-')}" for key, value in own.items() if value is not None]
     if config is not None and (optimizer is not None or given):
         named = "--optimizer" if optimizer is not None else given[0]
         raise UsageError(
-            f"{named} was given besides the config {config}", hint="give one of the two: a config says all"
+            f"{named} was given besides the config {config}", hint="give one of the two: a config holds everything"
         )
     if config is None and optimizer is None:
         hint = "name a config, or an optimizer: --optimizer AdamW --lr 1e-3"

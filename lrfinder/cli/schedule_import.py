@@ -16,14 +16,16 @@ def import_schedule(
         Path, typer.Argument(metavar="ARGS", help="A JSON, YAML or TOML file of Hugging Face's TrainingArguments.")
     ],
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Updates of the whole run, where max_steps doesn't say them.")
+        int | None, typer.Option("--steps", help="Updates of the whole run, if max_steps doesn't give them.")
     ] = None,
     optimizer: Annotated[
-        str | None, typer.Option("--optimizer", help="The optimizer's class. [default: as `optim` says, else AdamW]")
+        str | None, typer.Option("--optimizer", help="The optimizer's class. [default: that of `optim`, else AdamW]")
     ] = None,
     tolerance: Annotated[
         float,
-        typer.Option("--tolerance", min=0.0, max=1.0, help="How far a rate may be from theirs, over the peak."),
+        typer.Option(
+            "--tolerance", min=0.0, max=1.0, help="Largest distance to a rate of theirs, as a share of the peak."
+        ),
     ] = 1e-9,
     write: Annotated[
         Path | None,
@@ -36,9 +38,9 @@ def import_schedule(
 ) -> None:
     """Turn Hugging Face's TrainingArguments into a schedule config, equal to the Trainer's rates at every update.
 
-    A named shape is written where it equals theirs within --tolerance of the peak at every update of the run, else a
-    table of updates and factors; evidence.why says which and why. transformers need not be installed. For a live torch
-    scheduler there is `lrfinder.import_schedule(scheduler, steps=T)` in Python.
+    A named shape is written if it equals theirs within --tolerance of the peak at every update of the run, else a
+    table of updates and factors; evidence.why says which and why. transformers need not be installed. For a torch
+    scheduler object there is `lrfinder.import_schedule(scheduler, steps=T)` in Python.
 
     Examples: `lrfinder schedule import args.json --write schedule.yaml`, `... args.yaml --steps 10000`.
     """
@@ -50,7 +52,9 @@ def import_schedule(
     if write is not None:
         dump(config, write)
     if as_json:
-        print_json({"config": config.as_data(), "written": str(write) if write else None})
+        from lrfinder.report.documents import import_document
+
+        print_json(import_document(config, written=None if write is None else str(write)))
     elif write is None:
         print_line(format_schedule(config, suffix=".yaml").removesuffix("\n"))
     elif not quiet:

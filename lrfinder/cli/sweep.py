@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrfinder.cli.exit_status import INCONCLUSIVE, of_signal
-from lrfinder.cli.loading import load_torch
 from lrfinder.cli.options import (
     Accumulate,
     ClipNorm,
@@ -24,6 +23,7 @@ from lrfinder.cli.options import (
     SweptOptimizer,
 )
 from lrfinder.cli.output import print_json, print_line, print_plot, print_text, warn
+from lrfinder.cli.process.torch_import import load_torch
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -45,7 +45,9 @@ if TYPE_CHECKING:
     from lrfinder.api.result import Sweep
     from lrfinder.store import RunFolder
 
-_MODEL = "The model file: model.py, model.py:name or package.module:name. Not with --resume."
+_MODEL = (
+    "The model file: model.py, model.py:name, package.module:name or a plug-in's host://argument. Not with --resume."
+)
 
 
 def sweep(
@@ -135,14 +137,22 @@ def sweep(
             "rest is made again from its beginning. Model and options come from the folder.",
         ),
     ] = None,
+    sinks: Annotated[
+        list[str] | None,
+        typer.Option("--sink", metavar="NAME", help="Report every event to this sink of an installed plug-in, too."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Run the range test: grow the rate while training, and record the loss after each update."""
     del debug
+    if sinks:
+        from lrfinder.api.sinks import check_sinks
+
+        check_sinks(sinks)
     if resume is not None:
-        _resume(resume, _given(context), as_json=as_json, quiet=quiet)
+        _resume(resume, _given(context), sinks=sinks or [], as_json=as_json, quiet=quiet)
         return
     if model is None:
         raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
@@ -177,7 +187,7 @@ def sweep(
             accumulate=accumulate,
             clip_norm=clip_norm,
             clip_value=clip_value,
-            sweep=swept_optimizer,
+            swept_optimizer=swept_optimizer,
             scale_others=scale_others,
             graph=graph,
         ),
@@ -194,7 +204,7 @@ def sweep(
         load_torch()
         from lrfinder.cli.measuring import measure_file
 
-        result = measure_file(source, settings, folder=folder, quiet=quiet)
+        result = measure_file(source, settings, folder=folder, sinks=sinks or [], quiet=quiet)
     _conclude(result, folder, as_json=as_json, quiet=quiet)
 
 
@@ -207,7 +217,7 @@ def _given(context: typer.Context) -> dict[str, object]:
     }
 
 
-def _resume(run: Path, given: dict[str, object], *, as_json: bool, quiet: bool) -> None:
+def _resume(run: Path, given: dict[str, object], *, sinks: list[str], as_json: bool, quiet: bool) -> None:
     """Carry on the sweep of a run folder."""
     from lrfinder.api.checks import check_model, check_options
     from lrfinder.store import RunFolder, load_unfinished
@@ -219,7 +229,7 @@ def _resume(run: Path, given: dict[str, object], *, as_json: bool, quiet: bool) 
         load_torch()
         from lrfinder.cli.measuring import measure_file
 
-        result = measure_file(kept.source, kept.settings, folder=folder, kept=kept, quiet=quiet)
+        result = measure_file(kept.source, kept.settings, folder=folder, kept=kept, sinks=sinks, quiet=quiet)
     _conclude(result, folder, as_json=as_json, quiet=quiet)
 
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def watch_training(settings: SweepSettings, *, quiet: bool) -> Iterator[SweepProgress]:
     """Load torch, make ready for the user's code, and give the progress that observes the training."""
-    from lrfinder.cli.loading import load_torch
+    from lrfinder.cli.process.torch_import import load_torch
 
     load_torch()
-    from lrfinder.cli.measuring import users_code
+    from lrfinder.cli.process.user_code import run_user_code
     from lrfinder.report.progress import SweepProgress
 
-    with users_code(), SweepProgress(settings, quiet=quiet) as progress:
+    with run_user_code(), SweepProgress(settings, quiet=quiet) as progress:
         yield progress

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 class GraphPolicy(Protocol):
     """Captures the updates of a problem's trials, one after the other."""
 
-    why: str | None  # the last one wasn't captured; "" if it was, None before the first
+    why: str | None  # why the last one wasn't captured; "" if it was, None before the first
 
-    def record(
+    def capture(
         self, trial: BuiltProblem, batches: Iterator[Any], *, micro_batches: int
     ) -> tuple[CapturedUpdate | None, Iterator[Any]]:
-        """Return the captured update of `trial`, if there is one, and the same batches.
+        """Return the captured update of `trial`, or None, and the same batches.
 
         Raises UsageError with the reason if updates must be captured and can't be.
         """

@@ -41,3 +41,6 @@ class Observer:
 
     def run_ended(self, run: ShortRun) -> None:
         """A short run has ended, in whatever way; the user's objects are restored after this call."""
+
+
+EVENTS = tuple(name for name in vars(Observer) if not name.startswith("_"))

@@ -78,17 +78,17 @@ class Preparation:
     def updater(self, trial: BuiltProblem, batches: Iterator[Any], *, late: bool) -> Updater:
         """Return what trains `trial` on `batches`, read ahead where that helps; `late`: losses are read late.
 
-        Raises UsageError where updates must be recorded and can't be.
+        Raises UsageError if updates must be captured and can't be.
         """
         parts, training = self._batching.micro_batches, self._problem.training
         split = self._batching.split if parts > 1 else None
         ahead = read_ahead(self._problem, batches, self._device, micro_batches=parts)
         captured = None
         if self._capture is not None:
-            captured, ahead = self._capture.record(trial, ahead, micro_batches=parts)
+            captured, ahead = self._capture.capture(trial, ahead, micro_batches=parts)
         in_use = self._batching.in_use
         in_use.batch = None
-        return Updater(trial, training, ahead, self._device, split=split, late=late, recorded=captured, in_use=in_use)
+        return Updater(trial, training, ahead, self._device, split=split, late=late, captured=captured, in_use=in_use)
 
     def describe(self, trial: BuiltProblem) -> Setup:
         """Return the setup of what `trial` is an instance of; call it after the first batch."""

@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lrfinder.errors import UsageError
+from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.plugins import PluginTable
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def export_schedule(config: ScheduleConfig, to: str) -> Export:
     Raises UsageError for one that isn't in the table, and for a plateau if the target can't say one.
     """
     if to not in EXPORTERS:
-        raise UsageError(f"unknown target {to!r}", hint=f"choose one of: {', '.join(EXPORTERS)}")
+        raise unknown_choice("target", to, EXPORTERS)
     if config.batch is not None:
         hint = "`load_schedule(CONFIG).batches(sampler)` drives a DataLoader; remove `batch` to export the decay itself"
         raise UsageError("a growing batch is no schedule of rates: what an update is changes with it", hint=hint)

@@ -25,12 +25,13 @@ from lrfinder.options import (
 )
 from lrfinder.records.strict import STRICT
 
-# Times PER_DECADE. With four times as many updates a decade the pick of thirteen real tasks moves by more than 0.15
-# decade in a third of all cases, mostly towards lower rates, by up to 0.4: the sweep has used up the loss before it
-# reaches the best rates. That grows with the root of their number: of fewer than twice as many it is less than half.
-LONG = 2.0
-# Updates, of two decades. A sweep of fewer has not begun to fall before it ends.
-LEAST_SHORT = 25
+LONG = 2.0  # times PER_DECADE; so long a sweep uses up the loss too early: rules/README.md#long
+LEAST_SHORT = 25  # updates, of two decades; a sweep of fewer ends before it has begun to fall
+
+
+def _stored_key(field: str) -> str:
+    """Return the key of a field of UpdateOptions in run.json: format version 3 to 5 were written with `sweep`."""
+    return "sweep" if field == "swept_optimizer" else field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,20 +39,20 @@ class UpdateOptions:
     """How an update is made; the sweep and every short run make theirs in the same way, as the coming run should.
 
     An update takes `accumulate` batches of the loader: its gradient is the mean of theirs. The gradient's norm over all
-    parameters is cut down to `clip_norm`, or each of its numbers to +-`clip_value`. Of several `optimizers`, `sweep` is
-    the one whose rate is swept; the others hold their own rates, or with `scale_others` follow in proportion. With
-    `graph` updates are recorded on a GPU.
+    parameters is cut down to `clip_norm`, or each of its numbers to +-`clip_value`. Of several `optimizers`,
+    the rate of `swept_optimizer` is swept; the others hold their own rates, or follow in proportion with
+    `scale_others`. With `graph` updates are recorded on a GPU. Run folders keep `swept_optimizer` as `sweep`.
 
     Raises ValueError for what can't be meant.
     """
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = {**STRICT, "alias_generator": _stored_key}
 
     precision: Precision = Precision.AUTO
     accumulate: int = 1
     clip_norm: float | None = None
     clip_value: float | None = None
-    sweep: str | None = None
+    swept_optimizer: str | None = None
     scale_others: bool = False
     graph: Graph = Graph.OFF
 

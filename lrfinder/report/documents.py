@@ -8,13 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lrfinder.advice import Advice, CheckResult
-from lrfinder.advice.verification import Verification
-from lrfinder.config import ScheduleConfig
 from lrfinder.options import STOP_TEXT, Stop
-from lrfinder.records import ShortRun, SweepResult, Trace
+
+if TYPE_CHECKING:
+    from lrfinder.advice import Advice, CheckResult
+    from lrfinder.advice.explain import Fact
+    from lrfinder.advice.verification import Verification
+    from lrfinder.config import ScheduleConfig
+    from lrfinder.config.refine import Refined
+    from lrfinder.export.base import Export
+    from lrfinder.records import ShortRun, SweepResult, Trace
 
 
 def json_text(document: Mapping[str, Any], *, indent: int = 1) -> str:
@@ -83,6 +89,47 @@ def batches_document(planned: ScheduleConfig, *, written: str | None) -> dict[st
     """Return what `lrfinder schedule batches --json` prints."""
     epochs = [{"batch_size": it.batch_size, "factor": it.factor, "updates": it.updates} for it in planned.batch_plan()]
     return {"epochs": epochs, "config": planned.as_data(), "written": written}
+
+
+def shapes_document() -> dict[str, Any]:
+    """Return what `lrfinder schedule list --json` prints."""
+    from lrfinder.report.schedule import shape_parameters
+    from lrfinder.schedules import SCHEDULES
+
+    shapes = SCHEDULES.items()
+    return {
+        "schedules": [{"name": name, "advice": it.advice, "parameters": shape_parameters(it)} for name, it in shapes]
+    }
+
+
+def export_document(made: Export, *, target: str, written: str | None) -> dict[str, Any]:
+    """Return what `lrfinder schedule export --json` prints."""
+    return {"target": target, "preset": made.preset, "suffix": made.suffix, "text": made.text, "written": written}
+
+
+def import_document(config: ScheduleConfig, *, written: str | None) -> dict[str, Any]:
+    """Return what `lrfinder schedule import --json` prints."""
+    return {"config": config.as_data(), "written": written}
+
+
+def refine_document(refined: Refined, *, written: str | None) -> dict[str, Any]:
+    """Return what `lrfinder schedule refine --json` prints."""
+    return {
+        "config": refined.config.as_data(),
+        "norm": refined.norm,
+        "missing": refined.missing,
+        "written": written,
+    }
+
+
+def explain_document(facts: Sequence[Fact]) -> dict[str, Any]:
+    """Return what `lrfinder schedule explain --json` prints."""
+    return {"facts": [asdict(fact) for fact in facts]}
+
+
+def init_document(file: Path) -> dict[str, Any]:
+    """Return what `lrfinder init --json` prints."""
+    return {"file": str(file)}
 
 
 def _config(schedule: ScheduleConfig | None) -> dict[str, Any] | None:

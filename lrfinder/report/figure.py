@@ -1,18 +1,17 @@
-"""The picture of a curve: what was measured, the fit, the trainable band and the pick, told at one look."""
+"""The picture of a sweep: what was measured, the fit, the trainable band, and the rate to use."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from lrfinder.formatting import format_count
-from lrfinder.records import Band, Chart, Fit, Metric, Pick, SweepResult
+from lrfinder.records import Band, Chart, Fit, Metric, SweepResult
 from lrfinder.report import layers, style
-from lrfinder.report.lanes import Place, places
-from lrfinder.report.picture import DIGEST_KEY, figure_digest
 from lrfinder.report.window import Window, start_loss, window_of
+from lrfinder.version import CREATED_BY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,15 +20,14 @@ if TYPE_CHECKING:
 WIDTH_IN, HEIGHT_IN = 8.0, 5.0
 SCREEN_DPI = 100  # 800 x 500 pixels
 # Parts of the figure, as shares of its width and height.
-LEFT, RIGHT, TOP, BOTTOM = 0.08, 0.97, 0.82, 0.125
+LEFT, RIGHT, TOP, BOTTOM = 0.08, 0.97, 0.82, 0.155
 HEADER_BOTTOM = 0.895
 REASON_LINE = 0.036  # height of a line of the reason for a refusal
-LANE = 0.036  # height of a row of rule names
-LANE_GAP_PX = 7.0
-SAME_RATE = 1.01  # rules whose rates differ by less than a percent share a label
 LONGEST_TITLE = 68  # characters in the title's size
 REASON_WIDTH = 104  # characters of the text's size between the margins
 MOST_REASON_LINES = 3
+DIGEST_KEY: Final = "Drawing"  # the keyword of the PNG's text chunk
+HEAD_BYTES: Final = 1024  # of a PNG: its text chunks come before its pixels
 _METRICS = {Metric.TRAIN: "", Metric.PROBE: ", loss of a batch set aside", Metric.VAL: ", validation loss"}
 
 
@@ -55,22 +53,20 @@ def curve_figure(chart: Chart) -> Figure:
         layers.loss_axis(axes, window)
         _curve(axes, result, fit, chart.band, window)
         if pick is not None:
-            layers.picked(axes, pick, fit, window)
+            layers.picked(axes, pick)
         if reason is not None:
             _reason(figure, axes, reason)
-        _key(figure, axes, fit)
-        _other_picks(figure, axes, [p for p in chart.picks if p is not pick], window)
+        _key(figure, axes, result, fit)
         _keep_inside(figure, axes)
     return figure
 
 
 def curve_png(chart: Chart, *, dpi: int = SCREEN_DPI) -> bytes:
-    """Return the figure as a PNG of 8 x 5 inches at `dpi`, with its mark; the same curve gives the same bytes."""
+    """Return the figure as a PNG of 8 x 5 inches at `dpi`, with its digest; the same curve gives the same bytes."""
     figure = curve_figure(chart)
-    mark = figure_digest(chart)
     out = io.BytesIO()
     with style.figure_style():
-        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None, DIGEST_KEY: mark})
+        figure.savefig(out, format="png", dpi=dpi, metadata={"Software": None, DIGEST_KEY: figure_digest(chart)})
     return out.getvalue()
 
 
@@ -83,13 +79,26 @@ def curve_svg(chart: Chart) -> str:
     return out.getvalue()
 
 
+def figure_digest(chart: Chart) -> str:
+    """Return a digest of what `curve_png` draws: measurements, fit, band, and the rate to use or why there is none."""
+    result, pick = chart.result, chart.pick
+    measured = (result.settings, result.setup, result.traces, result.short_sweeps, result.runs)
+    rate = None if pick is None else (pick.lr, pick.low, pick.high, pick.status)
+    return hashlib.sha256(repr((CREATED_BY, measured, chart.fit, chart.band, rate, chart.refusal)).encode()).hexdigest()
+
+
+def is_drawn(head: bytes, digest: str) -> bool:
+    """Tell whether a PNG that begins with `head` shows what `digest` stands for."""
+    return f"tEXt{DIGEST_KEY}\0{digest}".encode() in head
+
+
 def headline(result: SweepResult) -> str:
     """Return the title of a sweep's picture: the model and the optimizer."""
     return f"{result.setup.model}, {result.setup.optimizer.name}"
 
 
 def subtitle(result: SweepResult) -> str:
-    """Return what was measured in a line: repeats, short sweeps, short runs, batches, device, metric."""
+    """Return what was measured in a line: repeats, short sweeps, trial runs, batches, device, metric."""
     settings, setup = result.settings, result.setup
     parts = []
     if result.traces:
@@ -98,7 +107,7 @@ def subtitle(result: SweepResult) -> str:
     if result.short_sweeps and short is not None:
         parts.append(f"{format_count(len(result.short_sweeps), 'short sweep')} x {short.steps}")
     if result.runs:
-        parts.append(f"{format_count(len(result.runs), 'short run')} x {settings.run_steps}")
+        parts.append(f"{format_count(len(result.runs), 'trial run')} x {settings.run_steps}")
     cached = (
         ""
         if setup.cached_batches is None
@@ -109,12 +118,17 @@ def subtitle(result: SweepResult) -> str:
     return f"{' + '.join(parts)}{cached}{batch}, {setup.device}{metric}"
 
 
+def trial_runs(result: SweepResult) -> str:
+    """Return what the key calls the ends of the trial runs: their losses are not those of the sweep's batches."""
+    return f"trial runs of {result.settings.run_steps} updates (held-out loss)"
+
+
 def _header(figure: Figure, result: SweepResult) -> None:
     title = style.shortened(style.with_known_glyphs(headline(result)), LONGEST_TITLE)
     figure.text(LEFT, 0.958, title, fontsize=style.TITLE_PT, fontweight="bold", va="center", gid="title")
     below = style.with_known_glyphs(subtitle(result))
     figure.text(LEFT, 0.914, below, fontsize=style.TEXT_PT, color=style.GRAY, va="center", gid="subtitle")
-    figure.text(LEFT, 0.032, "learning rate", va="center", gid="rate-label")
+    figure.text((LEFT + RIGHT) / 2, 0.083, "learning rate", ha="center", va="center", gid="rate-label")
 
 
 def _curve(axes: Axes, result: SweepResult, fit: Fit | None, band: Band | None, window: Window) -> None:
@@ -152,18 +166,18 @@ def _reason(figure: Figure, axes: Axes, reason: str) -> None:
     )  # fmt: skip
 
 
-def _key(figure: Figure, axes: Axes, fit: Fit | None) -> None:
+def _key(figure: Figure, axes: Axes, result: SweepResult, fit: Fit | None) -> None:
     """Say, below the axes, what dots, line, carets and crosses are; only those that are there."""
     from matplotlib.lines import Line2D
 
     drawn = {str(line.get_gid()) for line in axes.lines}
     entries = []
     if any(gid.startswith("repeat-") for gid in drawn):
-        entries.append(Line2D([], [], marker="o", ls="", ms=4, mew=0, color=style.SKY, label="measured"))
+        entries.append(Line2D([], [], marker="o", ls="", ms=4, mew=0, color=style.SKY, label="sweep"))
     if "left-out" in drawn:
         entries.append(Line2D([], [], marker="o", ls="", ms=2.4, mew=0, color=style.GRAY, label="long sweep"))
     if "short-runs" in drawn:
-        entries.append(Line2D([], [], marker="D", ls="", ms=5, mew=0, color=style.RUN, label="short run's end"))
+        entries.append(Line2D([], [], marker="D", ls="", ms=5, mew=0, color=style.RUN, label=trial_runs(result)))
     if fit is not None:
         entries.append(Line2D([], [], color=style.FIT, lw=2.4, label="fit with 90 % ribbon"))
     if any(gid.startswith(("above", "below")) for gid in drawn):
@@ -171,56 +185,9 @@ def _key(figure: Figure, axes: Axes, fit: Fit | None) -> None:
     if "not-finite" in drawn:
         entries.append(Line2D([], [], marker="x", ls="", ms=5, color=style.INK, label="not finite"))
     figure.legend(
-        handles=entries, loc="center right", bbox_to_anchor=(RIGHT + 0.01, 0.032), ncols=len(entries), frameon=False,
+        handles=entries, loc="center", bbox_to_anchor=((LEFT + RIGHT) / 2, 0.03), ncols=len(entries), frameon=False,
         fontsize=style.SMALL_PT, handletextpad=0.6, columnspacing=1.4, handlelength=1.4, borderpad=0,
     )  # fmt: skip
-
-
-def _other_picks(figure: Figure, axes: Axes, picks: Sequence[Pick], window: Window) -> None:
-    """Name the other rules' rates in a strip between the curve and the axis of rates; the curve makes room for it."""
-    rates = sorted((p.lr, p.rule) for p in picks if p.lr is not None and window.lr_low <= p.lr <= window.lr_high)
-    if not rates:
-        return
-    groups = _grouped(rates)
-    where = _places(figure, axes, groups, window)
-    depth = max(place.lane for place in where) + 1
-    height = LANE * depth + 0.014
-    box = axes.get_position()
-    axes.set_position((box.x0, BOTTOM + height, box.width, box.y1 - BOTTOM - height))
-    axes.tick_params(axis="x", which="both", bottom=False, labelbottom=False)
-    axes.spines["bottom"].set_visible(False)
-    strip = figure.add_axes((box.x0, BOTTOM, box.width, height), sharex=axes, facecolor="#F5F5F5")
-    strip.set_ylim(depth + 0.3, 0)
-    strip.set_yticks([])
-    strip.spines["left"].set_visible(False)
-    for (lr, name), place in zip(groups, where, strict=True):
-        strip.plot([lr, lr], [0, place.lane + 1.0], color=style.GRAY, lw=1.0, gid="other-pick")
-        strip.annotate(
-            name, (lr, place.lane + 0.65), xytext=(3 if place.rightward else -3, 0), textcoords="offset points",
-            ha="left" if place.rightward else "right", va="center", fontsize=style.SMALL_PT, color=style.GRAY,
-        )  # fmt: skip
-
-
-def _places(figure: Figure, axes: Axes, groups: Sequence[tuple[float, str]], window: Window) -> tuple[Place, ...]:
-    """Measure the names as they will be drawn, and place them at their rates."""
-    names = [figure.text(0, 0, name, fontsize=style.SMALL_PT) for _, name in groups]
-    widths = [name.get_window_extent().width for name in names]
-    for name in names:
-        name.remove()
-    pixels = [float(axes.transData.transform((lr, window.loss_low))[0]) for lr, _ in groups]
-    frame = axes.get_window_extent()
-    return places(pixels, widths, left=frame.x0, right=frame.x1, gap=LANE_GAP_PX)
-
-
-def _grouped(rates: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Join the names of rules whose rates are the same to the eye; each group stands at its first rate."""
-    groups: list[tuple[float, list[str]]] = []
-    for lr, rule in rates:
-        if groups and lr <= groups[-1][0] * SAME_RATE:
-            groups[-1][1].append(style.with_known_glyphs(rule))
-        else:
-            groups.append((lr, [style.with_known_glyphs(rule)]))
-    return [(lr, ", ".join(rules)) for lr, rules in groups]
 
 
 def _keep_inside(figure: Figure, axes: Axes) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from lrfinder.formatting import format_interval, format_loss, format_lr
-from lrfinder.records import Band, Fit, Pick, Point, Spacing, SweepResult
+from lrfinder.formatting import format_loss, format_lr
+from lrfinder.records import Band, Fit, Pick, Point, Spacing, Status, SweepResult
 from lrfinder.report import style
 from lrfinder.report.window import Window, is_shown, lowest, points, points_left_out, run_ends
 
@@ -52,7 +51,7 @@ def unused_points(axes: Axes, result: SweepResult, window: Window) -> None:
 
 
 def short_runs(axes: Axes, result: SweepResult, window: Window) -> None:
-    """Draw where each short run ended as a diamond; those that diverged, or ended out of view, as carets above."""
+    """Draw the end of each trial run as a diamond; runs that diverged, or ended out of view, are carets above."""
     seen = [end for end in run_ends(result) if end[1] <= window.loss_high]
     axes.plot(
         [lr for lr, _ in seen], [loss for _, loss in seen], "D--", color=style.RUN, ms=6.0, mec="white", mew=1.0,
@@ -113,6 +112,11 @@ def lowest_point(axes: Axes, fit: Fit) -> None:
     )  # fmt: skip
 
 
+def trains_between(band: Band) -> str:
+    """Return the name of the trainable band in the pictures."""
+    return f"trains between {format_lr(band.low)} and {format_lr(band.high)}"
+
+
 def trainable_band(axes: Axes, band: Band) -> None:
     """Shade the trainable band and name it at its top."""
     axes.axvspan(band.low, band.high, color=style.BAND, alpha=0.12, lw=0, zorder=0, gid="band")
@@ -120,38 +124,43 @@ def trainable_band(axes: Axes, band: Band) -> None:
         axes.axvline(end, color=style.BAND, lw=0.8, alpha=0.6, zorder=1)
     middle = math.sqrt(band.low * band.high) if axes.get_xscale() == "log" else (band.low + band.high) / 2
     axes.annotate(
-        f"trainable band {format_interval(band.low, band.high)}", (middle, 1), xycoords=axes.get_xaxis_transform(),
+        trains_between(band), (middle, 1), xycoords=axes.get_xaxis_transform(),
         xytext=(0, -7), textcoords="offset points", ha="center", va="top", fontsize=style.SMALL_PT, color="#00664A",
         bbox={"boxstyle": "round,pad=0.25", "fc": "#E3F3EE", "ec": "none"}, zorder=7, gid="band-label",
     )  # fmt: skip
 
 
-def picked(axes: Axes, pick: Pick, fit: Fit | None, window: Window) -> None:
-    """Draw the pick as a vertical line with its rate above, and its interval as a whisker where it meets the fit."""
+def picked(axes: Axes, pick: Pick) -> None:
+    """Draw the rate to use as a vertical line, with its interval and a marker on the axis of rates.
+
+    Neither stands on a curve: the rate comes from several of them. An uncertain one is a dashed line of another color
+    with an open marker.
+    """
     if pick.lr is None:
         return
-    axes.axvline(pick.lr, color=style.PICK, lw=2.0, zorder=5, gid="pick")
-    height = _height_at(fit, pick.lr) if fit is not None else (window.loss_low + window.loss_high) / 2
+    sure = pick.status is Status.CONFIDENT
+    color = style.PICK if sure else style.UNCERTAIN
+    axes.axvline(pick.lr, color=color, lw=2.0, ls="-" if sure else (0, (4, 3)), zorder=5, gid="pick")
+    on_axis = axes.get_xaxis_transform()
     if pick.low is not None and pick.high is not None:
         axes.plot(
-            [pick.low, pick.high], [height, height], "|-", color=style.PICK, lw=1.8, ms=10, mew=1.8, zorder=6,
-            gid="interval",
+            [pick.low, pick.high], [0, 0], "|-", color=color, lw=3.0, ms=9, mew=1.8, transform=on_axis, clip_on=False,
+            zorder=6, gid="interval",
         )  # fmt: skip
-    axes.plot([pick.lr], [height], "o", color=style.PICK, ms=7.5, mec="white", mew=1.2, zorder=7, gid="pick-point")
+    axes.plot(
+        [pick.lr], [0], "o", color=color, mfc=color if sure else "white", ms=8.5, mew=1.8, transform=on_axis,
+        clip_on=False, zorder=7, gid="pick-point",
+    )  # fmt: skip
     axes.annotate(
-        f"{style.with_known_glyphs(pick.rule)} {format_lr(pick.lr)}", (pick.lr, 1), xycoords=axes.get_xaxis_transform(),
-        xytext=(0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=style.PICK_PT, fontweight="bold",
-        color=style.PICK, zorder=8, gid="pick-label",
+        use_rate(pick.lr, pick.status), (pick.lr, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 4),
+        textcoords="offset points", ha="center", va="bottom", fontsize=style.PICK_PT, fontweight="bold",
+        color=color, zorder=8, gid="pick-label",
     )  # fmt: skip
 
 
-def _height_at(fit: Fit, lr: float) -> float:
-    """Return the fit at `lr`, linearly between its grid's rates (in log10 of them)."""
-    after = bisect_left(fit.lrs, lr)
-    if after in (0, len(fit.lrs)):
-        return fit.losses[min(after, len(fit.lrs) - 1)]
-    share = math.log(lr / fit.lrs[after - 1]) / math.log(fit.lrs[after] / fit.lrs[after - 1])
-    return fit.losses[after - 1] + share * (fit.losses[after] - fit.losses[after - 1])
+def use_rate(lr: float, status: Status) -> str:
+    """Return what to do with a pick, such as `use 0.0209 (confident)`."""
+    return f"use {format_lr(lr)} ({status.value})"
 
 
 def rate_axis(axes: Axes, window: Window, spacing: Spacing) -> None:

@@ -18,8 +18,11 @@ NOTHING = "-"  # in a cell that a refusal leaves empty; ASCII, so that every ter
 MARK = ">"
 
 
-def picks_table(picks: Sequence[Pick], *, chosen: str | None) -> Table:
-    """Return a table with a row for each pick; that of the rule `chosen` is marked; it must have one."""
+def picks_table(picks: Sequence[Pick], *, chosen: str | None, notes: Sequence[str] = ()) -> Table:
+    """Return a table with a row for each pick; that of the rule `chosen` is marked; it must have one.
+
+    `notes` are reasons that stand once below the table: its rows leave them out.
+    """
     recommended = chosen_pick(picks, chosen)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("rule", overflow="fold", min_width=max((len(MARK) + 1 + len(p.rule) for p in picks), default=4))
@@ -28,7 +31,7 @@ def picks_table(picks: Sequence[Pick], *, chosen: str | None) -> Table:
     table.add_column("status", no_wrap=True)
     table.add_column("reason", overflow="fold")
     for pick in picks:
-        table.add_row(*_cells(pick, marked=pick is recommended), style="bold" if pick is recommended else "")
+        table.add_row(*_cells(pick, notes, marked=pick is recommended), style="bold" if pick is recommended else "")
     if recommended is not None and recommended.lr is not None:
         table.caption = Text(f"{MARK} recommended")
         table.caption_justify = "left"
@@ -58,12 +61,15 @@ def interval_cell(pick: Pick) -> str:
     return NOTHING if pick.low is None or pick.high is None else format_interval(pick.low, pick.high)
 
 
-def _cells(pick: Pick, *, marked: bool) -> tuple[Text, ...]:
+def _cells(pick: Pick, notes: Sequence[str], *, marked: bool) -> tuple[Text, ...]:
+    why = pick.why
+    for note in notes:
+        why = why.replace(f"; {note}", "")
     # Text, not markup: a reason may quote anything, square brackets included.
     return (
         Text(f"{MARK if marked else ' '} {pick.rule}"),
         Text(rate_cell(pick)),
         Text(interval_cell(pick)),
         Text(pick.status.value, style=STYLES[pick.status]),
-        Text(pick.why),
+        Text(why),
     )

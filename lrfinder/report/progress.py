@@ -126,7 +126,7 @@ class SweepProgress(Observer):
         chosen = "" if optimizer.chosen_by == "model file" else f" ({optimizer.chosen_by})"
         recorded = "" if setup.graph is None else "; updates recorded"
         if setup.graph:
-            recorded = f"; updates not recorded: {setup.graph}"
+            recorded = f"; updates not captured: {setup.graph}"
         self._say(f"{setup.model} on {setup.device}; loss: {setup.loss}; optimizer: {optimizer.name}{chosen}{recorded}")
 
     @_for_readers

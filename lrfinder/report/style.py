@@ -20,9 +20,10 @@ FAINT: Final = "#E4E4E4"
 
 FIT: Final = BLUE
 PICK: Final = VERMILION
+UNCERTAIN: Final = "#946200"  # a dark orange, 5.3 : 1 on white
 BAND: Final = GREEN
-RUN: Final = "#7A3E66"  # a dark purple: the ends of short runs, on top of the light dots
-REPEATS: Final = (SKY, ORANGE, PURPLE)  # drawn light, and again from the first where there are more repeats
+RUN: Final = "#7A3E66"  # a dark purple: the ends of trial runs, on top of the light dots
+REPEATS: Final = (SKY, ORANGE, PURPLE)  # drawn light, and again from the first if there are more repeats
 
 TITLE_PT: Final = 12.5
 PICK_PT: Final = 12
@@ -72,5 +73,5 @@ def with_known_glyphs(text: str) -> str:
 
 
 def shortened(text: str, length: int) -> str:
-    """Return `text`, cut to `length` characters where it is longer."""
+    """Return `text`, cut to `length` characters if it is longer."""
     return text if len(text) <= length else text[: length - 3] + "..."

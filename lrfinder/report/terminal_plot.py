@@ -13,20 +13,23 @@ from rich.cells import cell_len, set_cell_size
 from rich.color import ColorSystem
 from rich.style import Style
 
-from lrfinder.formatting import decade, format_interval, format_loss, format_lr
-from lrfinder.records import Chart, Fit, Spacing
+from lrfinder.formatting import decade, format_loss, format_lr
+from lrfinder.records import Chart, Fit, Pick, Spacing, Status, SweepResult
 from lrfinder.report.canvas import canvas, in_ascii, render
-from lrfinder.report.figure import headline, subtitle
+from lrfinder.report.figure import headline, subtitle, trial_runs
+from lrfinder.report.layers import trains_between, use_rate
 from lrfinder.report.window import Window, is_shown, lowest, points, run_ends, window_of
 
 SMALLEST_WIDTH = 40  # characters: below, tick labels and key leave no room for a curve
 SMALLEST_HEIGHT = 14  # lines, of which the key may take seven
+MOST_TITLE_LINES = 3
 MOST_REASON_LINES = 3
 LOSS_TICKS = 5  # at most; a terminal has some twenty lines
 TICK_ROOM = 8  # characters for a label such as 3.1e-05 on the axis of rates, and a space
 
-# Colors by their number in the 256-color table: terminals draw them the way their user chose.
-GRAY, RED, GREEN, YELLOW, BLUE, MAGENTA = 8, 9, 2, 11, 12, 13
+# Numbers of the 256-color table above the first 16, which every terminal draws as it likes: these have a contrast of
+# more than 3 : 1 (WCAG 2.1 for graphics) on white and on black.
+GRAY, RED, GREEN, ORANGE, BLUE, MAGENTA = 243, 160, 29, 166, 32, 133
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,7 @@ class Marks:
     fit: Mark
     lowest: Mark
     pick: Mark
+    uncertain: Mark
     band: Mark
     above: Mark
     below: Mark
@@ -61,7 +65,8 @@ UNICODE: Final = Marks(
     measured=_mark("·", GRAY),
     fit=_mark("braille", BLUE, key="⠤"),
     lowest=_mark("o", BLUE),
-    pick=_mark("│", YELLOW),
+    pick=_mark("│", ORANGE),
+    uncertain=_mark("┊", ORANGE),
     band=_mark("━", GREEN),
     above=_mark("^", GRAY),
     below=_mark("v", GRAY),
@@ -72,7 +77,8 @@ ASCII: Final = Marks(
     measured=_mark(".", GRAY),
     fit=_mark("*", BLUE),
     lowest=_mark("o", BLUE),
-    pick=_mark("|", YELLOW),
+    pick=_mark("|", ORANGE),
+    uncertain=_mark(":", ORANGE),
     band=_mark("=", GREEN),
     above=_mark("^", GRAY),
     below=_mark("v", GRAY),
@@ -95,7 +101,7 @@ class Series:
 def terminal_plot(chart: Chart, *, width: int, height: int, color: bool = True, encoding: str = "utf-8") -> str:
     """Return the plot as at most `height` lines of at most `width` characters.
 
-    `encoding` is that of the output: where it isn't UTF-8, the plot is plain ASCII. Without `color` there is no
+    `encoding` is that of the output: if it isn't UTF-8, the plot is plain ASCII. Without `color` there is no
     escape code in the text. Raises ValueError for a plot under 40 x 14.
     """
     if width < SMALLEST_WIDTH or height < SMALLEST_HEIGHT:
@@ -103,7 +109,7 @@ def terminal_plot(chart: Chart, *, width: int, height: int, color: bool = True, 
         raise ValueError(f"width and height must be at least {smallest} characters, got {width} x {height}")
     result, reason = chart.result, chart.refusal
     unicode = codecs.lookup(encoding).name == "utf-8"
-    head = [_cut(f"{headline(result)}: {subtitle(result)}", width)]
+    head = _title(result, width, lines=MOST_TITLE_LINES if height > SMALLEST_HEIGHT else 1)
     if reason is not None:
         text = f"No rate recommended: {reason}"
         head += textwrap.wrap(text, width, max_lines=MOST_REASON_LINES, placeholder=" ...")
@@ -120,6 +126,15 @@ def terminal_plot(chart: Chart, *, width: int, height: int, color: bool = True, 
     return text if unicode else in_ascii(text)
 
 
+def _title(result: SweepResult, width: int, *, lines: int) -> list[str]:
+    """Return the title in one line if it fits; else, in at most `lines`, what was measured stands below the model."""
+    first, second = headline(result), subtitle(result)
+    whole = f"{first}: {second}"
+    if lines == 1 or cell_len(" ".join(whole.split())) <= width:
+        return [_cut(whole, width)]
+    return [_cut(first, width), *textwrap.wrap(second, width, max_lines=lines - 1, placeholder=" ...")]
+
+
 def _series(chart: Chart, window: Window, marks: Marks) -> list[Series]:
     """Return what is drawn, what lies on top last."""
     result, fit, pick, band = chart.result, chart.fit, chart.pick, chart.band
@@ -130,29 +145,32 @@ def _series(chart: Chart, window: Window, marks: Marks) -> list[Series]:
     below = [p.lr for p in measured if p.loss < bottom and p.loss != -math.inf]
     broken = [p.lr for p in measured if not math.isfinite(p.loss)]
     series = [
-        Series(mark=marks.measured, label="measured", lrs=[p.lr for p in shown], losses=[p.loss for p in shown]),
+        Series(mark=marks.measured, label="sweep", lrs=[p.lr for p in shown], losses=[p.loss for p in shown]),
         Series(mark=marks.above, label="above the plot", lrs=above, losses=[top] * len(above)),
         Series(mark=marks.below, label="below the plot", lrs=below, losses=[bottom] * len(below)),
         Series(mark=marks.broken, label="not finite", lrs=broken, losses=[top] * len(broken)),
     ]
     if band is not None:
         ends = [min(max(end, window.lr_low), window.lr_high) for end in (band.low, band.high)]
-        label = f"trainable band {format_interval(band.low, band.high)}"
-        series.append(Series(mark=marks.band, label=label, lrs=ends, losses=[bottom, bottom], joined=True))
+        series.append(
+            Series(mark=marks.band, label=trains_between(band), lrs=ends, losses=[bottom, bottom], joined=True)
+        )
     if fit is not None:
         series += _fit_series(fit, window, marks)
     stopped = [end for end in run_ends(result) if end[1] <= top]
-    label = f"end of a run of {result.settings.run_steps} updates"
-    series.append(
-        Series(mark=marks.run, label=label, lrs=[end[0] for end in stopped], losses=[end[1] for end in stopped])
-    )
+    lrs, losses = [end[0] for end in stopped], [end[1] for end in stopped]
+    series.append(Series(mark=marks.run, label=trial_runs(result), lrs=lrs, losses=losses))
     if pick is not None and pick.lr is not None:
-        label = f"{pick.rule} {format_lr(pick.lr)}"
-        if pick.low is not None and pick.high is not None:
-            label += f" ({format_interval(pick.low, pick.high)})"
-        lrs, losses = [pick.lr, pick.lr], [bottom, top]
-        series.append(Series(mark=marks.pick, label=label, lrs=lrs, losses=losses, joined=True))
+        series.append(_pick_series(pick, pick.lr, window, marks))
     return [one for one in series if one.lrs]
+
+
+def _pick_series(pick: Pick, lr: float, window: Window, marks: Marks) -> Series:
+    label = use_rate(lr, pick.status)
+    if pick.low is not None and pick.high is not None:
+        label += f", between {format_lr(pick.low)} and {format_lr(pick.high)}"
+    mark = marks.pick if pick.status is Status.CONFIDENT else marks.uncertain
+    return Series(mark=mark, label=label, lrs=[lr, lr], losses=[window.loss_low, window.loss_high], joined=True)
 
 
 def _fit_series(fit: Fit, window: Window, marks: Marks) -> list[Series]:
@@ -215,12 +233,13 @@ def round_ticks(low: float, high: float, *, most: int) -> list[float]:
 
 def _key(series: Sequence[Series], width: int, *, color: bool) -> list[str]:
     """Return the lines that say what each mark is, what matters most first, as few as hold them."""
-    lines: list[list[Series]] = [[]]
+    lines: list[list[tuple[Mark, str]]] = [[]]
     for one in reversed(series):
-        if lines[-1] and sum(len(each.label) + 4 for each in [*lines[-1], one]) > width:
+        label = _cut(one.label, width - 2)
+        if lines[-1] and sum(len(each) + 4 for _, each in [*lines[-1], (one.mark, label)]) > width:
             lines.append([])
-        lines[-1].append(one)
-    return ["  ".join(f"{_colored(each.mark, color=color)} {each.label}" for each in line) for line in lines]
+        lines[-1].append((one.mark, label))
+    return ["  ".join(f"{_colored(mark, color=color)} {label}" for mark, label in line) for line in lines]
 
 
 def _colored(mark: Mark, *, color: bool) -> str:

@@ -9,5 +9,5 @@ from lrfinder.rules.pick_at import pick_at
 
 def lowest(curve: Curve) -> Pick:
     """Return argmin over x of L(x), x = log10(rate): beyond it the loss rises again, so train below it."""
-    why = "the loss is lowest here: a bound, not advice"
+    why = "lowest loss of the sweep: train below this rate"
     return pick_at("lowest", curve.x[curve.loss.argmin()], curve.x[curve.loss_draws.argmin(axis=1)], why, advice=False)

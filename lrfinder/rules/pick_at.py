@@ -26,5 +26,5 @@ def pick_at(rule: str, x: float, draws: NDArray[np.float64], why: str, *, advice
         low=float(10**low),
         high=float(10**high),
         status=Status.CONFIDENT if advice and not wide else Status.UNCERTAIN,
-        why=f"{why}; the repeats leave {high - low:.1f} decades open" if wide else why,
+        why=f"{why}; the repeats differ by a factor of {10 ** (high - low):.0f}" if wide else why,
     )

@@ -19,5 +19,5 @@ def steepest(curve: Curve) -> Pick:
     around, start = smooth(curve), curve.points.start
     index = fastest_before_lowest(relative_descent(around.loss, around.slope, start), around.loss)
     draws = fastest_before_lowest(relative_descent(around.loss_draws, around.slope_draws, start), around.loss_draws)
-    why = "the loss falls fastest here, relative to what is left to fall"
+    why = "steepest descent of the sweep curve, corrected for what was already learned"
     return pick_at("steepest", float(curve.x[int(index)]), curve.x[draws], why, advice=True)

@@ -18,5 +18,5 @@ def steepest_raw(curve: Curve) -> Pick:
     """
     index = fastest_before_lowest(-curve.slope, curve.loss)
     draws = fastest_before_lowest(-curve.slope_draws, curve.loss_draws)
-    why = "the fit as it is falls fastest here, not corrected for what was learned before"
+    why = "steepest descent of the sweep curve, uncorrected"
     return pick_at("steepest-raw", curve.x[int(index)], curve.x[np.asarray(draws)], why, advice=False)

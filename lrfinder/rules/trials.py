@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import log10, sqrt
 
-from lrfinder.formatting import format_lr
+from lrfinder.formatting import format_interval, format_lr
 from lrfinder.options import PER_DECADE
 from lrfinder.records import Band, OptimizerFacts, Pick, Status, SweepSettings
 from lrfinder.search.drift import drift_between, expected_shift
@@ -52,16 +52,17 @@ def pick_by_trials(
     x = middle = profile.near_best_middle(NEARLY)
     low, high = profile.near_best(NEARLY)
     why = (
-        f"{len(profile.points)} runs of {profile.steps} updates, each from the same start, fell furthest at "
-        f"{format_lr(10**profile.lowest.x)} and within {NEARLY:.0%} of that around {format_lr(10**middle)}"
+        f"{len(profile.points)} trial runs of {profile.steps} updates: lowest loss at "
+        f"{format_lr(10**profile.lowest.x)}, almost as low from {format_interval(10**low, 10**high)}"
     )
     if guide is not None:
         x = min(max((middle + guide) / 2, low), high)
-        why += "; this is halfway from there to where the sweep says it is"
+        why += f"; the pick averages their middle ({format_lr(10**middle)}) with the sweep's own estimate "
+        why += f"({format_lr(10**guide)})"
     elif shift := shift_alone(profile, optimizer, steps):
         x, low, high = x + shift, low + shift, high + shift
         falls = drift_between(optimizer.name, shift, short=profile.steps, long=reference_length(steps))
-        why += f"; {falls}, so {format_lr(10**x)} is taken"
+        why += f"; their middle is {format_lr(10**middle)}; {falls}, so the pick is {format_lr(10**x)}"
     doubts = _doubts(profile, guide, high - low)
     return Pick(
         rule=TRIALS_RULE,
@@ -100,11 +101,11 @@ def reference_length(steps: int | None) -> int:
 def _doubts(profile: LrProfile, guide: float | None, width: float) -> list[str]:
     found = []
     if not profile.level(LEVEL):
-        found.append("the best run is the last one on its side, so the best rate may lie beyond")
+        found.append("the lowest loss is at an end of the rates that were tried, so the best rate may lie beyond")
     if width > WIDEST_NEARLY:
         found.append(f"runs {width:.1f} decades apart ended nearly alike")
     if guide is None:
-        found.append("no continuous sweep bears it out")
+        found.append("the sweep curve does not confirm it")
     elif abs(guide - profile.near_best_middle(NEARLY)) > FARTHEST_APART:
-        found.append(f"the two disagree: the sweep says {format_lr(10**guide)}")
+        found.append("the two estimates are far apart")
     return found

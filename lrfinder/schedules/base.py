@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -159,6 +160,16 @@ class Schedule(BaseModel):
         """Return what the formula takes by keyword."""
         return {name: getattr(self, name) for name in self._takes}
 
-    def decay(self, u: int, length: int) -> float:
-        """Return the factor `u` updates after the warm-up, 0 <= u <= length; `length` is 0 if nothing follows it."""
-        return self.formula(u, length, **self.arguments())
+    @cached_property
+    def decay(self) -> Callable[[int, int], float]:
+        """The formula with this schedule's parameters: `(u, length)` gives the factor u updates after the warm-up.
+
+        0 <= u <= length; `length` is 0 if nothing follows the warm-up. Kept, since every update asks for it.
+        """
+        return partial(self.formula, **self.arguments())
+
+    def __copy__(self) -> Self:
+        """Return a copy without what is kept: `model_copy` gives it other parameters."""
+        copied = super().__copy__()
+        copied.__dict__.pop("decay", None)
+        return copied

@@ -74,7 +74,7 @@ class RunFolder(Observer):
             "format": FORMAT,
             "version": VERSION,
             "created_by": created_by,
-            "source": SOURCE.dump_python(source, mode="json"),
+            "source": SOURCE.dump_python(source, mode="json", by_alias=True),
             "model_sha256": model_sha256,
             "settings": SETTINGS.dump_python(settings, mode="json"),
         }

@@ -12,6 +12,7 @@ from torch import nn
 from lrfinder.errors import ModelFileError
 from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
 from lrfinder.task.calling import describe_value, required_arguments, user_call
+from lrfinder.task.hosts import HOSTS
 from lrfinder.task.names import make_problem, names_of
 from lrfinder.task.problem import Problem
 from lrfinder.task.reference import check_reference
@@ -32,15 +33,21 @@ def load_problem(
     """Import the model file that `reference` names and return the problem that it defines; nothing is built yet.
 
     `reference` is `model.py`, `model.py:name` or `package.module:name`, where `name` is a function without arguments
-    that returns a mapping or an object with the names of the model file.
+    that returns a mapping or an object with the names of the model file; or `host://argument`, which calls a host.
 
-    Raises UsageError where there is no such file or module, ModelFileError where a name is missing or of the wrong
+    Raises UsageError if there is no such file, module or host, ModelFileError if a name is missing or of the wrong
     kind; an exception in the user's code passes through unchanged.
     """
     found = check_reference(reference)
-    module = import_file(found.path) if found.path is not None else import_named(str(found.module))
     where = found.file_name
-    given: Mapping[str, Any] = vars(module)
+    given: Mapping[str, Any]
+    if found.host is not None:
+        with user_call(f"calling the host {found.host}"):
+            value = HOSTS[found.host](found.argument)
+        given = _names_in(value, f"the host {found.host}", where)
+    else:
+        module = import_file(found.path) if found.path is not None else import_named(str(found.module))
+        given = vars(module)
     if found.attribute is not None:
         given = _names_behind(module, found.attribute, where)
         where = f"{where}:{found.attribute}"
@@ -67,7 +74,11 @@ def _names_behind(module: ModuleType, attribute: str, where: str) -> Mapping[str
             raise ModelFileError(f"{where}: {attribute} needs arguments ({', '.join(needed)})", hint=_HINT)
         with user_call(f"calling {attribute}()"):
             value = value()
+    return _names_in(value, attribute, where)
+
+
+def _names_in(value: object, giver: str, where: str) -> Mapping[str, Any]:
     if value is None or isinstance(value, nn.Module | str | int | float | list | tuple):
-        raise ModelFileError(f"{where}: {attribute} gives {describe_value(value)}", hint=_HINT)
-    with user_call(f"reading the names of {attribute}"):  # a property may run code
+        raise ModelFileError(f"{where}: {giver} gives {describe_value(value)}", hint=_HINT)
+    with user_call(f"reading the names of {giver}"):  # a property may run code
         return names_of(value)

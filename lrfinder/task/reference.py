@@ -1,34 +1,46 @@
-"""Where the model file is: `model.py`, `model.py:name` or `package.module:name`. Imports no torch."""
+"""Where the model is: `model.py`, `model.py:name`, `package.module:name` or `host://argument`. Imports no torch."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from lrfinder.errors import UsageError, is_text
+from lrfinder.task.hosts import HOSTS
 
 _FORMS = "write model.py, model.py:name or package.module:name"
+_HOST = re.compile(r"[A-Za-z][A-Za-z0-9_.-]+")  # as in a URL; two letters at least, so that C:// is a drive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A file (`path`) or a module (`module`), and the `attribute` in it that holds the names, where one is given."""
+    """A file (`path`) or a module (`module`), and the `attribute` in it that holds the names, if one is given.
+
+    Or a `host` (see `task.hosts`) and its `argument`.
+    """
 
     path: Path | None = None
     module: str | None = None
     attribute: str | None = None
+    host: str | None = None
+    argument: str = ""
 
     @property
     def file_name(self) -> str:
-        """What messages call the file: its name without the folder, or the dotted module."""
+        """What messages call the file: its name without the folder, the dotted module, or the host's reference."""
+        if self.host is not None:
+            return f"{self.host}://{self.argument}"
         return self.path.name if self.path is not None else str(self.module)
 
     @property
     def title(self) -> str:
-        """A short name for run folders: `digits`, or `digits-small` for `digits.py:small`."""
+        """A short name for run folders: `digits`, `digits-small` for `digits.py:small`, the name of the host."""
+        if self.host is not None:
+            return self.host
         stem = self.path.stem if self.path is not None else str(self.module).rpartition(".")[2]
         return stem if self.attribute is None else f"{stem}-{self.attribute}"
 
@@ -36,13 +48,14 @@ class Reference:
 def check_reference(text: str) -> Reference:
     """Return what `text` refers to; nothing is imported.
 
-    Raises UsageError where no such file or module exists, or where it can't be a Python file, and where the name is not
-    text.
+    Raises UsageError if no such file, module or host exists, if it can't be a Python file, and if the name is not text.
     """
     if not is_text(text):
         raise UsageError(f"{text!r}: the name is not UTF-8 text, and could not be written down", hint="rename it")
     found = _split(text)
-    if found.path is not None:
+    if found.host is not None:
+        _check_host(found.host)
+    elif found.path is not None:
         _check_file(found.path)
     else:
         _check_module(str(found.module), text)
@@ -50,10 +63,12 @@ def check_reference(text: str) -> Reference:
 
 
 def digest_of(reference: Reference) -> str | None:
-    """Return the SHA-256 of the file that holds the model, in hexadecimal; None where a module has no file of its own.
+    """Return the SHA-256 of the file that holds the model, in hexadecimal; None if a module or a host has no file.
 
-    Raises UsageError where the file can't be read. Nothing is imported.
+    Raises UsageError if the file can't be read. Nothing is imported.
     """
+    if reference.host is not None:
+        return None
     path = reference.path if reference.path is not None else _file_of(str(reference.module))
     if path is None:
         return None
@@ -83,6 +98,9 @@ def _split(text: str) -> Reference:
     head, colon, tail = text.rpartition(":")
     if path.exists() or not (colon and head):
         return Reference(path=path)
+    host, slashes, argument = text.partition("://")
+    if slashes and _HOST.fullmatch(host):
+        return Reference(host=host, argument=argument)
     if tail.isidentifier():
         if _looks_like_path(head):
             return Reference(path=Path(head), attribute=tail)
@@ -125,6 +143,15 @@ def _check_module(module: str, text: str) -> None:
     top = module.partition(".")[0]  # the rest can't be looked up without running the package's own code
     if PathFinder.find_spec(top, [str(Path.cwd())]) is None and not _installed(top):
         raise UsageError(f"no module named {top!r}, here or installed", hint=_FORMS)
+
+
+def _check_host(name: str) -> None:
+    if name not in HOSTS:
+        known = ", ".join(f"{host}://..." for host in HOSTS)
+        raise UsageError(
+            f"no host named {name!r} is installed",
+            hint=f"{_FORMS}, or {known}" if known else f"{_FORMS}, or install the distribution that has this host",
+        )
 
 
 def _installed(top: str) -> bool:

@@ -339,3 +339,13 @@ def test_the_json_has_what_scripts_rely_on() -> None:
     assert document["config"]["version"] == 1
     assert document["config"]["schedule"]["steps"] == 50
     assert document["config"]["optimizer"]["settings"]["betas"] == [0.9, 0.999]
+
+
+def test_what_holds_for_all_picks_is_a_note_and_stands_in_each_reason() -> None:
+    advice = advice_on(good(), Request(steps=2000))  # 20 times the sweep's 100 updates
+    assert advice.notes == (
+        "the coming run is 20 times as long as any that was tried: `lrfinder verify` measures longer ones",
+    )
+    own = [pick for pick in advice.picks if pick.rule in {"steepest", "lowest", "steepest-raw"}]
+    assert all(pick.why.endswith(advice.notes[0]) for pick in own)
+    assert advice_on(good(), Request(steps=1000)).notes == ()

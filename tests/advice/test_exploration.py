@@ -97,7 +97,7 @@ def test_restart_alone_finds_the_valley_before_an_explosion(best: float, edge: f
 def test_without_a_curve_the_pick_is_uncertain() -> None:
     advice = advice_on(explored(sweep_of(FLAT, AUTO), parabola(-2)), Request(steps=100))
     assert advice.status is Status.UNCERTAIN
-    assert "no continuous sweep bears it out" in advice.why
+    assert "the sweep curve does not confirm it" in advice.why
 
 
 # A plateau: at first any rate brings the loss to 2.27, and a run of its own learns around 10^-1 alone.

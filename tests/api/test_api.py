@@ -136,14 +136,28 @@ def test_how_updates_are_made_is_passed_on_and_kept(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
     optimizers = {"body": sgd(net[0].parameters(), 0.1), "head": sgd(net[2].parameters(), 0.2)}
     result = sweep(
-        model=net, optimizer=None, optimizers=optimizers, sweep="head", scale_others=True, precision="bf16",
+        model=net, optimizer=None, optimizers=optimizers, swept_optimizer="head", scale_others=True, precision="bf16",
         accumulate=2, clip_norm=1.0, mode="continuous", out=tmp_path / "run",
     )  # fmt: skip
     assert result.setup.optimizer.group_ratios == (1.0, 0.5)
     assert result.setup.batch_size == 64
     assert load_source(tmp_path / "run").training == UpdateOptions(
-        precision=Precision.BF16, accumulate=2, clip_norm=1.0, sweep="head", scale_others=True
+        precision=Precision.BF16, accumulate=2, clip_norm=1.0, swept_optimizer="head", scale_others=True
     )
+
+
+def test_the_old_name_of_swept_optimizer_is_one_warning() -> None:
+    net = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
+    optimizers = {"body": sgd(net[0].parameters(), 0.1), "head": sgd(net[2].parameters(), 0.2)}
+    given = {"model": net, "optimizer": None, "optimizers": optimizers, "mode": "continuous", "sweep": "head"}
+    with pytest.warns(DeprecationWarning, match="the keyword sweep is called swept_optimizer now") as warned:
+        old = sweep(**given)
+    assert [Path(it.filename).name for it in warned] == ["test_api.py"]
+    assert [trace.losses for trace in old.traces] == [
+        trace.losses for trace in sweep(**{**given, "sweep": None, "swept_optimizer": "head"}).traces
+    ]
+    with pytest.raises(lrfinder.UsageError, match="the old name of swept_optimizer, and both were given"):
+        sweep(**given, swept_optimizer="body")
 
 
 def test_a_useless_curve_is_a_value() -> None:
@@ -172,7 +186,11 @@ def test_a_useless_curve_is_a_value() -> None:
         ({"precision": "fp8"}, lrfinder.UsageError, "precision must be one of auto, fp32, bf16, fp16, got 'fp8'"),
         ({"accumulate": 0}, lrfinder.UsageError, "accumulate must be at least 1, got 0"),
         ({"clip_norm": -1.0}, lrfinder.UsageError, "clip_norm must be a finite number above 0"),
-        ({"sweep": "head"}, lrfinder.UsageError, "no `optimizers` by name, and sweep 'head' was asked for"),
+        (
+            {"swept_optimizer": "head"},
+            lrfinder.UsageError,
+            "no `optimizers` by name, and swept_optimizer 'head' was asked for",
+        ),
         ({"optimizers": {}, "optimizer": None}, lrfinder.ModelFileError, "optimizers is a dict"),
         ({"batch_size": 8}, lrfinder.UsageError, "batch size 8"),
         ({"model": "net.py"}, lrfinder.UsageError, "train_loader can't be given beside a model file"),

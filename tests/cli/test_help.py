@@ -105,3 +105,30 @@ def test_importing_the_package_is_light(tmp_path: Path) -> None:
     program = f"import sys, lrfinder; print([m for m in {HEAVY!r} if m in sys.modules], len(lrfinder.__version__) > 0)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] True"
+
+
+@pytest.mark.parametrize("command", [["sweep", "no.py"], ["check", "no.py", "--config", "no.yaml"]])
+@pytest.mark.parametrize("given", [["--sweep", "head"], ["--sweep=head"]])
+def test_an_old_name_of_an_option_is_one_warning(command: list[str], given: list[str], tmp_path: Path) -> None:
+    program = "import sys; from lrfinder.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command, *given],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    first, *rest = done.stderr.splitlines()
+    assert first == "lrfinder: warning: --sweep is called --sweep-optimizer now"
+    assert "--sweep" not in "".join(rest)
+    assert done.returncode == 2
+    assert "no." in rest[0]
+    _, text = loaded_after(command[0], "--help", cwd=tmp_path)
+    assert "--sweep-optimizer" in text
+    assert "--sweep " not in text
+
+
+@pytest.mark.parametrize("command", [["init"], ["schedule", "list"], ["schedule", "export"]])
+def test_a_seed_that_changes_nothing_is_not_listed(command: list[str], tmp_path: Path) -> None:
+    assert "--seed" not in loaded_after(*command, "--help", cwd=tmp_path)[1]

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lrfinder.cli import loading
+from lrfinder.cli.process import torch_import
 from lrfinder.engine.runtime.signals import Terminated, signals_as_exceptions
 
 
@@ -26,13 +26,14 @@ def test_a_signal_waits_for_the_module_that_is_loaded_and_for_no_other(
 
     monkeypatch.setattr(importlib, "import_module", load)
     with pytest.raises(kind), signals_as_exceptions():
-        loading.load_torch()
+        torch_import.load_torch()
     assert loaded == ["torch"]
 
 
 def test_it_loads_what_the_first_optimizer_does() -> None:
     code = (
-        "import sys; from lrfinder.cli.loading import load_torch; assert 'torch' not in sys.modules; load_torch()\n"
+        "import sys; from lrfinder.cli.process.torch_import import load_torch\n"
+        "assert 'torch' not in sys.modules; load_torch()\n"
         "before = set(sys.modules); import torch\n"
         "torch.optim.SGD(torch.nn.Linear(1, 1).parameters(), lr=1.0)\n"
         "print(len({name for name in set(sys.modules) - before if name.startswith('torch._dynamo')}))"

@@ -117,7 +117,7 @@ def test_a_config_and_an_optimizer_are_bad_usage_as_a_process(cli) -> None:
     done = cli("schedule", "explain", "s.yaml", "--optimizer", "SGD")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "lrfinder: --optimizer was given besides the config s.yaml\n  give one of the two: a config says all\n"
+        "lrfinder: --optimizer was given besides the config s.yaml\n  give one of the two: a config holds everything\n"
     )
 
 

@@ -71,7 +71,7 @@ def test_every_command_trains_as_the_options_of_the_sweep_say(cli, folder: Path)
     assert stored["source"]["training"] == TRAINING
     reason = stored["setup"]["graph"]
     assert reason  # of several batches no update is recorded, and on a CPU none at all
-    assert f"updates not recorded: {reason}" in " ".join(swept.stderr.split())
+    assert f"updates not captured: {reason}" in " ".join(swept.stderr.split())
     assert (stored["setup"]["batch_size"], stored["setup"]["batches_per_epoch"]) == (48, 8)
     check_seen(folder)
     done = cli("verify", "run", "--steps", "30", "--budget", "90", "--jobs", "2", "--quiet")
@@ -89,7 +89,7 @@ def test_updates_that_must_be_recorded_and_cannot_be(cli, folder: Path) -> None:
     done = cli("sweep", "model.py", "--out", "run", "--graph", "on", "--device", "cpu")
     assert done.returncode == 2
     said = " ".join(done.stderr.split())
-    assert "--graph on: updates can't be recorded: that takes CUDA, and this is on cpu" in said
+    assert "--graph on: updates can't be captured: that takes CUDA, and this is on cpu" in said
     assert "`--graph auto` goes on without" in said
 
 
@@ -114,7 +114,7 @@ def optimizers(model):
 
 def test_the_optimizer_that_is_swept_stays_the_same_for_verify(cli, tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(GOOD_WITH_VAL.split("def optimizer")[0].replace("def model", "def _") + TWO)
-    swept = cli("sweep", "model.py", "--out", "run", "--steps", "40", "--run-steps", "10", "--sweep", "head")
+    swept = cli("sweep", "model.py", "--out", "run", "--steps", "40", "--run-steps", "10", "--sweep-optimizer", "head")
     assert swept.returncode == 0, swept.stderr
     assert "optimizer: SGD (of 2: head)" in swept.stderr
     done = cli("verify", "run", "--steps", "30", "--budget", "90", "--quiet")

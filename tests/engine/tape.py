@@ -29,7 +29,7 @@ class Tape:
         with _Keeping([]):
             yield
 
-    def record(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], object]]:
+    def capture(self, work: Callable[[], Any]) -> tuple[Any, Callable[[], object]]:
         kept: list[tuple[Any, Any, Any, list[Any]]] = []
         with _Keeping(kept):
             made = work()

@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder.engine.sweep
-from lrfinder.engine.cuda_graphs.capture import CudaRecorder
+from lrfinder.engine.cuda_graphs.capture import CudaGraphCapture
 from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.short_runs import ShortRuns
@@ -228,7 +228,7 @@ def test_what_cuda_cannot_record_is_swept_without(recorder):
 
 
 def test_after_a_recording_that_failed_the_generator_and_the_stream_are_usable():
-    recorder, stream = CudaRecorder(CUDA), torch.cuda.current_stream()
+    recorder, stream = CudaGraphCapture(CUDA), torch.cuda.current_stream()
     numbers = torch.ones(4, device=CUDA)
     before = torch.cuda.get_rng_state()
 
@@ -237,7 +237,7 @@ def test_after_a_recording_that_failed_the_generator_and_the_stream_are_usable()
         return drawn if drawn.sum().item() else numbers  # no capture can wait for it
 
     with pytest.raises(RuntimeError):
-        recorder.record(work)
+        recorder.capture(work)
     torch.cuda.synchronize()
     assert torch.cuda.current_stream() == stream
     assert torch.equal(torch.cuda.get_rng_state(), before)

@@ -73,7 +73,7 @@ def problem(*, graph: Graph = Graph.ON, training: dict[str, object] | None = Non
 @pytest.fixture
 def tape(monkeypatch) -> Tape:
     made = Tape()
-    monkeypatch.setattr(recordings, "recorder_for", lambda _: made)
+    monkeypatch.setattr(recordings, "capture_for", lambda _: made)
     return made
 
 
@@ -215,7 +215,7 @@ def test_what_cannot_be_recorded_is_swept_as_without_and_the_reason_is_told(tape
     if changes.get("model") is not Counts:  # it has counted the updates that were tried, so that its losses are others
         assert traces == plain
     assert tape.repeated == (2 * recording.TRIED if changes.get("model") is Counts else 0)
-    with pytest.raises(UsageError, match="--graph on: updates can't be recorded") as raised:
+    with pytest.raises(UsageError, match="--graph on: updates can't be captured") as raised:
         run_sweep(problem(graph=Graph.ON, **changes), SHORT, device=CPU, observer=recorder())
     assert reason in str(raised.value)
     assert raised.value.hint == "`--graph auto` goes on without"

@@ -95,16 +95,16 @@ def test_with_rates_of_their_own_a_name_says_which_one_is_swept(recorder, live):
 
     model = Pair()
     given = {"model": model, "optimizers": build(model)} if live else {"optimizers": build}
-    held, _ = repeat_of(pair(**given, training=UpdateOptions(sweep="y")), recorder)
+    held, _ = repeat_of(pair(**given, training=UpdateOptions(swept_optimizer="y")), recorder)
     assert held.losses == pytest.approx(losses_by_turns([0.01] * 15, held.lrs, "y"), rel=1e-12)
-    scaled, _ = repeat_of(pair(**given, training=UpdateOptions(sweep="y", scale_others=True)), recorder)
+    scaled, _ = repeat_of(pair(**given, training=UpdateOptions(swept_optimizer="y", scale_others=True)), recorder)
     quarter = [rate / 4 for rate in scaled.lrs]
     assert scaled.losses == pytest.approx(losses_by_turns(quarter, scaled.lrs, "y"), rel=1e-12)
 
 
 def test_others_that_follow_lr_are_scaled_where_that_is_asked_for(recorder):
     follow = lambda model, lr: {"x": sgd([model.x], lr), "y": sgd([model.y], 3 * lr)}  # noqa: E731
-    training = UpdateOptions(sweep="x", scale_others=True)
+    training = UpdateOptions(swept_optimizer="x", scale_others=True)
     trace, setup = repeat_of(pair(optimizers=follow, training=training), recorder)
     thrice = [3 * rate for rate in trace.lrs]
     assert trace.losses == pytest.approx(losses_by_turns(trace.lrs, thrice, "x"), rel=1e-12)
@@ -202,7 +202,7 @@ def test_a_gan_is_trained_as_a_bare_loop_trains_it_and_comes_back(recorder, swep
     start, before = copy.deepcopy(model), picture(mine, set())
     problem = Problem(
         name="gan", model=model, optimizers=optimizers, train_loader=POINTS, training_step=gan_losses,
-        training=UpdateOptions(sweep=swept),
+        training=UpdateOptions(swept_optimizer=swept),
     )  # fmt: skip
     trace, setup = repeat_of(problem, recorder)
     assert setup.optimizer.chosen_by == f"of 2: {swept}"
@@ -234,15 +234,30 @@ BOTH = lambda model, lr: {"x": sgd([model.x], lr), "y": sgd([model.y], lr)}  # n
 @pytest.mark.parametrize(
     ("changes", "kind", "message", "hint"),
     [
-        ({"optimizers": BOTH}, UsageError, "2 optimizers whose rate could be swept", "--sweep x, --sweep y"),
         (
-            {"optimizers": BOTH, "training": UpdateOptions(sweep="x")},
+            {"optimizers": BOTH},
+            UsageError,
+            "2 optimizers whose rate could be swept",
+            "--sweep-optimizer x, --sweep-optimizer y",
+        ),
+        (
+            {"optimizers": BOTH, "training": UpdateOptions(swept_optimizer="x")},
             UsageError,
             "'y' follows lr too",
             "--scale-others",
         ),
-        ({"training": UpdateOptions(sweep="z")}, UsageError, "has no optimizer 'z' to sweep", "--sweep x"),
-        ({"training": UpdateOptions(sweep="y")}, ModelFileError, "optimizer 'y' doesn't follow lr", "as a number"),
+        (
+            {"training": UpdateOptions(swept_optimizer="z")},
+            UsageError,
+            "has no optimizer 'z' to sweep",
+            "--sweep-optimizer x",
+        ),
+        (
+            {"training": UpdateOptions(swept_optimizer="y")},
+            ModelFileError,
+            "optimizer 'y' doesn't follow lr",
+            "as a number",
+        ),
         (
             {"training": UpdateOptions(scale_others=True)},
             ModelFileError,
@@ -263,9 +278,9 @@ BOTH = lambda model, lr: {"x": sgd([model.x], lr), "y": sgd([model.y], lr)}  # n
             "training_step",
         ),
         (
-            {"optimizers": None, "optimizer": sgd, "training": UpdateOptions(sweep="x")},
+            {"optimizers": None, "optimizer": sgd, "training": UpdateOptions(swept_optimizer="x")},
             UsageError,
-            "no `optimizers` by name, and sweep 'x' was asked for",
+            "no `optimizers` by name, and swept_optimizer 'x' was asked for",
             "leave",
         ),
         (

@@ -209,3 +209,12 @@ def test_the_help_names_every_target() -> None:
     told = run("--help").stdout
     for name in EXPORTERS:
         assert name in told
+
+
+@pytest.mark.parametrize(
+    ("given", "guess"), [("torhc", "did you mean torch? "), ("opta", "did you mean optax? "), ("x", "")]
+)
+def test_an_unknown_target_names_the_nearest_and_all(given: str, guess: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown target '{given}'") as refused:
+        export_schedule(config(), given)
+    assert str(refused.value.hint).startswith(f"{guess}choose one of: torch, lightning, huggingface")

@@ -109,6 +109,7 @@ def serve() -> None:
 
     import lrfinder.cli.app
     import lrfinder.cli.measuring
+    import lrfinder.cli.process.user_code
     import lrfinder.cli.recommend
     import lrfinder.cli.sweep
     import lrfinder.cli.verify

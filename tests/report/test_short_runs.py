@@ -1,4 +1,4 @@
-"""Short runs as people see them: a diamond each in the figure and the terminal, also without a curve."""
+"""Trial runs as people see them: a diamond each in the figure and the terminal, also without a curve."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def test_the_terminal_shows_and_explains_them(digits: Any, encoding: str, mark: 
         replace(digits, result=with_runs(digits.result)), width=90, height=26, color=False, encoding=encoding
     )
     assert drawn.count(mark) == 4 + 1, "four runs and the legend"
-    assert f"{mark} end of a run of {RUN_STEPS} updates" in drawn
-    assert f"5 short runs x {RUN_STEPS}" in drawn
+    assert f"{mark} trial runs of {RUN_STEPS} updates (held-out loss)" in drawn
+    assert f"5 trial runs x {RUN_STEPS}" in drawn
     assert max(map(cell_len, drawn.splitlines())) <= 90
 
 

@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.color import Color
 
+from lrfinder.records import Status
 from lrfinder.report.terminal_plot import round_ticks, terminal_plot
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
@@ -89,9 +91,40 @@ def test_non_finite_losses_are_marked(named: Callable[[str], Any]) -> None:
 
 def test_the_key_names_pick_band_and_lowest(digits: Any) -> None:
     text = plot(digits, color=False)
-    assert "│ steepest 0.0042 (0.00262 to 0.00672)" in text
-    assert "━ trainable band 7e-04 to 0.11" in text
+    assert "│ use 0.0042 (confident), between 0.00262 and 0.00672" in text
+    assert "━ trains between 7e-04 and 0.11" in text
     assert "o lowest" in text
+
+
+def test_an_uncertain_rate_has_a_mark_of_its_own(digits: Any) -> None:
+    first, *others = digits.picks
+    doubtful = replace(digits, picks=(replace(first, status=Status.UNCERTAIN), *others))
+    assert "┊ use 0.0042 (uncertain)" in plot(doubtful, color=False)
+    assert ": use 0.0042 (uncertain)" in plot(doubtful, color=False, encoding="ascii")
+
+
+def test_a_long_title_is_broken_and_not_cut(digits: Any) -> None:
+    result = replace(digits.result, setup=replace(digits.result.setup, model="a_model_with_a_name", cached_batches=128))
+    title = "a_model_with_a_name, AdamW 3 repeats x 100 updates on 128 cached batches, batch size 64, cpu"
+    assert len(title) > 80
+    assert " ".join(plot(replace(digits, result=result), color=False).split()).startswith(title)
+
+
+def luminance(rgb: tuple[int, int, int]) -> float:
+    """The relative luminance of WCAG 2.1."""
+    shares = [value / 255 for value in rgb]
+    linear = [s / 12.92 if s <= 0.03928 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_every_color_can_be_read_on_a_light_and_on_a_dark_terminal(curve: Any) -> None:
+    numbers = {int(number) for number in re.findall(r"\x1b\[(?:\d+;)*?38;5;(\d+)", plot(curve, color=True))}
+    assert numbers or curve.result.traces[0].initial_loss is None
+    for number in numbers:
+        assert number >= 16, "the first 16 look different on every terminal"
+        own = luminance(Color.from_ansi(number).get_truecolor())
+        assert 1.05 / (own + 0.05) >= 3, number
+        assert (own + 0.05) / 0.05 >= 3, number
 
 
 def test_a_refusal_is_told_with_its_reason(named: Callable[[str], Any]) -> None:

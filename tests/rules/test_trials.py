@@ -46,7 +46,7 @@ def test_it_stays_inside_the_interval_and_is_uncertain_where_the_two_disagree(gu
     assert pick.lr == pytest.approx(end)
     assert math.log10(end) == pytest.approx(-2 + math.copysign(reach, guide + 2), abs=0.03)
     assert pick.status is Status.UNCERTAIN
-    assert "the two disagree" in pick.why
+    assert "the two estimates are far apart" in pick.why
 
 
 def test_beside_a_cliff_the_middle_keeps_its_distance() -> None:
@@ -60,7 +60,7 @@ def test_without_a_sweep_it_is_the_middle_and_uncertain() -> None:
     pick = pick_by_trials(valley(WHOLE), None, SGD)
     assert math.log10(pick.lr) == pytest.approx(-2, abs=0.01)
     assert pick.status is Status.UNCERTAIN
-    assert "no continuous sweep bears it out" in pick.why
+    assert "the sweep curve does not confirm it" in pick.why
 
 
 def test_an_end_that_lies_open_is_uncertain() -> None:
@@ -101,7 +101,8 @@ def test_the_band_holds_what_learns_half() -> None:
 def test_estimates_far_apart_are_uncertain(apart: float, status: Status) -> None:
     pick = pick_by_trials(valley(WHOLE), -2 - apart, SGD)
     assert pick.status is status
-    assert ("the two disagree: the sweep says 0.00141" in pick.why) is (status is Status.UNCERTAIN)
+    assert f"the sweep's own estimate ({10 ** (-2 - apart):.3g})" in pick.why  # by hand: 0.00141, 0.00178
+    assert ("the two estimates are far apart" in pick.why) is (status is Status.UNCERTAIN)
 
 
 def step_halfway(updates: int, lr: float) -> float:
@@ -132,8 +133,8 @@ def test_adagrads_short_runs_alone_stand_for_longer_ones_in_which_its_step_is_th
 def test_how_far_a_pick_was_moved_and_why_is_said() -> None:
     said = pick_by_trials(valley(WHOLE, steps=75), None, ADAGRAD, 400).why  # by hand: (400 / 75)^(1/2) = 2.309
     assert (
-        "around 0.01; Adagrad's own step falls as the root of the number of updates, which lets the best rate go up by "
-        "a factor of 2.31 from 75 to 400 updates, so 0.0231 is taken; no continuous sweep bears it out"
+        "their middle is 0.01; Adagrad's own step falls as the root of the number of updates, which lets the best rate "
+        "go up by a factor of 2.31 from 75 to 400 updates, so the pick is 0.0231; the sweep curve does not confirm it"
     ) in said
 
 

@@ -1,1 +1,1 @@
-"""An update as a CUDA graph: off by default, and nothing else of the engine imports this room."""
+"""An update as a CUDA graph. Off by default; only `engine/extensions.py` imports this room."""

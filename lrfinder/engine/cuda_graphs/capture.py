@@ -1,8 +1,8 @@
-"""Work that is sent to a GPU once, kept as a graph of its kernels, and repeated by one call: CUDA graphs.
+"""CUDA graphs: work is captured once as a graph of its kernels, and replayed by one call.
 
-Where the kernels are short, most of the time of an update goes into sending them one by one. A recorded piece of work
-reads and writes the same memory each time: what changes between two updates (the batch, the rate) is written there
-before. See "CUDA Graphs" in the notes on CUDA semantics of PyTorch's documentation.
+If the kernels are short, most of the time of an update goes into sending them one by one. A captured piece of work
+reads and writes the same memory at each replay. What changes between two updates (the batch, the rate) is written
+there before. See "CUDA Graphs" in the notes on CUDA semantics of PyTorch's documentation.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ _Made = TypeVar("_Made")
 
 
 class GraphCapture(Protocol):
-    """Records work on one device."""
+    """Captures work on one device."""
 
     def warm_up(self, work: Callable[[], _Made]) -> _Made:
-        """Do the work as it is, where recording won't mind what it leaves behind."""
+        """Do the work without capturing it, before the first capture."""
 
     def watched(self) -> AbstractContextManager[None]:
-        """Return a context in which work that can't be recorded, since it waits for the device, raises."""
+        """Return a context that raises for work which waits for the device, and so can't be captured."""
 
-    def record(self, work: Callable[[], _Made]) -> tuple[_Made, Callable[[], object]]:
-        """Return what `work` returned, its tensors without content yet, and what repeats it.
+    def capture(self, work: Callable[[], _Made]) -> tuple[_Made, Callable[[], object]]:
+        """Return what `work` returned, and a function that replays it. The tensors have no content before a replay.
 
-        Raises whatever the device raises for work that can't be recorded: it asks for a number, or for memory outside.
+        Raises what the device raises for work that can't be captured: it reads a number, or asks for other memory.
         """
 
 
-class CudaRecorder:
-    """Records CUDA graphs that share one pool of memory; they must be repeated in the order they were recorded in.
+class CudaGraphCapture:
+    """Captures CUDA graphs that share one pool of memory. Replay them in the order in which they were captured.
 
-    A failed capture leaves a generator that drew in it unusable (issue 171263 of PyTorch). So a copy of the generator's
-    state draws while recording, and in what is repeated; where that fails, the generator gets its own state back.
+    If a capture fails, a generator that drew numbers in it can't be used any more (issue 171263 of PyTorch). So the
+    generator works on a copy of its state in captures and replays. If a capture fails, it gets its own state back.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -48,7 +48,7 @@ class CudaRecorder:
         self._own_state: torch.Generator | None = None
 
     def warm_up(self, work: Callable[[], _Made]) -> _Made:
-        """Do the work on a stream of its own: on the default one libraries would set up what can't be recorded."""
+        """Do the work on a stream of its own: on the default one libraries would set up what can't be captured."""
         training = torch.cuda.current_stream(self._device)
         aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         aside.wait_stream(training)
@@ -59,7 +59,7 @@ class CudaRecorder:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Have torch raise at every call that waits."""
+        """Make torch raise at every call that waits; the mode is put back afterwards."""
         before = torch.cuda.get_sync_debug_mode()
         torch.cuda.set_sync_debug_mode("error")
         try:
@@ -67,15 +67,15 @@ class CudaRecorder:
         finally:
             torch.cuda.set_sync_debug_mode(before)
 
-    def record(self, work: Callable[[], _Made]) -> tuple[_Made, Callable[[], object]]:
-        """Record a graph; other threads (one that pins a loader's batches) may use CUDA meanwhile."""
+    def capture(self, work: Callable[[], _Made]) -> tuple[_Made, Callable[[], object]]:
+        """Capture a graph. Other threads may use CUDA meanwhile, such as the one that pins a loader's batches."""
         graph, training = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         if self._own_state is None:
             self._own_state = self._generator.graphsafe_get_state()
             self._generator.graphsafe_set_state(self._own_state.clone_state())
-        recording = torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local")
+        capturing = torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local")
         try:
-            with torch.cuda.device(self._device), recording:
+            with torch.cuda.device(self._device), capturing:
                 made = work()
         except BaseException:
             self._generator.graphsafe_set_state(self._own_state)
@@ -85,6 +85,6 @@ class CudaRecorder:
         return made, graph.replay
 
 
-def recorder_for(device: torch.device) -> GraphCapture | None:
-    """Return what records on `device`; None where nothing does."""
-    return CudaRecorder(device) if device.type == "cuda" else None
+def capture_for(device: torch.device) -> GraphCapture | None:
+    """Return what captures work on `device`; None if nothing can."""
+    return CudaGraphCapture(device) if device.type == "cuda" else None

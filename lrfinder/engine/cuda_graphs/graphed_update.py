@@ -1,65 +1,65 @@
-"""An update as two recordings: the loss of a batch with its gradient, and the step of the optimizer."""
+"""An update as two graphs: the loss of a batch with its gradient, and the step of the optimizer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from lrfinder.engine.cuda_graphs.capture import GraphCapture
+from lrfinder.engine.data.prefetch import tensors_in
 from lrfinder.task.batches import is_structure, parts_of, with_parts
 
-# What may lie in a batch besides tensors: a recording has it built in, so another batch must hold an equal one.
+# What a batch may hold besides tensors. It is built into the graph, so another batch must hold an equal value.
 _PLAIN = frozenset({bool, int, float, str, bytes, type(None)})
 
 
 class GraphedUpdate:
-    """Repeats an update for batches of one shape: `loss(batch)`, then `step()`.
+    """Replays an update for batches of one shape: `loss(batch)`, then `step()`.
 
-    The batch is copied to where the recorded one lies. Losses and gradients lie where they were recorded, too: the
-    next call overwrites them.
+    The batch is copied over the captured one. The next call overwrites the loss and the gradients, too.
     """
 
     def __init__(
         self,
-        recorder: GraphCapture,
+        capture: GraphCapture,
         batch: Any,
         *,
         device: torch.device,
         loss: Callable[[Any], torch.Tensor],
         step: Callable[[], object],
     ) -> None:
-        """Record `loss(batch)`, which leaves the gradient behind, and `step()`, which reads it.
+        """Capture `loss(batch)`, which leaves the gradient in the parameters, and `step()`, which reads it.
 
-        Raises whatever can't be recorded raises; the weights may be anything then.
+        Raises what `capture` raises for work that can't be captured. The weights are undefined then.
         """
         self._shape = shape_of(batch)
         self._batch = _copy(batch, device)
-        self._places = list(_tensors(self._batch))
-        self._loss, self._repeat_loss = recorder.record(lambda: loss(self._batch))
-        _, self._repeat_step = recorder.record(step)
+        self._targets = tensors_in(self._batch) or ()
+        self._loss, self._replay_loss = capture.capture(lambda: loss(self._batch))
+        _, self._replay_step = capture.capture(step)
 
     def takes(self, batch: Any) -> bool:
-        """Return whether `batch` has the shape of the recorded one: else its update is made without the recording."""
+        """Return whether `batch` has the shape of the captured one; if not, its update is made without the graphs."""
         return shape_of(batch) == self._shape
 
     def loss(self, batch: Any) -> torch.Tensor:
-        """Return the loss of `batch`; its gradient is there for `step`. It isn't waited for."""
-        for place, tensor in zip(self._places, _tensors(batch), strict=True):
-            place.copy_(tensor, non_blocking=True)
-        self._repeat_loss()
+        """Return the loss of `batch`, without waiting for it, and leave its gradient for `step`."""
+        for target, tensor in zip(self._targets, tensors_in(batch) or (), strict=True):
+            target.copy_(tensor, non_blocking=True)
+        self._replay_loss()
         return self._loss
 
     def step(self) -> None:
-        """Make the step by the gradient that is there, at the rates that are there."""
-        self._repeat_step()
+        """Make the step with the gradient and the rates that are there now."""
+        self._replay_step()
 
 
 def shape_of(batch: Any) -> tuple[object, ...] | None:
-    """Return what two batches have in common that the same recording serves; None where none does.
+    """Return what two batches must have in common for the same graphs; None if `batch` can't be captured.
 
-    That is the structure, each tensor's shape and type, and everything that is no tensor.
+    That is the structure, each tensor's shape and type, and every value that is no tensor.
     """
     if isinstance(batch, torch.Tensor):
         return (tuple(batch.shape), batch.dtype) if batch.layout is torch.strided else None
@@ -72,16 +72,8 @@ def shape_of(batch: Any) -> tuple[object, ...] | None:
     return (type(batch), batch) if type(batch) in _PLAIN else None
 
 
-def _tensors(batch: Any) -> Iterator[torch.Tensor]:
-    if isinstance(batch, torch.Tensor):
-        yield batch
-    elif is_structure(batch):
-        for part in parts_of(batch):
-            yield from _tensors(part)
-
-
 def _copy(batch: Any, device: torch.device) -> Any:
-    """Return `batch` in memory of its own on `device`: what the loader hands out is never written to."""
+    """Return `batch` in memory of its own on `device`: the loader's own batch is never written to."""
     if isinstance(batch, torch.Tensor):
         return batch.detach().to(device, copy=True)
     return with_parts(batch, lambda part: _copy(part, device)) if is_structure(batch) else batch

@@ -1,4 +1,4 @@
-"""Record the update of a trial, where that gives the same numbers in less time; else say why not."""
+"""Capture the update of a trial, if that gives the same numbers in less time; otherwise say why not."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from lrfinder.records import Precision, UpdateOptions
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import BuiltProblem
 
-# Updates that are made as they are, and then again by the recording. The first shows what the loss and the gradient
+# Updates that are made as they are, and then again by replay. The first shows what the loss and the gradient
 # are, the second what the step has done, the third what is kept between two updates.
 TRIED = 3
 
-# How near the recorded ones must be. The same kernels run on the same numbers, so that only sums in no fixed order
-# differ, by a millionth in float32 and a hundredth in bfloat16; what a recording gets wrong (a number of Python's that
+# How near the replayed ones must be. The same kernels run on the same numbers, so that only sums in no fixed order
+# differ, by a millionth in float32 and a hundredth in bfloat16; what a capture gets wrong (a number of Python's that
 # changes, a choice by chance) is no smaller than the loss's or the update's own size.
 NEAR_LOSS = 0.01
 NEAR_UPDATE = 0.05  # of how far the weights have moved
@@ -45,27 +45,27 @@ _SETTINGS = ("lr", "fused", "foreach", "capturable")
 
 
 class NotCapturable(Exception):  # noqa: N818 - an expected outcome inside the engine, not an error of the user's
-    """Why an update isn't recorded."""
+    """Why an update isn't captured."""
 
 
-def record_update(
+def capture_update(
     trial: BuiltProblem,
     training: UpdateOptions,
     batches: Sequence[Any],
     *,
     device: torch.device,
-    recorder: GraphCapture,
+    capture: GraphCapture,
     always: bool,
 ) -> GraphedUpdate:
-    """Return the recording of an update of `trial`, which is as new then, but for its optimizer's settings.
+    """Capture an update of `trial` and return it; `trial` is as new afterwards, except for its optimizer's settings.
 
-    TRIED updates are made on `batches`, the first of the training, at the optimizer's own rate; everything is put back,
-    the update is recorded, and the recording makes them again. The losses and the weights must agree, and without
-    `always` it must be faster. The optimizer's rates become tensors on the device, and its steps torch's fused ones:
-    that is what a recording can read, and the numbers are the same but for rounding.
+    TRIED updates are made on `batches`, the first of the training, at the optimizer's own rate. Then everything is put
+    back, the update is captured, and its replays make the same updates again. The losses and the weights must agree,
+    and without `always` the replays must be faster. The optimizer's rates become tensors on the device, and its steps
+    torch's fused ones, since graphs need that; the numbers are the same but for rounding.
 
-    Raises NotRecordable with the reason; the trial is as it was then. What the model counts in Python has counted the
-    updates that were tried.
+    Raises NotCapturable with the reason, and puts the trial back as it was. Counters that the model keeps in Python
+    have counted the updates that were tried.
     """
     alike = _alike(trial, training, batches)
     if not always and sum(p.numel() for p in trial.model.parameters()) > MOST_WEIGHTS:
@@ -73,18 +73,18 @@ def record_update(
     start = _Start(trial, device)
     try:
         _prepare(trial.optimizer, device)
-        update = _tried(_Plain(trial, training, device), alike, device, recorder, start, always=always)
+        update = _tried(_Plain(trial, training, device), alike, device, capture, start, always=always)
     except Exception as error:
         start.undo()
         if isinstance(error, NotCapturable):
             raise
-        raise NotCapturable("memory ran out" if out_of_memory(error) else _told(error)) from error
+        raise NotCapturable("memory ran out" if out_of_memory(error) else _one_line(error)) from error
     start.put_back()
     return update
 
 
 def _alike(trial: BuiltProblem, training: UpdateOptions, batches: Sequence[Any]) -> list[Any]:
-    """Return the batches that have the shape of the first one; raise NotRecordable where no trial is needed to know."""
+    """Return the batches that have the shape of the first; raise NotCapturable if that is known without trying."""
     if training.precision is Precision.FP16:
         raise NotCapturable("the loss scaler looks at every gradient")
     if training.accumulate > 1:
@@ -109,7 +109,7 @@ def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
     if optimizer.state:
         raise NotCapturable("the optimizer has made updates before")
     for group in optimizer.param_groups:
-        if group.get("dampening"):  # the very first update isn't dampened, and a recording is always the same
+        if group.get("dampening"):  # the very first update isn't dampened, and a replay is always the same
             raise NotCapturable("the optimizer's first update is unlike the others, by its dampening")
         if has_backward_hooks(group["params"]):
             raise NotCapturable("parameters have hooks")
@@ -127,7 +127,7 @@ def _prepare(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
 
 
 class _Made(NamedTuple):
-    """What some updates gave: the loss before each, the weights after the last, and the seconds of the fastest."""
+    """The results of some updates: the loss before each, the weights after the last, the seconds of the fastest."""
 
     losses: list[float]
     weights: torch.Tensor
@@ -135,30 +135,30 @@ class _Made(NamedTuple):
 
 
 class _Plain:
-    """An update as it is made without a recording."""
+    """An update as it is made without graphs."""
 
     def __init__(self, trial: BuiltProblem, training: UpdateOptions, device: torch.device) -> None:
         self._trial = trial
         self._turn = OptimizerStep(trial.parts, training, device, again=_never)
 
     def gradient(self, batch: Any) -> torch.Tensor:
-        """Return the loss of `batch`, and leave its gradient behind."""
+        """Return the loss of `batch`, and leave its gradient in the parameters."""
         self._turn.zero_grad()
         loss = self._trial.loss(self._trial.model, batch)
         self._turn.backward(loss, 0)
         return loss.detach()
 
     def step(self) -> None:
-        """Make the step of the optimizer by the gradient that is there."""
+        """Make the step of the optimizer with the gradient that is there."""
         self._turn.step(None, 0)
 
 
 def _tried(
-    plain: _Plain, batches: Sequence[Any], device: torch.device, recorder: GraphCapture, start: _Start, *, always: bool
+    plain: _Plain, batches: Sequence[Any], device: torch.device, capture: GraphCapture, start: _Start, *, always: bool
 ) -> GraphedUpdate:
-    """Return the recording, once it has given what the update gives without."""
+    """Capture the update, and return it if its replays give the same as without; raise NotCapturable if not."""
     moved = [to_device(batches[number % len(batches)], device) for number in range(TRIED)]
-    made = recorder.warm_up(lambda: _made(moved, plain.gradient, plain.step, start, watched=recorder.watched))
+    made = capture.warm_up(lambda: _made(moved, plain.gradient, plain.step, start, watched=capture.watched))
     if not all(map(math.isfinite, made.losses)) or not bool(made.weights.isfinite().all()):
         raise NotCapturable("the first updates at the optimizer's own rate aren't finite, so they can't be compared")
     if torch.equal(made.weights, start.weights()):
@@ -166,7 +166,7 @@ def _tried(
     if start.lost_buffers():
         raise NotCapturable("the model puts new tensors in the place of its buffers")
     start.put_back()
-    update = GraphedUpdate(recorder, moved[0], device=device, loss=plain.gradient, step=plain.step)
+    update = GraphedUpdate(capture, moved[0], device=device, loss=plain.gradient, step=plain.step)
     start.put_back()
     again = _made(moved, update.loss, update.step, start)
     _compare(made, again, start.weights())
@@ -188,7 +188,7 @@ def _made(
     start: _Start,
     watched: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
 ) -> _Made:
-    """Make an update on each batch, from the second on in a context of `watched()`: the first sets things up."""
+    """Make an update on each batch. All but the first, which sets things up, run in a context of `watched()`."""
     losses, seconds = [], []
     for number, batch in enumerate(batches):
         began = time.perf_counter()
@@ -202,20 +202,20 @@ def _made(
 
 def _compare(plain: _Made, again: _Made, start: torch.Tensor) -> None:
     if not all(abs(a - b) <= NEAR_LOSS * max(abs(a), 1e-6) for a, b in zip(plain.losses, again.losses, strict=True)):
-        told = ", ".join(f"{value:.6g}" for value in again.losses)
-        raise NotCapturable(f"its losses are {told} instead of {', '.join(f'{value:.6g}' for value in plain.losses)}")
-    moved, apart = (plain.weights - start).norm(), (again.weights - plain.weights).norm()
-    if not apart <= NEAR_UPDATE * moved:
-        raise NotCapturable(f"its weights are off by {float(apart / moved):.2g} of how far they move")
+        replayed, direct = (", ".join(f"{value:.6g}" for value in made.losses) for made in (again, plain))
+        raise NotCapturable(f"its losses are {replayed} instead of {direct}")
+    moved, error = (plain.weights - start).norm(), (again.weights - plain.weights).norm()
+    if not error <= NEAR_UPDATE * moved:
+        raise NotCapturable(f"its weights are off by {float(error / moved):.2g} of how far they move")
 
 
-def _told(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     lines = error_text(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 class _Start:
-    """A trial that has made no update, to be put back there: its tensors by copies on the host, its draws by state."""
+    """Where a trial starts, to put it back there: copies of its tensors on the host, and the generators' states."""
 
     def __init__(self, trial: BuiltProblem, device: torch.device) -> None:
         self._model = trial.model
@@ -236,16 +236,16 @@ class _Start:
         return torch.cat([kept[id(parameter)].double().flatten() for parameter in self._parameters])
 
     def weights_now(self) -> torch.Tensor:
-        """Return the same as they are now."""
+        """Return the same numbers as they are now."""
         return torch.cat([parameter.detach().to("cpu", torch.float64).flatten() for parameter in self._parameters])
 
     def lost_buffers(self) -> bool:
-        """Return whether a buffer is another tensor than it was."""
+        """Return whether a buffer is another tensor than at the start."""
         now = dict(self._model.named_buffers())
         return now.keys() != self._buffers.keys() or any(now[name] is not self._buffers[name] for name in now)
 
     def put_back(self) -> None:
-        """Put back what tensors contain, those of the optimizer's state at zero: that is how each of them begins."""
+        """Put back what the tensors contain; those of the optimizer's state become zero, as each of them begins."""
         with torch.no_grad():
             for tensor, values in self._kept:
                 tensor.detach().copy_(values)
@@ -256,7 +256,7 @@ class _Start:
         self._put_draws_back()
 
     def undo(self) -> None:
-        """Put everything back, as if no update had been tried; buffers too, where the model has put others there."""
+        """Put everything back, as if no update had been tried, also buffers that the model has replaced."""
         self.put_back()
         for group, settings in self._settings:
             group.update(settings)

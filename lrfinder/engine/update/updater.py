@@ -62,10 +62,10 @@ class Updater:
         *,
         split: Callable[[Any], list[tuple[float, Any]]] | None,
         late: bool = False,
-        recorded: CapturedUpdate | None = None,
+        captured: CapturedUpdate | None = None,
         in_use: BatchInUse | None = None,
     ) -> None:
-        """`split` None: batches are computed whole. `recorded` makes the updates of the batches that it takes.
+        """`split` None: batches are computed whole. `captured` makes the updates of the batches that it takes.
 
         `late`: losses are read when their gradients are gone; else those of an update stay until the next one.
         """
@@ -75,10 +75,10 @@ class Updater:
         self._device = device
         self._split = split
         self._late = late
-        self._recorded = recorded
+        self._captured = captured
         self._in_use = in_use or BatchInUse()
         self.fast_path: FastPath | None = None  # makes the updates after the first one, if that is enough
-        self._repeats = False  # whether the update to be made is the recorded one
+        self._replays = False  # whether the update to be made is replayed
         self._rates = LearningRates(trial.parts)
         self._turns: dict[str, OptimizerStep] = {}
         self._group: list[_Part] = []  # those of the update to be made, where it may ask for their loss again
@@ -110,9 +110,9 @@ class Updater:
         if len(parts) > 1:
             return self._accumulated(parts, gradient=gradient)
         self._share = 1.0
-        self._repeats = self._recorded is not None and self._recorded.takes(parts[0].batch)
-        if self._recorded is not None and self._repeats:
-            return self._recorded.loss(parts[0].batch)
+        self._replays = self._captured is not None and self._captured.takes(parts[0].batch)
+        if self._captured is not None and self._replays:
+            return self._captured.loss(parts[0].batch)
         self._pending = self._losses_of(parts[0])
         return self._measured(self._pending).detach()
 
@@ -123,8 +123,8 @@ class Updater:
         further one on its loss at the weights that the ones before it have left.
         """
         self._rates.set(rate)
-        if self._recorded is not None and self._repeats:
-            self._recorded.step()
+        if self._captured is not None and self._replays:
+            self._captured.step()
             self._made += 1
             return True
         whole = self._share == 1.0
@@ -159,7 +159,7 @@ class Updater:
             and self._trial.named_losses is None
             and self._training.accumulate == 1
             and self._split is None
-            and self._recorded is None
+            and self._captured is None
         )
 
     def _step(self, turn: OptimizerStep, loss: torch.Tensor | None) -> bool:
@@ -171,8 +171,8 @@ class Updater:
 
     def stopping_rule(self, first: float, when: When) -> StoppingRule:
         """Return what judges the losses that follow updates, `first` being the one before any."""
-        # Of several parts, and in a recording, the gradients of the coming update are there already when the loss is.
-        gradients = self._share == 1.0 and self._recorded is None
+        # With several parts, or in a replay, the gradients of the coming update are there already when the loss is.
+        gradients = self._share == 1.0 and self._captured is None
         return StoppingRule(self._trial.model, first, gradients=gradients, late=self._late, when=when)
 
     def _accumulated(self, parts: list[_Part], *, gradient: bool) -> torch.Tensor | None:

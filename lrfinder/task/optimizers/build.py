@@ -147,8 +147,9 @@ def _refuse_options(problem: Problem) -> None:
 def _refuse_choice(problem: Problem) -> None:
     """Refuse to choose one of several optimizers where there is one."""
     training = problem.training
-    asked = f"sweep {training.sweep!r}" if training.sweep is not None else "scale_others"
-    if training.sweep is not None or training.scale_others:
+    swept = training.swept_optimizer
+    asked = f"swept_optimizer {swept!r}" if swept is not None else "scale_others"
+    if swept is not None or training.scale_others:
         raise UsageError(
             f"{problem.where} has no `optimizers` by name, and {asked} was asked for", hint="leave the option out"
         )

@@ -94,10 +94,10 @@ def _parts(fleet: OptimizerSet, swept: str, ratios: Mapping[str, tuple[float, ..
 
 def _swept(problem: Problem, fleet: OptimizerSet, candidates: list[str]) -> str:
     """Return the name that was asked for, else the only candidate."""
-    asked = problem.training.sweep
+    asked = problem.training.swept_optimizer
     if asked is None and len(candidates) == 1:
         return candidates[0]
-    choices = f"choose one: {', '.join(f'--sweep {name}' for name in candidates)}"
+    choices = f"choose one: {', '.join(f'--sweep-optimizer {name}' for name in candidates)}"
     if asked is None:
         raise UsageError(f"{problem.where} has {len(candidates)} optimizers whose rate could be swept", hint=choices)
     if asked not in fleet:

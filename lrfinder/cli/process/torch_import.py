@@ -1,4 +1,4 @@
-"""Loading torch for a command, so that a signal in the middle of it ends the command like any other."""
+"""Import torch for a command, so that a signal during the import ends the command like any other signal."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import importlib
 from lrfinder.engine.runtime.signals import Interrupts  # imports no torch
 from lrfinder.errors import EnvironmentFailure
 
-# The compiler too: the first optimizer would load it, with the user's objects there already.
+# The compiler too: else the first optimizer would import it, while the user's objects exist already.
 _MODULES = ("torch", "torch._dynamo")
 
 
 def load_torch() -> None:
-    """Load torch, with signals put off until a module is whole: each takes about a second.
+    """Import torch; a signal waits until the module (about a second each) is whole.
 
-    Modules of compiled code run their C++ as they are loaded, and an exception that a signal's handler raises under it
-    aborts the process. Raises EnvironmentFailure where the disk refuses.
+    Compiled modules run C++ while they are imported. An exception that a signal handler raises under it aborts the
+    process. Raises EnvironmentFailure if the disk refuses.
     """
     for name in _MODULES:
         with Interrupts():

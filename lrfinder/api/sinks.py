@@ -1,0 +1,64 @@
+"""Sinks: observers that installed distributions bring, by their entry points; they get every event of a sweep.
+
+A sink is `make(settings) -> Observer`. One that fails costs a warning, never the sweep.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from lrfinder.engine.observer import EVENTS, Observer
+from lrfinder.errors import UsageError
+from lrfinder.plugins import PluginTable, PluginWarning
+from lrfinder.records import SweepSettings
+
+
+def _fault(_name: str, found: Any) -> str | None:
+    return None if callable(found) else "isn't a function of the settings"
+
+
+SINKS: PluginTable[Callable[[SweepSettings], Observer]] = PluginTable("lrfinder.sinks", {}, _fault)
+
+
+def check_sinks(names: Iterable[str]) -> None:
+    """Raise UsageError for a name that no installed distribution has."""
+    for name in names:
+        if name not in SINKS:
+            known = ", ".join(SINKS)
+            hint = f"choose one of: {known}" if known else "install the distribution that brings it"
+            raise UsageError(f"no sink named {name!r} is installed", hint=hint)
+
+
+class Sink(Observer):
+    """Forwards every event to the observer of the sink `name`, until that fails: then one warning, and nothing more."""
+
+    def __init__(self, name: str, settings: SweepSettings) -> None:
+        self._name = name
+        self._observer: Observer | None = None
+        for event in EVENTS:
+            setattr(self, event, partial(self._forward, event))
+        try:
+            made: object = SINKS[name](settings)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code must not cost the sweep
+            self._leave_out(error)
+            return
+        if isinstance(made, Observer):
+            self._observer = made
+        else:
+            self._leave_out(TypeError(f"it gives {made!r:.60}, not an Observer"))
+
+    def _leave_out(self, error: BaseException) -> None:
+        self._observer = None
+        why = f"{type(error).__name__}: {error}"
+        message = f"{SINKS.distributions[self._name]}: its sink {self._name} is left out from here on: {why}"
+        warnings.warn(message, PluginWarning, stacklevel=3)
+
+    def _forward(self, event: str, *details: Any) -> None:
+        if self._observer is not None:
+            try:
+                getattr(self._observer, event)(*details)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a stranger's code must not cost the sweep
+                self._leave_out(error)

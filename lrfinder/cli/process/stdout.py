@@ -1,0 +1,102 @@
+"""Standard output holds results alone. It may be closed, full, a pipe that nobody reads, or a terminal that is gone."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from lrfinder.errors import EnvironmentFailure
+
+
+def open_missing() -> None:
+    """Open the standard streams that are closed.
+
+    Else the next file that is opened, say the curve, would get the number of standard output, and a library would print
+    into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdin = sys.stdin or _stream(0, "r")
+    sys.stdout = sys.stdout or _stream(1, "w")
+    sys.stderr = sys.stderr or _stream(2, "w")
+
+
+def _stream(number: int, mode: str) -> Any:
+    return open(number, mode, encoding="utf-8", closefd=False)
+
+
+@contextlib.contextmanager
+def stdout_guard() -> Iterator[None]:
+    """Write to standard output. If nobody reads it any more, the rest is dropped and the exit status stays the same.
+
+    Raises EnvironmentFailure if it can't be written: the disk is full, say.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        reader_left = _reader_left(error)
+        discard_stdout()
+        if not reader_left:
+            raise EnvironmentFailure(
+                f"standard output: {error.strerror or error}", hint="free some space there, or name another place"
+            ) from error
+
+
+@contextlib.contextmanager
+def redirect_user_output() -> Iterator[None]:
+    """Send to standard error what is printed inside, and what functions registered for the exit print.
+
+    This includes the output of compiled code and of other programs, which write to file 1 past `sys.stdout`.
+    """
+    stream = sys.stdout
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, ValueError):  # in a test it may be no file, and has no number
+            stream.flush()
+            number, errors = stream.fileno(), sys.stderr.fileno()
+            saved = os.dup(number)
+            stack.callback(_restore, stream, number, saved)
+            os.dup2(errors, number)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                yield
+        finally:
+            atexit.register(_redirect_at_exit)  # the last one registered runs first
+
+
+def _restore(stream: Any, number: int, saved: int) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        stream.flush()
+    os.dup2(saved, number)
+    os.close(saved)
+
+
+def _redirect_at_exit() -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+
+def _reader_left(error: OSError) -> bool:
+    """Return whether the pipe has no reader or the terminal was closed; False for a disk that refuses."""
+    if error.errno == errno.EIO:
+        with contextlib.suppress(OSError, ValueError):
+            return stat.S_ISCHR(os.fstat(sys.stdout.fileno()).st_mode)
+    return isinstance(error, BrokenPipeError)
+
+
+def discard_stdout() -> None:
+    """Redirect standard output to the null device, with what its buffer holds."""
+    with contextlib.suppress(OSError, ValueError):  # in a test it may be no file, and has no number
+        null_device = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null_device, sys.stdout.fileno())
+        os.close(null_device)
