@@ -138,7 +138,7 @@ bench-speed: $(STAMP)  ## our sweep beside a bare loop and the peers' on the sam
 	$(BIN)/python tests/benchmarks/snapshot.py
 	$(BIN)/python tests/benchmarks/at_once.py
 
-bench-graphs: $(STAMP)  ## what recorded updates save on a CUDA device, over a bare loop
+bench-graphs: $(STAMP)  ## what CUDA graphs save on a CUDA device, over a bare loop
 	$(BIN)/python tests/benchmarks/graphs.py
 
 bench-growth: $(STAMP)  ## how our own cost grows with parameters, updates, param groups, repeats and trials; draws it

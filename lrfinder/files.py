@@ -55,7 +55,7 @@ class disk_errors:  # noqa: N801 - used as a function is: `with disk(path):`
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, or leave it as it was: a temporary file beside it, synced, then renamed.
 
-    Raises EnvironmentFailure where the disk refuses; no temporary file is left then. One that a killed process left is
+    Raises EnvironmentFailure if the disk refuses; no temporary file is left then. One that a killed process left is
     removed by the next write.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -81,7 +81,7 @@ def remove_stale(path: Path, *, older_s: float = _STALE_SECONDS) -> None:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    """Write a new file and have it on the disk; where the system can, it has its name only once it is whole."""
+    """Write a new file and have it on the disk; if the system can, it has its name only once it is whole."""
     handle = _open_unnamed(path.parent)
     unnamed = handle is not None
     if handle is None:
@@ -115,7 +115,7 @@ def _write_all(handle: int, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut, where the system lets a folder be opened (Windows doesn't)."""
+    """Make the rename itself survive a power cut, if the system lets a folder be opened (Windows doesn't)."""
     with contextlib.suppress(PermissionError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -127,7 +127,7 @@ def _sync_folder(folder: Path) -> None:
 class AppendFile:
     """A file that grows by whole lines: what a killed process leaves ends in at most one torn line.
 
-    Opened at once, made where there is none, never through a link. Close it. OSError passes through: see `disk`.
+    Opened at once, created if there is none, never through a link. Close it. OSError passes through: see `disk`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,9 +137,9 @@ class AppendFile:
         self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_LINK | _BINARY, _MODE)
 
     def lock(self) -> bool:
-        """Keep other processes from locking this file until it is closed; False where another one has.
+        """Keep other processes from locking this file until it is closed; False if another one has.
 
-        The lock ends with the process, its children don't inherit it, and it ends where this process closes the file
+        The lock ends with the process, its children don't inherit it, and it ends when this process closes the file
         in any other place, too. A file system without locks gives it to all.
         """
         if fcntl is None:
@@ -207,7 +207,7 @@ class AppendFile:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Write a file that must not exist yet: UsageError where it does, EnvironmentFailure where the disk refuses."""
+    """Write a file that must not exist yet: UsageError if it does, EnvironmentFailure if the disk refuses."""
     try:
         with path.open("xb") as file:
             file.write(data)

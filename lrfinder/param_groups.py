@@ -82,7 +82,7 @@ def _found(model: nn.Module) -> list[list[nn.Parameter]]:
 
 
 def _stack(model: nn.Module) -> nn.Module | None:
-    """Return the list of blocks that holds the most parameters, the longest of them where several do."""
+    """Return the list of blocks that holds the most parameters, the longest of them if several do."""
     lists = [
         (sum(parameter.numel() for parameter in module.parameters()), len(module), module)
         for module in model.modules()

@@ -32,9 +32,9 @@ class ConfiguredScheduler(LRScheduler):
     Call `step()` after each `optimizer.step()`. The rate is absolute and in closed form: it depends on the update
     index alone, neither on the rate that the optimizer was built with nor on any rate set in between.
 
-    ratio_i: `ratios[i]`, where given. Otherwise group i's initial rate over the largest group's, so that the fastest
-    group follows f(t) = peak * factor(t); a group at rate 0 stays at 0; where all are at 0, every ratio is 1.
-    A group's initial rate is its `initial_lr`, where a scheduler (this or another) has left one, since `lr` may then
+    ratio_i: `ratios[i]`, if given. Otherwise group i's initial rate over the largest group's, so that the fastest
+    group follows f(t) = peak * factor(t); a group at rate 0 stays at 0; if all are at 0, every ratio is 1.
+    A group's initial rate is its `initial_lr`, if a scheduler (this or another) has left one, since `lr` may then
     be anywhere on that scheduler's way; else its `lr`. `initial_lr` is then set to `peak * ratio_i`.
 
     Resuming: build the scheduler as at first, load its `state_dict` (plain numbers and text): the optimizer's rates
@@ -47,7 +47,7 @@ class ConfiguredScheduler(LRScheduler):
 
     `record` names a file that takes the gradient's norms at each update; `norms` is then their `GradientNorms`.
 
-    Raises ConfigError where `ratios` doesn't have one entry per param group; UsageError from `step()` where a param
+    Raises ConfigError if `ratios` doesn't have one entry per param group; UsageError from `step()` if a param
     group was added later, whose rate would be anyone's guess.
     """
 
@@ -107,7 +107,7 @@ class ConfiguredScheduler(LRScheduler):
         return {"last_epoch": self.last_epoch, "step_count": self._step_count, **self._identity()}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go to the position in `state_dict` and set the optimizer's rates to it; warn where the schedule differs."""
+        """Go to the position in `state_dict` and set the optimizer's rates to it; warn if the schedule differs."""
         last_epoch, step_count = (_count(state_dict, key) for key in ("last_epoch", "step_count"))
         saved = {key: _without_none(state_dict.get(key)) for key in self._identity()}
         if saved != self._identity():
@@ -138,7 +138,7 @@ class ConfiguredScheduler(LRScheduler):
     def _identity(self) -> dict[str, Any]:
         return {
             "peaks": [float(base) for base in self.base_lrs],
-            # What is left out is not said, so that a state of before a shape had a parameter is still its own.
+            # Without what is left out, so that a state from before a shape had a parameter still fits it.
             "schedule": self.schedule.model_dump(mode="json", by_alias=True, exclude_none=True),
         }
 
@@ -165,7 +165,7 @@ class PlateauScheduler(ConfiguredScheduler):
         super().__init__(optimizer, **keywords)
 
     def observe(self, loss: float | torch.Tensor) -> None:
-        """Take in a validation loss, and set the rates where it makes a cut."""
+        """Take in a validation loss, and set the rates if it makes a cut."""
         state = self.schedule.observe(self.state, float(loss))
         cut = state.cuts != self.state.cuts
         self.state = state
@@ -192,7 +192,7 @@ class PlateauScheduler(ConfiguredScheduler):
 class MomentumScheduler(ConfiguredScheduler):
     """The scheduler of a shape that moves the momentum too: `momentum` of every param group, or the first of `betas`.
 
-    Raises UsageError where a param group has neither.
+    Raises UsageError if a param group has neither.
     """
 
     def __init__(self, optimizer: Optimizer, **keywords: Any) -> None:
@@ -205,7 +205,7 @@ class MomentumScheduler(ConfiguredScheduler):
         super().__init__(optimizer, **keywords)
 
     def _factor(self) -> float:
-        # Set where the rates are computed, as torch's own schedulers do: each way to a position comes by here.
+        # Set here, as torch's own schedulers do: every change of position computes the rates.
         momentum = self.schedule.momentum(self.last_epoch)
         for group in self.optimizer.param_groups:
             if "momentum" in group:

@@ -141,6 +141,8 @@ def _doubts(sweep: SweepResult, long: LrProfile, drift: LrDrift, trials: tuple[S
         doubts.append("the best of them is the last one on its side, so the best rate may lie beyond")
     elif _half(drift) > long.half_width(DEAR):
         doubts.append(f"an end of the interval may lose more than {DEAR:.0%} of the fall, so steep is their valley")
+    if drift.held:
+        doubts.append("longer runs preferred higher rates, but no higher one was seen to train")
     if Z90 * drift.error > WIDE:
         doubts.append("how far it moves on is open by more than a factor of ten")
     fresh = any(trial.fresh for trial in trials)
@@ -189,6 +191,8 @@ def _said(plan: TrialPlan, long: LrProfile, drift: LrDrift) -> str:
     elif drift.per_doubling is None:
         return f"{said}{moved}"
     bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
+    if drift.held:
+        bound = f" (the highest rate at which {long.steps} updates trained well)"
     return f"{said}{moved}, which at {plan.request.steps} updates makes it {format_lr(10**drift.x)}{bound}"
 
 

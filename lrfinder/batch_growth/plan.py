@@ -25,10 +25,10 @@ def grow_batches(schedule: Schedule, *, samples: int, batch_size: int, cap: int 
     For epoch e, S = ceil(samples / batch_size) updates an epoch of the schedule, and B0 = batch_size:
 
         decayed(e) = factor(max(e S, W))                      the schedule's rate over the peak, at the epoch's start
-        B(e) = min(floor(B0 / decayed(e)), cap)               B0 where the warm-up still rises
+        B(e) = min(floor(B0 / decayed(e)), cap)               B0 while the warm-up still rises
         factor(e) = decayed(e) B(e) / B0                      1 up to rounding; below it from the cap on
 
-    So rate / batch size, and with it the noise scale, is the schedule's in every epoch, also where the size was rounded
+    So rate / batch size, and with it the noise scale, is the schedule's in every epoch, also if the size was rounded
     or capped, and the examples seen are the same in fewer updates. A warm-up doesn't translate: it stays, update by
     update. Neither does a decay to zero, which wants batches without end: `cap` (default: a tenth of the samples,
     beyond which the equivalence ends) stops the growth, and the rate decays from there.

@@ -44,7 +44,7 @@ class BatchSchedule(Sampler[list[int]]):
         return self._rates.factor(t)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass that of `epoch` (0-based), and tell the sampler of the samples, where it wants to know."""
+        """Make the next pass that of `epoch` (0-based), for the sampler of the samples, too, if it can."""
         self._next = epoch
         tell = getattr(self._sampler, "set_epoch", None)
         if callable(tell):

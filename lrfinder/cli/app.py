@@ -32,7 +32,7 @@ _COMMANDS = {
             "lrfinder sweep model.py",
             "lrfinder sweep model.py:small --repeats 5 --out runs/small",
             "lrfinder sweep mypackage.net:build --optimizer SGD --momentum 0.9",
-            "lrfinder sweep --resume runs/small                 carry on where it was cut short",
+            "lrfinder sweep --resume runs/small                 continue where it was cut short",
         ),
     ),
     "recommend": Command(
@@ -72,7 +72,7 @@ class _Commands(Commands):
     listed = _COMMANDS
 
 
-# Without rich markup: it would double the time that --help takes, and look the same in a log.
+# Without rich markup, which would double the time of --help.
 app = typer.Typer(
     cls=_Commands,
     rich_markup_mode=None,

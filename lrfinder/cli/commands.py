@@ -1,7 +1,7 @@
-"""A group of commands whose modules are loaded when they are called.
+"""A group of commands whose modules are imported when they are called.
 
-The list of commands, which `--help` prints, needs their names and summaries only. Loading them all, and having Typer
-read the signature of each, would cost half of what `--help` takes.
+`--help` needs only the names and summaries of the commands. Importing them all, and having Typer read each signature,
+would take half of its time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RENAMED_OPTIONS = {"--sweep": "--sweep-optimizer"}
 
 
 class _CommandWithOldNames(TyperCommand):
-    """A command that takes options by their old names too; each is a warning, and `--help` doesn't list it."""
+    """A command that also takes options by their old names, with a warning; `--help` lists only the new names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command's options and arguments."""
@@ -38,14 +38,14 @@ class _CommandWithOldNames(TyperCommand):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A command's line in the list, and its `home`: `module:name` of a function, or of a `typer.Typer` of its own."""
+    """A command's line in the list; `home` is the `module:name` of its function, or of its own `typer.Typer`."""
 
     home: str
     summary: str
     examples: tuple[str, ...] = ()
 
     def load(self, name: str) -> Any:
-        """Import the command, and return what Typer makes of it."""
+        """Import the command and return it as Typer's command."""
         module, _, attribute = self.home.partition(":")
         found = getattr(importlib.import_module(module), attribute)
         if isinstance(found, typer.Typer):
@@ -57,10 +57,10 @@ class Command:
 
 
 class Group(TyperGroup):
-    """A group whose own flags have a bool for a default.
+    """A group whose own flags default to False.
 
-    Typer's --help, --install-completion and --show-completion have None, and what is no bool it has checked by
-    pydantic: to load that takes longer than all the rest of `sweep --help`.
+    The default of Typer's --help, --install-completion and --show-completion is None, and Typer has pydantic check
+    what is not a bool. Importing pydantic takes longer than all the rest of `sweep --help`.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -82,6 +82,6 @@ class Commands(Group):
             self.add_command(TyperCommand(name, help=command.summary, rich_markup_mode=None))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Return the name, the command and the arguments left for it; its module is loaded here."""
+        """Import the command; return its name, the command and its arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, command if name is None else self.listed[name].load(name), rest

@@ -1,4 +1,4 @@
-"""Every way a command can end badly, as one message on standard error and an exit status."""
+"""Every failure of a command as one message on standard error and an exit status."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from lrfinder.cli.exit_status import BUG, INTERRUPTED, TERMINATED, USER_CODE_FAI
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import LrfinderError, frames_of, user_code_location
 
-_USER_FRAMES = 8  # the innermost ones: two lines each fill half a terminal, and the fault is there
+_USER_FRAMES = 8  # the innermost ones, where the fault is; with two lines each they fill half a terminal
 
-_PACKAGES = frozenset({"site-packages", "dist-packages"})  # by name: an environment may lie over another one
+_PACKAGES = frozenset({"site-packages", "dist-packages"})  # by name: one environment may be layered over another
 
 _own_frames = False
 
 
 def show_own_frames(*, on: bool) -> None:
     """Show whole tracebacks from now on (`--debug`)."""
-    global _own_frames  # noqa: PLW0603 - set by an option, read where the exception arrives: there is no way between
+    global _own_frames  # noqa: PLW0603 - an option sets it, `report` reads it; nothing connects them
     _own_frames = _own_frames or on
 
 
@@ -29,7 +29,7 @@ def report(error: BaseException) -> int:
     """Print what went wrong to standard error; return the exit status."""
     try:
         return _report(error)
-    except OSError:  # nobody reads it: a terminal that was closed, a pipe whose reader left
+    except OSError:  # the terminal was closed, or the reader of the pipe left
         return _status_of(error)
 
 
@@ -63,8 +63,8 @@ def _report(error: BaseException) -> int:
 
 
 def _user_failure(error: BaseException, place: str | None) -> str:
-    """Describe a failure in the user's code with the user's own frames."""
-    frames = [frame for frame in frames_of(error) if _is_users(frame.filename)][-_USER_FRAMES:]
+    """Return the message for a failure in the user's code, with the frames of the user's files."""
+    frames = [frame for frame in frames_of(error) if _is_user_file(frame.filename)][-_USER_FRAMES:]
     lines = [f"lrfinder: your code failed{f' in {place}' if place else ''}:"]
     for frame in frames:
         lines.append(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}')
@@ -73,8 +73,8 @@ def _user_failure(error: BaseException, place: str | None) -> str:
     return "\n".join(lines)
 
 
-def _is_users(filename: str) -> bool:
-    """Tell the user's files from lrfinder's, installed packages and Python's own."""
+def _is_user_file(filename: str) -> bool:
+    """Return whether a file is the user's: not of lrfinder, an installed package or Python itself."""
     if filename.startswith("<") or _PACKAGES & set(Path(filename).parts):
         return False
     installed = (str(Path(__file__).parents[1]), sysconfig.get_paths()["stdlib"])

@@ -1,4 +1,4 @@
-"""The options that every command shares."""
+"""The options that several commands share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UnusedSeed = Annotated[int, typer.Option("--seed", min=0, hidden=True)]
 
 WriteConfig = Annotated[
     Path | None,
-    typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: not written]"),
+    typer.Option("--write", help="The config file to write; .yaml, .json or .toml. [default: none]"),
 ]
 
 # How an update is made: the same for every command that trains.
@@ -39,16 +39,16 @@ PrecisionOption = Annotated[
     Precision,
     typer.Option(
         "--precision",
-        help="`auto`: as the model file does it. `bf16` and `fp16` run the loss under autocast, `fp16` with a loss "
+        help="`auto`: as in the model file. `bf16` and `fp16` run the loss under autocast, `fp16` with a loss "
         "scaler (an update that it skips uses up no rate), `fp32` without autocast.",
     ),
 ]
 Accumulate = Annotated[
-    int, typer.Option("--accumulate", metavar="N", help="Batches of an update: its gradient is the mean of theirs.")
+    int, typer.Option("--accumulate", metavar="N", help="Batches per update; its gradient is the mean of theirs.")
 ]
-ClipNorm = Annotated[float | None, typer.Option("--clip-norm", metavar="X", help="Cut the gradient's norm down to X.")]
+ClipNorm = Annotated[float | None, typer.Option("--clip-norm", metavar="X", help="Clip the norm of the gradient to X.")]
 ClipValue = Annotated[
-    float | None, typer.Option("--clip-value", metavar="X", help="Cut each number of the gradient to -X ... X.")
+    float | None, typer.Option("--clip-value", metavar="X", help="Clip each number of the gradient to -X ... X.")
 ]
 SweptOptimizer = Annotated[
     str | None,
@@ -66,7 +66,7 @@ GraphOption = Annotated[
     Graph,
     typer.Option(
         "--graph",
-        help="On a GPU, record an update once and repeat it by two calls, which saves the time of sending its kernels. "
-        "`auto`: where the recording gives the same losses and weights in less time; `on`: or else fail.",
+        help="On a GPU, record an update once and replay it, which saves the time of launching its kernels. "
+        "`auto`: if the recording gives the same losses and weights in less time; `on`: fail if it can't.",
     ),
 ]

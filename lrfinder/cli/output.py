@@ -1,4 +1,4 @@
-"""Writing results to standard output."""
+"""Print results to standard output, warnings and notes to standard error."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from lrfinder.advice import Advice
     from lrfinder.records import SweepResult
 
-WIDEST_PLOT = 120  # characters; wider, the eye no longer sees the curve as one shape
+WIDEST_PLOT = 120  # characters; a wider curve is hard to see as one shape
 PLOT_HEIGHT = 20  # lines
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print one JSON document, and nothing else."""
+    """Print one JSON document."""
     from lrfinder.report.documents import json_text
 
     with stdout_guard():
@@ -30,7 +30,7 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 
 def print_text(*parts: RenderableType) -> None:
-    """Print text and tables. On a terminal text wraps at words; in a log or a pipe a line stays a line."""
+    """Print text and tables. On a terminal text wraps at words; in a log or a pipe lines are not broken."""
     from lrfinder.report.console import PipeConsole  # rich: a third of what --help would cost
 
     console = PipeConsole(highlight=False, markup=False)
@@ -40,7 +40,7 @@ def print_text(*parts: RenderableType) -> None:
 
 
 def print_line(line: str) -> None:
-    """Print a line that people copy: whatever its length, it is not broken."""
+    """Print a line that people copy: it is never broken, however long it is."""
     with stdout_guard():
         sys.stdout.write(line + "\n")
 
@@ -53,7 +53,7 @@ def print_plot(result: SweepResult, advice: Advice) -> None:
 
     console = Console()
     if console.width < SMALLEST_WIDTH:
-        return  # a plot cut in half would mislead; the table says the same
+        return  # a plot that is cut off would mislead; the table shows the same
     color = console.color_system is not None and not console.no_color
     width = min(console.width, WIDEST_PLOT)
     encoding = sys.stdout.encoding or "ascii"
@@ -69,7 +69,7 @@ def warn(message: str) -> None:
 
 
 def show_plugin_warnings() -> None:
-    """Print warnings of plug-ins that are left out as `warn` does; Python prints all others."""
+    """From now on print the warnings about plug-ins with `warn`; Python prints all others."""
     from lrfinder.plugins import PluginWarning
 
     python_prints = warnings.showwarning
@@ -84,11 +84,11 @@ def show_plugin_warnings() -> None:
 
 
 def can_draw() -> bool:
-    """Tell whether the terminal's encoding has more than ASCII."""
+    """Return whether the encoding of standard output has more than ASCII."""
     return codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
 
 
 def note(message: str) -> None:
-    """Print to standard error what the command takes without being told."""
+    """Print to standard error, for example a default that the command chose itself."""
     with contextlib.suppress(OSError):  # nobody reads it
         print(f"lrfinder: {message}", file=sys.stderr)

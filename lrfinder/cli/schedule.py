@@ -12,7 +12,6 @@ from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed, WriteConfig
 from lrfinder.cli.output import can_draw, print_json, print_line, print_text, warn
 from lrfinder.cli.schedule_explain import explain
 from lrfinder.cli.schedule_import import import_schedule
-from lrfinder.errors import UsageError
 from lrfinder.export import TARGETS
 
 if TYPE_CHECKING:
@@ -212,8 +211,6 @@ def refine(
     from lrfinder.config.refine import refine as refined_by
     from lrfinder.gradient_norms.log import read_norms
 
-    if norm not in {None, "l1", "l2"}:
-        raise UsageError(f"norm must be l1 or l2, got {norm!r}")
     before = load_schedule(config)
     refined = refined_by(before, read_norms(log), norm=norm, smoothing=smoothing)  # type: ignore[arg-type]
     if write is not None:

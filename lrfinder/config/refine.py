@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.errors import UsageError
@@ -36,11 +36,14 @@ def refine(config: ScheduleConfig, log: NormLog, *, norm: Norm | None = None, sm
     """Return the config with the schedule that the norms of its own complete run make optimal, as a table.
 
     Without a `norm`, l2 for SGD and l1 for everything else. See `refined_factors`. The table's lines are within NEAR of
-    it, or as near as MOST_POINTS points come. The peak stays as it is: it was found for another shape, and wants to be
-    tuned anew.
+    it, or as near as MOST_POINTS points come. The peak stays as it is; it should be tuned again, for it was found for
+    another shape.
 
-    Raises UsageError where the log is not that of a complete run of the config, or smoothing isn't a share.
+    Raises UsageError if the log is not that of a complete run of the config, the norm is unknown, or smoothing isn't a
+    share.
     """
+    if norm not in {None, *get_args(Norm)}:
+        raise UsageError(f"norm must be l1 or l2, got {norm!r}")
     if not 0 < smoothing < 1:
         raise UsageError(f"smoothing must be a share of the run, above 0 and below 1, got {smoothing:g}")
     recorded = len(log.l1)

@@ -16,7 +16,7 @@ _MAX_BYTES = 2**30  # twenty million updates; anything larger is no such log, an
 class NormLog:
     """The norms of updates 0, 1, 2, ... of one run: `l1[t]` and `l2[t]` are those of the gradient of update t.
 
-    NaN where one was not recorded.
+    NaN if one was not recorded.
     """
 
     l1: tuple[float, ...]
@@ -26,7 +26,7 @@ class NormLog:
 def read_norms(path: Path) -> NormLog:
     """Read a log that a scheduler recorded. Raises RunError, with file and line, for what is no such log.
 
-    Where a run was carried on from an earlier update, or begun again, its later lines replace those from there on. A
+    If a run was carried on from an earlier update, or begun again, its later lines replace those from there on. A
     last line without its newline was cut short, and is left out.
     """
     lines = _lines(path)

@@ -25,7 +25,7 @@ class GradientNorms:
     (and after `scaler.unscale_(optimizer)`): refining needs the norms as they were. Norms are kept where the gradients
     are, and written each 100 updates, by `flush()`, and when the program ends.
 
-    Raises UsageError where the file is something else, EnvironmentFailure where it can't be written.
+    Raises UsageError if the file is something else, EnvironmentFailure if it can't be written.
     """
 
     def __init__(self, optimizer: Optimizer, path: str | os.PathLike[str], *, position: Callable[[], int]) -> None:

@@ -69,7 +69,7 @@ class RunPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShortRun:
-    """A short run that was made: `loss` is what it reached, on data that it is judged by, and None where it failed to.
+    """A short run that was made: `loss` is what it reached, on data that it is judged by, and None if it failed to.
 
     `initial_loss` is the loss on the same data before the first update. `metric` says which data that is: "val", the
     val_loader, or "probe", batches of the train_loader that were set aside. `updates` were spent on it. `fresh`: it
@@ -104,13 +104,13 @@ class OptimizerFacts:
         str, bool | int | float | str | tuple[float, ...] | None
     ]  # e.g. {"momentum": 0.9, "betas": (0.9, 0.999)}
     group_ratios: tuple[float, ...] = (1.0,)
-    default_lr: float | None = None  # the class's own default rate, where it has one
+    default_lr: float | None = None  # the class's own default rate, if it has one
     chosen_by: str = "model file"  # or "option", "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What the curve was measured on. Curves may only be compared where this agrees."""
+    """What the curve was measured on. Curves may only be compared if this agrees."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -118,17 +118,17 @@ class Setup:
     parameters: int
     loss: str  # how the loss was found, e.g. "loss_fn CrossEntropyLoss", "cross-entropy (inferred: ...)"
     optimizer: OptimizerFacts
-    batch_size: int | None  # samples of an update, `accumulate` batches; None where the loader doesn't say
-    batches_per_epoch: int | None  # updates of a pass over the data; None where the loader has no length
+    batch_size: int | None  # samples of an update, `accumulate` batches; None if the loader doesn't say
+    batches_per_epoch: int | None  # updates of a pass over the data; None if the loader has no length
     device: str
     torch: str
     python: str
     lrfinder: str
     cached_batches: int | None = None  # on so many batches, over and over; None: on all that came
-    graph: str | None = None  # "" where updates were recorded, else why not; None: that wasn't asked for
+    graph: str | None = None  # "" if updates were recorded, else why not; None: that wasn't asked for
 
 
-# Which ending names the whole sweep, where its repeats ended differently: what cut it short comes first.
+# Which ending names the whole sweep, if its repeats ended differently: what cut it short comes first.
 _TELLING = (
     Stop.FAILED,
     Stop.TERMINATED,
@@ -145,7 +145,7 @@ _TELLING = (
 class SweepResult:
     """A finished (or interrupted) sweep: settings, setup, one trace per continuous repeat, and the short runs.
 
-    `short_sweeps` are the repeats of `settings.short()`, where the sweep was a long one.
+    `short_sweeps` are the repeats of `settings.short()`, if the sweep was a long one.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -153,13 +153,13 @@ class SweepResult:
     settings: SweepSettings
     setup: Setup
     traces: tuple[Trace, ...]
-    run: str | None = None  # the run folder, where there is one
+    run: str | None = None  # the run folder, if there is one
     runs: tuple[ShortRun, ...] = ()
     short_sweeps: tuple[Trace, ...] = ()
 
     @property
     def pick_source(self) -> SweepResult:
-        """What picks are made from: this, or where there are short sweeps and all have ended, those in its place.
+        """What picks are made from: the short sweeps, if there are any and all have ended; else this.
 
         A long sweep has used up the loss before it reaches the best rates, and the longer it is, the lower the rate at
         which it falls fastest. So a pick that is to be the same for sweeps of any length rests on one length.
@@ -172,7 +172,7 @@ class SweepResult:
 
     @property
     def status(self) -> Stop:
-        """How the sweep ended; where its parts ended differently, the ending that matters most.
+        """How the sweep ended; if its parts ended differently, the ending that matters most.
 
         That a short run or sweep diverged is an answer, not an ending: only what cut it short counts of those.
         """
@@ -191,7 +191,7 @@ class SweepResult:
 
     @property
     def losses(self) -> tuple[tuple[float, ...], ...]:
-        """The loss after the update at each of `lrs`; of a short run what it reached, NaN where it didn't get there."""
+        """The loss after the update at each of `lrs`; of a short run what it reached, NaN if it didn't get there."""
         if self.runs and not self.traces:
             return (tuple(math.nan if run.loss is None else run.loss for run in self.runs),)
         return tuple(trace.losses for trace in self.traces)
@@ -199,8 +199,7 @@ class SweepResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """What people should know of how this was measured, each once."""
-        said = [one.note for one in self._parts]
-        return tuple(dict.fromkeys(note for note in said if note))
+        return tuple(dict.fromkeys(one.note for one in self._parts if one.note))
 
     @property
     def updates(self) -> int:

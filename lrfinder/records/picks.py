@@ -1,4 +1,4 @@
-"""What is said of what was measured: the fit, the band, the picks."""
+"""What follows from the measurements: the fit, the band, the picks."""
 
 from __future__ import annotations
 

@@ -125,9 +125,9 @@ class SweepSettings:
         return (self.min_lr, *inner, self.max_lr)
 
     def short(self) -> SweepSettings | None:
-        """Return the settings of the short sweeps that are made beside a long one; None where it isn't long.
+        """Return the settings of the short sweeps that are made beside a long one; None if it isn't long.
 
-        Over the same rates, with PER_DECADE updates a decade instead of LONG times as many or more. Only where the mode
+        Over the same rates, with PER_DECADE updates a decade instead of LONG times as many or more. Only if the mode
         is `auto`, which may measure what it wasn't asked for, and the spacing `exp`: only there are all decades alike.
         """
         steps = round(PER_DECADE * math.log10(self.max_lr / self.min_lr))

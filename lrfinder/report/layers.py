@@ -1,4 +1,4 @@
-"""The layers of the curve figure, each a function that draws one thing into the axes."""
+"""The layers of the curve figure: each function draws one thing into the axes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def measurements(axes: Axes, result: SweepResult, window: Window) -> None:
 
 
 def unused_points(axes: Axes, result: SweepResult, window: Window) -> None:
-    """Draw the losses of a long sweep that the fit isn't made of, so far as they are in view, as small gray dots."""
+    """Draw the losses of a long sweep that the fit doesn't use, if they are in view, as small gray dots."""
     seen = [p for p in points_left_out(result) if is_shown(p.loss) and window.loss_low <= p.loss <= window.loss_high]
     if seen:
         axes.plot(

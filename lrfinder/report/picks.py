@@ -52,12 +52,12 @@ def others_line(picks: Sequence[Pick]) -> str:
 
 
 def rate_cell(pick: Pick) -> str:
-    """Write a pick's rate, or a dash where it was refused."""
+    """Write a pick's rate, or a dash if it was refused."""
     return NOTHING if pick.lr is None else format_lr(pick.lr)
 
 
 def interval_cell(pick: Pick) -> str:
-    """Write a pick's interval, or a dash where there is none."""
+    """Write a pick's interval, or a dash if there is none."""
     return NOTHING if pick.low is None or pick.high is None else format_interval(pick.low, pick.high)
 
 

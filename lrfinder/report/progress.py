@@ -19,36 +19,31 @@ from lrfinder.engine.observer import Observer
 from lrfinder.formatting import format_count, format_duration, format_interval, format_loss, format_lr
 from lrfinder.options import STOP_TEXT
 from lrfinder.records import Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
-from lrfinder.report.console import PipeConsole
+from lrfinder.report.console import stderr_console
 
 REFRESH_S = 0.1  # ten times a second looks live; a terminal is slow to write to, and an update is not
 LOG_EVERY_S = 30.0  # off a terminal, a slow sweep still shows a sign of life; CI systems end silent jobs
 
 
-def stderr_console() -> Console:
-    """Return a console on standard error that animates nothing off a terminal, whatever FORCE_COLOR says."""
-    return PipeConsole(stderr=True, force_interactive=None if sys.stderr.isatty() else False)
-
-
 _P = ParamSpec("_P")
-_Told = Callable[Concatenate["SweepProgress", _P], None]
+_Event = Callable[Concatenate["SweepProgress", _P], None]
 
 
-def _for_readers(tell: _Told[_P]) -> _Told[_P]:
-    """Have the sweep go on without a word where standard error can't be written any more, such as a closed terminal."""
+def _for_readers(show: _Event[_P]) -> _Event[_P]:
+    """Let the sweep go on silently if standard error can't be written any more, such as after a terminal was closed."""
 
-    @functools.wraps(tell)
-    def told(self: SweepProgress, /, *args: _P.args, **keywords: _P.kwargs) -> None:
+    @functools.wraps(show)
+    def show_or_fall_silent(self: SweepProgress, /, *args: _P.args, **keywords: _P.kwargs) -> None:
         try:
-            tell(self, *args, **keywords)
+            show(self, *args, **keywords)
         except OSError:
             self.fall_silent()
 
-    return told
+    return show_or_fall_silent
 
 
 class SweepProgress(Observer):
-    """Show a sweep while it runs; a context manager that the sweep tells what happens.
+    """Show a sweep while it runs; an observer of the sweep, and a context manager.
 
     On an interactive `console` (None: standard error) a line with a bar is redrawn at most ten times a second, by
     the sweep's own thread: a second thread would not survive the fork of a loader worker. Elsewhere a line is
@@ -96,7 +91,7 @@ class SweepProgress(Observer):
     def repeat_started(self, repeat: int) -> None:
         """Begin repeat number `repeat`, counted from 0."""
         now = self._clock()
-        if repeat == self._repeat:  # it begins anew
+        if repeat == self._repeat:  # it begins again
             self._measured -= self._of_repeat
         self._repeat, self._of_repeat = repeat, 0
         self._repeat_began = now
@@ -131,7 +126,7 @@ class SweepProgress(Observer):
 
     @_for_readers
     def measured(self, point: Point) -> None:
-        """Take in one measurement; drawn only where the last drawing is long enough ago."""
+        """Take in one measurement; drawn only if the last drawing was long enough ago."""
         self._measured += 1
         self._of_repeat += 1
         if math.isfinite(point.loss) and (self._best is None or point.loss < self._best.loss):
@@ -165,7 +160,7 @@ class SweepProgress(Observer):
     @_for_readers
     def run_started(self, plan: RunPlan) -> None:
         """Begin a short run."""
-        if plan is not self._run:  # else it begins anew
+        if plan is not self._run:  # else it begins again
             self._runs += 1
         self._run = plan
         self._repeat_began = self._clock()

@@ -26,7 +26,7 @@ LONGEST_LIST = 6  # entries of a parameter that fit in its config's line
 SAMPLES_PER_COLUMN = 4  # twice what the finest marker resolves, so that a drop is drawn where it happens
 
 COLORS: Final = (4, 3, 2, 5, 6, 1)  # of the terminal's own palette: blue, yellow, green, magenta, cyan, red
-LETTERS: Final = ("*", "o", "+", "x", "#", "@")  # they tell the curves apart without color
+LETTERS: Final = ("*", "o", "+", "x", "#", "@")  # they distinguish the curves without color
 NOTHING = "-"  # ASCII, so that every terminal shows it
 
 
@@ -35,7 +35,7 @@ def schedule_plot(
 ) -> str:
     """Return f(t) of each config over the updates of the longest, drawn in text `width` columns wide.
 
-    With `color`, curves are told apart by ANSI colors; without, by letters, in the order of `schedule_legend`. With
+    With `color`, ANSI colors distinguish the curves; without, letters do, in the order of `schedule_legend`. With
     `ascii_only`, nothing else is used for the frame either.
     """
     import plotext
@@ -87,7 +87,7 @@ def schedule_legend(configs: Mapping[str, ScheduleConfig], *, color: bool = True
 def describe(config: ScheduleConfig) -> str:
     """Return a config in one line: "AdamW, peak 0.0031, linear to 0, warm-up 50 of 1000 updates"."""
     schedule = config.schedule
-    parameters = ", ".join(_said(key, value) for key, value in _parameters(schedule).items())
+    parameters = ", ".join(_described(key, value) for key, value in _parameters(schedule).items())
     start = "" if schedule.warmup_start is None else f" from {schedule.warmup_start:g}"
     warmup = f"warm-up {schedule.warmup}{start} of " if schedule.warmup else ""
     warmup += f"{schedule.steps} updates"
@@ -96,7 +96,7 @@ def describe(config: ScheduleConfig) -> str:
     return f"{config.optimizer.name}, peak {format_lr(config.optimizer.lr)}, {shape}, {warmup}{until}"
 
 
-def _said(key: str, value: Any) -> str:
+def _described(key: str, value: Any) -> str:
     """Return a parameter as "key value"; of a long list its length alone."""
     if isinstance(value, tuple):
         return f"{len(value)} {key}" if len(value) > LONGEST_LIST or isinstance(value[0], tuple) else f"{key} {value}"
@@ -179,7 +179,7 @@ def shapes_table() -> Table:
     for header in ("name", "parameters", "good for"):
         table.add_column(header, no_wrap=header == "name", overflow="fold")
     for name, shape in SCHEDULES.items():
-        given = ", ".join(_told(shape, key, value) for key, value in shape_parameters(shape).items())
+        given = ", ".join(_written(shape, key, value) for key, value in shape_parameters(shape).items())
         table.add_row(name, Text(given or NOTHING), Text(shape.advice))
     table.caption = Text(
         "every schedule also takes steps (updates of the whole run), warmup (updates, default 0), warmup_start (of the "
@@ -206,7 +206,7 @@ def _valued(fact: Fact) -> str:
     return f"{fact.value:,.0f} {fact.unit}" if fact.unit else format_lr(fact.value)
 
 
-def _told(shape: type[Schedule], key: str, value: Any) -> str:
+def _written(shape: type[Schedule], key: str, value: Any) -> str:
     if value is not None:
         return f"{key}={str(value).lower() if isinstance(value, bool) else value}"
     field = shape.model_fields.get(key)
@@ -214,6 +214,6 @@ def _told(shape: type[Schedule], key: str, value: Any) -> str:
 
 
 def shape_parameters(shape: type[Schedule]) -> dict[str, Any]:
-    """Return a shape's own parameters by the config's keys, each with its default, or None where it must be given."""
+    """Return a shape's own parameters by the config's keys, each with its default, or None if it must be given."""
     fields = {key: field for key, field in shape.model_fields.items() if key not in Schedule.model_fields}
     return {field.alias or key: None if field.is_required() else field.default for key, field in fields.items()}

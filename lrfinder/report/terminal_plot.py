@@ -6,7 +6,7 @@ import codecs
 import math
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from rich.cells import cell_len, set_cell_size
@@ -32,59 +32,30 @@ TICK_ROOM = 8  # characters for a label such as 3.1e-05 on the axis of rates, an
 GRAY, RED, GREEN, ORANGE, BLUE, MAGENTA = 243, 160, 29, 166, 32, 133
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Mark:
     """What a thing is drawn with: a character, or plotext's name for finer ones; `key` stands for it in the key."""
 
     character: str
-    key: str
+    ascii: str  # if the output can't show the character
     color: int
+    key: str = ""  # if it differs from the character
+
+    def in_ascii(self) -> Mark:
+        """Return the mark for an output that can't show more."""
+        return Mark(self.ascii, self.ascii, self.color)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Marks:
-    """The marks for everything in the plot."""
-
-    measured: Mark
-    fit: Mark
-    lowest: Mark
-    pick: Mark
-    uncertain: Mark
-    band: Mark
-    above: Mark
-    below: Mark
-    broken: Mark
-    run: Mark
-
-
-def _mark(character: str, color: int, *, key: str | None = None) -> Mark:
-    return Mark(character=character, key=key or character, color=color)
-
-
-UNICODE: Final = Marks(
-    measured=_mark("·", GRAY),
-    fit=_mark("braille", BLUE, key="⠤"),
-    lowest=_mark("o", BLUE),
-    pick=_mark("│", ORANGE),
-    uncertain=_mark("┊", ORANGE),
-    band=_mark("━", GREEN),
-    above=_mark("^", GRAY),
-    below=_mark("v", GRAY),
-    broken=_mark("x", RED),
-    run=_mark("◆", MAGENTA),
-)
-ASCII: Final = Marks(
-    measured=_mark(".", GRAY),
-    fit=_mark("*", BLUE),
-    lowest=_mark("o", BLUE),
-    pick=_mark("|", ORANGE),
-    uncertain=_mark(":", ORANGE),
-    band=_mark("=", GREEN),
-    above=_mark("^", GRAY),
-    below=_mark("v", GRAY),
-    broken=_mark("x", RED),
-    run=_mark("#", MAGENTA),
-)
+MEASURED: Final = Mark("·", ".", GRAY)
+FIT: Final = Mark("braille", "*", BLUE, key="⠤")
+LOWEST: Final = Mark("o", "o", BLUE)
+PICK: Final = Mark("│", "|", ORANGE)
+UNCERTAIN: Final = Mark("┊", ":", ORANGE)
+BAND: Final = Mark("━", "=", GREEN)
+ABOVE: Final = Mark("^", "^", GRAY)
+BELOW: Final = Mark("v", "v", GRAY)
+BROKEN: Final = Mark("x", "x", RED)
+RUN: Final = Mark("◆", "#", MAGENTA)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +88,9 @@ def terminal_plot(chart: Chart, *, width: int, height: int, color: bool = True, 
     if window is None:
         body = "No finite loss was measured."
     else:
-        marks = UNICODE if unicode else ASCII
-        series = _series(chart, window, marks)
+        series = _series(chart, window)
+        if not unicode:
+            series = [replace(one, mark=one.mark.in_ascii()) for one in series]
         key = _key(series, width, color=color)
         figure = _plotted(series, window, result.settings.spacing, width, height - len(head) - len(key))
         body = "\n".join(render(figure, color=color) + key)
@@ -135,7 +107,7 @@ def _title(result: SweepResult, width: int, *, lines: int) -> list[str]:
     return [_cut(first, width), *textwrap.wrap(second, width, max_lines=lines - 1, placeholder=" ...")]
 
 
-def _series(chart: Chart, window: Window, marks: Marks) -> list[Series]:
+def _series(chart: Chart, window: Window) -> list[Series]:
     """Return what is drawn, what lies on top last."""
     result, fit, pick, band = chart.result, chart.fit, chart.pick, chart.band
     bottom, top = window.loss_low, window.loss_high
@@ -145,35 +117,33 @@ def _series(chart: Chart, window: Window, marks: Marks) -> list[Series]:
     below = [p.lr for p in measured if p.loss < bottom and p.loss != -math.inf]
     broken = [p.lr for p in measured if not math.isfinite(p.loss)]
     series = [
-        Series(mark=marks.measured, label="sweep", lrs=[p.lr for p in shown], losses=[p.loss for p in shown]),
-        Series(mark=marks.above, label="above the plot", lrs=above, losses=[top] * len(above)),
-        Series(mark=marks.below, label="below the plot", lrs=below, losses=[bottom] * len(below)),
-        Series(mark=marks.broken, label="not finite", lrs=broken, losses=[top] * len(broken)),
+        Series(mark=MEASURED, label="sweep", lrs=[p.lr for p in shown], losses=[p.loss for p in shown]),
+        Series(mark=ABOVE, label="above the plot", lrs=above, losses=[top] * len(above)),
+        Series(mark=BELOW, label="below the plot", lrs=below, losses=[bottom] * len(below)),
+        Series(mark=BROKEN, label="not finite", lrs=broken, losses=[top] * len(broken)),
     ]
     if band is not None:
         ends = [min(max(end, window.lr_low), window.lr_high) for end in (band.low, band.high)]
-        series.append(
-            Series(mark=marks.band, label=trains_between(band), lrs=ends, losses=[bottom, bottom], joined=True)
-        )
+        series.append(Series(mark=BAND, label=trains_between(band), lrs=ends, losses=[bottom, bottom], joined=True))
     if fit is not None:
-        series += _fit_series(fit, window, marks)
+        series += _fit_series(fit, window)
     stopped = [end for end in run_ends(result) if end[1] <= top]
     lrs, losses = [end[0] for end in stopped], [end[1] for end in stopped]
-    series.append(Series(mark=marks.run, label=trial_runs(result), lrs=lrs, losses=losses))
+    series.append(Series(mark=RUN, label=trial_runs(result), lrs=lrs, losses=losses))
     if pick is not None and pick.lr is not None:
-        series.append(_pick_series(pick, pick.lr, window, marks))
+        series.append(_pick_series(pick, pick.lr, window))
     return [one for one in series if one.lrs]
 
 
-def _pick_series(pick: Pick, lr: float, window: Window, marks: Marks) -> Series:
+def _pick_series(pick: Pick, lr: float, window: Window) -> Series:
     label = use_rate(lr, pick.status)
     if pick.low is not None and pick.high is not None:
         label += f", between {format_lr(pick.low)} and {format_lr(pick.high)}"
-    mark = marks.pick if pick.status is Status.CONFIDENT else marks.uncertain
+    mark = PICK if pick.status is Status.CONFIDENT else UNCERTAIN
     return Series(mark=mark, label=label, lrs=[lr, lr], losses=[window.loss_low, window.loss_high], joined=True)
 
 
-def _fit_series(fit: Fit, window: Window, marks: Marks) -> list[Series]:
+def _fit_series(fit: Fit, window: Window) -> list[Series]:
     # Points out of view are left out: plotext would walk every cell of the way to them.
     inside = [
         (lr, y)
@@ -183,8 +153,8 @@ def _fit_series(fit: Fit, window: Window, marks: Marks) -> list[Series]:
     at, level = lowest(fit)
     label = f"lowest {format_loss(level)} at {format_lr(at)}"
     return [
-        Series(mark=marks.fit, label="fit", lrs=[p[0] for p in inside], losses=[p[1] for p in inside], joined=True),
-        Series(mark=marks.lowest, label=label, lrs=[at], losses=[level]),
+        Series(mark=FIT, label="fit", lrs=[p[0] for p in inside], losses=[p[1] for p in inside], joined=True),
+        Series(mark=LOWEST, label=label, lrs=[at], losses=[level]),
     ]
 
 
@@ -208,7 +178,7 @@ def _plotted(series: Iterable[Series], window: Window, spacing: Spacing, width: 
 
 
 def _rate_ticks(window: Window, spacing: Spacing, *, most: int) -> tuple[list[float], list[str]]:
-    """Return the ticks' positions on the axis and their labels: decades, or round rates where there are too few."""
+    """Return the ticks' positions on the axis and their labels: decades, or round rates if those are too few."""
     if spacing is Spacing.LINEAR:
         ticks = round_ticks(window.lr_low, window.lr_high, most=most)
         return ticks, [format_lr(tick) for tick in ticks]
@@ -244,7 +214,8 @@ def _key(series: Sequence[Series], width: int, *, color: bool) -> list[str]:
 
 def _colored(mark: Mark, *, color: bool) -> str:
     style = Style.parse(f"color({mark.color})")
-    return style.render(mark.key, color_system=ColorSystem.EIGHT_BIT) if color else mark.key
+    character = mark.key or mark.character
+    return style.render(character, color_system=ColorSystem.EIGHT_BIT) if color else character
 
 
 def _cut(text: str, width: int) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lrfinder.records import Fit, Point, Spacing, SweepResult, Trace
 
 FEWEST_BEFORE_LOWEST = 10  # fewer points than these before the lowest one: their range says nothing about the curve
-TAIL = 0.02  # of the losses on the way down; single outliers there leave the picture as carets
+TAIL = 50  # one in so many of the losses on the way down, at each end, leaves the picture as a caret
 CEILING = 2.0  # above the start loss: what is in view at most, in levels or falls of the curve, the larger one
 FENCE = 3.0  # Tukey's far-out fence, in interquartile ranges
 HEADROOM = 0.16  # of the losses' span: room for the band's label above the flat start
@@ -35,7 +35,7 @@ def points(result: SweepResult) -> tuple[Point, ...]:
 
 
 def points_left_out(result: SweepResult) -> tuple[Point, ...]:
-    """Return the measurements of a long sweep, where short ones are read in its place."""
+    """Return the measurements of a long sweep if picks are made from short ones instead."""
     return () if result.pick_source is result else _of(result.traces)
 
 
@@ -74,7 +74,7 @@ def lowest(fit: Fit) -> tuple[float, float]:
 
 
 def window_of(result: SweepResult, fit: Fit | None) -> Window | None:
-    """Return what to show of the curve, or None where not one loss can be drawn.
+    """Return what to show of the curve, or None if not one loss can be drawn.
 
     With a fit: from below its lowest value to above the losses on the way down to it. Without: everything
     within Tukey's fences. The start loss is always in view, and so are the short runs' ends up to CEILING.
@@ -85,8 +85,8 @@ def window_of(result: SweepResult, fit: Fit | None) -> Window | None:
         return None
     on_the_way_down = [p.loss for p in shown if fit is not None and p.lr <= lowest(fit)[0]]
     if fit is not None and len(on_the_way_down) >= FEWEST_BEFORE_LOWEST:
-        low = min(lowest(fit)[1], quantile(on_the_way_down, TAIL))
-        high = quantile(on_the_way_down, 1 - TAIL)
+        shares = statistics.quantiles(on_the_way_down, n=TAIL, method="inclusive")
+        low, high = min(lowest(fit)[1], shares[0]), shares[-1]
     else:
         low, high = _fences([point.loss for point in shown] or [loss for _, loss in ends])
     low, high = min([low, *(loss for _, loss in ends)]), max([high, *(loss for _, loss in ends)])
@@ -101,17 +101,10 @@ def window_of(result: SweepResult, fit: Fit | None) -> Window | None:
     return Window(lr_low=lr_low, lr_high=lr_high, loss_low=low - FOOTROOM * span, loss_high=high + HEADROOM * span)
 
 
-def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value that `share` of `values` lie below, linearly interpolated (Hyndman and Fan's type 7)."""
-    ordered = sorted(values)
-    position = share * (len(ordered) - 1)
-    below = math.floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
-
-
 def _fences(losses: Sequence[float]) -> tuple[float, float]:
-    first, third = quantile(losses, 0.25), quantile(losses, 0.75)
+    if len(losses) == 1:
+        return losses[0], losses[0]
+    first, _, third = statistics.quantiles(losses, n=4, method="inclusive")
     reach = FENCE * (third - first)
     return max(min(losses), first - reach), min(max(losses), third + reach)
 

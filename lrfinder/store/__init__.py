@@ -5,11 +5,11 @@
     runs.jsonl            one short run of the sweep a line, synced
     trials.jsonl          the same, of `verify`
     curve.png             the picture
-    recommendation.json   what `recommend` said last
-    verification.json     what `verify` said last
+    recommendation.json   the last result of `recommend`
+    verification.json     the last result of `verify`
 
 A killed run leaves a complete run.json and a curve.csv whose last line may be torn: both are read, and the sweep can
-carry on from there (`load_unfinished`, `RunFolder.resume`).
+go on from there (`load_unfinished`, `RunFolder.resume`).
 """
 
 from lrfinder.store.folder import RunFolder

@@ -30,7 +30,7 @@ class CurveFile:
         self._began = 0  # where the points of that repeat begin in the file
 
     def open(self) -> bool:
-        """Open the file, made where there is none; return False where another process is writing it."""
+        """Open the file, created if there is none; return False if another process is writing it."""
         if self._lines is None:
             with disk_errors(self._path):
                 self._lines = AppendFile(self._path)
@@ -51,7 +51,7 @@ class CurveFile:
             self._began = self._lines.size
 
     def repeat_started(self, repeat: int) -> None:
-        """Take the points of a repeat that begins anew off the curve again."""
+        """Remove the points of a repeat that begins again."""
         if self._lines is not None:
             if repeat == self._repeat:
                 self._unwritten.clear()
@@ -61,13 +61,13 @@ class CurveFile:
         self._repeat = repeat
 
     def add(self, point: Point) -> None:
-        """Append one point, with those since the last write, where that is long enough ago."""
+        """Append one point, with those since the last write, if that was long enough ago."""
         self._unwritten.append(_row(point))
         if time.monotonic() - self._written >= _WRITE_SECONDS:
             self.write()
 
     def write(self) -> None:
-        """Append what is not written yet; where the disk refuses, it is kept for the next time."""
+        """Append what is not written yet; if the disk refuses, it is kept for the next time."""
         if self._lines is None or not self._unwritten:
             return
         with disk_errors(self._path):
@@ -85,7 +85,7 @@ class CurveFile:
                 self._lines.sync()
 
     def close(self) -> None:
-        """Write what is left, where the disk takes it, and close the file; may be called again."""
+        """Write what is left, if the disk takes it, and close the file; may be called again."""
         if self._lines is not None:
             with contextlib.suppress(EnvironmentFailure):  # a repeat that ended has all of its points already
                 self.write()

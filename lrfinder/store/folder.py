@@ -39,14 +39,14 @@ class RunFolder(Observer):
     """A run folder being written: an observer of the sweep. Use as a context manager: leaving it closes the curves."""
 
     def __init__(self, path: Path, header: dict[str, Any], *, mode: Mode, kept: ResumableRun | None = None) -> None:
-        """Take an empty folder, or one whose sweep carries on; `create` and `resume` make and open them."""
+        """Take an empty folder, or one whose sweep is resumed; `create` and `resume` make and open them."""
         self.path = path  # as it was named
         self.place = path.absolute()  # a model file may change the working directory
         self._header = header
         self._restart = mode is Mode.RESTART
         self._kept = kept
         self._prepared = False
-        self._whole = kept is not None  # until something is told that was missing
+        self._whole = kept is not None  # until something that was missing arrives
         self._traces: list[Trace] = list(kept.traces) if kept is not None else []
         self._short_sweeps: list[Trace] = list(kept.short_sweeps) if kept is not None else []
         self._log = RunLog(self.place / SHORT_RUNS)
@@ -67,8 +67,8 @@ class RunFolder(Observer):
     ) -> Self:
         """Make the folder `out`, or `lrfinder-runs/<model>-<time>`; two runs started at once get two folders.
 
-        `model_sha256` is the digest of the model file. Raises RunError where `out` already holds something or is no
-        folder, EnvironmentFailure where it can't be made.
+        `model_sha256` is the digest of the model file. Raises RunError if `out` already holds something or is no
+        folder, EnvironmentFailure if it can't be made.
         """
         header: dict[str, Any] = {
             "format": FORMAT,
@@ -82,9 +82,9 @@ class RunFolder(Observer):
 
     @classmethod
     def resume(cls, kept: ResumableRun) -> Self:
-        """Open a folder whose sweep carries on; nothing in it changes before something new is measured.
+        """Open a folder whose sweep is resumed; nothing in it changes before something new is measured.
 
-        Raises RunError where another process is writing it, EnvironmentFailure where it can't be written.
+        Raises RunError if another process is writing it, EnvironmentFailure if it can't be written.
         """
         folder = cls(kept.path, kept.header, mode=kept.settings.mode, kept=kept)
         folder._open(folder._curve)
@@ -111,7 +111,7 @@ class RunFolder(Observer):
                 self.place.rmdir()
 
     def repeat_started(self, repeat: int) -> None:
-        """Take the points of a repeat that begins anew off the curve again."""
+        """Remove the points of a repeat that begins again from the curve."""
         self._measured_curve.repeat_started(repeat)
 
     def short_sweeps_started(self, settings: SweepSettings) -> None:
@@ -124,7 +124,7 @@ class RunFolder(Observer):
     def prepared(self, setup: Setup) -> None:
         """Write run.json and the curve's header: from here on the folder can be read, whatever happens.
 
-        Where the sweep carries on, what was not finished goes now. Raises RunError where `setup` is another one then.
+        If the sweep is resumed, what was not finished is removed now; RunError is raised if `setup` differs from then.
         """
         if self._kept is not None:
             check_same(self._kept.setup, setup, self.path)
@@ -157,7 +157,7 @@ class RunFolder(Observer):
         return self._curve if self._short_curve is None else self._short_curve
 
     def measured(self, point: Point) -> None:
-        """Append one point to the curve, with those since the last write, where that is long enough ago."""
+        """Append one point to the curve, with those since the last write, if that was long enough ago."""
         if not self._prepared:
             raise RuntimeError("RunFolder.measured() before prepared()")
         self._measured_curve.add(point)
@@ -167,7 +167,7 @@ class RunFolder(Observer):
         self._whole = False
         if self._prepared:
             (self._traces if self._short_curve is None else self._short_sweeps).append(trace)
-            self._measured_curve.repeat_ended()  # first: a repeat that is said to have ended has all of its points
+            self._measured_curve.repeat_ended()  # first: a repeat that run.json calls ended has all of its points
             self._write_run()
 
     def run_started(self, plan: RunPlan) -> None:
@@ -177,7 +177,7 @@ class RunFolder(Observer):
         """Do nothing: what counts of a short run is its end."""
 
     def run_ended(self, run: ShortRun) -> None:
-        """Append a short run to runs.jsonl; where the sweep has no continuous part, also as a point of curve.csv."""
+        """Append a short run to runs.jsonl; if the sweep has no continuous part, also as a point of curve.csv."""
         self._whole = False
         if not self._prepared:
             return
@@ -218,7 +218,7 @@ def _ending(trace: Trace) -> dict[str, Any]:
 
 
 def check_same(kept: Setup, now: Setup, path: Path) -> None:
-    """Raise RunError where a sweep would carry on with something else than it was begun with.
+    """Raise RunError if a sweep would be resumed with something else than it began with.
 
     Whether updates are recorded may change: how fast a recording is decides that, and the numbers are the same.
     """
@@ -227,12 +227,12 @@ def check_same(kept: Setup, now: Setup, path: Path) -> None:
     for name, value in before.items():
         if after[name] != value:
             raise RunError(
-                f"{path}: {name} was {_told(value)} and is {_told(after[name])} now: the curves would not compare",
+                f"{path}: {name} was {_shown(value)} and is {_shown(after[name])} now: the curves would not compare",
                 hint="sweep again, or resume where it was the same",
             )
 
 
-def _told(value: object) -> str:
+def _shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -257,7 +257,7 @@ def _make(model: str) -> Path:
 
 
 def _is_made(path: Path) -> bool:
-    """Make the folder; False where somebody else just did. `mkdir` is atomic: no lock is needed."""
+    """Make the folder; False if somebody else just did. `mkdir` is atomic: no lock is needed."""
     try:
         path.mkdir(parents=True)
     except FileExistsError:

@@ -40,7 +40,7 @@ _AGAIN = "the file is damaged or was edited; sweep again"
 
 
 def latest_run(root: Path | None = None) -> Path:
-    """Return the newest run folder under `root` (default: lrfinder-runs); raise RunError where there is none."""
+    """Return the newest run folder under `root` (default: lrfinder-runs); raise RunError if there is none."""
     folder = root or Path(RUNS_FOLDER)
     runs = [path.parent for path in folder.glob(f"*/{RUN}")]
     if not runs:
@@ -49,7 +49,7 @@ def latest_run(root: Path | None = None) -> Path:
 
 
 def load_run(path: Path) -> SweepResult:
-    """Read a run folder, finished or not. Raises RunError, with the file and the place, where it is not valid."""
+    """Read a run folder, finished or not. Raises RunError, with the file and the place, if it is not valid."""
     file = path / RUN
     document = migrate(read_document(path))
     settings = _validated(SETTINGS, document.get("settings"), "settings", file)
@@ -80,22 +80,22 @@ def _traces(endings: object, key: str, curve: Path, settings: SweepSettings) -> 
 
 
 def config_path(path: Path) -> Path:
-    """Return where the schedule config of a run folder goes. Raises RunError where a link there leads elsewhere."""
+    """Return where the schedule config of a run folder goes. Raises RunError if a link there leads elsewhere."""
     file = path / CONFIG
-    if file.is_symlink():  # `dump` writes through links, which is right where people name the file themselves
+    if file.is_symlink():  # `dump` writes through links, which is right if people name the file themselves
         raise RunError(f"{file}: a symbolic link: nothing is written through it", hint="name another file with --write")
     return file
 
 
 def load_source(path: Path) -> Source:
-    """Return where the model of a run folder came from. Raises RunError where run.json doesn't say or is not valid."""
+    """Return where the model of a run folder came from. Raises RunError if run.json doesn't say or is not valid."""
     file = path / RUN
     document = migrate(read_document(path))
     return _validated(SOURCE, document.get("source"), "source", file)
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Return what run.json says, its format and version checked. Raises RunError where it can't be read."""
+    """Return what run.json says, its format and version checked. Raises RunError if it can't be read."""
     file = path / RUN
     document = _read_json(file)
     _check_version(file, document)
@@ -128,7 +128,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _refuse_control(value: object, path: Path) -> None:
-    """Raise RunError where a text or a key holds what a terminal would obey."""
+    """Raise RunError if a text or a key holds a control character, which a terminal would obey."""
     if isinstance(value, str) and CONTROL.search(value):
         raise RunError(f"{path}: a control character in {value[:80]!a}", hint=_AGAIN)
     if isinstance(value, dict):

@@ -34,7 +34,7 @@ class RunLog:
             self._lines = None
 
     def keep(self, count: int) -> None:
-        """Cut the log after its first `count` runs; nothing is made where there is no file."""
+        """Cut the log after its first `count` runs; no file is created if there is none."""
         if self._path.exists():
             with disk_errors(self._path):
                 self._opened().keep(count)
@@ -57,7 +57,7 @@ class RunLog:
 
 
 def read_log(path: Path) -> tuple[ShortRun, ...]:
-    """Return the runs of a log, in order; none where there is no file. Raises RunError, with file and line."""
+    """Return the runs of a log, in order; none if there is no file. Raises RunError, with file and line."""
     if not path.is_file():
         return ()
     try:

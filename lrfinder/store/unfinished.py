@@ -1,4 +1,4 @@
-"""What of a run folder is kept where its sweep carries on: the repeats and short runs that were finished."""
+"""What is kept of a run folder if its sweep is resumed: the repeats and short runs that were finished."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lrfinder.store.source import Source
 class ResumableRun:
     """A run folder as its sweep left it. Traces and runs are the finished ones, in the order of the sweep.
 
-    `header` is run.json without its repeats, and `model_sha256` the digest of the model file, where that is known.
+    `header` is run.json without its repeats, and `model_sha256` the digest of the model file, if that is known.
     """
 
     path: Path
@@ -33,7 +33,7 @@ class ResumableRun:
 
 
 def load_unfinished(path: Path) -> ResumableRun:
-    """Read a run folder whose sweep is to carry on. Raises RunError where it is not valid or of an older format."""
+    """Read a run folder whose sweep is to be resumed. Raises RunError if it is not valid or of an older format."""
     document = read_document(path)
     if document["version"] != VERSION:
         raise RunError(
@@ -42,9 +42,11 @@ def load_unfinished(path: Path) -> ResumableRun:
         )
     result = load_run(path)
     # Batches that are kept come from the first repeat: without it there are none, so all is made again.
-    anew, short = result.settings.cache_batches is not None, result.settings.short()
-    traces = () if anew else _finished(result.traces)
-    all_there = not anew and len(traces) == (0 if result.settings.mode is Mode.RESTART else result.settings.repeats)
+    start_over, short = result.settings.cache_batches is not None, result.settings.short()
+    traces = () if start_over else _finished(result.traces)
+    all_there = not start_over and len(traces) == (
+        0 if result.settings.mode is Mode.RESTART else result.settings.repeats
+    )
     short_sweeps = _finished(result.short_sweeps) if all_there else ()
     all_there = all_there and len(short_sweeps) == (0 if short is None else short.repeats)
     runs = itertools.takewhile(lambda run: not run.stop.worth_repeating, result.runs if all_there else ())
@@ -74,6 +76,6 @@ def _ended(trace: Trace) -> bool:
     """Tell whether a repeat ended by itself and all of its points are there: a power cut may have taken the last."""
     # The one update after which the data ran out has no loss.
     without_loss = trace.updates - len(trace.lrs)
-    if trace.micro_batches > 1:  # it began again where memory ran out: those updates count, too
+    if trace.micro_batches > 1:  # it began again when memory ran out: those updates count, too
         return not trace.stop.worth_repeating and without_loss >= 0
     return not trace.stop.worth_repeating and without_loss in ({0, 1} if trace.stop is Stop.OUT_OF_DATA else {0})

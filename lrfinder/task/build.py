@@ -15,7 +15,7 @@ from lrfinder.task.problem import BuiltProblem, Problem
 
 
 def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) -> BuiltProblem:
-    """Return a Trial: callables are called anew, live objects used as they are. The caller has seeded the generators.
+    """Return a new problem: callables are called again, live objects are used as they are. The caller seeds before.
 
     `place(model)` returns the model on its device. It is called between model and optimizer, since an optimizer must
     see the parameters that it will change; remembering where a live model was is the caller's job.

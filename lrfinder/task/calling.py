@@ -14,7 +14,7 @@ from lrfinder.errors import ModelFileError, user_code
 class user_call(user_code):  # noqa: N801 - used as a function is: `with running("..."):`
     """Run the user's code: as `errors.user_code`, and no byte code is written next to the user's files.
 
-    Raises ModelFileError where the code calls `exit()`: it would end lrfinder with a status that isn't its own.
+    Raises ModelFileError if the code calls `exit()`: it would end lrfinder with a status that isn't its own.
     """
 
     __slots__ = ("_wrote_none",)
@@ -42,7 +42,7 @@ class user_call(user_code):  # noqa: N801 - used as a function is: `with running
 
 
 def accepts_args(function: Callable[..., Any], count: int) -> bool:
-    """Return whether `function` can be called with `count` positional arguments; True where it doesn't say."""
+    """Return whether `function` can be called with `count` positional arguments; True if it doesn't say."""
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:
@@ -63,7 +63,7 @@ def takes_keyword(function: Callable[..., Any], keyword: str) -> bool:
 
 
 def required_arguments(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the names of the parameters without a default; empty where the function doesn't say."""
+    """Return the names of the parameters without a default; empty if the function doesn't say."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Hooks on tensors: remembered, and taken off again."""
+"""Remember the hooks on tensors, and remove those that were added since."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def remember_hooks(tensor: torch.Tensor) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def hooks_taken_off(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
-    """Take off what hooks are added to `tensors` within the context."""
+    """Remove the hooks that are added to `tensors` within the context when it ends."""
     restores = [remember_hooks(tensor) for tensor in tensors]
     try:
         yield

@@ -1,4 +1,4 @@
-"""The loss where the file defines none: the model's own, else one that the target's type suggests."""
+"""The loss if the file defines none: the model's own, else one that the target's type suggests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class InferredLoss:
     """The loss that the model returns itself (`output.loss` or `output["loss"]`), else by the type of the target.
 
     A mapping is passed to the model as keyword arguments. Of a sequence all but the last element, the target, are
-    passed, or all of it where `forward` asks for that many arguments or calls the last one labels or targets.
+    passed, or all of it if `forward` asks for that many arguments or calls the last one labels or targets.
     """
 
     def __init__(self, model: nn.Module, where: str) -> None:
@@ -39,7 +39,7 @@ class InferredLoss:
         return self._note
 
     def __call__(self, model: nn.Module, batch: Any) -> Any:
-        """Return the loss of `batch`; raises ModelFileError where none can be told."""
+        """Return the loss of `batch`; raises ModelFileError if none can be inferred."""
         inputs, named, target = self._arguments(batch)
         with user_call("running the model on a batch"):
             output = model(*inputs, **named)
@@ -50,7 +50,7 @@ class InferredLoss:
         if target is None:
             raise ModelFileError(
                 f"{self._where}: the model took the whole batch and returned {describe_value(output)} without a loss",
-                hint=f"{_HINT}; a transformers model computes its loss where the batch has `labels`",
+                hint=f"{_HINT}; a transformers model computes its loss if the batch has `labels`",
             )
         return self._by_target(output, target)
 
@@ -100,7 +100,7 @@ class InferredLoss:
         if output.ndim > 2 and classes_second and classes_last:  # noqa: PLR2004 - (N, C): second is last
             raise ModelFileError(
                 f"{self._where}: cross-entropy was inferred, but which axis of the output {tuple(output.shape)} counts "
-                f"the classes can't be told from the target {tuple(target.shape)}",
+                f"the classes can't be inferred from the target {tuple(target.shape)}",
                 hint=_HINT,
             )
         if classes_last:

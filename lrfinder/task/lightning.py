@@ -1,7 +1,7 @@
 """Drive a LightningModule without a Trainer.
 
 What runs: `prepare_data()`, `setup("fit")` and `configure_model()` once the module is there, `configure_optimizers()`,
-`train_dataloader()` where the file has no train_loader, and `training_step` for each batch. `self.log` does nothing,
+`train_dataloader()` if the file has no train_loader, and `training_step` for each batch. `self.log` does nothing,
 for there is nothing to log to. No other hook runs; `skipped_hooks` names those that would have changed the update.
 
 Lightning is never imported here: a module can only be a LightningModule if the user's file imported it already.
@@ -78,7 +78,7 @@ def set_up(model: Any) -> None:
 
 
 def own_train_loader(model: Any) -> Any:
-    """Return what the LightningModule's `train_dataloader()` gives, or None where it defines none."""
+    """Return what the LightningModule's `train_dataloader()` gives, or None if it defines none."""
     if not (is_lightning_module(model) and overrides(model, "train_dataloader")):
         return None
     with _trainer_explained():
@@ -88,7 +88,7 @@ def own_train_loader(model: Any) -> Any:
 def own_optimizer(model: Any, where: str) -> torch.optim.Optimizer:
     """Return the one optimizer of `configure_optimizers()`; its schedulers are left out, since the sweep sets the rate.
 
-    Raises ModelFileError where it gives none, or several, which the sweep can't drive.
+    Raises ModelFileError if it gives none, or several, which the sweep can't drive.
     """
     with user_call("calling configure_optimizers()"), _trainer_explained():
         given = model.configure_optimizers()
@@ -125,7 +125,7 @@ class LightningLoss:
         if not model.automatic_optimization:
             raise ModelFileError(
                 f"{where}: {type(model).__name__} sets automatic_optimization = False: it makes its own updates",
-                hint="define `optimizer(params, lr)`, or `optimizers(model, lr)` where there are several, and "
+                hint="define `optimizer(params, lr)`, or `optimizers(model, lr)` if there are several, and "
                 "`training_step(model, batch)` in the file",
             )
         self._takes_index = accepts_args(model.training_step, 2)

@@ -31,9 +31,9 @@ class RestartedByCalling:
 
 
 def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
-    """Return the training batches: `train_loader` as it is or as it is made anew, else the LightningModule's own.
+    """Return the training batches: `train_loader` as it is or as it is made again, else the LightningModule's own.
 
-    Raises UsageError where `--batch-size` was given and the loader can't be told, ModelFileError where nothing that
+    Raises UsageError if `--batch-size` was given and it can't be passed on, ModelFileError if nothing that
     can be iterated over comes.
     """
     loader: Any = problem.train_loader
@@ -61,9 +61,9 @@ def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
 
 
 def make_val_loader(problem: Problem) -> Iterable[Any] | None:
-    """Return the batches of `val_loader`, as it is or as it is made anew; None where there is no such name.
+    """Return the batches of `val_loader`, as it is or as it is made again; None if there is no such name.
 
-    Raises ModelFileError where nothing that can be iterated over comes.
+    Raises ModelFileError if nothing that can be iterated over comes.
     """
     loader: Any = problem.val_loader
     if loader is None or not _is_function(loader):
@@ -88,24 +88,24 @@ def check_loader(value: object, key: str, where: str) -> None:
 
 def check_batches(value: object, key: str, where: str) -> None:
     """Raise ModelFileError unless `value` can be iterated over for batches."""
-    told = f"{where}: {key} is {describe_value(value)}"
+    what = f"{where}: {key} is {describe_value(value)}"
     if isinstance(value, Dataset) and not isinstance(value, IterableDataset):
         raise ModelFileError(
-            f"{told}: a data set gives single samples, not batches",
+            f"{what}: a data set gives single samples, not batches",
             hint="wrap it: DataLoader(dataset, batch_size=64, shuffle=True)",
         )
     if isinstance(value, list | tuple) and any(isinstance(item, DataLoader) for item in value):
-        raise ModelFileError(f"{told} of loaders", hint="give one loader; torch's ConcatDataset joins data sets")
+        raise ModelFileError(f"{what} of loaders", hint="give one loader; torch's ConcatDataset joins data sets")
     iterable = isinstance(value, Iterable) or (hasattr(value, "__getitem__") and not inspect.isclass(value))
     if not iterable or isinstance(value, nn.Module | torch.Tensor | Mapping | str | bytes):
         raise ModelFileError(
-            f"{told}, not batches to iterate over",
+            f"{what}, not batches to iterate over",
             hint=f"let {key.removesuffix('()')} be a DataLoader, a list of batches or a generator function",
         )
 
 
 def batch_size_of(loader: Iterable[Any]) -> int | None:
-    """Return the number of samples in a batch, or None where the loader doesn't say."""
+    """Return the number of samples in a batch, or None if the loader doesn't say."""
     size = getattr(loader, "batch_size", None)
     if size is None:  # a DataLoader with a batch_sampler of its own
         size = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
@@ -113,7 +113,7 @@ def batch_size_of(loader: Iterable[Any]) -> int | None:
 
 
 def batches_per_epoch(loader: Iterable[Any]) -> int | None:
-    """Return the number of batches in a pass over the data, or None where the loader has no length."""
+    """Return the number of batches in a pass over the data, or None if the loader has no length."""
     if not isinstance(loader, Sized):
         return None
     try:
@@ -123,7 +123,7 @@ def batches_per_epoch(loader: Iterable[Any]) -> int | None:
 
 
 def _is_function(value: Any) -> bool:
-    # An object that can be iterated over is the loader itself, also where it can be called.
+    # An object that can be iterated over is the loader itself, even if it can be called.
     return inspect.isclass(value) or (callable(value) and not isinstance(value, Iterable | nn.Module))
 
 

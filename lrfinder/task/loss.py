@@ -35,7 +35,7 @@ class Loss:
     def __call__(self, model: nn.Module, batch: Any) -> torch.Tensor:
         """Return the loss of a batch that is on the model's device.
 
-        Raises ModelFileError where it isn't one floating-point number that depends on the model's parameters.
+        Raises ModelFileError if it isn't one floating-point number that depends on the model's parameters.
         """
         loss = self.raw(model, batch)
         if type(loss) is torch.Tensor and loss.requires_grad and not loss.dim() and not loss.is_complex():
@@ -63,21 +63,21 @@ def make_loss(problem: Problem, model: nn.Module) -> Loss:
     return Loss(InferredLoss(model, where), where)
 
 
-def checked_loss(loss: Any, where: str, told: str = "the loss") -> torch.Tensor:
-    """Return `loss` as a tensor without dimensions; raise ModelFileError where it isn't one to minimise."""
+def checked_loss(loss: Any, where: str, what: str = "the loss") -> torch.Tensor:
+    """Return `loss` as a tensor without dimensions; raise ModelFileError if it isn't one to minimise."""
     if not isinstance(loss, torch.Tensor):
         asked = "; did it go through .item() or float()?" if isinstance(loss, float) else ""
-        raise ModelFileError(f"{where}: {told} is {describe_value(loss)}, not a tensor{asked}", hint=_STEP_HINT)
+        raise ModelFileError(f"{where}: {what} is {describe_value(loss)}, not a tensor{asked}", hint=_STEP_HINT)
     if loss.numel() != 1:
         raise ModelFileError(
-            f"{where}: {told} has the shape {tuple(loss.shape)}, not a single number",
+            f"{where}: {what} has the shape {tuple(loss.shape)}, not a single number",
             hint="return its mean: take .mean(), or leave reduction at 'mean'",
         )
     if not loss.is_floating_point():
-        raise ModelFileError(f"{where}: {told} is a tensor of {loss.dtype}, not of floats", hint=_STEP_HINT)
+        raise ModelFileError(f"{where}: {what} is a tensor of {loss.dtype}, not of floats", hint=_STEP_HINT)
     if torch.is_grad_enabled() and not loss.requires_grad:
         raise ModelFileError(
-            f"{where}: {told} doesn't depend on the model's parameters: it needs no gradient",
+            f"{where}: {what} doesn't depend on the model's parameters: it needs no gradient",
             hint="look for .detach(), torch.no_grad(), .item() or an argmax between the model and the loss",
         )
     return loss if loss.dim() == 0 else loss.reshape(())  # a view is a node of the graph, and costs as one
@@ -125,7 +125,7 @@ def _loss_function(problem: Problem, model: nn.Module) -> Callable[..., Any]:
 
 
 def _made(value: Any, key: str, where: str) -> Callable[..., Any]:
-    """Return the function itself: `value`, or what it makes where it is a class or takes no arguments."""
+    """Return the function itself: `value`, or what it makes if it is a class or takes no arguments."""
     if not inspect.isclass(value) and (accepts_args(value, 2) or not accepts_args(value, 0)):
         return value  # type: ignore[no-any-return]
     with user_call(f"calling {key}()"):

@@ -14,7 +14,7 @@ from lrfinder.task.problem import Problem
 def make_model(problem: Problem) -> nn.Module:
     """Return the model: the live one, or a new one with fresh weights. The caller has seeded the generators.
 
-    A LightningModule is set up as a Trainer would. Raises ModelFileError where no trainable module comes.
+    A LightningModule is set up as a Trainer would. Raises ModelFileError if no trainable module comes.
     """
     model = problem.model
     if not isinstance(model, nn.Module):

@@ -16,7 +16,7 @@ from lrfinder.task.problem import COMMON, SweptOptimizer
 class NamedLosses:
     """`losses(model, batch)` returns the loss that each optimizer of `parts` follows, by name, in the order of updates.
 
-    That is what `training_step` returns, where it is a mapping; a single loss stands under COMMON.
+    That is what `training_step` returns, if it is a mapping; a single loss stands under COMMON.
     """
 
     def __init__(self, loss: Loss, parts: Sequence[SweptOptimizer], where: str) -> None:
@@ -28,7 +28,7 @@ class NamedLosses:
     def __call__(self, model: nn.Module, batch: Any) -> dict[str, torch.Tensor]:
         """Return the losses of a batch that is on the model's device.
 
-        Raises ModelFileError where the names aren't those of the optimizers, or a loss isn't one to minimize.
+        Raises ModelFileError if the names aren't those of the optimizers, or a loss isn't one to minimize.
         """
         output = self._loss.raw(model, batch)
         if not isinstance(output, Mapping):

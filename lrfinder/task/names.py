@@ -62,7 +62,7 @@ def make_problem(
 ) -> Problem:
     """Check what `given` holds under the names of the model file and return it as a Problem; nothing is built.
 
-    A name that is None counts as left out. Raises ModelFileError where a name is missing, misspelt, or holds an object
+    A name that is None counts as left out. Raises ModelFileError if a name is missing, misspelt, or holds an object
     of the wrong kind; `where` is the place that the message names.
     """
     present = {key: given[key] for key in NAMES if given.get(key) is not None}
@@ -92,7 +92,7 @@ def _check_model(present: Mapping[str, Any], given: Mapping[str, Any], where: st
         return
     if inspect.isclass(model) and not issubclass(model, nn.Module):
         raise _wrong("model", model, where)
-    # A DataLoader or an optimizer isn't callable; a loss function is told from a model by nobody but the user.
+    # A DataLoader or an optimizer isn't callable; only the user can tell a loss function from a model.
     if not callable(model):
         raise _wrong("model", model, where)
 
@@ -161,7 +161,7 @@ def _check_optimizers(present: Mapping[str, Any], where: str) -> None:
 
 
 def _refuse_live(present: Mapping[str, Any], key: str, live: torch.optim.Optimizer, where: str) -> None:
-    """Refuse a live optimizer over a model that is made anew each time."""
+    """Refuse a live optimizer over a model that is made again each time."""
     if not isinstance(present["model"], nn.Module):
         raise ModelFileError(
             f"{where}: {key} is a live {type(live).__name__}, but model is {describe_value(present['model'])} "

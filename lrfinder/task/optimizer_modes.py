@@ -1,4 +1,4 @@
-"""Optimizers with modes of their own: a schedule-free one trains other weights than those that are judged."""
+"""Optimizers with training and evaluation modes: schedule-free ones evaluate other weights than they train."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lrfinder.task.problem import BuiltProblem
 
 
 def training_modes(trial: BuiltProblem) -> None:
-    """Put every optimizer that has modes into that for training."""
+    """Put every optimizer that has modes into training mode."""
     for optimizer in _with_modes(trial):
         optimizer.train()
 
 
 @contextlib.contextmanager
 def judging_modes(trial: BuiltProblem) -> Iterator[None]:
-    """Have every optimizer that has modes in that for judging; back in that for training when the context ends."""
+    """Put every optimizer that has modes into evaluation mode; back into training mode when the context ends."""
     optimizers = _with_modes(trial)
     for optimizer in optimizers:
         optimizer.eval()

@@ -57,7 +57,7 @@ class BuiltProblem:
     param group i of `optimizer` is `rate * group_ratios[i]`. `loss_note` says in words how the loss was found, and
     `optimizer_note` who chose the optimizer ("model file", "option" or "default").
 
-    Where there are `others` beside it, `name` tells it from them. `named_losses(model, batch)` then returns the loss
+    If there are `others` beside it, `name` tells it from them. `named_losses(model, batch)` then returns the loss
     that each follows, by name, or one for all under COMMON; `loss` is that of `optimizer`.
     """
 

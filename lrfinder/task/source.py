@@ -1,4 +1,4 @@
-"""Import the user's file as a fresh module, and leave nothing behind where that fails."""
+"""Import the user's file as a fresh module, and leave nothing behind if that fails."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def import_file(path: Path) -> ModuleType:
 def import_named(name: str) -> ModuleType:
     """Import the module `package.module`, looked up in the working folder first.
 
-    Raises UsageError where there is no such module; what its code raises passes through.
+    Raises UsageError if there is no such module; what its code raises passes through.
     """
     with user_call(f"importing {name}"), _importing_from(Path.cwd()):
         try:
@@ -62,7 +62,7 @@ def import_named(name: str) -> ModuleType:
 
 
 def _module_name(path: Path) -> str:
-    """Return the file's own name where importing that name finds this file, else a new name.
+    """Return the file's own name if importing that name finds this file, else a new name.
 
     DataLoader workers that are spawned unpickle the data set by importing its module: only its own name works there.
     """
@@ -78,7 +78,7 @@ def _module_name(path: Path) -> str:
 
 @contextlib.contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """Have `folder` first on `sys.path`; where the import fails, take it and the folder's modules off again."""
+    """Have `folder` first on `sys.path`; if the import fails, take it and the folder's modules off again."""
     entry = str(folder)
     added = entry not in sys.path
     before = set(sys.modules)

@@ -14,10 +14,10 @@ _SHARED = (str, bytes, int, float, bool, complex, type(None), torch.dtype, torch
 
 
 def samples_of(batch: Any) -> int | None:
-    """Return the number of samples in `batch`, where it can be split: the length that all its tensors share; else None.
+    """Return the number of samples in `batch`, if it can be split: the length that all its tensors share; else None.
 
-    A tensor without axes, text and numbers are shared by all samples. A batch can't be split where its tensors differ
-    in length, where one is sparse or nested, or where it holds an object that isn't known.
+    A tensor without axes, text and numbers are shared by all samples. A batch can't be split if its tensors differ
+    in length, if one is sparse or nested, or if it holds an object that isn't known.
     """
     lengths: set[int] = set()
     if not _gather(batch, lengths) or len(lengths) != 1:
@@ -26,10 +26,10 @@ def samples_of(batch: Any) -> int | None:
 
 
 def split(batch: Any, count: int) -> list[tuple[float, Any]]:
-    """Return `count` parts of a batch that can be split, and the share of each in its samples; fewer where it is short.
+    """Return `count` parts of a batch that can be split, and the share of each in its samples; fewer if it is short.
 
     The shares sum to 1, and the sizes differ by one sample at most. Containers keep their types; tensors are views.
-    Raises ValueError where the batch can't be split.
+    Raises ValueError if the batch can't be split.
     """
     length = samples_of(batch)
     if length is None:

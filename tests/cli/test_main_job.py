@@ -66,7 +66,7 @@ def test_people_read_a_plot_a_table_and_two_lines(cli, model_file: Path) -> None
     assert "lrfinder recommend run --epochs E" in swept.stdout
     assert "repeat 2 of 2" in swept.stderr
     advised = cli("recommend", "run", "--epochs", "3")
-    for text in ("steepest", "lowest", "confident", "from lrfinder import load_schedule", "valley", "trainable band"):
+    for text in ("steepest", "lowest", "confident", "from lrfinder import load_schedule", "valley", "trains between"):
         assert text in advised.stdout
     assert 'load_schedule("run/schedule.yaml")' in advised.stdout
     assert advised.stderr == ""
@@ -76,7 +76,7 @@ def test_people_read_a_plot_a_table_and_two_lines(cli, model_file: Path) -> None
 def test_quiet_prints_results_alone(cli, model_file: Path) -> None:
     swept = cli("sweep", model_file, *SWEEP, "--out", "run", "--quiet")
     assert swept.stderr == ""
-    assert "trainable band" not in swept.stdout
+    assert "trains between" not in swept.stdout
     assert "run" in swept.stdout
 
 

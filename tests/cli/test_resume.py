@@ -78,6 +78,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 CONFLICTS = {
     "steps": (("--steps", "7"), "--steps 7 can't be given with --resume: run was begun with 6"),
+    "swept optimizer": (("--sweep-optimizer", "x"), "--sweep-optimizer x can't be given with --resume"),
     "seed": (("--seed", "3"), "--seed 3 can't be given with --resume"),
     "mode": (("--mode", "auto"), "--mode auto can't be given with --resume: run was begun with continuous"),
     "momentum": (("--momentum", "0.5"), "--momentum 0.5 can't be given with --resume"),

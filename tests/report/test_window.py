@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lrfinder.records import SweepResult
 from lrfinder.records.chart import chosen_pick
-from lrfinder.report.window import is_shown, points, quantile, start_loss, window_of
+from lrfinder.report.window import is_shown, points, start_loss, window_of
 
 
 def exploding(result: SweepResult, factor: float) -> SweepResult:
@@ -68,11 +66,6 @@ def test_a_curve_without_height_and_with_one_rate_still_has_an_axis(digits: Any)
     assert window is not None
     assert window.loss_low < 0 < window.loss_high
     assert window.lr_low < 0.1 < window.lr_high
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.floats(0, 1))
-def test_quantile_is_numpys(values: list[float], share: float) -> None:
-    assert quantile(values, share) == pytest.approx(float(np.quantile(values, share)), rel=1e-9, abs=1e-6)
 
 
 def test_chosen_pick_and_the_reason_for_a_refusal(digits: Any, named: Callable[[str], Any]) -> None:

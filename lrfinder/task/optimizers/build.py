@@ -61,7 +61,7 @@ def make_optimizer(problem: Problem, model: nn.Module) -> MadeOptimizer:
     rates are fixed, they are rate / largest rate. A sequence or a mapping of optimizers in place of one is swept as if
     it were one. With `optimizers` see `make_parts`.
 
-    Raises UsageError for an option that can't be followed, ModelFileError where no usable optimizer over the model's
+    Raises UsageError for an option that can't be followed, ModelFileError if no usable optimizer over the model's
     parameters comes.
     """
     given, where = problem.optimizer, problem.where
@@ -114,10 +114,10 @@ def _call(function: Any, model: nn.Module, lr: float, where: str) -> OptimizerSe
     return _checked(made, "optimizer(params, lr) returned", where)
 
 
-def _checked(made: Any, told: str, where: str) -> OptimizerSet:
+def _checked(made: Any, what: str, where: str) -> OptimizerSet:
     fleet = as_optimizer_set(made)
     if not fleet:
-        raise ModelFileError(f"{where}: {told} {describe_optimizer_set(made)}", hint=_HINT)
+        raise ModelFileError(f"{where}: {what} {describe_optimizer_set(made)}", hint=_HINT)
     return fleet
 
 
@@ -145,7 +145,7 @@ def _refuse_options(problem: Problem) -> None:
 
 
 def _refuse_choice(problem: Problem) -> None:
-    """Refuse to choose one of several optimizers where there is one."""
+    """Refuse to choose one of several optimizers if there is only one."""
     training = problem.training
     swept = training.swept_optimizer
     asked = f"swept_optimizer {swept!r}" if swept is not None else "scale_others"
@@ -159,9 +159,9 @@ def _check_usable(parts: tuple[SweptOptimizer, ...], model: nn.Module, where: st
     trainable = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     for part in parts:
         if not any(id(p) in trainable for group in part.optimizer.param_groups for p in group["params"]):
-            told = f"the {SINGLE}" if part.name == SINGLE else f"optimizer {part.name!r}"
+            what = f"the {SINGLE}" if part.name == SINGLE else f"optimizer {part.name!r}"
             raise ModelFileError(
-                f"{where}: {told} holds none of the model's trainable parameters: it was made for other ones",
+                f"{where}: {what} holds none of the model's trainable parameters: it was made for other ones",
                 hint="in optimizer(params, lr), use the params that are passed in",
             )
 

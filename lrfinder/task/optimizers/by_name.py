@@ -24,7 +24,7 @@ def named_optimizer(
 ) -> torch.optim.Optimizer:
     """Return a new optimizer of the class called `name` (in any case; None means AdamW) over `params` at rate `lr`.
 
-    Raises UsageError where torch.optim has no such class, or where the class doesn't take an option or its value.
+    Raises UsageError if torch.optim has no such class, or if the class doesn't take an option or its value.
     """
     kind = _class(name or DEFAULT_OPTIMIZER)
     for option in options:

@@ -27,7 +27,7 @@ _FOLLOWS = 1e-5
 
 
 def as_optimizer_set(made: Any) -> OptimizerSet:
-    """Return the optimizer, or those in the sequence or mapping `made`, each once; empty where it is something else."""
+    """Return the optimizer, or those in the sequence or mapping `made`, each once; empty if it is something else."""
     if isinstance(made, torch.optim.Optimizer):
         return {SINGLE: made}
     values = list(made.values()) if isinstance(made, Mapping) else list(made) if isinstance(made, list | tuple) else []
@@ -38,7 +38,7 @@ def as_optimizer_set(made: Any) -> OptimizerSet:
 
 
 def as_named_optimizer_set(made: Any) -> OptimizerSet:
-    """Return the optimizers in the mapping `made` from names; empty where it is something else."""
+    """Return the optimizers in the mapping `made` from names; empty if it is something else."""
     if not isinstance(made, Mapping):
         return {}
     good = all(isinstance(key, str) and isinstance(value, torch.optim.Optimizer) for key, value in made.items())
@@ -73,11 +73,11 @@ def scales_with_lr(rates: list[float], doubled: list[float]) -> list[bool]:
     return [math.isclose(2 * rate, twice, rel_tol=_FOLLOWS) for rate, twice in zip(rates, doubled, strict=True)]
 
 
-def largest_rate(rates: list[float], told: str, where: str) -> float:
-    """Return the largest of the rates that were given; raise ModelFileError where it is no rate to go by."""
+def largest_rate(rates: list[float], what: str, where: str) -> float:
+    """Return the largest of the rates that were given; raise ModelFileError if it is no rate to go by."""
     largest = max(rates)
     if not (math.isfinite(largest) and largest > 0):
-        raise ModelFileError(f"{where}: {told}'s rates are {rates}", hint="give at least one group a rate above 0")
+        raise ModelFileError(f"{where}: {what}'s rates are {rates}", hint="give at least one group a rate above 0")
     return largest
 
 

@@ -33,11 +33,11 @@ _HOLD = "write its rate as a number to hold it, or scale it too: --scale-others"
 def make_parts(problem: Problem, model: nn.Module) -> tuple[SweptOptimizer, ...]:
     """Return the optimizers of `model`, the one that is swept first, the others as `problem.training` says.
 
-    `optimizers` is a mapping, or a function of the model (or, where its first parameter is called `params`, of the
+    `optimizers` is a mapping, or a function of the model (or, if its first parameter is called `params`, of the
     model's parameters) that returns one. With `lr` as second parameter the swept rate is lr, and what doesn't follow
-    it is held; without, or where they are live, it is the swept optimizer's largest rate.
+    it is held; without, or if they are live, it is the swept optimizer's largest rate.
 
-    Raises UsageError where it isn't told which one is swept, ModelFileError where no usable mapping comes.
+    Raises UsageError if it isn't clear which one is swept, ModelFileError if no usable mapping comes.
     """
     given = problem.optimizers
     if isinstance(given, Mapping):
@@ -55,7 +55,7 @@ def make_parts(problem: Problem, model: nn.Module) -> tuple[SweptOptimizer, ...]
 
 
 def _by_own_rates(problem: Problem, fleet: OptimizerSet, rates: OptimizerRates) -> tuple[SweptOptimizer, ...]:
-    """Return the parts where every rate is given: the swept one's largest is the rate that is swept."""
+    """Return the parts if every rate is given: the swept one's largest is the rate that is swept."""
     swept = _swept(problem, fleet, list(fleet))
     largest = largest_rate(rates[swept], f"optimizer {swept!r}", problem.where)
     followers = fleet if problem.training.scale_others else {swept}
@@ -65,7 +65,7 @@ def _by_own_rates(problem: Problem, fleet: OptimizerSet, rates: OptimizerRates) 
 def _by_lr(
     problem: Problem, fleet: OptimizerSet, rates: OptimizerRates, doubled: OptimizerRates
 ) -> tuple[SweptOptimizer, ...]:
-    """Return the parts where `lr` was passed: a rate is a multiple of it, or held."""
+    """Return the parts if `lr` was passed: a rate is a multiple of it, or held."""
     follows = {name: scales_with_lr(rates[name], doubled[name]) for name in fleet}
     moving = [name for name in fleet if all(follows[name]) and any(rates[name])]
     swept = _swept(problem, fleet, moving or list(fleet))
@@ -115,6 +115,6 @@ def _checked(made: Any, where: str) -> OptimizerSet:
 
 
 def _call(function: Callable[..., Any], *arguments: Any) -> Any:
-    told = "model, lr" if len(arguments) > 1 else "model"
-    with user_call(f"calling optimizers({told})"):
+    passed = "model, lr" if len(arguments) > 1 else "model"
+    with user_call(f"calling optimizers({passed})"):
         return function(*arguments)
