@@ -15,6 +15,7 @@ PER_DECADE = 12.5  # of them, by default
 # decade, that of 75 up to a quarter; three such runs and two repeats of a sweep stay near 400 updates.
 RUN_STEPS = 75
 MIN_RUN_STEPS = 10  # fewer updates see little but the warm-up
+CHECK_SECONDS = 300.0  # of a check: a job of continuous integration that takes longer is a problem of its own
 LOADER_TIMEOUT = 120.0  # seconds; batches that slow are rare, and a training that hangs is better told of soon
 # A file from elsewhere must not fill the memory with rates: a range test of a million updates is none any more.
 MOST_STEPS = 1_000_000

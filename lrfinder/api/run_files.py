@@ -9,6 +9,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig, load_schedule
 from lrfinder.config.files import parse_schedule
+from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.errors import LrfinderError
 from lrfinder.files import write_atomic
 from lrfinder.records import Chart
@@ -37,7 +38,8 @@ def write_picture(folder: Path, chart: Chart) -> None:
                 return
     except OSError:  # there is none yet
         pass
-    write_atomic(path, curve_png(chart))
+    with Interrupts():  # compiled modules are loaded: a signal under their C++ would abort the process
+        write_atomic(path, curve_png(chart))
 
 
 def write_recommendation(folder: Path, document: dict[str, Any], *, written: Path | None) -> None:

@@ -82,7 +82,7 @@ def _make(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
     import torch
 
     from lrfinder.api.broadcast import Broadcast
-    from lrfinder.api.source import load_source_problem
+    from lrfinder.api.model_file import load_source_problem
     from lrfinder.engine.runtime.device import choose_device
     from lrfinder.engine.short_runs import ShortRuns
 

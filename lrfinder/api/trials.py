@@ -11,7 +11,7 @@ from typing import Any
 from lrfinder.advice.budget import VerifyRequest
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.api.broadcast import Broadcast
-from lrfinder.api.source import load_source_problem
+from lrfinder.api.model_file import load_source_problem
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.device import choose_device

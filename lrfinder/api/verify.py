@@ -6,28 +6,23 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
 from lrfinder.advice.budget import VerifyRequest, default_budget
 from lrfinder.advice.length import run_length
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
-from lrfinder.api.checks import check_not_inside
 from lrfinder.api.run_files import LastRecommendation, config_target, last_recommendation, write_verification
+from lrfinder.api.sweep_run import Watch, check_not_inside
 from lrfinder.config import dump, load_schedule
 from lrfinder.errors import UsageError, unknown_choice
-from lrfinder.records import ShortRun, SweepResult, SweepSettings
+from lrfinder.records import ShortRun, SweepResult
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
 from lrfinder.store import TRIALS, Source, load_run, load_source, read_log
 from lrfinder.task.reference import check_reference
-
-if TYPE_CHECKING:
-    from lrfinder.engine.observer import Observer
 
 CONFIG_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".toml"})
 Budget = int | float | Callable[[int, int], int] | None
@@ -112,7 +107,7 @@ def verify_run(
     *,
     write: Path | None = None,
     keep: bool = True,
-    watch: Callable[[SweepSettings], AbstractContextManager[Observer]] | None = None,
+    watch: Watch | None = None,
 ) -> VerifyResult:
     """Verify the recommendation of a run folder, or of a schedule config that names its run; the one way to do it.
 
@@ -232,7 +227,7 @@ def _train(
     *,
     source: Source,
     jobs: int | None,
-    watch: Callable[[SweepSettings], AbstractContextManager[Observer]] | None,
+    watch: Watch | None,
 ) -> tuple[ShortRun, ...]:
     """Return the trials of the request's seed, those that are missing made now."""
     known = tuple(trial for trial in read_log(folder / TRIALS) if trial.seed == request.seed)

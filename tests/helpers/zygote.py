@@ -107,8 +107,8 @@ class Zygote:
 def serve() -> None:
     import torch._dynamo  # noqa: F401 - the first optimizer would
 
+    import lrfinder.api.measure
     import lrfinder.cli.app
-    import lrfinder.cli.measuring
     import lrfinder.cli.process.user_code
     import lrfinder.cli.recommend
     import lrfinder.cli.sweep

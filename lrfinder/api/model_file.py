@@ -1,4 +1,4 @@
-"""From where a run's model came to the problem that it was."""
+"""The model file of a run, imported."""
 
 from __future__ import annotations
 
