@@ -48,7 +48,7 @@ _MOST_SAMPLES = 10_000  # updates at which a long schedule is summed; its mean i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """One thing that binds the rate: what it is called, its number with its unit where it has one, and what follows."""
+    """One thing that binds the rate: what it is called, its number with its unit if it has one, and what follows."""
 
     name: str
     value: float | None
@@ -150,9 +150,7 @@ def _warmup(config: ScheduleConfig, *, of_a_run: bool) -> list[Fact]:
     elif not (of_a_run or warmup):
         follows = "a warm-up of as many bridges that, where the run is long enough for it"
     else:
-        follows = (
-            f"there are {warmup} of warm-up: a compromise where the run is short, a risk where the first steps diverge"
-        )
+        follows = f"there are {warmup} of warm-up: a compromise if the run is short, a risk if the first steps diverge"
     return [
         Fact(
             name="warm-up need",
@@ -187,10 +185,10 @@ def _elsewhere(name: str) -> list[Fact]:
     frameworks = DEFAULTS.get(name)
     if frameworks is None:
         return []
-    told = "; ".join(
+    each = "; ".join(
         f"{framework}: {', '.join(f'{key} {format_lr(value) if value else 0}' for key, value in defaults.items())}"
         for framework, defaults in frameworks.items()
     )
     return [
-        Fact(name="defaults elsewhere", value=None, unit="", text=f"{told}. A rate found in one is not one for another")
+        Fact(name="defaults elsewhere", value=None, unit="", text=f"{each}. A rate found in one is not one for another")
     ]

@@ -40,7 +40,7 @@ class SweepRun:
     advice: Advice
     folder: Path
     picture: Path | None  # None: not drawn, since a signal ended the sweep
-    seconds: float  # spent in this process
+    seconds: float | None  # None: not known, since the sweep was resumed
 
 
 def sweep_model(
@@ -98,7 +98,7 @@ def sweep_run(
         model_sha256=digest_of(found) if found is not None else None,
     ) as folder:
         result = sweep_model(source, settings, live=live, watch=watch, sinks=sinks, folder=folder)
-    return _advised(result, folder, begun)
+    return _advised(result, folder, time.monotonic() - begun)
 
 
 def resume_run(
@@ -109,13 +109,12 @@ def resume_run(
     Raises UsageError if they don't, or if live objects were swept; RunError for a damaged folder, one that another
     process is writing, and a model file that has changed.
     """
-    begun = time.monotonic()
     kept = load_unfinished(run)
     _check_options(given or {}, kept)
     _check_model_file(kept)
     with RunFolder.resume(kept) as folder:
         result = sweep_model(kept.source, kept.settings, watch=watch, sinks=sinks, folder=folder, kept=kept)
-    return _advised(result, folder, begun)
+    return _advised(result, folder)
 
 
 def check_not_inside(source: Source, folder: Path) -> None:
@@ -128,9 +127,8 @@ def check_not_inside(source: Source, folder: Path) -> None:
         )
 
 
-def _advised(result: Sweep, folder: RunFolder, begun: float) -> SweepRun:
+def _advised(result: Sweep, folder: RunFolder, seconds: float | None = None) -> SweepRun:
     """Draw the picture, unless somebody interrupted the sweep: they want to leave at once."""
-    seconds = time.monotonic() - begun
     advice = advise(gather_evidence(result), Request())
     picture = None
     if result.status not in {Stop.INTERRUPTED, Stop.TERMINATED}:

@@ -154,7 +154,7 @@ class ScheduleConfig(_Section):
     @classmethod
     def _batch_grows(cls, batch: BatchConfig | None, info: ValidationInfo) -> BatchConfig | None:
         schedule = info.data.get("schedule")
-        if batch is None or schedule is None:  # what is wrong with the schedule is told by itself
+        if batch is None or schedule is None:  # what is wrong with the schedule is reported by itself
             return batch
         try:
             planned = stretches(_planned(schedule, batch))
@@ -179,7 +179,7 @@ class ScheduleConfig(_Section):
         return self.optimizer.lr * self.followed.factor(t)
 
     def batch_plan(self) -> tuple[Epoch, ...]:
-        """Return batch size, factor and updates of every epoch; raise UsageError where the config has no `batch`."""
+        """Return batch size, factor and updates of every epoch; raise UsageError if the config has no `batch`."""
         if self.batch is None:
             raise UsageError("the config has no batch section", hint="write one with `lrfinder schedule batches`")
         return _planned(self.schedule, self.batch)
@@ -193,7 +193,7 @@ class ScheduleConfig(_Section):
     def batches(self, sampler: Samples) -> BatchSchedule:
         """Return the batch sampler whose batches grow: `DataLoader(data, batch_sampler=config.batches(sampler))`.
 
-        `scheduler(optimizer)` then sets the rates that are left to decay. Raises UsageError where the config has no
+        `scheduler(optimizer)` then sets the rates that are left to decay. Raises UsageError if the config has no
         `batch`, or the sampler another number of samples.
         """
         from lrfinder.batch_growth.sampler import BatchSchedule
@@ -204,7 +204,7 @@ class ScheduleConfig(_Section):
         if samples != section.samples:
             raise UsageError(
                 f"the sampler has {samples} samples, but the config's batches are planned for {section.samples}",
-                hint="plan them anew: `lrfinder schedule batches CONFIG --samples N --batch-size B`",
+                hint="plan them again: `lrfinder schedule batches CONFIG --samples N --batch-size B`",
             )
         return BatchSchedule(sampler, self.schedule, batch_size=section.size, cap=section.cap)
 
@@ -232,7 +232,7 @@ class ScheduleConfig(_Section):
         `last_epoch` and resuming. A `plateau` schedule also needs `observe(loss)` after every validation. `record`
         names a CSV file that takes the gradient's norm at each update, for `lrfinder schedule refine`.
 
-        Raises ConfigError where `optimizer.groups` doesn't fit the live optimizer, UsageError where the schedule moves
+        Raises ConfigError if `optimizer.groups` doesn't fit the live optimizer, UsageError if the schedule moves
         a momentum that it doesn't have.
         """
         from lrfinder.scheduler import scheduler_class

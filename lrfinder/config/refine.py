@@ -120,7 +120,7 @@ def _padded(values: Sequence[float], i: int) -> float:
 
 
 def _filled(norms: Sequence[float]) -> list[float]:
-    """Return the norms with the last known one where none is, the first known one at the beginning."""
+    """Return the norms with the last known one where one is missing, the first known one at the beginning."""
     known = next(norm for norm in norms if not math.isnan(norm))
     filled = []
     for norm in norms:

@@ -14,11 +14,6 @@ from lrfinder.task.calling import takes_keyword
 DEFAULT_OPTIMIZER = "AdamW"
 
 
-def optimizer_names() -> tuple[str, ...]:
-    """Return the names of the optimizer classes in torch.optim, in alphabetical order."""
-    return tuple(sorted(_classes()))
-
-
 def named_optimizer(
     name: str | None, params: Iterable[torch.nn.Parameter], lr: float, options: Mapping[str, float]
 ) -> torch.optim.Optimizer:
