@@ -104,6 +104,7 @@ class OptimizerFacts:
         str, bool | int | float | str | tuple[float, ...] | None
     ]  # e.g. {"momentum": 0.9, "betas": (0.9, 0.999)}
     group_ratios: tuple[float, ...] = (1.0,)
+    default_lr: float | None = None  # the class's own default rate, if it has one
     chosen_by: str = "model file"  # or "option", "default"
 
 

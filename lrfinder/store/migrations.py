@@ -14,20 +14,10 @@ Document = dict[str, Any]
 
 
 def migrate(document: Document) -> Document:
-    """Return run.json as a document of the current version; what nothing reads any more is left out."""
+    """Return run.json as a document of the current version; one that is current already is returned as it is."""
     while (step := MIGRATIONS.get(document["version"])) is not None:
         document = {**step(document), "version": document["version"] + 1}
-    return _without_default_lr(document)
-
-
-def _without_default_lr(document: Document) -> Document:
-    """Leave out what earlier releases of version 5, too, wrote of the optimizer and nothing ever read."""
-    setup = document.get("setup")
-    optimizer = setup.get("optimizer") if isinstance(setup, dict) else None
-    if not isinstance(setup, dict) or not isinstance(optimizer, dict):
-        return document
-    kept = {key: value for key, value in optimizer.items() if key != "default_lr"}
-    return {**document, "setup": {**setup, "optimizer": kept}}
+    return document
 
 
 def _from_1(document: Document) -> Document:

@@ -61,6 +61,7 @@ def sweep_of(traces: Sequence[Trace], sweep: SweepSettings, /, **optimizer: obje
     facts = {
         "name": "AdamW",
         "settings": {"betas": (0.9, 0.999), "weight_decay": 0.01},
+        "default_lr": 1e-3,
         **optimizer,
     }
     setup = Setup(

@@ -28,7 +28,7 @@ SETUP = Setup(
     model="digits_mlp",
     parameters=8970,
     loss="loss_fn CrossEntropyLoss",
-    optimizer=OptimizerFacts(name="AdamW", settings={"betas": (0.9, 0.999)}),
+    optimizer=OptimizerFacts(name="AdamW", settings={"betas": (0.9, 0.999)}, default_lr=1e-3),
     batch_size=64,
     batches_per_epoch=23,
     device="cpu",

@@ -147,6 +147,7 @@ def test_facts_agree_with_the_group_and_the_signature(name: str) -> None:
     made = kind(list(nn.Linear(3, 2, bias=False).parameters()), lr=0.5)  # type: ignore[call-arg]
     facts = optimizer_facts([SweptOptimizer(name="optimizer", optimizer=made, group_ratios=(1.0,))], "option")
     assert (facts.name, facts.group_ratios, facts.chosen_by) == (name, (1.0,), "option")
+    assert facts.default_lr == inspect.signature(kind.__init__).parameters["lr"].default
     assert facts.settings.keys() == made.param_groups[0].keys() - {
         "params", "lr", "foreach", "fused", "capturable", "differentiable"
     }  # fmt: skip
@@ -168,3 +169,4 @@ def test_facts_of_unusual_settings() -> None:
     assert facts.settings["table"] == "[1.0, 1.0]"
     assert "hook" not in facts.settings
     assert "initial_lr" not in facts.settings
+    assert facts.default_lr is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -168,7 +169,7 @@ def _check_usable(parts: tuple[SweptOptimizer, ...], model: nn.Module, where: st
 def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> OptimizerFacts:
     """Return what is recorded of the optimizers that are swept.
 
-    Of the first one the settings of its first param group; of all of them the classes and ratios.
+    Of the first one the settings of its first param group, and its default rate; of all of them the classes and ratios.
     """
     optimizer = parts[0].optimizer
     swept = [part for part in parts if part.group_ratios is not None]
@@ -182,6 +183,7 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> Optimize
         name=" + ".join(dict.fromkeys(type(part.optimizer).__name__ for part in swept)),
         settings=settings,
         group_ratios=tuple(ratio for part in swept for ratio in part.group_ratios or ()),
+        default_lr=_default_lr(type(optimizer)),
         chosen_by=chosen_by,
     )
 
@@ -194,3 +196,9 @@ def _plain(value: Any) -> Any:
         items = [_plain(item) for item in value]
         return tuple(float(item) for item in items) if all(isinstance(i, int | float) for i in items) else str(value)
     return value
+
+
+def _default_lr(kind: type[torch.optim.Optimizer]) -> float | None:
+    parameter = inspect.signature(kind).parameters.get("lr")
+    default = None if parameter is None else parameter.default
+    return float(default) if isinstance(default, int | float | torch.Tensor) else None
