@@ -7,9 +7,9 @@ would draw in turn, so that no run would be what it is by itself; and one Python
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lrfinder.api.run_pool import RunPool
@@ -107,12 +107,19 @@ def room_on(device: torch.device) -> int:
 
 
 def room_in_memory() -> int:
-    """Return for how many processes like this one there is memory; 0 where the system doesn't say."""
-    try:
-        import resource
+    """Return for how many processes like this one there is free memory, as its largest size so far tells."""
+    import psutil
 
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except (ImportError, OSError):  # neither Windows nor macOS has it
-        return 0
-    free = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), 0)  # in KiB, as Linux's
-    return int(SHARE_OF_MEMORY * free / resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return int(SHARE_OF_MEMORY * psutil.virtual_memory().available / _peak_memory())
+
+
+def _peak_memory() -> int:
+    """Return the most memory that this process has had, in bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes there, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
