@@ -1,4 +1,4 @@
-"""An optimizer and its settings as a config, where there is none yet: what isn't given is torch's default."""
+"""An optimizer and its settings as a config, if there is none yet: what isn't given is torch's default."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def bare_config(
 
 
 def parse_betas(text: str) -> tuple[float, float]:
-    """Return the two numbers in a text such as "0.9,0.999"; raise UsageError where it has others."""
+    """Return the two numbers in a text such as "0.9,0.999"; raise UsageError if it holds anything else."""
     try:
         first, second = (float(part) for part in text.split(","))
     except ValueError:

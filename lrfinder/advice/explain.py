@@ -12,7 +12,7 @@ from lrfinder.config import ScheduleConfig
 from lrfinder.formatting import format_lr
 from lrfinder.optimizers import second_moment_decay, second_moment_updates, traits_of
 
-# What a name means elsewhere, where it isn't the same: keyword -> default. torch's and Keras's own are held equal to
+# What a name means elsewhere, if it isn't the same: keyword -> default. torch's and Keras's own are held equal to
 # their signatures in the tests; TensorFlow 1's are those of its documentation.
 DEFAULTS: Mapping[str, Mapping[str, Mapping[str, float]]] = MappingProxyType(
     {

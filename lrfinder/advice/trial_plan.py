@@ -84,7 +84,7 @@ class TrialPlan:
         return sum(run.updates for run in self.runs)
 
     def different_batches(self, steps: int) -> int | None:
-        """Return on how many different batches a trial of `steps` updates trains, over and over; None: on all.
+        """Return on how many different batches a trial of `steps` updates trains, again and again; None: on all.
 
         It passes over its data as often as the coming run will: advice/README.md#passes.
         """

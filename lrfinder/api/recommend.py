@@ -24,7 +24,7 @@ class Recommendation(Advice):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule config; the suffix says whether as YAML, JSON or TOML.
 
-        Raises UsageError where there is none: no rate could be picked, or the length of the run was not given.
+        Raises UsageError if there is none: no rate could be picked, or the length of the run was not given.
         """
         if self.schedule is None:
             hint = self.hint or "say how long the run is: recommend(result, steps=...)"

@@ -229,14 +229,14 @@ def _train(
     jobs: int | None,
     watch: Watch | None,
 ) -> tuple[ShortRun, ...]:
-    """Return the trials of the request's seed, those that are missing made now."""
+    """Make the missing trials of the request's seed, and return all of them."""
     known = tuple(trial for trial in read_log(folder / TRIALS) if trial.seed == request.seed)
     plan = TrialPlan(request=request, sweep=sweep, runs=known)
     if not plan.next_runs():
         return known
     with contextlib.ExitStack() as stack:
         observers = [] if watch is None else [stack.enter_context(watch(sweep.settings))]
-        from lrfinder.api.trials import make_trials  # torch, once `watch` has made ready for it
+        from lrfinder.api.trials import make_trials  # torch, after `watch` has prepared for it
 
         return make_trials(plan, folder, source=source, jobs=jobs, observers=observers)
 

@@ -53,7 +53,7 @@ def load_schedule(path: str | os.PathLike[str]) -> ScheduleConfig:
 
 
 def read_document(file: Path, *, what: str, hint: str) -> Document:
-    """Return what a YAML, JSON or TOML file holds, told by its suffix, with the places of its keys and values.
+    """Return what a YAML, JSON or TOML file holds, chosen by its suffix, with the places of its keys and values.
 
     `what` is the file's kind in messages, `hint` what to do if it is not there. Raises ConfigError for a file that
     can't be read, or is none of its format.
@@ -185,7 +185,7 @@ def _judged(document: Document, where: str) -> ScheduleConfig:
 
 
 def _refuse_other_kinds(document: Document, where: str) -> None:
-    """Say first what makes every other complaint pointless: an empty file, no mapping, a newer version."""
+    """Report first what makes every other complaint pointless: an empty file, no mapping, a newer version."""
     hint = "A schedule config begins with `version: 1`; `lrfinder recommend --write PATH` writes one"
     if document.data is None:
         raise ConfigError(f"{where}:1:1: the file is empty", hint=hint)
@@ -202,7 +202,7 @@ def _refuse_other_kinds(document: Document, where: str) -> None:
 
 
 def config_error(where: str, problems: list[Problem], *, hint: str | None = None) -> ConfigError:
-    """Return the error that tells the problems of a file, each with its line and column."""
+    """Return the error that lists the problems of a file, each with its line and column."""
     first = in_order(problems)[:MOST_PROBLEMS]
     lines = [f"{where}:{place.line}:{place.column}: {message}" for place, message in first]
     if len(problems) > len(first):
