@@ -57,7 +57,7 @@ news = (n=0; while sleep 1 && kill -0 $$$$ 2>/dev/null; do n=$$((n + 1)); test $
 SIZE := $$(du -sm $(DEMO_VENV) 2>/dev/null | cut -f1) MB in $(DEMO_VENV)
 
 # Without 190 MB that torch carries for its own tests and for building C++ extensions, and without the byte code of what
-# is never imported. (torch.compile on a CPU needs those headers: `pip install lrfinder` beside a whole torch has them.)
+# is never imported. (torch.compile on a CPU needs those headers: `pip install .` beside a whole torch has them.)
 $(DEMO_STAMP): pyproject.toml tests/constraints.txt
 	@echo "Making $(DEMO_VENV): some 800 MB, most of it torch."
 	@$(call news,$(SIZE)) test -x $(DEMO_BIN)/python || $(PYTHON) -m venv $(DEMO_VENV)
