@@ -19,7 +19,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-# Whoever was killed between two system calls left a temporary file; a write that still goes on is younger than this.
+# A process killed between two system calls leaves a temporary file; a write that still goes on is younger than this.
 _STALE_SECONDS = 60.0
 _CHUNK = 2**20  # bytes: large enough that reading costs no more than one call for almost every run
 _MODE = 0o666  # less the umask: so the user decides who may read a result
@@ -80,7 +80,7 @@ def remove_stale(path: Path, *, older_s: float = _STALE_SECONDS) -> None:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    """Write a new file and have it on the disk."""
+    """Write a new file, and sync it to the disk."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
     try:
         _write_all(handle, data)
@@ -113,7 +113,7 @@ class UnfitFileError(Exception):
 def read_limited(path: Path, limit: int) -> bytes:
     """Return what a file holds. Raises OSError; UnfitFileError if it is too long or no regular file."""
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # reading a pipe may wait for ever
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe may wait forever
         raise UnfitFileError("not a regular file")
     if status.st_size > limit:
         raise UnfitFileError(f"larger than {limit // 2**20} MiB")
@@ -146,7 +146,7 @@ class AppendFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        if path.is_symlink():  # O_NOFOLLOW refuses it too, in words that say nothing
+        if path.is_symlink():  # O_NOFOLLOW refuses it too, with an unhelpful message
             raise OSError(errno.ELOOP, "a symbolic link: nothing is written through it")
         self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_LINK | _BINARY, _MODE)
 
@@ -200,7 +200,7 @@ class AppendFile:
         lines.clear()
 
     def sync(self) -> None:
-        """Have on the disk what was added, so that it survives a power cut."""
+        """Sync what was added to the disk, so that it survives a power cut."""
         os.fsync(self._open())
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from lrfinder.config import ScheduleConfig
 from lrfinder.formatting import format_lr
 from lrfinder.optimizers import second_moment_decay, second_moment_updates, traits_of
 
-# What a name means elsewhere, where it isn't the same: keyword -> default. torch's and Keras's own are held equal to
+# What a name means elsewhere, if it isn't the same: keyword -> default. torch's and Keras's own are held equal to
 # their signatures in the tests; TensorFlow 1's are those of its documentation.
 DEFAULTS: Mapping[str, Mapping[str, Mapping[str, float]]] = MappingProxyType(
     {
@@ -59,7 +59,7 @@ class Fact:
 def explain(config: ScheduleConfig, *, of_a_run: bool = True) -> tuple[Fact, ...]:
     """Return what binds the peak rate of a config, and what its decay changes about it.
 
-    Without `of_a_run` the config says nothing of a run, only of its optimizer (see `bare_config`): the facts that need
+    Without `of_a_run` the config describes no run, only an optimizer (see `bare_config`): the facts that need
     a length are left out.
 
     effective rate      lr / (1 - m)            SGD with momentum m, v = m v + g, without dampening

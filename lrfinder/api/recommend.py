@@ -24,7 +24,7 @@ class Recommendation(Advice):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule config; the suffix says whether as YAML, JSON or TOML.
 
-        Raises UsageError where there is none: no rate could be picked, or the length of the run was not given.
+        Raises UsageError if there is none: no rate could be picked, or the length of the run was not given.
         """
         if self.schedule is None:
             hint = self.hint or "say how long the run is: recommend(result, steps=...)"
@@ -65,7 +65,7 @@ def recommend(
     `result` is what `sweep` returned, or a run folder; what `verify` measured there on shapes of the decay is used.
     `open_ended` plans a run whose length is not known. The other keywords are the options of `lrfinder recommend`.
     A sweep that allows no pick is a value too: then `status` is `refused`, `lr` is None, and `why` and `hint` say what
-    was seen and what to do. Raises UsageError for keywords that can't be meant, RunError for a damaged run folder.
+    was seen and what to do. Raises UsageError for keywords that make no sense, RunError for a damaged run folder.
     """
     sweep = result if isinstance(result, SweepResult) else load_run(Path(result))
     return _recommended(

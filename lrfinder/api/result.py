@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep(SweepResult):
-    """What `lrfinder.sweep` returns, also where the curve is useless: `status` says how it ended."""
+    """What `lrfinder.sweep` returns, even if the curve is useless: `status` says how it ended."""
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per measurement: repeat, step, lr, loss (the columns of curve.csv)."""

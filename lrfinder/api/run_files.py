@@ -43,7 +43,7 @@ def write_picture(folder: Path, chart: Chart) -> None:
 
 
 def write_recommendation(folder: Path, document: dict[str, Any], *, written: Path | None) -> None:
-    """Keep what `recommend` said, and where its schedule was written: absolute, or relative inside the run folder."""
+    """Save the recommendation and the path of its schedule: absolute, or relative if it is inside the run folder."""
     place = None
     if written is not None:
         whole, run = written.absolute(), folder.absolute()
@@ -52,7 +52,7 @@ def write_recommendation(folder: Path, document: dict[str, Any], *, written: Pat
 
 
 def write_verification(folder: Path, document: dict[str, Any]) -> None:
-    """Keep what `verify` said."""
+    """Save the verification."""
     write_atomic(folder / VERIFICATION, json_text(document).encode())
 
 

@@ -1,6 +1,6 @@
 """One function for each way to sweep, for the command line and Python: with or without a run folder, and resumed.
 
-Nothing here imports torch before `watch` is entered: options that can't be meant are refused at once.
+Nothing here imports torch before `watch` is entered: impossible options are refused at once.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Watch = Callable[[SweepSettings], AbstractContextManager["Observer"]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepRun:
-    """A sweep, what it allows to say, and where both are kept."""
+    """A sweep, the advice on it, and where both are kept."""
 
     sweep: Sweep
     advice: Advice
@@ -104,7 +104,7 @@ def sweep_run(
 def resume_run(
     run: Path, given: Mapping[str, Any] | None = None, *, watch: Watch | None = None, sinks: Sequence[str] = ()
 ) -> SweepRun:
-    """Make what is missing of the sweep of a run folder; `given` are options that must agree with it.
+    """Make the missing parts of the sweep of a run folder; `given` are options that must agree with it.
 
     Raises UsageError if they don't, or if live objects were swept; RunError for a damaged folder, one that another
     process is writing, and a model file that has changed.

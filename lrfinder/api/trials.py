@@ -51,7 +51,7 @@ def make_trials(
 
 @contextlib.contextmanager
 def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: Sequence[Observer]) -> Any:
-    """Give a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both."""
+    """Return a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both."""
     if jobs is not None and jobs > 1:
         from lrfinder.api.run_pool import RunPool
 

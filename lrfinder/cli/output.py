@@ -80,7 +80,7 @@ def warn(message: str) -> None:
 
 
 def show_plugin_warnings() -> None:
-    """From now on print the warnings about plug-ins with `warn`; Python prints all others."""
+    """From now on, print warnings about plug-ins with `warn`; Python prints all others."""
     from lrfinder.plugins import PluginWarning
 
     python_prints = warnings.showwarning

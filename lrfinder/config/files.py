@@ -53,10 +53,10 @@ def load_schedule(path: str | os.PathLike[str]) -> ScheduleConfig:
 
 
 def read_document(file: Path, *, what: str, hint: str) -> Document:
-    """Return what a YAML, JSON or TOML file holds, told by its suffix, with the places of its keys and values.
+    """Return what a YAML, JSON or TOML file holds, chosen by its suffix, with the places of its keys and values.
 
     `what` is the file's kind in messages, `hint` what to do if it is not there. Raises ConfigError for a file that
-    can't be read, or is none of its format.
+    can't be read, or isn't valid in its format.
     """
     chosen = _format_of(file, what)
     return _document(_read_text(file, what, hint), chosen, str(file))
@@ -73,7 +73,7 @@ def parse_schedule(text: str, *, suffix: str, where: str) -> ScheduleConfig:
 def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "schedule.yaml") -> str:
     """Return `config` as text, of the format that `suffix` names; `file_name` is the one that its comment loads.
 
-    Raises ConfigError for a text with a control character: no reader would take it back.
+    Raises ConfigError for a text with a control character: no reader would accept it.
     """
     data = config.as_data()
     for path, value in _texts(data):
@@ -185,7 +185,7 @@ def _judged(document: Document, where: str) -> ScheduleConfig:
 
 
 def _refuse_other_kinds(document: Document, where: str) -> None:
-    """Say first what makes every other complaint pointless: an empty file, no mapping, a newer version."""
+    """Report first what makes every other complaint pointless: an empty file, no mapping, a newer version."""
     hint = "A schedule config begins with `version: 1`; `lrfinder recommend --write PATH` writes one"
     if document.data is None:
         raise ConfigError(f"{where}:1:1: the file is empty", hint=hint)
@@ -202,7 +202,7 @@ def _refuse_other_kinds(document: Document, where: str) -> None:
 
 
 def config_error(where: str, problems: list[Problem], *, hint: str | None = None) -> ConfigError:
-    """Return the error that tells the problems of a file, each with its line and column."""
+    """Return the error that lists the problems of a file, each with its line and column."""
     first = in_order(problems)[:MOST_PROBLEMS]
     lines = [f"{where}:{place.line}:{place.column}: {message}" for place, message in first]
     if len(problems) > len(first):

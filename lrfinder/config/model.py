@@ -77,7 +77,7 @@ def _as_tuples(value: Any) -> Any:
 
 
 class _Section(BaseModel):
-    """Frozen, and nothing in it is repaired: no unknown keys, no text for numbers, no NaN."""
+    """A frozen record that repairs nothing: it refuses unknown keys, text for numbers, and NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -85,9 +85,9 @@ class _Section(BaseModel):
 class OptimizerConfig(_Section):
     """The optimizer whose rate this is.
 
-    `lr` is the peak rate. `groups`, where there is more than one param group, holds each group's rate over `lr`;
+    `lr` is the peak rate. `groups`, if there is more than one param group, holds each group's rate over `lr`;
     without it the ratios of the live optimizer's groups are kept. `settings` are the hyper-parameters that the rate
-    was found with (`momentum`, `betas`, `weight_decay`, ...): a record for people and checks, applied by nobody.
+    was found with (`momentum`, `betas`, `weight_decay`, ...): a record for people and checks; nothing applies it.
     """
 
     name: str = Field(min_length=1)
@@ -125,7 +125,7 @@ class Evidence(_Section):
 
 
 class BatchConfig(_Section):
-    """The batch that grows where the schedule's rate would fall: its first `size`, an epoch's `samples`, the `cap`.
+    """The batch that grows instead of the rate falling: its first `size`, an epoch's `samples`, the `cap`.
 
     `plan` says it epoch by epoch, as [epochs, batch size] in order: it follows from the rest, and is there for people.
     """
@@ -185,7 +185,7 @@ class ScheduleConfig(_Section):
         return _planned(self.schedule, self.batch)
 
     def with_batches(self, *, samples: int, batch_size: int, cap: int | None = None) -> ScheduleConfig:
-        """Return the config with a `batch` section and its plan; raises UsageError for sizes that can't be meant."""
+        """Return the config with a `batch` section and its plan; raises UsageError for sizes that make no sense."""
         batch = BatchConfig.model_construct(size=batch_size, samples=samples, cap=cap)  # `grow_batches` judges them
         plan = stretches(_planned(self.schedule, batch))
         return self.model_copy(update={"batch": batch.model_copy(update={"plan": plan})})

@@ -10,7 +10,7 @@ from lrfinder.errors import RunError
 from lrfinder.files import read_measured_text
 
 HEADER = "update,l1,l2"
-_MAX_BYTES = 2**30  # twenty million updates; anything larger is no such log, and would fill the memory
+_MAX_BYTES = 2**30  # twenty million updates; anything larger is not such a log, and would fill the memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class NormLog:
 
 
 def read_norms(path: Path) -> NormLog:
-    """Read a log that a scheduler recorded. Raises RunError, with file and line, for what is no such log.
+    """Read a log that a scheduler recorded. Raises RunError, with file and line, if it is not such a log.
 
     If a run was carried on from an earlier update, or begun again, its later lines replace those from there on. A
     last line without its newline was cut short, and is left out.

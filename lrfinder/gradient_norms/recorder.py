@@ -39,7 +39,7 @@ class GradientNorms:
         weakref.finalize(self, _write, self.path, self._rows)
 
     def observe(self) -> None:
-        """Take the norms of the gradients as they are now for those of the coming update."""
+        """Record the norms of the gradients as they are now, as those of the coming update."""
         gradients = [
             _dense(p.grad) for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None
         ]

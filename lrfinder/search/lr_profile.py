@@ -50,7 +50,7 @@ class LrProfile:
         return self.start - self.lowest.loss
 
     def near_best_middle(self, share: float) -> float:
-        """Return log10 of the rate in the middle of `near_best`: the safest of rates that can't be told apart."""
+        """Return log10 of the rate in the middle of `near_best`: the safest of rates that seem equally good."""
         return sum(self.near_best(share)) / 2
 
     def level(self, share: float) -> bool:

@@ -40,7 +40,7 @@ class RunLog:
                 self._opened().keep(count)
 
     def add(self, run: ShortRun) -> None:
-        """Append a run and have it on the disk when this returns: a run costs far more than that."""
+        """Append a run, and sync it to the disk: a run costs far more than that."""
         with disk_errors(self._path):
             try:
                 self._opened().add([json.dumps(SHORT_RUN.dump_python(run, mode="json"), allow_nan=False)])
