@@ -1,7 +1,7 @@
 """What can go wrong with a request, as types; each knows the exit status of the command line.
 
     LrfinderError            status 2 unless a subclass says otherwise
-    ├── UsageError           2  an option, an argument or a path that can't be meant
+    ├── UsageError           2  an option, an argument or a path that makes no sense
     ├── ConfigError          2  a schedule config that is not valid
     ├── RunError             2  a run folder that is missing, damaged or from a newer lrfinder
     ├── ModelFileError       3  the user's model file: import, a missing name, an object of the wrong kind
@@ -40,7 +40,7 @@ class LrfinderError(Exception):
 
 
 class UsageError(LrfinderError):
-    """An option, an argument or a path that can't be meant."""
+    """An option, an argument or a path that makes no sense."""
 
 
 def unknown_choice(kind: str, name: str, choices: Iterable[str]) -> UsageError:

@@ -146,7 +146,7 @@ class AppendFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        if path.is_symlink():  # O_NOFOLLOW refuses it too, in words that say nothing
+        if path.is_symlink():  # O_NOFOLLOW refuses it too, with an unhelpful message
             raise OSError(errno.ELOOP, "a symbolic link: nothing is written through it")
         self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_LINK | _BINARY, _MODE)
 

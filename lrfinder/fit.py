@@ -45,7 +45,7 @@ GAPS = 1.5  # times the spacing of the rates: the narrowest kernel, in which a p
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Points:
-    """The points that enter the fit. `x` is log10(rate), `y` the loss (see the module), `repeat` whose it is."""
+    """The points of the fit. `x` is log10(rate), `y` the loss (see the module), `repeat` the number of its repeat."""
 
     x: Array
     y: Array

@@ -23,7 +23,7 @@ def bare_config(
     """Return a config of the optimizer called `optimizer` (in any case) at rate `lr`, with the settings in `given`.
 
     With `steps` its schedule is linear to zero; without, it is constant for no longer than its warm-up, so that only
-    facts that need no length may be read from it. Raises UsageError for a name, a setting or a value that can't be.
+    facts that need no length may be read from it. Raises UsageError for an unknown name or setting, or a bad value.
     """
     name = _known(optimizer)
     defaults = TORCH_DEFAULTS[name]

@@ -47,7 +47,7 @@ class SweepEvidence:
     def band(self) -> Band | None:
         """The trainable band of the curve, wider if short runs learned well beyond it.
 
-        Without a curve it is that of the short runs, and reaches up to what the runs that they stand for may bear.
+        Without a curve it is that of the short runs, and reaches up to what the runs they stand for may tolerate.
         """
         if self.usable_curve is None:
             if self.profile is None:

@@ -59,7 +59,7 @@ class Fact:
 def explain(config: ScheduleConfig, *, of_a_run: bool = True) -> tuple[Fact, ...]:
     """Return what binds the peak rate of a config, and what its decay changes about it.
 
-    Without `of_a_run` the config says nothing of a run, only of its optimizer (see `bare_config`): the facts that need
+    Without `of_a_run` the config describes no run, only an optimizer (see `bare_config`): the facts that need
     a length are left out.
 
     effective rate      lr / (1 - m)            SGD with momentum m, v = m v + g, without dampening

@@ -66,7 +66,7 @@ class Verification:
 
 
 def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
-    """Return what the runs of `plan` say of the recommended rate at the full length, even if there are too few."""
+    """Return what the runs of `plan` show of the recommended rate at the full length, even if there are too few."""
     request, sweep, trials, long = plan.request, plan.sweep, plan.runs, plan.long_profile
     advice = advise(evidence, Request(steps=request.steps, schedule=request.schedule, warmup=request.warmup))
     updates = sweep.updates + plan.updates

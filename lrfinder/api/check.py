@@ -46,7 +46,7 @@ def check(
     device: str = "auto",
     seed: int = 0,
 ) -> CheckResult:
-    """Sweep a model file shortly, and compare the peak rate of a schedule config with the trainable band.
+    """Make a short sweep of a model file, and compare the peak rate of a schedule config with the trainable band.
 
     `sane` is True inside the band, False outside, and None if the sweep can't tell; `why` and `hint` explain it. Judged
     by what was measured after `max_seconds`. The other keywords are those of `sweep`. Nothing is written.

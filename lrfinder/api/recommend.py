@@ -65,7 +65,7 @@ def recommend(
     `result` is what `sweep` returned, or a run folder; what `verify` measured there on shapes of the decay is used.
     `open_ended` plans a run whose length is not known. The other keywords are the options of `lrfinder recommend`.
     A sweep that allows no pick is a value too: then `status` is `refused`, `lr` is None, and `why` and `hint` say what
-    was seen and what to do. Raises UsageError for keywords that can't be meant, RunError for a damaged run folder.
+    was seen and what to do. Raises UsageError for keywords that make no sense, RunError for a damaged run folder.
     """
     sweep = result if isinstance(result, SweepResult) else load_run(Path(result))
     return _recommended(

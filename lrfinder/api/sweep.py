@@ -93,7 +93,7 @@ def sweep(
 
     A sweep that diverges, meets a NaN or is interrupted is a result; see `Sweep.status`, and `lrfinder.recommend`.
 
-    Raises UsageError for keywords that can't be meant, ModelFileError for objects of the wrong kind, RunError if
+    Raises UsageError for keywords that make no sense, ModelFileError for objects of the wrong kind, RunError if
     `out` is occupied, EnvironmentFailure if memory or disk run out; what the user's code raises passes through.
     """
     settings = make_settings(

@@ -1,4 +1,4 @@
-"""`lrfinder.verify`: train shortly around a recommendation, and confirm or correct it."""
+"""`lrfinder.verify`: confirm or correct a recommendation by short trainings around it."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def verify(
     jobs: int | None = None,
     seed: int = 0,
 ) -> Verification:
-    """Train shortly from scratch around the recommended rate of a run folder, and confirm or correct it.
+    """Confirm or correct the recommended rate of a run folder by short trainings from scratch around it.
 
     `run` is a folder that `sweep(..., out=...)` or `lrfinder sweep` wrote from a model file. Its trials are kept in it:
-    asked again, only what is missing is trained. Without `steps` or `epochs` the last recommendation of the run says
+    a second call trains only what is missing. Without `steps` or `epochs` the last recommendation of the run says
     how long it is. `budget` is a number of updates, or below 1 a share of the coming run. `lr` is verified instead of
     the recommended rate. `jobs` trials are made at once, each in a process of its own; None: several, if that is
     measured to be faster. `.schedule` is the config; `.save(path)` writes it.

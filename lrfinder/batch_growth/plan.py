@@ -34,7 +34,7 @@ def grow_batches(schedule: Schedule, *, samples: int, batch_size: int, cap: int 
     beyond which the equivalence ends) stops the growth, and the rate decays from there.
 
     Smith, Kindermans, Ying & Le, arXiv:1711.00489, for SGD with or without momentum, and Adam.
-    Raises UsageError for sizes that can't be meant, and for a schedule that has a rise of its own or reads losses.
+    Raises UsageError for sizes that make no sense, and for a schedule that has a rise of its own or reads losses.
     """
     if schedule.rises_itself or schedule.reads_losses:
         why = "it has a rise of its own" if schedule.rises_itself else "losses cut it, not updates"

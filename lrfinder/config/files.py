@@ -56,7 +56,7 @@ def read_document(file: Path, *, what: str, hint: str) -> Document:
     """Return what a YAML, JSON or TOML file holds, chosen by its suffix, with the places of its keys and values.
 
     `what` is the file's kind in messages, `hint` what to do if it is not there. Raises ConfigError for a file that
-    can't be read, or is none of its format.
+    can't be read, or isn't valid in its format.
     """
     chosen = _format_of(file, what)
     return _document(_read_text(file, what, hint), chosen, str(file))
@@ -73,7 +73,7 @@ def parse_schedule(text: str, *, suffix: str, where: str) -> ScheduleConfig:
 def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "schedule.yaml") -> str:
     """Return `config` as text, of the format that `suffix` names; `file_name` is the one that its comment loads.
 
-    Raises ConfigError for a text with a control character: no reader would take it back.
+    Raises ConfigError for a text with a control character: no reader would accept it.
     """
     data = config.as_data()
     for path, value in _texts(data):

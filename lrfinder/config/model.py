@@ -185,7 +185,7 @@ class ScheduleConfig(_Section):
         return _planned(self.schedule, self.batch)
 
     def with_batches(self, *, samples: int, batch_size: int, cap: int | None = None) -> ScheduleConfig:
-        """Return the config with a `batch` section and its plan; raises UsageError for sizes that can't be meant."""
+        """Return the config with a `batch` section and its plan; raises UsageError for sizes that make no sense."""
         batch = BatchConfig.model_construct(size=batch_size, samples=samples, cap=cap)  # `grow_batches` judges them
         plan = stretches(_planned(self.schedule, batch))
         return self.model_copy(update={"batch": batch.model_copy(update={"plan": plan})})

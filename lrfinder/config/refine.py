@@ -18,7 +18,7 @@ from lrfinder.schedules.table import MOST_POINTS, line_through
 Norm = Literal["l1", "l2"]
 
 SMOOTHING = 0.1  # of the run, the window of the median: the paper's tau, which it keeps for all its problems
-# Norms are known to a few percent: lines within half a percent of the peak, and six digits, say all that they say.
+# Norms are known to a few percent: lines within half a percent of the peak, and six digits, are exact enough.
 NEAR = 5e-3
 DIGITS = 6
 
