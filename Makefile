@@ -57,7 +57,7 @@ news = (n=0; while sleep 1 && kill -0 $$$$ 2>/dev/null; do n=$$((n + 1)); test $
 SIZE := $$(du -sm $(DEMO_VENV) 2>/dev/null | cut -f1) MB in $(DEMO_VENV)
 
 # Without 190 MB that torch carries for its own tests and for building C++ extensions, and without the byte code of what
-# is never imported. (torch.compile on a CPU needs those headers: `pip install lrfinder` beside a whole torch has them.)
+# is never imported. (torch.compile on a CPU needs those headers: `pip install .` beside a whole torch has them.)
 $(DEMO_STAMP): pyproject.toml tests/constraints.txt
 	@echo "Making $(DEMO_VENV): some 800 MB, most of it torch."
 	@$(call news,$(SIZE)) test -x $(DEMO_BIN)/python || $(PYTHON) -m venv $(DEMO_VENV)
@@ -138,7 +138,7 @@ bench-speed: $(STAMP)  ## our sweep beside a bare loop and the peers' on the sam
 	$(BIN)/python tests/benchmarks/snapshot.py
 	$(BIN)/python tests/benchmarks/at_once.py
 
-bench-graphs: $(STAMP)  ## what recorded updates save on a CUDA device, over a bare loop
+bench-graphs: $(STAMP)  ## what CUDA graphs save on a CUDA device, over a bare loop
 	$(BIN)/python tests/benchmarks/graphs.py
 
 bench-growth: $(STAMP)  ## how our own cost grows with parameters, updates, param groups, repeats and trials; draws it

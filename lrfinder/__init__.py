@@ -23,11 +23,12 @@ from lrfinder.errors import (
 )
 
 if TYPE_CHECKING:
+    from lrfinder.advice.check import CheckResult
     from lrfinder.advice.verification import Verification
+    from lrfinder.api.check import check
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.result import Sweep
-    from lrfinder.api.resume import resume
-    from lrfinder.api.sweep import sweep
+    from lrfinder.api.sweep import resume, sweep
     from lrfinder.api.verify import verify
     from lrfinder.batch_growth.sampler import BatchSchedule
     from lrfinder.config import ScheduleConfig, load_schedule
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Band",
     "BatchSchedule",
+    "CheckResult",
     "ConfigError",
     "EnvironmentFailure",
     "LrfinderError",
@@ -56,6 +58,7 @@ __all__ = [
     "UsageError",
     "Verification",
     "__version__",
+    "check",
     "export_schedule",
     "import_schedule",
     "layerwise",
@@ -70,6 +73,7 @@ __all__ = [
 _HOMES = {
     "Band": ("lrfinder.records", "Band"),
     "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
+    "CheckResult": ("lrfinder.advice.check", "CheckResult"),
     "Pick": ("lrfinder.records", "Pick"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
     "ScheduleConfig": ("lrfinder.config", "ScheduleConfig"),
@@ -79,12 +83,13 @@ _HOMES = {
     "Trace": ("lrfinder.records", "Trace"),
     "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
+    "check": ("lrfinder.api.check", "check"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),
     "layerwise": ("lrfinder.param_groups", "layerwise"),
     "load_schedule": ("lrfinder.config", "load_schedule"),
     "recommend": ("lrfinder.api.recommend", "recommend"),
-    "resume": ("lrfinder.api.resume", "resume"),
+    "resume": ("lrfinder.api.sweep", "resume"),
     "sweep": ("lrfinder.api.sweep", "sweep"),
     "verify": ("lrfinder.api.verify", "verify"),
 }

@@ -1,7 +1,7 @@
 """What can go wrong with a request, as types; each knows the exit status of the command line.
 
     LrfinderError            status 2 unless a subclass says otherwise
-    ├── UsageError           2  an option, an argument or a path that can't be meant
+    ├── UsageError           2  an option, an argument or a path that makes no sense
     ├── ConfigError          2  a schedule config that is not valid
     ├── RunError             2  a run folder that is missing, damaged or from a newer lrfinder
     ├── ModelFileError       3  the user's model file: import, a missing name, an object of the wrong kind
@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 # What a terminal obeys instead of showing it (tabs and line ends aside). No file of ours holds any: one that does was
-# written to move the cursor, the window's title or the clipboard of whoever looks at it.
+# written to move the reader's cursor, or to change the title of the window or the clipboard.
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _PLACE = "__lrfinder_place__"
@@ -40,7 +40,7 @@ class LrfinderError(Exception):
 
 
 class UsageError(LrfinderError):
-    """An option, an argument or a path that can't be meant."""
+    """An option, an argument or a path that makes no sense."""
 
 
 def unknown_choice(kind: str, name: str, choices: Iterable[str]) -> UsageError:
@@ -54,7 +54,7 @@ def unknown_choice(kind: str, name: str, choices: Iterable[str]) -> UsageError:
 
 
 class ConfigError(LrfinderError):
-    """A schedule config that is not valid; the message names file, line and column where they are known."""
+    """A schedule config that is not valid; the message names file, line and column if they are known."""
 
 
 class RunError(LrfinderError):
@@ -76,14 +76,14 @@ class EnvironmentFailure(LrfinderError):  # noqa: N818 - `EnvironmentError` is a
 class user_code:  # noqa: N801 - used as a function is: `with user_code("..."):`
     """Run code that the user wrote; an exception passes through unchanged, with `place` noted for `place_of`.
 
-    The innermost place wins: it is the most telling one. A class, because a generator takes four times as long, and an
+    The innermost place wins: it is the most precise one. A class, because a generator takes four times as long, and an
     update enters half a dozen of these.
     """
 
     __slots__ = ("place",)
 
     def __init__(self, place: str) -> None:
-        self.place = place  # may be set anew inside
+        self.place = place  # may be set again inside
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +98,7 @@ class user_code:  # noqa: N801 - used as a function is: `with user_code("..."):`
 def add_location(error: BaseException, place: str) -> None:
     """Note for `place_of` what the user's code was doing when it raised `error`, unless that is noted already.
 
-    For what every update does, in an `except` clause that raises again: there even `user_code` is a cost.
+    For code that runs at every update, in an `except` clause that raises again: there even `user_code` costs too much.
     """
     if isinstance(error, Exception) and not isinstance(error, LrfinderError) and user_code_location(error) is None:
         with contextlib.suppress(AttributeError, TypeError):  # an exception with __slots__ takes no note
@@ -106,13 +106,13 @@ def add_location(error: BaseException, place: str) -> None:
 
 
 def user_code_location(error: BaseException) -> str | None:
-    """What the user's code was doing when it raised `error`, or None where it wasn't the user's code."""
+    """What the user's code was doing when it raised `error`, or None if it wasn't the user's code."""
     place = getattr(error, _PLACE, None)
     return place if isinstance(place, str) else None
 
 
 def error_text(error: BaseException) -> str:
-    """Return the text of `error` without control characters, or nothing where the user's own class fails to tell it."""
+    """Return the text of `error` without control characters, or nothing if the user's own class fails to give it."""
     try:
         return CONTROL.sub("?", str(error))
     except Exception:  # noqa: BLE001 - it is the user's code
@@ -122,12 +122,12 @@ def error_text(error: BaseException) -> str:
 def remember_frames(error: BaseException) -> None:
     """Write the frames of `error` into it, so that they come along from another process: tracebacks can't be sent."""
     frames = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in frames_of(error)]
-    with contextlib.suppress(AttributeError, TypeError):  # one with slots has no room; it is told without them
+    with contextlib.suppress(AttributeError, TypeError):  # one with slots has no room; it is reported without them
         setattr(error, _FRAMES, frames)
 
 
 def frames_of(error: BaseException) -> list[traceback.FrameSummary]:
-    """Return the frames in which `error` was raised, those of another process where it came from one."""
+    """Return the frames in which `error` was raised, or those of another process if it came from one."""
     remembered = getattr(error, _FRAMES, None)
     if isinstance(remembered, list):
         return list(traceback.StackSummary.from_list(remembered))

@@ -7,22 +7,21 @@ import errno
 import os
 import re
 import secrets
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
 
-from lrfinder.errors import EnvironmentFailure, UsageError
+from lrfinder.errors import EnvironmentFailure, RunError, UsageError
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-# Whoever was killed between two system calls left a temporary file; a write that still goes on is younger than this.
+# A process killed between two system calls leaves a temporary file; a write that still goes on is younger than this.
 _STALE_SECONDS = 60.0
 _CHUNK = 2**20  # bytes: large enough that reading costs no more than one call for almost every run
-# A file without a name until it is whole vanishes with the process that wrote it. Linux has them, on most file systems.
-_UNNAMED: int | None = getattr(os, "O_TMPFILE", None) if Path("/proc/self/fd").is_dir() else None
 _MODE = 0o666  # less the umask: so the user decides who may read a result
 # A folder from a stranger may hold links to the user's own files: they are never written through.
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
@@ -81,30 +80,13 @@ def remove_stale(path: Path, *, older_s: float = _STALE_SECONDS) -> None:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    """Write a new file and have it on the disk; if the system can, it has its name only once it is whole."""
-    handle = _open_unnamed(path.parent)
-    unnamed = handle is not None
-    if handle is None:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
+    """Write a new file, and sync it to the disk."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
     try:
         _write_all(handle, data)
         os.fsync(handle)
-        if unnamed:
-            # Any `src_dir_fd`, which an absolute path makes idle: only with one does Python follow the link.
-            os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=handle, follow_symlinks=True)
     finally:
         os.close(handle)
-
-
-def _open_unnamed(folder: Path) -> int | None:
-    if _UNNAMED is None:
-        return None
-    try:
-        return os.open(folder, _UNNAMED | os.O_WRONLY, _MODE)
-    except OSError as error:
-        if error.errno in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:  # a file system without such files
-            return None
-        raise
 
 
 def _write_all(handle: int, data: bytes) -> None:
@@ -124,6 +106,38 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+class UnfitFileError(Exception):
+    """A file that can't be what it is read for; the message is what it is: "not a regular file"."""
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """Return what a file holds. Raises OSError; UnfitFileError if it is too long or no regular file."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe may wait forever
+        raise UnfitFileError("not a regular file")
+    if status.st_size > limit:
+        raise UnfitFileError(f"larger than {limit // 2**20} MiB")
+    return path.read_bytes()
+
+
+def read_measured(path: Path, *, limit: int, kind: str) -> bytes:
+    """Return what a file that lrfinder wrote holds; RunError names the file. `kind` is e.g. "file of lrfinder's"."""
+    try:
+        return read_limited(path, limit)
+    except UnfitFileError as error:
+        raise RunError(f"{path}: {error}", hint=f"this is no {kind}") from None
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror or error}", hint="check the path and its permissions") from None
+
+
+def read_measured_text(path: Path, *, limit: int, kind: str, again: str) -> str:
+    """Return the text of such a file, with lines that end in newlines alone; `again` is the hint if it is no UTF-8."""
+    try:
+        return read_measured(path, limit=limit, kind=kind).decode().replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path}: not UTF-8 text (byte {error.start})", hint=again) from None
+
+
 class AppendFile:
     """A file that grows by whole lines: what a killed process leaves ends in at most one torn line.
 
@@ -132,7 +146,7 @@ class AppendFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        if path.is_symlink():  # O_NOFOLLOW refuses it too, in words that say nothing
+        if path.is_symlink():  # O_NOFOLLOW refuses it too, with an unhelpful message
             raise OSError(errno.ELOOP, "a symbolic link: nothing is written through it")
         self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_LINK | _BINARY, _MODE)
 
@@ -186,7 +200,7 @@ class AppendFile:
         lines.clear()
 
     def sync(self) -> None:
-        """Have on the disk what was added, so that it survives a power cut."""
+        """Sync what was added to the disk, so that it survives a power cut."""
         os.fsync(self._open())
 
     def close(self) -> None:

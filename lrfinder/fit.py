@@ -45,7 +45,7 @@ GAPS = 1.5  # times the spacing of the rates: the narrowest kernel, in which a p
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Points:
-    """The points that enter the fit. `x` is log10(rate), `y` the loss (see the module), `repeat` whose it is."""
+    """The points of the fit. `x` is log10(rate), `y` the loss (see the module), `repeat` the number of its repeat."""
 
     x: Array
     y: Array
@@ -67,7 +67,7 @@ class Curve:
     points: Points
     noise: float
     bandwidth: float
-    leverage: Array  # standard error of the fitted loss over the noise of one measurement, where noise is independent
+    leverage: Array  # standard error of the fitted loss over the noise of one measurement, if noise is independent
 
     @property
     def error(self) -> Array:
@@ -110,7 +110,7 @@ def count_finite(traces: tuple[Trace, ...]) -> int:
 def collect(traces: tuple[Trace, ...], planned: tuple[float, ...]) -> Points:
     """Gather the points of all repeats; `planned` are the rates of the whole sweep, tried or not.
 
-    Raises ValueError where there are fewer than MIN_POINTS finite losses.
+    Raises ValueError if there are fewer than MIN_POINTS finite losses.
     """
     if count_finite(traces) < MIN_POINTS:
         raise ValueError(f"a fit needs at least {MIN_POINTS} finite losses, got {count_finite(traces)}")
@@ -137,7 +137,7 @@ def _early(traces: tuple[Trace, ...]) -> list[float]:
 
 
 def _running_median(losses: tuple[float, ...]) -> Array:
-    """Return the centred running median of five, infinite where a loss is not finite."""
+    """Return the centred running median of five, infinite at each loss that is not finite."""
     values = np.where(np.isfinite(losses), losses, np.inf)
     padded = np.pad(values, 2, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, 5)
@@ -173,7 +173,7 @@ class Terms:
 
 
 def terms_of(x: Array) -> Terms:
-    """Return a term for each point, or for each BIN of a decade that has any, where there are more than MOST_TERMS."""
+    """Return a term for each point, or for each BIN of a decade that has any, if there are more than MOST_TERMS."""
     if len(x) <= MOST_TERMS:
         return _each(x)
     of = np.unique(np.floor(x / BIN), return_inverse=True)[1]
@@ -198,7 +198,7 @@ def smoother(x: Array, at: Array, bandwidth: float, terms: Terms | None = None) 
     powers = np.stack([np.ones_like(scaled), scaled, scaled**2], axis=2)
     weighted = powers * weights[:, :, None]
     normal = np.einsum("gnp,gnq->gpq", weighted * terms.count[None, :, None], powers)
-    # The pseudo-inverse: where fewer than three distinct rates are in reach it gives the flattest parabola.
+    # The pseudo-inverse: if fewer than three distinct rates are in reach, it gives the flattest parabola.
     coefficients = np.einsum("gpq,gnq->gpn", np.linalg.pinv(normal, hermitian=True), weighted)
     return coefficients[:, 0, :], coefficients[:, 1, :] / width
 
@@ -222,7 +222,7 @@ def fit_curve(
     """Fit all repeats together.
 
     `seed` is the bootstrap's: the same run and seed give the same answer, always.
-    Raises ValueError where there are fewer than MIN_POINTS finite losses.
+    Raises ValueError if there are fewer than MIN_POINTS finite losses.
     """
     points = collect(traces, planned)
     grid = np.arange(points.x.min(), points.x.max() + GRID_STEP / 2, GRID_STEP)

@@ -16,7 +16,7 @@ HOUR_S = 3600
 
 
 def _significant(value: float, *, digits: int, smallest: float, largest: float) -> str:
-    """Write `value` with at most `digits` significant digits, plainly where smallest <= abs(value) <= largest."""
+    """Write `value` with at most `digits` significant digits, plainly if smallest <= abs(value) <= largest."""
     if value == 0 or not math.isfinite(value):
         return f"{value + 0.0:g}"  # adding 0.0 turns -0.0 into 0.0
     scientific = f"{value:.{digits - 1}e}"  # rounds first, so that 0.00099996 is judged as the 0.001 it is written as

@@ -1,4 +1,4 @@
-"""What lrfinder knows of optimizers: a row for each class of torch.optim, asked by every floor."""
+"""What lrfinder knows about optimizers: a row for each class of torch.optim, used by every layer of the package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class OptimizerTraits:
     second_moment: str | None = None  # the setting that is the decay of its second moment, if it isn't betas[1]
     decoupled: bool = False  # its weight decay shrinks the weights by rate x decay, apart from the gradient
     accumulates: bool = False  # it never forgets a squared gradient, so its own step falls with every update
-    no_decay: str | None = None  # why a decay of the rate does nothing good for it
+    no_decay: str | None = None  # why a decay of the rate does it no good
     norm: Literal["l1", "l2"] = "l1"  # of the gradient, which bounds its update: see `lrfinder schedule refine`
     graphable: bool = False  # its update can be recorded as a CUDA graph
     stackable: bool = False  # its update is known for several members at once

@@ -1,6 +1,6 @@
 """The words and the defaults of a sweep that options, records and files share.
 
-Apart from the records, whose classes take longer to make than a command line takes to say what its options are.
+They are apart from the records, because making those classes takes longer than printing the command line's help.
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ from __future__ import annotations
 from enum import StrEnum
 
 MIN_LR = 1e-6  # below every rate that a default optimizer trains at, with room to see the flat start of the curve
-MAX_LR = 100.0  # plain SGD on normalised inputs trains at 10; the sweep stops by itself where the loss diverges
+MAX_LR = 100.0  # plain SGD on normalised inputs trains at 10; the sweep stops by itself if the loss diverges
 STEPS = 100  # 12.5 updates a decade over 8 decades; a longer sweep trains while it measures (depletion)
 PER_DECADE = 12.5  # of them, by default
 # On thirteen real tasks the best rate of 25 updates lies up to a decade from that of 400, that of 50 up to half a
 # decade, that of 75 up to a quarter; three such runs and two repeats of a sweep stay near 400 updates.
 RUN_STEPS = 75
 MIN_RUN_STEPS = 10  # fewer updates see little but the warm-up
-LOADER_TIMEOUT = 120.0  # seconds; batches that slow are rare, and a training that hangs is better told of soon
-# A file from elsewhere must not fill the memory with rates: a range test of a million updates is none any more.
+CHECK_SECONDS = 300.0  # of a check: a job of continuous integration that takes longer is a problem of its own
+LOADER_TIMEOUT = 120.0  # seconds; batches that slow are rare, and a training that hangs is better reported soon
+# A file from elsewhere must not fill the memory with rates: no range test needs more than a million updates.
 MOST_STEPS = 1_000_000
 MOST_REPEATS = 1_000
 REPEATS = 2  # the fewest whose spread says anything; short runs say the rest (three alone scatter by 0.04, two by 0.05)
@@ -33,8 +34,8 @@ class Mode(StrEnum):
     """How rates share weights.
 
     `continuous` trains on while the rate grows; `restart` gives every rate a short run of its own from the same
-    weights, optimizer state and batches; `auto` begins continuously, sweeps again in short where that was a long sweep,
-    then restarts around what that found, or over the whole range where it found nothing.
+    weights, optimizer state and batches; `auto` begins continuously, adds short sweeps if that was a long one, then
+    restarts around what that found, or over the whole range if it found nothing.
     """
 
     CONTINUOUS = "continuous"
@@ -58,7 +59,7 @@ class Metric(StrEnum):
 class Precision(StrEnum):
     """The numbers that the loss is computed in.
 
-    `auto`: as the model and its code do it, nothing is changed. `fp32` computes without autocast, also where the caller
+    `auto`: as the model and its code do it, nothing is changed. `fp32` computes without autocast, even if the caller
     has switched it on; `bf16` and `fp16` with it. With `fp16` the loss is scaled up for the backward pass.
     """
 
@@ -71,7 +72,7 @@ class Precision(StrEnum):
 class Graph(StrEnum):
     """Whether an update is recorded once and repeated by two calls (CUDA graphs).
 
-    `auto`: where the recording gives the same losses and weights in less time. `on`: also where it is not faster.
+    `auto`: if the recording gives the same losses and weights in less time. `on`: even if it is not faster.
     """
 
     OFF = "off"

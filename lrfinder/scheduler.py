@@ -48,7 +48,7 @@ class ConfiguredScheduler(LRScheduler):
     `record` names a file that takes the gradient's norms at each update; `norms` is then their `GradientNorms`.
 
     Raises ConfigError if `ratios` doesn't have one entry per param group; UsageError from `step()` if a param
-    group was added later, whose rate would be anyone's guess.
+    group was added later, whose rate nobody can know.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class ConfiguredScheduler(LRScheduler):
     def _identity(self) -> dict[str, Any]:
         return {
             "peaks": [float(base) for base in self.base_lrs],
-            # Without what is left out, so that a state from before a shape had a parameter still fits it.
+            # Without parameters that are left out: a state from before a shape had a parameter still fits it.
             "schedule": self.schedule.model_dump(mode="json", by_alias=True, exclude_none=True),
         }
 
@@ -146,7 +146,7 @@ class ConfiguredScheduler(LRScheduler):
         """Restore a pickled or copied scheduler.
 
         torch checks the order of the first two `step()`s by a wrapper around `optimizer.step`, which is not pickled:
-        the check would complain of its own absence, so it is taken for done.
+        the check would complain that the wrapper is missing, so it counts as done.
         """
         self.__dict__.update(state)
         self._step_count = max(self._step_count, 2)

@@ -376,7 +376,7 @@ class TestFiles:
     def test_too_large(self, tmp_path: Path) -> None:
         file = tmp_path / "it.json"
         file.write_bytes(b" " * (1024 * 1024 + 1))
-        with pytest.raises(ConfigError, match="larger than 1048576 bytes"):
+        with pytest.raises(ConfigError, match="larger than 1 MiB, so not a schedule config"):
             load_schedule(file)
 
     @pytest.mark.parametrize("suffix", [".yaml", ".toml"])

@@ -284,13 +284,23 @@ def test_a_file_too_large_for_a_run_is_not_read(result: SweepResult, tmp_path: P
     assert load_run(run) == whole
 
 
+def test_a_pipe_is_refused_and_not_waited_for(result: SweepResult, tmp_path: Path) -> None:
+    run = write(result, tmp_path / "run")
+    for name in ("curve.csv", "runs.jsonl"):
+        (run / name).unlink(missing_ok=True)
+        os.mkfifo(run / name)
+        assert refused(run) == (f"/{name}: not a regular file", "this is no file of lrfinder's")
+        (run / name).unlink()
+        (run / "curve.csv").write_text("repeat,step,lr,loss\n")
+
+
 def test_a_file_that_can_not_be_read(result: SweepResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write(result, tmp_path / "run")
 
     def denied(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_text", denied)
+    monkeypatch.setattr(Path, "read_bytes", denied)
     assert refused(run) == ("/run.json: Permission denied", "check the path and its permissions")
 
 

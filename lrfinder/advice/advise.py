@@ -24,15 +24,15 @@ _NO_RULE = "choose another --rule, or sweep again with --mode auto"
 LONGEST_CONFIDENT = 12.0  # times as long as what was tried: advice/README.md#longest_confident
 _CHANCE = "no rate was tried that is too small to learn at, so chance may have made this fall"
 _CACHED = "it was measured on the same batches over and over, so its interval leaves out the chance of the data"
-GIVEN = "given"  # the rule's name where the caller names the rate
+GIVEN = "given"  # the rule's name if the caller names the rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """What a sweep allows to say. `picks[0]` is the one that counts; `lr` is its rate, None where it is refused.
+    """What a sweep allows to say. `picks[0]` is the one that counts; `lr` is its rate, None if it is refused.
 
     `why` is a paragraph for people; `hint` says what to do if `status` is `refused`. `schedule` is the config of
-    the coming run, None where there is no rate or no length. `updates` counts every optimizer update spent.
+    the coming run, None if there is no rate or no length. `updates` counts every optimizer update spent.
     """
 
     lr: float | None
@@ -109,7 +109,7 @@ def _check(request: Request) -> None:
 
 
 def _picks(evidence: SweepEvidence, request: Request, length: int | None) -> tuple[Pick, ...]:
-    """Return every rule's pick, the requested rule's first; where it can make none, its refusal first."""
+    """Return every rule's pick, the requested rule's first; if that rule can make none, its refusal first."""
     result, source, curve, picks = evidence.result, evidence.pick_source, evidence.usable_curve, []
     optimizer = result.setup.optimizer
     common = (_CACHED,) if result.setup.cached_batches is not None else ()

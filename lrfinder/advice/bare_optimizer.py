@@ -1,4 +1,4 @@
-"""An optimizer and its settings as a config, where there is none yet: what isn't given is torch's default."""
+"""An optimizer and its settings as a config, if there is none yet: what isn't given is torch's default."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def bare_config(
     """Return a config of the optimizer called `optimizer` (in any case) at rate `lr`, with the settings in `given`.
 
     With `steps` its schedule is linear to zero; without, it is constant for no longer than its warm-up, so that only
-    facts that need no length may be read from it. Raises UsageError for a name, a setting or a value that can't be.
+    facts that need no length may be read from it. Raises UsageError for an unknown name or setting, or a bad value.
     """
     name = _known(optimizer)
     defaults = TORCH_DEFAULTS[name]
@@ -45,7 +45,7 @@ def bare_config(
 
 
 def parse_betas(text: str) -> tuple[float, float]:
-    """Return the two numbers in a text such as "0.9,0.999"; raise UsageError where it has others."""
+    """Return the two numbers in a text such as "0.9,0.999"; raise UsageError if it holds anything else."""
     try:
         first, second = (float(part) for part in text.split(","))
     except ValueError:

@@ -11,13 +11,13 @@ from lrfinder.formatting import format_interval, format_lr
 from lrfinder.records import MAX_LR, MIN_LR, Band, Mode, SweepResult, SweepSettings
 
 # Decades around the configured rate that a check must see, whatever the default range: the flat start of the curve and
-# the rise at its end, should the rate be right.
+# the rise at its end, if the rate is right.
 MARGIN = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """Whether the configured peak is inside the trainable band; `sane` is None where the sweep can't tell."""
+    """Whether the configured peak is inside the trainable band; `sane` is None if the sweep can't tell."""
 
     sane: bool | None
     lr: float
@@ -29,7 +29,7 @@ class CheckResult:
 
 
 def settings_around(lr: float, *, repeats: int, seed: int, max_seconds: float) -> SweepSettings:
-    """Return the settings of a check's sweep: the default range, widened where `lr` lies near or beyond its ends."""
+    """Return the settings of a check's sweep: the default range, widened if `lr` lies near or beyond its ends."""
     return SweepSettings(
         min_lr=min(MIN_LR, lr / 10**MARGIN),
         max_lr=max(MAX_LR, lr * 10**MARGIN),
@@ -43,7 +43,7 @@ def settings_around(lr: float, *, repeats: int, seed: int, max_seconds: float) -
 def check_rate(result: SweepResult, config: ScheduleConfig) -> CheckResult:
     """Compare the config's peak rate with the trainable band of a sweep.
 
-    The band's ends are taken at the outer bound of their intervals: a rate is called insane only where the sweep is
+    The band's ends are taken at the outer bound of their intervals: a rate is called insane only if the sweep is
     sure of it, since a check that fails by chance is soon ignored.
     """
     lr = config.optimizer.lr

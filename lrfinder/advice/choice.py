@@ -1,4 +1,4 @@
-"""Which shape the coming run's decay has, where nobody named one, and the evidence for it."""
+"""Which shape the coming run's decay has if nobody named one, and the evidence for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def choose(optimizer: OptimizerFacts, *, open_ended: bool = False, trials: Itera
     """Return the shape for a run of known length, or for an `open_ended` one, on what evidence there is.
 
     In this order: an optimizer that decays by itself keeps its rate; an unknown length allows no decay to be planned;
-    what `verify --schedules` measured on this very model decides between shapes, where one ended lower by more than
+    what `verify --schedules` measured on this very model decides between shapes, if one ended lower by more than
     BETTER of the fall; else a straight line to zero, worst-case optimal and at least as good as cosine in Defazio et
     al., arXiv:2310.07831, and Bergsma et al., arXiv:2502.15938.
     """
@@ -67,7 +67,7 @@ def _measured(trials: tuple[ShortRun, ...]) -> Choice | None:
 
 
 def _lowest(best: Mapping[str, float], steps: int, *, start: float) -> Choice | None:
-    """Return the shape with the lowest loss; where none is clearly below the default one, that."""
+    """Return the shape with the lowest loss, or the default shape if none is clearly below it."""
     lowest = min(best, key=lambda name: best[name])
     fall = start - best[lowest]
     if fall <= 0 or DEFAULT_SCHEDULE not in best:

@@ -19,7 +19,7 @@ UNCLEAR = 2.0  # standard errors; a smaller fall may be chance: rules/README.md#
 
 
 def curve_warnings(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> tuple[str, ...]:
-    """Return, in words, what keeps a pick on this curve from being confident; empty where nothing does."""
+    """Return, in words, what keeps a pick on this curve from being confident; empty if nothing does."""
     found = []
     measured = sum(1 for trace in traces if trace.losses)
     if measured == 1:
@@ -37,7 +37,7 @@ def curve_warnings(curve: Curve, traces: tuple[Trace, ...], settings: SweepSetti
 
 
 def sweep_too_long(settings: SweepSettings) -> tuple[str, ...]:
-    """Return a doubt where picks rest on a long sweep, since the short ones beside it did not all end."""
+    """Return a doubt if picks rest on a long sweep, because the short sweeps beside it did not all end."""
     if settings.short() is None:
         return ()
     used_up = (
@@ -47,9 +47,9 @@ def sweep_too_long(settings: SweepSettings) -> tuple[str, ...]:
 
 
 def lr_drifts(optimizer: OptimizerFacts, tried: int, steps: int | None) -> tuple[str, ...]:
-    """Return a doubt where the optimizer's own update moves the best rate far between `tried` updates and the run's.
+    """Return a doubt if the optimizer's own update moves the best rate far between `tried` updates and the run's.
 
-    Its `steps` are SHORTEST_RUN where they aren't known: no run any shorter repays a sweep.
+    Its `steps` are SHORTEST_RUN if they aren't known: no shorter run repays a sweep.
     """
     whole = REFERENCE_RUN if steps is None else steps
     shift = expected_shift(optimizer.name, optimizer.settings, short=tried, long=whole)
@@ -60,7 +60,7 @@ def lr_drifts(optimizer: OptimizerFacts, tried: int, steps: int | None) -> tuple
 
 
 def weak_fall(curve: Curve) -> tuple[str, ...]:
-    """Return a doubt where the lowest loss of the curve may be chance. It holds for short runs that it guides, too."""
+    """Return a doubt if the lowest loss of the curve may be chance; for short runs that the curve guides, too."""
     lowest = int(curve.loss.argmin())
     if curve.points.start - curve.loss[lowest] >= UNCLEAR * np.hypot(curve.error[lowest], curve.start_error):
         return ()
@@ -68,7 +68,7 @@ def weak_fall(curve: Curve) -> tuple[str, ...]:
 
 
 def late_onset(curve: Curve) -> tuple[str, ...]:
-    """Return a doubt where the curve falls all at once; empty where it doesn't. It holds for short runs as well."""
+    """Return a doubt if the curve falls all at once; empty if it doesn't. It holds for short runs as well."""
     if _width_of_fall(curve) >= ALL_AT_ONCE:
         return ()
     return ("the loss falls all at once, as after a plateau: a long run may bear less than a short one",)

@@ -26,7 +26,7 @@ NOTHING = 0.01  # of the loss: without a curve, a smaller fall is none: rules/RE
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SweepEvidence:
-    """What `result` shows. `pick_source` is what picks are made from (see `SweepResult.pick_source`).
+    """What `result` shows. `pick_source` is what the picks are made from (see `SweepResult.pick_source`).
 
     `refusal` says why the curve allows no pick; `curve` may be there all the same. `profile` is that of the short runs,
     None if they learned nothing.
@@ -47,7 +47,7 @@ class SweepEvidence:
     def band(self) -> Band | None:
         """The trainable band of the curve, wider if short runs learned well beyond it.
 
-        Without a curve it is that of the short runs, and reaches up to what the runs that they stand for may bear.
+        Without a curve it is that of the short runs, and reaches up to what the runs they stand for may tolerate.
         """
         if self.usable_curve is None:
             if self.profile is None:

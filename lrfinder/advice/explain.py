@@ -12,7 +12,7 @@ from lrfinder.config import ScheduleConfig
 from lrfinder.formatting import format_lr
 from lrfinder.optimizers import second_moment_decay, second_moment_updates, traits_of
 
-# What a name means elsewhere, where it isn't the same: keyword -> default. torch's and Keras's own are held equal to
+# What a name means elsewhere, if it isn't the same: keyword -> default. torch's and Keras's own are held equal to
 # their signatures in the tests; TensorFlow 1's are those of its documentation.
 DEFAULTS: Mapping[str, Mapping[str, Mapping[str, float]]] = MappingProxyType(
     {
@@ -48,7 +48,7 @@ _MOST_SAMPLES = 10_000  # updates at which a long schedule is summed; its mean i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """One thing that binds the rate: what it is called, its number with its unit where it has one, and what follows."""
+    """One thing that binds the rate: what it is called, its number with its unit if it has one, and what follows."""
 
     name: str
     value: float | None
@@ -59,7 +59,7 @@ class Fact:
 def explain(config: ScheduleConfig, *, of_a_run: bool = True) -> tuple[Fact, ...]:
     """Return what binds the peak rate of a config, and what its decay changes about it.
 
-    Without `of_a_run` the config says nothing of a run, only of its optimizer (see `bare_config`): the facts that need
+    Without `of_a_run` the config describes no run, only an optimizer (see `bare_config`): the facts that need
     a length are left out.
 
     effective rate      lr / (1 - m)            SGD with momentum m, v = m v + g, without dampening
@@ -150,9 +150,7 @@ def _warmup(config: ScheduleConfig, *, of_a_run: bool) -> list[Fact]:
     elif not (of_a_run or warmup):
         follows = "a warm-up of as many bridges that, where the run is long enough for it"
     else:
-        follows = (
-            f"there are {warmup} of warm-up: a compromise where the run is short, a risk where the first steps diverge"
-        )
+        follows = f"there are {warmup} of warm-up: a compromise if the run is short, a risk if the first steps diverge"
     return [
         Fact(
             name="warm-up need",
@@ -187,10 +185,10 @@ def _elsewhere(name: str) -> list[Fact]:
     frameworks = DEFAULTS.get(name)
     if frameworks is None:
         return []
-    told = "; ".join(
+    each = "; ".join(
         f"{framework}: {', '.join(f'{key} {format_lr(value) if value else 0}' for key, value in defaults.items())}"
         for framework, defaults in frameworks.items()
     )
     return [
-        Fact(name="defaults elsewhere", value=None, unit="", text=f"{told}. A rate found in one is not one for another")
+        Fact(name="defaults elsewhere", value=None, unit="", text=f"{each}. A rate found in one is not one for another")
     ]

@@ -22,7 +22,7 @@ BEYOND = 3  # runs past an end of the range, if the best one lies there
 
 
 def next_run(result: SweepResult, start: float | None) -> RunPlan | None:
-    """Return the short run that says most after what `result` holds, or None if enough is known.
+    """Return the next short run to make, the one that tells most beyond `result`; None if enough is known.
 
     `start` is `start_of(result)`, which no short run changes. A pure function of what was measured: after an
     interruption it goes on where it was.

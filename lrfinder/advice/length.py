@@ -7,9 +7,9 @@ from lrfinder.records import Setup
 
 
 def run_length(setup: Setup, steps: int | None, epochs: float | None) -> int | None:
-    """Return the run's length in updates: `steps`, or `epochs` times the loader's length; None where neither is given.
+    """Return the run's length in updates: `steps`, or `epochs` times the loader's length; None if neither is given.
 
-    Raises UsageError where both are given, where one is not above 0, or where the loader has no length.
+    Raises UsageError if both are given, if one is not above 0, or if the loader has no length.
     """
     if steps is not None and epochs is not None:
         raise UsageError("steps and epochs can't both be given", hint="keep one: they say the same thing")

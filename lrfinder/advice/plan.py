@@ -10,8 +10,8 @@ from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.records import OptimizerFacts, ShortRun
 from lrfinder.schedules import SCHEDULES, Schedule, WarmupStableDecay
 
-# Updates that the config of an open-ended run says it has: past them the peak is held all the same. A tenth of them is
-# the warm-up of Adam's defaults, 2/(1 - 0.999).
+# Updates in the config of an open-ended run: past them the peak is held anyway. A tenth of them is the warm-up of
+# Adam's defaults, 2/(1 - 0.999).
 OPEN_STEPS = 20_000
 
 
@@ -23,7 +23,7 @@ def plan_schedule(
     warmup: int | None = None,
     trials: Iterable[ShortRun] = (),
 ) -> tuple[Schedule, str]:
-    """Return the schedule of a run of `steps` updates, None: of unknown length, and why.
+    """Return the schedule of a run of `steps` updates (None: of unknown length), and the reason for it.
 
     Without a `name` the shape is chosen by evidence: see `choose`; `trials` are those of `verify`. Without a `warmup`,
     its length follows from the optimizer. Raises UsageError for an unknown name or a warm-up longer than the run.

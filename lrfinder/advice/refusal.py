@@ -1,4 +1,4 @@
-"""Where a sweep allows no pick: the reason, and what to do about it."""
+"""Refuse a sweep that allows no pick: the reason, and what to do about it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Refusal:
 
 
 def refuse_points(traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
-    """Refuse where there are too few losses for any fit."""
+    """Refuse if there are too few losses for any fit."""
     finite = count_finite(traces)
     if finite >= MIN_POINTS:
         return None
@@ -60,7 +60,7 @@ def refuse_points(traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal
 
 
 def refuse_curve(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
-    """Refuse where the fitted curve shows no pick: it never fell, is too noisy, or the optimum lies outside."""
+    """Refuse if the fitted curve shows no pick: it never fell, is too noisy, or the optimum lies outside."""
     for refuse in _CHECKS:
         refusal = refuse(curve, traces, settings)
         if refusal is not None:
@@ -79,9 +79,9 @@ def refuse_beginning() -> Refusal:
 def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
     falls = curve.points.start - curve.loss
     errors = np.hypot(curve.error, curve.start_error)
-    # A noise-free curve has no error at all: then whatever is more than rounding is a fall.
+    # A noise-free curve has no error at all: then anything above rounding is a fall.
     rounding = ROUNDING * max(abs(curve.points.start), float(np.ptp(curve.points.y)))
-    # Anywhere, not only where it is lowest: high rates are noisy, and the beginning of a fall is often its surest part.
+    # Anywhere, not only at the lowest point: high rates are noisy, and the start of a fall is often its surest part.
     if np.any(falls > np.maximum(SIGNIFICANT_FALL * errors, rounding)):
         return None
     reach = max(np.log10(trace.lrs[-1]) for trace in traces if trace.lrs) - np.log10(settings.min_lr)
@@ -116,7 +116,7 @@ def _still_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSetti
 
 
 def _already_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
-    """Refuse where the curve is steepest near its lower end, without a flat start before it."""
+    """Refuse if the curve is steepest near its lower end, without a flat start before it."""
     del traces
     if _steepest_x(curve) - curve.x[0] >= NEAR_START or not starts_falling(curve):
         return None

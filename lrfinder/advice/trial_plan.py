@@ -16,7 +16,7 @@ from lrfinder.search.passes import subset_size
 
 FIRST_RUNS = 5  # of the first length, far apart: they find the range of good rates
 GROWTH = 3  # times as long are the runs of the second length (successive halving's usual eta)
-LEAST_GROWTH = 2  # times as long, for the sweep's own runs to do as the first length: advice/README.md#least_growth
+LEAST_GROWTH = 2  # times as long, for the sweep's own runs to serve as the first length: advice/README.md#least_growth
 FIRST_STEP = 0.5  # decades between the rates of the first length
 STEP = 0.3  # decades (a factor of two) between those of the second; nearer, two seeds differ by more than two rates
 
@@ -84,7 +84,7 @@ class TrialPlan:
         return sum(run.updates for run in self.runs)
 
     def different_batches(self, steps: int) -> int | None:
-        """Return on how many different batches a trial of `steps` updates trains, over and over; None: on all.
+        """Return on how many different batches a trial of `steps` updates trains, again and again; None: on all.
 
         It passes over its data as often as the coming run will: advice/README.md#passes.
         """
@@ -107,7 +107,7 @@ class TrialPlan:
 
     @cached_property
     def _finished(self) -> tuple[ShortRun, ...]:
-        """The runs that were made for a run like the coming one and not cut short: a log may hold others."""
+        """The runs made for a run like the coming one, and not cut short: a log may hold others."""
         return tuple(
             run
             for run in self.runs
@@ -120,9 +120,9 @@ class TrialPlan:
 
     @cached_property
     def _own_profile(self) -> LrProfile | None:
-        """The profile of the sweep's own short runs, if it will do as the shorter length.
+        """The profile of the sweep's own short runs, if they can serve as the shorter length.
 
-        They saw fresh batches, so it won't if the coming run goes through its data again and again.
+        They saw fresh batches, so they can't if the coming run goes through its data again and again.
         """
         if self.sweep.setup.cached_batches is not None:
             return None

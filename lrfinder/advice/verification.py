@@ -1,4 +1,4 @@
-"""Verify a recommendation by training: short runs of two lengths around it, and what they say of the full length."""
+"""Verify a recommendation by training: short runs of two lengths around it, and what they show of the full length."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ LEAST_INTERVAL = 0.15  # decades on each side: advice/README.md#least_interval
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What training said. `confirmed` is None where it can't be told; then `lr` is None and `hint` says what to do.
+    """What training showed. `confirmed` is None if it can't tell; then `lr` is None and `hint` says what to do.
 
-    `lr` is the rate to use: the recommended one where it was confirmed, else the corrected one. `pick` is its evidence,
+    `lr` is the rate to use: the recommended one if it was confirmed, else the corrected one. `pick` is its evidence,
     `schedule` the config with it, `updates` counts everything spent, the sweep included.
     """
 
@@ -58,7 +58,7 @@ class Verification:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule config; the suffix says whether as YAML, JSON or TOML.
 
-        Raises UsageError where there is none: training could not tell.
+        Raises UsageError if there is none: training could not tell.
         """
         if self.schedule is None:
             raise UsageError("there is no schedule to save", hint=self.hint)
@@ -66,7 +66,7 @@ class Verification:
 
 
 def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
-    """Return what the runs of `plan` say of the recommended rate at the full length, even if there are too few."""
+    """Return what the runs of `plan` show of the recommended rate at the full length, even if there are too few."""
     request, sweep, trials, long = plan.request, plan.sweep, plan.runs, plan.long_profile
     advice = advise(evidence, Request(steps=request.steps, schedule=request.schedule, warmup=request.warmup))
     updates = sweep.updates + plan.updates
@@ -112,7 +112,7 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
 
 
 def _best_shape(request: VerifyRequest, long: LrProfile, tried: dict[str, float]) -> tuple[str, str]:
-    """Return the shape to use, and a sentence on the others, empty where none was tried."""
+    """Return the shape to use, and a sentence on the others, empty if none was tried."""
     if not tried:
         return request.schedule, ""
     best = min(tried, key=lambda name: tried[name])
@@ -141,6 +141,8 @@ def _doubts(sweep: SweepResult, long: LrProfile, drift: LrDrift, trials: tuple[S
         doubts.append("the best of them is the last one on its side, so the best rate may lie beyond")
     elif _half(drift) > long.half_width(DEAR):
         doubts.append(f"an end of the interval may lose more than {DEAR:.0%} of the fall, so steep is their valley")
+    if drift.held:
+        doubts.append("longer runs preferred higher rates, but no higher one was seen to train")
     if Z90 * drift.error > WIDE:
         doubts.append("how far it moves on is open by more than a factor of ten")
     fresh = any(trial.fresh for trial in trials)
@@ -153,7 +155,7 @@ def _doubts(sweep: SweepResult, long: LrProfile, drift: LrDrift, trials: tuple[S
 
 
 def _plateau(evidence: SweepEvidence) -> tuple[str, ...]:
-    """Return a doubt where the sweep sat on a plateau, or saw nothing: all trials began from the same seed."""
+    """Return a doubt if the sweep sat on a plateau, or saw nothing: all trials began from the same seed."""
     if evidence.refusal is not None or (evidence.curve is not None and weak_fall(evidence.curve)):
         return (
             "the continuous sweep saw nothing clear, so when a run begins to learn may be chance: try another --seed",
@@ -189,6 +191,8 @@ def _said(plan: TrialPlan, long: LrProfile, drift: LrDrift) -> str:
     elif drift.per_doubling is None:
         return f"{said}{moved}"
     bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
+    if drift.held:
+        bound = f" (the highest rate at which {long.steps} updates trained well)"
     return f"{said}{moved}, which at {plan.request.steps} updates makes it {format_lr(10**drift.x)}{bound}"
 
 

@@ -1,15 +1,15 @@
-"""Short runs in processes of their own without being asked: where one thread more gains less than one run more.
+"""Make short runs in several processes without being asked, if one more run at once gains more than one more thread.
 
-Not in threads of one process, each with a stream of its own: torch has one generator for a device, from which they
-would draw in turn, so that no run would be what it is by itself; and one Python would send the kernels of all.
+Threads of one process, each with a CUDA stream of its own, would not do. torch has one generator for a device, and the
+runs would draw from it in turn, so no run would be what it is by itself. And one Python would send all the kernels.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lrfinder.api.run_pool import RunPool
@@ -21,23 +21,24 @@ if TYPE_CHECKING:
     import torch
 
 # What the runs must take here, over what this process has taken so far: its start, the imports, the model file. Each
-# process takes as long again before its first update, so at worst, where nothing is gained, a quarter is lost, once.
+# process takes as long again before its first update. If nothing is gained, at worst a quarter is lost, once.
 WORTH = 4.0
 
 # Bytes that torch's kernels take on a card in each process, before it has a tensor there: 300 to 600 MB are usual.
 CONTEXT = 600 * 2**20
 
-# The share of the memory that is free now that all processes together may take, if each needs as much as this one did.
+# The share of the memory now free that all processes together may take, if each needs as much as this one did.
 SHARE_OF_MEMORY = 0.5
 
 
 class AutoParallel:
     """Makes short runs in several processes while that is measured to be faster than one after the other.
 
-    Call it with runs to be made and the seconds that an update takes in this process: it yields those that it makes, as
-    they end, perhaps none. The first time it is tried where that is worth the processes' start; later on only if the
-    first time was faster. As many processes as torch has threads, and as fit into the memory; where one dies, what is
-    left isn't made here. Use as a context manager: leaving it ends the processes.
+    Call it with the runs to make and the seconds that an update takes in this process. It yields the runs that it
+    makes, as they end; there may be none. The first time it tries if that is worth the start of the processes; later
+    only if the first time was faster. It uses as many processes as torch has threads, or fewer if only those fit
+    into the memory. If one dies, the remaining runs aren't made here. Use it as a context manager: leaving it ends
+    the processes.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class AutoParallel:
 def room_on(device: torch.device) -> int:
     """Return for how many processes like this one there is memory, that of a CUDA device included; 0 on other devices.
 
-    What the device's driver says of its memory is asked for, and what torch had of it at most.
+    It asks the device's driver for its free memory, and torch for the most that it has used.
     """
     if device.type == "cpu":
         return room_in_memory()
@@ -107,12 +108,19 @@ def room_on(device: torch.device) -> int:
 
 
 def room_in_memory() -> int:
-    """Return for how many processes like this one there is memory; 0 where the system doesn't say."""
-    try:
-        import resource
+    """Return for how many processes like this one there is free memory, judged by its largest size so far."""
+    import psutil
 
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except (ImportError, OSError):  # neither Windows nor macOS has it
-        return 0
-    free = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), 0)  # in KiB, as Linux's
-    return int(SHARE_OF_MEMORY * free / resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    return int(SHARE_OF_MEMORY * psutil.virtual_memory().available / _peak_memory())
+
+
+def _peak_memory() -> int:
+    """Return the most memory that this process has had, in bytes."""
+    if sys.platform == "win32":
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes there, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

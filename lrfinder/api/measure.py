@@ -23,7 +23,7 @@ from lrfinder.records import Metric, Mode, ShortRun, Stop, SweepResult, SweepSet
 from lrfinder.store import ResumableRun
 from lrfinder.task.problem import Problem
 
-_AT_ONCE = 1e-6  # seconds: what a part that begins when the time is over is given, since its limit must be above 0
+_AT_ONCE = 1e-6  # seconds: the limit of a part that begins when the time is over, since a limit must be above 0
 
 
 def measure(
@@ -37,7 +37,7 @@ def measure(
 ) -> Sweep:
     """Run the range test, continuous repeats, short sweeps and short runs as its mode says, and return its result.
 
-    `kept` is what an earlier process finished of it: the rest is made, from what it began with. The user's
+    `kept` is the part that an earlier process finished; only the rest is made, from the same start. The user's
     objects are as they were before, however it ends.
 
     An interruption that leaves anything measured is a result with that status; one that comes before the first loss
@@ -64,7 +64,7 @@ def measure(
         short_sweeps = repeat(_until(deadline, short), known=short_sweeps)
 
     def after(runs: tuple[ShortRun, ...]) -> Sweep | None:
-        """Return what is known after so many short runs; None where not even a first loss was measured."""
+        """Return what is known after so many short runs; None if not even a first loss was measured."""
         if listeners.setup is None:
             return None
         return Sweep(
@@ -83,7 +83,7 @@ def measure(
 
 
 def _check_starts(problem: Problem, traces: tuple[Trace, ...]) -> None:
-    """Raise ModelFileError where `traces` have used up the only start of the loader."""
+    """Raise ModelFileError if `traces` have used up the only start of the loader."""
     if traces and isinstance(problem.train_loader, Iterator):
         raise ModelFileError(
             f"{problem.where}: train_loader is an iterator, which has only one start: this sweep can't be resumed",
@@ -92,7 +92,7 @@ def _check_starts(problem: Problem, traces: tuple[Trace, ...]) -> None:
 
 
 def _until(deadline: float, settings: SweepSettings) -> SweepSettings:
-    """Return `settings` with what is left of the time, where that is limited."""
+    """Return `settings` with what is left of the time, if the time is limited."""
     if settings.max_seconds is None:
         return settings
     return dataclasses.replace(settings, max_seconds=max(deadline - time.monotonic(), _AT_ONCE))
@@ -119,7 +119,7 @@ def _explore(
         known = after(runs)
         if runs and known is None:  # not even the first one's first loss was measured
             break
-        # Where nothing is known yet, the first run tells what is swept.
+        # If nothing is known yet, the first run shows what is swept.
         begun = known is not None and (known.traces or known.runs)
         plan = next_run(known, start) if known is not None and begun else first_run(settings)
         if plan is None:
@@ -129,7 +129,7 @@ def _explore(
 
 
 def _nothing_measured(problem: Problem, ends: set[Stop]) -> BaseException:
-    """Return what to raise where not even a first loss was measured; `ends` are the endings of the parts."""
+    """Return what to raise if not even a first loss was measured; `ends` are the endings of the parts."""
     if Stop.TERMINATED in ends:
         return Terminated("before anything was measured")
     if Stop.INTERRUPTED in ends:

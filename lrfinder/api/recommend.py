@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.run_files import write_picture, write_recommendation
@@ -13,7 +12,7 @@ from lrfinder.config import dump
 from lrfinder.errors import EnvironmentFailure, UsageError
 from lrfinder.records import SweepResult
 from lrfinder.report.documents import recommend_document
-from lrfinder.store import TRIALS, config_path, load_run, read_log
+from lrfinder.store import PICTURE, TRIALS, config_path, load_run, read_log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +24,7 @@ class Recommendation(Advice):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the schedule config; the suffix says whether as YAML, JSON or TOML.
 
-        Raises UsageError where there is none: no rate could be picked, or the length of the run was not given.
+        Raises UsageError if there is none: no rate could be picked, or the length of the run was not given.
         """
         if self.schedule is None:
             hint = self.hint or "say how long the run is: recommend(result, steps=...)"
@@ -40,11 +39,12 @@ class Recommendation(Advice):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendResult:
-    """A recommendation, its run folder, and where its schedule was written (None: nowhere)."""
+    """A recommendation, its run folder, and where its schedule and its picture were written (None: nowhere)."""
 
     recommendation: Recommendation
     run: Path
     written: Path | None
+    picture: Path | None
     problem: str
 
 
@@ -65,7 +65,7 @@ def recommend(
     `result` is what `sweep` returned, or a run folder; what `verify` measured there on shapes of the decay is used.
     `open_ended` plans a run whose length is not known. The other keywords are the options of `lrfinder recommend`.
     A sweep that allows no pick is a value too: then `status` is `refused`, `lr` is None, and `why` and `hint` say what
-    was seen and what to do. Raises UsageError for keywords that can't be meant, RunError for a damaged run folder.
+    was seen and what to do. Raises UsageError for keywords that make no sense, RunError for a damaged run folder.
     """
     sweep = result if isinstance(result, SweepResult) else load_run(Path(result))
     return _recommended(
@@ -88,12 +88,11 @@ def recommend_run(
 ) -> RecommendResult:
     """Advise on a run folder, and write what follows: the schedule config, recommendation.json, and the picture.
 
-    The config goes to `write`, or into the folder; `seed` is the bootstrap's. If the folder can't be written,
-    as one of somebody else's, `problem` says so. Raises UsageError if `write` is given and there is no schedule since
-    no length was.
+    The config goes to `write`, or into the folder; `seed` is the bootstrap's. If the folder can't be written, as one of
+    somebody else's, `problem` says so. Raises UsageError if `write` is given without a length of the run.
     """
     recommendation = _recommended(load_run(folder), request, seed)
-    schedule, written, problem = recommendation.schedule, None, ""
+    schedule, written, drawn, problem = recommendation.schedule, None, None, ""
     if schedule is None and write is not None and recommendation.lr is not None:
         raise UsageError("a schedule needs the length of the run", hint="add --steps T, --epochs E or --open-ended")
     if schedule is not None:
@@ -103,13 +102,25 @@ def recommend_run(
         write_recommendation(folder, recommend_document(recommendation), written=written)
         if picture:
             write_picture(folder, recommendation.chart(recommendation.result))
+            drawn = folder / PICTURE
     except EnvironmentFailure as error:
         problem = f"the recommendation is not kept in the run folder: {error}"
-    return RecommendResult(recommendation=recommendation, run=folder, written=written, problem=problem)
+    return RecommendResult(recommendation=recommendation, run=folder, written=written, picture=drawn, problem=problem)
 
 
 def _recommended(sweep: SweepResult, request: Request, seed: int) -> Recommendation:
     trials = () if sweep.run is None else read_log(Path(sweep.run) / TRIALS)
     advice = advise(gather_evidence(sweep, seed), request, trials)
-    values: dict[str, Any] = {field.name: getattr(advice, field.name) for field in fields(advice)}
-    return Recommendation(**values, result=sweep)
+    return Recommendation(
+        lr=advice.lr,
+        status=advice.status,
+        why=advice.why,
+        hint=advice.hint,
+        picks=advice.picks,
+        band=advice.band,
+        fit=advice.fit,
+        notes=advice.notes,
+        schedule=advice.schedule,
+        updates=advice.updates,
+        result=sweep,
+    )

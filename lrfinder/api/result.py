@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lrfinder.advice import Request, advise, gather_evidence
 from lrfinder.records import SweepResult
@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep(SweepResult):
-    """What `lrfinder.sweep` returns, also where the curve is useless: `status` says how it ended."""
-
-    @classmethod
-    def of(cls, result: SweepResult) -> Self:
-        """Return the same result with the methods below."""
-        return cls(**{field.name: getattr(result, field.name) for field in fields(result)})
+    """What `lrfinder.sweep` returns, even if the curve is useless: `status` says how it ended."""
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per measurement: repeat, step, lr, loss (the columns of curve.csv)."""

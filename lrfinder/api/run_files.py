@@ -9,6 +9,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig, load_schedule
 from lrfinder.config.files import parse_schedule
+from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.errors import LrfinderError
 from lrfinder.files import write_atomic
 from lrfinder.records import Chart
@@ -37,11 +38,12 @@ def write_picture(folder: Path, chart: Chart) -> None:
                 return
     except OSError:  # there is none yet
         pass
-    write_atomic(path, curve_png(chart))
+    with Interrupts():  # compiled modules are loaded: a signal under their C++ would abort the process
+        write_atomic(path, curve_png(chart))
 
 
 def write_recommendation(folder: Path, document: dict[str, Any], *, written: Path | None) -> None:
-    """Keep what `recommend` said, and where its schedule was written: absolute, or relative inside the run folder."""
+    """Save the recommendation and the path of its schedule: absolute, or relative if it is inside the run folder."""
     place = None
     if written is not None:
         whole, run = written.absolute(), folder.absolute()
@@ -50,7 +52,7 @@ def write_recommendation(folder: Path, document: dict[str, Any], *, written: Pat
 
 
 def write_verification(folder: Path, document: dict[str, Any]) -> None:
-    """Keep what `verify` said."""
+    """Save the verification."""
     write_atomic(folder / VERIFICATION, json_text(document).encode())
 
 

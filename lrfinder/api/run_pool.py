@@ -19,7 +19,7 @@ from lrfinder.store import Source
 class RunPool:
     """A pool of `jobs` processes that make short runs of the model file of `source`, seeded by `seed`.
 
-    Each process is started anew (a forked one could not use CUDA), imports the model file for each run, and computes
+    Each process is a fresh one (a forked one could not use CUDA), imports the model file for each run, and computes
     with `threads`, or with its share of the cores. Use as a context manager: leaving it ends the processes, whatever
     they are doing.
     """
@@ -36,7 +36,7 @@ class RunPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A run can last for minutes: whoever leaves early doesn't wait for it. There is no public way to end them.
+        # A run can last for minutes: leaving early must not wait for it. There is no public way to end the processes.
         processes = list((getattr(self._pool, "_processes", None) or {}).values())
         self._pool.shutdown(wait=False, cancel_futures=True)
         if error is not None:
@@ -46,9 +46,9 @@ class RunPool:
             process.join()
 
     def run(self, plans: Sequence[RunPlan]) -> Iterator[ShortRun]:
-        """Yield the runs as they end. What the user's code raises in a process is raised here.
+        """Yield the runs as they end. An exception of the user's code in a process is raised here.
 
-        Raises EnvironmentFailure where a process died.
+        Raises EnvironmentFailure if a process died.
         """
         waiting = [self._pool.submit(_made_or_told, self._source, self._seed, plan, self._threads) for plan in plans]
         try:
@@ -68,7 +68,7 @@ def _begin() -> None:
 
 
 def _end_with_the_parent() -> None:
-    """End this process when its parent is gone: killed, that can't end it, and it would wait for work for ever."""
+    """End this process when its parent is gone: a killed parent can't end it, and it would wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -82,7 +82,7 @@ def _make(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
     import torch
 
     from lrfinder.api.broadcast import Broadcast
-    from lrfinder.api.source import load_source_problem
+    from lrfinder.api.model_file import load_source_problem
     from lrfinder.engine.runtime.device import choose_device
     from lrfinder.engine.short_runs import ShortRuns
 

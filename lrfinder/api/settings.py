@@ -12,7 +12,7 @@ from lrfinder.records import Graph, Metric, Mode, Precision, Spacing, SweepSetti
 
 
 def make_settings(**keywords: Any) -> SweepSettings:
-    """Return the settings; what can't be swept is a UsageError that names the parameter, its bound and the value."""
+    """Return the settings; raise UsageError, with the parameter, its bound and the value, if they can't be swept."""
     for name, choices in (("spacing", Spacing), ("mode", Mode), ("metric", Metric)):
         keywords[name] = _chosen(name, choices, keywords[name])
     try:
@@ -22,7 +22,7 @@ def make_settings(**keywords: Any) -> SweepSettings:
 
 
 def make_training(**keywords: Any) -> UpdateOptions:
-    """Return how updates are made; what can't be meant is a UsageError, as for the settings."""
+    """Return how updates are made; raise UsageError for impossible options, as for the settings."""
     for name, choices in (("precision", Precision), ("graph", Graph)):
         keywords[name] = _chosen(name, choices, keywords[name])
     try:
@@ -40,7 +40,7 @@ def _chosen(name: str, choices: type[StrEnum], value: str) -> StrEnum:
 def new_keyword(name: str, value: Any, *, old: str, given: Any) -> Any:
     """Return what a function's caller gave as `name`, or under its `old` name, which is a DeprecationWarning.
 
-    Raises UsageError for both. To be called by the function itself: the warning names the line of its caller.
+    Raises UsageError for both. The function itself must call this: the warning names the line of its caller.
     """
     if given is None:
         return value

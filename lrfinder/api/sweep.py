@@ -1,26 +1,20 @@
-"""`lrfinder.sweep`: the range test from Python."""
+"""`lrfinder.sweep` and `lrfinder.resume`: the range test from Python."""
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from lrfinder.advice import Request, advise, gather_evidence
-from lrfinder.api.checks import LIVE
-from lrfinder.api.measure import measure
 from lrfinder.api.result import Sweep
 from lrfinder.api.settings import checked_timeout, make_settings, make_training, new_keyword
-from lrfinder.api.sinks import Sink, check_sinks
-from lrfinder.api.source import load_source_problem
-from lrfinder.engine.observer import Observer
+from lrfinder.api.sweep_run import LIVE, resume_run, sweep_model, sweep_run
 from lrfinder.errors import UsageError
-from lrfinder.files import write_atomic
 from lrfinder.records import (
     LOADER_TIMEOUT,
     MAX_LR,
@@ -34,13 +28,10 @@ from lrfinder.records import (
     Precision,
     Spacing,
 )
-from lrfinder.report.figure import curve_png
 from lrfinder.report.progress import SweepProgress
-from lrfinder.store import PICTURE, RunFolder, Source
+from lrfinder.store import Source
 from lrfinder.task.names import make_problem
 from lrfinder.task.problem import Problem
-from lrfinder.task.reference import check_reference, digest_of
-from lrfinder.version import CREATED_BY
 
 
 def sweep(
@@ -84,14 +75,14 @@ def sweep(
 
     `model` is a model file ("model.py", "model.py:name", "package.module:name"), or a module or a callable that makes
     one; then the other keywords are the names of the model file. An object given live starts each repeat from where
-    it is, and comes back bit for bit; a callable is called anew for each repeat. `optimizer` may be the name of a
+    it is, and comes back bit for bit; a callable is called again for each repeat. `optimizer` may be the name of a
     class of torch.optim. `out` names a run folder to write; without it the disk is not touched. Nothing is printed
     unless `progress` is set. `sinks` names observers of installed distributions (entry points `lrfinder.sinks`), which
     get every event. How updates are made (`precision`, `accumulate`, `clip_norm`, `clip_value`, and of several
     `optimizers` the `swept_optimizer`) is described in `records.UpdateOptions`; `sweep` is the old name of
-    `swept_optimizer`. `graph` "auto" or "on" records an update on a
-    GPU once and repeats it (CUDA graphs). `max_seconds` bounds the whole sweep,
-    `loader_timeout` the seconds that a batch may take (the first one of a pass five times that; 0: forever).
+    `swept_optimizer`. `graph` "auto" or "on" records an update on a GPU once and repeats it (CUDA graphs).
+    `max_seconds` bounds the whole sweep, `loader_timeout` the seconds that a batch may take (the first one of a pass
+    five times that; 0: forever).
 
     A sweep of 25 updates a decade or more (by default there are 12.5) has used up the loss before it reaches the best
     rates. So `mode` "auto" makes short sweeps beside it, and picks from those: `Sweep.short_sweeps`.
@@ -102,10 +93,9 @@ def sweep(
 
     A sweep that diverges, meets a NaN or is interrupted is a result; see `Sweep.status`, and `lrfinder.recommend`.
 
-    Raises UsageError for keywords that can't be meant, ModelFileError for objects of the wrong kind, RunError where
-    `out` is occupied, EnvironmentFailure where memory or disk run out; what the user's code raises passes through.
+    Raises UsageError for keywords that make no sense, ModelFileError for objects of the wrong kind, RunError if
+    `out` is occupied, EnvironmentFailure if memory or disk run out; what the user's code raises passes through.
     """
-    check_sinks(sinks)
     settings = make_settings(
         min_lr=min_lr,
         max_lr=max_lr,
@@ -144,43 +134,33 @@ def sweep(
         ),
         loader_timeout=checked_timeout(loader_timeout),
     )
-    problem = _problem(model, names, source, seed)
-    with ExitStack() as stack:
-        observers: list[Observer] = []
-        folder = None
-        if out is not None:
-            digest = digest_of(check_reference(source.reference)) if source.reference != LIVE else None
-            folder = stack.enter_context(
-                RunFolder.create(
-                    Path(out),
-                    model=problem.name,
-                    source=source,
-                    settings=settings,
-                    created_by=CREATED_BY,
-                    model_sha256=digest,
-                )
-            )
-            observers.append(folder)
-        if progress:
-            observers.append(stack.enter_context(SweepProgress(settings)))
-        observers.extend(Sink(name, settings) for name in sinks)
-        run = str(folder.path) if folder is not None else None
-        result = measure(problem, settings, device=device, observers=observers, run=run)
-    if folder is not None:
-        write_atomic(folder.place / PICTURE, curve_png(advise(gather_evidence(result), Request()).chart(result)))
-    return result
+    if source.reference != LIVE and (also := [name for name, value in names.items() if value is not None]):
+        raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {source.reference}")
+    live = functools.partial(_live_problem, model, names, source) if source.reference == LIVE else None
+    watch = SweepProgress if progress else None
+    if out is None:
+        return sweep_model(source, settings, live=live, watch=watch, sinks=sinks)
+    return sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=sinks).sweep
+
+
+def resume(run: str | os.PathLike[str], *, progress: bool = False) -> Sweep:
+    """Carry on the sweep of a run folder that was killed, interrupted, or failed, and return its whole result.
+
+    `run` is a folder that `sweep("model.py", out=...)` or `lrfinder sweep` wrote; model and settings come from it.
+    Repeats and short runs that had ended by themselves are kept, the others are made again from their beginning: on a
+    CPU the folder then holds what an uninterrupted sweep would have written. `max_seconds` counts from now.
+
+    Raises RunError for a damaged folder, one that another process is writing, a model file that has changed, and if
+    device, versions or optimizer differ; UsageError if the sweep was made from live objects. All else is as in `sweep`.
+    """
+    return resume_run(Path(run), watch=SweepProgress if progress else None).sweep
 
 
 def _given(**options: float | None) -> dict[str, float]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _problem(model: Any, names: Mapping[str, Any], source: Source, seed: int) -> Problem:
-    if isinstance(model, str | os.PathLike):
-        also = [name for name, value in names.items() if value is not None]
-        if also:
-            raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {model}")
-        return load_source_problem(source, seed=seed)
+def _live_problem(model: Any, names: Mapping[str, Any], source: Source) -> Problem:
     title = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "model")
     return make_problem(
         {"model": model, **names},

@@ -11,7 +11,7 @@ from typing import Any
 from lrfinder.advice.budget import VerifyRequest
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.api.broadcast import Broadcast
-from lrfinder.api.source import load_source_problem
+from lrfinder.api.model_file import load_source_problem
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.device import choose_device
@@ -51,7 +51,7 @@ def make_trials(
 
 @contextlib.contextmanager
 def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: Sequence[Observer]) -> Any:
-    """Give a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both."""
+    """Return a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both."""
     if jobs is not None and jobs > 1:
         from lrfinder.api.run_pool import RunPool
 

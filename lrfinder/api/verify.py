@@ -1,4 +1,4 @@
-"""`lrfinder.verify`: train shortly around a recommendation, and confirm or correct it."""
+"""`lrfinder.verify`: confirm or correct a recommendation by short trainings around it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,23 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
 from lrfinder.advice.budget import VerifyRequest, default_budget
 from lrfinder.advice.length import run_length
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
-from lrfinder.api.checks import check_not_inside
 from lrfinder.api.run_files import LastRecommendation, config_target, last_recommendation, write_verification
+from lrfinder.api.sweep_run import Watch, check_not_inside
 from lrfinder.config import dump, load_schedule
 from lrfinder.errors import UsageError, unknown_choice
-from lrfinder.records import ShortRun, SweepResult, SweepSettings
+from lrfinder.records import ShortRun, SweepResult
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
 from lrfinder.store import TRIALS, Source, load_run, load_source, read_log
 from lrfinder.task.reference import check_reference
-
-if TYPE_CHECKING:
-    from lrfinder.engine.observer import Observer
 
 CONFIG_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".toml"})
 Budget = int | float | Callable[[int, int], int] | None
@@ -77,10 +72,10 @@ def verify(
     jobs: int | None = None,
     seed: int = 0,
 ) -> Verification:
-    """Train shortly from scratch around the recommended rate of a run folder, and confirm or correct it.
+    """Confirm or correct the recommended rate of a run folder by short trainings from scratch around it.
 
     `run` is a folder that `sweep(..., out=...)` or `lrfinder sweep` wrote from a model file. Its trials are kept in it:
-    asked again, only what is missing is trained. Without `steps` or `epochs` the last recommendation of the run says
+    a second call trains only what is missing. Without `steps` or `epochs` the last recommendation of the run says
     how long it is. `budget` is a number of updates, or below 1 a share of the coming run. `lr` is verified instead of
     the recommended rate. `jobs` trials are made at once, each in a process of its own; None: several, if that is
     measured to be faster. `.schedule` is the config; `.save(path)` writes it.
@@ -112,7 +107,7 @@ def verify_run(
     *,
     write: Path | None = None,
     keep: bool = True,
-    watch: Callable[[SweepSettings], AbstractContextManager[Observer]] | None = None,
+    watch: Watch | None = None,
 ) -> VerifyResult:
     """Verify the recommendation of a run folder, or of a schedule config that names its run; the one way to do it.
 
@@ -232,16 +227,16 @@ def _train(
     *,
     source: Source,
     jobs: int | None,
-    watch: Callable[[SweepSettings], AbstractContextManager[Observer]] | None,
+    watch: Watch | None,
 ) -> tuple[ShortRun, ...]:
-    """Return the trials of the request's seed, those that are missing made now."""
+    """Make the missing trials of the request's seed, and return all of them."""
     known = tuple(trial for trial in read_log(folder / TRIALS) if trial.seed == request.seed)
     plan = TrialPlan(request=request, sweep=sweep, runs=known)
     if not plan.next_runs():
         return known
     with contextlib.ExitStack() as stack:
         observers = [] if watch is None else [stack.enter_context(watch(sweep.settings))]
-        from lrfinder.api.trials import make_trials  # torch, once `watch` has made ready for it
+        from lrfinder.api.trials import make_trials  # torch, after `watch` has prepared for it
 
         return make_trials(plan, folder, source=source, jobs=jobs, observers=observers)
 

@@ -28,13 +28,13 @@ def grow_batches(schedule: Schedule, *, samples: int, batch_size: int, cap: int 
         B(e) = min(floor(B0 / decayed(e)), cap)               B0 while the warm-up still rises
         factor(e) = decayed(e) B(e) / B0                      1 up to rounding; below it from the cap on
 
-    So rate / batch size, and with it the noise scale, is the schedule's in every epoch, also if the size was rounded
+    So rate / batch size, and with it the noise scale, is the schedule's in every epoch, even if the size was rounded
     or capped, and the examples seen are the same in fewer updates. A warm-up doesn't translate: it stays, update by
     update. Neither does a decay to zero, which wants batches without end: `cap` (default: a tenth of the samples,
     beyond which the equivalence ends) stops the growth, and the rate decays from there.
 
     Smith, Kindermans, Ying & Le, arXiv:1711.00489, for SGD with or without momentum, and Adam.
-    Raises UsageError for sizes that can't be meant, and for a schedule that has a rise of its own or reads losses.
+    Raises UsageError for sizes that make no sense, and for a schedule that has a rise of its own or reads losses.
     """
     if schedule.rises_itself or schedule.reads_losses:
         why = "it has a rise of its own" if schedule.rises_itself else "losses cut it, not updates"
@@ -50,7 +50,7 @@ def grow_batches(schedule: Schedule, *, samples: int, batch_size: int, cap: int 
         decayed = schedule.factor(max(start, schedule.warmup))
         size = batch_size
         if start >= schedule.warmup:
-            # A hair more than the quotient, so that 20 / 0.2 is 100.
+            # Slightly more than the quotient, so that 20 / 0.2 is 100.
             size = most if decayed * most <= batch_size else int(batch_size / decayed * (1 + 1e-12))
         factor = min(1.0, decayed * size / batch_size)
         epochs.append(Epoch(batch_size=size, factor=factor, updates=math.ceil(samples / size)))

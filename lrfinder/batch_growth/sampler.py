@@ -44,7 +44,7 @@ class BatchSchedule(Sampler[list[int]]):
         return self._rates.factor(t)
 
     def set_epoch(self, epoch: int) -> None:
-        """Make the next pass that of `epoch` (0-based), for the sampler of the samples, too, if it can."""
+        """Make `epoch` (0-based) the next pass; the sampler of the samples is set too, if it can be."""
         self._next = epoch
         tell = getattr(self._sampler, "set_epoch", None)
         if callable(tell):
@@ -55,7 +55,7 @@ class BatchSchedule(Sampler[list[int]]):
         return {"epoch": self._next}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with the pass that `state_dict` named."""
+        """Continue with the pass that `state_dict` named."""
         self.set_epoch(int(state["epoch"]))
 
     def __iter__(self) -> Iterator[list[int]]:

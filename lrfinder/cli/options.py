@@ -18,6 +18,9 @@ def _remember_debug(value: bool) -> bool:
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no plots: results only.")]
+Details = Annotated[
+    bool, typer.Option("--details", help="Show all rules with their reasons, and what other finders would say.")
+]
 Debug = Annotated[
     bool,
     typer.Option("--debug", callback=_remember_debug, is_eager=True, help="On a failure, show the whole traceback."),

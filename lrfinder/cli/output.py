@@ -7,6 +7,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.cli.process.stdout import stdout_guard
@@ -45,6 +46,16 @@ def print_line(line: str) -> None:
         sys.stdout.write(line + "\n")
 
 
+def print_use(config: Path, verb: str = "Written") -> None:
+    """Say where a schedule config was written, and the lines of a training script that use it."""
+    import json
+
+    print_text(f"{verb}: {config}. In the training script, after the optimizer is made:")
+    print_line("    from lrfinder import load_schedule")
+    print_line(f"    scheduler = load_schedule({json.dumps(str(config))}).scheduler(optimizer)")
+    print_text("and scheduler.step() after every optimizer.step().")
+
+
 def print_plot(result: SweepResult, advice: Advice) -> None:
     """Print the curve as wide as the terminal, at a height that leaves room for a table below it."""
     from rich.console import Console
@@ -69,7 +80,7 @@ def warn(message: str) -> None:
 
 
 def show_plugin_warnings() -> None:
-    """From now on print the warnings about plug-ins with `warn`; Python prints all others."""
+    """From now on, print warnings about plug-ins with `warn`; Python prints all others."""
     from lrfinder.plugins import PluginWarning
 
     python_prints = warnings.showwarning

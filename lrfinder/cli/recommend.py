@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lrfinder.cli.exit_status import INCONCLUSIVE
-from lrfinder.cli.options import BootstrapSeed, Debug, Json, Quiet
-from lrfinder.cli.output import print_json, print_line, print_plot, print_text, warn
+from lrfinder.cli.options import BootstrapSeed, Debug, Details, Json, Quiet
+from lrfinder.cli.output import print_json, print_line, print_plot, print_text, print_use, warn
 
 if TYPE_CHECKING:
-    from lrfinder.advice import Advice
-    from lrfinder.records import SweepResult
+    from lrfinder.api.recommend import RecommendResult
 
 
 def recommend(
@@ -50,6 +48,7 @@ def recommend(
         typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: schedule.yaml in RUN]"),
     ] = None,
     seed: BootstrapSeed = 0,
+    details: Details = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -83,37 +82,26 @@ def recommend(
         written = str(result.written) if result.written else None
         print_json({**recommend_document(advice), "run": str(result.run), "written": written})
     else:
-        _show(advice.result, advice, result.written, plot=not quiet)
+        _show(result, details=details, plot=details and not quiet)
     if advice.lr is None:
         raise typer.Exit(INCONCLUSIVE)
 
 
-def _show(result: SweepResult, advice: Advice, written: Path | None, *, plot: bool) -> None:
-    from lrfinder.report.picks import band_line, others_line, picks_table
-    from lrfinder.rules import FIT_RULES
-    from lrfinder.rules.trials import TRIALS_RULE
+def _show(result: RecommendResult, *, details: bool, plot: bool) -> None:
+    from lrfinder.report.summary import detail_parts, summary_lines
 
+    advice = result.recommendation
+    print_text(*summary_lines(advice, advice.result, picture=result.picture))
+    if advice.schedule is not None:
+        shape = advice.schedule.schedule
+        print_text(f"Schedule: {shape.name}, {shape.steps} updates, of them {shape.warmup} of warm-up.")
+    elif advice.lr is not None:
+        print_text("For a schedule add the length of the coming run: --steps T, --epochs E, or --open-ended.")
+    if result.written is not None:
+        print_use(result.written)
     if plot:
-        print_plot(result, advice)
-    chosen = advice.picks[0]
-    own = [pick for pick in advice.picks if pick is chosen or pick.rule in {TRIALS_RULE, *FIT_RULES}]
-    print_text(picks_table(own, chosen=chosen.rule, notes=advice.notes))
-    for line in advice.notes:
-        print_text("", f"For all picks: {line}.")
-    others = [pick for pick in advice.picks if pick not in own]
-    if others:
-        print_text("", f"Other finders' rules on the same curves: {others_line(others)}.")
-    if advice.band is not None:
-        print_text("", f"Trainable band: {band_line(advice.band)}.")
-    print_text("", advice.why)
-    if advice.lr is None:
-        print_text("", f"No rate can be recommended. What to do: {advice.hint}.")
-    elif written is None:
-        print_text(
-            "", "Add --steps T or --epochs E, the length of the coming run, or --open-ended, to get a schedule config."
-        )
-    else:
-        print_text("", f"Written: {written}. In the training script, after the optimizer is made:", "")
-        print_line("    from lrfinder import load_schedule")
-        print_line(f"    scheduler = load_schedule({json.dumps(str(written))}).scheduler(optimizer)")
-        print_text("", "and scheduler.step() after every optimizer.step().")
+        print_plot(advice.result, advice)
+    if details:
+        print_text(*detail_parts(advice))
+    elif advice.lr is not None:
+        print_line("All rules and reasons: --details")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.exit_status import INCONCLUSIVE, of_signal
+from lrfinder.cli.exit_status import DONE, INCONCLUSIVE, of_signal
 from lrfinder.cli.options import (
     Accumulate,
     ClipNorm,
     ClipValue,
     Debug,
+    Details,
     GraphOption,
     Json,
     PrecisionOption,
@@ -23,7 +25,6 @@ from lrfinder.cli.options import (
     SweptOptimizer,
 )
 from lrfinder.cli.output import print_json, print_line, print_plot, print_text, warn
-from lrfinder.cli.process.torch_import import load_torch
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -32,7 +33,6 @@ from lrfinder.options import (
     REPEATS,
     RUN_STEPS,
     STEPS,
-    STOP_TEXT,
     Graph,
     Metric,
     Mode,
@@ -41,9 +41,7 @@ from lrfinder.options import (
 )
 
 if TYPE_CHECKING:
-    from lrfinder.advice import Advice
-    from lrfinder.api.result import Sweep
-    from lrfinder.store import RunFolder
+    from lrfinder.api.sweep_run import SweepRun
 
 _MODEL = (
     "The model file: model.py, model.py:name, package.module:name or a plug-in's host://argument. Not with --resume."
@@ -141,71 +139,65 @@ def sweep(
         list[str] | None,
         typer.Option("--sink", metavar="NAME", help="Report every event to this sink of an installed plug-in, too."),
     ] = None,
+    details: Details = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Run the range test: grow the rate while training, and record the loss after each update."""
     del debug
-    if sinks:
-        from lrfinder.api.sinks import check_sinks
-
-        check_sinks(sinks)
-    if resume is not None:
-        _resume(resume, _given(context), sinks=sinks or [], as_json=as_json, quiet=quiet)
-        return
-    if model is None:
-        raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
     from lrfinder.api.settings import checked_timeout, make_settings, make_training
-    from lrfinder.store import RunFolder, Source
-    from lrfinder.task.reference import check_reference, digest_of
-    from lrfinder.version import CREATED_BY
+    from lrfinder.api.sweep_run import resume_run, sweep_run
+    from lrfinder.cli.training import watch_training
+    from lrfinder.report.documents import sweep_document
+    from lrfinder.store import Source
 
-    found = check_reference(model)
-    settings = make_settings(
-        min_lr=min_lr,
-        max_lr=max_lr,
-        steps=steps,
-        repeats=repeats,
-        spacing=spacing,
-        mode=mode,
-        run_steps=run_steps,
-        metric=metric,
-        cache_batches=cache_batches,
-        seed=seed,
-        max_seconds=max_seconds,
-    )
-    options = {"momentum": momentum, "weight_decay": weight_decay}
-    source = Source(
-        reference=model,
-        optimizer=optimizer,
-        optimizer_options={name: value for name, value in options.items() if value is not None},
-        batch_size=batch_size,
-        device=device,
-        training=make_training(
-            precision=precision,
-            accumulate=accumulate,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            swept_optimizer=swept_optimizer,
-            scale_others=scale_others,
-            graph=graph,
-        ),
-        loader_timeout=checked_timeout(loader_timeout),
-    )
-    with RunFolder.create(
-        out,
-        model=found.title,
-        source=source,
-        settings=settings,
-        created_by=CREATED_BY,
-        model_sha256=digest_of(found),
-    ) as folder:
-        load_torch()
-        from lrfinder.cli.measuring import measure_file
-
-        result = measure_file(source, settings, folder=folder, sinks=sinks or [], quiet=quiet)
-    _conclude(result, folder, as_json=as_json, quiet=quiet)
+    watch = functools.partial(watch_training, quiet=quiet)
+    if resume is not None:
+        done = resume_run(resume, _given(context), watch=watch, sinks=sinks or ())
+    elif model is None:
+        raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
+    else:
+        settings = make_settings(
+            min_lr=min_lr,
+            max_lr=max_lr,
+            steps=steps,
+            repeats=repeats,
+            spacing=spacing,
+            mode=mode,
+            run_steps=run_steps,
+            metric=metric,
+            cache_batches=cache_batches,
+            seed=seed,
+            max_seconds=max_seconds,
+        )
+        options = {"momentum": momentum, "weight_decay": weight_decay}
+        source = Source(
+            reference=model,
+            optimizer=optimizer,
+            optimizer_options={name: value for name, value in options.items() if value is not None},
+            batch_size=batch_size,
+            device=device,
+            training=make_training(
+                precision=precision,
+                accumulate=accumulate,
+                clip_norm=clip_norm,
+                clip_value=clip_value,
+                swept_optimizer=swept_optimizer,
+                scale_others=scale_others,
+                graph=graph,
+            ),
+            loader_timeout=checked_timeout(loader_timeout),
+        )
+        done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
+    for note in done.sweep.notes:
+        warn(note)
+    if as_json:
+        print_json(sweep_document(done.sweep, done.advice))
+    else:
+        _show(done, details=details, plot=not quiet)
+    unclear = done.advice.fit is None and done.advice.lr is None
+    raise typer.Exit(of_signal(done.sweep.status) or (INCONCLUSIVE if unclear else DONE))
 
 
 def _given(context: typer.Context) -> dict[str, object]:
@@ -217,62 +209,17 @@ def _given(context: typer.Context) -> dict[str, object]:
     }
 
 
-def _resume(run: Path, given: dict[str, object], *, sinks: list[str], as_json: bool, quiet: bool) -> None:
-    """Carry on the sweep of a run folder."""
-    from lrfinder.api.checks import check_model, check_options
-    from lrfinder.store import RunFolder, load_unfinished
+def _show(done: SweepRun, *, details: bool, plot: bool) -> None:
+    from lrfinder.report.summary import detail_parts, summary_lines
 
-    kept = load_unfinished(run)
-    check_options(given, kept)
-    check_model(kept)
-    with RunFolder.resume(kept) as folder:
-        load_torch()
-        from lrfinder.cli.measuring import measure_file
-
-        result = measure_file(kept.source, kept.settings, folder=folder, kept=kept, sinks=sinks, quiet=quiet)
-    _conclude(result, folder, as_json=as_json, quiet=quiet)
-
-
-def _conclude(result: Sweep, folder: RunFolder, *, as_json: bool, quiet: bool) -> None:
-    """Say what was measured and what comes next; leave with the contract's status."""
-    from lrfinder.advice import Request, advise, gather_evidence
-
-    advice = advise(gather_evidence(result), Request())
-    for note in result.notes:
-        warn(note)
-    signalled = of_signal(result.status)
-    if signalled is None:  # whoever interrupts wants to leave at once: no picture then
-        from lrfinder.engine.runtime.signals import Interrupts
-        from lrfinder.files import write_atomic
-        from lrfinder.report.figure import curve_png
-        from lrfinder.store import PICTURE
-
-        with Interrupts():  # it loads compiled modules, as `load_torch` does
-            write_atomic(folder.place / PICTURE, curve_png(advice.chart(result)))
-    if as_json:
-        from lrfinder.report.documents import sweep_document
-
-        print_json(sweep_document(result, advice))
-    else:
-        _show(result, advice, folder.path, plot=not quiet and signalled is None)
-    if signalled is not None:
-        raise typer.Exit(signalled)
-    if advice.fit is None and advice.lr is None:
-        raise typer.Exit(INCONCLUSIVE)
-
-
-def _show(result: Sweep, advice: Advice, folder: Path, *, plot: bool) -> None:
-    from lrfinder.formatting import format_lr
-
-    if plot:
+    result, advice, folder = done.sweep, done.advice, shlex.quote(str(done.folder))
+    signalled = of_signal(result.status) is not None
+    if plot and not signalled:
         print_plot(result, advice)
-    if advice.lr is None:
-        print_text(f"No rate can be picked: {advice.why}.", f"What to do: {advice.hint}.")
-    else:
-        print_text(f"The loss falls fastest at {format_lr(advice.lr)} ({advice.status}).")
-    print_text(f"Run: {folder}: {result.updates} updates; {STOP_TEXT[result.status]}")
-    if of_signal(result.status) is not None:
-        print_line(f"To carry on: lrfinder sweep --resume {shlex.quote(str(folder))}")
+    print_text(*summary_lines(advice, result, seconds=done.seconds, picture=done.picture))
+    if signalled:
+        print_line(f"To carry on: lrfinder sweep --resume {folder}")
     if advice.lr is not None:
-        print_text("Next, with the length of the coming run in epochs (or in updates: --steps T):")
-        print_line(f"    lrfinder recommend {shlex.quote(str(folder))} --epochs E")
+        print_line(f"Next: lrfinder recommend {folder} --epochs E      all rules and reasons: --details")
+    if details:
+        print_text(*detail_parts(advice))

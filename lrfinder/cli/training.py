@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def watch_training(settings: SweepSettings, *, quiet: bool) -> Iterator[SweepProgress]:
-    """Load torch, make ready for the user's code, and give the progress that observes the training."""
+    """Load torch, prepare for the user's code, and yield the progress display that observes the training."""
     from lrfinder.cli.process.torch_import import load_torch
 
     load_torch()

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lrfinder.cli.exit_status import of_answer, of_signal
-from lrfinder.cli.options import Debug, Json, Quiet, Seed
-from lrfinder.cli.output import note, print_json, print_line, print_text, warn
-from lrfinder.cli.training import watch_training
+from lrfinder.cli.options import Debug, Details, Json, Quiet, Seed
+from lrfinder.cli.output import note, print_json, print_line, print_text, print_use, warn
 
 if TYPE_CHECKING:
     from lrfinder.api.verify import VerifyResult
@@ -55,7 +53,7 @@ def verify(
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", help="The model file, where it is not the one that was swept.")
+        str | None, typer.Option("--model", help="The model file, if it is not the one that was swept.")
     ] = None,
     write: Annotated[
         Path | None,
@@ -66,6 +64,7 @@ def verify(
         ),
     ] = None,
     seed: Seed = 0,
+    details: Details = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -76,11 +75,12 @@ def verify(
     it as often as the coming run, show where training ends lowest and how that moves with the length; a run of up to
     400 updates is tried at full length. They are kept in the run folder: asked again, only what is missing is trained.
     Without --steps and --epochs the last `recommend` of the run says how long the run is, and its config is corrected.
-    Leaves with status 0 where the recommendation was confirmed, 1 where it was corrected, 5 where training can't tell.
+    The exit status is 0 if the recommendation was confirmed, 1 if it was corrected, 5 if training can't tell.
     """
     del debug
     from lrfinder.advice.budget import parse_budget
     from lrfinder.api.verify import VerifyOptions, verify_run
+    from lrfinder.cli.training import watch_training
     from lrfinder.report.documents import verify_document
     from lrfinder.store import latest_run
 
@@ -107,11 +107,11 @@ def verify(
         written = str(result.written) if result.written is not None else None
         print_json(verify_document(verification, run=str(result.run), written=written))
     else:
-        _show(result, table=not quiet)
+        _show(result, details=details)
     raise typer.Exit(of_signal(verification.stop) or of_answer(verification.confirmed))
 
 
-def _show(result: VerifyResult, *, table: bool) -> None:
+def _show(result: VerifyResult, *, details: bool) -> None:
     from lrfinder.report.verification import trials_table
 
     verification = result.verification
@@ -121,13 +121,12 @@ def _show(result: VerifyResult, *, table: bool) -> None:
     if not verification.trials and verification.lr is None:
         print_text(f"There is no recommendation to verify: {verification.why}.", f"What to do: {verification.hint}.")
         return
-    if table:
-        print_text(trials_table((*result.sweep.runs, *verification.trials)), "")
-    print_text(verification.why, "", f"Run: {result.run}.")
-    if result.written is None:
+    print_text(verification.why, f"Run: {result.run}.")
+    if result.written is not None:
+        print_use(result.written, "Corrected" if result.corrected else "Written")
+    else:
         print_text(f"What to do: {verification.hint}.")
-        return
-    verb = "Corrected" if result.corrected else "Written"
-    print_text(f"{verb}: {result.written}. In the training script, after the optimizer is made:", "")
-    print_line("    from lrfinder import load_schedule")
-    print_line(f"    scheduler = load_schedule({json.dumps(str(result.written))}).scheduler(optimizer)")
+    if details:
+        print_text("", trials_table((*result.sweep.runs, *verification.trials)))
+    else:
+        print_line("All trials: --details")

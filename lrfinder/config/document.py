@@ -86,7 +86,7 @@ class DocumentBuilder:
     stack: list[_Open] = field(default_factory=list)
 
     def open(self, container: dict[str, Any] | list[Any], place: Place) -> None:
-        """Begin a mapping or a list; raise UnreadableError where it nests too deep or stands as a key."""
+        """Begin a mapping or a list; raise UnreadableError if it nests too deep or stands as a key."""
         if len(self.stack) == MAX_DEPTH:
             raise UnreadableError([Problem(place, too_deep())])
         self.stack.append(_Open(container, self._add(container, place)))
@@ -146,7 +146,7 @@ def show_path(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            # A key from a file may hold anything: shown in full only where it can't garble the message.
+            # A key from a file may hold anything: shown in full only if it can't garble the message.
             shown = part if part.isprintable() and part else ascii(part)
             text += ("." if text else "") + (shown if len(shown) <= 60 else f"{shown[:60]}...")  # noqa: PLR2004
     return text

@@ -16,11 +16,11 @@ from lrfinder.config.document import Document, KeyPath, Problem, UnreadableError
 from lrfinder.config.model import VERSION, ScheduleConfig
 from lrfinder.config.problems import explain, in_order, show_value
 from lrfinder.errors import CONTROL, ConfigError, UsageError
-from lrfinder.files import write_atomic
+from lrfinder.files import UnfitFileError, read_limited, write_atomic
 
 # A table of 10,000 points takes 0.6 MB; the YAML reader, which is written in Python, three seconds for this much.
 MAX_BYTES = 1024 * 1024
-MOST_PROBLEMS = 20  # told at once: a file with more is not nearly a schedule config
+MOST_PROBLEMS = 20  # reported at once: a file with more is not nearly a schedule config
 
 
 class Format(NamedTuple):
@@ -44,7 +44,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 
 
 def load_schedule(path: str | os.PathLike[str]) -> ScheduleConfig:
-    """Return the schedule config in a YAML, JSON or TOML file, told by its suffix.
+    """Return the schedule config in a YAML, JSON or TOML file, chosen by its suffix.
 
     Raises ConfigError, which names every problem of the file with its line and column.
     """
@@ -53,10 +53,10 @@ def load_schedule(path: str | os.PathLike[str]) -> ScheduleConfig:
 
 
 def read_document(file: Path, *, what: str, hint: str) -> Document:
-    """Return what a YAML, JSON or TOML file holds, told by its suffix, with the places of its keys and values.
+    """Return what a YAML, JSON or TOML file holds, chosen by its suffix, with the places of its keys and values.
 
-    `what` is the file's kind in messages, `hint` what to do where it is not there. Raises ConfigError for a file that
-    can't be read, or is none of its format.
+    `what` is the file's kind in messages, `hint` what to do if it is not there. Raises ConfigError for a file that
+    can't be read, or isn't valid in its format.
     """
     chosen = _format_of(file, what)
     return _document(_read_text(file, what, hint), chosen, str(file))
@@ -73,7 +73,7 @@ def parse_schedule(text: str, *, suffix: str, where: str) -> ScheduleConfig:
 def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "schedule.yaml") -> str:
     """Return `config` as text, of the format that `suffix` names; `file_name` is the one that its comment loads.
 
-    Raises ConfigError for a text with a control character: no reader would take it back.
+    Raises ConfigError for a text with a control character: no reader would accept it.
     """
     data = config.as_data()
     for path, value in _texts(data):
@@ -85,7 +85,7 @@ def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "sc
 def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     """Write `config` to `path`, as YAML, JSON or TOML by its suffix; the file is replaced whole or left as it was.
 
-    Raises ConfigError for another suffix, UsageError where the folder is not there, EnvironmentFailure where the disk
+    Raises ConfigError for another suffix, UsageError if the folder is not there, EnvironmentFailure if the disk
     refuses.
     """
     file = Path(os.path.realpath(path))  # so that a symbolic link stays one
@@ -125,17 +125,13 @@ def _format_of(file: Path, what: str) -> Format:
 
 def _read_text(file: Path, what: str, hint: str) -> str:
     try:
-        if file.exists() and not file.is_file():
-            raise ConfigError(f"{file}: not a regular file")
-        with file.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        return _decode(read_limited(file, MAX_BYTES), file)
+    except UnfitFileError as error:
+        raise ConfigError(f"{file}: {error}, so not a {what}") from None
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file", hint=hint) from None
     except OSError as error:
         raise ConfigError(f"{file}: can't be read: {error.strerror or error}") from error
-    if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{file}: larger than {MAX_BYTES} bytes, so not a {what}")
-    return _decode(raw, file)
 
 
 def _decode(raw: bytes, file: Path) -> str:
@@ -189,7 +185,7 @@ def _judged(document: Document, where: str) -> ScheduleConfig:
 
 
 def _refuse_other_kinds(document: Document, where: str) -> None:
-    """Say first what makes every other complaint pointless: an empty file, no mapping, a newer version."""
+    """Report first what makes every other complaint pointless: an empty file, no mapping, a newer version."""
     hint = "A schedule config begins with `version: 1`; `lrfinder recommend --write PATH` writes one"
     if document.data is None:
         raise ConfigError(f"{where}:1:1: the file is empty", hint=hint)
@@ -206,7 +202,7 @@ def _refuse_other_kinds(document: Document, where: str) -> None:
 
 
 def config_error(where: str, problems: list[Problem], *, hint: str | None = None) -> ConfigError:
-    """Return the error that tells the problems of a file, each with its line and column."""
+    """Return the error that lists the problems of a file, each with its line and column."""
     first = in_order(problems)[:MOST_PROBLEMS]
     lines = [f"{where}:{place.line}:{place.column}: {message}" for place, message in first]
     if len(problems) > len(first):

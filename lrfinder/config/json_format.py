@@ -68,5 +68,5 @@ def _scalar(token: str, place: Place) -> Any:
 
 
 def write(data: dict[str, Any], header: str) -> str:  # noqa: ARG001 - JSON has no comments
-    """Return `data` as JSON, indented; `header` can't be said in JSON and is left out."""
+    """Return `data` as JSON, indented; `header` has no place in JSON and is left out."""
     return json.dumps(data, indent=2, allow_nan=False) + "\n"

@@ -77,7 +77,7 @@ def _as_tuples(value: Any) -> Any:
 
 
 class _Section(BaseModel):
-    """Frozen, and nothing in it is repaired: no unknown keys, no text for numbers, no NaN."""
+    """A frozen record that repairs nothing: it refuses unknown keys, text for numbers, and NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -85,9 +85,9 @@ class _Section(BaseModel):
 class OptimizerConfig(_Section):
     """The optimizer whose rate this is.
 
-    `lr` is the peak rate. `groups`, where there is more than one param group, holds each group's rate over `lr`;
+    `lr` is the peak rate. `groups`, if there is more than one param group, holds each group's rate over `lr`;
     without it the ratios of the live optimizer's groups are kept. `settings` are the hyper-parameters that the rate
-    was found with (`momentum`, `betas`, `weight_decay`, ...): a record for people and checks, applied by nobody.
+    was found with (`momentum`, `betas`, `weight_decay`, ...): a record for people and checks; nothing applies it.
     """
 
     name: str = Field(min_length=1)
@@ -125,7 +125,7 @@ class Evidence(_Section):
 
 
 class BatchConfig(_Section):
-    """The batch that grows where the schedule's rate would fall: its first `size`, an epoch's `samples`, the `cap`.
+    """The batch that grows instead of the rate falling: its first `size`, an epoch's `samples`, the `cap`.
 
     `plan` says it epoch by epoch, as [epochs, batch size] in order: it follows from the rest, and is there for people.
     """
@@ -154,7 +154,7 @@ class ScheduleConfig(_Section):
     @classmethod
     def _batch_grows(cls, batch: BatchConfig | None, info: ValidationInfo) -> BatchConfig | None:
         schedule = info.data.get("schedule")
-        if batch is None or schedule is None:  # what is wrong with the schedule is told by itself
+        if batch is None or schedule is None:  # what is wrong with the schedule is reported by itself
             return batch
         try:
             planned = stretches(_planned(schedule, batch))
@@ -179,13 +179,13 @@ class ScheduleConfig(_Section):
         return self.optimizer.lr * self.followed.factor(t)
 
     def batch_plan(self) -> tuple[Epoch, ...]:
-        """Return batch size, factor and updates of every epoch; raise UsageError where the config has no `batch`."""
+        """Return batch size, factor and updates of every epoch; raise UsageError if the config has no `batch`."""
         if self.batch is None:
             raise UsageError("the config has no batch section", hint="write one with `lrfinder schedule batches`")
         return _planned(self.schedule, self.batch)
 
     def with_batches(self, *, samples: int, batch_size: int, cap: int | None = None) -> ScheduleConfig:
-        """Return the config with a `batch` section and its plan; raises UsageError for sizes that can't be meant."""
+        """Return the config with a `batch` section and its plan; raises UsageError for sizes that make no sense."""
         batch = BatchConfig.model_construct(size=batch_size, samples=samples, cap=cap)  # `grow_batches` judges them
         plan = stretches(_planned(self.schedule, batch))
         return self.model_copy(update={"batch": batch.model_copy(update={"plan": plan})})
@@ -193,7 +193,7 @@ class ScheduleConfig(_Section):
     def batches(self, sampler: Samples) -> BatchSchedule:
         """Return the batch sampler whose batches grow: `DataLoader(data, batch_sampler=config.batches(sampler))`.
 
-        `scheduler(optimizer)` then sets the rates that are left to decay. Raises UsageError where the config has no
+        `scheduler(optimizer)` then sets the rates that are left to decay. Raises UsageError if the config has no
         `batch`, or the sampler another number of samples.
         """
         from lrfinder.batch_growth.sampler import BatchSchedule
@@ -204,7 +204,7 @@ class ScheduleConfig(_Section):
         if samples != section.samples:
             raise UsageError(
                 f"the sampler has {samples} samples, but the config's batches are planned for {section.samples}",
-                hint="plan them anew: `lrfinder schedule batches CONFIG --samples N --batch-size B`",
+                hint="plan them again: `lrfinder schedule batches CONFIG --samples N --batch-size B`",
             )
         return BatchSchedule(sampler, self.schedule, batch_size=section.size, cap=section.cap)
 
@@ -232,7 +232,7 @@ class ScheduleConfig(_Section):
         `last_epoch` and resuming. A `plateau` schedule also needs `observe(loss)` after every validation. `record`
         names a CSV file that takes the gradient's norm at each update, for `lrfinder schedule refine`.
 
-        Raises ConfigError where `optimizer.groups` doesn't fit the live optimizer, UsageError where the schedule moves
+        Raises ConfigError if `optimizer.groups` doesn't fit the live optimizer, UsageError if the schedule moves
         a momentum that it doesn't have.
         """
         from lrfinder.scheduler import scheduler_class

@@ -79,7 +79,7 @@ def _did_you_mean(word: str, allowed: Iterable[str]) -> str:
 
 
 def _example(path: KeyPath) -> str:
-    """Return what to add where the key at `path` is missing."""
+    """Return what to add if the key at `path` is missing."""
     examples = {
         "optimizer": "add the section, e.g. optimizer: {name: AdamW, lr: 0.001}",
         "schedule": "add the section, e.g. schedule: {name: linear, warmup: 50, steps: 1000}",
@@ -114,7 +114,7 @@ def _wrong_value(details: ErrorDetails) -> str:
 
 
 def show_value(value: Any) -> str:
-    """Return a value as a config file would write it, cut where it is long."""
+    """Return a value as a config file would write it, cut if it is long."""
     text = json.dumps(value, default=str)
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 

@@ -18,7 +18,7 @@ from lrfinder.schedules.table import MOST_POINTS, line_through
 Norm = Literal["l1", "l2"]
 
 SMOOTHING = 0.1  # of the run, the window of the median: the paper's tau, which it keeps for all its problems
-# Norms are known to a few percent: lines within half a percent of the peak, and six digits, say all that they say.
+# Norms are known to a few percent: lines within half a percent of the peak, and six digits, are exact enough.
 NEAR = 5e-3
 DIGITS = 6
 
@@ -78,7 +78,7 @@ def refined_factors(norms: Sequence[float], *, power: int, smoothing: float) -> 
     w_t   = g_t ** -power                              power 2 for SGD and l2 norms, 1 for Adam's kind and l1 norms
     f_t   = w_t * sum_(s > t) w_s, over the largest of them                          t = 0 ... T - 1, in updates
 
-    So it warms up where gradients start large, and ends at 0: with constant norms f_t = 1 - t / (T - 1). The window of
+    So it warms up if gradients start large, and ends at 0: with constant norms f_t = 1 - t / (T - 1). The window of
     the median is filled with the first norm on the left, and by reflection on the right.
 
     Defazio, Cutkosky, Mehta & Mishchenko, arXiv:2310.07831, Algorithms 1 and 2; the padding is that of their published
@@ -120,7 +120,7 @@ def _padded(values: Sequence[float], i: int) -> float:
 
 
 def _filled(norms: Sequence[float]) -> list[float]:
-    """Return the norms with the last known one where none is, the first known one at the beginning."""
+    """Fill each missing norm with the last known one before it; at the beginning, with the first known one."""
     known = next(norm for norm in norms if not math.isnan(norm))
     filled = []
     for norm in norms:

@@ -40,7 +40,7 @@ class Places:
 
 
 def find_places(text: str) -> Places:
-    """Return the places of everything in a TOML text; raise UnreadableError where it nests too deep."""
+    """Return the places of everything in a TOML text; raise UnreadableError if it nests too deep."""
     walk = _Walk(text)
     walk.document()
     return walk.places

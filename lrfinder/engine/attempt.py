@@ -1,4 +1,4 @@
-"""One attempt at a repeat or a short run: what happens to signals, to a lack of memory, and to any other failure."""
+"""Attempts at a repeat or a short run: what a signal, a lack of memory or another failure does to them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _Record_co = TypeVar("_Record_co", covariant=True)
 
 
 class Attempt(Protocol[_Record_co]):
-    """What is attempted: a repeat of a sweep, or a short run."""
+    """A repeat of a sweep, or a short run, that is attempted once."""
 
     log: LossLog
 
     def rewind(self) -> None:
-        """Put the user's objects back to where it begins."""
+        """Put the user's objects back to where the attempt begins."""
 
     def train(self, cleanup: contextlib.ExitStack) -> StopReason:
-        """Do the work, and return why it ended; signals act in here only. `cleanup` is closed after it."""
+        """Do the work, and return why it ended. Signals act only in here. `cleanup` is closed after it."""
 
     def progress(self, stop: Stop) -> str:
-        """Say how far it came, as the reason of an end that has none of its own."""
+        """Return in words how far it came: the reason of an end that has no other."""
 
     def finish(self, stop: Stop, why: str) -> _Record_co:
         """Make the record and report it."""
@@ -45,10 +45,10 @@ class Attempt(Protocol[_Record_co]):
 def run_attempts(
     begin: Callable[[], Attempt[_Record_co]], *, interrupts: Interrupts, batching: MicroBatching, device: torch.device
 ) -> _Record_co:
-    """Attempt what `begin` returns until it ends; each time memory runs out, again with each batch in smaller parts.
+    """Run attempts until one ends, and return its record; after each lack of memory batches are computed in more parts.
 
-    A signal ends it and is an answer. Raises EnvironmentFailure if memory ran out for good or a loader worker died;
-    whatever else is raised passes through unchanged. In both cases a record with Stop.FAILED has been made before.
+    A signal ends the attempt; the record says so. Raises EnvironmentFailure if memory ran out for good or a loader
+    worker died. Other exceptions pass through unchanged. In both cases a record with Stop.FAILED was made before.
     """
     batching.wasted_updates = 0
     while (record := _attempt(begin(), interrupts, batching)) is None:
@@ -57,21 +57,18 @@ def run_attempts(
 
 
 def _attempt(attempt: Attempt[_Record_co], interrupts: Interrupts, batching: MicroBatching) -> _Record_co | None:
-    """Return the record of an attempt; None if it is to begin again, since memory ran out."""
+    """Run one attempt and return its record; None if memory ran out and it must begin again."""
     log = attempt.log
     try:
         attempt.rewind()
         with contextlib.ExitStack() as cleanup, interrupts.allowed(), torch.enable_grad():
             stop, why = attempt.train(cleanup)
-    except (KeyboardInterrupt, Terminated) as signalled:
-        _settle(log)
-        stop, why = interrupted(interrupts, terminated=isinstance(signalled, Terminated)), ""
     except BaseException as error:
         end = _settle(log)
-        if interrupts.pending is not None:
-            # A Ctrl-C in a terminal reaches the loader's workers too; their end may be seen first.
-            stop, why = interrupted(interrupts, terminated=interrupts.pending != signal.SIGINT), ""
-        elif end is not None:  # before it came to this
+        signalled = answer_signal(interrupts, error)
+        if signalled is not None:
+            stop, why = signalled, ""
+        elif end is not None:  # the training had ended before the exception
             stop, why = end
         elif batching.halve_after_oom(error, log.updates):
             return None
@@ -84,17 +81,24 @@ def _attempt(attempt: Attempt[_Record_co], interrupts: Interrupts, batching: Mic
     return attempt.finish(stop, why or attempt.progress(stop))
 
 
-def interrupted(interrupts: Interrupts, *, terminated: bool) -> Stop:
-    """Answer a signal: return how it ends what it interrupted."""
+def answer_signal(interrupts: Interrupts, error: BaseException) -> Stop | None:
+    """Return how a signal ends the work that `error` ended, and note that it was answered; None if there was none."""
+    if isinstance(error, KeyboardInterrupt | Terminated):
+        terminated = isinstance(error, Terminated)
+    elif interrupts.pending is not None:
+        # A Ctrl-C in a terminal reaches the loader's workers, too; their end may be seen first.
+        terminated = interrupts.pending != signal.SIGINT
+    else:
+        return None
     interrupts.answered()
     return Stop.TERMINATED if terminated else Stop.INTERRUPTED
 
 
 def _settle(log: LossLog) -> StopReason | None:
-    """Judge what was under way when an exception came, and return the end, if it had come before."""
+    """Judge the losses that were under way when an exception came; return the end, if one of them is it."""
     try:
         return log.settle()
-    except Exception:  # noqa: BLE001 - a device that reports an error fails every call; what came first is told
+    except Exception:  # noqa: BLE001 - a device that reports an error fails every later call
         return None
 
 
@@ -102,5 +106,5 @@ def describe_error(error: BaseException) -> str:
     """Return what happened in one line."""
     place = user_code_location(error)
     text = " ".join(error_text(error).split())
-    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"{told} (while {place})" if place else told
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{line} (while {place})" if place else line

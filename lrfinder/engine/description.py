@@ -1,4 +1,4 @@
-"""What is recorded of the thing that is swept."""
+"""The description of what is swept, for the run folder."""
 
 from __future__ import annotations
 

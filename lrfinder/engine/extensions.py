@@ -1,7 +1,7 @@
-"""The two extensions that the engine works without: CUDA graphs, and several short runs in one batched computation.
+"""Two optional parts of the engine: CUDA graphs, and several short runs in one batched computation.
 
-Each is a folder that nothing in the engine imports but this file, in the call that needs it. To take one out, delete
-its folder: then CUDA graphs are refused if they are asked for, and several runs are made one by one.
+Each is a folder that only this file imports, in the call that needs it. To take one out, delete its folder. Without
+`cuda_graphs` the option for it is refused; without `vectorized` short runs are made one by one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class GraphPolicy(Protocol):
-    """Captures the updates of a problem's trials, one after the other."""
+    """Captures the update of each trial of a problem."""
 
     why: str | None  # why the last one wasn't captured; "" if it was, None before the first
 
@@ -39,17 +39,17 @@ class BatchedRuns(Protocol):
     """Makes several short runs at once."""
 
     def run(self, first: ShortRun, losses: Sequence[float], plans: Sequence[RunPlan]) -> list[ShortRun]:
-        """Return the runs of `plans`; an empty list if they can't be made at once, or had better not be.
+        """Return the runs of `plans`; an empty list if they can't be made at once, or that is slower.
 
-        `first` has been made by itself, and `losses` are those of its training: what is made at once must agree.
+        `first` was made by itself with the training losses `losses`. The runs that are made at once must agree with it.
         """
 
 
 def graph_capture(training: UpdateOptions, device: torch.device) -> GraphPolicy | None:
-    """Return what captures updates as CUDA graphs; None if that isn't asked for. Raises UsageError without it."""
+    """Return what captures updates; None if that isn't asked for. Raises UsageError if it isn't installed."""
     if training.graph is Graph.OFF:
         return None
-    if not _is_there("cuda_graphs"):
+    if not _is_installed("cuda_graphs"):
         raise UsageError("CUDA graphs are not part of this installation", hint="leave --graph at off")
     from lrfinder.engine.cuda_graphs.policy import CapturePolicy
 
@@ -58,12 +58,12 @@ def graph_capture(training: UpdateOptions, device: torch.device) -> GraphPolicy 
 
 def batched_runs(runs: ShortRuns) -> BatchedRuns | None:
     """Return what makes several of `runs` at once; None if that isn't part of this installation."""
-    if not _is_there("vectorized"):
+    if not _is_installed("vectorized"):
         return None
     from lrfinder.engine.vectorized.runs import VectorizedRuns
 
     return VectorizedRuns(runs)
 
 
-def _is_there(room: str) -> bool:
+def _is_installed(room: str) -> bool:
     return importlib.util.find_spec(f"lrfinder.engine.{room}") is not None

@@ -1,4 +1,4 @@
-"""The batches that a repeat is judged by, where its metric isn't the training loss."""
+"""The batches by which a repeat is judged, if its metric isn't the training loss."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ from lrfinder.records import Metric
 from lrfinder.task.loader import make_val_loader
 from lrfinder.task.problem import BuiltProblem, Problem
 
-# Batches that are set aside for `probe`: a pass over one more an update, and the curve is smooth already, since it is
-# the same one at every rate. Repeats have other ones, so that their spread says what this one's choice does.
-PROBES = 1
+PROBES = 1  # batches set aside for `probe`: engine/README.md#probes
 
 
 class HeldOut:
-    """Judges by the metric of a sweep. The batches of the val_loader are read once: all repeats see the same."""
+    """Judges by the metric of a sweep. The val_loader is read once, so all repeats get the same batches."""
 
     def __init__(
         self, problem: Problem, preparation: Preparation, batching: MicroBatching, *, device: torch.device, seed: int
@@ -38,9 +36,9 @@ class HeldOut:
     def judge(
         self, metric: Metric, trial: BuiltProblem, batches: Generator[Any, None, None], seed: int
     ) -> Callable[[], float] | None:
-        """Return what computes the held-out loss of `trial`; None where no batch is left to set aside.
+        """Set batches aside, and return what computes the loss of `trial` on them; None if no batch is left.
 
-        Raises ModelFileError for `val` without a val_loader.
+        Raises ModelFileError if the metric is `val` and there is no val_loader.
         """
         if metric is Metric.VAL:
             held_out = self._validation = self._validation or self._read()
@@ -67,7 +65,7 @@ class HeldOut:
 
 
 def no_val_loader(where: str) -> ModelFileError:
-    """Return the error of a sweep by the validation loss where there is no validation data."""
+    """Return the error of a sweep by the validation loss without validation data."""
     return ModelFileError(
         f"{where} has no val_loader, and the validation loss was asked for (metric val)",
         hint="write `def val_loader(): return DataLoader(...)`, or use --metric probe: a batch of the train_loader",

@@ -1,4 +1,4 @@
-"""The one loop: an update at each rate, and the loss that follows each."""
+"""The training loop: an update at each rate, and the loss after each."""
 
 from __future__ import annotations
 
@@ -24,18 +24,17 @@ def train(
     updated: Callable[[], None] | None = None,
     last_loss: bool = True,
 ) -> StopReason:
-    """Make one update at each of `rates`, fill `log` with the losses that follow, and return why this ended.
+    """Make one update at each of `rates`, add the losses after them to `log`, and return why this ended.
 
-    The first loss is in the log already. The loss of a batch is computed before the update on it, so the one before
-    update i + 1 shows what the rate of update i did: that is how they are paired. One forward pass serves both, and one
-    more follows the last update, but not without `last_loss`. With `judge`, which computes a held-out loss, that loss
-    belongs to the rate of the update before it; then a training loss that isn't finite ends it before an update by it.
+    The first loss is in the log already. The loss of a batch is computed before the update on it. So the loss before
+    update i + 1 shows what the rate of update i did, and the log pairs these two. One forward pass is enough for both;
+    after the last update one more is made if `last_loss`. `judge` computes a held-out loss after each update, which is
+    logged instead; then a training loss that isn't finite ends the loop before its update.
 
-    An update that the loss scaler skipped has used up no rate: the next batch tries it again, and its own loss, which
-    says nothing new, is left out.
+    If the loss scaler skips an update, the next batch tries the same rate again, and the loss in between is left out.
 
-    `updated` is called after each update. `deadline` is a time of `time.monotonic`. The reason in words is empty if it
-    is how far the log came.
+    `updated` is called after each update. `deadline` is a time of `time.monotonic`. The reason in words is empty if
+    there is nothing to say but how far the log came.
     """
     end: StopReason | None = None
     steps: Updater | FastPath = updater
@@ -70,7 +69,7 @@ def train(
 
 
 def as_loss(value: float) -> torch.Tensor:
-    """Return a held-out loss as the log takes it."""
+    """Return a held-out loss as a tensor, which `LossLog.add` takes."""
     return torch.tensor(value, dtype=torch.float64)
 
 

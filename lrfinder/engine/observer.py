@@ -1,4 +1,4 @@
-"""Who is called while a sweep runs: the run folder, the progress, whoever listens."""
+"""Who is called while a sweep runs: the run folder, the progress display, and others."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ class Observer:
     def repeat_started(self, repeat: int) -> None:
         """Repeat number `repeat` begins, counted from 0; nothing has been built for it yet.
 
-        If the number is that of the repeat before, memory ran out and it begins again: forget what was measured of it.
+        If the number is that of the repeat before, memory ran out and the repeat begins again: drop its measurements.
         """
 
     def short_sweeps_started(self, settings: SweepSettings) -> None:
         """The repeats that follow, counted from 0 again, are short sweeps under these settings."""
 
     def prepared(self, setup: Setup) -> None:
-        """What is being swept is known: called after the first loss, before the first update.
+        """The description of what is swept: called after the first loss, before the first update.
 
         The repeats, the short sweeps and the short runs each call it once; the first call counts.
         """
 
     def measured(self, point: Point) -> None:
-        """One measurement is there; on a GPU some updates after it was made."""
+        """One measurement; on a GPU this comes some updates later."""
 
     def repeat_ended(self, trace: Trace) -> None:
-        """A repeat has ended, in whatever way; the user's objects are restored after this call."""
+        """A repeat has ended, for any reason; the user's objects are restored after this call."""
 
     def run_started(self, plan: RunPlan) -> None:
         """A short run begins, or begins again if none has ended since; nothing has been built for it yet."""
@@ -40,7 +40,7 @@ class Observer:
         """A short run has made `updates` updates, the last one on a batch with this training loss."""
 
     def run_ended(self, run: ShortRun) -> None:
-        """A short run has ended, in whatever way; the user's objects are restored after this call."""
+        """A short run has ended, for any reason; the user's objects are restored after this call."""
 
 
 EVENTS = tuple(name for name in vars(Observer) if not name.startswith("_"))

@@ -1,4 +1,4 @@
-"""Make a repeat or a short run ready: seeded, built, on its device, in training mode, with its batches."""
+"""Prepare a repeat or a short run: seed, build, move to the device, set training mode, and start the batches."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from lrfinder.engine.data.prefetch import read_ahead
 from lrfinder.engine.description import describe_setup
 from lrfinder.engine.extensions import graph_capture
 from lrfinder.engine.micro_batches import MicroBatching
+from lrfinder.engine.observer import Observer
 from lrfinder.engine.restore.snapshot import loader_preserved
 from lrfinder.engine.runtime.device import move_optimizer_state
 from lrfinder.engine.runtime.rng import derived_seed, seed_everything, seed_loader
+from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.engine.update.autocast import in_precision
 from lrfinder.engine.update.updater import Updater
 from lrfinder.errors import ModelFileError, user_code
-from lrfinder.records import Setup
 from lrfinder.task.build import build_trial
 from lrfinder.task.optimizer_modes import training_modes
 from lrfinder.task.problem import BuiltProblem, Problem
 
-# Mixed into the seed of a repeat, for its draws after the batches were taken from the cache: the same ones for the
-# repeat that filled it, whose loader drew.
+# Mixed into the seed of a repeat for its draws after the cache was used. So the repeat that filled the cache, whose
+# loader drew numbers, draws the same as the others.
 _CACHED = 2
 
 
@@ -43,14 +44,16 @@ class Preparation:
         self._fetch = self._new_fetch()
         self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made the last time
         self._capture = graph_capture(problem.training, device)
+        self._reported = False
 
     def ready(
         self, seed: int, *, first_epoch: int, cleanup: contextlib.ExitStack
     ) -> tuple[BuiltProblem, Generator[Any, None, None]]:
-        """Return a trial and its batches without end; `cleanup` ends the workers and puts the loader back.
+        """Seed everything, build a trial, and return it with its endless batches.
 
-        Live objects are used as they are: the caller has rewound them. `first_epoch` is what a sampler is told first.
-        Raises ModelFileError where model() hands out the same object again, and whatever building raises.
+        `cleanup` ends the workers and puts the loader back. Live objects are used as they are: the caller has rewound
+        them. `first_epoch` is the first number for `set_epoch`. Raises ModelFileError if model() returns the same
+        object again, and whatever building raises.
         """
         seed_everything(seed, self._device)
         trial = build_trial(self._problem, place=self._place)
@@ -72,11 +75,11 @@ class Preparation:
         return trial, self._cache.training()
 
     def set_aside(self, batches: Generator[Any, None, None], count: int) -> list[Any]:
-        """Return `count` batches that aren't trained on; call it before the first of `batches` is taken."""
+        """Take `count` batches that aren't trained on; call it before the first of `batches` is taken."""
         return self._cache.held_out(count) if self._cache is not None else list(itertools.islice(batches, count))
 
     def updater(self, trial: BuiltProblem, batches: Iterator[Any], *, late: bool) -> Updater:
-        """Return what trains `trial` on `batches`, read ahead where that helps; `late`: losses are read late.
+        """Return what trains `trial` on `batches`, read ahead if that helps; `late`: losses are read late.
 
         Raises UsageError if updates must be captured and can't be.
         """
@@ -90,15 +93,15 @@ class Preparation:
         in_use.batch = None
         return Updater(trial, training, ahead, self._device, split=split, late=late, captured=captured, in_use=in_use)
 
-    def describe(self, trial: BuiltProblem) -> Setup:
-        """Return the setup of what `trial` is an instance of; call it after the first batch."""
-        return describe_setup(
-            self._problem,
-            trial,
-            self._device,
-            cached_batches=None if self._cache is None else len(self._cache),
-            graph=None if self._capture is None else self._capture.why,
-        )
+    def report(self, trial: BuiltProblem, observer: Observer, interrupts: Interrupts) -> None:
+        """Report what is trained to `observer`, at the first call only; call it after the first batch."""
+        if self._reported:
+            return
+        self._reported = True
+        cached = None if self._cache is None else len(self._cache)
+        graph = None if self._capture is None else self._capture.why
+        with interrupts.held():
+            observer.prepared(describe_setup(self._problem, trial, self._device, cached_batches=cached, graph=graph))
 
     @property
     def due(self) -> int:
@@ -120,7 +123,7 @@ class Preparation:
 
     def _place(self, module: nn.Module) -> nn.Module:
         if len({parameter.device for parameter in module.parameters()}) > 1:
-            return module  # spread over several on purpose: its own code moves what passes between them
+            return module  # spread over several on purpose; its own code moves the data between them
         with user_code(f"moving the model to {self._device}"):
             return module.to(self._device)
 

@@ -1,4 +1,4 @@
-"""Short runs of which several are asked for at once: at once if that is faster, elsewhere, or one by one."""
+"""Several short runs: made at once if that is faster, in other processes, or one by one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from lrfinder.engine.extensions import batched_runs
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.records import RunPlan, ShortRun
 
-# Yields those of the runs that it makes elsewhere, as they end; it is given the seconds that an update takes here.
+# Makes some of the runs elsewhere and yields each as it ends; it gets the plans, and the seconds of an update here.
 Elsewhere = Callable[[Sequence[RunPlan], float], Iterator[ShortRun]]
 
 
 class RunQueue(ShortRuns):
-    """Short runs of which several may be asked for; what each says is what it says by itself."""
+    """Short runs that may be made together; each gives the same result as by itself."""
 
     def __init__(self, *args: Any, elsewhere: Elsewhere | None = None, **options: Any) -> None:
-        """`elsewhere` makes what can't be made at once, as far as it likes."""
+        """`elsewhere` is offered the runs that can't be made at once."""
         super().__init__(*args, **options)
         self._elsewhere = elsewhere
         self._batched = batched_runs(self)
@@ -27,8 +27,8 @@ class RunQueue(ShortRuns):
     def run_all(self, plans: Sequence[RunPlan]) -> Iterator[ShortRun]:
         """Make the runs and yield each as it ends, until one was cut short.
 
-        The same runs as one by one, but for rounding: if a model is small and its optimizer known, several are trained
-        at once if the first updates show that this is faster; what is left is offered elsewhere.
+        The results are those of single runs, except for rounding. If the model is small and its optimizer known,
+        several runs are trained at once, unless the first updates show that this is slower. `elsewhere` gets the rest.
         """
         for _, group in itertools.groupby(plans, key=lambda plan: (plan.repeat, plan.steps, plan.batches)):
             first_plan, *rest = group
@@ -51,7 +51,7 @@ class RunQueue(ShortRuns):
             return
         runs = self._elsewhere(tuple(plans), seconds)
         while True:
-            with self.interrupts.allowed():  # while it waits, and not while the run is reported
+            with self.interrupts.allowed():  # only while it waits, not while the run is reported
                 made = next(runs, None)
             if made is None:
                 return

@@ -1,4 +1,4 @@
-"""Short runs from the same start: one rate, a small warm-up and decay, and the loss reached on held-out data."""
+"""Short runs from the same start, each with one rate, a small warm-up and decay, judged by held-out data."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lrfinder.engine.losses.evaluation import (
     validation_batches,
 )
 from lrfinder.engine.losses.log import LossLog, StopReason
-from lrfinder.engine.losses.readback import max_delay_s, readback_for
+from lrfinder.engine.losses.readback import max_batching_delay_s, readback_for
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
@@ -37,7 +37,7 @@ from lrfinder.task.loader import make_val_loader
 from lrfinder.task.problem import BuiltProblem, Problem
 
 CUT_SHORT = "the run was cut short"
-WARMUP = 0.05  # of a run's updates, at least one: as long as `recommend` warms up plain optimizers
+WARMUP = 0.05  # share of a run's updates, at least one: as long as `recommend` warms up plain optimizers
 
 
 @dataclass(slots=True)
@@ -46,24 +46,24 @@ class PreparedRun:
 
     trial: BuiltProblem
     batches: Iterator[Any]
-    subset: RepeatedSubset | None  # of them, over and over, if the plan asks for it
+    subset: RepeatedSubset | None  # the first of them over and over, if the plan asks for it
     held_out: list[Any]
     metric: str
     device: torch.device
     seed: int  # of the evaluation's draws
-    split: Callable[[Any], list[tuple[float, Any]]]  # into the parts that a batch is computed in
+    split: Callable[[Any], list[tuple[float, Any]]]  # into the parts in which a batch is computed
     initial_loss: float | None = None  # on the held-out data
 
-    def judged(self) -> float:
+    def evaluate(self) -> float:
         """Return the loss on the held-out data now."""
         return evaluate(self.trial, self.held_out, device=self.device, seed=self.seed, split=self.split)
 
 
 class ShortRuns:
-    """A context in which short runs of a problem are made; leaving it gives the live objects back bit for bit.
+    """A context in which short runs of a problem are made; at its end the live objects are restored bit for bit.
 
     Runs with the same `plan.repeat` start from the same weights, optimizer state, generators and batches, whether the
-    problem's objects are live (then they are rewound) or made by callables. They are judged by the val_loader, or by
+    problem's objects are live (then they are rewound) or made by functions. They are judged by the val_loader, or by
     batches of the train_loader that are set aside before training.
     """
 
@@ -92,7 +92,6 @@ class ShortRuns:
         self.log = LossLog()  # of the last run
         self.seconds: list[float] = []  # that each update of the last run took, by `clock`
         self.clock: Callable[[], float] | None = None  # what times them, if anything is to
-        self._told_setup = False
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -107,9 +106,9 @@ class ShortRuns:
         self._stack.__exit__(kind, error, trace)
 
     def run(self, plan: RunPlan) -> ShortRun:
-        """Make one run and return what it reached; Ctrl-C and SIGTERM end it and are a result.
+        """Make one run and return its result. Ctrl-C and SIGTERM end it, and the result says so.
 
-        Raises EnvironmentFailure, ModelFileError and UsageError as `run_sweep` does; what the user's code raises passes
+        Raises EnvironmentFailure, ModelFileError and UsageError as `run_sweep` does. Exceptions of the user's code pass
         through unchanged. In each case the observer has had the run with Stop.FAILED before. If memory runs out on a
         batch, the run begins again with each batch in twice as many parts.
         """
@@ -129,9 +128,9 @@ class ShortRuns:
             self._snapshot.rewind()
 
     def prepare(self, plan: RunPlan, cleanup: contextlib.ExitStack) -> PreparedRun:
-        """Build what `plan` trains, set its held-out data aside, and compute their loss before the first update."""
+        """Build what `plan` trains, set held-out data aside, and compute their loss before the first update."""
         seed = derived_seed(self.seed, plan.repeat)
-        # A sampler that is told the epoch derives its order from it alone: the same epochs for the same repeat.
+        # A sampler with `set_epoch` derives its order from the epoch alone: the same epochs for the same repeat.
         taken = self.problem.training.accumulate
         first_epoch = plan.repeat * ((plan.steps + 1) * taken + PROBE_BATCHES)
         trial, batches = self.preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
@@ -144,7 +143,7 @@ class ShortRuns:
         ready = PreparedRun(trial, batches, subset, held_out, metric, self.device, draws, self.batching.split)
         key = (plan.repeat, len(held_out))
         if key not in self._initial:
-            self._initial[key] = ready.judged()
+            self._initial[key] = ready.evaluate()
         ready.initial_loss = self._initial[key]
         return ready
 
@@ -160,13 +159,6 @@ class ShortRuns:
             timeout=self.problem.loader_timeout,
         )
         return held_out, VAL
-
-    def tell_setup(self, trial: BuiltProblem) -> None:
-        """Report what is trained, once."""
-        if not self._told_setup:
-            self._told_setup = True
-            with self.interrupts.held():
-                self.observer.prepared(self.preparation.describe(trial))
 
     def record(
         self, plan: RunPlan, ready: PreparedRun | None, log: LossLog, *, loss: float | None, stop: Stop, why: str
@@ -219,10 +211,10 @@ class RunAttempt:
         loss = updater.next_loss()
         if loss is None:
             return Stop.OUT_OF_DATA, ""
-        runs.tell_setup(ready.trial)
+        runs.preparation.report(ready.trial, runs.observer, runs.interrupts)
         first = log.first = loss.item()
         rule = updater.stopping_rule(first, lambda made, _: f"after {made} updates")
-        log.start(rule, readback, max_delay_s=max_delay_s(runs.problem))
+        log.start(rule, readback, max_delay_s=max_batching_delay_s(runs.problem))
         factor = schedule_factor(plan)
         rates = [plan.lr * factor(step) for step in range(plan.steps)]
         end = rule.before("the loss of the first batch") or train(
@@ -230,7 +222,7 @@ class RunAttempt:
         )
         if end[0] is not Stop.COMPLETED:
             return end
-        self._loss, stop, why = final_result(ready.judged(), plan)
+        self._loss, stop, why = final_result(ready.evaluate(), plan)
         return stop, why
 
     def _updated(self) -> None:
@@ -254,7 +246,7 @@ class RunAttempt:
 
 
 def final_result(loss: float, plan: RunPlan) -> tuple[float | None, Stop, str]:
-    """Return what a run that made all its updates has to say."""
+    """Return the result of a run that made all its updates: its loss, why it ended, and that in words."""
     if not math.isfinite(loss):
         return None, Stop.NON_FINITE, f"the held-out loss is {loss} after {plan.steps} updates"
     return loss, Stop.COMPLETED, ""

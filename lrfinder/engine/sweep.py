@@ -1,4 +1,4 @@
-"""Run a range test: repeats, seeds, interruptions and failures, with the user's objects as they were at the end."""
+"""Run a range test: repeats, seeds, interruptions and failures; at the end the user's objects are as they were."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lrfinder.engine.attempt import run_attempts
 from lrfinder.engine.held_out import PROBES, HeldOut
 from lrfinder.engine.loop import as_loss, train
 from lrfinder.engine.losses.log import LossLog, StopReason
-from lrfinder.engine.losses.readback import max_delay_s, readback_for
+from lrfinder.engine.losses.readback import max_batching_delay_s, readback_for
 from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
@@ -22,7 +22,7 @@ from lrfinder.engine.runtime.failures import environment_failure
 from lrfinder.engine.runtime.rng import derived_seed
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.records import Metric, Stop, SweepSettings, Trace
-from lrfinder.task.problem import BuiltProblem, Problem
+from lrfinder.task.problem import Problem
 
 
 def run_sweep(
@@ -37,23 +37,20 @@ def run_sweep(
     """Measure the loss that follows an update at each rate of `settings`, and return a trace for each repeat.
 
     Repeat r is seeded with `derived_seed(settings.seed, r)`: Python, NumPy, torch and the loader's own generators. On a
-    CPU the same settings give the same numbers bit for bit. What the problem makes by callables is made again for each
-    repeat; live objects start each from where they were. The model trains in the modes that it has, if it is in
-    training mode as a whole; else it is put into training mode. `known` are the first repeats, where they were measured
-    before: the others follow.
+    CPU the same settings give the same numbers bit for bit. What the problem's functions make is made again for each
+    repeat; live objects start each repeat as they were. If the model is in training mode, each module keeps its mode;
+    otherwise the whole model is put into training mode. `known` are the first repeats, if they were measured before.
 
     Ctrl-C, and SIGTERM within `signals_as_exceptions`, end the sweep: the traces so far are returned, the last one
-    with Stop.INTERRUPTED or TERMINATED. Whatever happens, the live objects and all random number generators are as they
-    were when this returns or raises.
+    with Stop.INTERRUPTED or TERMINATED. When this returns or raises, the live objects and all random number generators
+    are as they were.
 
     If memory runs out on a batch, the repeat begins again with each batch in twice as many parts, whose gradients
-    are summed; the rest of the sweep does the same.
+    are summed; later repeats do the same. `batching` is shared with short runs that follow; None: nothing follows.
 
-    `batching` is what short runs that follow share with this; None: nothing follows.
-
-    Raises EnvironmentFailure where memory ran out or a loader worker died, ModelFileError and UsageError where the
-    problem can't be trained; what the user's code raises passes through unchanged. In each case the observer has had
-    the trace with Stop.FAILED before.
+    Raises EnvironmentFailure if memory ran out or a loader worker died, ModelFileError and UsageError if the problem
+    can't be trained. Exceptions of the user's code pass through unchanged. In each case the observer has had the trace
+    with Stop.FAILED before.
     """
     try:
         with Interrupts() as interrupts, preserved(problem, device) as snapshot:
@@ -96,7 +93,6 @@ class _Sweep:
         self.held_out = HeldOut(problem, self.preparation, batching, device=device, seed=settings.seed)
         self._rewind = rewind
         self._used = False  # whether the live objects have been trained on
-        self._told_setup = False
 
     def repeat(self, repeat: int) -> Trace:
         """Run one repeat and return its trace."""
@@ -109,13 +105,6 @@ class _Sweep:
         if self._used:
             self._rewind()
         self._used = True
-
-    def prepared(self, trial: BuiltProblem) -> None:
-        """Report what is swept, once."""
-        if not self._told_setup:
-            self._told_setup = True
-            with self.interrupts.held():
-                self.observer.prepared(self.preparation.describe(trial))
 
     def is_last(self, trace: Trace) -> bool:
         """Return whether no repeat can follow: a loader that is an iterator has only one start."""
@@ -145,8 +134,8 @@ class _Repeat:
     def train(self, cleanup: contextlib.ExitStack) -> StopReason:
         sweep, log, seed = self._sweep, self.log, self._seed
         metric = sweep.settings.metric
-        # A sampler that is told the epoch derives its order from it alone: repeats get epochs of their own. A pass
-        # gives at least one batch, and a repeat takes those of one update more than it has rates, and a probe.
+        # A sampler with `set_epoch` derives its order from the epoch alone, so each repeat needs epochs of its own. A
+        # pass gives at least one batch, and a repeat takes those of one update more than it has rates, and a probe.
         first_epoch = self._repeat * ((len(sweep.rates) + 1) * sweep.problem.training.accumulate + PROBES)
         trial, batches = sweep.preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
         sweep.batching.check(trial, sweep.device, seed)
@@ -161,9 +150,9 @@ class _Repeat:
         if loss is None:
             return Stop.OUT_OF_DATA, self._no_batch()
         first = log.first = loss.item()
-        sweep.prepared(trial)
+        sweep.preparation.report(trial, sweep.observer, sweep.interrupts)
         rule = updater.stopping_rule(first, lambda _, rate: f"after the update at rate {rate:.3g}")
-        log.start(rule, readback, max_delay_s=max_delay_s(sweep.problem, metric))
+        log.start(rule, readback, max_delay_s=max_batching_delay_s(sweep.problem, metric))
         end = rule.before("the loss of the first batch" if judge is None else "the held-out loss")
         return end or train(updater, log, sweep.rates, deadline=sweep.deadline, judge=judge)
 

@@ -1,4 +1,4 @@
-"""axolotl: transformers' or its own schedule in the YAML config where that is exact, else a plugin that calls f(t)."""
+"""axolotl: transformers' or its own schedule in the YAML config if that is exact, else a plugin that calls f(t)."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from lrfinder.config import ScheduleConfig
 from lrfinder.version import VERSION
 
-# Of the peak: a framework's own class is used only where it comes as near as this to f(t), at every update of the run.
+# Of the peak: a framework's own class is used only if it comes as near as this to f(t), at every update of the run.
 TOLERANCE = 1e-9
-TOLERANCE_FLOAT32 = 1e-6  # where the framework itself reckons in single precision
+TOLERANCE_FLOAT32 = 1e-6  # where the framework itself computes in single precision
 SMALLEST_FLOAT32 = 2.0**-126  # single precision takes less for 0
 WHOLE_FLOAT32 = 2**24  # updates: single precision no longer tells a later one from the next
 POWER_FLOAT32 = 10.0  # a higher power multiplies the rounding of what it is a power of to more than the tolerance
@@ -18,9 +18,9 @@ POWER_FLOAT32 = 10.0  # a higher power multiplies the rounding of what it is a p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """A config for another framework: the file's `text`, and the framework's own class or name, where it is exact.
+    """A config for another framework: the file's `text`, and the framework's own class or name, if it is exact.
 
-    `preset` is None where a function or a table says it instead. `suffix` is what the file's name should end in.
+    `preset` is None if a function or a table says it instead. `suffix` is what the file's name should end in.
     """
 
     text: str
@@ -30,7 +30,7 @@ class Export:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exporter:
-    """A target: what it gives, and the functions that do; `plateau` is None where none can be said in it."""
+    """A target: what it gives, and the functions that do; `plateau` is None if it has none."""
 
     title: str
     export: Callable[[ScheduleConfig], Export]

@@ -1,4 +1,4 @@
-"""DeepSpeed: its own scheduler in the JSON config where that is exact, else a function for `deepspeed.initialize`.
+"""DeepSpeed: its own scheduler in the JSON config if that is exact, else a function for `deepspeed.initialize`.
 
 DeepSpeed's warm-up schedulers begin at their index -1, for which they have a rate of their own, and so lag one update.
 `last_batch_iteration` moves the start: update 0 is then at the optimizer's own rate, which is the peak, and update t at
@@ -57,7 +57,7 @@ def deepspeed(config: ScheduleConfig) -> Export:
 
 
 def _parameters(config: ScheduleConfig) -> dict[str, Any]:
-    """Return the optimizer's; DeepSpeed makes its Adam an AdamW unless told otherwise."""
+    """Return the optimizer's; DeepSpeed makes its Adam an AdamW by default."""
     return {**optimizer_data(config), **({"adam_w_mode": False} if config.optimizer.name == "Adam" else {})}
 
 

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer: its own `lr_scheduler_type` where that is exact, else the `optimizers` argument."""
+"""Hugging Face's Trainer: its own `lr_scheduler_type` if that is exact, else the `optimizers` argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keras 3: its own LearningRateSchedule where that is exact, else one that looks f(t) up."""
+"""Keras 3: its own LearningRateSchedule if that is exact, else one that looks f(t) up."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MOST = 8  # drops: Keras compares the update with each of them
 _LOOKED_UP = "No schedule of Keras is this one: its rates are looked up."
 _UNIT = (
     "With gradient_accumulation_steps Keras counts micro-batches as iterations, not updates: f(t) is then off.",
-    "Keras reckons in single precision: it is equal to within 1e-6 of the peak.",
+    "Keras computes in single precision: it is equal to within 1e-6 of the peak.",
 )
 
 

@@ -1,4 +1,4 @@
-"""MMEngine: a list of its own schedulers where those are exact, warm-up included, else one that calls f(t).
+"""MMEngine: a list of its own schedulers if those are exact, warm-up included, else one that calls f(t).
 
 Its schedulers work from update `begin` on and stop before `end`, and what they leave is held. `LinearLR` and `PolyLR`
 reach their end with update `end - 1`: a decay that is over at update T, after the run, has `end` = T + 1.

@@ -1,4 +1,4 @@
-"""optax: its own schedule, or several joined, where those are exact, else one that looks f(t) up."""
+"""optax: its own schedule, or several joined, if those are exact, else one that looks f(t) up."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def schedule(count):
     return RATES[jnp.minimum(count, {last})]
 '''
 _LOOKED_UP = "No schedule of optax is this one: its rates are looked up."
-_MOST = 8  # pieces: optax reckons each of them at every update, and more are slow to compile
-_PRECISION = "JAX reckons in single precision unless told otherwise: it is equal to within 1e-6 of the peak."
+_MOST = 8  # pieces: optax computes each of them at every update, and more are slow to compile
+_PRECISION = "JAX computes in single precision by default: it is equal to within 1e-6 of the peak."
 
 
 def optax(config: ScheduleConfig) -> Export:

@@ -56,7 +56,7 @@ def drops(it: Schedule) -> tuple[list[int], float] | None:
 
 
 def cycles(it: CosineRestarts) -> tuple[int, list[int] | None]:
-    """Return how many cycles the run begins, and their lengths in updates, None where one isn't whole.
+    """Return how many cycles the run begins, and their lengths in updates, None if one isn't whole.
 
     Equal cycles have one length in the list: there may be millions of them.
     """

@@ -1,4 +1,4 @@
-"""A plateau in other frameworks: their own class where it cuts at the same evaluations, else a class that does."""
+"""A plateau in other frameworks: their own class if it cuts at the same evaluations, else a class that does."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def plateau_torch(config: ScheduleConfig) -> Export:
 
 
 def plateau_lightning(config: ScheduleConfig) -> Export:
-    """Return a module with `configure_optimizers(self)`, and where there is a warm-up with a hook for validations."""
+    """Return a module with `configure_optimizers(self)`, and if there is a warm-up with a hook for validations."""
     own = not config.schedule.warmup
     optimizer = optimizer_source(config, "self.parameters()")
     head = comment(

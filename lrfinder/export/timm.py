@@ -1,7 +1,7 @@
-"""timm: a scheduler of its own where that is exact, else a `Scheduler` that calls f(t); both stepped by update.
+"""timm: a scheduler of its own if that is exact, else a `Scheduler` that calls f(t); both stepped by update.
 
 timm's warm-up of `warmup_t` updates rises by equal steps from `warmup_lr_init` and reaches the peak one update later,
-as this project's does where `warmup_start` is given. Without it, `warmup_t = W - 1` from peak / W has update W - 1 as
+as this project's does if `warmup_start` is given. Without it, `warmup_t = W - 1` from peak / W has update W - 1 as
 the first at the peak, too. What follows begins there, at W - 1, while a decay here begins at W: exact are those of
 timm's that may stay at the peak for one update more.
 """
@@ -109,7 +109,7 @@ def _warmup(it: Any) -> dict[str, str]:
 
 
 def _prefix(it: Any) -> dict[str, str]:
-    """Return the warm-up for the classes whose decay only begins with its end where they are told so."""
+    """Return the warm-up for the classes whose decay only begins with its end if they are set so."""
     return {**_warmup(it), "warmup_prefix": "True"} if _warmup(it) else {}
 
 

@@ -1,4 +1,4 @@
-"""Plain torch: a class of its own where it is exact, else a LambdaLR."""
+"""Plain torch: a class of its own if it is exact, else a LambdaLR."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torchtune: its cosine schedule in the recipe's config where that is exact, else a component that calls f(t)."""
+"""torchtune: its cosine schedule in the recipe's config if that is exact, else a component that calls f(t)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lrfinder.export.source import factor_source
 
 _OWN = (
     "Copy it into the recipe's config: exact for the updates of the run where the recipe's num_training_steps, which",
-    "it reckons from the epochs, is {steps}.",
+    "it computes from the epochs, is {steps}.",
 )
 _OTHER = (
     "No schedule of torchtune is this one: it has a cosine to 0, whose warm-up begins at 0, which spends the first",

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfinder.errors import RunError
+from lrfinder.files import read_measured_text
 
 HEADER = "update,l1,l2"
-_MAX_BYTES = 2**30  # twenty million updates; anything larger is no such log, and would fill the memory
+_MAX_BYTES = 2**30  # twenty million updates; anything larger is not such a log, and would fill the memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +25,13 @@ class NormLog:
 
 
 def read_norms(path: Path) -> NormLog:
-    """Read a log that a scheduler recorded. Raises RunError, with file and line, for what is no such log.
+    """Read a log that a scheduler recorded. Raises RunError, with file and line, if it is not such a log.
 
     If a run was carried on from an earlier update, or begun again, its later lines replace those from there on. A
     last line without its newline was cut short, and is left out.
     """
-    lines = _lines(path)
+    text = read_measured_text(path, limit=_MAX_BYTES, kind="log of gradient norms", again=_AGAIN)
+    lines = text.split("\n")
     if lines[0] != HEADER:
         raise RunError(f"{path}:1: expected the header {HEADER}, got {lines[0][:80]!r}", hint=_AGAIN)
     l1: list[float] = []
@@ -47,17 +49,6 @@ def read_norms(path: Path) -> NormLog:
 
 
 _AGAIN = 'record one: `config.scheduler(optimizer, record="norms.csv")` in the training script'
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise RunError(f"{path}: larger than {_MAX_BYTES // 2**20} MiB", hint="this is no log of gradient norms")
-        return path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise RunError(f"{path}: not UTF-8 text (byte {error.start})", hint=_AGAIN) from None
-    except OSError as error:
-        raise RunError(f"{path}: {error.strerror or error}", hint="check the path and its permissions") from None
 
 
 def _row(line: str, number: int, path: Path) -> tuple[int, float, float]:

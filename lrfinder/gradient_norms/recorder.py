@@ -21,7 +21,7 @@ CHUNK = 100  # updates whose norms stay on the device: one copy to the host for 
 class GradientNorms:
     """Write the l1 and the l2 norm of the whole gradient of each update to a CSV file.
 
-    They are taken when `optimizer.step()` begins. Where gradients are clipped, call `observe()` before the clipping
+    They are taken when `optimizer.step()` begins. If gradients are clipped, call `observe()` before the clipping
     (and after `scaler.unscale_(optimizer)`): refining needs the norms as they were. Norms are kept where the gradients
     are, and written each 100 updates, by `flush()`, and when the program ends.
 
@@ -39,7 +39,7 @@ class GradientNorms:
         weakref.finalize(self, _write, self.path, self._rows)
 
     def observe(self) -> None:
-        """Take the norms of the gradients as they are now for those of the coming update."""
+        """Record the norms of the gradients as they are now, as those of the coming update."""
         gradients = [
             _dense(p.grad) for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None
         ]

@@ -20,18 +20,18 @@ def import_schedule(
 
     `source` is one of
 
-    - a live scheduler of torch.optim.lr_scheduler, with `steps` = T where it doesn't know its length. It is imported
-      from its beginning (initial_lr, last_epoch = -1), also where it has advanced. Its rates are those that a copy of
+    - a live scheduler of torch.optim.lr_scheduler, with `steps` = T if it doesn't know its length. It is imported
+      from its beginning (initial_lr, last_epoch = -1), also if it has advanced. Its rates are those that a copy of
       it sets, one `step()` for each update; itself, its optimizer and the random number generators stay as they are.
       Several param groups need one curve; the config keeps their ratios.
     - Hugging Face's `TrainingArguments`: the object, a mapping, or the path of a YAML or JSON file of such arguments,
-      with `steps` where `max_steps` doesn't say T. `optimizer` names the class where `optim` doesn't.
+      with `steps` if `max_steps` doesn't say T. `optimizer` names the class if `optim` doesn't.
 
-    A named shape is written where it is within `tolerance` (in multiples of the peak, 1e-9) of the framework's rate at
+    A named shape is written if it is within `tolerance` (in multiples of the peak, 1e-9) of the framework's rate at
     every update, else the shape `table`. `evidence.why` says which, and why. Past the last update our shapes hold,
     whatever the framework does there.
 
-    Raises UsageError where there is no such config: rates that wait for a metric, groups with different curves, no
+    Raises UsageError if there is no such config: rates that wait for a metric, groups with different curves, no
     length; ConfigError for a file that isn't valid.
     """
     if not 0 <= tolerance <= 1:

@@ -39,7 +39,7 @@ _OWN = MappingProxyType({"SGD": ("momentum", "dampening", "weight_decay"), "RMSp
 
 
 def optimizer_class(optim: str) -> str | None:
-    """Return the class of optimizer that `optim` names, or None where it names none of the Trainer's."""
+    """Return the class of optimizer that `optim` names, or None if it names none of the Trainer's."""
     found = [start for start in _CLASSES if optim == start or optim.startswith(f"{start}_")]
     return _CLASSES[max(found, key=len)] if found else None
 

@@ -36,7 +36,7 @@ class Run:
     steps: int
 
     def shape(self, name: str, *, start: float = 0.0, **parameters: Any) -> Schedule | None:
-        """Return our shape of this length, whose warm-up begins at `start`; None where it doesn't take these."""
+        """Return our shape of this length, whose warm-up begins at `start`; None if it doesn't take these."""
         warmed = {"warmup": self.warmup, "warmup_start": start} if self.warmup else {}
         return shape(name, steps=self.steps, **warmed, **parameters)
 
@@ -101,7 +101,7 @@ class Linear(Formula):
     """after(u) = max(0, 1 - x)."""
 
     def after(self, u: int, run: Run) -> float:
-        """Return what is left of the decay, from the number of updates that are left, as transformers reckons it."""
+        """Return what is left of the decay, from the number of updates that are left, as transformers computes it."""
         return max(0.0, run.over(run.steps - run.warmup - u))
 
     def named(self, run: Run) -> Schedule | None:

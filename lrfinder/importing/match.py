@@ -1,4 +1,4 @@
-"""A framework's rates as one of our shapes: a named one where it is equal at every update, else a table."""
+"""A framework's rates as one of our shapes: a named one if it is equal at every update, else a table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lrfinder.errors import UsageError
 from lrfinder.schedules import SCHEDULES, Schedule, Table
 from lrfinder.schedules.table import MOST_POINTS, line_through
 
-# Of the peak: what is written comes as near as this to the framework's rates, at every update, unless told otherwise.
+# Of the peak: how near, by default, what is written comes to the framework's rates, at every update.
 TOLERANCE = 1e-9
 _ROUNDING = 1e-14  # of the peak: lines that are straight but for rounding need two points, not one for each update
 MOST_UPDATES = 10_000_000  # they are looked at one by one, for up to a minute; no table is longer
@@ -38,7 +38,7 @@ class Match:
 
 
 def shape(name: str, **parameters: Any) -> Schedule | None:
-    """Return the named shape, or None where it doesn't take these parameters (a floor above the peak, say)."""
+    """Return the named shape, or None if it doesn't take these parameters (a floor above the peak, say)."""
     try:
         return SCHEDULES[name](**parameters)
     except ValidationError:
@@ -46,7 +46,7 @@ def shape(name: str, **parameters: Any) -> Schedule | None:
 
 
 def difference(candidate: Candidate, rates: Sequence[float], *, enough: float = math.inf) -> float:
-    """Return max |f(t) - rates[t]| over the peak; what it has where that is above `enough`, which ends the search."""
+    """Return max |f(t) - rates[t]| over the peak; what it has if that is above `enough`, which ends the search."""
     peak, factor = candidate.peak, candidate.schedule.factor
     worst = 0.0
     for t, rate in enumerate(rates):
@@ -66,7 +66,7 @@ def match(
     """Return the first candidate whose f(t) is within `tolerance` of `rates`, else a table in multiples of `peak`.
 
     `tolerance` is in multiples of the peak. Candidates are made when it is their turn. `peak` is at least the largest
-    rate. Raises UsageError where the table would have more points than a config may hold.
+    rate. Raises UsageError if the table would have more points than a config may hold.
     """
     for make in candidates:
         try:
@@ -81,7 +81,7 @@ def match(
 
 
 def _table(factors: list[float], tolerance: float) -> Table:
-    """Return the table with the fewest points: steps that are held, or lines; exact ones where there is room."""
+    """Return the table with the fewest points: steps that are held, or lines; exact ones if there is room."""
     held = [(0, factors[0])]
     held += [(u + 1, after) for u, (before, after) in enumerate(pairwise(factors)) if after != before]
     lines = line_through(factors, tolerance=_ROUNDING)
@@ -100,13 +100,13 @@ def _table(factors: list[float], tolerance: float) -> Table:
 
 
 def check_updates(steps: object) -> None:
-    """Raise UsageError where `steps` is no length of a run that can be imported."""
+    """Raise UsageError if `steps` is no length of a run that can be imported."""
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MOST_UPDATES:
         raise UsageError(f"steps must be a whole number from 1 to {MOST_UPDATES:,}, got {steps!r}")
 
 
 def check_rates(rates: Sequence[float], *, of: str) -> None:
-    """Raise UsageError where a rate is not one: not a number, infinite, or below 0 by more than rounding."""
+    """Raise UsageError if a rate is not one: not a number, infinite, or below 0 by more than rounding."""
     least = -TOLERANCE * max(rates)  # torch multiplies its way down to 0, and may end 1e-17 below
     for t, rate in enumerate(rates):
         if not math.isfinite(rate) or rate < least:
@@ -117,6 +117,6 @@ def check_rates(rates: Sequence[float], *, of: str) -> None:
 
 
 def check_peak(peak: float, *, of: str) -> None:
-    """Raise UsageError where no update has a rate above 0."""
+    """Raise UsageError if no update has a rate above 0."""
     if peak == 0:
         raise UsageError(f"{of}: every update would use the rate 0", hint="check the peak rate and the length")

@@ -55,11 +55,11 @@ def plateau(arguments: PlateauArguments, *, peak: float, steps: int) -> Schedule
 
 
 def _too_small_a_cut(arguments: PlateauArguments, peak: float) -> float:
-    """Return the first rate peak * factor ** k whose own cut would be `eps` or less; 0 where there is no `eps`."""
+    """Return the first rate peak * factor ** k whose own cut would be `eps` or less; 0 if there is no `eps`."""
     factor, cut = arguments.factor, peak * (1 - arguments.factor)
     if arguments.eps == 0:
         return 0.0
-    # The logarithm may miss by one where the cut is just `eps`.
+    # The logarithm may miss by one if the cut is just `eps`.
     k = max(0, math.floor(math.log(arguments.eps / cut) / math.log(factor)) - 1)
     while cut * factor**k > arguments.eps:
         k += 1

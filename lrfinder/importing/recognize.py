@@ -142,7 +142,7 @@ def _steps(h: Factors) -> list[dict[str, Any]]:
     return [{"every": found["milestones"][0], "factor": found["factor"]} for found in _drops(h)]
 
 
-# The simplest first: what two of them say is said by the earlier one.
+# The simplest first: what two of them fit is named by the earlier one.
 _SOLVERS: Mapping[str, Solver] = MappingProxyType(
     {
         "constant": _alone,

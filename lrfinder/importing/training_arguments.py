@@ -148,7 +148,7 @@ def _matched(arguments: Arguments, steps: int, document: Document, source: str, 
     rates = _rates(formula, run, document)
     check_rates(rates, of=source)
     check_peak(max(rates), of=source)
-    # A peak that people know is kept where it is one: factors over 1 can't be.
+    # A peak that people know is kept if it is one: factors over 1 can't be.
     made = match(rates, _candidates(formula, run, rates), peak=max(run.peak, *rates, 0.0), tolerance=tolerance)
     return made, formula.why_table(run)
 
@@ -162,7 +162,7 @@ def _arguments(document: Document) -> Arguments:
     data = document.data
     if data.get("learning_rate") is None:
         problem = Problem(document.place(()), "learning_rate: missing")
-        raise UnfitError([problem], "add it; transformers' own default is 5e-05, written out where it is meant")
+        raise UnfitError([problem], "add it; transformers' own default is 5e-05, written out if it is meant")
     try:
         found = Arguments.model_validate({key: value for key, value in data.items() if value is not None})
     except ValidationError as error:

@@ -29,7 +29,7 @@ class _Stub(Optimizer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedRates:
-    """What updates 0, 1, 2, ... use, a list for each param group: rates, and momentums where they are moved."""
+    """What updates 0, 1, 2, ... use, a list for each param group: rates, and momentums if they are moved."""
 
     rates: list[list[float]]
     momentums: list[list[float]] | None
@@ -41,10 +41,10 @@ def replay_rates(scheduler: LRScheduler, steps: int) -> ReplayedRates:
     `scheduler.step()` is called once between two updates, on a copy: the live scheduler, its optimizer, the global
     random number generators and the filters of warnings stay as they are. Functions that the user wrote are called,
     from update 0 on; objects are copied first, but what a function keeps in a closure can't be. Rates that are held as
-    tensors are reckoned in double precision.
+    tensors are computed in double precision.
 
-    Where the scheduler has advanced already, its copy begins anew: each group at `initial_lr`, and each scheduler set
-    up in the order in which it is listed. Raises UsageError where that doesn't lead to the rates that it has now: they
+    If the scheduler has advanced already, its copy begins again: each group at `initial_lr`, and each scheduler set
+    up in the order in which it is listed. Raises UsageError if that doesn't lead to the rates that it has now: they
     were set by hand, or hang on more than the scheduler shows.
     """
     with warnings.catch_warnings(), _kept_generators():

@@ -39,7 +39,7 @@ OLD_NAMES: Mapping[str, str] = {"short-runs": TRIALS_RULE}
 
 
 def renamed(rule: str) -> str:
-    """Return the sentence that tells the new name of the old name `rule`."""
+    """Return the sentence that gives the new name of the old name `rule`."""
     return f"the rule {rule!r} is now called {OLD_NAMES[rule]!r}"
 
 

@@ -45,7 +45,7 @@ def pick_by_trials(
 
     Every run began from the same weights, optimizer state and batches, so nothing was learned before and nothing is
     remembered: the run that fell furthest is the fastest decrease per update. But a run's end is flat around its lowest
-    point, and beyond that there may be a cliff: the middle is the safest of rates that can't be told apart. A short run
+    point, and beyond that there may be a cliff: the middle is the safest of rates that seem equally good. A short run
     may bear more than a long one, and a sweep falls too early, so the two err by different causes. For halves and not
     other weights see rules/README.md#halfway.
     """

@@ -35,5 +35,5 @@ class InverseSqrt(Schedule):
 
     @property
     def scale(self) -> int:
-        """The timescale in updates, also where none was given."""
+        """The timescale in updates, also if none was given."""
         return self.timescale if self.timescale is not None else self.warmup or _WITHOUT_WARMUP

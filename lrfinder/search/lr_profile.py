@@ -50,7 +50,7 @@ class LrProfile:
         return self.start - self.lowest.loss
 
     def near_best_middle(self, share: float) -> float:
-        """Return log10 of the rate in the middle of `near_best`: the safest of rates that can't be told apart."""
+        """Return log10 of the rate in the middle of `near_best`: the safest of rates that seem equally good."""
         return sum(self.near_best(share)) / 2
 
     def level(self, share: float) -> bool:
@@ -85,6 +85,21 @@ class LrProfile:
         if not any(point.loss > self.lowest.loss + CLIFF * self.fall for point in above):
             return x
         return min(x, max(self.lowest.x - CLEAR, self.near_best(COST)[0]))
+
+    def highest_trained(self, share: float) -> float:
+        """Return log10 of the highest rate that was tried and trained well, going up from the lowest point.
+
+        Well means: it lost at most `share` of the fall. If the next rate is beyond a cliff, the result is at least
+        CLEAR decades below that one, but not below the lowest point.
+        """
+        limit = self.lowest.loss + share * self.fall
+        above = self.points[self.points.index(self.lowest) :]
+        well = list(itertools.takewhile(lambda point: point.loss <= limit, above))
+        highest = well[-1].x
+        for beyond in above[len(well) : len(well) + 1]:
+            if beyond.loss > self.lowest.loss + CLIFF * self.fall:
+                highest = max(self.lowest.x, min(highest, beyond.x - CLEAR))
+        return highest
 
     def half_width(self, share: float) -> float:
         """Return half the distance (decades) between the rates on both sides that lose `share` of the fall.

@@ -13,8 +13,8 @@ def subset_size(per_epoch: int | None, *, steps: int, whole: int) -> int | None:
     per_epoch * steps / whole, at least 1
 
     So the short run passes over its few batches as often as the whole one does over all `per_epoch` of them, and
-    overfits as it will: where many passes favor a lower rate, a short run on ever new batches can't tell. None where
-    the whole run sees no batch twice, where it is no longer than the short one, and where `per_epoch` isn't known.
+    overfits as it will. If many passes favor a lower rate, a short run on ever new batches can't tell. None if the
+    whole run sees no batch twice, if it is no longer than the short one, or if `per_epoch` isn't known.
     """
     if per_epoch is None or whole <= per_epoch or steps >= whole:
         return None

@@ -13,7 +13,7 @@ from lrfinder.records import Point
 from lrfinder.store.layout import COLUMNS
 
 _SYNC_SECONDS = 1.0  # a power cut loses at most this much; syncing every line would cost more than most updates
-# A kill loses at most the points of so long. Writing each by itself takes 15 to 40 us, as much as all else that an
+# A kill loses at most the points of this time. Writing each by itself takes 15 to 40 us, as much as all else that an
 # update costs; at ten writes a second that is nothing, and updates that take as long are still written at once.
 _WRITE_SECONDS = 0.1
 
@@ -78,7 +78,7 @@ class CurveFile:
                 self._synced = self._written
 
     def repeat_ended(self) -> None:
-        """Have all points on the disk."""
+        """Sync all points to the disk."""
         if self._lines is not None:
             self.write()
             with disk_errors(self._path):

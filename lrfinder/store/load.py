@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from lrfinder.errors import CONTROL, RunError
+from lrfinder.files import read_measured_text
 from lrfinder.records import Mode, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store.layout import (
     COLUMNS,
@@ -103,14 +104,7 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def _read_text(path: Path) -> str:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise RunError(f"{path}: larger than {_MAX_BYTES // 2**20} MiB", hint="this is no file of lrfinder's")
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise RunError(f"{path}: not UTF-8 text (byte {error.start})", hint=_AGAIN) from None
-    except OSError as error:
-        raise RunError(f"{path}: {error.strerror or error}", hint="check the path and its permissions") from None
+    return read_measured_text(path, limit=_MAX_BYTES, kind="file of lrfinder's", again=_AGAIN)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -170,7 +164,7 @@ def _validated(adapter: TypeAdapter[_Record], value: object, key: str, path: Pat
 def _read_curve(path: Path, settings: SweepSettings) -> dict[int, _Rows]:
     """Return the rows of each repeat. A last line without its newline is torn, and left out."""
     header = ",".join(COLUMNS)
-    lines = (_read_text(path) if path.is_file() else "").split("\n")
+    lines = (_read_text(path) if path.exists() else "").split("\n")
     if len(lines) == 1 and header.startswith(lines[0]):  # killed before the first line was whole
         return {}
     if lines[0] != header:

@@ -29,7 +29,7 @@ def _from_1(document: Document) -> Document:
 
 
 def _only_additions(document: Document) -> Document:
-    """What the next version added has defaults that say what was done before."""
+    """The defaults of what the next version added describe what was done before."""
     return document
 
 

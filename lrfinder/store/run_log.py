@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from lrfinder.errors import CONTROL, RunError
-from lrfinder.files import AppendFile, disk_errors
+from lrfinder.files import AppendFile, disk_errors, read_measured
 from lrfinder.records import ShortRun
 from lrfinder.store.layout import MOST_UPDATES, SHORT_RUN
 
@@ -40,7 +40,7 @@ class RunLog:
                 self._opened().keep(count)
 
     def add(self, run: ShortRun) -> None:
-        """Append a run and have it on the disk when this returns: a run costs far more than that."""
+        """Append a run, and sync it to the disk: a run costs far more than that."""
         with disk_errors(self._path):
             try:
                 self._opened().add([json.dumps(SHORT_RUN.dump_python(run, mode="json"), allow_nan=False)])
@@ -58,14 +58,10 @@ class RunLog:
 
 def read_log(path: Path) -> tuple[ShortRun, ...]:
     """Return the runs of a log, in order; none if there is no file. Raises RunError, with file and line."""
-    if not path.is_file():
+    if not path.exists():
         return ()
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise RunError(f"{path}: larger than {_MAX_BYTES // 2**20} MiB", hint="this is no file of lrfinder's")
-        lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last newline is torn, or nothing
-    except OSError as error:
-        raise RunError(f"{path}: {error.strerror or error}", hint="check the path and its permissions") from None
+    # What follows the last newline is torn, or nothing.
+    lines = read_measured(path, limit=_MAX_BYTES, kind="file of lrfinder's").split(b"\n")[:-1]
     return tuple(_run(line, number, path) for number, line in enumerate(lines, start=1))
 
 

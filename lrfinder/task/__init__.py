@@ -1,1 +1,4 @@
-"""The user's model file: found, imported, checked and made ready to train. `reference` imports no torch."""
+"""Find, import and check the user's model file, and make what it defines ready to train.
+
+The module `reference` imports no torch.
+"""

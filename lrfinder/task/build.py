@@ -1,4 +1,4 @@
-"""Make everything that one repeat of a sweep needs."""
+"""Build the model, the optimizer, the loader and the loss that one repeat of a sweep needs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from lrfinder.task.problem import BuiltProblem, Problem
 
 
 def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) -> BuiltProblem:
-    """Return a new problem: callables are called again, live objects are used as they are. The caller seeds before.
+    """Build everything that one repeat needs. The caller seeds the random generators first.
 
-    `place(model)` returns the model on its device. It is called between model and optimizer, since an optimizer must
-    see the parameters that it will change; remembering where a live model was is the caller's job.
+    Functions and classes of the model file are called again for each repeat; live objects are used as they are.
 
-    Raises UsageError, ModelFileError, and whatever the user's code raises.
+    `place(model)` returns the model on its device. It is called before the optimizer is made, because the optimizer
+    must hold the parameters that it will update. `place` moves a live model too; the caller must remember on which
+    device that model was.
+
+    Raises UsageError, ModelFileError, and any exception of the user's code.
     """
     model = place(make_model(problem))
     made = make_optimizer(problem, model)

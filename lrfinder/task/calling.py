@@ -1,4 +1,4 @@
-"""Calling what the user wrote: exceptions pass unchanged, with a note of what was being run."""
+"""Call the user's code. Its exceptions pass through, with a note that says which code was running."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from typing import Any, Self
 from lrfinder.errors import ModelFileError, user_code
 
 
-class user_call(user_code):  # noqa: N801 - used as a function is: `with running("..."):`
-    """Run the user's code: as `errors.user_code`, and no byte code is written next to the user's files.
+class user_call(user_code):  # noqa: N801 - used like a function: `with user_call("..."):`
+    """Run the user's code: like `errors.user_code`, but Python writes no byte code next to the user's files.
 
-    Raises ModelFileError if the code calls `exit()`: it would end lrfinder with a status that isn't its own.
+    `place` says in words what is being run, for the note that an exception gets.
+
+    Raises ModelFileError if the code calls `exit()`, which would end lrfinder with the user's exit status.
     """
 
     __slots__ = ("_wrote_none",)
 
-    def __init__(self, place: str) -> None:  # as the base class does: every update calls it
+    def __init__(self, place: str) -> None:  # as in the base class, without super(): every update calls it
         self.place = place
 
     def __enter__(self) -> Self:
@@ -42,7 +44,7 @@ class user_call(user_code):  # noqa: N801 - used as a function is: `with running
 
 
 def accepts_args(function: Callable[..., Any], count: int) -> bool:
-    """Return whether `function` can be called with `count` positional arguments; True if it doesn't say."""
+    """Return whether `function` can be called with `count` positional arguments; True if it has no signature."""
     try:
         inspect.signature(function).bind(*range(count))
     except TypeError:
@@ -53,7 +55,7 @@ def accepts_args(function: Callable[..., Any], count: int) -> bool:
 
 
 def takes_keyword(function: Callable[..., Any], keyword: str) -> bool:
-    """Return whether `function` has a parameter that can be passed by this name, `**kwargs` included."""
+    """Return whether `function` accepts the argument `keyword`, also by `**kwargs`; False without a signature."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -63,7 +65,7 @@ def takes_keyword(function: Callable[..., Any], keyword: str) -> bool:
 
 
 def required_arguments(function: Callable[..., Any]) -> tuple[str, ...]:
-    """Return the names of the parameters without a default; empty if the function doesn't say."""
+    """Return the names of the parameters that have no default; empty if the function has no signature."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -72,12 +74,12 @@ def required_arguments(function: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def call_name(value: object) -> str:
-    """Return what a function or an object is called in its source, for messages."""
+    """Return the name of a function or class, or the class name of any other object, for messages."""
     return str(getattr(value, "__name__", type(value).__name__))
 
 
 def describe_value(value: object) -> str:
-    """Return `value` in a few words: "a str ('resnet18')", "the class Net", "the function build"."""
+    """Describe `value` in a few words: "a str ('resnet18')", "the class Net", "the function build"."""
     if inspect.isclass(value):
         return f"the class {value.__name__}"
     if inspect.isroutine(value):

@@ -1,4 +1,4 @@
-"""Remember the hooks on tensors, and remove those that were added since."""
+"""Remember the hooks of tensors, and later remove the hooks that were added in between."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
-# torch has no public name for them; each is None or a dictionary, which `handle.remove()` takes an entry out of.
+# torch has no public names for these attributes. Each is None or a dictionary; `handle.remove()` deletes its entry.
 _HOOKS = ("_backward_hooks", "_post_accumulate_grad_hooks")
 
 
 def remember_hooks(tensor: torch.Tensor) -> Callable[[], None]:
-    """Return a function that leaves `tensor`, a leaf, with the hooks that it has now."""
+    """Return a function that restores the hooks that the leaf tensor `tensor` has now, and removes all others."""
     kept = {name: dict(getattr(tensor, name, None) or {}) for name in _HOOKS}
 
     def restore() -> None:
@@ -27,7 +27,7 @@ def remember_hooks(tensor: torch.Tensor) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def hooks_taken_off(tensors: Iterable[torch.Tensor]) -> Iterator[None]:
-    """Remove the hooks that are added to `tensors` within the context when it ends."""
+    """When the context ends, remove the hooks that were added to `tensors` inside it."""
     restores = [remember_hooks(tensor) for tensor in tensors]
     try:
         yield

@@ -1,7 +1,8 @@
-"""Hosts: functions of installed distributions that give the names of a model file, by their entry points.
+"""Hosts: functions of installed distributions that take the place of a model file.
 
-A host is `host(argument) -> Mapping`; the reference `NAME://ARGUMENT` calls the host NAME with the text ARGUMENT. The
-mapping has the names of a model file: model, train_loader, loss_fn, ...
+A host has the signature `host(argument) -> Mapping`. A distribution declares it as an entry point in the group
+`lrfinder.hosts`. The reference `NAME://ARGUMENT` calls the host NAME with the text ARGUMENT. The mapping that it
+returns has the names of a model file as keys: model, train_loader, loss_fn, ...
 """
 
 from __future__ import annotations

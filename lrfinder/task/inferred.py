@@ -1,4 +1,4 @@
-"""The loss if the file defines none: the model's own, else one that the target's type suggests."""
+"""Infer the loss if the model file defines none: use the model's own loss, else one that fits the target's type."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ from lrfinder.task.calling import describe_value, user_call
 
 _HINT = "write `def loss_fn(output, target): ...` or `def training_step(model, batch): ...` in the file"
 
-# What a model calls the argument that it computes its own loss from.
+# Common names for the argument of `forward` that holds the target, for models that compute their own loss.
 _TARGET_NAMES = frozenset({"labels", "label", "targets", "target", "y"})
 
-_IGNORED_CLASS = -100  # what cross-entropy leaves out by default, torch's `ignore_index`
+_IGNORED_CLASS = -100  # cross-entropy ignores this label by default (torch's `ignore_index`)
 
 
 class InferredLoss:
-    """The loss that the model returns itself (`output.loss` or `output["loss"]`), else by the type of the target.
+    """A loss that is found without a `loss_fn`.
 
-    A mapping is passed to the model as keyword arguments. Of a sequence all but the last element, the target, are
-    passed, or all of it if `forward` asks for that many arguments or calls the last one labels or targets.
+    It is the loss that the model returns (`output.loss` or `output["loss"]`). If the model returns none, the type of
+    the target decides: mean squared error for floats, cross-entropy for integers.
+
+    If the batch is a mapping, the model gets it as keyword arguments. If it is a list or a tuple, the last of its
+    elements is the target, and the model gets the elements before it. The model gets all elements if there is only
+    one, if `forward` requires that many arguments, or if the parameter that would take the last one has a name such as
+    `labels` or `target`. Any other batch is the model's only argument.
     """
 
     def __init__(self, model: nn.Module, where: str) -> None:
@@ -35,7 +40,7 @@ class InferredLoss:
         self._labels_checked = False
 
     def note(self) -> str:
-        """Return how the loss was found, in words."""
+        """Say in words how the loss was found."""
         return self._note
 
     def __call__(self, model: nn.Module, batch: Any) -> Any:
@@ -55,7 +60,7 @@ class InferredLoss:
         return self._by_target(output, target)
 
     def _arguments(self, batch: Any) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
-        """Return positional and keyword arguments of the model, and the target that it isn't given (or None)."""
+        """Return the model's positional and keyword arguments, and the target; None if the model gets it all."""
         if isinstance(batch, Mapping):
             if not all(isinstance(key, str) for key in batch):
                 raise ModelFileError(f"{self._where}: the batch is a mapping whose keys aren't all names", hint=_HINT)
@@ -88,7 +93,7 @@ class InferredLoss:
         return self._cross_entropy(output, target.long())
 
     def _squared_error(self, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        # (N, 1) against (N,) would broadcast to (N, N) without a word: only axes of length 1 may differ.
+        # (N, 1) and (N,) would silently broadcast to (N, N), so the shapes may differ only in axes of length 1.
         if output.squeeze().shape != target.squeeze().shape:
             raise self._shapes("mean squared error", output, target)
         return F.mse_loss(output.reshape(target.shape), target.to(output.dtype))
@@ -97,7 +102,7 @@ class InferredLoss:
         one_axis_more = output.ndim == target.ndim + 1 and target.ndim > 0
         classes_second = one_axis_more and output.shape[:1] + output.shape[2:] == target.shape
         classes_last = one_axis_more and output.shape[:-1] == target.shape
-        if output.ndim > 2 and classes_second and classes_last:  # noqa: PLR2004 - (N, C): second is last
+        if output.ndim > 2 and classes_second and classes_last:  # noqa: PLR2004 - in (N, C) the second axis is the last
             raise ModelFileError(
                 f"{self._where}: cross-entropy was inferred, but which axis of the output {tuple(output.shape)} counts "
                 f"the classes can't be inferred from the target {tuple(target.shape)}",
@@ -117,7 +122,7 @@ class InferredLoss:
                 "output, for which it is always 0",
                 hint="for two classes use torch.nn.BCEWithLogitsLoss() as loss_fn; for a number make the target float",
             )
-        if self._labels_checked:  # once: on a GPU each look at the labels waits for it
+        if self._labels_checked:  # only once: reading the labels waits for the GPU
             return
         labels = target[target != _IGNORED_CLASS]
         if labels.numel() and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
@@ -143,7 +148,7 @@ def _own_loss(output: Any) -> Any:
 
 
 def _forward_parameters(model: nn.Module) -> tuple[int, tuple[str, ...]]:
-    """Return how many arguments `model.forward` requires, and the names of those that can be passed by position."""
+    """Return how many positional arguments `model.forward` requires, and the names of all that it accepts."""
     try:
         parameters = inspect.signature(model.forward).parameters.values()
     except (TypeError, ValueError):  # a scripted module

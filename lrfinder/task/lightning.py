@@ -1,10 +1,11 @@
-"""Drive a LightningModule without a Trainer.
+"""Train a LightningModule without a Trainer.
 
-What runs: `prepare_data()`, `setup("fit")` and `configure_model()` once the module is there, `configure_optimizers()`,
-`train_dataloader()` if the file has no train_loader, and `training_step` for each batch. `self.log` does nothing,
-for there is nothing to log to. No other hook runs; `skipped_hooks` names those that would have changed the update.
+These methods are called: `prepare_data()`, `setup("fit")` and `configure_model()` once the module exists;
+`configure_optimizers()`; `train_dataloader()` if the file has no train_loader; and `training_step` for each batch.
+`self.log` does nothing, because no logger exists. No other hook runs; `skipped_hooks` returns the hooks that a Trainer
+would call and that could change an update.
 
-Lightning is never imported here: a module can only be a LightningModule if the user's file imported it already.
+This module never imports Lightning: if a model is a LightningModule, the user's file has already imported it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from torch import nn
 from lrfinder.errors import ModelFileError
 from lrfinder.task.calling import accepts_args, describe_value, user_call
 
-_PACKAGES = ("lightning", "pytorch_lightning")  # the same classes under their new and their old name
+_PACKAGES = ("lightning", "pytorch_lightning")  # the new and the old name of the package
 
 # The hooks through which a LightningModule can change the batch, the gradient or the update.
 _UPDATE_HOOKS = (
@@ -59,18 +60,18 @@ def is_lightning_module(model: object) -> bool:
 
 
 def overrides(model: nn.Module, method: str) -> bool:
-    """Return whether the LightningModule `model` defines `method` itself; False for any other module."""
+    """Return whether `model` is a LightningModule whose class overrides `method`; False for any other module."""
     base = _base(type(model))
     return base is not None and getattr(type(model), method, None) is not getattr(base, method, None)
 
 
 def skipped_hooks(model: nn.Module) -> tuple[str, ...]:
-    """Return the hooks that the module defines, that would change an update, and that the sweep doesn't call."""
+    """Return the hooks of the module that could change an update, and that lrfinder doesn't call."""
     return tuple(hook for hook in _UPDATE_HOOKS if overrides(model, hook))
 
 
 def set_up(model: Any) -> None:
-    """Call what a Trainer calls before the first batch: `prepare_data()`, `setup("fit")`, `configure_model()`."""
+    """Call the methods that a Trainer calls before training: `prepare_data()`, `setup("fit")`, `configure_model()`."""
     with user_call("setting up the LightningModule"), _trainer_explained():
         model.prepare_data()
         model.setup("fit")
@@ -78,7 +79,7 @@ def set_up(model: Any) -> None:
 
 
 def own_train_loader(model: Any) -> Any:
-    """Return what the LightningModule's `train_dataloader()` gives, or None if it defines none."""
+    """Return the result of the LightningModule's `train_dataloader()`; None if the class doesn't override it."""
     if not (is_lightning_module(model) and overrides(model, "train_dataloader")):
         return None
     with _trainer_explained():
@@ -86,9 +87,9 @@ def own_train_loader(model: Any) -> Any:
 
 
 def own_optimizer(model: Any, where: str) -> torch.optim.Optimizer:
-    """Return the one optimizer of `configure_optimizers()`; its schedulers are left out, since the sweep sets the rate.
+    """Return the optimizer that `configure_optimizers()` returns. Schedulers are ignored: the sweep sets the rate.
 
-    Raises ModelFileError if it gives none, or several, which the sweep can't drive.
+    Raises ModelFileError if the method returns no optimizer, or several: a sweep has one rate.
     """
     with user_call("calling configure_optimizers()"), _trainer_explained():
         given = model.configure_optimizers()
@@ -108,7 +109,7 @@ def own_optimizer(model: Any, where: str) -> torch.optim.Optimizer:
 
 
 def _optimizers(given: Any) -> list[Any]:
-    """Return the optimizers in any of the forms that Lightning documents for `configure_optimizers`."""
+    """Return the optimizers from any return value that Lightning documents for `configure_optimizers`."""
     if isinstance(given, Mapping):
         return [given.get("optimizer")]
     if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], list):  # noqa: PLR2004 - with schedulers
@@ -119,7 +120,7 @@ def _optimizers(given: Any) -> list[Any]:
 
 
 class LightningLoss:
-    """The loss by the LightningModule's own `training_step(batch, batch_idx)`."""
+    """The loss that the LightningModule's own `training_step(batch, batch_idx)` returns."""
 
     def __init__(self, model: Any, where: str) -> None:
         if not model.automatic_optimization:
@@ -130,12 +131,12 @@ class LightningLoss:
             )
         self._takes_index = accepts_args(model.training_step, 2)
         self._index = -1
-        self._batch: Any = None  # what it was counted for: a closure asks for the loss of a batch again
+        self._batch: Any = None  # the batch that has this index: a closure may compute the loss of one batch twice
         self._name = type(model).__name__
         self._skipped = skipped_hooks(model)
 
     def __call__(self, model: Any, batch: Any) -> Any:
-        """Return what `training_step` returns: the loss, or the entry "loss" of a mapping."""
+        """Return the result of `training_step`, or its entry "loss" if the result is a mapping."""
         place = f"calling training_step of {self._name}"
         with user_call(place), _trainer_explained(), _logging_nowhere(model):
             if batch is not self._batch:
@@ -144,19 +145,19 @@ class LightningLoss:
         return output.get("loss") if isinstance(output, Mapping) else output
 
     def note(self) -> str:
-        """Return how the loss was found, in words."""
+        """Say in words how the loss was found."""
         skipped = f" ({', '.join(self._skipped)} not called)" if self._skipped else ""
         return f"training_step of {self._name}{skipped}"
 
 
 @contextlib.contextmanager
 def _logging_nowhere(model: nn.Module) -> Iterator[None]:
-    """Without a Trainer, `self.log` warns on each call and `self.print` fails: replace both for a moment."""
+    """Replace `self.log` and `self.print` inside the context: without a Trainer, `log` warns and `print` fails."""
     quiet = {"log": _ignore, "log_dict": _ignore, "print": functools.partial(print, file=sys.stderr)}
     with contextlib.ExitStack() as stack:
         for module in model.modules():
             if is_lightning_module(module):
-                # In the instance's own dictionary they hide the class's methods; taken out, those show again.
+                # An entry in the instance's dictionary hides the method of the class, until the entry is deleted.
                 attributes = vars(module)
                 own = {name: attributes[name] for name in quiet if name in attributes}
                 stack.callback(_put_back, attributes, quiet, own)
@@ -176,7 +177,7 @@ def _ignore(*_args: object, **_kwargs: object) -> None:
 
 @contextlib.contextmanager
 def _trainer_explained() -> Iterator[None]:
-    """Add a note on what to do to Lightning's own error about the missing Trainer."""
+    """If Lightning raises its error about a missing Trainer, add a note that says what the user can do."""
     try:
         yield
     except RuntimeError as error:

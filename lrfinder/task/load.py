@@ -1,4 +1,4 @@
-"""From a reference such as `model.py` to the Problem that it defines."""
+"""Load the Problem that a reference such as `model.py` names."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ def load_problem(
     training: UpdateOptions = UpdateOptions(),
     loader_timeout: float = LOADER_TIMEOUT,
 ) -> Problem:
-    """Import the model file that `reference` names and return the problem that it defines; nothing is built yet.
+    """Import the model file that `reference` names and return the problem that it defines. Nothing is built yet.
 
-    `reference` is `model.py`, `model.py:name` or `package.module:name`, where `name` is a function without arguments
-    that returns a mapping or an object with the names of the model file; or `host://argument`, which calls a host.
+    `reference` is `model.py`, `model.py:name` or `package.module:name`. Then `name` is a mapping or an object that
+    holds the names of a model file, or a function or a class without required arguments that returns one.
+    `host://argument` calls an installed host: see `task.hosts`.
 
-    Raises UsageError if there is no such file, module or host, ModelFileError if a name is missing or of the wrong
-    kind; an exception in the user's code passes through unchanged.
+    Raises UsageError if the file, the module or the host doesn't exist, and ModelFileError if a name is missing or
+    holds an object of the wrong kind. An exception of the user's code passes through unchanged.
     """
     found = check_reference(reference)
     where = found.file_name

@@ -1,4 +1,4 @@
-"""The batches: which objects may give them, and how a loader is made and started again."""
+"""Make the loader of the batches, check that it gives batches, and start it again after its end."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from lrfinder.task.problem import Problem
 
 
 class RestartedByCalling:
-    """Batches from a function that returns an iterator: iterating again calls the function again.
+    """A loader from a function that returns an iterator, such as a generator function.
 
-    A generator function is such a function; without this, its data would be over after one pass.
+    Each new iteration calls the function again. An iterator alone would be empty after one pass over the data.
     """
 
     def __init__(self, make: Callable[[], Iterator[Any]]) -> None:
@@ -31,10 +31,14 @@ class RestartedByCalling:
 
 
 def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
-    """Return the training batches: `train_loader` as it is or as it is made again, else the LightningModule's own.
+    """Return the loader of the training batches.
 
-    Raises UsageError if `--batch-size` was given and it can't be passed on, ModelFileError if nothing that
-    can be iterated over comes.
+    If `train_loader` is a function or a class, it is called; any other `train_loader` is returned as it is. If the
+    file has no `train_loader`, the LightningModule's `train_dataloader()` is called. If the `train_loader` function
+    returns an iterator, it is called again for each pass over the data.
+
+    Raises UsageError if a batch size is required, or was given and can't be passed on. Raises ModelFileError if the
+    result can't be iterated over.
     """
     loader: Any = problem.train_loader
     if loader is None:
@@ -61,9 +65,11 @@ def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
 
 
 def make_val_loader(problem: Problem) -> Iterable[Any] | None:
-    """Return the batches of `val_loader`, as it is or as it is made again; None if there is no such name.
+    """Return the loader of the validation batches; None if the file has no `val_loader`.
 
-    Raises ModelFileError if nothing that can be iterated over comes.
+    If `val_loader` is a function or a class, it is called; any other `val_loader` is returned as it is.
+
+    Raises ModelFileError if the result can't be iterated over.
     """
     loader: Any = problem.val_loader
     if loader is None or not _is_function(loader):
@@ -81,7 +87,7 @@ def make_val_loader(problem: Problem) -> Iterable[Any] | None:
 
 
 def check_loader(value: object, key: str, where: str) -> None:
-    """Raise ModelFileError unless `value` can be iterated over for batches, or is a function that may give such."""
+    """Raise ModelFileError unless `value` can be iterated over for batches, or is a function or a class."""
     if not _is_function(value):
         check_batches(value, key, where)
 
@@ -105,25 +111,25 @@ def check_batches(value: object, key: str, where: str) -> None:
 
 
 def batch_size_of(loader: Iterable[Any]) -> int | None:
-    """Return the number of samples in a batch, or None if the loader doesn't say."""
+    """Return the loader's batch size in samples; None if it has no such attribute."""
     size = getattr(loader, "batch_size", None)
-    if size is None:  # a DataLoader with a batch_sampler of its own
+    if size is None:  # a DataLoader that was given a batch_sampler
         size = getattr(getattr(loader, "batch_sampler", None), "batch_size", None)
     return size if isinstance(size, int) else None
 
 
 def batches_per_epoch(loader: Iterable[Any]) -> int | None:
-    """Return the number of batches in a pass over the data, or None if the loader has no length."""
+    """Return the number of batches in one pass over the data; None if the loader has no length."""
     if not isinstance(loader, Sized):
         return None
     try:
         return len(loader)
-    except TypeError:  # a DataLoader over an IterableDataset has a __len__ that raises
+    except TypeError:  # `len` of a DataLoader over an IterableDataset raises
         return None
 
 
 def _is_function(value: Any) -> bool:
-    # An object that can be iterated over is the loader itself, even if it can be called.
+    # An object that can be iterated over is the loader, even if it can also be called.
     return inspect.isclass(value) or (callable(value) and not isinstance(value, Iterable | nn.Module))
 
 

@@ -1,4 +1,4 @@
-"""From a batch to the scalar loss, by what the model file defines."""
+"""Compute the scalar loss of a batch in the way that the model file defines."""
 
 from __future__ import annotations
 
@@ -26,32 +26,33 @@ class _RawLoss(Protocol):
 
 
 class Loss:
-    """`loss(model, batch)` returns the scalar training loss, checked; `loss.note()` says in words how it was found."""
+    """A callable `loss(model, batch)` that returns the scalar training loss and checks it."""
 
     def __init__(self, raw: _RawLoss, where: str) -> None:
-        self.raw = raw  # the same, unchecked
+        self.raw = raw  # the same loss without the check
         self._where = where
 
     def __call__(self, model: nn.Module, batch: Any) -> torch.Tensor:
-        """Return the loss of a batch that is on the model's device.
+        """Return the loss of a batch that is on the model's device, as a tensor without dimensions.
 
-        Raises ModelFileError if it isn't one floating-point number that depends on the model's parameters.
+        Raises ModelFileError if the loss isn't one floating-point number that depends on the model's parameters.
         """
         loss = self.raw(model, batch)
         if type(loss) is torch.Tensor and loss.requires_grad and not loss.dim() and not loss.is_complex():
-            return loss  # as nearly all are; only floats and complex numbers have gradients
+            return loss  # the usual case; only float and complex tensors can require a gradient
         return checked_loss(loss, self._where)
 
     def note(self) -> str:
-        """Return how the loss was found; an inferred one is known after the first batch only."""
+        """Say in words how the loss was found. An inferred loss is known only after the first batch."""
         return self.raw.note()
 
 
 def make_loss(problem: Problem, model: nn.Module) -> Loss:
-    """Return the loss of `model`, which is on its device already.
+    """Return the loss of `model`, which must be on its device already.
 
-    In this order: `training_step` of the file, that of a LightningModule, `loss_fn`, the loss that the model returns
-    itself, one inferred from the target. A `loss_fn` that is a module is copied to the model's device.
+    The first of these that exists is used: the file's `training_step`, that of a LightningModule, the file's
+    `loss_fn`, the loss that the model returns itself, a loss inferred from the target. If `loss_fn` is a module with
+    parameters or buffers, a copy of it on the model's device is used.
     """
     where = problem.where
     if problem.training_step is not None:
@@ -64,7 +65,7 @@ def make_loss(problem: Problem, model: nn.Module) -> Loss:
 
 
 def checked_loss(loss: Any, where: str, what: str = "the loss") -> torch.Tensor:
-    """Return `loss` as a tensor without dimensions; raise ModelFileError if it isn't one to minimise."""
+    """Return `loss` as a tensor without dimensions; raise ModelFileError if it can't be minimized. `what` names it."""
     if not isinstance(loss, torch.Tensor):
         asked = "; did it go through .item() or float()?" if isinstance(loss, float) else ""
         raise ModelFileError(f"{where}: {what} is {describe_value(loss)}, not a tensor{asked}", hint=_STEP_HINT)
@@ -80,7 +81,7 @@ def checked_loss(loss: Any, where: str, what: str = "the loss") -> torch.Tensor:
             f"{where}: {what} doesn't depend on the model's parameters: it needs no gradient",
             hint="look for .detach(), torch.no_grad(), .item() or an argmax between the model and the loss",
         )
-    return loss if loss.dim() == 0 else loss.reshape(())  # a view is a node of the graph, and costs as one
+    return loss if loss.dim() == 0 else loss.reshape(())  # only if needed: a view adds a node to the autograd graph
 
 
 class _StepLoss:
@@ -119,13 +120,13 @@ class _FunctionLoss:
 def _loss_function(problem: Problem, model: nn.Module) -> Callable[..., Any]:
     function = _made(problem.loss_fn, "loss_fn", problem.where)
     if isinstance(function, nn.Module) and [*function.parameters(), *function.buffers()]:
-        # Class weights, for instance. A copy, so that the user's own object stays where and as it is.
+        # It has class weights, for instance. Copy it, so that the user's own object stays unchanged and on its device.
         return copy.deepcopy(function).to(next(model.parameters()).device)
     return function
 
 
 def _made(value: Any, key: str, where: str) -> Callable[..., Any]:
-    """Return the function itself: `value`, or what it makes if it is a class or takes no arguments."""
+    """Return `value`, or the result of `value()` if it is a class or a function that takes no arguments."""
     if not inspect.isclass(value) and (accepts_args(value, 2) or not accepts_args(value, 0)):
         return value  # type: ignore[no-any-return]
     with user_call(f"calling {key}()"):

@@ -1,4 +1,4 @@
-"""Make the model, and refuse one that can't be trained."""
+"""Make the model, and refuse a model that can't be trained."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from lrfinder.task.problem import Problem
 
 
 def make_model(problem: Problem) -> nn.Module:
-    """Return the model: the live one, or a new one with fresh weights. The caller has seeded the generators.
+    """Return the model: the live one, or a new one with new initial weights. The caller seeds the generators first.
 
-    A LightningModule is set up as a Trainer would. Raises ModelFileError if no trainable module comes.
+    A LightningModule is set up as a Trainer would do it. Raises ModelFileError if the result isn't a module that can
+    be trained.
     """
     model = problem.model
     if not isinstance(model, nn.Module):

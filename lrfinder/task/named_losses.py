@@ -1,4 +1,4 @@
-"""Losses of several optimizers: one that all follow, or each its own, by name."""
+"""The losses of several optimizers: one loss that all of them minimize, or one for each, by its name."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from lrfinder.task.problem import COMMON, SweptOptimizer
 
 
 class NamedLosses:
-    """`losses(model, batch)` returns the loss that each optimizer of `parts` follows, by name, in the order of updates.
+    """A callable `losses(model, batch)` that returns the loss of each optimizer in `parts`, by the optimizer's name.
 
-    That is what `training_step` returns, if it is a mapping; a single loss stands under COMMON.
+    If `training_step` returns a mapping, the losses come from it, in the order in which the optimizers update. If it
+    returns a single loss, that loss has the key COMMON, and all optimizers minimize it.
     """
 
     def __init__(self, loss: Loss, parts: Sequence[SweptOptimizer], where: str) -> None:
         self._loss = loss
         self._names = [part.name for part in parts]
         self._where = where
-        self._order: tuple[str, ...] = ()  # of the updates: as the first mapping has it
+        self._order: tuple[str, ...] = ()  # of the updates: the order of the first mapping
 
     def __call__(self, model: nn.Module, batch: Any) -> dict[str, torch.Tensor]:
         """Return the losses of a batch that is on the model's device.
 
-        Raises ModelFileError if the names aren't those of the optimizers, or a loss isn't one to minimize.
+        Raises ModelFileError if the names aren't those of the optimizers, or if a loss can't be minimized.
         """
         output = self._loss.raw(model, batch)
         if not isinstance(output, Mapping):
@@ -43,6 +44,6 @@ class NamedLosses:
         return {name: checked_loss(output[name], self._where, f"the loss of {name!r}") for name in self._order}
 
     def swept(self, model: nn.Module, batch: Any) -> torch.Tensor:
-        """Return the loss that the swept optimizer follows, the first of the parts."""
+        """Return the loss that the swept optimizer minimizes: it is the first of `parts`."""
         losses = self(model, batch)
         return losses[COMMON if COMMON in losses else self._names[0]]

@@ -1,4 +1,4 @@
-"""The names of the model file: which there are, what each may be, and what was probably meant by another."""
+"""Check the names of the model file: which names exist, what each may hold, and what a misspelt name meant."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from lrfinder.task.problem import Problem
 
 NAMES = ("model", "train_loader", "loss_fn", "training_step", "optimizer", "optimizers", "val_loader")
 
-# What other projects call the same thing. A small set of words in everyday use, so that a file which means something
-# else is rarely refused; setting the name to None says "left out on purpose".
+# Names that other projects use for the same thing. The list is short, because a file may use such a name for something
+# else and is then refused by mistake. A user who sets our name to None says that it is left out on purpose.
 _ALIASES = {
     "model": ("net", "network", "build_model", "make_model", "get_model", "create_model"),
     "train_loader": ("train_dataloader", "train_dl", "training_loader", "get_train_loader", "loader", "dataloader"),
@@ -33,7 +33,7 @@ _ALIASES = {
     "training_step": ("train_step",),
     "optimizer": ("optim", "opt", "configure_optimizers", "make_optimizer", "build_optimizer", "get_optimizer"),
 }
-_TYPO = 0.85  # difflib's similarity: "optimiser" to "optimizer" is 0.89, "train_laoder" 0.92, "val_loader" 0.73
+_TYPO = 0.85  # difflib's ratio: "optimiser" has 0.89, "train_laoder" 0.92, but "val_loader" for "train_loader" 0.73
 
 _MODEL_HINT = "write `def model(): return Net()`, or a class or an object that is a torch.nn.Module"
 _LOADER_HINT = (
@@ -60,10 +60,11 @@ def make_problem(
     training: UpdateOptions = UpdateOptions(),
     loader_timeout: float = LOADER_TIMEOUT,
 ) -> Problem:
-    """Check what `given` holds under the names of the model file and return it as a Problem; nothing is built.
+    """Check the objects that `given` holds under the names of the model file, and return a Problem. Nothing is built.
 
-    A name that is None counts as left out. Raises ModelFileError if a name is missing, misspelt, or holds an object
-    of the wrong kind; `where` is the place that the message names.
+    A name whose value is None counts as left out. `where` is what messages call the place of the names.
+
+    Raises ModelFileError if a name is missing, misspelt, or holds an object of the wrong kind.
     """
     present = {key: given[key] for key in NAMES if given.get(key) is not None}
     _check_model(present, given, where)
@@ -92,7 +93,7 @@ def _check_model(present: Mapping[str, Any], given: Mapping[str, Any], where: st
         return
     if inspect.isclass(model) and not issubclass(model, nn.Module):
         raise _wrong("model", model, where)
-    # A DataLoader or an optimizer isn't callable; only the user can tell a loss function from a model.
+    # A DataLoader or an optimizer isn't callable. No check can tell a loss function from a function that makes a model.
     if not callable(model):
         raise _wrong("model", model, where)
 
@@ -104,7 +105,7 @@ def _check_train_loader(present: Mapping[str, Any], given: Mapping[str, Any], wh
     model = present["model"]
     if _is_lightning(model):
         return
-    # Only what a function returns can still be a LightningModule, which brings its own loader.
+    # A function may still return a LightningModule, which has its own loader.
     misspelt = _meant_by("train_loader", given) is not None and not _may_be_lightning(given)
     if isinstance(model, nn.Module) or inspect.isclass(model) or misspelt:
         raise _missing("train_loader", given, where)
@@ -161,7 +162,7 @@ def _check_optimizers(present: Mapping[str, Any], where: str) -> None:
 
 
 def _refuse_live(present: Mapping[str, Any], key: str, live: torch.optim.Optimizer, where: str) -> None:
-    """Refuse a live optimizer over a model that is made again each time."""
+    """Raise ModelFileError if the model is made again for each repeat: a live optimizer would not update it."""
     if not isinstance(present["model"], nn.Module):
         raise ModelFileError(
             f"{where}: {key} is a live {type(live).__name__}, but model is {describe_value(present['model'])} "
@@ -175,7 +176,7 @@ def _is_lightning(value: object) -> bool:
 
 
 def _may_be_lightning(given: Mapping[str, Any]) -> bool:
-    # A LightningModule has loss and optimizer of its own: a `criterion` next to it is its helper, not a misspelt loss.
+    # A LightningModule has its own loss and optimizer: a `criterion` in the same file is no misspelt loss_fn.
     return any(_is_lightning(value) for value in given.values())
 
 
@@ -192,7 +193,7 @@ def _missing(key: str, given: Mapping[str, Any], where: str) -> ModelFileError:
 
 
 def _refuse_near_miss(key: str, given: Mapping[str, Any], where: str) -> None:
-    if key in given:  # None: left out on purpose
+    if key in given:  # with the value None: left out on purpose
         return
     functions = {name: value for name, value in given.items() if callable(value)}
     objects = {name: value for name, value in given.items() if isinstance(value, torch.optim.Optimizer)}
@@ -205,7 +206,7 @@ def _refuse_near_miss(key: str, given: Mapping[str, Any], where: str) -> None:
 
 
 def _meant_by(key: str, given: Mapping[str, Any]) -> str | None:
-    """Return the name in `given` that was probably meant as `key`, or None."""
+    """Return the name in `given` that the user probably meant as `key`; None if no name is similar."""
     plain = {_plain(alias) for alias in _ALIASES[key]}
     others = [name for name in given if _may_be_meant(name, given[name])]
     for name in others:
@@ -218,7 +219,7 @@ def _meant_by(key: str, given: Mapping[str, Any]) -> str | None:
 def _may_be_meant(name: str, value: object) -> bool:
     if name.startswith("_") or name in NAMES or value is None or isinstance(value, ModuleType):
         return False
-    # `from torch.utils.data import DataLoader` is no misspelt loader: what a package defines wasn't named by the user.
+    # The user didn't choose the names of an installed package: an imported DataLoader is no misspelt loader.
     return not (inspect.isclass(value) or inspect.isroutine(value)) or not _from_a_package(value)
 
 
@@ -232,7 +233,7 @@ def _plain(name: str) -> str:
 
 
 def names_of(value: object) -> Mapping[str, Any]:
-    """Return the names that a mapping or an object holds."""
+    """Return `value` if it is a mapping, else the public attributes of the object `value`, by name."""
     if isinstance(value, Mapping):
         return value
     return {name: getattr(value, name) for name in _public(dir(value))}

@@ -1,4 +1,7 @@
-"""Optimizers with training and evaluation modes: schedule-free ones evaluate other weights than they train."""
+"""Switch optimizers between training and evaluation mode.
+
+Schedule-free optimizers have such modes: they evaluate other weights than those that they train.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from lrfinder.task.problem import BuiltProblem
 
 
 def training_modes(trial: BuiltProblem) -> None:
-    """Put every optimizer that has modes into training mode."""
+    """Call `train()` of every optimizer that has the methods `train` and `eval`."""
     for optimizer in _with_modes(trial):
         optimizer.train()
 
 
 @contextlib.contextmanager
 def judging_modes(trial: BuiltProblem) -> Iterator[None]:
-    """Put every optimizer that has modes into evaluation mode; back into training mode when the context ends."""
+    """Put every optimizer that has modes into evaluation mode, and back into training mode when the context ends."""
     optimizers = _with_modes(trial)
     for optimizer in optimizers:
         optimizer.eval()

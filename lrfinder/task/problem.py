@@ -1,4 +1,4 @@
-"""What is to be trained: as the user gave it (`Problem`), and made ready for one repeat (`Trial`)."""
+"""What is trained: as the user defined it (`Problem`), and built for one repeat of a sweep (`BuiltProblem`)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """The names of the model file, each the object itself or a callable that makes it; nothing is built yet.
+    """The contents of the model file: each name holds the object itself, or a callable that makes it.
 
-    `optimizer` is a live `torch.optim.Optimizer`, a callable `(params, lr)`, or None; then `optimizer_name`
-    (a class of torch.optim; None means AdamW) with `optimizer_options` (`momentum`, `weight_decay`, ...) is used.
+    `optimizer` is a live `torch.optim.Optimizer`, a callable `(params, lr)`, or None. If it is None, an optimizer of
+    the torch.optim class `optimizer_name` is made (None means AdamW). The class is called with `optimizer_options`,
+    such as `momentum` and `weight_decay`.
     """
 
     name: str
@@ -25,24 +26,27 @@ class Problem:
     train_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None  # None: the LightningModule has one
     loss_fn: Callable[..., torch.Tensor] | None = None
     training_step: Callable[[nn.Module, Any], torch.Tensor] | None = None
-    # In place of one optimizer, a sequence or a mapping of several that are swept as one.
+    # It may also be a sequence or a mapping of several optimizers, which are swept as if they were one.
     optimizer: torch.optim.Optimizer | Collection[torch.optim.Optimizer] | Callable[..., Any] | None = None
     optimizers: Mapping[str, torch.optim.Optimizer] | Callable[..., Any] | None = None
     val_loader: Iterable[Any] | Callable[..., Iterable[Any]] | None = None
     optimizer_name: str | None = None
     optimizer_options: Mapping[str, float] = field(default_factory=dict)
-    batch_size: int | None = None  # passed to `train_loader(batch_size)`; None: the loader's own
+    batch_size: int | None = None  # in samples, passed to `train_loader(batch_size)`; None: the loader's default
     training: UpdateOptions = UpdateOptions()
-    loader_timeout: float = LOADER_TIMEOUT  # seconds that a batch may take; 0: forever
-    where: str = "the model file"  # what messages call the place that the names come from, e.g. "digits.py"
+    loader_timeout: float = LOADER_TIMEOUT  # seconds that the loader may take for a batch; 0: no limit
+    where: str = "the model file"  # what messages call the place of the names, such as "digits.py"
 
 
-COMMON = ""  # the key of a loss that every optimizer follows
+COMMON = ""  # the key of a loss that every optimizer minimizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweptOptimizer:
-    """An optimizer of a trial. The rate of its param group i is `rate * group_ratios[i]`; None: it holds its own."""
+    """One of the optimizers. The rate of its param group i is `rate * group_ratios[i]`, where `rate` is the swept rate.
+
+    If `group_ratios` is None, the optimizer isn't swept and keeps its own rates.
+    """
 
     name: str
     optimizer: torch.optim.Optimizer
@@ -54,11 +58,13 @@ class BuiltProblem:
     """Everything that one repeat needs, on its device.
 
     `loss(model, batch)` returns the scalar training loss of a batch that is already on the device. The rate of
-    param group i of `optimizer` is `rate * group_ratios[i]`. `loss_note` says in words how the loss was found, and
-    `optimizer_note` who chose the optimizer ("model file", "option" or "default").
+    param group i of `optimizer` is `rate * group_ratios[i]`, where `rate` is the swept rate. `loss_note()` says in
+    words how the loss was found. `optimizer_note` says who chose the optimizer ("model file", "option" or "default"),
+    or which of several is swept.
 
-    If there are `others` beside it, `name` tells it from them. `named_losses(model, batch)` then returns the loss
-    that each follows, by name, or one for all under COMMON; `loss` is that of `optimizer`.
+    If the model file has several optimizers, `optimizer` is the first that is swept, `name` is its name, and `others`
+    holds the rest. If the file gives them under the name `optimizers`, `named_losses(model, batch)` returns the loss of
+    each by its name, or one loss for all under the key COMMON; `loss` is then the loss of `optimizer`.
     """
 
     model: nn.Module
@@ -66,7 +72,7 @@ class BuiltProblem:
     group_ratios: tuple[float, ...]
     loader: Iterable[Any]
     loss: Callable[[nn.Module, Any], torch.Tensor]
-    loss_note: Callable[[], str]  # called after the first batch: an inferred loss is known only then
+    loss_note: Callable[[], str]  # call it after the first batch: an inferred loss is known only then
     optimizer_note: str
     name: str = "optimizer"
     others: tuple[SweptOptimizer, ...] = ()
@@ -74,5 +80,5 @@ class BuiltProblem:
 
     @property
     def parts(self) -> tuple[SweptOptimizer, ...]:
-        """Every optimizer, the one that is swept first."""
+        """All optimizers. The swept one comes first."""
         return (SweptOptimizer(name=self.name, optimizer=self.optimizer, group_ratios=self.group_ratios), *self.others)

@@ -1,4 +1,7 @@
-"""Where the model is: `model.py`, `model.py:name`, `package.module:name` or `host://argument`. Imports no torch."""
+"""Read a reference to a model: `model.py`, `model.py:name`, `package.module:name` or `host://argument`.
+
+This module imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from lrfinder.errors import UsageError, is_text
 from lrfinder.task.hosts import HOSTS
 
 _FORMS = "write model.py, model.py:name or package.module:name"
-_HOST = re.compile(r"[A-Za-z][A-Za-z0-9_.-]+")  # as in a URL; two letters at least, so that C:// is a drive
+_HOST = re.compile(r"[A-Za-z][A-Za-z0-9_.-]+")  # as in a URL, but with at least two characters, so that C:// is a drive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A file (`path`) or a module (`module`), and the `attribute` in it that holds the names, if one is given.
+    """A file (`path`), a module (`module`), or a `host` (see `task.hosts`) with its `argument`.
 
-    Or a `host` (see `task.hosts`) and its `argument`.
+    `attribute` is the name in the file or module that holds the names of the model file, if the user gave one.
     """
 
     path: Path | None = None
@@ -31,14 +34,14 @@ class Reference:
 
     @property
     def file_name(self) -> str:
-        """What messages call the file: its name without the folder, the dotted module, or the host's reference."""
+        """The name for messages: the file name without its folder, the module's dotted name, or `host://argument`."""
         if self.host is not None:
             return f"{self.host}://{self.argument}"
         return self.path.name if self.path is not None else str(self.module)
 
     @property
     def title(self) -> str:
-        """A short name for run folders: `digits`, `digits-small` for `digits.py:small`, the name of the host."""
+        """A short name for run folders: `digits` for `digits.py`, `digits-small` for `digits.py:small`, or the host."""
         if self.host is not None:
             return self.host
         stem = self.path.stem if self.path is not None else str(self.module).rpartition(".")[2]
@@ -46,9 +49,10 @@ class Reference:
 
 
 def check_reference(text: str) -> Reference:
-    """Return what `text` refers to; nothing is imported.
+    """Return the Reference that `text` describes. Nothing is imported.
 
-    Raises UsageError if no such file, module or host exists, if it can't be a Python file, and if the name is not text.
+    Raises UsageError if the file, module or host doesn't exist, if the file is no readable Python file, or if `text`
+    isn't valid UTF-8.
     """
     if not is_text(text):
         raise UsageError(f"{text!r}: the name is not UTF-8 text, and could not be written down", hint="rename it")
@@ -63,7 +67,7 @@ def check_reference(text: str) -> Reference:
 
 
 def digest_of(reference: Reference) -> str | None:
-    """Return the SHA-256 of the file that holds the model, in hexadecimal; None if a module or a host has no file.
+    """Return the SHA-256 of the model file in hexadecimal; None for a host, and for a module that has no file.
 
     Raises UsageError if the file can't be read. Nothing is imported.
     """
@@ -79,7 +83,7 @@ def digest_of(reference: Reference) -> str | None:
 
 
 def _file_of(module: str) -> Path | None:
-    """Return the file of a dotted module; the packages on the way are looked into, not imported."""
+    """Return the file of the module with this dotted name, without importing its packages; None if it has no file."""
     spec: ModuleSpec | None = None
     for count in range(1, module.count(".") + 2):
         name = ".".join(module.split(".")[:count])
@@ -94,7 +98,7 @@ def _file_of(module: str) -> Path | None:
 
 def _split(text: str) -> Reference:
     path = Path(text)
-    # The last colon, so that C:\work\model.py:name splits where it is meant to; a file that exists is never split.
+    # Split at the last colon, because C:\work\model.py:name has two. The name of a file that exists is never split.
     head, colon, tail = text.rpartition(":")
     if path.exists() or not (colon and head):
         return Reference(path=path)
@@ -140,7 +144,7 @@ def _missing_file_hint(path: Path) -> str:
 def _check_module(module: str, text: str) -> None:
     if not all(part.isidentifier() for part in module.split(".")):
         raise UsageError(f"{text!r} is neither a file nor a module", hint=_FORMS)
-    top = module.partition(".")[0]  # the rest can't be looked up without running the package's own code
+    top = module.partition(".")[0]  # looking up the rest would run the package's code
     if PathFinder.find_spec(top, [str(Path.cwd())]) is None and not _installed(top):
         raise UsageError(f"no module named {top!r}, here or installed", hint=_FORMS)
 
@@ -157,5 +161,5 @@ def _check_host(name: str) -> None:
 def _installed(top: str) -> bool:
     try:
         return importlib.util.find_spec(top) is not None
-    except ValueError:  # a module in sys.modules that has no spec, such as __main__
+    except ValueError:  # a module in sys.modules without a spec, such as __main__
         return True

@@ -1,4 +1,7 @@
-"""Import the user's file as a fresh module, and leave nothing behind if that fails."""
+"""Import the user's file as a new module.
+
+If the import fails, its folder is removed from `sys.path` again, and the folder's new modules from `sys.modules`.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,20 @@ _serial = itertools.count(1)
 
 
 def import_file(path: Path) -> ModuleType:
-    """Execute the Python file at `path` as a fresh module and return it.
+    """Execute the Python file at `path` as a new module and return the module.
 
-    Its folder comes first on `sys.path`, as when Python runs a script, and stays there, because functions of the file
-    may import its neighbours later. The module is registered in `sys.modules`, which pickling and dataclasses need.
-    `if __name__ == "__main__":` doesn't run, no byte code is written, and what the file raises passes through.
+    The file's folder becomes the first entry of `sys.path`, as if Python ran the file as a script. It stays there,
+    because functions of the file may later import other files of the folder. The module is added to `sys.modules`,
+    which pickling and dataclasses need. The part under `if __name__ == "__main__":` doesn't run, and no byte code is
+    written.
+
+    Raises UsageError if Python can't import a file of this kind. An exception of the file's code passes through.
     """
     path = path.resolve()
     with user_call(f"importing {path.name}"), _importing_from(path.parent):
         name = _module_name(path)
         loader = SourceFileLoader(name, str(path))
-        # Compiled from the source every time: a cached .pyc of a file that was rewritten within a second is stale.
+        # Compile the source every time: if the file was rewritten within a second, a cached .pyc would be out of date.
         code = loader.source_to_code(path.read_bytes(), str(path))
         spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         if spec is None:
@@ -48,9 +54,9 @@ def import_file(path: Path) -> ModuleType:
 
 
 def import_named(name: str) -> ModuleType:
-    """Import the module `package.module`, looked up in the working folder first.
+    """Import the module with the dotted name `name`. The working folder is searched first.
 
-    Raises UsageError if there is no such module; what its code raises passes through.
+    Raises UsageError if the module doesn't exist. An exception of its code passes through.
     """
     with user_call(f"importing {name}"), _importing_from(Path.cwd()):
         try:
@@ -62,13 +68,14 @@ def import_named(name: str) -> ModuleType:
 
 
 def _module_name(path: Path) -> str:
-    """Return the file's own name if importing that name finds this file, else a new name.
+    """Return the module name: the file's own name if importing that name finds this file, else a new name.
 
-    DataLoader workers that are spawned unpickle the data set by importing its module: only its own name works there.
+    Spawned DataLoader workers unpickle the data set and import its module for that. Only the file's own name works
+    there.
     """
     own = path.stem
     if own in sys.modules:
-        # Never `__main__`, whose script part must not run.
+        # Never use the name `__main__`: then the script part of the file would run.
         same = own != "__main__" and getattr(sys.modules[own], "__file__", None) == str(path)
     else:
         spec = importlib.util.find_spec(own) if own.isidentifier() else None
@@ -78,13 +85,13 @@ def _module_name(path: Path) -> str:
 
 @contextlib.contextmanager
 def _importing_from(folder: Path) -> Iterator[None]:
-    """Have `folder` first on `sys.path`; if the import fails, take it and the folder's modules off again."""
+    """Put `folder` first on `sys.path`. If the import fails, remove the entry and the folder's new modules."""
     entry = str(folder)
     added = entry not in sys.path
     before = set(sys.modules)
     if added:
         sys.path.insert(0, entry)
-    importlib.invalidate_caches()  # a neighbour may have been written since the folder was last listed
+    importlib.invalidate_caches()  # a file may be newer than Python's cached list of the folder
     try:
         yield
     except BaseException:

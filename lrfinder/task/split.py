@@ -1,4 +1,4 @@
-"""Cut a batch into parts of fewer samples, along the first axis of every tensor in it."""
+"""Split a batch into parts with fewer samples, along the first axis of every tensor in it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import torch
 
 from lrfinder.task.batches import is_structure, parts_of, with_parts
 
-# What may stand in a batch once for all its samples.
+# Values of these types in a batch belong to all its samples.
 _SHARED = (str, bytes, int, float, bool, complex, type(None), torch.dtype, torch.device)
 
 
 def samples_of(batch: Any) -> int | None:
-    """Return the number of samples in `batch`, if it can be split: the length that all its tensors share; else None.
+    """Return the number of samples in `batch`, which is the common length of its tensors; None if it can't be split.
 
-    A tensor without axes, text and numbers are shared by all samples. A batch can't be split if its tensors differ
-    in length, if one is sparse or nested, or if it holds an object that isn't known.
+    Tensors without axes, text and numbers belong to all samples and don't count. A batch can't be split if no tensor
+    has a length, if the lengths differ, if a tensor is sparse or nested, or if the batch holds an object of a type
+    that isn't listed here.
     """
     lengths: set[int] = set()
     if not _gather(batch, lengths) or len(lengths) != 1:
@@ -26,9 +27,11 @@ def samples_of(batch: Any) -> int | None:
 
 
 def split(batch: Any, count: int) -> list[tuple[float, Any]]:
-    """Return `count` parts of a batch that can be split, and the share of each in its samples; fewer if it is short.
+    """Split `batch` into `count` parts, and return each part with its share of the samples as (share, part).
 
-    The shares sum to 1, and the sizes differ by one sample at most. Containers keep their types; tensors are views.
+    If the batch has fewer than `count` samples, each sample becomes a part. The shares sum to 1, and the sizes of the
+    parts differ by at most one sample. Containers keep their types. The tensors of the parts are views.
+
     Raises ValueError if the batch can't be split.
     """
     length = samples_of(batch)
@@ -42,7 +45,7 @@ def split(batch: Any, count: int) -> list[tuple[float, Any]]:
 
 
 def _gather(value: Any, lengths: set[int]) -> bool:
-    """Add the lengths of the tensors in `value`; return whether it consists of what can be split or shared."""
+    """Add the lengths of the tensors in `value` to `lengths`; return False if `value` holds something unsplittable."""
     if isinstance(value, torch.Tensor):
         if value.layout is not torch.strided or value.is_nested:
             return False
@@ -58,5 +61,5 @@ def _rows(value: Any, rows: slice, length: int) -> Any:
     if isinstance(value, torch.Tensor):
         return value[rows] if value.dim() else value
     if type(value) in {list, tuple} and len(value) == length and all(isinstance(item, _SHARED) for item in value):
-        return value[rows]  # one text or number a sample
+        return value[rows]  # one text or number for each sample
     return with_parts(value, lambda part: _rows(part, rows, length)) if is_structure(value) else value

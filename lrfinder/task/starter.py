@@ -6,5 +6,5 @@ from importlib.resources import files
 
 
 def starter_text() -> str:
-    """Return a model file that runs as it is with nothing but torch, and shows every name that lrfinder looks for."""
+    """Return the text of a model file that runs unchanged, needs only torch, and shows every name of a model file."""
     return files("lrfinder.task").joinpath("starter_model.py.txt").read_text(encoding="utf-8")

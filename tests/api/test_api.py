@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder
+from helpers.models import GOOD_WITH_VAL
 from lrfinder.records import Precision, Stop, UpdateOptions
 from lrfinder.store import load_source
 
@@ -225,3 +229,23 @@ def test_what_is_exported_exists_and_loads_late() -> None:
         lrfinder.sweeep  # noqa: B018
     assert re.fullmatch(r"\d+\.\d+\.\d+", lrfinder.__version__)
     assert set(lrfinder.__all__) <= set(dir(lrfinder))
+
+
+def test_a_config_is_checked_from_python_as_from_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(GOOD_WITH_VAL)
+    verdicts = {}
+    for lr in (0.1, 1e-6):
+        config = tmp_path / f"{lr}.json"
+        schedule = {"name": "linear", "steps": 100, "warmup": 10, "final": 0.0}
+        text = {"version": 1, "optimizer": {"name": "SGD", "lr": lr}, "schedule": schedule}
+        config.write_text(json.dumps(text))
+        verdicts[lr] = lrfinder.check(tmp_path / "model.py", config)
+    assert isinstance(verdicts[0.1], lrfinder.CheckResult)
+    assert (verdicts[0.1].sane, verdicts[1e-6].sane) == (True, False)
+    assert "is below the trainable band" in verdicts[1e-6].why
+    assert verdicts[1e-6].band.low > 1e-6
+    words = ["check", "model.py", "--config", str(tmp_path / "1e-06.json"), "--json"]
+    done = subprocess.run([sys.executable, "-m", "lrfinder", *words], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert (said["lr"], said["suggested"], said["why"]) == (1e-6, verdicts[1e-6].suggested, verdicts[1e-6].why)

@@ -92,7 +92,7 @@ def test_where_a_process_dies_the_rest_is_left(monkeypatch):
 def test_room_in_memory_is_half_of_what_the_system_has_left_over_the_peak_of_this_process():
     status = Path("/proc/self/status")
     if not status.exists():
-        assert room_in_memory() == 0
+        assert room_in_memory() > 0
         return
     peak = next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM"))
     total = next(int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)

@@ -89,7 +89,7 @@ def test_cut_at_any_moment_it_ends_as_if_it_had_not_been(
     frames = folder / "frames"
     with monkeypatch.context() as filmed:
         filmed.setattr(
-            "lrfinder.api.sweep.measure",
+            "lrfinder.api.measure.measure",
             lambda problem, settings, *, observers, **rest: measure(
                 problem, settings, observers=[Film(observers[0], frames)], **rest
             ),

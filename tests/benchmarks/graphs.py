@@ -1,10 +1,10 @@
-"""What recorded updates save on a GPU: an update of `lrfinder.sweep` with and without `graph`, over a bare loop's.
+"""What captured updates save on a GPU: an update of `lrfinder.sweep` with and without `graph`, over a bare loop's.
 
     python tests/benchmarks/graphs.py [--device cuda] [--rounds 5]
 
 The bare loop is eager, never waits for the device, and keeps its losses there. Each time is that of a long sweep less
-that of a short one, so that what a sweep costs once (recording among it) is left out; medians over rounds, in which
-the three take turns. Prints the card, torch's version, and why updates weren't recorded, where they weren't.
+that of a short one, so that what a sweep costs once (capturing among it) is left out; medians over rounds, in which
+the three take turns. Prints the card, torch's version, and why updates weren't captured, if they weren't.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MODELS = ("tiny", "cnn", "transformer")
 
 
 def _model(names: dict[str, Any]) -> torch.nn.Module:
-    return names["model"]().model  # without the notes of the time, which a recording would not take
+    return names["model"]().model  # without the notes of the time, which a capture would not take
 
 
 def bare(names: dict[str, Any], updates: int, device: str) -> str:
@@ -49,7 +49,7 @@ def bare(names: dict[str, Any], updates: int, device: str) -> str:
 
 
 def swept(names: dict[str, Any], updates: int, device: str, *, graph: str) -> str:
-    """Sweep, and return why updates weren't recorded."""
+    """Sweep, and return why updates weren't captured."""
     done = lrfinder.sweep(
         lambda: _model(names),
         train_loader=names["train_loader"],
@@ -85,7 +85,7 @@ def main() -> None:
         raise SystemExit(f"torch {torch.__version__} finds no CUDA device here: graphs are CUDA's")
     os.environ.setdefault("SPEED_WORKERS", "0")
     print(f"{torch.cuda.get_device_name(given.device)}, torch {torch.__version__}\n")
-    print("| model | updates | microseconds each | over bare | recorded |\n| --- | --- | --- | --- | --- |")
+    print("| model | updates | microseconds each | over bare | captured |\n| --- | --- | --- | --- | --- |")
     for model in MODELS:
         names = getattr(speed_models, model)()
         works: dict[str, Callable[[int], str]] = {

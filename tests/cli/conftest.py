@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.processes import environment
+from helpers.zygote import Zygote
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -40,8 +41,19 @@ def optimizer(params, lr):
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Run:
-    """Run `lrfinder ARGS` in the test's own folder."""
+def cli(tmp_path: Path, zygote: Zygote) -> Run:
+    """Run `lrfinder ARGS` in the test's own folder, in a process forked from one that has imported everything."""
+
+    def run(*args: object, **extra: str) -> subprocess.CompletedProcess[str]:
+        status, child = zygote.run(*args, cwd=tmp_path, env=extra, timeout=120)
+        return subprocess.CompletedProcess(args, status, child.stdout, child.stderr)
+
+    return run
+
+
+@pytest.fixture
+def fresh_cli(tmp_path: Path) -> Run:
+    """Run `python -m lrfinder ARGS` in the test's own folder, in a Python that has imported nothing."""
 
     def run(*args: object, **extra: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -30,7 +30,7 @@ def test_metric_and_cached_batches_are_recorded_and_told(cli, model_file: Path, 
     stored = run_json(tmp_path / "run")
     assert (stored["settings"]["metric"], stored["settings"]["cache_batches"]) == ("val", 4)
     assert stored["setup"]["cached_batches"] == 4
-    advice = cli("recommend", "run", "--steps", 200)
+    advice = cli("recommend", "run", "--steps", 200, "--details")
     assert advice.returncode == 0, advice.stderr
     told = " ".join(advice.stdout.split())
     assert "the validation loss fell" in told

@@ -85,6 +85,6 @@ def test_no_garbage_is_looked_for_while_torch_is_loaded(model: Path, tmp_path: P
     assert collections("recommend", "run", "--steps", "100", cwd=tmp_path) == (0, 0)
 
 
-def test_what_the_user_keeps_is_ended_with_the_process(model: Path, cli, tmp_path: Path) -> None:
-    assert cli("sweep", model, "--steps", "40", "--out", "run", "--quiet").returncode == 0
+def test_what_the_user_keeps_is_ended_with_the_process(model: Path, fresh_cli, tmp_path: Path) -> None:
+    assert fresh_cli("sweep", model, "--steps", "40", "--out", "run", "--quiet").returncode == 0
     assert (tmp_path / "kept").read_text() == "written out"

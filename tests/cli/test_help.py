@@ -40,16 +40,13 @@ def test_what_trains_nothing_loads_nothing_heavy(args: list[str], tmp_path: Path
     assert text
 
 
-@pytest.mark.parametrize("args", [[], ["init"], ["sweep"], ["check"], ["schedule"], ["schedule", "show"]])
+@pytest.mark.parametrize(
+    "args", [[], ["init"], ["sweep"], ["recommend"], ["verify"], ["check"], ["schedule"], ["schedule", "show"]]
+)
 def test_help_loads_what_it_needs(args: list[str], tmp_path: Path) -> None:
     modules, text = loaded_after(*args, "--help", cwd=tmp_path, of=NEEDLESS)
     assert modules == set()
     assert text.startswith(f"Usage: lrfinder {' '.join(args)}")
-
-
-@pytest.mark.parametrize("args", [["recommend"], ["verify"]])
-def test_help_of_what_writes_json_loads_no_more_than_that(args: list[str], tmp_path: Path) -> None:
-    assert loaded_after(*args, "--help", cwd=tmp_path, of=NEEDLESS)[0] == {"json"}
 
 
 def test_the_list_of_commands_loads_none_of_them(tmp_path: Path) -> None:

@@ -60,14 +60,21 @@ def test_from_nothing_to_a_training_run(cli, tmp_path: Path) -> None:
     assert used == lrs
 
 
-def test_people_read_a_plot_a_table_and_two_lines(cli, model_file: Path) -> None:
+def test_people_read_the_rate_first_and_the_rules_on_request(cli, model_file: Path) -> None:
     swept = cli("sweep", model_file, *SWEEP, "--out", "run")
     assert swept.returncode == 0, swept.stderr
-    assert "lrfinder recommend run --epochs E" in swept.stdout
+    for text in ("Suggested peak learning rate: ", "Picture: run/curve.png", "lrfinder recommend run --epochs E"):
+        assert text in swept.stdout
     assert "repeat 2 of 2" in swept.stderr
     advised = cli("recommend", "run", "--epochs", "3")
-    for text in ("steepest", "lowest", "confident", "from lrfinder import load_schedule", "valley", "trains between"):
-        assert text in advised.stdout
+    lines = advised.stdout.splitlines()
+    assert re.fullmatch(r"Suggested peak learning rate: \S+   \(\S+ to \S+, confident\)", lines[0])
+    assert re.fullmatch(r"Trains between \S+ and \S+; SGD's default is 0.001\.", lines[1])
+    assert "from lrfinder import load_schedule" in advised.stdout
+    detailed = cli("recommend", "run", "--epochs", "3", "--details")
+    for text in ("steepest", "lowest", "valley", "Trainable band"):
+        assert text in detailed.stdout
+        assert text not in advised.stdout
     assert 'load_schedule("run/schedule.yaml")' in advised.stdout
     assert advised.stderr == ""
     assert "\x1b" not in swept.stdout + swept.stderr + advised.stdout  # no colors off a terminal
@@ -76,8 +83,8 @@ def test_people_read_a_plot_a_table_and_two_lines(cli, model_file: Path) -> None
 def test_quiet_prints_results_alone(cli, model_file: Path) -> None:
     swept = cli("sweep", model_file, *SWEEP, "--out", "run", "--quiet")
     assert swept.stderr == ""
-    assert "trains between" not in swept.stdout
-    assert "run" in swept.stdout
+    assert "trains between" not in swept.stdout  # the legend of the plot
+    assert "Picture: run/curve.png" in swept.stdout
 
 
 def test_json_is_alone_on_standard_output_whatever_the_file_prints(cli, model_file: Path) -> None:

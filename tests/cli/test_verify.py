@@ -248,4 +248,4 @@ def test_every_mode_ends_in_a_recommendation(folder: Path, mode: str) -> None:
     assert 1e-3 < said["config"]["optimizer"]["lr"] < 10
     assert (folder / mode / "curve.png").read_bytes()[:4] == b"\x89PNG"
     shown = run(folder, "recommend", mode, "--steps", 120, status=0).stdout
-    assert "picks" in shown
+    assert "Suggested peak learning rate: " in shown

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.problems import CPU
 from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.update.updater import Updater
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import Metric, Stop, SweepSettings, Trace, UpdateOptions
 from lrfinder.task.problem import BuiltProblem, Problem
 
-CPU = torch.device("cpu")
 INPUTS = torch.randn(16, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 BATCH = (INPUTS, INPUTS.sum(1, keepdim=True))
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
@@ -141,7 +141,7 @@ def test_what_can_not_be_checked_is_told_of(whole):
             raise FULL
         return nn.functional.mse_loss(output, target) * (float("nan") if len(output) > 4 else 1)
 
-    note = f"{IN_TWO}; that this is the same was not checked: it is, where the loss is a mean over samples"
+    note = f"{IN_TWO}; that this is the same was not checked: it is, if the loss is a mean over samples"
     assert checked(trial(loss)).note == note
 
 

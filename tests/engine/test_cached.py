@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 import lrfinder
 import lrfinder.engine.losses.readback
 from helpers.advice import advice_on
+from helpers.problems import CPU
 from lrfinder.advice import Request
 from lrfinder.engine.data.cache import BatchCache
 from lrfinder.errors import UsageError
@@ -22,7 +23,6 @@ from lrfinder.report.figure import subtitle
 from lrfinder.store import load_run
 from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 INPUTS = torch.randn(96, 3, generator=torch.Generator().manual_seed(0))
 TARGETS = INPUTS.sum(1, keepdim=True)
 

@@ -11,13 +11,13 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.pictures import picture
+from helpers.problems import CPU
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import UsageError, user_code_location
 from lrfinder.records import Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 INPUTS = torch.randn(60, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 TARGETS = INPUTS.sum(1, keepdim=True).sin()
 SETTINGS = SweepSettings(repeats=1, steps=12, min_lr=1e-3, max_lr=0.5)

@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.problems import CPU
 from lrfinder.engine.runtime.device import available_devices, choose_device, device_title, move_optimizer_state
 from lrfinder.errors import UsageError
-
-CPU = torch.device("cpu")
 
 
 def test_auto_takes_the_best_device(monkeypatch):

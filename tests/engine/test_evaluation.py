@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
+from helpers.problems import CPU
 from lrfinder.engine.losses.evaluation import evaluate, validation_batches
 from lrfinder.errors import ModelFileError
 from lrfinder.task.problem import BuiltProblem
 from lrfinder.task.split import split
 
-CPU = torch.device("cpu")
 INPUTS = torch.randn(22, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 

@@ -14,9 +14,9 @@ import time
 
 import pytest
 import torch
-from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from helpers.problems import CPU, regression
 from lrfinder.engine.data.fetch import Fetch, endless
 from lrfinder.engine.runtime.timeout import CallTimeout, TimedOut
 from lrfinder.engine.short_runs import ShortRuns
@@ -26,7 +26,6 @@ from lrfinder.records import Metric, RunPlan, Stop, SweepSettings
 from lrfinder.task.problem import Problem
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals between processes, and timers")
-CPU = torch.device("cpu")
 INPUTS = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
 BATCH = (INPUTS[:8], INPUTS[:8].sum(1, keepdim=True))
 TIMEOUT = 0.3
@@ -34,14 +33,7 @@ SETTINGS = SweepSettings(steps=20, repeats=1, min_lr=1e-4, max_lr=1e-2)
 
 
 def problem(loader, **changes) -> Problem:
-    given = {
-        "name": "p",
-        "model": lambda: nn.Linear(3, 1),
-        "train_loader": loader,
-        "loss_fn": nn.functional.mse_loss,
-        "loader_timeout": TIMEOUT,
-    }
-    return Problem(**(given | changes))
+    return regression(**({"train_loader": loader, "loader_timeout": TIMEOUT} | changes))
 
 
 def hangs_at(number: int):
@@ -305,7 +297,7 @@ def test_what_is_said_of_a_batch_that_does_not_come(timer) -> None:
         "batch 0 of train_loader took longer than 0.1 s",  # the first one may take five times as long
     ]
     hint = (
-        "where batches are that slow, raise --loader-timeout (0 waits forever); else look for a lock, a network or a "
+        "if batches are that slow, raise --loader-timeout (0 waits forever); else look for a lock, a network or a "
         "full pipe in the data set: with num_workers=0, Ctrl-C shows the line that waits"
     )
     assert [error.hint for error in told] == [hint, hint]

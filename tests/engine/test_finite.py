@@ -9,13 +9,13 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
+from helpers.problems import CPU, regression
 from lrfinder.engine.losses.nonfinite import EVERY, WeightsTotal, all_finite, locate_nonfinite
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import Metric, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 BATCH = (torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), torch.zeros(8, 1))
 BROKEN_AT = 5
 
@@ -54,15 +54,7 @@ class Net(nn.Module):
 
 
 def problem(model, **changes) -> Problem:
-    given = {
-        "name": "p",
-        "model": model,
-        "train_loader": [BATCH],
-        "val_loader": [BATCH],
-        "loss_fn": nn.functional.mse_loss,
-        "optimizer": lambda params, lr: torch.optim.SGD(params, lr=lr),
-    }
-    return Problem(**(given | changes))
+    return regression(**({"model": model, "train_loader": [BATCH], "val_loader": [BATCH]} | changes))
 
 
 def one(recorder, what, **settings):

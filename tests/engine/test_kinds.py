@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from helpers.pictures import picture
+from helpers.problems import CPU
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import RunPlan, Stop, SweepSettings
@@ -20,7 +21,6 @@ from lrfinder.task.problem import Problem
 
 # torch's own Adagrad makes sparse tensors that it doesn't check, and says so.
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
-CPU = torch.device("cpu")
 SETTINGS = SweepSettings(repeats=2, steps=12, min_lr=1e-4, max_lr=3e-2)
 draw = torch.Generator().manual_seed(0)
 ROWS = [torch.randn(8, 6, generator=draw) for _ in range(3)]

@@ -17,15 +17,16 @@ from torch import nn
 import lrfinder.engine.loop
 import lrfinder.engine.short_runs
 import lrfinder.engine.sweep
+from helpers.problems import CPU
 from lrfinder.engine.losses.log import LossLog, StoppingRule
-from lrfinder.engine.losses.readback import CHUNK, DelayedReadback, max_delay_s, reason_to_wait
+from lrfinder.engine.losses.readback import CHUNK, DelayedReadback, max_batching_delay_s, reason_to_wait
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import Metric, Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem, SweptOptimizer
 
-CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+CUDA = torch.device("cuda")
 STEPS = 23
 CHUNKS = (1, 2, CHUNK, 8)
 SETTINGS = SweepSettings(steps=STEPS, repeats=2, min_lr=1e-4, max_lr=1e-2)
@@ -91,7 +92,7 @@ def swept(monkeypatch, recorder, readout, make, given_=SETTINGS, gathered=0.0):
     observer, failure = recorder(), None
     with monkeypatch.context() as patch:
         patch.setattr(lrfinder.engine.sweep, "readback_for", lambda *_: readout())
-        patch.setattr(lrfinder.engine.sweep, "max_delay_s", lambda *_: gathered)
+        patch.setattr(lrfinder.engine.sweep, "max_batching_delay_s", lambda *_: gathered)
         try:
             assert run_sweep(make(), given_, device=CPU, observer=observer) == tuple(observer.traces) or any(
                 math.isnan(loss) for trace in observer.traces for loss in trace.losses
@@ -248,7 +249,7 @@ def test_where_it_came_from_is_not_made_up(monkeypatch, recorder):
 def test_where_it_came_from_is_told_of_gathered_losses_too(monkeypatch, recorder, event):
     said = []
     for gathered in (0.0, math.inf):
-        monkeypatch.setattr(lrfinder.engine.sweep, "max_delay_s", lambda *_, seconds=gathered: seconds)
+        monkeypatch.setattr(lrfinder.engine.sweep, "max_batching_delay_s", lambda *_, seconds=gathered: seconds)
         (trace,) = run_sweep(
             problem({15: event}), dataclasses.replace(SETTINGS, repeats=1), device=CPU, observer=recorder()
         )
@@ -301,13 +302,13 @@ def test_losses_of_slow_updates_are_judged_at_once():
     ],
 )
 def test_when_losses_are_gathered(changes, metric, gathers):
-    assert (max_delay_s(problem({}, **changes), metric) > 0) == gathers
+    assert (max_batching_delay_s(problem({}, **changes), metric) > 0) == gathers
 
 
 def test_short_runs_tell_the_same(monkeypatch, recorder):
     def made(readout, events, gathered=0.0):
         monkeypatch.setattr(lrfinder.engine.short_runs, "readback_for", lambda *_: readout())
-        monkeypatch.setattr(lrfinder.engine.short_runs, "max_delay_s", lambda *_: gathered)
+        monkeypatch.setattr(lrfinder.engine.short_runs, "max_batching_delay_s", lambda *_: gathered)
         observer = recorder()
         with ShortRuns(problem(events), seed=0, device=CPU, observer=observer) as runs:
             made = [runs.run(RunPlan(lr=lr, steps=STEPS)) for lr in (1e-3, 1e-2)]

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
 
+from helpers.problems import CPU
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 INPUTS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 TARGETS = INPUTS.sum(1, keepdim=True)
 DATA = TensorDataset(INPUTS, TARGETS)

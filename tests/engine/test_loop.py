@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from helpers.problems import CPU
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import Spacing, Stop, SweepSettings
 from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 CURVATURE = 4.0
 
 

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import lrfinder
 import lrfinder.engine.attempt
 import lrfinder.engine.preparation
+from helpers.problems import CPU, regression
 from lrfinder.api.measure import measure
 from lrfinder.engine.runtime.memory import free_memory
 from lrfinder.engine.short_runs import ShortRuns
@@ -23,7 +24,6 @@ from lrfinder.records import Metric, Mode, RunPlan, Stop, SweepSettings, UpdateO
 from lrfinder.store import load_run
 from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 INPUTS = torch.randn(96, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 TARGETS = INPUTS.sum(1, keepdim=True)
 SETTINGS = SweepSettings(steps=12, repeats=2, min_lr=1e-4, max_lr=0.1, run_steps=10)
@@ -57,14 +57,17 @@ def net() -> nn.Sequential:
 
 
 def problem(loss, **changes) -> Problem:
-    given = {
-        "name": "p",
-        "model": net,
-        "train_loader": lambda: DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=16, shuffle=True),
-        "loss_fn": loss,
-        "optimizer": lambda params, lr: torch.optim.Adam(params, lr=lr),
-    }
-    return Problem(**(given | changes))
+    return regression(
+        **(
+            {
+                "model": net,
+                "train_loader": lambda: DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=16, shuffle=True),
+                "loss_fn": loss,
+                "optimizer": lambda params, lr: torch.optim.Adam(params, lr=lr),
+            }
+            | changes
+        )
+    )
 
 
 def sweep(recorder, loss, settings=SETTINGS, **changes):

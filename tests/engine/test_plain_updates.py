@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 import lrfinder.engine.update.updater
+from helpers.problems import CPU, regression
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.engine.update.fast_path import zero_grad
 from lrfinder.errors import user_code_location
 from lrfinder.records import Stop, SweepSettings, UpdateOptions
-from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 SETTINGS = SweepSettings(steps=12, repeats=1, min_lr=1e-4, max_lr=1e-2)
 BATCHES = [(torch.randn(8, 3, generator=torch.Generator().manual_seed(n)), torch.ones(8, 1)) for n in range(5)]
 
 
-def problem(**changes):
-    given = {
-        "name": "plain",
-        "model": lambda: nn.Linear(3, 1),
-        "train_loader": BATCHES,
-        "loss_fn": nn.functional.mse_loss,
-        "optimizer": lambda params, lr: torch.optim.Adam(params, lr=lr),
-    }
-    return Problem(**(given | changes))
+problem = partial(
+    regression, name="plain", train_loader=BATCHES, optimizer=lambda params, lr: torch.optim.Adam(params, lr=lr)
+)
 
 
 @pytest.fixture

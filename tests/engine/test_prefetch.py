@@ -14,13 +14,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder.engine.data.prefetch
 import lrfinder.engine.preparation
+from helpers.problems import CPU
 from lrfinder.engine.data.prefetch import ReadAhead, read_ahead, tensors_in
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure, user_code_location
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.task.problem import Problem
 
-CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+CUDA = torch.device("cuda")
 
 
 class Carrier:
@@ -30,13 +31,13 @@ class Carrier:
         self.did = []
         self.heavy = heavy
 
-    def send(self, batch):
+    def start(self, batch):
         self.did.append(f"send {batch}")
         if batch in self.heavy:
             raise MemoryError("no room")
         return f"sent {batch}"
 
-    def receive(self, batch):
+    def finish(self, batch):
         self.did.append(f"receive {batch}")
         return batch.removeprefix("sent ")
 
@@ -86,10 +87,10 @@ def test_a_sweep_tells_the_same(recorder, monkeypatch, fails_at, workers):
         return observer.traces, said
 
     class Plain:
-        def send(self, batch):
+        def start(self, batch):
             return batch
 
-        receive = send
+        finish = start
 
     alone, ahead = traces(ahead=False), traces(ahead=True)
     assert alone == ahead

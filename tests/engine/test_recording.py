@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+from helpers.problems import CPU
 from lrfinder.engine.cuda_graphs import policy as recordings
 from lrfinder.engine.cuda_graphs import trial_capture as recording
 from lrfinder.engine.cuda_graphs.graphed_update import shape_of
@@ -22,7 +23,6 @@ from lrfinder.records import Graph, Metric, Precision, RunPlan, Stop, SweepSetti
 from lrfinder.task.problem import Problem
 from tests.engine.tape import Tape
 
-CPU = torch.device("cpu")
 INPUTS = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
 TARGETS = INPUTS.sum(1, keepdim=True).sin()
 SHORT = SweepSettings(steps=12, repeats=2, min_lr=1e-3, max_lr=1e-1)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.problems import CPU
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
@@ -20,7 +21,6 @@ SPEC = importlib.util.spec_from_file_location("reference", Path(__file__).with_n
 reference = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(reference)
 
-CPU = torch.device("cpu")
 STEPS = 24
 DRAWS = torch.Generator().manual_seed(0)
 

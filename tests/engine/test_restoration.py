@@ -6,18 +6,16 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.live_objects import EXITS, ends_in, generators, live_problems, step_that_ends
 from helpers.pictures import picture
+from helpers.problems import CPU
 from helpers.processes import environment
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.task.problem import Problem
-
-CPU = torch.device("cpu")
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])

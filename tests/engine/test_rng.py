@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from helpers.problems import CPU
 from lrfinder.engine.runtime.rng import derived_seed, remember_global_state, seed_everything, seed_loader
-
-CPU = torch.device("cpu")
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 1000))

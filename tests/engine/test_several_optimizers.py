@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from helpers.pictures import picture
+from helpers.problems import CPU
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import LrfinderError, ModelFileError, UsageError
 from lrfinder.records import Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 SETTINGS = SweepSettings(repeats=1, steps=15, min_lr=1e-3, max_lr=0.2)
 REFERENCE_LR = 1e-3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -11,27 +12,22 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder.engine.short_runs
+from helpers.problems import CPU, regression
 from lrfinder.engine.data.subset import RepeatedSubset
 from lrfinder.engine.losses.readback import DelayedReadback
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.records import Precision, RunPlan, Stop, UpdateOptions
-from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 INPUTS = torch.randn(160, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 TARGETS = INPUTS.sum(1, keepdim=True)
 
 
-def problem(**changes) -> Problem:
-    given = {
-        "name": "p",
-        "model": lambda: nn.Linear(3, 1).double(),
-        "train_loader": lambda: DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=8, shuffle=True),
-        "val_loader": lambda: DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=8),
-        "loss_fn": nn.functional.mse_loss,
-        "optimizer": lambda params, lr: torch.optim.SGD(params, lr=lr),
-    }
-    return Problem(**(given | changes))
+problem = partial(
+    regression,
+    model=lambda: nn.Linear(3, 1).double(),
+    train_loader=lambda: DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=8, shuffle=True),
+    val_loader=lambda: DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=8),
+)
 
 
 def made(what, *plans, observer):

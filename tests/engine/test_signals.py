@@ -16,13 +16,13 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.problems import CPU
 from lrfinder.engine.runtime.signals import Interrupts, Terminated, ignore_signals, signals_as_exceptions
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import RunPlan, Stop, SweepSettings
 from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 SENT = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has two
 
 

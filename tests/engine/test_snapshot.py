@@ -13,12 +13,11 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from helpers.pictures import bits, picture
+from helpers.problems import CPU
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
 from lrfinder.records import SweepSettings
 from lrfinder.task.problem import Problem
-
-CPU = torch.device("cpu")
 
 
 def test_each_repeat_of_live_objects_starts_from_the_same_weights(recorder):

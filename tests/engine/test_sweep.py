@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from helpers.problems import CPU
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure, ModelFileError, user_code_location
 from lrfinder.records import Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 INPUTS = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
 TARGETS = INPUTS.sum(1, keepdim=True)
 SHORT = SweepSettings(steps=6, repeats=1, min_lr=1e-4, max_lr=1e-2)

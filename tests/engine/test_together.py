@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import signal
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -14,33 +15,20 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder.engine.attempt
+from helpers.problems import CPU, Recorder, regression
 from lrfinder.engine import short_runs
 from lrfinder.engine.extensions import batched_runs
 from lrfinder.engine.losses.readback import DelayedReadback
-from lrfinder.engine.observer import Observer
 from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.signals import signals_as_exceptions
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.vectorized import runs as together
 from lrfinder.engine.vectorized.runs import CHECKED
 from lrfinder.records import Precision, RunPlan, Stop, UpdateOptions
-from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 STEPS = 30
 PLANS = [RunPlan(lr=lr, steps=STEPS, schedule=name) for lr in (1e-4, 0.01, 0.1) for name in ("linear", "cosine")]
 PLANS += [RunPlan(lr=0.5, steps=STEPS), RunPlan(lr=1e20, steps=STEPS)]
-
-
-class Recorder(Observer):
-    def __init__(self):
-        self.told = []
-
-    def run_started(self, plan):
-        self.told.append(plan)
-
-    def run_ended(self, run):
-        self.told.append(run)
 
 
 class Counting(nn.Sequential):
@@ -62,15 +50,13 @@ def batches():
     return DataLoader(TensorDataset(inputs, inputs @ torch.randn(3, 1, generator=draw)), batch_size=16, shuffle=True)
 
 
-def problem(**changes):
-    given = {
-        "name": "regression",
-        "model": Counting,
-        "train_loader": batches,
-        "loss_fn": nn.functional.mse_loss,
-        "optimizer": lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=0.9),
-    }
-    return Problem(**(given | changes))
+problem = partial(
+    regression,
+    name="regression",
+    model=Counting,
+    train_loader=batches,
+    optimizer=lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=0.9),
+)
 
 
 def one_by_one(what, plans=PLANS):
@@ -104,7 +90,7 @@ def test_the_runs_are_those_that_are_made_one_by_one(free, batches_of_a_run):
     observer = Recorder()
     made = at_once(problem(), plans, observer)
     assert free() - calls == 2 * STEPS  # the first run, and one call an update for all others
-    assert observer.told == [one for run in made for one in (run.plan, run)]
+    assert observer.begun_and_ended == [one for run in made for one in (run.plan, run)]
     assert [run.plan for run in made] == plans
     for one, other in zip(expected, made, strict=True):
         assert (other.stop, other.updates, other.metric, other.seed) == (one.stop, one.updates, one.metric, one.seed)
@@ -421,7 +407,7 @@ def test_what_is_offered_elsewhere_is_made_there_as_far_as_it_goes_and_the_rest_
     order = [0, *range(taken, 0, -1), *range(taken + 1, len(PLANS))]
     expected = one_by_one(elsewhere_problem())
     assert made == [expected[index] for index in order]
-    assert observer.told == [item for run in made for item in (run.plan, run)]
+    assert observer.begun_and_ended == [item for run in made for item in (run.plan, run)]
     ((plans, seconds),) = offered
     assert plans == PLANS[1:]
     assert 0 < seconds < 1

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from helpers.problems import CPU
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import UsageError
 from lrfinder.records import Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 CURVATURE = 4.0
 INPUTS = torch.randn(48, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 TARGETS = INPUTS.sum(1, keepdim=True).sin()

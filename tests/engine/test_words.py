@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
+from helpers.problems import CPU, regression
 from lrfinder.engine.restore.tensors import TensorStates
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
@@ -15,23 +17,12 @@ from lrfinder.engine.update.autocast import in_precision
 from lrfinder.errors import EnvironmentFailure, LrfinderError, user_code_location
 from lrfinder.records import Metric, Precision, RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.build import build_trial
-from lrfinder.task.problem import Problem
 
-CPU = torch.device("cpu")
 BATCH = (torch.ones(4, 3), torch.zeros(4, 1))
 SETTINGS = SweepSettings(steps=6, repeats=2, min_lr=1e-4, max_lr=1e-3)
 
 
-def problem(**changes) -> Problem:
-    given = {
-        "name": "p",
-        "where": "model.py",
-        "model": lambda: nn.Linear(3, 1),
-        "train_loader": [BATCH] * 4,
-        "loss_fn": nn.functional.mse_loss,
-        "optimizer": lambda params, lr: torch.optim.SGD(params, lr=lr),
-    }
-    return Problem(**(given | changes))
+problem = partial(regression, where="model.py", train_loader=[BATCH] * 4)
 
 
 def fails_at(count, function=lambda *args: None):

@@ -90,11 +90,9 @@ def all_files(run: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "full", "short"])
 @pytest.mark.parametrize("slow", [True, False], ids=["slow", "fast"])
 def test_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str, slow: bool) -> None:
-    """Of slow updates each point is written by itself, of fast ones only the first; files have names or none."""
+    """Of slow updates each point is written by itself, of fast ones only the first."""
     if slow:
         monkeypatch.setattr("lrfinder.store.curve_file._WRITE_SECONDS", 0.0)
-    else:
-        monkeypatch.setattr("lrfinder.files._UNNAMED", None)
     result = swept(name)
     (tmp_path / "whole").mkdir()
     with monkeypatch.context() as counting:
@@ -124,7 +122,7 @@ def test_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
         shutil.rmtree(run, ignore_errors=True)
 
 
-@pytest.mark.parametrize(("name", "after", "points"), [("auto", 24, 7), ("long", 24, 7), ("long", 51, 17)])
+@pytest.mark.parametrize(("name", "after", "points"), [("auto", 22, 7), ("long", 22, 7), ("long", 47, 17)])
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "full", "short"])
 def test_at_every_call_of_carrying_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, after: int, points: int, kind: str

@@ -13,7 +13,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from helpers.processes import environment
@@ -69,26 +71,44 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
 
-    def start(self, *args: object, cwd: Path, fault: str = "", user: int | None = None) -> Child:
-        """Start `lrfinder ARGS` in the folder `cwd`, as `user`; `fault` is what `inject.install` reads."""
+    def start(
+        self,
+        *args: object,
+        cwd: Path,
+        fault: str = "",
+        user: int | None = None,
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> Child:
+        """Start `lrfinder ARGS` in the folder `cwd`, as `user`, with `env` added to the environment.
+
+        `fault` is what `inject.install` reads.
+        """
         self._count += 1
         names = [self._scratch / f"{self._count}.{part}" for part in ("status", "stdout", "stderr")]
-        job = {"args": [*map(str, args)], "cwd": str(cwd), "fault": fault, "user": user, "files": [*map(str, names)]}
+        job = {"args": [*map(str, args)], "cwd": str(cwd), "fault": fault, "user": user, "env": {**env}}
+        job["files"] = [*map(str, names)]
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         return Child(int(self._process.stdout.readline()), *names)
 
-    def run(self, *args: object, cwd: Path, fault: str = "", timeout: float = 60) -> tuple[int, Child]:
+    def run(
+        self,
+        *args: object,
+        cwd: Path,
+        fault: str = "",
+        timeout: float = 60,
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> tuple[int, Child]:
         """Start it and wait for its end, at most `timeout` seconds."""
-        child = self.start(*args, cwd=cwd, fault=fault)
+        child = self.start(*args, cwd=cwd, fault=fault, env=env)
         return child.wait(timeout), child
 
 
 def serve() -> None:
     import torch._dynamo  # noqa: F401 - the first optimizer would
 
+    import lrfinder.api.measure
     import lrfinder.cli.app
-    import lrfinder.cli.measuring
     import lrfinder.cli.process.user_code
     import lrfinder.cli.recommend
     import lrfinder.cli.sweep
@@ -117,6 +137,7 @@ def run(job: dict) -> None:
 
     os.setsid()
     os.chdir(job["cwd"])
+    os.environ.update(job["env"])
     for number, path in enumerate([os.devnull, *job["files"][1:]]):
         handle = os.open(path, os.O_RDWR | os.O_CREAT)
         os.dup2(handle, number)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from helpers.shapes import MAY_RISE_AGAIN, PARAMETERS, RISE_THEMSELVES, schedules, share
-from lrfinder.schedules import SCHEDULES, AnySchedule, Schedule
+from lrfinder.schedules import SCHEDULES, AnySchedule, Cosine, Schedule
 
 # What can't be left out of a shape, beside `steps`.
 NEEDED: dict[str, dict[str, Any]] = {
@@ -150,3 +150,10 @@ def test_continuous_where_it_claims(name: str) -> None:
         assert steps[1] > 0.9 * steps[0] > 0.1
     else:
         assert steps[1] <= steps[0] / 9
+
+
+def test_a_copy_with_other_parameters_follows_those() -> None:
+    made = Cosine(steps=10)
+    assert made.factor(5) == pytest.approx(0.5)
+    assert made.model_copy(update={"final": 0.5}).factor(5) == pytest.approx(0.75)
+    assert made.factor(5) == pytest.approx(0.5)

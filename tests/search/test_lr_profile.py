@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from helpers.runs import START, Truth, parabola, runs_at
-from lrfinder.search.drift import EXPECTED_SPREAD, FARTHEST, LOCATING, NEAR_BEST, expected_drift, extrapolate
-from lrfinder.search.lr_profile import LrProfile, lr_profile
+from lrfinder.search.drift import EXPECTED_SPREAD, FARTHEST, LOCATING, LOST, NEAR_BEST, expected_drift, extrapolate
+from lrfinder.search.lr_profile import CLEAR, LrProfile, lr_profile
 from lrfinder.search.next_rate import next_bracket, next_refinement
 
 AT_MINUS_2 = parabola(-2.0)
@@ -179,6 +179,33 @@ def test_what_is_cut_off_a_drift_makes_it_uncertain() -> None:
     assert drift.x == pytest.approx(-2 - FARTHEST)
     assert drift.cut
     assert drift.error > 4 * 0.5 * 0.9 - FARTHEST
+
+
+def test_a_drift_upwards_ends_at_the_highest_rate_that_trained() -> None:
+    # Quadratics: below the stability limit a rate trains, above it the run diverges. The drift points beyond the limit.
+    short = valley([-2.5, -2.0, -1.5], parabola(-2))
+    long = valley([-1.6, -1.3, -1.0, -0.7], lambda x: math.inf if x > -0.9 else parabola(-1)(x), 200)
+    drift = extrapolate(short, long, 1600)
+    assert drift.held
+    assert drift.x <= long.points[-1].x - CLEAR + 0.05 + 1e-9  # at most the last rate that trained, off the cliff
+
+
+@given(
+    best=st.floats(-3, 0),
+    limit=st.floats(0, 1),
+    drift_by=st.floats(0.1, 1),
+    steps=st.integers(401, 10**6),
+    xs=st.lists(st.floats(-1, 1), min_size=2, max_size=6, unique_by=lambda x: round(x, 2)),
+)
+def test_no_rate_above_all_that_trained_is_recommended(
+    best: float, limit: float, drift_by: float, steps: int, xs: list[float]
+) -> None:
+    truth = parabola(best)
+    long = valley([best + x for x in sorted(xs)], lambda x: math.inf if x > best + limit else truth(x), 400)
+    assume(long is not None and long.fall > 0)
+    short = valley([best - drift_by + x for x in (-0.5, 0.0, 0.5)], parabola(best - drift_by), 100)
+    trained = [point.x for point in long.points if point.loss <= long.lowest.loss + LOST * long.fall]
+    assert extrapolate(short, long, steps).x <= max(*trained, long.near_best_middle(NEAR_BEST)) + 1e-9
 
 
 @given(short=st.floats(-4, 0), long=st.floats(-4, 0), steps=st.integers(200, 10**7))

@@ -13,7 +13,7 @@ from torch import nn
 
 from lrfinder.errors import LrfinderError, UsageError
 from lrfinder.task.optimizers.build import REFERENCE_LR, make_optimizer, optimizer_facts
-from lrfinder.task.optimizers.by_name import named_optimizer, optimizer_names
+from lrfinder.task.optimizers.by_name import named_optimizer
 from lrfinder.task.problem import BuiltProblem, Problem, SweptOptimizer
 
 FILE = "def model():\n    return nn.Linear(3, 2)\ntrain_loader = [(torch.ones(4, 3), torch.zeros(4, 2))]\n"
@@ -94,9 +94,8 @@ def classes() -> dict[str, type[torch.optim.Optimizer]]:
 
 
 def test_every_optimizer_of_torch_is_known_by_name() -> None:
-    assert set(optimizer_names()) == set(classes()) - {"Optimizer"}
     net = nn.Linear(3, 2, bias=False)  # matrices only, which is what Muon takes
-    for name in optimizer_names():
+    for name in sorted(classes().keys() - {"Optimizer"}):
         for spelling in (name, name.lower(), name.upper()):
             made = named_optimizer(spelling, list(net.parameters()), 0.25, {})
             assert type(made) is classes()[name]
@@ -142,7 +141,7 @@ def test_options_that_cant_be_followed(
     assert (hint or "") in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("name", optimizer_names())
+@pytest.mark.parametrize("name", sorted(classes().keys() - {"Optimizer"}))
 def test_facts_agree_with_the_group_and_the_signature(name: str) -> None:
     kind = classes()[name]
     made = kind(list(nn.Linear(3, 2, bias=False).parameters()), lr=0.5)  # type: ignore[call-arg]

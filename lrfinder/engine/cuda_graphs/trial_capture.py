@@ -23,22 +23,11 @@ from lrfinder.records import Precision, UpdateOptions
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import BuiltProblem
 
-# Updates that are made as they are, and then again by replay. The first shows what the loss and the gradient
-# are, the second what the step has done, the third what is kept between two updates.
-TRIED = 3
-
-# How near the replayed ones must be. The same kernels run on the same numbers, so that only sums in no fixed order
-# differ, by a millionth in float32 and a hundredth in bfloat16; what a capture gets wrong (a number of Python's that
-# changes, a choice by chance) is no smaller than the loss's or the update's own size.
-NEAR_LOSS = 0.01
-NEAR_UPDATE = 0.05  # of how far the weights have moved
-
-# Weights up to which `auto` tries at all: a larger model's kernels take longer than sending them does, and a trial
-# copies the weights to the host three times.
-MOST_WEIGHTS = 30_000_000
-
-# What is gained must be worth it: below a tenth the next measurement may say the opposite.
-WORTH = 0.9
+TRIED = 3  # updates: engine/README.md#tried
+NEAR_LOSS = 0.01  # relative difference: engine/README.md#near_loss-near_update
+NEAR_UPDATE = 0.05  # of how far the weights have moved: engine/README.md#near_loss-near_update
+MOST_WEIGHTS = 30_000_000  # for `auto`: engine/README.md#most_weights
+WORTH = 0.9  # of the time without: engine/README.md#worth
 
 # Param group settings that change, and that a failure puts back.
 _SETTINGS = ("lr", "fused", "foreach", "capturable")

@@ -1,4 +1,4 @@
-"""The first batches of a sweep, drawn once and kept: every repeat and every rate trains on the same ones."""
+"""The first batches of a sweep, taken once and kept: every repeat and every rate trains on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lrfinder.engine.data.subset import MOST_BYTES, copied, size_in_bytes
 from lrfinder.errors import UsageError
 from lrfinder.task.batches import to_device
 
-# Of a GPU's free memory: batches that take no more are kept there, and the model has the rest.
+# Batches are kept on the GPU if they take no more than this share of its free memory.
 DEVICE_SHARE = 0.1
 
 
@@ -29,11 +29,11 @@ class BatchCache:
         self._held_out: list[Any] = []
 
     def __len__(self) -> int:
-        """Return how many different batches are trained on: fewer than asked for where fewer came."""
+        """Return how many batches are trained on: fewer than asked for if the loader gave fewer."""
         return len(self._batches)
 
     def fill(self, batches: Iterator[Any]) -> None:
-        """Take the batches, first those to train on. Raises UsageError where they take too much memory."""
+        """Take and keep the batches, first those to train on. Raises UsageError if they take too much memory."""
         kept: list[Any] = []
         size = 0
         for batch in itertools.islice(batches, self._number + self._wanted):
@@ -51,12 +51,12 @@ class BatchCache:
         self.filled = True
 
     def training(self) -> Generator[Any, None, None]:
-        """Yield the batches to train on over and over, as copies."""
+        """Yield copies of the batches to train on, over and over."""
         for batch in itertools.cycle(self._batches):
             yield copied(batch)
 
     def held_out(self, count: int) -> list[Any]:
-        """Return the first `count` batches to judge by; where the data ended before them, batches of the training."""
+        """Return the first `count` batches to judge by; batches of the training if the data ended before them."""
         return (self._held_out or self._batches)[:count]
 
     def _room(self) -> float:

@@ -1,4 +1,4 @@
-"""Batches without end from whatever the user trains on, each within a time, with one error for a worker that died."""
+"""Endless batches from any loader, with a time limit for each, and one error if a worker died."""
 
 from __future__ import annotations
 
@@ -13,49 +13,43 @@ from lrfinder.engine.runtime.timeout import CallTimeout, TimedOut
 from lrfinder.engine.runtime.workers import end_workers, guard_workers
 from lrfinder.errors import EnvironmentFailure, ModelFileError, add_location, user_code
 
-# The first batch of a pass may take so many times longer: workers start, import the user's packages, open the files,
-# and fill a shuffle buffer.
-FIRST = 5.0
+FIRST = 5.0  # times the limit, for the first batch of a pass: engine/README.md#first
 
 
-class NoMore:
-    """What no loader yields."""
-
-
-NO_MORE = NoMore()
+NO_MORE = object()  # instead of a batch: there is none any more
 
 
 class Fetch:
-    """A context in which batches of the loader called `name` are got, each within `seconds` (0: in any time).
+    """A context for getting batches of the loader called `name`, each within `seconds` (0: no limit).
 
-    In the main thread whatever iterable is waited for is given up on; in another one only a DataLoader with workers,
-    by its own `timeout`. `count` is the number of batches that have come.
+    In the main thread the limit holds for every iterable. In other threads it holds only for a DataLoader with workers,
+    by its own `timeout`. `count` is the number of batches so far.
     """
 
     def __init__(self, name: str, seconds: float) -> None:
         self.count = 0
         self._name = name
         self._seconds = seconds
-        self._alarm = CallTimeout()
+        self._timer = CallTimeout()
 
     def __enter__(self) -> Self:
         if self._seconds:
-            self._alarm.__enter__()
+            self._timer.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._alarm.__exit__(kind, error, trace)
+        self._timer.__exit__(kind, error, trace)
 
     def start(self, loader: Iterable[Any]) -> Iterator[Any]:
-        """Return an iterator over `loader`; raises EnvironmentFailure where that takes too long."""
+        """Return an iterator over `loader`. Raises EnvironmentFailure if that takes too long."""
         with user_code(f"starting {self._name}"), self._own_timeout(loader):
-            # What lists and tuples hold is there: setting a timer takes longer than their next item.
+            # Lists and tuples don't wait, and a timer takes longer than their next item.
             self._waits = type(loader) not in {list, tuple}
             running = getattr(loader, "_iterator", None)  # a DataLoader's persistent workers
             try:
-                iterator: Iterator[Any] = self._alarm.within(FIRST * self._seconds, iter, loader)
+                iterator: Iterator[Any] = self._timer.within(FIRST * self._seconds, iter, loader)
             except TimedOut:
                 raise self._overdue(FIRST * self._seconds) from None
             if iterator is not running:
@@ -63,14 +57,14 @@ class Fetch:
             return iterator
 
     def next(self, iterator: Iterator[Any], *, first: bool) -> Any:
-        """Return the next batch, or NO_MORE; `first`: of a pass, which may take longer.
+        """Return the next batch, or NO_MORE; count it. `first`: the first of a pass, which may take longer.
 
-        Raises EnvironmentFailure, with the number of the batch, where it takes too long or a worker has died.
+        Raises EnvironmentFailure, with the number of the batch, if it takes too long or a worker has died.
         """
         seconds = FIRST * self._seconds if first else self._seconds
         try:
             waits = self._waits
-            batch = self._alarm.within(seconds, next, iterator, NO_MORE) if waits else next(iterator, NO_MORE)
+            batch = self._timer.within(seconds, next, iterator, NO_MORE) if waits else next(iterator, NO_MORE)
         except TimedOut:
             raise self._overdue(seconds) from None
         except Exception as error:
@@ -86,14 +80,14 @@ class Fetch:
     def _overdue(self, seconds: float) -> EnvironmentFailure:
         return EnvironmentFailure(
             f"batch {self.count} of {self._name} took longer than {seconds:g} s",
-            hint="where batches are that slow, raise --loader-timeout (0 waits forever); else look for a lock, a "
+            hint="if batches are that slow, raise --loader-timeout (0 waits forever); else look for a lock, a "
             "network or a full pipe in the data set: with num_workers=0, Ctrl-C shows the line that waits",
         )
 
     @contextlib.contextmanager
     def _own_timeout(self, loader: Any) -> Iterator[None]:
-        """Have a DataLoader's iterator take over the time limit where no timer can; its `timeout` is put back."""
-        if self._alarm.works or not self._seconds or getattr(loader, "timeout", None) != 0 or not _has_workers(loader):
+        """Give a DataLoader the time limit if there is no timer; its `timeout` is put back."""
+        if self._timer.works or not self._seconds or getattr(loader, "timeout", None) != 0 or not _has_workers(loader):
             yield
             return
         loader.timeout = FIRST * self._seconds  # one limit for all its batches
@@ -109,16 +103,15 @@ def _has_workers(loader: Any) -> bool:
 
 
 def endless(loader: Iterable[Any], *, first_epoch: int, where: str, fetch: Fetch) -> Generator[Any, None, None]:
-    """Yield the batches of `loader`, starting it again each time it ends; end where it can't be started again.
+    """Yield the batches of `loader`. Start it again each time it ends; end if it can't be started again.
 
-    `set_epoch(epoch)` of the loader and its samplers is called before each pass, from `first_epoch` on, where they
-    have it. Nobody's length is asked. Close the generator, so that worker processes end at once. `fetch` says how long
-    a batch may take.
+    Before each pass `set_epoch(epoch)` of the loader and its samplers is called, if they have it, with `first_epoch`
+    and the numbers after it. `len()` is never called. Close the generator, so that worker processes end at once.
 
-    Raises ModelFileError where the very first pass (`first_epoch` 0) gives nothing, EnvironmentFailure where a batch
-    takes too long or a worker dies.
+    Raises ModelFileError if the very first pass (`first_epoch` 0) gives no batch, EnvironmentFailure if a batch takes
+    too long or a worker dies.
     """
-    kept = getattr(loader, "_iterator", None)  # a DataLoader's persistent workers, where they run already
+    kept = getattr(loader, "_iterator", None)  # a DataLoader's persistent workers, if they run already
     iterator = None
     try:
         with fetch as source:

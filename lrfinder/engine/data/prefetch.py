@@ -1,7 +1,7 @@
-"""The next batch on its way to the GPU while the current one is trained on.
+"""Read the next batch and copy it to the GPU while the current one is trained on.
 
-What a loader draws for a batch on the host (a shuffle, an augmentation) it then draws one batch earlier: a model that
-draws from the host's generators too gets other numbers than without, and the same ones every time.
+The loader then draws its random numbers on the host (a shuffle, an augmentation) one batch earlier. So a model that
+draws from the host's generators, too, gets other numbers than without reading ahead; the same ones every time.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from lrfinder.task.problem import Problem
 
 
 class DeviceCopier(Protocol):
-    """Takes batches to a device in two steps, so that others can happen between them."""
+    """Copies batches to a device in two steps, so that other work can be done between them."""
 
-    def send(self, batch: Any) -> Any:
-        """Send a batch on its way, and return it as it will be there."""
+    def start(self, batch: Any) -> Any:
+        """Start the copy of a batch, and return the copy."""
 
-    def receive(self, batch: Any) -> Any:
-        """Return a batch that was sent, ready for use."""
+    def finish(self, batch: Any) -> Any:
+        """Return a copy that `start` returned, ready for use."""
 
 
 class ReadAhead(Iterator[Any]):
-    """An iterator over `batches` in their order; each is read and sent before the one before it is passed on.
+    """An iterator over `batches` in their order. It reads each and starts its copy before it yields the one before.
 
-    That they end, and an exception in reading one, shows when it is that one's turn. A batch that can't be sent is
-    passed on as it is: whoever trains on it then meets the reason.
+    If reading one raises, or they end, that comes when it is that one's turn. If a batch can't be copied, it is yielded
+    as it is, and the training on it raises the reason.
     """
 
-    def __init__(self, batches: Iterator[Any], carrier: DeviceCopier) -> None:
+    def __init__(self, batches: Iterator[Any], copier: DeviceCopier) -> None:
         self._batches = batches
-        self._carrier = carrier
+        self._copier = copier
         self._turn: Callable[[], Any] | None = None
 
     def __iter__(self) -> Self:
@@ -49,16 +49,16 @@ class ReadAhead(Iterator[Any]):
         return batch
 
     def _read(self) -> Callable[[], Any]:
-        """Read the next batch, and return what passes it on, or raises what came instead."""
+        """Read the next batch, and return a function that returns it, or raises what reading it raised."""
         try:
             batch = next(self._batches)
         except Exception as error:  # noqa: BLE001 - StopIteration and whatever the loader raises, in its turn
             return _Raising(error)
         try:
-            sent = self._carrier.send(batch)
-        except Exception:  # noqa: BLE001 - no memory, for one: it may be there when it is this batch's turn
+            started = self._copier.start(batch)
+        except Exception:  # noqa: BLE001 - such as no memory, which may be there when it is this batch's turn
             return lambda: batch
-        return lambda: self._carrier.receive(sent)
+        return lambda: self._copier.finish(started)
 
 
 class _Raising:
@@ -70,25 +70,25 @@ class _Raising:
 
 
 class CopyStream:
-    """Copies batches to a CUDA device on a stream of their own, beside the one that trains.
+    """Copies batches to a CUDA device on a stream of its own.
 
-    A batch that holds objects which move themselves is left as it is: the memory of tensors that nobody sees can't be
-    kept for the other stream.
+    A batch with objects that have a `to` of their own is left as it is: the memory of tensors that can't be seen can't
+    be kept for the other stream.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
-    def send(self, batch: Any) -> Any:
-        """Begin the copy; from pinned memory it goes on by itself."""
+    def start(self, batch: Any) -> Any:
+        """Start the copy; from pinned memory the host doesn't wait for it."""
         if tensors_in(batch) is None:
             return batch
         with torch.cuda.stream(self._stream):
             return to_device(batch, self._device)
 
-    def receive(self, batch: Any) -> Any:
-        """Have the training wait for the copy, on the device, and keep the memory until it is done with it."""
+    def finish(self, batch: Any) -> Any:
+        """Make the training's stream wait for the copy, and keep the memory until that stream has used it."""
         training = torch.cuda.current_stream(self._device)
         training.wait_stream(self._stream)
         for tensor in tensors_in(batch) or ():
@@ -100,7 +100,7 @@ class CopyStream:
 def first_of(batches: Iterator[Any], count: int) -> tuple[list[Any], Iterator[Any]]:
     """Return the first `count` batches, or as many as there are, and an iterator over all of them.
 
-    An exception in reading one of them shows when it is that one's turn.
+    If reading one of them raises, that comes when it is that one's turn.
     """
     first: list[Any] = []
     rest = batches
@@ -116,7 +116,7 @@ def first_of(batches: Iterator[Any], count: int) -> tuple[list[Any], Iterator[An
 
 
 def tensors_in(batch: Any) -> list[torch.Tensor] | None:
-    """Return every tensor in `batch`, however it is nested; None where something in it moves itself to a device."""
+    """Return every tensor in `batch`, at any depth; None if something else in it has a `to` of its own."""
     if isinstance(batch, torch.Tensor):
         return [batch]
     if not is_structure(batch):
@@ -131,10 +131,10 @@ def tensors_in(batch: Any) -> list[torch.Tensor] | None:
 
 
 def read_ahead(problem: Problem, batches: Iterator[Any], device: torch.device, *, micro_batches: int) -> Iterator[Any]:
-    """Return `batches`, those for a CUDA device read ahead and moved there.
+    """Return `batches`, read ahead and copied to `device` if that is CUDA.
 
-    Not where memory has run out before (then batches are moved in parts), and not where the loader has only one start:
-    the batch that was read and not trained on would be missed.
+    Not after memory has run out: then batches are moved in parts. Not for a loader that is an iterator either: it can't
+    be started again, so a batch that was read and not trained on would be lost.
     """
     if device.type != "cuda" or micro_batches > 1 or isinstance(problem.train_loader, Iterator):
         return batches

@@ -1,4 +1,4 @@
-"""The first few batches over and over: a data set as much smaller as a short run is shorter than the coming one."""
+"""The first few batches over and over: a data set as much smaller as a short run is shorter than the planned one."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Any, Self
 
 import torch
 
+from lrfinder.engine.data.fetch import NO_MORE
 from lrfinder.errors import user_code
 
-# Bytes of batches that are kept in the host's memory. A quarter of what a small machine has: 250 batches of 64 photos
-# of 224 x 224 need ten times as much, those of most other data a thousandth.
-MOST_BYTES = 2 * 2**30
+MOST_BYTES = 2 * 2**30  # of batches that are kept on the host: engine/README.md#most_bytes
 
 
 class RepeatedSubset(Iterator[Any]):
-    """An iterator over the first `number` of `batches`, in their order, over and over.
+    """An iterator over the first `number` of `batches` (all, if there are fewer), in their order, over and over.
 
-    Where there are fewer, over those. They are kept as they came, in memory, and copies are passed on; where they take
-    more than `most_bytes`, nothing is repeated: all that come are passed on, and `too_large` tells.
+    It keeps them in memory and yields copies. If they take more than `most_bytes`, it sets `too_large`, repeats
+    nothing, and yields all that come.
     """
 
     def __init__(self, batches: Iterator[Any], number: int, *, most_bytes: int = MOST_BYTES) -> None:
@@ -37,8 +36,8 @@ class RepeatedSubset(Iterator[Any]):
         if self.too_large:
             return next(self._batches)
         if self._left > 0:
-            batch = next(self._batches, _END)
-            if batch is not _END:
+            batch = next(self._batches, NO_MORE)
+            if batch is not NO_MORE:
                 self._left -= 1
                 self._keep(batch)
                 return copied(batch)
@@ -59,13 +58,13 @@ class RepeatedSubset(Iterator[Any]):
 
 
 def copied(batch: Any) -> Any:
-    """Return a deep copy of a kept batch: a training may change in place what it is given (masked words, say)."""
+    """Return a deep copy of a kept batch: training may change it in place (to mask words, say)."""
     with user_code("copying a batch"):
         return copy.deepcopy(batch)
 
 
 def size_in_bytes(batch: Any) -> int:
-    """Return the memory that the tensors in a batch take, in containers however deep; 0 for what isn't known."""
+    """Return the bytes of the tensors in a batch, in containers of any depth; 0 for unknown objects."""
     if isinstance(batch, torch.Tensor):
         return batch.numel() * batch.element_size()
     parts: Iterable[Any] = ()
@@ -76,10 +75,3 @@ def size_in_bytes(batch: Any) -> int:
     elif hasattr(batch, "__dict__") and not isinstance(batch, type | torch.nn.Module):
         parts = (part for part in vars(batch).values() if isinstance(part, torch.Tensor | Mapping | list | tuple))
     return sum(size_in_bytes(part) for part in parts)
-
-
-class _End:
-    """What no loader yields."""
-
-
-_END = _End()

@@ -1,4 +1,4 @@
-"""When a range test has gone far enough: the loss has clearly risen above where it began. Pure, no torch.
+"""When a range test has gone far enough: the loss is clearly above where it began. Pure, no torch.
 
 Let s be the median of the first five losses (the one before any update included), m_i the median of the five losses
 up to i, b_i the lowest m up to i, and n_i the median of |L_j - L_(j-1)| over the first fifty differences up to i.
@@ -16,29 +16,14 @@ import bisect
 import math
 from collections import deque
 
-# Three of five losses must be above the limit: one or two spikes in a row never stop a sweep, and a jump to a plateau
-# stops it after three updates. A longer window would only stop later.
-WINDOW = 5
-
-# Differences of neighbouring losses tell the noise of a batch from the slow fall of the curve. Later ones are left out:
-# once the loss explodes its steps are as large as its rise.
-EARLY = 50
-
-# m and s each scatter by about half of n by chance; ten leaves room for a noise estimated from a few differences, for
-# heavy tails and for neighbouring batches that are alike. Of 2,000 flat curves of 100 losses 0 stopped with normal or
-# Student t (2 degrees) noise, 0.4 % with lognormal noise or with an autocorrelation of 0.7. Stopping late costs a few
-# updates; stopping early costs the measurement.
-NOISE_MULTIPLE = 10.0
-
-# The least rise that counts, over the loss before any update. A last layer that starts at zero gives the same loss on
-# every batch: then the early noise is zero, and the first wobbles of the weights, of a hundred-thousandth of the loss,
-# would look like a divergence (they did, in about half of 160 sweeps of such nets). A fifth is far above those wobbles
-# and far below what a diverging loss soon reaches.
-LEAST_SHARE = 0.2
+WINDOW = 5  # losses in a median: engine/README.md#window
+EARLY = 50  # differences that estimate the noise: engine/README.md#early
+NOISE_MULTIPLE = 10.0  # times n: engine/README.md#noise_multiple
+LEAST_SHARE = 0.2  # of the first loss: the least rise that counts: engine/README.md#least_share
 
 
 class DivergenceRule:
-    """Take in losses one by one, and tell when they have diverged.
+    """Takes losses one by one, and says when they have diverged.
 
     `least_rise`, in the loss's own unit, is the smallest rise above the start that can count as divergence.
     """
@@ -53,7 +38,7 @@ class DivergenceRule:
         self.limit = math.nan  # what the median of the last five losses must exceed, when it was last compared
 
     def observe(self, loss: float) -> bool:
-        """Take in a finite loss, and return whether the losses so far have diverged."""
+        """Add a finite loss, and return whether the losses so far have diverged."""
         if self._last and len(self._differences) < EARLY:
             bisect.insort(self._differences, abs(loss - self._last[-1]))
         self._last.append(loss)
@@ -69,3 +54,8 @@ class DivergenceRule:
         noise = self._differences[len(self._differences) // 2]
         self.limit = self.start + max(self.start - self._lowest, NOISE_MULTIPLE * noise, self._least_rise)
         return median > self.limit
+
+    @property
+    def reason(self) -> str:
+        """Why the losses have diverged, in words."""
+        return f"the loss began at {self.start:.4g}, and the median of the last five is above {self.limit:.4g}"

@@ -1,4 +1,4 @@
-"""The loss on data that a short run is judged by: the same data, weights' modes and draws for every rate."""
+"""The loss on held-out data: the same data, modes and random draws for every rate."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ from lrfinder.task.problem import BuiltProblem
 VAL, PROBE = "val", "probe"
 EVALUATION = 1  # mixed into the seed of a repeat, so that the evaluation's draws are not those of the training
 
-# Batches of the train_loader that are set aside where there is no val_loader: on thirteen real tasks judging by a few
-# training batches moved the best rate of 50 updates by less than 0.1 decade, but for the one that overfits at once.
-PROBE_BATCHES = 4
+PROBE_BATCHES = 4  # set aside if there is no val_loader: engine/README.md#probe_batches
 LEAST_BATCHES = 10  # of the val_loader, at most; else as many as the run has updates: judging costs less than training
 
 
@@ -40,10 +38,9 @@ def evaluate(
 ) -> float:
     """Return the mean loss over `batches`, each weighted by its number of samples, in evaluation mode.
 
-    `split` makes the parts that each is computed in; None: as a whole.
-
-    What the loss draws (a variational autoencoder's noise, say) is seeded by `seed`; every generator and every module's
-    mode is as before when this returns. The loss may be NaN or infinite. Raises what the user's code raises.
+    `split` makes the parts in which each batch is computed; None: as a whole. Random draws of the loss (a variational
+    autoencoder's noise, say) are seeded by `seed`. Every generator and every module's mode is put back. The loss may
+    be NaN or infinite. Raises what the user's code raises.
     """
     return float(mean_losses(trial, batches, trial.loss, device=device, seed=seed, split=split))
 
@@ -57,7 +54,7 @@ def mean_losses(
     seed: int,
     split: Callable[[Any], list[tuple[float, Any]]] | None = None,
 ) -> torch.Tensor:
-    """Return what `evaluate` does, in double precision, by a `loss` that may give several members' losses at once."""
+    """Return what `evaluate` returns, in double precision; `loss` may give the losses of several members at once."""
     put_back = remember_global_state(device)
     modes = [(module, module.training) for module in trial.model.modules()]
     total, count = torch.zeros((), dtype=torch.float64), 0
@@ -80,16 +77,17 @@ def mean_losses(
 
 def _in_parts(batches: Iterable[Any], split: Callable[[Any], list[tuple[float, Any]]] | None) -> Iterator[Any]:
     for batch in batches:
-        own = copied(batch)  # the same data each time, whatever the loss does to them
+        own = copied(batch)  # the same data each time, even if the loss changes them
         yield from [own] if split is None else (part for _, part in split(own))
 
 
 def validation_batches(loader: Iterable[Any], most: int, *, seed: int, where: str, timeout: float = 0.0) -> list[Any]:
-    """Return the first `most` batches of a val_loader, the same each time; each may take `timeout` seconds (0: any).
+    """Return the first `most` batches of a val_loader, the same each time; the loader's state is put back.
 
-    Raises ModelFileError where there is none, EnvironmentFailure where one takes too long.
+    Each may take `timeout` seconds (0: no limit). Raises ModelFileError if there is none, EnvironmentFailure if one
+    takes too long.
     """
-    kept = getattr(loader, "_iterator", None)  # a DataLoader's persistent workers, where they run already
+    kept = getattr(loader, "_iterator", None)  # a DataLoader's persistent workers, if they run already
     with contextlib.ExitStack() as cleanup:
         cleanup.enter_context(loader_preserved(loader))
         fetch = cleanup.enter_context(Fetch("val_loader", timeout))
@@ -108,7 +106,7 @@ def validation_batches(loader: Iterable[Any], most: int, *, seed: int, where: st
 
 
 def _samples(batch: Any) -> int:
-    """Return the length of the first tensor in `batch`: its number of samples; 1 where there is none."""
+    """Return the length of the first tensor in `batch`: its number of samples; 1 if it has no tensor."""
     if isinstance(batch, torch.Tensor):
         return len(batch) if batch.dim() else 1
     parts: Iterable[Any] = ()

@@ -1,6 +1,6 @@
-"""The losses of one repeat or one short run: taken from the device, judged in their order, kept and reported.
+"""The losses of one repeat or one short run: read from the device, judged in their order, kept and reported.
 
-What ends a repeat or a run is judged here too: its loss diverged, or something in it is no longer finite.
+The stopping rule is here, too: a repeat or run ends if its loss diverges, or a loss or weight isn't finite.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ When = Callable[[int, float], str]  # from the updates made and the rate of the 
 class StoppingRule:
     """Judges the losses of a repeat or a short run of `model`, whose loss before any update is `first`.
 
-    `gradients`: those of the last update are there when a loss is judged, and may tell where a NaN came from. `late`:
-    when it is judged, the model has gone on, and nothing in it tells that any more. `when` says in words when a loss
-    was computed.
+    `gradients`: those of the last update are still there when a loss is judged, and may show where a NaN came from.
+    `late`: losses are judged some updates late, when nothing in the model shows that any more. `when` says in words
+    when a loss was computed.
     """
 
     def __init__(self, model: nn.Module, first: float, *, gradients: bool, late: bool, when: When) -> None:
@@ -44,7 +44,7 @@ class StoppingRule:
             self._divergence.observe(first)
 
     def before(self, what: str) -> StopReason | None:
-        """Return why it ends before any update; `what` names the first loss: "the loss of the first batch"."""
+        """Return the reason to end before any update, or None; `what` names the loss: "the loss of the first batch"."""
         if math.isfinite(self.first):
             return None
         return (
@@ -52,46 +52,46 @@ class StoppingRule:
             f"{what}, before any update, is {self.first}: {locate_nonfinite(self._model, gradients=False)}",
         )
 
-    def weights_total(self) -> torch.Tensor | float | None:
-        """Return what `after` is to know of the weights as they are now; it isn't waited for."""
+    def weights_check(self) -> torch.Tensor | float | None:
+        """Return a number for `after` that isn't finite if a weight isn't; it isn't waited for."""
         return self._weights.total()
 
     def after(self, loss: float, updates: int, rate: float, weights: float | None) -> StopReason | None:
-        """Return why `loss`, that follows `updates` updates, the last one at `rate`, ends it, or None.
+        """Judge `loss`, which follows `updates` updates, the last at `rate`; return the reason to end, or None.
 
-        `weights` is what `weights_total` returned then; None: nobody looked.
+        `weights` is what `weights_check` returned then; None: the weights weren't looked at.
         """
         if not math.isfinite(loss):
             return self.not_finite(f"the loss is {loss} {self._when(updates, rate)}")
         if weights is not None:
             if not math.isfinite(weights) and not all_finite(self._model):
-                said = f"the loss is still {loss:.4g} {self._when(updates, rate)}"
-                return Stop.NON_FINITE, f"{said}: {locate_nonfinite(self._model, gradients=self._gradients)}"
+                state = f"the loss is still {loss:.4g} {self._when(updates, rate)}"
+                return Stop.NON_FINITE, f"{state}: {locate_nonfinite(self._model, gradients=self._gradients)}"
             self._seen_finite = updates
         if self._divergence.observe(loss):
-            began, limit = self._divergence.start, self._divergence.limit
-            return Stop.DIVERGED, f"the loss began at {began:.4g}, and the median of the last five is above {limit:.4g}"
+            return Stop.DIVERGED, self._divergence.reason
         return None
 
     def not_finite(self, what: str) -> StopReason:
-        """Return the ending by a loss that isn't finite: `what` it was, and where it came from."""
+        """Return the end by a loss that isn't finite: `what` it was, and where it came from."""
         if self._late:
-            said = f"{what}: where it came from can't be seen, since losses are read some updates late on a GPU"
+            why = f"{what}: where it came from can't be seen, since losses are read some updates late on a GPU"
             seen = f"; the weights were finite after {self._seen_finite} updates" if self._seen_finite else ""
-            return Stop.NON_FINITE, said + seen
+            return Stop.NON_FINITE, why + seen
         return Stop.NON_FINITE, f"{what}: {locate_nonfinite(self._model, gradients=self._gradients)}"
 
 
 class LossLog:
-    """What was measured so far: the one thing that grows during a repeat or a run, and outlives whatever ends it.
+    """The losses measured so far. The log survives whatever ends the repeat or the run.
 
-    Each loss goes into `losses` and, as a Point of `repeat`, to `measured`, and the stopping rule judges it; a few
-    losses at a time. With a `readback` they come late from the device. Without one each is there at once, and waits
-    for at most `max_delay_s` seconds, or until the weights are looked at or a loss isn't finite: judging eight in a
-    row takes half as long as judging each between two updates. Either way the training has gone on when one of them
-    ends it. Then `updates` goes back to the number of updates before that loss, and no later loss is kept: the log
-    is the same as if each loss had been waited for. (The weights have seen further updates by then; nothing reads
-    them.)
+    Each loss is added to `losses`, reported to `measured` as a Point of `repeat`, and judged by the stopping rule. This
+    is done for a few losses at a time, since judging eight in a row takes half as long as one by one. With a `readback`
+    the losses come late from the device. Without one they are there at once, and are judged after `max_delay_s`
+    seconds, or earlier if the weights are checked or a loss isn't finite.
+
+    So further updates may have been made when a loss ends the training. Then `updates` is set back to the number before
+    that loss, and later losses are dropped: the log is the same as if each loss had been waited for. The weights have
+    seen the further updates, but nothing reads them.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class LossLog:
         held: AbstractContextManager[None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`rates[i]` is that of update i. In the context `held` no signal comes between two losses."""
+        """`rates[i]` is the rate of update i. In the context `held` signals wait."""
         self.updates = 0  # made so far; the loss after the last one may be missing
         self.skipped = 0  # by the loss scaler
         self.first: float | None = None  # the loss before any update
@@ -118,13 +118,13 @@ class LossLog:
         self._readback: DelayedReadback | None = None
         self._max_delay_s = 0.0
         self._due = 0.0
-        # On the device: the updates before each loss, the last one's rate, and whether the weights were looked at.
+        # On the device: the updates before each loss, the last one's rate, and whether the weights were checked.
         self._under_way: deque[tuple[int, float, bool]] = deque()
-        # On the host, not judged yet: the loss, the updates before it, the last one's rate, and the weights' total.
+        # On the host, not judged yet: the loss, the updates before it, the last one's rate, and the weights' check.
         self._waiting: deque[tuple[float, int, float, float | None]] = deque()
 
     def start(self, rule: StoppingRule, readback: DelayedReadback | None = None, *, max_delay_s: float = 0.0) -> None:
-        """Begin to take in losses, which `rule` judges; its first loss is known."""
+        """Let `rule` judge the losses from now on."""
         self.rule = rule
         self.latest = rule.first
         self._readback = readback
@@ -132,47 +132,47 @@ class LossLog:
         self._due = self._clock() + max_delay_s
 
     def add(self, loss: torch.Tensor, rate: float) -> StopReason | None:
-        """Take in the loss that follows the last update, made at `rate`; return the end as soon as it is known.
+        """Add the loss that follows the last update, made at `rate`; return the end as soon as it is known.
 
         With a readback `loss` has no gradient.
         """
         rule, updates = self.rule, self.updates
         assert rule is not None  # noqa: S101 - start() came before
-        with self._held:  # at its end a signal acts that the user's code has swallowed
-            total = rule.weights_total() if updates % EVERY == 0 and updates else None
+        with self._held:  # at the end of `held` a signal acts that the user's code has swallowed
+            check = rule.weights_check() if updates % EVERY == 0 and updates else None
             if self._readback is not None:
-                self._under_way.append((updates, rate, total is not None))
-                return self._judge_arrived(self._readback.put(loss, total))
+                self._under_way.append((updates, rate, check is not None))
+                return self._judge_arrived(self._readback.put(loss, check))
             value = self.latest = loss.item()
-            self._waiting.append((value, updates, rate, None if total is None else float(total)))
-            if total is None and math.isfinite(value) and self._clock() < self._due:
+            self._waiting.append((value, updates, rate, None if check is None else float(check)))
+            if check is None and math.isfinite(value) and self._clock() < self._due:
                 return None
             return self._judge()
 
     def settle(self) -> StopReason | None:
-        """Wait for the losses that are under way and judge those that haven't been; return the end, if one is it."""
+        """Wait for the losses that are under way and judge the rest; return the end, if one of them is it."""
         if not self._waiting and not self._under_way:
             return None
         with self._held:
             return self._judge_arrived(() if self._readback is None else self._readback.rest())
 
     def _judge_arrived(self, pairs: Sequence[Pair]) -> StopReason | None:
-        for loss, total in pairs:
-            updates, rate, looked = self._under_way.popleft()
-            self._waiting.append((loss, updates, rate, total if looked else None))
+        for loss, check in pairs:
+            updates, rate, checked = self._under_way.popleft()
+            self._waiting.append((loss, updates, rate, check if checked else None))
         return self._judge()
 
     def _judge(self) -> StopReason | None:
-        """Keep, report and judge the losses that wait, in their order, up to the one that is the end."""
+        """Keep, report and judge the waiting losses in their order, up to the one that is the end."""
         end = None
         while self._waiting and end is None:
-            loss, updates, rate, total = self._waiting.popleft()
+            loss, updates, rate, check = self._waiting.popleft()
             self.latest = loss
             step = len(self.losses)
             self.losses.append(loss)
             if self._measured is not None:
                 self._measured(Point(repeat=self._repeat, step=step, lr=self._rates[step], loss=loss))
-            end = self.rule.after(loss, updates, rate, total)  # type: ignore[union-attr]
+            end = self.rule.after(loss, updates, rate, check)  # type: ignore[union-attr]
         if end is not None:
             self.updates = updates  # those after it were made before the end was known
             self._waiting.clear()

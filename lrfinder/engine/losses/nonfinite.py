@@ -1,4 +1,4 @@
-"""Numbers that are not finite: weights that became so without the loss showing it, and where it came from."""
+"""Find numbers that aren't finite: in weights, even if the loss doesn't show them, and where they came from."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-# Updates between two looks at the weights. A word's embedding that became NaN shows in the loss only when the word
-# comes again; a look takes about as long as an eighth of what an optimizer reads and writes in an update.
-EVERY = 8
+EVERY = 8  # updates between two checks of the weights: engine/README.md#every
 
 
 class WeightsTotal:
-    """`total()` returns a number that isn't finite where a parameter of `model` isn't; None without parameters.
+    """One number that isn't finite if a parameter of `model` isn't.
 
-    A sum shows every NaN and infinity, and is one number to read; where it overflows by itself, `all_finite` tells. On
-    a GPU it is the largest magnitude, which a few kernels find for all parameters together, as a tensor that isn't
-    waited for; a CPU takes longer for it.
+    On a CPU it is the sum of all, which shows every NaN and infinity. It may also overflow: ask `all_finite` then. On a
+    GPU it is the largest magnitude, since a few kernels find that for all parameters together; a CPU takes longer.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -27,7 +24,7 @@ class WeightsTotal:
         self._on_gpu = any(weight.is_cuda for weight in self._weights)
 
     def total(self) -> torch.Tensor | float | None:
-        """Return the number, of the weights as they are now."""
+        """Return the number now, on a GPU without waiting for it; None if there are no parameters."""
         if not self._weights:
             return None
         if not self._on_gpu:
@@ -37,14 +34,14 @@ class WeightsTotal:
 
 
 def all_finite(model: nn.Module) -> bool:
-    """Return whether every parameter of `model` is finite, each number asked."""
+    """Return whether every number of every parameter of `model` is finite."""
     return _first_bad(model.named_parameters()) is None
 
 
 def locate_nonfinite(model: nn.Module, *, gradients: bool = True) -> str:
-    """Return in words where a loss that isn't finite came from, found in what `model` holds after the last update.
+    """Return in words where a loss that isn't finite came from, as far as `model` shows it after the last update.
 
-    `gradients`: those of the last update are still there. Costs a look at every parameter: call it at the end.
+    `gradients`: those of the last update are still there. It reads every parameter, so call it only at the end.
     """
     weight = _first_bad(model.named_parameters())
     if weight is None:

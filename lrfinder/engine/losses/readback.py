@@ -1,9 +1,9 @@
-"""Losses on their way from the device to the host, a few at a time, while the loop goes on.
+"""Read losses from the device a few at a time, while the loop goes on.
 
-A loop that asks for each loss lets the device run dry after every update: the host waits for the result, and only then
-sends the next update's work. `DelayedReadback` has the device write its numbers into a buffer, copies that to the host
-a few at a time, and asks for a copy only once the next one is on its way: then the device always has work, and the host
-is never more than two copies ahead of what it has read.
+A loop that reads each loss leaves the device without work after every update: the host waits for the result before it
+sends the next update. `DelayedReadback` collects losses in a buffer on the device and copies it to the host. It waits
+for a copy only after it has started the next one. So the device always has work, and the host is never more than two
+copies ahead of what it has read.
 """
 
 from __future__ import annotations
@@ -17,23 +17,15 @@ from lrfinder.records import Metric, Precision
 from lrfinder.task.optimizers.by_name import needs_closure
 from lrfinder.task.problem import Problem, SweptOptimizer
 
-# Numbers of a copy. What `put` returns is at most 2 * CHUNK - 1 = 7 calls old, so whatever ends a sweep ends it before
-# eight further updates are made. By the time of a wait the device has four more to do.
-CHUNK = 4
+CHUNK = 4  # losses in a copy: engine/README.md#chunk
+MAX_DELAY_S = 0.1  # seconds until all losses are waited for: engine/README.md#max_delay_s
+BATCHING_S = 0.002  # seconds that losses may wait on the host: engine/README.md#batching_s
 
-# Seconds after which what is under way is waited for: so updates that take as long are read one by one, and a killed
-# sweep has written all but the last moment. Ten waits a second cost less than a thousandth.
-MAX_DELAY_S = 0.1
-
-# Seconds for which losses that are there at once may wait before they are judged: eight of a small net's updates.
-# The look at the weights every eight ends it too, so at most seven updates are made in vain after a divergence.
-BATCHING_S = 0.002
-
-Pair = tuple[float, float]  # a loss, and the number that came with it; any number where none did
+Pair = tuple[float, float]  # a loss, and the number that came with it; any number if none did
 
 
 class DelayedReadback:
-    """Reads numbers of `device` a chunk at a time, one chunk late; after `max_delay_s` seconds all there are.
+    """Reads losses from `device` in chunks, each one chunk late; after `max_delay_s` seconds it reads all there are.
 
     The buffer has two halves: one is filled while the other is copied. `clock` returns seconds.
     """
@@ -53,7 +45,7 @@ class DelayedReadback:
         self._read = clock()
 
     def put(self, loss: torch.Tensor, beside: torch.Tensor | float | None) -> Sequence[Pair]:
-        """Send a loss on its way, and return those of the chunk before, where this one is full now."""
+        """Add a loss. If the chunk is full now, start its copy, and wait for the chunk before and return it."""
         half = self._halves[self._filling]
         half.add(loss, beside)
         if self._clock() - self._read >= self._max_delay_s:
@@ -65,7 +57,7 @@ class DelayedReadback:
         return self._received(self._halves[self._filling])
 
     def rest(self) -> Sequence[Pair]:
-        """Wait for what is under way, and return it."""
+        """Wait for all losses that haven't been returned, and return them."""
         half = self._halves[self._filling]
         half.send()
         return (*self._received(self._halves[1 - self._filling]), *self._received(half))
@@ -78,7 +70,7 @@ class DelayedReadback:
 
 
 class _Half:
-    """A part of the buffer, on the device and on the host; double precision holds every kind of loss exactly."""
+    """Half of the buffer, on the device and on the host, in double precision, which holds every loss exactly."""
 
     def __init__(self, device: torch.device, chunk: int) -> None:
         on_gpu = device.type == "cuda"
@@ -101,14 +93,14 @@ class _Half:
             second.copy_(torch.as_tensor(beside))
 
     def send(self) -> None:
-        """Copy what is there to the host, without waiting."""
+        """Start the copy to the host."""
         if self._count:
             self._here.copy_(self._there, non_blocking=True)
             if self._copied is not None:
                 self._copied.record(torch.cuda.current_stream(self._device))
 
     def received(self) -> Sequence[Pair]:
-        """Wait until what was sent is there, and return it; the half is empty then."""
+        """Wait for the copy, return it, and empty this half."""
         count, self._count = self._count, 0
         if not count:
             return ()
@@ -120,22 +112,22 @@ class _Half:
 def readback_for(
     problem: Problem, parts: Sequence[SweptOptimizer], device: torch.device, metric: Metric
 ) -> DelayedReadback | None:
-    """Return what reads the losses of a training of `parts`; None: each is waited for."""
+    """Return what reads the losses of training with `parts`; None if each loss must be waited for."""
     return None if reason_to_wait(problem, parts, device, metric) else DelayedReadback(device)
 
 
-def max_delay_s(problem: Problem, metric: Metric = Metric.TRAIN) -> float:
-    """Return for how many seconds the losses of a training may be gathered, if no readback brings them late.
+def max_batching_delay_s(problem: Problem, metric: Metric = Metric.TRAIN) -> float:
+    """Return for how many seconds losses may wait before they are judged, if there is no readback.
 
-    0 where an update in vain after the end would show: batches of a loader with only one start would be missed, the
-    loss scaler counts what it skips. Held-out losses take longer than anything here could save.
+    0 if an update in vain after the end would show: a loader that is an iterator would have lost batches, and the loss
+    scaler counts what it skips. Also 0 for held-out losses, which take much longer than this could save.
     """
     shows = isinstance(problem.train_loader, Iterator) or problem.training.precision is Precision.FP16
     return 0.0 if shows or metric is not Metric.TRAIN else BATCHING_S
 
 
 def reason_to_wait(problem: Problem, parts: Sequence[SweptOptimizer], device: torch.device, metric: Metric) -> str:
-    """Return why each loss is waited for before the next update is made; empty where losses may be read late."""
+    """Return why each loss must be waited for before the next update; empty if losses may be read late."""
     if device.type != "cuda":
         return f"{device.type} is not ahead of the host"
     if metric is not Metric.TRAIN:

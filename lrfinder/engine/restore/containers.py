@@ -1,4 +1,4 @@
-"""What the user's dictionaries, lists and sets hold, by identity, and putting it back."""
+"""Remember which objects the user's dictionaries, lists and sets hold, and put them back."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ def is_container(value: object) -> bool:
 
 
 def parts_of(container: Any) -> list[Any]:
-    """Return what the container holds, the keys of a dictionary among it: an optimizer's state has tensors as keys."""
+    """Return what the container holds, also a dictionary's keys: those of an optimizer's state are tensors."""
     return [*container.keys(), *container.values()] if isinstance(container, dict) else list(container)
 
 
 class ContainerState:
-    """The contents of one container; a tuple's can't change."""
+    """The contents of one container. Those of a tuple can't change."""
 
     def __init__(self, container: Any) -> None:
         self._container = container
         self._contents = _listed(container)
 
     def restore(self) -> None:
-        """Put the same objects back in the same order; a container that still holds them isn't touched."""
+        """Put the same objects back in the same order; leave the container alone if it still holds them."""
         container, contents = self._container, self._contents
         now = _listed(container)
         if len(now) == len(contents) and all(map(_same, now, contents)):
@@ -42,7 +42,7 @@ def _listed(container: Any) -> list[Any]:
 
 
 def _same(one: Any, other: Any) -> bool:
-    # The items of a dictionary are new pairs each time: their halves are compared.
+    # The items of a dictionary are new pairs each time, so key and value are compared.
     if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
         return all(map(operator.is_, one, other))
     return one is other

@@ -1,4 +1,4 @@
-"""Which of the user's objects a sweep may change: those handed over, and those that functions among them know of."""
+"""Which of the user's objects a sweep may change: the given ones, and those that given functions refer to."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LIVE = nn.Module | torch.optim.Optimizer
 def reachable_state(problem: Problem) -> list[Any]:
     """Return the modules, optimizers and generators that training `problem` may change.
 
-    They were handed over (and not just ways to make them), or loss_fn and training_step know them by name: an averaged
-    copy of the weights, a teacher, what a bound method's object has. Other things that those hold are not looked for:
-    that may be the whole data set.
+    They are objects that the user gave (not functions that make them), and objects that loss_fn and training_step
+    refer to: an averaged copy of the weights, a teacher, attributes of a bound method's object. Nothing else that those
+    hold is searched: it may be the whole data set.
     """
     found = [value for value in (problem.model, problem.optimizer, problem.optimizers) if _is_live(value)]
     for function in (problem.loss_fn, problem.training_step):
@@ -50,7 +50,7 @@ def _referenced_by(function: Any) -> Iterator[Any]:
 
 
 def _attributes_of(owner: Any) -> Iterator[Any]:
-    """Yield what an object of the user's own class holds; its own counters and lists are its own business."""
+    """Yield what an object of the user's own class holds, except plain values such as counters and lists."""
     attributes = getattr(owner, "__dict__", None)
     if isinstance(attributes, dict):
         yield from (value for value in attributes.values() if _keeps_state(value))

@@ -1,12 +1,12 @@
 """Give the user's live objects back bit for bit, on every way out.
 
-A snapshot goes from the live model and optimizer through their attributes, dictionaries, lists and sub-modules, and
-keeps what each container held (by identity) and what each tensor contained (a copy on the host). Restoring puts the
-same objects back into the same containers and the same bytes into the same memory, so that tied weights, views, a
-tensor rate and an optimizer's own state tensors stay the very objects that they were. `state_dict` would lose
-identities and non-persistent buffers, and `load_state_dict` aliases the snapshot.
+A snapshot goes from the live model and optimizer through their attributes, dictionaries, lists and sub-modules. It
+keeps which objects each container held, and a copy on the host of what each tensor contained. Restoring puts the same
+objects back into the same containers and the same bytes into the same memory. So tied weights, views, a rate that is a
+tensor and an optimizer's state tensors stay the same objects. `state_dict` would lose identities and non-persistent
+buffers, and `load_state_dict` lets the optimizer share memory with the snapshot.
 
-What a callable of the model file makes is new and needs no snapshot. `live` says which objects are looked at.
+What a function of the model file makes is new and needs no snapshot. `reachable.py` says which objects are live.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from lrfinder.task.problem import Problem
 
 @contextlib.contextmanager
 def preserved(problem: Problem, device: torch.device) -> Iterator[Snapshot]:
-    """Keep the live objects of `problem` and the random number generators; restore them when the context ends.
+    """Restore the live objects of `problem` and the random number generators when the context ends.
 
-    Inside, no kept tensor has a gradient. `snapshot.rewind()` returns to the beginning for another repeat. Raises
-    ModelFileError for a live model with lazy layers: they can't be made lazy again.
+    At its beginning all gradients are set to None. `snapshot.rewind()` goes back to the beginning for another repeat.
+    Raises ModelFileError for a live model with lazy layers, which can't be made lazy again.
     """
     put_generators_back = remember_global_state(device)
     snapshot = Snapshot(problem)
-    # Each step is taken even where one before it fails (a GPU that reports an error fails every call after it).
+    # Each step is made even if one before it fails: a GPU that reports an error fails every later call.
     with contextlib.ExitStack() as steps:
         steps.callback(put_generators_back)
         steps.callback(snapshot.tensors.put_gradients_back)
@@ -59,7 +59,7 @@ class Snapshot:
         self.tensors.copy()
 
     def rewind(self) -> None:
-        """Restore everything but gradients and the process's own generators; may be called again and again."""
+        """Set gradients to None and restore all else but the process's generators; may be called several times."""
         with contextlib.ExitStack() as steps:
             for restore in self._generators:
                 steps.callback(restore)
@@ -70,7 +70,7 @@ class Snapshot:
                 steps.callback(container.restore)
 
     def _keep_all(self, roots: list[Any]) -> None:
-        seen: dict[int, Any] = {}  # holds the objects, since an id is only good while its object lives
+        seen: dict[int, Any] = {}  # holds the objects, since an id is valid only while its object lives
         pending = list(roots)
         while pending:
             value = pending.pop()
@@ -95,13 +95,13 @@ class Snapshot:
 def loader_preserved(loader: Any) -> Iterator[None]:
     """Restore the attributes and the generators of a loader, its samplers and its data set when the context ends.
 
-    Not what the attributes hold: that may be the whole data set. What keeps its place itself, by `state_dict` and
-    `load_state_dict`, gets that back too. Used for any loader, also one that a function returned: it may return the
-    same one each time.
+    What the attributes hold is not restored, since it may be the whole data set. A part with `state_dict` and
+    `load_state_dict` gets its place in the data back, too. This is done for every loader, also for one that a function
+    returned, which may return the same one each time.
     """
     with contextlib.ExitStack() as steps:
         for part in loader_parts(loader) or [loader]:
-            if _keeps_its_place(part):  # put back last: only its own function knows what its attributes hold
+            if _keeps_its_place(part):  # put back last: only its own function knows what its attributes mean
                 with user_code(f"asking {type(part).__name__}.state_dict() where the data is"):
                     steps.callback(part.load_state_dict, copy.deepcopy(part.state_dict()))
         for part in loader_parts(loader):
@@ -113,7 +113,7 @@ def loader_preserved(loader: Any) -> Iterator[None]:
 
 
 def _keeps_its_place(part: Any) -> bool:
-    # Not torchdata's loader: its place is in its attributes, and asking for its state starts its workers.
+    # Not torchdata's loader: its attributes hold its place, and reading its state starts its workers.
     if inspect.isclass(part) or isinstance(part, nn.Module | DataLoader):
         return False
     return all(callable(getattr(part, name, None)) for name in ("state_dict", "load_state_dict"))

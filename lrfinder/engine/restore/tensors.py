@@ -1,4 +1,4 @@
-"""Tensors of the user: where they lie, what they contain, their hooks, whether they want a gradient, and which."""
+"""Remember the user's tensors and put them back: memory, contents, hooks, `requires_grad` and gradient."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ CACHE_LINE = 64  # bytes
 
 
 @dataclass(slots=True)
-class _Place:
+class _SavedTensor:
     tensor: torch.Tensor
-    data: torch.Tensor  # the same memory under another tensor, which moving the model doesn't move
+    data: torch.Tensor  # the same memory, in a tensor that stays if the model is moved
     leaf: bool
     requires_grad: bool
     gradient: torch.Tensor | None
@@ -28,7 +28,7 @@ class TensorStates:
     """The state of every tensor that was kept."""
 
     def __init__(self) -> None:
-        self._places: list[_Place] = []
+        self._saved: list[_SavedTensor] = []
         self._hooks: list[Callable[[], None]] = []
         self._memory: dict[tuple[torch.device, int, int], torch.UntypedStorage] = {}
         self._host = torch.empty(0, dtype=torch.uint8)
@@ -37,30 +37,30 @@ class TensorStates:
     def keep(self, tensor: torch.Tensor) -> None:
         """Remember `tensor`; `copy` then keeps what it contains.
 
-        Raises ModelFileError where it doesn't exist yet (a lazy layer's).
+        Raises ModelFileError for the weights of a lazy layer, which don't exist yet.
         """
         if is_lazy(tensor):
             raise ModelFileError(
                 "the model has lazy layers whose weights don't exist yet",
                 hint="pass one batch through the model before the sweep, or give a function that makes the model",
             )
-        gradient = tensor.grad if tensor.is_leaf else None  # torch warns where another's is asked for
-        place = _Place(tensor, tensor.data, tensor.is_leaf, tensor.requires_grad, gradient)
-        self._places.append(place)
-        if place.leaf:
+        gradient = tensor.grad if tensor.is_leaf else None  # torch warns if the gradient of another is read
+        saved = _SavedTensor(tensor, tensor.data, tensor.is_leaf, tensor.requires_grad, gradient)
+        self._saved.append(saved)
+        if saved.leaf:
             self._hooks.append(remember_hooks(tensor))
         if _has_plain_memory(tensor):
-            # Whole storages, each once: that covers tied, overlapping, expanded and oddly strided tensors alike.
-            storage = place.data.untyped_storage()
+            # Whole storages, each once: so tied, overlapping, expanded and strided tensors need no cases.
+            storage = saved.data.untyped_storage()
             self._memory[storage.device, storage.data_ptr(), storage.nbytes()] = storage
         elif tensor.device.type != "meta":
             self._copies.append((tensor, tensor.detach().clone()))
 
     def copy(self) -> None:
-        """Copy the memory of every tensor that was kept; once, after the last of them.
+        """Copy the memory of every kept tensor to the host; call it once, after the last `keep`.
 
-        On the host, so that the model never takes its memory on the GPU twice, and in one piece from NumPy, which asks
-        the system for huge pages: of 300 MB the page faults alone take 0.1 s otherwise, five times as long as copying.
+        On the host, so that the model doesn't take twice its memory on the GPU. In one array of NumPy, which asks the
+        system for huge pages: otherwise the page faults for 300 MB take 0.1 s, five times as long as the copy.
         """
         self._host = torch.from_numpy(np.empty(sum(map(_room, self._memory.values())), dtype=np.uint8))
         for storage, part in self._parts():
@@ -73,22 +73,22 @@ class TensorStates:
             begin += _room(storage)
 
     def take_gradients_off(self) -> None:
-        """Set every gradient to None, so that nothing is ever added to the user's."""
-        for place in self._places:
-            if place.gradient is not None:
-                place.tensor.grad = None
+        """Set every gradient to None, so that nothing is added to the user's gradients."""
+        for saved in self._saved:
+            if saved.gradient is not None:
+                saved.tensor.grad = None
 
     def rewind(self) -> None:
-        """Put the tensors back where they were, with what they contained and without gradients."""
-        for place in self._places:
-            tensor = place.tensor
-            if place.leaf:
-                if not tensor.is_leaf:  # a buffer that the model added something with a gradient to, in place
+        """Put the tensors back to their memory and contents, with gradients of None, and remove hooks added since."""
+        for saved in self._saved:
+            tensor = saved.tensor
+            if saved.leaf:
+                if not tensor.is_leaf:  # a buffer to which the model added, in place, something with a gradient
                     tensor.detach_()
                 tensor.grad = None
-                tensor.requires_grad_(place.requires_grad)
-            if not _lies_at(tensor, place.data):
-                tensor.data = place.data
+                tensor.requires_grad_(saved.requires_grad)
+            if not _same_storage(tensor, saved.data):
+                tensor.data = saved.data
         for take_off in self._hooks:
             take_off()
         for storage, part in self._parts():
@@ -98,10 +98,10 @@ class TensorStates:
                 tensor.copy_(values)
 
     def put_gradients_back(self) -> None:
-        """Set every gradient to the tensor that it was."""
-        for place in self._places:
-            if place.gradient is not None:
-                place.tensor.grad = place.gradient
+        """Set every gradient to the tensor that it was at the beginning."""
+        for saved in self._saved:
+            if saved.gradient is not None:
+                saved.tensor.grad = saved.gradient
 
 
 def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:
@@ -111,14 +111,14 @@ def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:
 
 def _copy_bytes(source: torch.Tensor, target: torch.Tensor) -> None:
     if source.device.type == target.device.type == "cpu":
-        # One thread fills most of the memory's bandwidth; torch's several took two to four times as long.
+        # One thread uses most of the memory's bandwidth; torch's threads took two to four times as long.
         np.copyto(target.numpy(), source.numpy())
     else:
         target.copy_(source)
 
 
 def _room(storage: torch.UntypedStorage) -> int:
-    """Return the bytes that a storage takes in the copy: whole cache lines, as aligned as the memory itself is."""
+    """Return the bytes that a storage takes in the copy: whole cache lines, for alignment."""
     return -(-storage.nbytes() // CACHE_LINE) * CACHE_LINE
 
 
@@ -131,8 +131,8 @@ def _has_plain_memory(tensor: torch.Tensor) -> bool:
     )
 
 
-def _lies_at(tensor: torch.Tensor, data: torch.Tensor) -> bool:
-    """Return whether `tensor` still is what `data` is: same memory, same shape."""
+def _same_storage(tensor: torch.Tensor, data: torch.Tensor) -> bool:
+    """Return whether `tensor` has the memory, shape and strides of `data`."""
     if not _has_plain_memory(data):
         return tensor.device == data.device
     return (

@@ -12,7 +12,7 @@ AUTO = "auto"
 def choose_device(name: str) -> torch.device:
     """Return the device called `name`: "cpu", "cuda", "cuda:1", "mps"; "auto" is CUDA, then MPS, then the CPU.
 
-    Raises UsageError, naming what there is, for a device that torch doesn't know or that isn't there.
+    Raises UsageError, which lists the devices, if torch doesn't know the device or it isn't here.
     """
     there = available_devices()
     if name == AUTO:
@@ -42,7 +42,7 @@ def available_devices() -> dict[str, int]:
 
 
 def device_title(device: torch.device) -> str:
-    """Return the device for people and for comparing runs, with the card's name: "cuda (NVIDIA H100)"."""
+    """Return the name of the device, with the card's: "cuda (NVIDIA H100)". Runs are compared by it."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 

@@ -1,4 +1,4 @@
-"""Tell a failure of the machine (no memory left, a loader worker that died) from one of the user's code."""
+"""Tell failures of the machine (no memory left, a dead loader worker) from failures of the user's code."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ _NO_MEMORY = ("out of memory", "not enough memory", "defaultcpuallocator", "_sta
 _DEAD_WORKER = "DataLoader worker (pid"  # "... (pid(s) 7) exited unexpectedly", "... (pid 7) is killed by signal: ..."
 _HUNG_WORKER = "DataLoader timed out"
 
-# What reading from a worker's queue ends in when the worker was killed while it wrote.
+# What reading from a worker's queue raises if the worker was killed while it wrote.
 _BROKEN_QUEUE = (ConnectionError, EOFError)
-
 
 # A killed process is seen as such a moment after its queue breaks.
 _SEEN_DEAD_S = 2.0
 
 
 def environment_failure(error: BaseException, *, batch: int | None = None) -> EnvironmentFailure | None:
-    """Return what failed in the environment, with advice, where `error` says that something did; else None.
+    """Return the failure of the environment that `error` reports, with advice; None if it reports none.
 
-    `batch` is the number of the batch that is due next: a worker's end is noticed wherever the main process is then.
+    `batch` is the number of the batch that the loader gives next.
     """
     if out_of_memory(error):
         return EnvironmentFailure(
@@ -41,16 +40,17 @@ def environment_failure(error: BaseException, *, batch: int | None = None) -> En
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Return whether `error` is what an allocator says that has no memory left."""
+    """Return whether `error` is that of an allocator that has no memory left."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in error_text(error).lower() for sign in _NO_MEMORY)
 
 
 def dead_worker(error: BaseException, batch: int | None, workers: Iterable[Any] = ()) -> EnvironmentFailure | None:
-    """Return the failure of a DataLoader's worker that `error` stems from, with its process and the batch; else None.
+    """Return the failure of a DataLoader's worker that caused `error`, with its process and the batch; else None.
 
-    `workers` are the loader's processes, where they are known: an error that comes from a queue doesn't name any.
+    `workers` are the loader's processes, if they are known: an error of a queue doesn't name the process. Waits up to
+    two seconds for the end of one of them.
     """
     text = error_text(error)
     if isinstance(error, RuntimeError) and _HUNG_WORKER in text:
@@ -65,7 +65,7 @@ def dead_worker(error: BaseException, batch: int | None, workers: Iterable[Any] 
 
 
 def _dead(workers: Iterable[Any]) -> list[tuple[str, str]]:
-    """Return the processes that ended by a signal or with a status of their own, and how, as soon as it is known."""
+    """Wait up to two seconds until a process has ended by a signal or an error; return which have, and how."""
     processes = list(workers)
     until = time.monotonic() + _SEEN_DEAD_S
     while processes:
@@ -98,7 +98,7 @@ def _worker_failure(message: str) -> EnvironmentFailure:
 
 
 def _from_a_queue(error: BaseException) -> bool:
-    # The same exceptions from the data set's own sockets and files end in other modules.
+    # The data set's own sockets and files raise the same exceptions, but from other modules.
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].startswith("multiprocessing.")
 

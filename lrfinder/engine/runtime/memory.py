@@ -8,7 +8,7 @@ import torch
 
 
 def free_memory(device: torch.device) -> None:
-    """Free what nothing refers to any more; call it where no exception is being handled: its frames hold tensors."""
+    """Free memory that nothing refers to. Call it when no exception is being handled: its frames hold tensors."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

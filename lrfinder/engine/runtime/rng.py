@@ -1,4 +1,4 @@
-"""Random number generators: the process's own and those that a loader carries, seeded, and put back as they were."""
+"""Seed the random number generators of the process and of a loader, and put them back as they were."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _Restore = Callable[[], object]
 def derived_seed(seed: int, index: int) -> int:
     """Return a seed from 0 to 2**32 - 1 that depends on `seed` and `index` alone.
 
-    NumPy's SeedSequence mixes both, so that neighbouring seeds and indices have nothing in common.
+    NumPy's SeedSequence mixes both, so neighbouring seeds and indices give unrelated numbers.
     """
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
 
 
 def seed_everything(seed: int, device: torch.device) -> None:
-    """Seed Python's, NumPy's and torch's generators, the accelerator's among them where it is in use.
+    """Seed the generators of Python, NumPy and torch, and those of an accelerator if it is in use.
 
-    `torch.manual_seed` would also leave a seed waiting for a CUDA that the user starts after the sweep.
+    `torch.manual_seed` would also keep a seed for CUDA, if the user starts it after the sweep.
     """
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the global generator is what data sets and transforms draw from
@@ -56,7 +56,7 @@ def remember_global_state(device: torch.device) -> _Restore:
 
 
 def _cuda_in_use(device: torch.device) -> bool:
-    # Asking for the state would start CUDA, which costs seconds and memory: nobody has drawn from it before that.
+    # Reading the state would start CUDA, which takes seconds and memory; before that nobody has drawn from it.
     return device.type == "cuda" or torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
 
 
@@ -66,7 +66,7 @@ def is_generator(value: object) -> bool:
 
 
 def remember_generator(generator: Any) -> _Restore:
-    """Return a function that puts `generator` back to the state that it has now."""
+    """Return a function that gives `generator` the state back that it has now."""
     if isinstance(generator, np.random.Generator):
         bits = generator.bit_generator
         return partial(setattr, bits, "state", bits.state)
@@ -88,8 +88,7 @@ def seed_generator(generator: Any, seed: int) -> None:
 def loader_parts(loader: Any) -> list[Any]:
     """Return the objects of a loader that may draw random numbers: itself, its samplers, its data set.
 
-    Also the data sets that this one joins or takes a part of, and objects that are called for samples or batches, such
-    as a transform.
+    Also data sets inside that data set, and objects that are called for samples or batches, such as a transform.
     """
     if inspect.isclass(loader):
         return []
@@ -125,7 +124,7 @@ def _begins_with_data_set(values: Any) -> bool:
 def seed_loader(loader: Any, seed: int) -> None:
     """Seed the generators that `loader`, its samplers and its data set carry, each differently.
 
-    Without it a loader that brings its own generator would give every repeat the same batches.
+    Without it a loader with its own generator would give every repeat the same batches.
     """
     found = {id(value): value for part in loader_parts(loader) for value in vars(part).values() if is_generator(value)}
     for index, generator in enumerate(found.values()):

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: as exceptions where the sweep can be left, and put off where it can't."""
+"""Ctrl-C, SIGTERM and a closed terminal: exceptions while the sweep can be left, and remembered while it can't."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ _SIGNALS = (signal.SIGINT, *_TERMINATING)
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP arrived. Like KeyboardInterrupt no `Exception`: code that catches errors must not catch it."""
+    """SIGTERM or SIGHUP arrived. No `Exception`, like KeyboardInterrupt: code that handles errors must not catch it."""
 
 
 class Received:
-    """The signal that wants the process to end, as soon as one has raised its exception."""
+    """Keeps the exception that a signal has raised, once one has."""
 
     def __init__(self) -> None:
         self._raised: KeyboardInterrupt | Terminated | None = None
 
     def behind(self, error: Exception) -> BaseException:
-        """Return what a signal raised, where one did: compiled code may turn that into an error of its own."""
+        """Return the exception that a signal raised, or else `error`: compiled code may replace that exception."""
         return self._raised or error
 
     def terminate(self, signum: int, _frame: FrameType | None) -> NoReturn:
-        """Handle SIGTERM or SIGHUP."""
+        """Handle SIGTERM or SIGHUP by raising Terminated."""
         self._raised = Terminated(f"received {signal.Signals(signum).name}")
         raise self._raised
 
     def interrupt(self, _signum: int, _frame: FrameType | None) -> NoReturn:
-        """Handle SIGINT as Python does."""
+        """Handle SIGINT by raising KeyboardInterrupt, as Python does."""
         self._raised = KeyboardInterrupt()
         raise self._raised
 
 
 @contextlib.contextmanager
 def signals_as_exceptions() -> Iterator[Received]:
-    """Have SIGTERM and SIGHUP raise Terminated, SIGINT KeyboardInterrupt, and put back the handlers that were there.
+    """Let SIGTERM and SIGHUP raise Terminated, and SIGINT KeyboardInterrupt; put the old handlers back at the end.
 
-    An ignored SIGHUP stays ignored: that is what `nohup` is for; so does an ignored SIGINT, which a shell's background
-    jobs have. Does nothing outside the main thread: Python delivers signals to that one only.
+    An ignored SIGHUP (`nohup`) or SIGINT (a shell's background job) stays ignored. Does nothing outside the main
+    thread, since Python delivers signals only there.
     """
     received = Received()
     if threading.current_thread() is not threading.main_thread():
@@ -66,7 +66,7 @@ def signals_as_exceptions() -> Iterator[Received]:
 
 
 def ignore_signals() -> None:
-    """Have nothing cut short what comes now: the process is about to end because of a signal."""
+    """Ignore all these signals from now on: the process is about to end because of one."""
     if threading.current_thread() is threading.main_thread():
         for signum in _SIGNALS:
             signal.signal(signum, signal.SIG_IGN)
@@ -75,21 +75,21 @@ def ignore_signals() -> None:
 class Interrupts:
     """A context manager in which Ctrl-C, SIGTERM and SIGHUP act only where `allowed()` says so.
 
-    A signal that arrives elsewhere is remembered and acts at the next such place. Once one has acted, by raising what
-    its handler raises (KeyboardInterrupt, Terminated), all later ones wait: a second Ctrl-C can't cut short the
-    restoring that the first one set off. A handler that raises nothing, such as a job manager's that only makes a
-    note, is called and the sweep goes on. Signals without a Python handler keep their meaning.
+    A signal that arrives elsewhere is remembered and acts at the next such place. To act means to call the signal's
+    handler. If that raises (KeyboardInterrupt, Terminated), all later signals wait: a second Ctrl-C can't interrupt
+    the restoring after the first. If it raises nothing (a job manager's handler that makes a note), the sweep goes on.
+    Signals without a Python handler keep their meaning.
 
-    `answered()` says that the sweep ended because of the signal; a remembered one that was never answered acts when
-    this context ends.
+    `answered()` notes that the sweep ended because of the signal. A remembered signal that was never answered acts
+    when this context ends.
     """
 
     def __init__(self) -> None:
         self._held = True
         self._allowed = False  # within `allowed()`
-        self._pending: int | None = None
+        self.pending: int | None = None  # the signal that asks the sweep to end
         self._answered = False
-        self._block = _Held(self)  # one for all updates: it knows nothing of its own
+        self._block = _Held(self)  # one for all updates: it has no state of its own
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     def __enter__(self) -> Self:
@@ -106,21 +106,16 @@ class Interrupts:
     ) -> None:
         for signum, handler in self._handlers.items():
             signal.signal(signum, handler)
-        if error is None and self._pending is not None and not self._answered:
-            signal.raise_signal(self._pending)
-
-    @property
-    def pending(self) -> int | None:
-        """The signal that wants the sweep to end, or None."""
-        return self._pending
+        if error is None and self.pending is not None and not self._answered:
+            signal.raise_signal(self.pending)
 
     def answered(self) -> None:
-        """Take note that the sweep ends because of the signal."""
+        """Note that the sweep ends because of the signal."""
         self._answered = True
 
     @contextlib.contextmanager
     def allowed(self) -> Iterator[None]:
-        """Let signals act in this block; one that was remembered acts at once."""
+        """Let signals act in this block; a remembered one acts at once."""
         self._allowed = True
         self.release()
         try:
@@ -129,25 +124,25 @@ class Interrupts:
             self._held, self._allowed = True, False
 
     def held(self) -> _Held:
-        """Put signals off in a `with` block; where it lies within an allowed one, a remembered one acts at its end."""
+        """Remember signals in a `with` block; if it is inside an allowed one, a remembered signal acts at its end."""
         return self._block
 
     def release(self) -> None:
-        """Let signals act again, where they are allowed; one that was remembered acts at once."""
+        """Let signals act again, if they are allowed; a remembered one acts at once."""
         if not self._allowed:
             return
         self._held = False
-        if self._pending is not None:
-            signal.raise_signal(self._pending)
+        if self.pending is not None:
+            signal.raise_signal(self.pending)
 
     def _received(self, signum: int, frame: FrameType | None) -> None:
-        # Stays pending although it acts: where the user's code swallows the exception, the next release acts again.
-        self._pending = signum
+        # Stays pending although it acts: if the user's code swallows the exception, the next release acts again.
+        self.pending = signum
         if not self._held:
             self._held = True
             self._handlers[signum](signum, frame)
             self._held = False
-            self._pending = None
+            self.pending = None
 
 
 class _Held:
@@ -167,5 +162,5 @@ class _Held:
         if error is None and self._interrupts._allowed:  # noqa: SLF001
             # After an exception the sweep is on its way out, where signals wait.
             self._interrupts._held = False  # noqa: SLF001
-            if self._interrupts._pending is not None:  # noqa: SLF001
+            if self._interrupts.pending is not None:
                 self._interrupts.release()

@@ -14,14 +14,14 @@ _Result = TypeVar("_Result")
 
 
 class TimedOut(BaseException):
-    """The time is up. Like KeyboardInterrupt no `Exception`: a data set that skips bad samples must not catch it."""
+    """The time is up. No `Exception`, like KeyboardInterrupt: a data set that skips bad samples must not catch it."""
 
 
 class CallTimeout:
-    """A context in which `within` limits how long a call takes. Code in C that never returns to Python isn't reached.
+    """A context in which `within` limits how long a call takes, by SIGALRM. Code in C isn't interrupted.
 
-    Does nothing outside the main thread, where Python runs no handlers, and where there are no timers (Windows). What
-    others do with SIGALRM goes on: their timer is put back after each call, and rings with their handler.
+    Outside the main thread, and on Windows, calls have no limit: only the main thread runs handlers, and Windows has
+    no timers. The user's own SIGALRM timer goes on: it is set again after each call and runs the user's handler.
     """
 
     def __init__(self) -> None:
@@ -31,9 +31,9 @@ class CallTimeout:
     def __enter__(self) -> Self:
         if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
             self._previous = signal.getsignal(signal.SIGALRM)
-            self.works = self._previous is not None  # one that was set outside Python can't be put back
+            self.works = self._previous is not None  # a handler set outside Python can't be put back
         if self.works:
-            signal.signal(signal.SIGALRM, self._ring)
+            signal.signal(signal.SIGALRM, self._on_timer)
         return self
 
     def __exit__(
@@ -49,7 +49,7 @@ class CallTimeout:
             return call(*arguments)
         left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
         if left:
-            return self._beside_another(seconds, partial(call, *arguments), left, interval)
+            return self._within_users_timer(seconds, partial(call, *arguments), left, interval)
         self._armed = True
         try:
             return call(*arguments)
@@ -57,8 +57,8 @@ class CallTimeout:
             self._armed = False
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def _beside_another(self, seconds: float, call: Callable[[], _Result], left: float, interval: float) -> _Result:
-        if left <= seconds:  # theirs rings first, and theirs is what counts then
+    def _within_users_timer(self, seconds: float, call: Callable[[], _Result], left: float, interval: float) -> _Result:
+        if left <= seconds:  # the user's timer ends first, so it decides
             signal.setitimer(signal.ITIMER_REAL, left, interval)
             return call()
         began = time.monotonic()
@@ -69,12 +69,12 @@ class CallTimeout:
             self._armed = False
             signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
 
-    def _ring(self, signum: int, frame: FrameType | None) -> None:
+    def _on_timer(self, signum: int, frame: FrameType | None) -> None:
         if self._armed:
             self._armed = False
             raise TimedOut
         if callable(self._previous):
             self._previous(signum, frame)
-        elif self._previous is signal.SIG_DFL:  # it ends the process, as it would without us
+        elif self._previous is signal.SIG_DFL:  # ends the process, as it would without this context
             signal.signal(signum, signal.SIG_DFL)
             signal.raise_signal(signum)

@@ -1,4 +1,4 @@
-"""End the worker processes of a loader soon: after Ctrl-C nobody waits for a batch that isn't wanted any more."""
+"""End the worker processes of a loader soon: after Ctrl-C nobody should wait for them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ GRACE_SECONDS = 0.5
 def guard_workers(iterator: object) -> None:
     """Keep a killed worker of a new DataLoader iterator from blocking this process; leave other iterators alone.
 
-    Each worker asks `_workers_done_event.is_set()` before a batch. One that is killed inside it takes the lock of that
-    event with it, and torch's own `is_set` and `set` in this process wait for it for ever.
+    Each worker calls `_workers_done_event.is_set()` before a batch. If it is killed inside that call, the event stays
+    locked, and torch's own `is_set` and `set` in this process wait for ever.
     """
     event = getattr(iterator, "_workers_done_event", None)
     if event is not None:
@@ -24,7 +24,7 @@ def guard_workers(iterator: object) -> None:
 
 
 class _DoneEvent:
-    """The event by which this process, and no other, tells the workers to end; takes its lock only if all are alive."""
+    """The event by which this process alone makes the workers end; takes the event's lock only if all are alive."""
 
     def __init__(self, shared: Any, workers: Sequence[Any]) -> None:
         self._shared = shared
@@ -46,8 +46,8 @@ class _DoneEvent:
 def end_workers(iterator: object) -> None:
     """End the worker processes behind a DataLoader's iterator; do nothing for any other iterator.
 
-    Dropping the iterator would be enough, but while an exception is raised its traceback keeps the iterator alive, and
-    with it the worker processes. torch has no public name for this.
+    Deleting the iterator isn't enough: while an exception is raised, its traceback keeps the iterator and its workers
+    alive. torch has no public name for this.
     """
     shut_down = getattr(iterator, "_shutdown_workers", None)
     if not callable(shut_down):
@@ -57,7 +57,7 @@ def end_workers(iterator: object) -> None:
     hurry = threading.Thread(target=_hurry, args=(workers, ended), daemon=True)
     hurry.start()
     try:
-        # torch raises once more for a worker that was killed, wherever Python is then; we know it already.
+        # torch raises again for a worker that was killed; that is known already.
         with contextlib.suppress(RuntimeError):
             shut_down()
     finally:

@@ -1,4 +1,4 @@
-"""In which numbers the loss is computed: torch's autocast around it, in training and where it is judged."""
+"""The precision in which the loss is computed, in training and evaluation: torch's autocast."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16, Precisi
 def in_precision(trial: BuiltProblem, precision: Precision, device: torch.device) -> BuiltProblem:
     """Return `trial` with its losses computed in `precision`; `auto` leaves them as they are.
 
-    Raises UsageError where the device or the model's own numbers don't allow it.
+    Raises UsageError if the device or the type of the model's parameters doesn't allow it.
     """
     if precision is Precision.AUTO:
         return trial
@@ -37,7 +37,7 @@ def _within(function: Callable[..., Any], precision: Precision, device: torch.de
     kind = _TYPES[precision] if enabled else None
 
     def computed(model: torch.nn.Module, batch: Any) -> Any:
-        # Entered anew for each batch: until it is left it keeps the weights that it cast, and an update changes them.
+        # Entered again for each batch: autocast caches the weights that it has cast, and an update changes them.
         with torch.autocast(device.type, dtype=kind, enabled=enabled):
             return function(model, batch)
 

@@ -25,26 +25,26 @@ def has_backward_hooks(parameters: Iterable[torch.Tensor]) -> bool:
 
 
 class BackwardSteps:
-    """Tells which optimizers have stepped since `forget`."""
+    """Notes, by a hook on each optimizer, which ones have stepped since `forget`."""
 
     def __init__(self, parts: Sequence[SweptOptimizer], training: UpdateOptions) -> None:
         self._training = training
         self._made: set[int] = set()
-        self._told = {id(part.optimizer): part.name for part in parts}
+        self._names = {id(part.optimizer): part.name for part in parts}
         for part in parts:
-            # Off again with the live optimizer's other state, when the snapshot puts it back.
+            # The snapshot removes it again, with the other state of a live optimizer.
             part.optimizer.register_step_post_hook(self._note)
 
     def forget(self) -> None:
-        """Begin anew: a backward pass follows."""
+        """Forget all steps: a backward pass follows."""
         self._made.clear()
 
     def made(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Return whether `optimizer` made its step by itself."""
+        """Return whether `optimizer` has made its step in a hook."""
         return id(optimizer) in self._made
 
     def check(self) -> None:
-        """Raise UsageError where an optimizer stepped in a backward pass that isn't the whole of an update."""
+        """Raise UsageError if an optimizer has stepped in a hook, and an option needs the gradient before the step."""
         training = self._training
         options = {
             "accumulate": training.accumulate > 1,
@@ -54,9 +54,9 @@ class BackwardSteps:
         }
         asked = next((option for option, given in options.items() if given), None)
         if asked is not None and self._made:
-            told = next(name for made, name in self._told.items() if made in self._made)
+            name = next(name for made, name in self._names.items() if made in self._made)
             raise UsageError(
-                f"{asked} can't be followed: {told} steps in a hook of the backward pass",
+                f"{asked} can't be followed: {name} steps in a hook of the backward pass",
                 hint="such an optimizer must do it in its hook; or step after the backward pass",
             )
 

@@ -1,4 +1,4 @@
-"""One step of the optimizers that follow one loss: scaled, clipped, with a closure where they ask for one."""
+"""One step of the optimizers of one loss: with loss scaler, clipping, and a closure if they need one."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from lrfinder.task.problem import SweptOptimizer
 
 
 class OptimizerStep:
-    """The optimizers of `parts` on one loss: `zero`, `backward` once or more, `step`.
+    """The optimizers of `parts` on one loss: `zero_grad`, `backward` once or more, `step`.
 
-    Raises UsageError for a way of updating that their kind doesn't allow.
+    Raises UsageError for an option that this kind of optimizer doesn't allow.
     """
 
     def __init__(
@@ -29,13 +29,13 @@ class OptimizerStep:
         *,
         again: Callable[[], torch.Tensor],
     ) -> None:
-        """`again()` evaluates the loss of the update's batches and its gradient anew, at the weights as they are."""
+        """`again()` computes the loss of the update's batches and its gradient again, with the weights of now."""
         self.is_swept = any(part.group_ratios is not None for part in parts)
         self._again = again
         self._parts = parts
         self._training = training
         self._parameters = [p for part in parts for group in part.optimizer.param_groups for p in group["params"]]
-        # A loss scaler of its own for each turn: then its scale tells whether this turn was skipped.
+        # Each step has its own loss scaler, whose scale then shows whether this step was skipped.
         self._scaler = torch.amp.GradScaler(device.type) if training.precision is Precision.FP16 else None
         self._scale = 0.0 if self._scaler is None else self._scaler.get_scale()
         self._clips = training.clip_norm is not None or training.clip_value is not None
@@ -48,7 +48,7 @@ class OptimizerStep:
 
     @property
     def evaluates_again(self) -> bool:
-        """Whether a step may call for the loss of its batches again."""
+        """Whether a step may compute the loss of its batches again."""
         return bool(self._closing)
 
     @property
@@ -75,9 +75,9 @@ class OptimizerStep:
             self._backward_steps.check()
 
     def step(self, loss: torch.Tensor | None, number: int) -> bool:
-        """Make update `number` by the gradient that is there; return False where it overflowed and so was skipped.
+        """Make update `number` with the gradient that is there; return False if that overflowed, so it was skipped.
 
-        `loss` is that of the update at the weights as they are, None where it isn't at hand.
+        `loss` is the loss of the update with the weights of now; None if it isn't known.
         """
         if self._scaler is not None:
             return self._scaled_step(self._scaler, number)
@@ -98,7 +98,7 @@ class OptimizerStep:
             try:
                 part.optimizer.step()
             except Exception as error:
-                # Sharpness-aware minimizers, for one, have `step(closure=None)` and assert that there is a closure.
+                # Sharpness-aware minimizers have `step(closure=None)` and assert that there is a closure.
                 if self._begun or "closure" not in str(error).lower():
                     raise
                 self._closing.add(part.name)
@@ -109,8 +109,8 @@ class OptimizerStep:
     def _closure(
         self, optimizer: torch.optim.Optimizer, loss: torch.Tensor | None, number: int
     ) -> Callable[[], torch.Tensor]:
-        # LBFGS calls it first where the weights are: that loss and its gradient are there. Optimizers that aren't
-        # torch's own may have moved the weights before.
+        # LBFGS calls it first before it moves the weights: that loss and its gradient are known. Optimizers that
+        # aren't torch's own may have moved the weights before.
         reusable = loss is not None and type(optimizer).__module__.startswith("torch.optim.")
         ready: Iterator[torch.Tensor] = iter([loss] if loss is not None and reusable else [])
 
@@ -163,7 +163,7 @@ class OptimizerStep:
             kind = "complex"
         if kind:
             raise UsageError(
-                f"{option} can't be followed: a parameter has a {kind} gradient, and torch doesn't clip such a one",
+                f"{option} can't be followed: a parameter has a {kind} gradient, which torch doesn't clip",
                 hint=f"leave --{option.replace('_', '-')} out"
                 + (", or make the embedding with sparse=False" if kind == "sparse" else " or use --clip-norm"),
             )

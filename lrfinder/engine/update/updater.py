@@ -1,4 +1,4 @@
-"""Updates from batches: the loss of the next ones, then a step by its gradient."""
+"""Updates from batches: the loss of the next ones, then a step with its gradient."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from lrfinder.engine.data.fetch import NO_MORE
 from lrfinder.engine.losses.log import StoppingRule, When
 from lrfinder.engine.update.fast_path import BatchInUse, FastPath, LearningRates
 from lrfinder.engine.update.optimizer_step import OptimizerStep
@@ -16,15 +17,11 @@ from lrfinder.records import Stop, UpdateOptions
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import COMMON, BuiltProblem
 
-# Updates in a row that the loss scaler may skip. It begins at 2^16 and halves: after sixteen it scales nothing up any
-# more, and four further leave room for gradients of a million. Whatever overflows then has diverged.
-MOST_SKIPS = 20
-
-_NO_BATCH = object()
+MOST_SKIPS = 20  # in a row, by the loss scaler: engine/README.md#most_skips
 
 
 class _Part(NamedTuple):
-    """A batch or a part of one, its share in the loss of the update, and the number of the batch."""
+    """A batch or a part of one, its share of the update's loss, and the number of the batch."""
 
     share: float
     number: int
@@ -32,25 +29,25 @@ class _Part(NamedTuple):
 
 
 class CapturedUpdate(Protocol):
-    """An update that was captured once and is replayed for each batch like the first: see `engine/extensions.py`."""
+    """An update that was captured once and is replayed for each batch of the same shape; see `engine/extensions.py`."""
 
     def takes(self, batch: Any) -> bool:
-        """Return whether the update on `batch` can be replayed; else it is made without."""
+        """Return whether the update on `batch` can be replayed."""
 
     def loss(self, batch: Any) -> torch.Tensor:
-        """Return the loss of `batch`, and leave its gradient behind for `step`; it isn't waited for."""
+        """Return the loss of `batch`, without waiting for it, and leave its gradient for `step`."""
 
     def step(self) -> None:
-        """Make the optimizer's step by the gradient that is there, at the rates that are there."""
+        """Make the optimizer's step with the gradient and the rates that are there now."""
 
 
 class Updater:
     """Makes the updates of a trial: `next_loss`, then `make`, in turn.
 
-    The loss is that of the batches which the next update is made from, before that update: one forward pass serves
-    both. An update takes `training.accumulate` batches, each in the parts that `split` makes of it, with their shares.
-    The gradient of all parts but the last is there when `next_loss` returns, so that only one graph is kept; that of
-    the last one comes in `make`, under the rate of the update.
+    `next_loss` computes the loss of the batches of the next update, before that update, so one forward pass is enough
+    for both. An update takes `training.accumulate` batches, each in the parts that `split` makes, with their shares.
+    `next_loss` computes the gradient of all parts but the last, so that only one autograd graph is kept; `make`
+    computes that of the last part.
     """
 
     def __init__(
@@ -77,12 +74,12 @@ class Updater:
         self._late = late
         self._captured = captured
         self._in_use = in_use or BatchInUse()
-        self.fast_path: FastPath | None = None  # makes the updates after the first one, if that is enough
+        self.fast_path: FastPath | None = None  # makes the updates after the first one, if it can
         self._replays = False  # whether the update to be made is replayed
         self._rates = LearningRates(trial.parts)
-        self._turns: dict[str, OptimizerStep] = {}
-        self._group: list[_Part] = []  # those of the update to be made, where it may ask for their loss again
-        self._keeps = True  # whether it may: before the first step nobody knows
+        self._steps: dict[str, OptimizerStep] = {}
+        self._group: list[_Part] = []  # those of the next update, if it may compute their loss again
+        self._keeps = True  # whether it may: not known before the first step
         self._pending: dict[str, torch.Tensor] = {}  # the losses of the last of them, by optimizer
         self._share = 1.0  # of the last of them in the update's loss
         self._count = 0  # batches
@@ -90,7 +87,7 @@ class Updater:
         self._skips = 0  # in a row
 
     def stuck(self, rate: float) -> tuple[Stop, str] | None:
-        """Return how this ends where the loss scaler skipped so many updates in a row, at `rate`, that none will do."""
+        """Return the end if the loss scaler has skipped MOST_SKIPS updates in a row, at `rate`; else None."""
         if self._skips < MOST_SKIPS:
             return None
         return Stop.NON_FINITE, (
@@ -99,7 +96,7 @@ class Updater:
         )
 
     def next_loss(self, *, gradient: bool = True) -> torch.Tensor | None:
-        """Return the mean loss of the next update's batches, or None where they have run out; it isn't waited for.
+        """Return the mean loss of the next update's batches, without waiting for it; None if they have run out.
 
         Without `gradient` no update can follow. Raises what the user's code raises.
         """
@@ -117,10 +114,10 @@ class Updater:
         return self._measured(self._pending).detach()
 
     def make(self, rate: float) -> bool:
-        """Make an update at `rate`; return False where the loss scaler skipped it, since the gradient overflowed.
+        """Make an update at `rate`; return False if the loss scaler skipped it, since the gradient overflowed.
 
-        Optimizers with losses of their own step one after the other: the first on the loss that is there, each
-        further one on its loss at the weights that the ones before it have left.
+        Optimizers with losses of their own step one after the other: the first with the loss of `next_loss`, each
+        other with its loss after the steps before it.
         """
         self._rates.set(rate)
         if self._captured is not None and self._replays:
@@ -130,18 +127,18 @@ class Updater:
         whole = self._share == 1.0
         name, *others = self._pending
         first = self._pending[name]
-        self._pending.clear()  # with it go the graphs of the other losses
-        turn = self._turn(name)
+        self._pending.clear()  # frees the graphs of the other losses
+        step = self._step_for(name)
         if whole:
-            turn.zero_grad()
-        turn.backward(first if whole else self._share * first, self._made)
-        applied = self._step(turn, first if whole else None)
-        self._keeps = turn.evaluates_again or bool(others)
+            step.zero_grad()
+        step.backward(first if whole else self._share * first, self._made)
+        applied = self._make_step(step, first if whole else None)
+        self._keeps = step.evaluates_again or bool(others)
         for other in others:
-            applied &= self._step(self._turn(other), self._again(other))
+            applied &= self._make_step(self._step_for(other), self._again(other))
         self._made += applied
         self._skips = 0 if applied else self._skips + 1
-        if turn.is_plain and self._is_plain():
+        if step.is_plain and self._is_plain():
             self.fast_path = FastPath(
                 self._trial,
                 self._batches,
@@ -162,15 +159,15 @@ class Updater:
             and self._captured is None
         )
 
-    def _step(self, turn: OptimizerStep, loss: torch.Tensor | None) -> bool:
-        """Return whether what the step of `turn` was to do to the swept rate's part was done."""
-        stepped = turn.step(loss, self._made)
+    def _make_step(self, step: OptimizerStep, loss: torch.Tensor | None) -> bool:
+        """Make `step`; return False if the loss scaler skipped it and it is that of the swept optimizer."""
+        stepped = step.step(loss, self._made)
         if self._late:
-            turn.zero_grad()  # the next loss may have their memory
-        return stepped or not turn.is_swept
+            step.zero_grad()  # frees memory for the next loss
+        return stepped or not step.is_swept
 
     def stopping_rule(self, first: float, when: When) -> StoppingRule:
-        """Return what judges the losses that follow updates, `first` being the one before any."""
+        """Return the rule for the losses after updates; `first` is the loss before any."""
         # With several parts, or in a replay, the gradients of the coming update are there already when the loss is.
         gradients = self._share == 1.0 and self._captured is None
         return StoppingRule(self._trial.model, first, gradients=gradients, late=self._late, when=when)
@@ -181,21 +178,21 @@ class Updater:
             if index and gradient:
                 name = next(iter(self._pending))
                 if index == 1:
-                    self._turn(name).zero_grad()
-                self._backward(self._turn(name), self._pending[name], self._share)
-            self._pending.clear()  # its graph, before the next one is made
+                    self._step_for(name).zero_grad()
+                self._backward(self._step_for(name), self._pending[name], self._share)
+            self._pending.clear()  # frees its graph before the next one is made
             self._pending, self._share = self._losses_of(part), part.share
             value = part.share * _wide(self._measured(self._pending))
             total = value if total is None else total.to(value.device) + value
         return total
 
     def _next_parts(self) -> list[_Part]:
-        """Return the parts of the next update's batches; none where there are fewer than it takes."""
+        """Return the parts of the next update's batches; none if there are too few batches."""
         taken: list[Any] = []
         while len(taken) < self._training.accumulate:
-            self._in_use.batch = None  # what runs out of memory while a batch is loaded needs no smaller batch
-            batch = next(self._batches, _NO_BATCH)
-            if batch is _NO_BATCH:
+            self._in_use.batch = None  # running out of memory while a batch is loaded is no reason to split one
+            batch = next(self._batches, NO_MORE)
+            if batch is NO_MORE:
                 return []
             self._in_use.batch = batch
             taken.append(batch)
@@ -227,9 +224,9 @@ class Updater:
         return losses[COMMON if COMMON in losses else self._trial.name]
 
     def _again(self, name: str) -> torch.Tensor:
-        """Return the mean loss called `name` of the update's batches once more, its gradient in the parameters."""
-        turn, values = self._turn(name), []
-        turn.zero_grad()
+        """Compute the mean loss called `name` of the update's batches again, with its gradient, and return it."""
+        step, values = self._step_for(name), []
+        step.zero_grad()
         for part in self._group:
             with user_code(f"computing the loss of batch {part.number} again"):
                 losses = self._losses(part.batch)
@@ -237,23 +234,23 @@ class Updater:
                 raise ModelFileError(
                     "training_step returns a mapping of losses for one batch and a single loss for another"
                 )
-            self._backward(turn, losses[name], part.share)
+            self._backward(step, losses[name], part.share)
             values.append(part.share * _wide(losses[name]))
         return torch.stack(values).sum()
 
-    def _backward(self, turn: OptimizerStep, loss: torch.Tensor, share: float) -> None:
-        turn.backward(loss if share == 1.0 else share * loss, self._made)
+    def _backward(self, step: OptimizerStep, loss: torch.Tensor, share: float) -> None:
+        step.backward(loss if share == 1.0 else share * loss, self._made)
 
-    def _turn(self, name: str) -> OptimizerStep:
-        turn = self._turns.get(name)
-        if turn is None:
+    def _step_for(self, name: str) -> OptimizerStep:
+        step = self._steps.get(name)
+        if step is None:
             parts = tuple(part for part in self._trial.parts if name in (COMMON, part.name))
-            turn = self._turns[name] = OptimizerStep(
+            step = self._steps[name] = OptimizerStep(
                 parts, self._training, self._device, again=partial(self._again, name)
             )
-        return turn
+        return step
 
 
 def _wide(loss: torch.Tensor) -> torch.Tensor:
-    """Return the value of `loss` in numbers that a sum of many fits into."""
+    """Return `loss` without its graph, at least in float32, so that a sum of many doesn't overflow."""
     return loss.detach().to(torch.promote_types(loss.dtype, torch.float32))

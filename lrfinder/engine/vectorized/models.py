@@ -1,8 +1,8 @@
-"""Several copies of a model that train at once on the same batches, each at a rate of its own.
+"""Several copies of a model that train at once on the same batches, each at its own rate.
 
-The weights of all members lie in one tensor whose first axis is that of the members, and the loss and its gradient are
-mapped over it (`torch.func`): one call of each operation serves them all. No member's loss depends on another's
-weights, so one whose loss is not a number touches no other.
+The weights of all copies (members) are in one tensor, whose first axis counts the members. The loss and its gradient
+are mapped over it (`torch.func`), so each operation is called once for all. No member's loss depends on another's
+weights, so a member whose loss is NaN changes no other.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from lrfinder.task.problem import BuiltProblem
 class VmappedModels:
     """`count` members, all with the weights, the buffers and the optimizer state that `trial` has now.
 
-    Raises NotStackable where the trial is of a kind that can't be trained so. What only running it shows (code that
-    asks for a number, an operation that can't be mapped) raises whatever torch raises. The trial is left as it is,
-    except for what the user's own code does.
+    Raises NotStackable if this kind of trial can't be trained so. Some reasons show only when it runs (code that reads
+    a number, an operation that can't be mapped); then torch raises. The trial isn't changed, except by the user's own
+    code.
     """
 
     def __init__(self, trial: BuiltProblem, count: int) -> None:
@@ -37,8 +37,8 @@ class VmappedModels:
         }
 
     def train_losses(self, batch: Any) -> torch.Tensor:
-        """Return each member's loss of `batch`; the gradients wait for `update`."""
-        # "same": one by one, all runs draw the same numbers too, since each is seeded alike.
+        """Return each member's loss of `batch`, and keep the gradients for `update`."""
+        # "same": runs that are made one by one draw the same numbers, too, since all have one seed.
         mapped = vmap(grad_and_value(self._loss), in_dims=(0, 0, None), randomness="same")
         self._gradients, losses = mapped([group.flat for group in self._groups], self._buffers, _Held(batch))
         return losses  # type: ignore[no-any-return]
@@ -50,7 +50,7 @@ class VmappedModels:
         return mapped([group.flat for group in self._groups], self._buffers, _Held(batch))  # type: ignore[no-any-return]
 
     def update(self, rates: Sequence[float]) -> None:
-        """Make an update of every member by the gradient of its last loss, at its rate."""
+        """Make an update of every member at its rate, with the gradient of its last loss."""
         column = torch.tensor(rates, dtype=torch.float64)[:, None].to(self._groups[0].flat.device)
         with torch.no_grad():
             for group, gradient in zip(self._groups, self._gradients, strict=True):
@@ -64,7 +64,7 @@ class VmappedModels:
         return functional_call(self._whole, {**weights, **buffers}, (held.batch,))
 
     def keep(self, members: Sequence[int]) -> None:
-        """Go on with these members alone, in this order."""
+        """Drop all members but these, in this order."""
         for group in self._groups:
             group.keep(members)
         self._buffers = {name: value[list(members)] for name, value in self._buffers.items()}
@@ -107,14 +107,14 @@ class _Group:
 
 
 class _Held:
-    """A batch that is mapped over by nothing: vmap would look for tensors in a list."""
+    """Hides a batch from vmap, which would look for tensors in it."""
 
     def __init__(self, batch: Any) -> None:
         self.batch = batch
 
 
 def _check(trial: BuiltProblem) -> None:
-    """Raise NotStackable for what would not do the same, or do it unseen by anybody."""
+    """Raise NotStackable for a trial that would train differently at once, or whose hooks would not be called."""
     known = {id(parameter) for parameter in trial.model.parameters()}
     optimizer = trial.optimizer
     if trial.others:

@@ -1,7 +1,7 @@
-"""The updates of torch's SGD, Adam and AdamW for several members at once, each at a rate of its own.
+"""The updates of torch's SGD, Adam and AdamW for several members at once, each at its own rate.
 
-The formulas are torch's (torch.optim.sgd, torch.optim.adam), over tensors whose first axis is that of the members. The
-weights of a param group lie in one such tensor, so an update is a few operations however many layers there are.
+The formulas are torch's (torch.optim.sgd, torch.optim.adam). The first axis of every tensor counts the members. The
+weights of a param group are in one tensor, so an update is a few operations for any number of layers.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Adam:
 def update_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any], count: int) -> Update:
     """Return the update of a param group for `count` members, from the optimizer's state as it is now.
 
-    Raises NotStackable where it isn't known.
+    Raises NotStackable if the formula for it isn't here.
     """
     kind = type(optimizer)
     if getattr(torch.optim, kind.__name__, None) is not kind or not traits_of(kind.__name__).stackable:
@@ -115,7 +115,7 @@ def side_by_side(values: Sequence[torch.Tensor], count: int) -> torch.Tensor:
 
 
 def _stacked(states: Sequence[State], names: Sequence[str], count: int) -> dict[str, torch.Tensor]:
-    """Return the state of all parameters for all members; empty where none has any yet."""
+    """Return the state of all parameters for all members; empty if no parameter has one yet."""
     found = {name: [state.get(name) for state in states] for name in names}
     there = [value is not None for values in found.values() for value in values]
     if not any(there):

@@ -1,11 +1,10 @@
-"""Several short runs at once, if that is faster: the first one by itself, the others as one stack."""
+"""Several short runs at once, if that is faster: the first one by itself, the others stacked in one model."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import math
-import signal
 import statistics
 import time
 import warnings
@@ -15,7 +14,8 @@ from typing import Any
 
 import torch
 
-from lrfinder.engine.attempt import interrupted
+from lrfinder.engine.attempt import answer_signal
+from lrfinder.engine.data.fetch import NO_MORE
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.losses.evaluation import mean_losses
 from lrfinder.engine.losses.log import LossLog
@@ -26,11 +26,8 @@ from lrfinder.engine.vectorized.optimizers import NotStackable
 from lrfinder.records import Graph, RunPlan, ShortRun, Stop, UpdateOptions
 from lrfinder.task.batches import to_device
 
-# Fewer don't repay the stack's own cost, 1.5 ms an update: three of a perceptron's took as long as one by one.
-LEAST_RUNS = 4
-# Updates of the first run that are made again in the stack: in nearly the same losses, and in less time than the others
-# would take one by one, or the stack is given up.
-CHECKED = 5
+LEAST_RUNS = 4  # fewer are made one by one: engine/README.md#least_runs
+CHECKED = 5  # updates of the first run that are made again: engine/README.md#checked
 
 
 def _mean_of_later(seconds: Sequence[float]) -> float:
@@ -39,10 +36,10 @@ def _mean_of_later(seconds: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """How stacks are judged on a kind of device.
+    """Limits for stacks on a kind of device.
 
-    `typical` is taken of the seconds, by `clock`, that the first updates took; `near` is a relative difference of
-    losses, in which products are added up in another order; `most_weights` counts the floats of all members.
+    `typical` gives a typical value of the seconds, by `clock`, of the first updates. `near` is the allowed relative
+    difference of losses, whose sums are in another order. `most_weights` is the most floats that all members may have.
     """
 
     clock: Callable[[], float]
@@ -51,19 +48,14 @@ class _Kind:
     most_weights: int
 
 
-KINDS = {
-    # Beyond so many weights they no longer fit the processor's cache while each member by itself would: sixteen
-    # perceptrons of 2,400 weights trained in the time of 4, of 18,000 in that of 8, of 85,000 in that of 24.
+KINDS = {  # by type of device: engine/README.md#kinds
     "cpu": _Kind(time.process_time, statistics.median, near=1e-4, most_weights=300_000),
-    # The host is ahead of a GPU by some updates, and then waits for several: their mean tells, without the first, which
-    # loads kernels. Other kernels may multiply in TF32, of three digits. The weights, their gradients and two moments
-    # of each fit beside anything: a gigabyte.
     "cuda": _Kind(time.perf_counter, _mean_of_later, near=1e-3, most_weights=60_000_000),
 }
 
 
 class VectorizedRuns:
-    """Makes several short runs in one batched computation, where that is faster; each says what it says by itself."""
+    """Makes several short runs in one batched computation, if that is faster; the results are those of single runs."""
 
     def __init__(self, runs: ShortRuns) -> None:
         self._runs = runs
@@ -71,9 +63,9 @@ class VectorizedRuns:
         runs.clock = None if self._kind is None else self._kind.clock
 
     def run(self, first: ShortRun, losses: Sequence[float], plans: Sequence[RunPlan]) -> list[ShortRun]:
-        """Return the runs of `plans`, made at once; an empty list if they can't be made so, or had better not be.
+        """Make the runs of `plans` at once and return them; an empty list if that isn't possible, or is slower.
 
-        `losses` are those of the training of `first`, which took `runs.clock` so long.
+        `losses` are the training losses of `first`.
         """
         runs = self._runs
         if len(plans) < LEAST_RUNS - 1 or self._kind is None or first.updates < CHECKED:
@@ -82,9 +74,9 @@ class VectorizedRuns:
             isinstance(runs.problem.train_loader, Iterator)
             or dataclasses.replace(runs.problem.training, graph=Graph.OFF) != UpdateOptions()
         ):
-            return []  # a loader with only one start; gradients that are clipped or gathered, or another precision
+            return []  # a loader that can't start again; clipped or accumulated gradients, or another precision
         if runs.batching.micro_batches > 1:
-            return []  # memory ran out for one of them
+            return []  # memory ran out for a single one
         members = _Members((first.plan, *plans), losses, self._kind)
         ready: PreparedRun | None = None
         try:
@@ -94,13 +86,11 @@ class VectorizedRuns:
                 warnings.filterwarnings("error", message=".*performance drop.*")  # torch maps an operation one by one
                 ready = runs.prepare(first.plan, cleanup)
                 self._train_stack(ready, members)
-        except (KeyboardInterrupt, Terminated) as signalled:
-            members.end_all(interrupted(runs.interrupts, terminated=isinstance(signalled, Terminated)), CUT_SHORT)
-        except Exception:  # noqa: BLE001 - one by one they do what they do: work, or raise what the user should see
-            if runs.interrupts.pending is None:
+        except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001 - one by one they may work
+            stop = answer_signal(runs.interrupts, error)
+            if stop is None:
                 return []
-            terminated = runs.interrupts.pending != signal.SIGINT
-            members.end_all(interrupted(runs.interrupts, terminated=terminated), CUT_SHORT)
+            members.end_all(stop, CUT_SHORT)
         return [self._record(plan, ready, members, number) for number, plan in enumerate(plans, start=1)]
 
     def _record(self, plan: RunPlan, ready: PreparedRun | None, members: _Members, number: int) -> ShortRun:
@@ -111,15 +101,15 @@ class VectorizedRuns:
         return self._runs.record(plan, ready, log, loss=loss, stop=stop, why=why)
 
     def _train_stack(self, ready: PreparedRun, members: _Members) -> None:
-        """Train until every member has ended; raises NotStackable where one by one is as good, or the only way."""
+        """Train until every member has ended. Raises NotStackable if they can't be trained so, or faster one by one."""
         runs = self._runs
         members.stack(ready)
         took: list[float] = []
         batches = ready.subset or ready.batches
         for step in range(members.steps):
             began = members.kind.clock()
-            batch = next(batches, _NONE)
-            if batch is _NONE:
+            batch = next(batches, NO_MORE)
+            if batch is NO_MORE:
                 why = f"train_loader ran out after {step} updates and can't be started again"
                 return members.end_all(Stop.OUT_OF_DATA, why)
             members.observe(to_device(batch, runs.device), step)
@@ -141,10 +131,10 @@ class VectorizedRuns:
 
 
 class _Members:
-    """The runs of a stack: of `plans`, the first is made again for CHECKED updates, the others as long as they last."""
+    """The runs of a stack: the first of `plans` is made again for CHECKED updates, the others as long as they last."""
 
     def __init__(self, plans: Sequence[RunPlan], losses: Sequence[float], kind: _Kind) -> None:
-        """`losses` are the first run's training losses, as it was made by itself."""
+        """`losses` are the training losses of the first run, made by itself."""
         self.steps = plans[0].steps
         self.kind = kind
         self._losses = losses
@@ -157,14 +147,14 @@ class _Members:
         self._there = list(range(len(plans)))  # whose weights are in the stack
 
     def stack(self, ready: PreparedRun) -> None:
-        """Put all members where the run begins."""
+        """Build the stack, all members at the start of the run."""
         size = sum(parameter.numel() for parameter in ready.trial.model.parameters())
         if size * len(self._plans) > self.kind.most_weights:
             raise NotStackable("the models are too large")
         self._stack = VmappedModels(ready.trial, len(self._plans))
 
     def observe(self, batch: Any, step: int) -> None:
-        """Take in the losses of a batch before update `step`; a member that they end is noted."""
+        """Compute the losses of a batch before update `step`, and note which members they end."""
         losses = self._stack.train_losses(batch).tolist()
         for number, value in zip(self._there, losses, strict=True):
             if number == 0:
@@ -176,12 +166,12 @@ class _Members:
                 self.ended[number] = (None, *end)
 
     def agree(self) -> bool:
-        """Return whether the first run has the losses again that it had by itself."""
+        """Return whether the first run has the same losses as by itself."""
         pairs = zip(self._again, self._losses, strict=False)
         return all(math.isclose(again, loss, rel_tol=self.kind.near) for again, loss in pairs)
 
     def update(self, step: int) -> bool:
-        """Make update `step`, and let those go that have ended; return whether any member goes on."""
+        """Make update `step`, and drop the members that have ended; return whether any goes on."""
         going = [number for number in self._there if number and number not in self.ended]
         if not going:
             return False
@@ -195,7 +185,7 @@ class _Members:
         return True
 
     def judge(self, ready: PreparedRun, device: torch.device) -> None:
-        """End all that are left with their losses on the held-out data."""
+        """End the remaining members with their losses on the held-out data."""
         losses = self._stack.held_out_losses
         judged = mean_losses(ready.trial, ready.held_out, losses, device=device, seed=ready.seed)
         for number, value in zip(self._there, judged.tolist(), strict=True):
@@ -208,15 +198,9 @@ class _Members:
 
 
 def _ended(loss: float, updates: int, rule: DivergenceRule) -> tuple[Stop, str] | None:
-    """Return why `loss`, that follows update number `updates`, ends a run, or None."""
+    """Return why `loss`, which follows `updates` updates, ends a run, or None."""
     if not math.isfinite(loss):
         return Stop.NON_FINITE, f"the loss is {loss} after {updates} updates"
     if rule.observe(loss):
-        return (
-            Stop.DIVERGED,
-            f"the loss began at {rule.start:.4g}, and the median of the last five is above {rule.limit:.4g}",
-        )
+        return Stop.DIVERGED, rule.reason
     return None
-
-
-_NONE = object()  # what no loader yields

@@ -1,4 +1,4 @@
-"""The rules of other learning-rate finders, by name: alternatives to hold lrfinder's own pick against.
+"""The rules of other learning-rate finders, by name: alternatives to compare with lrfinder's own pick.
 
 To add one, write a file with `suggest(curve: PeerCurve) -> float | None` and an entry in `_RULES`.
 """
@@ -95,9 +95,9 @@ PEER_RULES: Mapping[str, PeerRule] = MappingProxyType({rule.name: rule for rule 
 def pick_per_repeat(rule: PeerRule, traces: tuple[Trace, ...], steps: int) -> Pick:
     """Apply a peer's rule, with its own smoothing and stop rule, to every repeat by itself, and pool the rates.
 
-    lr is the geometric median over the repeats that gave a rate (between the middle two where they are even in number:
-    the geometric mean of these), `low` and `high` the lowest and the highest; None where only one gave a rate, which
-    says nothing about spread. Peers state no confidence, so a rate is never better than `uncertain`.
+    lr is the geometric median over the repeats that gave a rate (if they are even in number, the geometric mean
+    of the middle two); `low` and `high` are the lowest and the highest, None if only one gave a rate, which says
+    nothing about spread. Peers state no confidence, so a rate is never better than `uncertain`.
     `steps` is the configured number of updates per repeat.
     """
     suggested = [rule.suggest(peer_curve(trace, steps=steps)) for trace in traces]

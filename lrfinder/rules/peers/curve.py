@@ -18,7 +18,7 @@ CACHED = 8  # repeats whose curves are kept from one rule to the next; of more, 
 class PeerCurve:
     """`losses[i]` was measured before the update at rate `lrs[i]`; `steps` is the number of updates asked for.
 
-    The losses are raw (not smoothed) and may be fewer than `steps`, where the sweep ended early.
+    The losses are raw (not smoothed) and may be fewer than `steps`, if the sweep ended early.
     Raises ValueError for rates and losses that can't come from one sweep.
     """
 
@@ -50,7 +50,7 @@ def peer_curve(trace: Trace, *, steps: int) -> PeerCurve:
         peer's losses = (initial_loss, losses[0], ..., losses[n - 2])     with the rates lrs[0], ..., lrs[n - 1].
 
     The curve ends before the first loss that is not finite, for the peers disagree on what follows (some skip NaN,
-    some pick a rate next to it). Where the initial loss is not known (the run was killed), it starts with lrs[1], as a
+    some pick a rate next to it). If the initial loss is not known (the run was killed), it starts with lrs[1], as a
     peer's sweep from there would have.
     """
     if trace.initial_loss is None:

@@ -19,7 +19,7 @@ def ema_from_first(losses: Sequence[float], *, weight: float) -> list[float]:
 def ema_over_count(losses: Sequence[float], *, decay: float, first_count: int) -> list[float]:
     """Return s_i = a_i / (1 - decay ** (i + first_count)), with a_i = decay * a_{i-1} + (1 - decay) * L_i, a_{-1} = 0.
 
-    `first_count` 1 makes the s_i unbiased; 2 gives what the unbiased average would be had a loss of 0 come first.
+    `first_count` 1 makes the s_i unbiased; 2 gives what the unbiased average would be if a loss of 0 had come first.
     """
     smoothed: list[float] = []
     average = 0.0
@@ -30,7 +30,7 @@ def ema_over_count(losses: Sequence[float], *, decay: float, first_count: int) -
 
 
 def ema_unbiased_float32(losses: Sequence[float], *, decay: float) -> NDArray[np.float32]:
-    """Return `ema_over_count` with `first_count` 1, in single precision and rounded where torch rounds.
+    """Return `ema_over_count` with `first_count` 1, in single precision, rounded at the places where torch rounds.
 
     Rounding decides which of two nearly equal losses counts as lower, so it has to be torch's. `torch.lerp` adds its
     product fused (on processors with AVX2): rounded once, after the sum, for which double precision holds the product

@@ -98,7 +98,7 @@ def valley_index(losses: NDArray[np.float32]) -> int | None:
     if not losses.size:
         return None
     # falls[i]: the length of the longest falling subsequence that ends with losses[i], by patience sorting: lowest[n]
-    # is the negated end of the best one of n + 1 losses so far. n log n steps, where fastai compares all pairs.
+    # is the negated end of the best one of n + 1 losses so far. n log n steps; fastai compares all pairs.
     falls = np.empty(losses.size, dtype=np.int64)
     lowest: list[float] = []
     for i, loss in enumerate(losses.tolist()):
@@ -135,7 +135,7 @@ def steep_index(lrs: Sequence[float], losses: NDArray[np.float32]) -> int | None
     """Return argmin over i of (s_{i+1} - s_i) / (ln lr_{i+1} - ln lr_i), the left one of the two points.
 
     In single precision, as in fastai; ln is computed in double precision and then rounded, which agrees with torch
-    to the last bit but for rare cases.
+    to the last bit except in rare cases.
     """
     if losses.size < 2:  # noqa: PLR2004 - a slope needs two points
         return None

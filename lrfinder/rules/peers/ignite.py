@@ -10,11 +10,11 @@ from lrfinder.rules.peers.stop_ratio import length_until_ratio
 
 WEIGHT = 0.05  # attach(smooth_f=0.05)
 STOP_RATIO = 5.0  # attach(diverge_th=5.0)
-MIN_FALLING = 3  # lr_suggestion() raises where fewer losses lead down to the lowest
+MIN_FALLING = 3  # lr_suggestion() raises if fewer losses lead down to the lowest
 
 
 def suggest(curve: PeerCurve) -> float | None:
-    """Return lr at the argmin of (s_{i+1} - s_{i-1}) / 2 over 0 < i < argmin s; None where argmin s < 2.
+    """Return lr at the argmin of (s_{i+1} - s_{i-1}) / 2 over 0 < i < argmin s; None if argmin s < 2.
 
     s_0 = L_0, s_i = 0.05 L_i + 0.95 s_{i-1}, recorded until s_i exceeds five times the lowest s so far. The slopes are
     taken in single precision. Source: pytorch-ignite 0.5.5, `FastaiLRFinder._log_lr_and_loss`, `lr_suggestion`.

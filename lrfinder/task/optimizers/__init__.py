@@ -1,1 +1,1 @@
-"""The optimizers of a model file: built, named, and the rates of their param groups."""
+"""Build the optimizers of a model file, name them, and read the rates of their param groups."""

@@ -1,4 +1,4 @@
-"""Make the optimizer, with the ratio of each param group's rate to the rate that is swept."""
+"""Make the optimizer, and compute the ratio of each param group's rate to the swept rate."""
 
 from __future__ import annotations
 
@@ -32,37 +32,44 @@ from lrfinder.task.problem import Problem, SweptOptimizer
 
 _HINT = "write `def optimizer(params, lr): return torch.optim.SGD(params, lr=lr)`"
 
-# Keys of a param group that say how torch computes the update, or hold bookkeeping, not what the update is.
+# Keys of a param group that aren't recorded as settings: rates, choices of torch's implementation, and bookkeeping.
 _INTERNAL = frozenset({"params", "param_names", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MadeOptimizer:
-    """Optimizers, the one that is swept first. `chosen_by` is "model file", "option", "default", or its name."""
+    """The optimizers of one repeat; in `parts`, a swept one comes first.
+
+    `chosen_by` says who chose it: "model file", "option" or "default". If the model file has `optimizers`, it is
+    "of N: NAME", the number of optimizers and the name of the first.
+    """
 
     parts: tuple[SweptOptimizer, ...]
     chosen_by: str
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """The one that is swept, or the first of those that are."""
+        """The swept optimizer, or the first one if several are swept."""
         return self.parts[0].optimizer
 
     @property
     def group_ratios(self) -> tuple[float, ...]:
-        """Times the swept rate they are the rates of its param groups."""
+        """The ratio of each param group's rate of `optimizer` to the swept rate: `rate of group i / swept rate`."""
         return self.parts[0].group_ratios or ()
 
 
 def make_optimizer(problem: Problem, model: nn.Module) -> MadeOptimizer:
-    """Return the optimizer of `model`, which is on its device already: the file's, else the named one, else AdamW.
+    """Return the optimizers of `model`, which must be on its device already.
 
-    Ratios are rate / REFERENCE_LR for `optimizer(params, lr)`; for a live optimizer and for a LightningModule's, whose
-    rates are fixed, they are rate / largest rate. A sequence or a mapping of optimizers in place of one is swept as if
-    it were one. With `optimizers` see `make_parts`.
+    The first of these that exists is used: `optimizers` of the model file (see `make_parts`), `optimizer` of the
+    model file, the LightningModule's own, the class that the user named as an option, AdamW.
 
-    Raises UsageError for an option that can't be followed, ModelFileError if no usable optimizer over the model's
-    parameters comes.
+    The ratios are rate / REFERENCE_LR for a function `optimizer(params, lr)`. A live optimizer and that of a
+    LightningModule have fixed rates; their ratios are rate / largest rate. If `optimizer` is or returns a sequence or
+    a mapping of optimizers, they are swept as if they were one.
+
+    Raises UsageError if an option doesn't fit the model file. Raises ModelFileError if there is no usable optimizer, or
+    if an optimizer holds none of the model's trainable parameters.
     """
     given, where = problem.optimizer, problem.where
     own = overrides(model, "configure_optimizers")
@@ -93,7 +100,7 @@ def _from_function(function: Any, model: nn.Module, where: str) -> tuple[SweptOp
     fleet, rates, doubled = probe_lr_scaling(lambda lr: _call(function, model, lr, where), model)
     for name in fleet:
         follows = scales_with_lr(rates[name], doubled[name])
-        if not all(follows):  # lr means nothing to that group: the rate that the sweep finds couldn't be used
+        if not all(follows):  # the group ignores lr, so the rate that the sweep finds couldn't be used
             index = follows.index(False)
             of = "" if len(fleet) == 1 else f" of {name}"
             raise ModelFileError(
@@ -109,7 +116,7 @@ def _from_function(function: Any, model: nn.Module, where: str) -> tuple[SweptOp
 
 def _call(function: Any, model: nn.Module, lr: float, where: str) -> OptimizerSet:
     with user_call("calling optimizer(params, lr)"):
-        # A list, not a generator, so that the function may go through the parameters twice to group them.
+        # A list, not a generator: the function may iterate over the parameters twice to group them.
         made = function(list(model.parameters()), lr)
     return _checked(made, "optimizer(params, lr) returned", where)
 
@@ -145,7 +152,7 @@ def _refuse_options(problem: Problem) -> None:
 
 
 def _refuse_choice(problem: Problem) -> None:
-    """Refuse to choose one of several optimizers if there is only one."""
+    """Raise UsageError if an option chooses among `optimizers`, which this model file doesn't have."""
     training = problem.training
     swept = training.swept_optimizer
     asked = f"swept_optimizer {swept!r}" if swept is not None else "scale_others"
@@ -167,9 +174,10 @@ def _check_usable(parts: tuple[SweptOptimizer, ...], model: nn.Module, where: st
 
 
 def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> OptimizerFacts:
-    """Return what is recorded of the optimizers that are swept.
+    """Return the facts that a run records about its swept optimizers.
 
-    Of the first one the settings of its first param group, and its default rate; of all of them the classes and ratios.
+    They are the classes and the group ratios of all swept optimizers, and, of the first optimizer only, the settings
+    of its first param group and the default rate of its class.
     """
     optimizer = parts[0].optimizer
     swept = [part for part in parts if part.group_ratios is not None]
@@ -189,7 +197,11 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> Optimize
 
 
 def _plain(value: Any) -> Any:
-    """Return a setting as a stored record holds it: tensors of one value as numbers, sequences as tuples of floats."""
+    """Convert a setting for a stored record.
+
+    A tensor with one value becomes a float, and a sequence of numbers a tuple of floats. Other tensors and sequences
+    become text. Any other value stays as it is.
+    """
     if isinstance(value, torch.Tensor):
         return float(value) if value.numel() == 1 else str(value.tolist())
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Optimizers by the name of their class in torch.optim."""
+"""Make an optimizer from the name of its class in torch.optim."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from lrfinder.task.calling import takes_keyword
 DEFAULT_OPTIMIZER = "AdamW"
 
 
-def optimizer_names() -> tuple[str, ...]:
-    """Return the names of the optimizer classes in torch.optim, in alphabetical order."""
-    return tuple(sorted(_classes()))
-
-
 def named_optimizer(
     name: str | None, params: Iterable[torch.nn.Parameter], lr: float, options: Mapping[str, float]
 ) -> torch.optim.Optimizer:
-    """Return a new optimizer of the class called `name` (in any case; None means AdamW) over `params` at rate `lr`.
+    """Return a new optimizer of `params` with the rate `lr`, of the torch.optim class `name`; None means AdamW.
 
-    Raises UsageError if torch.optim has no such class, or if the class doesn't take an option or its value.
+    Upper and lower case of `name` don't matter. `options` are keyword arguments of the class.
+
+    Raises UsageError if torch.optim has no such class, or if the class doesn't accept an option or its value.
     """
     kind = _class(name or DEFAULT_OPTIMIZER)
     for option in options:
@@ -35,12 +32,12 @@ def named_optimizer(
             )
     try:
         return kind(params, lr=lr, **options)  # type: ignore[call-arg, arg-type]
-    except ValueError as error:  # a value out of bounds, or Muon over parameters that aren't matrices
+    except ValueError as error:  # a value is out of bounds, or Muon got parameters that aren't matrices
         raise UsageError(f"{kind.__name__} refuses: {error}") from error
 
 
 def needs_closure(kind: type[torch.optim.Optimizer]) -> bool:
-    """Return whether `step` can't be called without a function that evaluates the loss again, as LBFGS's can't."""
+    """Return whether `step` requires a closure, a function that computes the loss again, as that of LBFGS does."""
     parameter = inspect.signature(kind.step).parameters.get("closure")
     return parameter is not None and parameter.default is parameter.empty
 

@@ -1,4 +1,4 @@
-"""Several optimizers as they are given, by name, and the rates of their param groups."""
+"""Collect one or several optimizers by name, and read the rates of their param groups."""
 
 from __future__ import annotations
 
@@ -14,20 +14,23 @@ from lrfinder.task.calling import describe_value
 from lrfinder.task.hooks import hooks_taken_off
 
 OptimizerSet = dict[str, torch.optim.Optimizer]
-OptimizerRates = dict[str, list[float]]  # of each param group, by optimizer
+OptimizerRates = dict[str, list[float]]  # the rate of each param group, by the name of the optimizer
 
-SINGLE = "optimizer"  # the name of the only one
+SINGLE = "optimizer"  # the name of an optimizer that is the only one
 
-# The rate that `optimizer(params, lr)` is built with; the sweep then sets its own. Every class in torch.optim takes it
-# (it is the default of Adam, SGD and RMSprop among them), and it has no other effect.
+# `optimizer(params, lr)` is called with this rate; the sweep sets its own rates later. Every class in torch.optim
+# accepts it (it is the default of Adam and SGD, among others), and it has no other effect.
 REFERENCE_LR = 1e-3
 
-# How far a group's rate may be from following `lr` exactly: users multiply rates in float64, tensors hold float32.
+# Relative tolerance for the test whether a rate is a multiple of `lr`: users multiply in float64, tensors hold float32.
 _FOLLOWS = 1e-5
 
 
 def as_optimizer_set(made: Any) -> OptimizerSet:
-    """Return the optimizer, or those in the sequence or mapping `made`, each once; empty if it is something else."""
+    """Return the optimizers in `made` by name: an optimizer, or a sequence or mapping of optimizers.
+
+    Each optimizer appears only once. The result is empty if `made` is or holds something else.
+    """
     if isinstance(made, torch.optim.Optimizer):
         return {SINGLE: made}
     values = list(made.values()) if isinstance(made, Mapping) else list(made) if isinstance(made, list | tuple) else []
@@ -38,7 +41,7 @@ def as_optimizer_set(made: Any) -> OptimizerSet:
 
 
 def as_named_optimizer_set(made: Any) -> OptimizerSet:
-    """Return the optimizers in the mapping `made` from names; empty if it is something else."""
+    """Return `made` as a dict if it is a mapping from names to optimizers; an empty dict if it is anything else."""
     if not isinstance(made, Mapping):
         return {}
     good = all(isinstance(key, str) and isinstance(value, torch.optim.Optimizer) for key, value in made.items())
@@ -46,8 +49,8 @@ def as_named_optimizer_set(made: Any) -> OptimizerSet:
 
 
 def rates_of(fleet: OptimizerSet) -> OptimizerRates:
-    """Return the rate of every param group."""
-    # A scheduler that was made for an optimizer keeps the rate before warm-up (which may start at 0) in `initial_lr`.
+    """Return the rate of every param group, by the name of its optimizer."""
+    # A scheduler may have set the rate to the start of its warm-up, even to 0. It keeps the full rate in `initial_lr`.
     return {
         name: [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
         for name, optimizer in fleet.items()
@@ -57,10 +60,11 @@ def rates_of(fleet: OptimizerSet) -> OptimizerRates:
 def probe_lr_scaling(
     build: Callable[[float], OptimizerSet], model: nn.Module
 ) -> tuple[OptimizerSet, OptimizerRates, OptimizerRates]:
-    """Return what `build(lr)` gives for REFERENCE_LR, its rates, and those for twice that.
+    """Call `build(lr)` for 2 * REFERENCE_LR and for REFERENCE_LR, to see which param groups scale with lr.
 
-    That alone tells a group whose rate is a multiple of lr from one whose rate is fixed. Hooks that the other one left
-    in the model's parameters are taken off again.
+    Return the optimizers that were built with REFERENCE_LR, their rates, and the rates for 2 * REFERENCE_LR. Only this
+    comparison tells a rate that is a multiple of lr from a fixed rate. Hooks that the optimizers for 2 * REFERENCE_LR
+    added to the model's parameters are removed.
     """
     with hooks_taken_off(model.parameters()):
         doubled = rates_of(build(2 * REFERENCE_LR))
@@ -69,12 +73,12 @@ def probe_lr_scaling(
 
 
 def scales_with_lr(rates: list[float], doubled: list[float]) -> list[bool]:
-    """Return, for each param group, whether its rate is a multiple of lr."""
+    """Return for each param group whether its rate is a multiple of lr; `doubled` are the rates for twice the lr."""
     return [math.isclose(2 * rate, twice, rel_tol=_FOLLOWS) for rate, twice in zip(rates, doubled, strict=True)]
 
 
 def largest_rate(rates: list[float], what: str, where: str) -> float:
-    """Return the largest of the rates that were given; raise ModelFileError if it is no rate to go by."""
+    """Return the largest of `rates`, the rates of `what`; raise ModelFileError unless it is finite and above 0."""
     largest = max(rates)
     if not (math.isfinite(largest) and largest > 0):
         raise ModelFileError(f"{where}: {what}'s rates are {rates}", hint="give at least one group a rate above 0")
@@ -82,7 +86,7 @@ def largest_rate(rates: list[float], what: str, where: str) -> float:
 
 
 def describe_optimizer_set(made: Any) -> str:
-    """Return what was given in place of optimizers, in a few words."""
+    """Describe `made`, which was given in place of optimizers, in a few words for messages."""
     if isinstance(made, list | tuple | Mapping):
         inside = list(made.values()) if isinstance(made, Mapping) else list(made)
         wrong = [value for value in inside if not isinstance(value, torch.optim.Optimizer)]

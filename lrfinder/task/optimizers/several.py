@@ -1,4 +1,4 @@
-"""Several optimizers by name, such as those of a generator and a discriminator: one rate is swept."""
+"""Make several named optimizers, such as those of a generator and a discriminator. One of them is swept."""
 
 from __future__ import annotations
 
@@ -31,13 +31,18 @@ _HOLD = "write its rate as a number to hold it, or scale it too: --scale-others"
 
 
 def make_parts(problem: Problem, model: nn.Module) -> tuple[SweptOptimizer, ...]:
-    """Return the optimizers of `model`, the one that is swept first, the others as `problem.training` says.
+    """Return the optimizers of `model`. The swept one comes first.
 
-    `optimizers` is a mapping, or a function of the model (or, if its first parameter is called `params`, of the
-    model's parameters) that returns one. With `lr` as second parameter the swept rate is lr, and what doesn't follow
-    it is held; without, or if they are live, it is the swept optimizer's largest rate.
+    `problem.training.swept_optimizer` is the name of the swept one; None takes the only possible one. The others keep
+    their rates, unless `problem.training.scale_others` is set: then their rates keep their ratio to the swept rate.
 
-    Raises UsageError if it isn't clear which one is swept, ModelFileError if no usable mapping comes.
+    `problem.optimizers` is a mapping from names to optimizers, or a function that returns such a mapping. The function
+    gets the model, or, if the name of its first parameter starts with `param`, a list of the model's parameters. If it
+    takes `lr` as second argument, the swept rate is lr, and rates that aren't multiples of lr stay fixed. If it takes
+    no `lr`, or if `optimizers` is a mapping, the swept rate is the largest rate of the swept optimizer.
+
+    Raises UsageError if it isn't clear which optimizer is swept, or if the rate of another one follows lr without
+    `scale_others`. Raises ModelFileError if the mapping or its rates can't be used.
     """
     given = problem.optimizers
     if isinstance(given, Mapping):
@@ -55,7 +60,7 @@ def make_parts(problem: Problem, model: nn.Module) -> tuple[SweptOptimizer, ...]
 
 
 def _by_own_rates(problem: Problem, fleet: OptimizerSet, rates: OptimizerRates) -> tuple[SweptOptimizer, ...]:
-    """Return the parts if every rate is given: the swept one's largest is the rate that is swept."""
+    """Return the parts if all rates are fixed numbers: the swept rate is the largest rate of the swept optimizer."""
     swept = _swept(problem, fleet, list(fleet))
     largest = largest_rate(rates[swept], f"optimizer {swept!r}", problem.where)
     followers = fleet if problem.training.scale_others else {swept}
@@ -65,7 +70,7 @@ def _by_own_rates(problem: Problem, fleet: OptimizerSet, rates: OptimizerRates) 
 def _by_lr(
     problem: Problem, fleet: OptimizerSet, rates: OptimizerRates, doubled: OptimizerRates
 ) -> tuple[SweptOptimizer, ...]:
-    """Return the parts if `lr` was passed: a rate is a multiple of it, or held."""
+    """Return the parts if the function takes `lr`: each rate is a multiple of lr, or stays fixed."""
     follows = {name: scales_with_lr(rates[name], doubled[name]) for name in fleet}
     moving = [name for name in fleet if all(follows[name]) and any(rates[name])]
     swept = _swept(problem, fleet, moving or list(fleet))
@@ -93,7 +98,7 @@ def _parts(fleet: OptimizerSet, swept: str, ratios: Mapping[str, tuple[float, ..
 
 
 def _swept(problem: Problem, fleet: OptimizerSet, candidates: list[str]) -> str:
-    """Return the name that was asked for, else the only candidate."""
+    """Return the name of the swept optimizer: the one that the user asked for, else the only candidate."""
     asked = problem.training.swept_optimizer
     if asked is None and len(candidates) == 1:
         return candidates[0]

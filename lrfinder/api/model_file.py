@@ -1,4 +1,4 @@
-"""From where a run's model came to the problem that it was."""
+"""The model file of a run, imported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def load_source_problem(source: Source, *, seed: int) -> Problem:
     """Import the model file of `source` and return the problem, with the options that it names.
 
     What the file draws at import (the weights of a live model, say) is seeded: another process gets the same. The
-    generators are then as they were before. Raises EnvironmentFailure where memory runs out, and as `load_problem`.
+    generators are then as they were before. Raises EnvironmentFailure if memory runs out, and the errors of
+    `load_problem`.
     """
     device = choose_device(source.device)
     put_back = remember_global_state(device)

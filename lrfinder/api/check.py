@@ -1,0 +1,80 @@
+"""`lrfinder.check`: is a configured rate still right for the model?"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrfinder.advice import CheckResult, check_rate, settings_around
+from lrfinder.api.settings import make_training
+from lrfinder.api.sweep_run import Watch, sweep_model
+from lrfinder.config import load_schedule
+from lrfinder.engine.runtime.signals import Terminated
+from lrfinder.options import CHECK_SECONDS, Graph, Precision, Stop
+from lrfinder.store import Source
+from lrfinder.task.reference import check_reference
+
+if TYPE_CHECKING:
+    from lrfinder.api.result import Sweep
+
+# The picks of two repeats scatter by 0.05 decade, of one by more, and a check must not fail by chance.
+REPEATS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRun:
+    """A verdict, and the sweep that it rests on."""
+
+    verdict: CheckResult
+    sweep: Sweep
+
+
+def check(
+    model: str | os.PathLike[str],
+    config: str | os.PathLike[str],
+    *,
+    max_seconds: float = CHECK_SECONDS,
+    precision: str = Precision.AUTO,
+    accumulate: int = 1,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    swept_optimizer: str | None = None,
+    scale_others: bool = False,
+    graph: str = Graph.OFF,
+    device: str = "auto",
+    seed: int = 0,
+) -> CheckResult:
+    """Make a short sweep of a model file, and compare the peak rate of a schedule config with the trainable band.
+
+    `sane` is True inside the band, False outside, and None if the sweep can't tell; `why` and `hint` explain it. Judged
+    by what was measured after `max_seconds`. The other keywords are those of `sweep`. Nothing is written.
+
+    Raises UsageError for wrong keywords, ConfigError for the config, and what `sweep` raises; KeyboardInterrupt if it
+    is interrupted, since half a check is no answer.
+    """
+    training = make_training(
+        precision=precision,
+        accumulate=accumulate,
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+        swept_optimizer=swept_optimizer,
+        scale_others=scale_others,
+        graph=graph,
+    )
+    source = Source(reference=os.fspath(model), device=device, training=training)
+    return check_model(source, Path(config), max_seconds=max_seconds, seed=seed).verdict
+
+
+def check_model(source: Source, config: Path, *, max_seconds: float, seed: int, watch: Watch | None = None) -> CheckRun:
+    """Check a config against the model file of `source`; the one way to do it. `watch` is as in `sweep_model`."""
+    loaded = load_schedule(config)
+    check_reference(source.reference)
+    settings = settings_around(loaded.optimizer.lr, repeats=REPEATS, seed=seed, max_seconds=max_seconds)
+    result = sweep_model(source, settings, watch=watch)
+    if result.status is Stop.INTERRUPTED:
+        raise KeyboardInterrupt("before the check had an answer")
+    if result.status is Stop.TERMINATED:
+        raise Terminated("before the check had an answer")
+    return CheckRun(verdict=check_rate(result, loaded), sweep=result)

@@ -1,0 +1,176 @@
+"""One function for each way to sweep, for the command line and Python: with or without a run folder, and resumed.
+
+Nothing here imports torch before `watch` is entered: impossible options are refused at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrfinder.advice import Advice, Request, advise, gather_evidence
+from lrfinder.api.run_files import write_picture
+from lrfinder.api.sinks import Sink, check_sinks
+from lrfinder.errors import RunError, UsageError
+from lrfinder.records import Stop, SweepSettings
+from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished
+from lrfinder.task.reference import check_reference, digest_of
+from lrfinder.version import CREATED_BY
+
+if TYPE_CHECKING:
+    from lrfinder.api.result import Sweep
+    from lrfinder.engine.observer import Observer
+    from lrfinder.task.problem import Problem
+
+LIVE = "lrfinder.sweep(...)"  # the reference of a sweep of objects that Python code gave; no file is called that
+_OPTIONS = {"model": "MODEL", "swept_optimizer": "--sweep-optimizer"}  # the others are called as the keyword is
+
+Watch = Callable[[SweepSettings], AbstractContextManager["Observer"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepRun:
+    """A sweep, the advice on it, and where both are kept."""
+
+    sweep: Sweep
+    advice: Advice
+    folder: Path
+    picture: Path | None  # None: not drawn, since a signal ended the sweep
+    seconds: float | None  # None: not known, since the sweep was resumed
+
+
+def sweep_model(
+    source: Source,
+    settings: SweepSettings,
+    *,
+    live: Callable[[], Problem] | None = None,
+    watch: Watch | None = None,
+    sinks: Sequence[str] = (),
+    folder: RunFolder | None = None,
+    kept: ResumableRun | None = None,
+) -> Sweep:
+    """Sweep the model file of `source`, or the objects that `live` makes a problem of; nothing is written.
+
+    `watch` is entered before the model file is imported, and gives an observer of the sweep. A `folder` observes it
+    too, and so do `sinks`, by their names; `kept` is what that folder holds of the sweep already. Errors are those of
+    `measure` and of `load_source_problem`.
+    """
+    if sinks:  # before the model file is imported
+        check_sinks(sinks)
+    with ExitStack() as stack:
+        observers: list[Observer] = [folder] if folder is not None else []
+        if watch is not None:
+            observers.append(stack.enter_context(watch(settings)))
+        from lrfinder.api.measure import measure  # torch, once `watch` has prepared for it
+        from lrfinder.api.model_file import load_source_problem
+
+        observers.extend(Sink(name, settings) for name in sinks)
+        problem = live() if live is not None else load_source_problem(source, seed=settings.seed)
+        run = str(folder.path) if folder is not None else None
+        return measure(problem, settings, device=source.device, observers=observers, run=run, kept=kept)
+
+
+def sweep_run(
+    source: Source,
+    settings: SweepSettings,
+    *,
+    out: Path | None = None,
+    live: Callable[[], Problem] | None = None,
+    watch: Watch | None = None,
+    sinks: Sequence[str] = (),
+) -> SweepRun:
+    """Sweep as `sweep_model` does, and keep it in the run folder `out`, or in `lrfinder-runs/<model>-<time>`.
+
+    Raises RunError if `out` is occupied, EnvironmentFailure if the disk refuses.
+    """
+    begun = time.monotonic()
+    found = check_reference(source.reference) if live is None else None
+    with RunFolder.create(
+        out,
+        model=found.title if found is not None else "model",
+        source=source,
+        settings=settings,
+        created_by=CREATED_BY,
+        model_sha256=digest_of(found) if found is not None else None,
+    ) as folder:
+        result = sweep_model(source, settings, live=live, watch=watch, sinks=sinks, folder=folder)
+    return _advised(result, folder, time.monotonic() - begun)
+
+
+def resume_run(
+    run: Path, given: Mapping[str, Any] | None = None, *, watch: Watch | None = None, sinks: Sequence[str] = ()
+) -> SweepRun:
+    """Make the missing parts of the sweep of a run folder; `given` are options that must agree with it.
+
+    Raises UsageError if they don't, or if live objects were swept; RunError for a damaged folder, one that another
+    process is writing, and a model file that has changed.
+    """
+    kept = load_unfinished(run)
+    _check_options(given or {}, kept)
+    _check_model_file(kept)
+    with RunFolder.resume(kept) as folder:
+        result = sweep_model(kept.source, kept.settings, watch=watch, sinks=sinks, folder=folder, kept=kept)
+    return _advised(result, folder)
+
+
+def check_not_inside(source: Source, folder: Path) -> None:
+    """Raise RunError if a run folder names a model file within itself: a stranger's folder must not run code."""
+    path = check_reference(source.reference).path
+    if path is not None and path.resolve().is_relative_to(folder.resolve()):
+        raise RunError(
+            f"{folder}: its run.json names a model file inside the folder, {source.reference}",
+            hint="move the model file out of the run folder",
+        )
+
+
+def _advised(result: Sweep, folder: RunFolder, seconds: float | None = None) -> SweepRun:
+    """Draw the picture, unless somebody interrupted the sweep: they want to leave at once."""
+    advice = advise(gather_evidence(result), Request())
+    picture = None
+    if result.status not in {Stop.INTERRUPTED, Stop.TERMINATED}:
+        write_picture(folder.place, advice.chart(result))
+        picture = folder.path / PICTURE
+    return SweepRun(sweep=result, advice=advice, folder=folder.path, picture=picture, seconds=seconds)
+
+
+def _check_model_file(kept: ResumableRun) -> None:
+    """Check, before anything is imported, that the model file is there and is the one that was swept."""
+    if kept.source.reference == LIVE:
+        raise UsageError(
+            f"{kept.path}: the sweep was made from live objects of a Python program, which are gone",
+            hint="run that program again, or put the objects in a model file: lrfinder.sweep('model.py', out=...)",
+        )
+    check_not_inside(kept.source, kept.path)
+    if digest_of(check_reference(kept.source.reference)) != kept.model_sha256:
+        raise RunError(
+            f"{kept.path}: {kept.source.reference} has changed since the sweep began: the curves would not compare",
+            hint="sweep again, or bring back the file as it was",
+        )
+
+
+def _check_options(given: Mapping[str, Any], kept: ResumableRun) -> None:
+    """Raise UsageError if an option asks for something else than the run folder was begun with."""
+    stored = {
+        **asdict(kept.settings),
+        **asdict(kept.source.training),
+        "momentum": None,
+        "weight_decay": None,
+        **kept.source.optimizer_options,
+        "model": kept.source.reference,
+        "optimizer": kept.source.optimizer,
+        "batch_size": kept.source.batch_size,
+        "device": kept.source.device,
+        "loader_timeout": kept.source.loader_timeout,
+        "out": kept.path,
+    }
+    for name, value in given.items():
+        if name in stored and stored[name] != value:
+            option = _OPTIONS.get(name, f"--{name.replace('_', '-')}")
+            raise UsageError(
+                f"{option} {value} can't be given with --resume: {kept.path} was begun with {stored[name]}",
+                hint="leave the option out, or sweep again with --out",
+            )
