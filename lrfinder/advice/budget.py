@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -60,22 +61,33 @@ def default_budget(steps: int, shapes: int = 0) -> int:
     return max(LEAST_BUDGET, round(SHARE * steps))
 
 
-def parse_budget(text: str | None, steps: int, shapes: int = 0) -> int:
-    """Return a budget in updates from "800", or from a share of the coming run, "25%" or "0.25"; None: the default.
+def budget_in_updates(budget: float | str | None, steps: int, shapes: int = 0) -> int:
+    """Return a budget in updates, for a coming run of `steps` updates and `shapes` other shapes to try.
 
-    Raises UsageError for anything else, and if it pays for less than LONG_RUNS runs of LEAST_STEPS updates.
+    A number of updates (800, "800"), or a share of the coming run (0.25, "0.25", "25%"); None: the default. Raises
+    UsageError for anything else, and if it pays for less than LONG_RUNS runs of LEAST_STEPS updates.
     """
-    if text is None:
+    if budget is None:
         return default_budget(steps, shapes)
-    if re.fullmatch(r"\d+", text):
-        budget = int(text)
-    elif re.fullmatch(r"\d+(\.\d+)?%", text):
-        budget = round(float(text[:-1]) / 100 * steps)
-    elif re.fullmatch(r"0?\.\d+", text):
-        budget = round(float(text) * steps)
-    else:
-        raise UsageError(f"budget: {text!r} is neither a number of updates nor a share", hint="give 800, 25% or 0.25")
+    updates = _updates(budget, steps)
     least = LONG_RUNS * LEAST_STEPS
-    if budget < least:
-        raise UsageError(f"budget: {budget} updates are too few", hint=f"give at least {least}")
-    return budget
+    if updates is None:
+        raise UsageError(
+            f"budget: {budget!r} is neither a whole number of updates nor a share", hint="give 800, 25% or 0.25"
+        )
+    if updates < least:
+        raise UsageError(f"budget: {updates} updates are too few", hint=f"give at least {least}")
+    return updates
+
+
+def _updates(budget: float | str, steps: int) -> int | None:
+    """Return the updates of a budget; None if it is neither a whole number of them nor a share of `steps`."""
+    if isinstance(budget, str):
+        if percent := re.fullmatch(r"(\d+(?:\.\d+)?)%", budget):
+            return round(float(percent[1]) / 100 * steps)
+        if not re.fullmatch(r"\d+|0?\.\d+", budget):
+            return None
+        budget = float(budget)
+    if 0 < budget < 1:
+        return round(budget * steps)
+    return int(budget) if math.isfinite(budget) and budget == int(budget) and budget >= 0 else None

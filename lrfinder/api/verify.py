@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
-from lrfinder.advice.budget import VerifyRequest, default_budget
+from lrfinder.advice.budget import VerifyRequest, budget_in_updates
 from lrfinder.advice.length import run_length
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
@@ -25,15 +25,14 @@ from lrfinder.store import TRIALS, Source, load_run, load_source, read_log
 from lrfinder.task.reference import check_reference
 
 CONFIG_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".toml"})
-Budget = int | float | Callable[[int, int], int] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOptions:
     """What a verification is asked for; None: as the last recommendation says, or as lrfinder chooses.
 
-    `budget` is a number of updates, a share of the coming run (below 1), or a function of the run's length and of the
-    number of other `schedules` that returns updates. `model` replaces the model file that was swept.
+    `budget` is a number of updates, or a share of the coming run (0.25 or "25%"). `model` replaces the model file that
+    was swept.
     """
 
     steps: int | None = None
@@ -42,7 +41,7 @@ class VerifyOptions:
     schedules: tuple[str, ...] = ()
     warmup: int | None = None
     lr: float | None = None
-    budget: Budget = None
+    budget: float | str | None = None
     jobs: int | None = None
     model: str | None = None
     seed: int = 0
@@ -68,7 +67,7 @@ def verify(
     schedules: Sequence[str] = (),
     warmup: int | None = None,
     lr: float | None = None,
-    budget: float | None = None,
+    budget: float | str | None = None,
     jobs: int | None = None,
     seed: int = 0,
 ) -> Verification:
@@ -76,9 +75,9 @@ def verify(
 
     `run` is a folder that `sweep(..., out=...)` or `lrfinder sweep` wrote from a model file. Its trials are kept in it:
     a second call trains only what is missing. Without `steps` or `epochs` the last recommendation of the run says
-    how long it is. `budget` is a number of updates, or below 1 a share of the coming run. `lr` is verified instead of
-    the recommended rate. `jobs` trials are made at once, each in a process of its own; None: several, if that is
-    measured to be faster. `.schedule` is the config; `.save(path)` writes it.
+    how long it is. `budget` is a number of updates, or a share of the coming run (0.25 or "25%"). `lr` is verified
+    instead of the recommended rate. `jobs` trials are made at once, each in a process of its own; None: several, if
+    that is measured to be faster. `.schedule` is the config; `.save(path)` writes it.
 
     Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
     EnvironmentFailure for the machine; what the user's code raises passes through.
@@ -145,26 +144,6 @@ def verify_run(
         write_verification(folder, verify_document(verification, run=str(folder), written=place))
     corrected = written is not None and last is not None and written == last.path and not verification.confirmed
     return VerifyResult(verification=verification, sweep=sweep, run=folder, written=written, corrected=corrected)
-
-
-def budget_in_updates(budget: Budget, steps: int, shapes: int) -> int:
-    """Return a budget in updates: a whole number of them, or below 1 a share of the run. Raises UsageError."""
-    if budget is None:
-        return default_budget(steps, shapes)
-    if callable(budget):
-        return budget(steps, shapes)
-    if not 0 < budget < float("inf") or (budget >= 1 and budget != int(budget)):
-        raise UsageError(f"budget must be a whole number of updates, or a share below 1, got {budget:g}")
-    return check_budget(round(budget * steps) if budget < 1 else int(budget))
-
-
-def check_budget(updates: int) -> int:
-    """Return the budget if it pays for the fewest runs that say anything; else raise UsageError."""
-    from lrfinder.advice.budget import LEAST_STEPS, LONG_RUNS
-
-    if updates < LONG_RUNS * LEAST_STEPS:
-        raise UsageError(f"budget: {updates} updates are too few", hint=f"give at least {LONG_RUNS * LEAST_STEPS}")
-    return updates
 
 
 def _check(options: VerifyOptions) -> None:

@@ -78,7 +78,6 @@ def verify(
     The exit status is 0 if the recommendation was confirmed, 1 if it was corrected, 5 if training can't tell.
     """
     del debug
-    from lrfinder.advice.budget import parse_budget
     from lrfinder.api.verify import VerifyOptions, verify_run
     from lrfinder.cli.training import watch_training
     from lrfinder.report.documents import verify_document
@@ -90,7 +89,7 @@ def verify(
         schedule=schedule,
         schedules=tuple(name.strip() for name in schedules.split(",")) if schedules else (),
         lr=lr,
-        budget=functools.partial(parse_budget, budget),
+        budget=budget,
         jobs=jobs,
         model=model,
         seed=seed,

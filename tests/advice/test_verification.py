@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from helpers.advice import concluded, next_trials
 from helpers.curves import falls_and_explodes, sweep_of, traces_of
 from helpers.runs import START, explored, parabola, run_at
-from lrfinder.advice.budget import VerifyRequest, default_budget, parse_budget
+from lrfinder.advice.budget import VerifyRequest, budget_in_updates, default_budget
 from lrfinder.advice.verification import Verification
 from lrfinder.errors import UsageError
 from lrfinder.records import Mode, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
@@ -290,13 +290,19 @@ def test_what_was_cut_short_is_made_again_and_the_rest_is_not() -> None:
         ("25%", 4000, 1000),
         ("0.5", 4000, 2000),
         (".1", 4000, 400),
+        ("100%", 4000, 4000),
+        (900, 10, 900),
+        (1000.0, 10, 1000),
+        (0.25, 4000, 1000),
     ],
 )
-def test_budgets(text: str | None, steps: int, budget: int) -> None:
-    assert parse_budget(text, steps) == budget
+def test_budgets(text: float | str | None, steps: int, budget: int) -> None:
+    assert budget_in_updates(text, steps) == budget
 
 
-@pytest.mark.parametrize("text", ["much", "-5", "1.5", "0", "12", "1e3", "nan", "0%"])
-def test_bad_budgets(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["much", "-5", "1.5", "0", "12", "1e3", "nan", "0%", -5, 1.5, 0, 12, math.nan, math.inf]
+)
+def test_bad_budgets(text: float | str) -> None:
     with pytest.raises(UsageError, match="budget"):
-        parse_budget(text, 400)
+        budget_in_updates(text, 400)

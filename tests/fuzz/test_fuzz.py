@@ -149,4 +149,5 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str) 
         with pytest.raises(RunError, match="not a run folder"):
             load_run(tmp_path)
     else:
-        load_run(tmp_path)
+        with pytest.raises(RunError, match="not a regular file"):
+            load_run(tmp_path)
