@@ -1,6 +1,6 @@
 """What captured updates save on a GPU: an update of `lrfinder.sweep` with and without `graph`, over a bare loop's.
 
-    python tests/benchmarks/graphs.py [--device cuda] [--rounds 5]
+    python tests/benchmarks/graphs.py [--device cuda] [--rounds 5] [--models tiny cnn transformer]
 
 The bare loop is eager, never waits for the device, and keeps its losses there. Each time is that of a long sweep less
 that of a short one, so that what a sweep costs once (capturing among it) is left out; medians over rounds, in which
@@ -80,13 +80,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     given = parser.parse_args()
     if not torch.cuda.is_available():
         raise SystemExit(f"torch {torch.__version__} finds no CUDA device here: graphs are CUDA's")
     os.environ.setdefault("SPEED_WORKERS", "0")
     print(f"{torch.cuda.get_device_name(given.device)}, torch {torch.__version__}\n")
     print("| model | updates | microseconds each | over bare | captured |\n| --- | --- | --- | --- | --- |")
-    for model in MODELS:
+    for model in given.models:
         names = getattr(speed_models, model)()
         works: dict[str, Callable[[int], str]] = {
             "bare loop": lambda updates, names=names: bare(names, updates, given.device),

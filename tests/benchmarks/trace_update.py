@@ -65,6 +65,7 @@ def path_of_an_update(**options: Any) -> list[str]:
             optimizer="sgd",
             mode="continuous",
             max_lr=1e-3,
+            device="cpu",
             steps=2 * STEADY,
             repeats=1,
             **options,

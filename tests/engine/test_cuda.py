@@ -154,6 +154,7 @@ def tokens_and_layers():
     return nn.Sequential(nn.Linear(4, 256), nn.ReLU(), nn.Dropout(0.1), nn.Linear(256, 256), nn.Linear(256, 1))
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("pinned", [True, False])
 @pytest.mark.parametrize("changes", [{}, {"clip_norm": 1.0}, {"accumulate": 2}, {"precision": Precision.BF16}])
 @pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.AdamW])

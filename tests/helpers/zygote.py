@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -115,6 +116,8 @@ def serve() -> None:
     import lrfinder.cli.verify
     import lrfinder.report.figure  # noqa: F401 - so that the children needn't
 
+    # From Python 3.12 on a fork beside threads warns; torch starts some, and none of them holds a lock here.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     while line := sys.stdin.readline():
         job = json.loads(line)
         # Two forks: the one in between waits for the command and writes down its status, while this one serves on.

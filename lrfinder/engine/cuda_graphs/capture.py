@@ -8,6 +8,7 @@ there before. See "CUDA Graphs" in the notes on CUDA semantics of PyTorch's docu
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
@@ -61,7 +62,9 @@ class CudaGraphCapture:
     def watched(self) -> Iterator[None]:
         """Make torch raise at every call that waits; the mode is put back afterwards."""
         before = torch.cuda.get_sync_debug_mode()
-        torch.cuda.set_sync_debug_mode("error")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Synchronization debug mode is a prototype")
+            torch.cuda.set_sync_debug_mode("error")
         try:
             yield
         finally:
