@@ -196,6 +196,7 @@ def _requests(
         schedules=options.schedules,
         warmup=warmup,
         seed=options.seed,
+        band=evidence.band,
     )
 
 
