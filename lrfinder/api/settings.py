@@ -24,7 +24,8 @@ from lrfinder.store import Source
 def make_settings(**keywords: Any) -> SweepSettings:
     """Return the settings; raise UsageError, with the parameter, its bound and the value, if they can't be swept."""
     for name, choices in (("spacing", Spacing), ("mode", Mode), ("metric", Metric)):
-        keywords[name] = _chosen(name, choices, keywords[name])
+        if name in keywords:
+            keywords[name] = _chosen(name, choices, keywords[name])
     try:
         return SweepSettings(**keywords)
     except ValueError as error:

@@ -12,17 +12,24 @@ import typer
 from lrfinder.cli.exit_status import DONE, INCONCLUSIVE, of_signal
 from lrfinder.cli.options import (
     Accumulate,
+    BatchSize,
     ClipNorm,
     ClipValue,
     Debug,
     Details,
+    Device,
     GraphOption,
     Json,
+    Momentum,
+    OptimizerName,
+    Out,
     PrecisionOption,
     Quiet,
     ScaleOthers,
     Seed,
     SweptOptimizer,
+    WeightDecay,
+    count,
 )
 from lrfinder.cli.output import print_json, print_line, print_plot, print_text, warn
 from lrfinder.errors import UsageError
@@ -59,6 +66,8 @@ def sweep(
         int,
         typer.Option(
             "--steps",
+            metavar="N",
+            parser=count,
             help="Updates of a repeat, one rate each. From 25 a decade on, --mode auto sweeps again with 12.5 a decade "
             "and picks from that: a long sweep has used up the loss before it reaches the best rates.",
         ),
@@ -73,7 +82,9 @@ def sweep(
             "`auto` does both: short runs around what the continuous sweep found, or over the whole range.",
         ),
     ] = Mode.AUTO,
-    run_steps: Annotated[int, typer.Option("--run-steps", help="Updates of a short run.")] = RUN_STEPS,
+    run_steps: Annotated[
+        int, typer.Option("--run-steps", metavar="N", parser=count, help="Updates of a short run.")
+    ] = RUN_STEPS,
     metric: Annotated[
         Metric,
         typer.Option(
@@ -94,17 +105,10 @@ def sweep(
             "--cache-batches 8",
         ),
     ] = None,
-    optimizer: Annotated[
-        str | None,
-        typer.Option("--optimizer", help="A class of torch.optim, where the model file has none. [default: AdamW]"),
-    ] = None,
-    momentum: Annotated[float | None, typer.Option("--momentum", help="Momentum of that optimizer.")] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option("--weight-decay", help="Weight decay of that optimizer.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Passed to the file's train_loader(batch_size).")
-    ] = None,
+    optimizer: OptimizerName = None,
+    momentum: Momentum = None,
+    weight_decay: WeightDecay = None,
+    batch_size: BatchSize = None,
     precision: PrecisionOption = Precision.AUTO,
     accumulate: Accumulate = 1,
     clip_norm: ClipNorm = None,
@@ -120,12 +124,10 @@ def sweep(
             help="Give up where a batch takes longer (the first one of a pass: five times that); 0 waits forever.",
         ),
     ] = LOADER_TIMEOUT,
-    device: Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")] = "auto",
+    device: Device = "auto",
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The run folder. [default: lrfinder-runs/<model>-<time>]")
-    ] = None,
+    out: Out = None,
     resume: Annotated[
         Path | None,
         typer.Option(
@@ -191,6 +193,8 @@ def sweep(
         warn(note)
     if as_json:
         print_json(sweep_document(done.sweep, done.advice))
+    elif quiet and not details and done.advice.lr is not None and of_signal(done.sweep.status) is None:
+        print_line(f"{done.advice.lr:g}")
     else:
         _show(done, details=details, plot=not quiet)
     unclear = done.advice.fit is None and done.advice.lr is None
