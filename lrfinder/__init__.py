@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.check import CheckResult
     from lrfinder.advice.verification import Verification
     from lrfinder.api.check import check
+    from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.result import Sweep
     from lrfinder.api.sweep import resume, sweep
@@ -45,6 +46,7 @@ __all__ = [
     "CheckResult",
     "ConfigError",
     "EnvironmentFailure",
+    "Found",
     "LrfinderError",
     "ModelFileError",
     "Pick",
@@ -60,6 +62,7 @@ __all__ = [
     "__version__",
     "check",
     "export_schedule",
+    "find",
     "import_schedule",
     "layerwise",
     "load_schedule",
@@ -74,6 +77,7 @@ _HOMES = {
     "Band": ("lrfinder.records", "Band"),
     "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
     "CheckResult": ("lrfinder.advice.check", "CheckResult"),
+    "Found": ("lrfinder.api.find", "Found"),
     "Pick": ("lrfinder.records", "Pick"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
     "ScheduleConfig": ("lrfinder.config", "ScheduleConfig"),
@@ -85,6 +89,7 @@ _HOMES = {
     "__version__": ("lrfinder.version", "VERSION"),
     "check": ("lrfinder.api.check", "check"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
+    "find": ("lrfinder.api.find", "find"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),
     "layerwise": ("lrfinder.param_groups", "layerwise"),
     "load_schedule": ("lrfinder.config", "load_schedule"),
