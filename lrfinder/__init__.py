@@ -24,9 +24,11 @@ from lrfinder.errors import (
 
 if TYPE_CHECKING:
     from lrfinder.advice.check import CheckResult
+    from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.verification import Verification
     from lrfinder.api.check import check
     from lrfinder.api.recommend import Recommendation, recommend
+    from lrfinder.api.report import Report, compare, write_report
     from lrfinder.api.result import Sweep
     from lrfinder.api.sweep import resume, sweep
     from lrfinder.api.verify import verify
@@ -43,12 +45,14 @@ __all__ = [
     "Band",
     "BatchSchedule",
     "CheckResult",
+    "Comparison",
     "ConfigError",
     "EnvironmentFailure",
     "LrfinderError",
     "ModelFileError",
     "Pick",
     "Recommendation",
+    "Report",
     "RunError",
     "ScheduleConfig",
     "Status",
@@ -59,6 +63,7 @@ __all__ = [
     "Verification",
     "__version__",
     "check",
+    "compare",
     "export_schedule",
     "import_schedule",
     "layerwise",
@@ -67,6 +72,7 @@ __all__ = [
     "resume",
     "sweep",
     "verify",
+    "write_report",
 ]
 
 # Loaded when first used: `import lrfinder` must not cost an import of torch.
@@ -74,8 +80,10 @@ _HOMES = {
     "Band": ("lrfinder.records", "Band"),
     "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
     "CheckResult": ("lrfinder.advice.check", "CheckResult"),
+    "Comparison": ("lrfinder.advice.comparison", "Comparison"),
     "Pick": ("lrfinder.records", "Pick"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
+    "Report": ("lrfinder.api.report", "Report"),
     "ScheduleConfig": ("lrfinder.config", "ScheduleConfig"),
     "Status": ("lrfinder.records", "Status"),
     "Stop": ("lrfinder.records", "Stop"),
@@ -84,6 +92,7 @@ _HOMES = {
     "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
     "check": ("lrfinder.api.check", "check"),
+    "compare": ("lrfinder.api.report", "compare"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),
     "layerwise": ("lrfinder.param_groups", "layerwise"),
@@ -92,6 +101,7 @@ _HOMES = {
     "resume": ("lrfinder.api.sweep", "resume"),
     "sweep": ("lrfinder.api.sweep", "sweep"),
     "verify": ("lrfinder.api.verify", "verify"),
+    "write_report": ("lrfinder.api.report", "write_report"),
 }
 
 
