@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.verification import Verification
     from lrfinder.api.check import check
+    from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.report import Report, compare, write_report
     from lrfinder.api.result import Sweep
@@ -48,6 +49,7 @@ __all__ = [
     "Comparison",
     "ConfigError",
     "EnvironmentFailure",
+    "Found",
     "LrfinderError",
     "ModelFileError",
     "Pick",
@@ -65,6 +67,7 @@ __all__ = [
     "check",
     "compare",
     "export_schedule",
+    "find",
     "import_schedule",
     "layerwise",
     "load_schedule",
@@ -81,6 +84,7 @@ _HOMES = {
     "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
     "CheckResult": ("lrfinder.advice.check", "CheckResult"),
     "Comparison": ("lrfinder.advice.comparison", "Comparison"),
+    "Found": ("lrfinder.api.find", "Found"),
     "Pick": ("lrfinder.records", "Pick"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
     "Report": ("lrfinder.api.report", "Report"),
@@ -94,6 +98,7 @@ _HOMES = {
     "check": ("lrfinder.api.check", "check"),
     "compare": ("lrfinder.api.report", "compare"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
+    "find": ("lrfinder.api.find", "find"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),
     "layerwise": ("lrfinder.param_groups", "layerwise"),
     "load_schedule": ("lrfinder.config", "load_schedule"),

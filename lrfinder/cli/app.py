@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from lrfinder.cli.commands import Command, Commands
+from lrfinder.cli.commands import HELP, Command, Commands
 
 _EXAMPLES = """\b
 Examples:
   lrfinder init model.py                  write a starter model file that runs as it is
+  lrfinder find model.py --epochs 30      one command to the schedule config; or step by step:
   lrfinder sweep model.py                 the range test; the loss against the rate goes to lrfinder-runs/
   lrfinder recommend --epochs 30          pick the rate, choose the decay, write the schedule config
   lrfinder verify --epochs 30             train shortly around the pick; confirm or correct the config
@@ -26,6 +27,15 @@ _COMMANDS = {
         home="lrfinder.cli.init:init",
         summary="Write a commented starter model file that runs as it is.",
         examples=("lrfinder init", "lrfinder init experiments/net.py"),
+    ),
+    "find": Command(
+        home="lrfinder.cli.find:find",
+        summary="Find the rate of a coming run: sweep, recommend, verify.",
+        examples=(
+            "lrfinder find model.py --epochs 30",
+            "lrfinder find model.py --steps 20k --budget 10% --write schedule.yaml",
+            "lrfinder find --resume lrfinder-runs/model-1 --steps 20k",
+        ),
     ),
     "sweep": Command(
         home="lrfinder.cli.sweep:sweep",
@@ -94,6 +104,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog=_EXAMPLES,
+    context_settings=HELP,
     help="Find the learning rate of your own PyTorch model, and write the decay schedule that uses it.",
 )
 
@@ -109,7 +120,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def _lrfinder(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     del version

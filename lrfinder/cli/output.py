@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lrfinder.advice import Advice
+    from lrfinder.config import ScheduleConfig
     from lrfinder.records import SweepResult
 
 WIDEST_PLOT = 120  # characters; a wider curve is hard to see as one shape
@@ -46,14 +47,15 @@ def print_line(line: str) -> None:
         sys.stdout.write(line + "\n")
 
 
-def print_use(config: Path, verb: str = "Written") -> None:
-    """Say where a schedule config was written, and the lines of a training script that use it."""
+def print_use(path: Path, config: ScheduleConfig, verb: str = "Written") -> None:
+    """Say where a schedule config was written, what it holds, and the lines of a training script that use it."""
     import json
 
-    print_text(f"{verb}: {config}. In the training script, after the optimizer is made:")
+    shape = config.schedule
+    print_text(f"{verb}: {path}: {shape.name}, {shape.steps} updates, {shape.warmup} of them warm-up. To use it:")
     print_line("    from lrfinder import load_schedule")
-    print_line(f"    scheduler = load_schedule({json.dumps(str(config))}).scheduler(optimizer)")
-    print_text("and scheduler.step() after every optimizer.step().")
+    print_line(f"    scheduler = load_schedule({json.dumps(str(path))}).scheduler(optimizer)")
+    print_text("with the optimizer made, and scheduler.step() after every optimizer.step().")
 
 
 def print_plot(result: SweepResult, advice: Advice) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrfinder.cli.exit_status import of_answer, of_signal
-from lrfinder.cli.options import Debug, Details, Json, Quiet, Seed
+from lrfinder.cli.options import Debug, Details, Epochs, Jobs, Json, Quiet, Schedule, Seed, Steps
 from lrfinder.cli.output import note, print_json, print_line, print_text, print_use, warn
 
 if TYPE_CHECKING:
@@ -25,11 +25,9 @@ def verify(
             "[default: the newest run in lrfinder-runs]",
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Length of the coming run, in updates.")] = None,
-    epochs: Annotated[float | None, typer.Option("--epochs", help="Length of the coming run, in epochs.")] = None,
-    schedule: Annotated[
-        str | None, typer.Option("--schedule", help="Shape of the decay; see `lrfinder schedule list`.")
-    ] = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    schedule: Schedule = None,
     schedules: Annotated[
         str | None, typer.Option("--schedules", help="Other shapes to try at the best rate, such as cosine,constant.")
     ] = None,
@@ -44,14 +42,7 @@ def verify(
             "[default: 25%, at least 800; for a run of up to 400 updates, five times its length]",
         ),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            min=1,
-            help="Runs at once, each in a process of its own. [default: several where that is measured to be faster]",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     model: Annotated[
         str | None, typer.Option("--model", help="The model file, if it is not the one that was swept.")
     ] = None,
@@ -105,6 +96,8 @@ def verify(
     if as_json:
         written = str(result.written) if result.written is not None else None
         print_json(verify_document(verification, run=str(result.run), written=written))
+    elif quiet and not details and verification.lr is not None:
+        print_line(f"{verification.lr:g}")
     else:
         _show(result, details=details)
     raise typer.Exit(of_signal(verification.stop) or of_answer(verification.confirmed))
@@ -121,8 +114,8 @@ def _show(result: VerifyResult, *, details: bool) -> None:
         print_text(f"There is no recommendation to verify: {verification.why}.", f"What to do: {verification.hint}.")
         return
     print_text(verification.why, f"Run: {result.run}.")
-    if result.written is not None:
-        print_use(result.written, "Corrected" if result.corrected else "Written")
+    if result.written is not None and verification.schedule is not None:
+        print_use(result.written, verification.schedule, "Corrected" if result.corrected else "Written")
     else:
         print_text(f"What to do: {verification.hint}.")
     if details:
