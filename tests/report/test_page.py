@@ -172,7 +172,7 @@ def test_the_answer_comes_first_and_its_status_is_seen(named: Callable[[str], An
 def test_hostile_text_of_a_run_folder_stays_text(named: Callable[[str], Any]) -> None:
     plain = answer_of(named("digits"))
     result = plain.result
-    optimizer = dataclasses.replace(result.setup.optimizer, name=EVIL, settings={EVIL: EVIL})
+    optimizer = dataclasses.replace(result.setup.optimizer, settings={"mode": EVIL}, chosen_by=EVIL)
     texts = dict.fromkeys(("model", "loss", "device", "torch", "python", "lrfinder", "graph"), EVIL)
     traces = tuple(dataclasses.replace(trace, why=EVIL, note=EVIL) for trace in result.traces)
     evil = dataclasses.replace(
