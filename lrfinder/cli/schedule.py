@@ -120,6 +120,8 @@ def export(
     from lrfinder.files import write_atomic
 
     made = export_schedule(load_schedule(config), to)
+    for sentence in made.left_out:
+        warn(sentence)
     if write is not None:
         write_atomic(write, made.text.encode())
         suffix = ".yaml" if write.suffix == ".yml" else write.suffix

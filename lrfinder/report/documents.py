@@ -120,7 +120,14 @@ def shapes_document() -> dict[str, Any]:
 
 def export_document(made: Export, *, target: str, written: str | None) -> dict[str, Any]:
     """Return what `lrfinder schedule export --json` prints."""
-    return {"target": target, "preset": made.preset, "suffix": made.suffix, "text": made.text, "written": written}
+    return {
+        "target": target,
+        "preset": made.preset,
+        "suffix": made.suffix,
+        "left_out": made.left_out,
+        "text": made.text,
+        "written": written,
+    }
 
 
 def import_document(config: ScheduleConfig, *, written: str | None) -> dict[str, Any]:
