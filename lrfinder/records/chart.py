@@ -32,8 +32,8 @@ class Chart:
 
     @property
     def steepest(self) -> Pick | None:
-        """The pick of the rule `steepest`; None if there is none."""
-        return next((pick for pick in self.picks if pick.rule == "steepest"), None)
+        """The pick where the fit as it is drawn falls fastest, of the rule `steepest-raw`; None if there is none."""
+        return next((pick for pick in self.picks if pick.rule == "steepest-raw"), None)
 
     @property
     def refusal(self) -> str | None:

@@ -69,7 +69,7 @@ def curve_figure(chart: Chart) -> Figure:
             layers.picked(panels, pick)
         if reason is not None:
             _reason(figure, axes, reason, bottom)
-        _key(figure, panels, result, fit)
+        _key(figure, panels, fit)
         for panel in panels:
             _keep_inside(figure, panel)
     return figure
@@ -194,7 +194,7 @@ def _reason(figure: Figure, axes: Axes, reason: str, bottom: float) -> None:
     )  # fmt: skip
 
 
-def _key(figure: Figure, panels: Sequence[Axes], result: SweepResult, fit: Fit | None) -> None:
+def _key(figure: Figure, panels: Sequence[Axes], fit: Fit | None) -> None:
     """Say, below the panels, what dots, line, carets and crosses are; only those that are there."""
     from matplotlib.lines import Line2D
 

@@ -120,7 +120,7 @@ def trains_between(band: Band) -> str:
 
 
 def steepest_point(axes: Axes, fit: Fit, pick: Pick) -> None:
-    """Mark the rate at which the loss falls fastest, as the rule `steepest` says it, by a dot on the fit."""
+    """Mark the rate at which the loss falls fastest, by a dot on the fit."""
     import numpy as np
 
     if pick.lr is not None and fit.lrs[0] <= pick.lr <= fit.lrs[-1]:
