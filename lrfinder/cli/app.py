@@ -16,6 +16,8 @@ Examples:
   lrfinder recommend --epochs 30          pick the rate, choose the decay, write the schedule config
   lrfinder verify --epochs 30             short trainings confirm or correct the config
   lrfinder schedule show schedule.yaml    look at the rate of every update
+  lrfinder report                         one HTML page of the newest run: the rate, the curve, the reasons
+  lrfinder compare runs/a runs/b          may two runs be compared, and do their picks differ?
   lrfinder check model.py --config schedule.yaml
                                           in CI: does the model still train at this rate?
 """
@@ -62,6 +64,19 @@ _COMMANDS = {
             "lrfinder verify runs/small --steps 10000 --budget 10% --jobs 4",
             "lrfinder verify schedule.yaml --schedules cosine,constant --write verified.yaml",
         ),
+    ),
+    "report": Command(
+        home="lrfinder.cli.report:report",
+        summary="Write one HTML page about a run, or about several.",
+        examples=(
+            "lrfinder report                                    the newest run; writes report.html into its folder",
+            "lrfinder report runs/a runs/b --out both.html      the comparison first",
+        ),
+    ),
+    "compare": Command(
+        home="lrfinder.cli.report:compare",
+        summary="Overlay runs: may they be compared, and do their picks differ?",
+        examples=("lrfinder compare runs/a runs/b", "lrfinder compare runs/* --png compared.png --json"),
     ),
     "check": Command(
         home="lrfinder.cli.check:check",

@@ -6,7 +6,7 @@ import codecs
 import contextlib
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,10 +59,17 @@ def print_use(path: Path, config: ScheduleConfig, verb: str = "Written") -> None
 
 
 def print_plot(result: SweepResult, advice: Advice) -> None:
-    """Print the curve as wide as the terminal, at a height that leaves room for a table below it."""
+    """Print the curve of a sweep."""
+    from lrfinder.report.terminal_plot import terminal_plot
+
+    print_drawn(terminal_plot, advice.chart(result))
+
+
+def print_drawn(draw: Callable[..., str], what: object) -> None:
+    """Print what `draw` makes of `what`, as wide as the terminal, at a height that leaves room for a table below it."""
     from rich.console import Console
 
-    from lrfinder.report.terminal_plot import SMALLEST_WIDTH, terminal_plot
+    from lrfinder.report.terminal_plot import SMALLEST_WIDTH
 
     console = Console()
     if console.width < SMALLEST_WIDTH:
@@ -70,7 +77,7 @@ def print_plot(result: SweepResult, advice: Advice) -> None:
     color = console.color_system is not None and not console.no_color
     width = min(console.width, WIDEST_PLOT)
     encoding = sys.stdout.encoding or "ascii"
-    plot = terminal_plot(advice.chart(result), width=width, height=PLOT_HEIGHT, color=color, encoding=encoding)
+    plot = draw(what, width=width, height=PLOT_HEIGHT, color=color, encoding=encoding)
     with stdout_guard():
         sys.stdout.write(plot + "\n")
 

@@ -28,6 +28,10 @@ class Window:
     loss_low: float
     loss_high: float
 
+    def shows(self, loss: float) -> bool:
+        """Tell whether a loss is in view; NaN is not."""
+        return self.loss_low <= loss <= self.loss_high
+
 
 def points(result: SweepResult) -> tuple[Point, ...]:
     """Return every measurement that the fit is made of, in the order of measurement."""
