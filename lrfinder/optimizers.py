@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import keyword
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+SEVERAL = " + "  # joins the classes of optimizers that were swept together
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerTraits:
-    """The traits of an optimizer's class; those of a class that isn't in the table are the defaults.
+    """The traits of an optimizer's class. Of one that isn't known they are the defaults: guesses, which nobody is told.
 
     `defaults` are torch's for the rate and for what binds it; the tests hold them equal to torch's own signatures.
     """
 
+    known: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
     second_moment: str | None = None  # the setting that is the decay of its second moment, if it isn't betas[1]
-    decoupled: bool = False  # its weight decay shrinks the weights by rate x decay, apart from the gradient
+    decoupled: bool | None = False  # its weight decay shrinks the weights by rate x decay, apart from the gradient
+    adds_momentum: bool = False  # its `momentum` adds up updates, so that a steady gradient moves it by 1/(1 - m)
     accumulates: bool = False  # it never forgets a squared gradient, so its own step falls with every update
     no_decay: str | None = None  # why a decay of the rate does it no good
     norm: Literal["l1", "l2"] = "l1"  # of the gradient, which bounds its update: see `lrfinder schedule refine`
@@ -32,7 +38,7 @@ TRAITS: Mapping[str, OptimizerTraits] = MappingProxyType(
     {
         "ASGD": OptimizerTraits(defaults={"lr": 0.01, "weight_decay": 0.0}, norm="l2"),
         "Adadelta": OptimizerTraits(defaults={"lr": 1.0, "rho": 0.9, "weight_decay": 0.0}, second_moment="rho"),
-        "Adafactor": OptimizerTraits(defaults={"lr": 0.01, "weight_decay": 0.0}),
+        "Adafactor": OptimizerTraits(defaults={"lr": 0.01, "weight_decay": 0.0}, decoupled=True),
         "Adagrad": OptimizerTraits(defaults={"lr": 0.01, "weight_decay": 0.0}, accumulates=True),
         "Adam": OptimizerTraits(
             defaults={"lr": 0.001, "betas": _BETAS, "weight_decay": 0.0}, graphable=True, stackable=True
@@ -52,24 +58,41 @@ TRAITS: Mapping[str, OptimizerTraits] = MappingProxyType(
         "NAdam": OptimizerTraits(defaults={"lr": 0.002, "betas": _BETAS, "weight_decay": 0.0}),
         "RAdam": OptimizerTraits(defaults={"lr": 0.001, "betas": _BETAS, "weight_decay": 0.0}),
         "RMSprop": OptimizerTraits(
-            defaults={"lr": 0.01, "alpha": 0.99, "momentum": 0.0, "weight_decay": 0.0}, second_moment="alpha"
+            defaults={"lr": 0.01, "alpha": 0.99, "momentum": 0.0, "weight_decay": 0.0},
+            second_moment="alpha",
+            adds_momentum=True,
         ),
         "Rprop": OptimizerTraits(
             defaults={"lr": 0.01},
             no_decay="Rprop sets the size of each weight's steps itself, and the rate is only where they begin",
         ),
         "SGD": OptimizerTraits(
-            defaults={"lr": 0.001, "momentum": 0.0, "weight_decay": 0.0}, norm="l2", graphable=True, stackable=True
+            defaults={"lr": 0.001, "momentum": 0.0, "weight_decay": 0.0},
+            adds_momentum=True,
+            norm="l2",
+            graphable=True,
+            stackable=True,
         ),
         "SparseAdam": OptimizerTraits(defaults={"lr": 0.001, "betas": _BETAS}),
     }
 )
-_UNKNOWN = OptimizerTraits()
+# By a part of the name: AdamW8bit, PagedAdamW8bit, AdamWScheduleFree, StableAdamW; Lion, PagedLion8bit, FusedLion.
+_FAMILIES = {"AdamW": OptimizerTraits(decoupled=True), "Lion": OptimizerTraits(decoupled=True)}
+_UNKNOWN = OptimizerTraits(known=False, decoupled=None)
+# Settings by which classes say whether their decay is decoupled: torch's, timm's, apex's, DeepSpeed's, and others'.
+_DECOUPLED = ("decoupled_weight_decay", "decoupled_decay", "adam_w_mode", "adamw_mode", "weight_decouple")
 
 
 def traits_of(name: str) -> OptimizerTraits:
-    """Return the traits of the class called `name`; the defaults for one that isn't torch's."""
-    return TRAITS.get(name, _UNKNOWN)
+    """Return the traits of the class called `name`: torch's, or what all of a family have in common."""
+    own = TRAITS.get(name.removeprefix("torch.optim."))
+    return own or next((traits for part, traits in _FAMILIES.items() if part in name), _UNKNOWN)
+
+
+def decoupled_decay(name: str, settings: Mapping[str, object]) -> bool | None:
+    """Tell whether the weight decay shrinks the weights by rate x decay, apart from the gradient; None: not known."""
+    said = (settings[key] for key in _DECOUPLED if key in settings)
+    return next((it for it in said if isinstance(it, bool)), traits_of(name).decoupled)
 
 
 def second_moment_decay(name: str, settings: Mapping[str, object]) -> float | None:
@@ -85,3 +108,41 @@ def second_moment_decay(name: str, settings: Mapping[str, object]) -> float | No
 def second_moment_updates(beta2: float) -> float:
     """Return 2 / (1 - beta2), the updates for which the average rests on few gradients (arXiv:1910.04209)."""
     return 2 / (1 - beta2)
+
+
+def check_name(name: str) -> str:
+    """Return the name of an optimizer's class, dotted if it has a module, or of several joined by " + ".
+
+    Exports write it into code. Raises ValueError for text that is no name.
+    """
+    if not all(_is_word(part) for one in name.split(SEVERAL) for part in one.split(".")):
+        raise ValueError(f"expected the name of a class, such as AdamW or package.Lion, got {name[:60]!a}")
+    return name
+
+
+def check_setting(key: str) -> str:
+    """Return the name of a setting: a keyword that an optimizer's class may take, beside its parameters and its rate.
+
+    Exports write it into code. Raises ValueError for a name that can't be one.
+    """
+    if not _is_word(key) or key.startswith("_") or key in {"params", "lr"}:
+        raise ValueError(f"expected the name of a keyword argument, such as weight_decay, got {key[:60]!a}")
+    return key
+
+
+def is_setting(key: str) -> bool:
+    """Tell whether `check_setting` accepts the name."""
+    try:
+        return bool(check_setting(key))
+    except ValueError:
+        return False
+
+
+def class_name(optimizer: object) -> str:
+    """Return the name of the optimizer's class, or of the next of its bases whose name is one: a class may have any."""
+    return next(kind.__name__ for kind in type(optimizer).__mro__ if _is_word(kind.__name__))
+
+
+def _is_word(text: str) -> bool:
+    """Tell whether the text is a word of Python code, and stands for itself there: a word may be written in ways."""
+    return text.isidentifier() and not keyword.iskeyword(text) and unicodedata.normalize("NFKC", text) == text

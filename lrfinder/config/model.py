@@ -9,6 +9,7 @@ from collections.abc import Sized
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +22,7 @@ from pydantic import (
 
 from lrfinder.batch_growth.plan import Epoch, grow_batches, rates, stretches
 from lrfinder.errors import UsageError
+from lrfinder.optimizers import check_name, check_setting
 from lrfinder.records import Status
 from lrfinder.schedules import AnySchedule, Schedule
 from lrfinder.schedules.base import as_tuple
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 # Version history. 1: the first.
 VERSION: Final = 1
 
+MOST_LISTED = 10_000_000  # rates at once: 2 GB while they are written
 _LARGEST_INTEGER = 2**63 - 1  # TOML's integers have 64 bits, and a config must say the same in every format
 
 
@@ -90,10 +93,10 @@ class OptimizerConfig(_Section):
     was found with (`momentum`, `betas`, `weight_decay`, ...): a record for people and checks; nothing applies it.
     """
 
-    name: str = Field(min_length=1)
+    name: Annotated[str, Field(min_length=1), AfterValidator(check_name)]
     lr: Rate
     groups: Annotated[tuple[Ratio, ...], BeforeValidator(as_tuple), Field(min_length=1)] | None = None
-    settings: dict[str, Setting] = {}
+    settings: dict[Annotated[str, AfterValidator(check_setting)], Setting] = {}
 
     @field_validator("groups")
     @classmethod
@@ -219,8 +222,11 @@ class ScheduleConfig(_Section):
         return self.followed.factor(t)
 
     def lrs(self) -> tuple[float, ...]:
-        """Return (f(0), ..., f(T - 1))."""
+        """Return (f(0), ..., f(T - 1)). Raises UsageError for a run of more than MOST_LISTED updates."""
         schedule, peak = self.followed, self.optimizer.lr
+        if schedule.steps > MOST_LISTED:
+            hint = "`config.rate(t)` in Python gives any of them, and exports of code have no such limit"
+            raise UsageError(f"{schedule.steps} rates are too many to list, at most {MOST_LISTED}", hint=hint)
         return tuple(peak * schedule.factor(t) for t in range(schedule.steps))
 
     def scheduler(
