@@ -118,7 +118,16 @@ def find(
         warn(message)
     stopped = _signal(found)
     if as_json:
-        print_json(find_document(found))
+        print_json(
+            find_document(
+                found.advice,
+                found.verification,
+                unverified=found.unverified,
+                run=str(found.run),
+                written=None if found.written is None else str(found.written),
+                seconds=found.seconds,
+            )
+        )
     elif quiet and not details and found.lr is not None and not stopped:
         print_line(f"{found.lr:g}")
     else:

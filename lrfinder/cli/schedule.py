@@ -37,7 +37,7 @@ def show(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Draw f(t), the rate of update t, and print a table of it at the updates that matter.
+    """Plot the learning rate over the run, f(t), and print it at the updates that matter.
 
     Examples: `lrfinder schedule show schedule.yaml`, `lrfinder schedule show half.yaml quarter.yaml`.
     """

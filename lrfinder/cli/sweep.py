@@ -60,7 +60,7 @@ def sweep(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help=_MODEL)] = None,
     min_lr: Annotated[float, typer.Option("--min-lr", help="The lowest rate.")] = MIN_LR,
     max_lr: Annotated[
-        float, typer.Option("--max-lr", help="The highest rate; the sweep stops before it where the loss diverges.")
+        float, typer.Option("--max-lr", help="The highest rate; the sweep stops earlier if the loss diverges.")
     ] = MAX_LR,
     steps: Annotated[
         int,
@@ -68,8 +68,8 @@ def sweep(
             "--steps",
             metavar="N",
             parser=count,
-            help="Updates of a repeat, one rate each. From 25 a decade on, --mode auto sweeps again with 12.5 a decade "
-            "and picks from that: a long sweep has used up the loss before it reaches the best rates.",
+            help="Updates of a repeat, one rate each. If there are 25 or more a decade, --mode auto adds a sweep of "
+            "12.5 a decade and picks from that: a slow sweep learns too much before it reaches the best rates.",
         ),
     ] = STEPS,
     repeats: Annotated[int, typer.Option("--repeats", help="Repeats; their spread gives the interval.")] = REPEATS,
@@ -79,7 +79,7 @@ def sweep(
         typer.Option(
             "--mode",
             help="`continuous` trains on while the rate grows; `restart` gives each rate a short run of its own; "
-            "`auto` does both: short runs around what the continuous sweep found, or over the whole range.",
+            "`auto` does both: short runs near what the continuous sweep found, or over the whole range.",
         ),
     ] = Mode.AUTO,
     run_steps: Annotated[
@@ -121,7 +121,7 @@ def sweep(
         typer.Option(
             "--loader-timeout",
             metavar="SECONDS",
-            help="Give up where a batch takes longer (the first one of a pass: five times that); 0 waits forever.",
+            help="Give up if a batch takes longer (the first one of a pass: five times that); 0 waits forever.",
         ),
     ] = LOADER_TIMEOUT,
     device: Device = "auto",
@@ -133,8 +133,8 @@ def sweep(
         typer.Option(
             "--resume",
             metavar="RUN",
-            help="Carry on the sweep of this run folder, which was killed or interrupted: what had ended is kept, the "
-            "rest is made again from its beginning. Model and options come from the folder.",
+            help="Resume an interrupted sweep: finished repeats and runs are kept, the others start again. Model and "
+            "options come from the run folder.",
         ),
     ] = None,
     sinks: Annotated[
@@ -202,11 +202,11 @@ def sweep(
 
 
 def _given(context: typer.Context) -> dict[str, object]:
-    """Return the options and arguments that the command line names, not those that are as they are by default."""
+    """Return the options and arguments that the command line itself names."""
     return {
         name: value
         for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") != "DEFAULT"
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
 
 

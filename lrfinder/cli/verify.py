@@ -1,4 +1,4 @@
-"""`lrfinder verify`: train shortly around a recommendation, and confirm or correct it."""
+"""`lrfinder verify`: run short trainings near a recommended rate, and confirm or correct it."""
 
 from __future__ import annotations
 
@@ -60,12 +60,13 @@ def verify(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train shortly around the recommended rate, and confirm or correct it; the schedule config is written.
+    """Run short trainings near the recommended rate, and confirm or correct it; the schedule config is written.
 
-    Short runs of two lengths, from scratch, with the schedule compressed and on so much of the data that they pass over
-    it as often as the coming run, show where training ends lowest and how that moves with the length; a run of up to
-    400 updates is tried at full length. They are kept in the run folder: asked again, only what is missing is trained.
-    Without --steps and --epochs the last `recommend` of the run says how long the run is, and its config is corrected.
+    The trials have two lengths. Each starts from scratch, follows the whole schedule in fewer updates, and trains on
+    so much of the data that it sees each sample as often as the coming run. They show which rate ends lowest, and
+    how that changes with the length. A run of up to 400 updates is tried at full length. Trials are kept in the run
+    folder: the same command again trains only what is missing. Without --steps and --epochs the last `recommend` says
+    how long the run is, and its config is corrected.
     The exit status is 0 if the recommendation was confirmed, 1 if it was corrected, 5 if training can't tell.
     """
     del debug

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.explain import Fact
     from lrfinder.advice.verification import Verification
-    from lrfinder.api.find import Found
     from lrfinder.config import ScheduleConfig
     from lrfinder.config.refine import Refined
     from lrfinder.export.base import Export
@@ -76,18 +75,19 @@ def verify_document(verification: Verification, *, run: str, written: str | None
     }
 
 
-def find_document(found: Found) -> dict[str, Any]:
-    """Return what `lrfinder find --json` prints; `verified` is None if no trials could tell, or none were made."""
-    verification, written = found.verification, found.written
+def find_document(
+    advice: Advice, verification: Verification | None, *, unverified: str, run: str, written: str | None, seconds: float
+) -> dict[str, Any]:
+    """Return what `lrfinder find --json` prints; `verified` is None if trials can't tell, or weren't made."""
     return {
-        **recommend_document(found.advice),
-        "lr": found.lr,
-        "updates": found.updates,
-        "seconds": round(found.seconds, 3),
+        **recommend_document(advice),
+        "lr": advice.lr,
+        "updates": advice.updates if verification is None else verification.updates,
+        "seconds": round(seconds, 3),
         "verified": None if verification is None else verification.confirmed,
-        "verification": found.unverified if verification is None else verification.why,
-        "run": str(found.run),
-        "written": None if written is None else str(written),
+        "verification": unverified if verification is None else verification.why,
+        "run": run,
+        "written": written,
     }
 
 
