@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from lrfinder.errors import EnvironmentFailure, RunError, UsageError
+from lrfinder.errors import EnvironmentFailure, ModelFileError, RunError, UsageError
 
 try:
     import fcntl
@@ -138,17 +138,31 @@ def read_measured_text(path: Path, *, limit: int, kind: str, again: str) -> str:
         raise RunError(f"{path}: not UTF-8 text (byte {error.start})", hint=again) from None
 
 
+def check_process(owner: int) -> None:
+    """Raise ModelFileError unless this is the process `owner`: one forked from it would write all a second time."""
+    if os.getpid() != owner:
+        raise ModelFileError(
+            "a process that your code forked came back into lrfinder, and would write what its parent writes",
+            hint="let it end where it was forked, with os._exit(0)",
+        )
+
+
 class AppendFile:
     """A file that grows by whole lines: what a killed process leaves ends in at most one torn line.
 
-    Opened at once, created if there is none, never through a link. Close it. OSError passes through: see `disk`.
+    Opened at once, created if there is none, never through a link; with `new`, FileExistsError if there is one. Close
+    it. The user's code may close the handle, and open a file of its own under its number: the file is opened again
+    then. OSError passes through: see `disk_errors`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, new: bool = False) -> None:
+        self._path = path.absolute()
+        self._owner = os.getpid()
+        self._locked = False
         if path.is_symlink():  # O_NOFOLLOW refuses it too, with an unhelpful message
             raise OSError(errno.ELOOP, "a symbolic link: nothing is written through it")
-        self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_LINK | _BINARY, _MODE)
+        self._handle: int | None = self._opened(os.O_CREAT | (os.O_EXCL if new else 0))
+        self._identity = identity(self._handle)
 
     def lock(self) -> bool:
         """Keep other processes from locking this file until it is closed; False if another one has.
@@ -162,6 +176,7 @@ class AppendFile:
             fcntl.lockf(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             return error.errno not in {errno.EACCES, errno.EAGAIN}
+        self._locked = True
         return True
 
     def keep(self, count: int | None = None) -> None:
@@ -205,8 +220,8 @@ class AppendFile:
 
     def close(self) -> None:
         """Close the file; may be called again."""
-        if self._handle is not None:
-            handle, self._handle = self._handle, None
+        handle, self._handle = self._handle, None
+        if handle is not None and identity(handle) == self._identity:
             os.close(handle)
 
     def _read(self) -> bytes:
@@ -214,10 +229,27 @@ class AppendFile:
         os.lseek(handle, 0, os.SEEK_SET)
         return b"".join(iter(lambda: os.read(handle, _CHUNK), b""))
 
+    def _opened(self, flags: int = 0) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_APPEND | _NO_LINK | _BINARY | flags, _MODE)
+
     def _open(self) -> int:
         if self._handle is None:
             raise RuntimeError(f"{self._path} is closed")
+        check_process(self._owner)
+        if identity(self._handle) != self._identity:
+            self._handle = self._opened()
+            if identity(self._handle) != self._identity or (self._locked and not self.lock()):
+                raise OSError(errno.ESTALE, "another file took its place while it was written")
         return self._handle
+
+
+def identity(handle: int) -> tuple[int, int] | None:
+    """Return what tells an open file from all others, or None if the handle was closed."""
+    try:
+        status = os.fstat(handle)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -373,11 +373,13 @@ def test_run_json_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
 
 
 def test_nothing_is_written_through_a_link(result: SweepResult, tmp_path: Path) -> None:
+    run = write(result, tmp_path / "run", ended=1)
+    (run / "curve.csv").rename(tmp_path / "mine.csv")
     (tmp_path / "mine.csv").write_text("mine")
-    with create(tmp_path / "run") as folder:
-        (folder.path / "curve.csv").symlink_to(tmp_path / "mine.csv")
-        with pytest.raises(EnvironmentFailure, match=r"curve\.csv: a symbolic link"):
-            folder.prepared(result.setup)
+    kept = dataclasses.replace(load_unfinished(run), traces=())
+    (run / "curve.csv").symlink_to(tmp_path / "mine.csv")
+    with pytest.raises(EnvironmentFailure, match=r"curve\.csv: a symbolic link"):
+        RunFolder.resume(kept)
     assert (tmp_path / "mine.csv").read_text() == "mine"
 
 
