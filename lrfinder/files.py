@@ -21,11 +21,19 @@ except ImportError:  # Windows
 
 # A process killed between two system calls leaves a temporary file; a write that still goes on is younger than this.
 _STALE_SECONDS = 60.0
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _CHUNK = 2**20  # bytes: large enough that reading costs no more than one call for almost every run
 _MODE = 0o666  # less the umask: so the user decides who may read a result
 # A folder from a stranger may hold links to the user's own files: they are never written through.
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would write \r\n
+
+
+def disk_hint(error: OSError) -> str:
+    """Return what to do if the disk refuses."""
+    if error.errno in _FULL:
+        return "free some space there, or name another place"
+    return "name another place, or check the path and its permissions"
 
 
 class disk_errors:  # noqa: N801 - used as a function is: `with disk(path):`
@@ -46,9 +54,7 @@ class disk_errors:  # noqa: N801 - used as a function is: `with disk(path):`
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            hint = "free some space there, or name another place"
-            raise EnvironmentFailure(f"{self._path}: {reason}", hint=hint) from error
+            raise EnvironmentFailure(f"{self._path}: {error.strerror or error}", hint=disk_hint(error)) from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -254,12 +260,15 @@ def identity(handle: int) -> tuple[int, int] | None:
 
 def write_new(path: Path, data: bytes) -> None:
     """Write a file that must not exist yet: UsageError if it does, EnvironmentFailure if the disk refuses."""
-    try:
-        with path.open("xb") as file:
-            file.write(data)
-    except FileExistsError:
-        raise UsageError(f"{path} already exists", hint="name another file, or remove this one first") from None
-    except OSError as error:
-        raise EnvironmentFailure(
-            f"{path}: {error.strerror or error}", hint="name a file in a folder that exists"
-        ) from error
+    with disk_errors(path):
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
+        except FileExistsError:
+            raise UsageError(f"{path} already exists", hint="name another file, or remove this one first") from None
+        try:
+            _write_all(handle, data)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(handle)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from enum import StrEnum
 from typing import Any
 
 from lrfinder.errors import UsageError
 from lrfinder.records import Graph, Metric, Mode, Precision, Spacing, SweepSettings, UpdateOptions
+from lrfinder.store import Source
 
 
 def make_settings(**keywords: Any) -> SweepSettings:
@@ -31,6 +31,14 @@ def make_training(**keywords: Any) -> UpdateOptions:
         raise UsageError(str(error)) from None
 
 
+def make_source(**keywords: Any) -> Source:
+    """Return where the model comes from; raise UsageError for impossible options, as for the settings."""
+    try:
+        return Source(**keywords)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
 def _chosen(name: str, choices: type[StrEnum], value: str) -> StrEnum:
     if value not in list(choices):
         raise UsageError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
@@ -48,10 +56,3 @@ def new_keyword(name: str, value: Any, *, old: str, given: Any) -> Any:
         raise UsageError(f"{old} is the old name of {name}, and both were given", hint=f"remove {old}")
     warnings.warn(f"the keyword {old} is called {name} now", DeprecationWarning, stacklevel=3)
     return given
-
-
-def checked_timeout(seconds: float) -> float:
-    """Return how long a batch may take, 0 for any time; raise UsageError for what isn't a time."""
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise UsageError(f"loader_timeout must be a finite number of seconds, 0 to wait forever, got {seconds}")
-    return seconds

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lrfinder.api.result import Sweep
-from lrfinder.api.settings import checked_timeout, make_settings, make_training, new_keyword
+from lrfinder.api.settings import make_settings, make_source, make_training, new_keyword
 from lrfinder.api.sweep_run import LIVE, resume_run, sweep_model, sweep_run
 from lrfinder.errors import UsageError
 from lrfinder.records import (
@@ -117,7 +117,7 @@ def sweep(
         "optimizers": optimizers,
         "val_loader": val_loader,
     }
-    source = Source(
+    source = make_source(
         reference=os.fspath(model) if isinstance(model, str | os.PathLike) else LIVE,
         optimizer=optimizer if isinstance(optimizer, str) else None,
         optimizer_options=_given(momentum=momentum, weight_decay=weight_decay),
@@ -132,7 +132,7 @@ def sweep(
             scale_others=scale_others,
             graph=graph,
         ),
-        loader_timeout=checked_timeout(loader_timeout),
+        loader_timeout=loader_timeout,
     )
     if source.reference != LIVE and (also := [name for name, value in names.items() if value is not None]):
         raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {source.reference}")

@@ -146,11 +146,10 @@ def sweep(
 ) -> None:
     """Run the range test: grow the rate while training, and record the loss after each update."""
     del debug
-    from lrfinder.api.settings import checked_timeout, make_settings, make_training
+    from lrfinder.api.settings import make_settings, make_source, make_training
     from lrfinder.api.sweep_run import resume_run, sweep_run
     from lrfinder.cli.training import watch_training
     from lrfinder.report.documents import sweep_document
-    from lrfinder.store import Source
 
     watch = functools.partial(watch_training, quiet=quiet)
     if resume is not None:
@@ -172,7 +171,7 @@ def sweep(
             max_seconds=max_seconds,
         )
         options = {"momentum": momentum, "weight_decay": weight_decay}
-        source = Source(
+        source = make_source(
             reference=model,
             optimizer=optimizer,
             optimizer_options={name: value for name, value in options.items() if value is not None},
@@ -187,7 +186,7 @@ def sweep(
                 scale_others=scale_others,
                 graph=graph,
             ),
-            loader_timeout=checked_timeout(loader_timeout),
+            loader_timeout=loader_timeout,
         )
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
     for doubt in done.sweep.notes:

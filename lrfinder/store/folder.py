@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lrfinder.engine.observer import Observer
-from lrfinder.errors import LrfinderError, RunError, is_text
+from lrfinder.errors import LrfinderError, RunError, fault_of_name
 from lrfinder.files import check_process, disk_errors, remove_stale, write_atomic
 from lrfinder.records import Mode, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.curve_file import CurveFile
@@ -256,8 +256,8 @@ def _shown(value: object) -> str:
 
 
 def _take(path: Path) -> Path:
-    if not is_text(str(path)):
-        raise RunError(f"{str(path)!r}: the name is not UTF-8 text", hint="name another folder with --out")
+    if fault := fault_of_name(str(path)):
+        raise RunError(f"{str(path)!a}: {fault}", hint="name another folder with --out")
     with disk_errors(path):
         try:
             path.mkdir(parents=True, exist_ok=True)

@@ -78,7 +78,7 @@ def _run(line: bytes, number: int, path: Path) -> ShortRun:
     for name, value in (("plan.lr", run.plan.lr), ("loss", run.loss), ("initial_loss", run.initial_loss)):
         if value is not None and not math.isfinite(value):
             raise RunError(f"{path}:{number}: {name}: expected a finite number, got {value}", hint=_AGAIN)
-    for text in (run.why, run.metric, run.plan.schedule):
+    for text in (run.why, run.note, run.metric, run.plan.schedule):
         if CONTROL.search(text):
             raise RunError(f"{path}:{number}: a control character in {text[:80]!a}", hint=_AGAIN)
     least = min(run.plan.steps, run.plan.batches if run.plan.batches is not None else 1)

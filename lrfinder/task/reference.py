@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from lrfinder.errors import UsageError, is_text
+from lrfinder.errors import UsageError, fault_of_name
 from lrfinder.files import UnfitFileError, read_limited
 from lrfinder.task.hosts import HOSTS
 
@@ -57,8 +57,8 @@ def check_reference(text: str) -> Reference:
     Raises UsageError if the file, module or host doesn't exist, if the file is no readable Python file, or if `text`
     isn't valid UTF-8.
     """
-    if not is_text(text):
-        raise UsageError(f"{text!r}: the name is not UTF-8 text, and could not be written down", hint="rename it")
+    if fault := fault_of_name(text):
+        raise UsageError(f"{text!a}: {fault}, and could not be written down", hint="rename it")
     found = _split(text)
     if found.host is not None:
         _check_host(found.host)

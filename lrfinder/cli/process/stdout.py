@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lrfinder.errors import EnvironmentFailure, ModelFileError
-from lrfinder.files import identity
+from lrfinder.files import disk_hint, identity
 
 
 def open_missing() -> None:
@@ -48,9 +48,7 @@ def stdout_guard() -> Iterator[None]:
         reader_left = _reader_left(error)
         discard_stdout()
         if not reader_left:
-            raise EnvironmentFailure(
-                f"standard output: {error.strerror or error}", hint="free some space there, or name another place"
-            ) from error
+            raise EnvironmentFailure(f"standard output: {error.strerror or error}", hint=disk_hint(error)) from error
 
 
 @contextlib.contextmanager
