@@ -57,8 +57,29 @@ class disk_errors:  # noqa: N801 - used as a function is: `with disk(path):`
             raise EnvironmentFailure(f"{self._path}: {error.strerror or error}", hint=disk_hint(error)) from error
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_named(path: Path, data: bytes) -> None:
+    """Write to a path that the user named: like `write_atomic`, but through links, and into a pipe or a device.
+
+    What is replaced keeps its mode. The system judges whether this process may write there: it denies a link of
+    somebody else's in a folder that everybody may write. Raises EnvironmentFailure if it refuses.
+    """
+    mode = None
+    with disk_errors(path), contextlib.suppress(FileNotFoundError):  # a new file; what a link leads to is made here
+        handle = os.open(path, os.O_WRONLY | _BINARY | (os.O_CREAT if path.is_symlink() else 0), _MODE)
+        try:
+            mode = os.fstat(handle).st_mode
+            if not stat.S_ISREG(mode):
+                _write_all(handle, data)
+                return
+        finally:
+            os.close(handle)
+    write_atomic(Path(os.path.realpath(path)), data, mode=mode)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Replace `path` by `data`, or leave it as it was: a temporary file beside it, synced, then renamed.
+
+    It gets the permissions of `mode`, or those that the umask leaves.
 
     Raises EnvironmentFailure if the disk refuses; no temporary file is left then. One that a killed process left is
     removed by the next write.
@@ -67,7 +88,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     with disk_errors(path):
         remove_stale(path)
         try:
-            _write_synced(temporary, data)
+            _write_synced(temporary, data, mode)
             os.replace(temporary, path)  # noqa: PTH105 - beside the other system calls that it belongs to
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -85,10 +106,12 @@ def remove_stale(path: Path, *, older_s: float = _STALE_SECONDS) -> None:
                     other.unlink()
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def _write_synced(path: Path, data: bytes, mode: int | None) -> None:
     """Write a new file, and sync it to the disk."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
     try:
+        if mode is not None:
+            path.chmod(stat.S_IMODE(mode))
         _write_all(handle, data)
         os.fsync(handle)
     finally:

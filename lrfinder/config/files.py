@@ -16,7 +16,7 @@ from lrfinder.config.document import Document, KeyPath, Problem, UnreadableError
 from lrfinder.config.model import VERSION, ScheduleConfig
 from lrfinder.config.problems import explain, in_order, show_value
 from lrfinder.errors import CONTROL, ConfigError, UsageError
-from lrfinder.files import UnfitFileError, read_limited, write_atomic
+from lrfinder.files import UnfitFileError, read_limited, write_named
 
 # A table of 10,000 points takes 0.6 MB; the YAML reader, which is written in Python, three seconds for this much.
 MAX_BYTES = 1024 * 1024
@@ -89,13 +89,13 @@ def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     Raises ConfigError for another suffix, UsageError if the folder is not there, EnvironmentFailure if the disk
     refuses.
     """
-    file = Path(os.path.realpath(path))  # so that a symbolic link stays one
-    _format_of(Path(path), "schedule config")
-    if file.is_dir() or not file.parent.is_dir():
+    file = Path(path)
+    _format_of(file, "schedule config")
+    if file.is_dir() or not Path(os.path.realpath(file)).parent.is_dir():
         hint = "name a file in a folder that exists"
         raise UsageError(f"{path}: {'is a folder' if file.is_dir() else 'its folder is not there'}", hint=hint)
-    text = format_schedule(config, suffix=Path(path).suffix.lower(), file_name=Path(path).name)
-    write_atomic(file, text.encode())
+    text = format_schedule(config, suffix=file.suffix.lower(), file_name=file.name)
+    write_named(file, text.encode())
 
 
 def _header(config: ScheduleConfig, file_name: str) -> str:
