@@ -15,6 +15,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from lrfinder.cli.output import warn
 
+HELP = {"help_option_names": ["-h", "--help"]}
+
 # Old names of options, which scripts may still use.
 _RENAMED_OPTIONS = {"--sweep": "--sweep-optimizer"}
 
@@ -52,7 +54,7 @@ class Command:
             return typer.main.get_command(found)
         alone = typer.Typer(rich_markup_mode=None, add_completion=False)
         epilog = "\n".join(("\b", "Examples:", *(f"  {line}" for line in self.examples)))
-        alone.command(name, cls=_CommandWithOldNames, epilog=epilog)(found)
+        alone.command(name, cls=_CommandWithOldNames, epilog=epilog, context_settings=HELP)(found)
         return typer.main.get_command(alone)
 
 
