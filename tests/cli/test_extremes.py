@@ -35,7 +35,7 @@ NUMBERS = {
     "epochs nan": (("recommend", "run", "--epochs", "nan"), "epochs must be above 0"),
     "epochs 1e8": (("recommend", "run", "--epochs", "1e8"), "1e+08 epochs, in updates, must be at most 100000000"),
     "steps 1e12": (("recommend", "run", "--steps", str(10**12)), "steps must be at most 100000000"),
-    "steps of verify": (("verify", "run", "--steps", str(10**30)), "steps must be at most 100000000"),
+    "steps of verify": (("verify", "run", "--steps", str(10**12)), "steps must be at most 100000000"),
     "steps of explain": (
         ("schedule", "explain", "--optimizer", "SGD", "--steps", str(10**12)),
         "and at most 100000000, got 1000000000000",
@@ -50,7 +50,7 @@ NUMBERS = {
         ("schedule", "explain", "--optimizer", "SGD", "--weight-decay", "inf"),
         "weight decay must be",
     ),
-    "warmup": (("recommend", "run", "--steps", "100", "--warmup", str(10**30)), "warmup must be from 0 to"),
+    "warmup": (("recommend", "run", "--steps", "100", "--warmup", str(10**12)), "warmup must be from 0 to"),
     "lr": (("recommend", "run", "--steps", "100", "--lr", "inf"), "lr must be a finite number"),
     "lr of verify": (("verify", "run", "--steps", "100", "--lr", "nan"), "lr must be a finite number"),
     "budget": (("verify", "run", "--steps", "100", "--budget", "9" * 400), "budget"),

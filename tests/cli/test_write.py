@@ -62,13 +62,13 @@ def test_a_device_stays_one(zygote, folder: Path) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can leave files of somebody else's")
 def test_a_file_that_may_not_be_written_is_not_replaced(zygote, folder: Path) -> None:
     """Its folder may be: the file would be renamed over. So it is for a link of somebody else's in a shared folder."""
-    for path in (folder, *folder.parents):
-        if path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o005)
-    folder.chmod(0o777)
     (folder / "mine.yaml").write_text("mine")
     (folder / "link.yaml").symlink_to("mine.yaml")
     for name in ("mine.yaml", "link.yaml"):
+        for path in (folder, *folder.parents):  # pytest closes them to others, also while this runs
+            if path != Path("/"):
+                path.chmod(path.stat().st_mode | 0o005)
+        folder.chmod(0o777)
         child = zygote.start(*BATCHES, name, cwd=folder, user=NOBODY)
         assert child.wait() == 4, child.stderr
         assert f"{name}: Permission denied" in child.stderr
