@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli.commands import HELP, Command, Commands
+from lrfinder.cli.defaults import PREFIX
 
 _EXAMPLES = """\b
 Examples:
@@ -22,7 +23,7 @@ Examples:
                                           in CI: does the model still train at this rate?
 """
 
-_COMMANDS = {
+COMMANDS = {
     "init": Command(
         home="lrfinder.cli.init:init",
         summary="Write a commented starter model file that runs as it is.",
@@ -90,11 +91,16 @@ _COMMANDS = {
         home="lrfinder.cli.schedule:app",
         summary="Show, export, import, explain, refine; batches.",
     ),
+    "config": Command(
+        home="lrfinder.cli.config:config",
+        summary="Show defaults that pyproject.toml or the environment set.",
+        examples=("lrfinder config", "LRFINDER_SWEEP_STEPS=200 lrfinder config"),
+    ),
 }
 
 
 class _Commands(Commands):
-    listed = _COMMANDS
+    listed = COMMANDS
 
 
 # Without rich markup, which would double the time of --help.
@@ -104,7 +110,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog=_EXAMPLES,
-    context_settings=HELP,
+    context_settings={**HELP, "auto_envvar_prefix": PREFIX},
     help="Find the learning rate of your own PyTorch model, and write the decay schedule that uses it.",
 )
 

@@ -202,11 +202,11 @@ def sweep(
 
 
 def _given(context: typer.Context) -> dict[str, object]:
-    """Return the options and arguments that the command line names, not those that are as they are by default."""
+    """Return the options and arguments that the command line itself names."""
     return {
         name: Path(str(value)) if name == "out" else value  # Typer before 0.29 gives the text
         for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") != "DEFAULT"
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
 
 

@@ -132,6 +132,11 @@ def subtitle(result: SweepResult) -> str:
     return f"{' + '.join(parts)}{cached}{batch}, {setup.device}{metric}"
 
 
+def trial_runs(result: SweepResult) -> str:
+    """Return what the legend calls the ends of the trial runs: they have another loss than the sweep."""
+    return f"trial runs of {result.settings.run_steps} updates (held-out loss)"
+
+
 def _header(figure: Figure, result: SweepResult) -> None:
     title = style.shortened(style.with_known_glyphs(headline(result)), LONGEST_TITLE)
     figure.text(LEFT, 0.958, title, fontsize=style.TITLE_PT, fontweight="bold", va="center", gid="title")
@@ -144,7 +149,7 @@ def _sweep_panel(axes: Axes, chart: Chart, window: Window) -> None:
     """Draw the losses of the sweep and their fit."""
     result, fit, band = chart.result, chart.fit, chart.band
     layers.rate_axis(axes, window, result.settings.spacing)
-    layers.loss_axis(axes, window, "loss")
+    layers.loss_axis(axes, window)
     start = start_loss(result, fit)
     if start is not None and window.loss_low <= start <= window.loss_high:
         layers.start_line(axes, start)

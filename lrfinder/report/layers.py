@@ -216,7 +216,7 @@ def rate_axis(axes: Axes, window: Window, spacing: Spacing) -> None:
     axes.xaxis.set_major_formatter(label)
 
 
-def loss_axis(axes: Axes, window: Window, label: str) -> None:
+def loss_axis(axes: Axes, window: Window, label: str = "loss") -> None:
     """Set up the axis of losses, with its label above."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 

@@ -16,7 +16,7 @@ from rich.style import Style
 from lrfinder.formatting import format_loss, format_lr
 from lrfinder.records import Chart, Fit, Pick, Spacing, Status, SweepResult
 from lrfinder.report.canvas import canvas, in_ascii, render
-from lrfinder.report.figure import headline, subtitle
+from lrfinder.report.figure import headline, subtitle, trial_runs
 from lrfinder.report.layers import trains_between, use_rate
 from lrfinder.report.ticks import loss_ticks, rate_ticks
 from lrfinder.report.window import Window, is_shown, lowest, points, run_ends, window_of
@@ -145,7 +145,7 @@ def _series(chart: Chart, window: Window) -> list[Series]:
         series += _fit_series(fit, window)
     stopped = [end for end in run_ends(result) if end[1] <= top]
     lrs, losses = [end[0] for end in stopped], [end[1] for end in stopped]
-    series.append(Series(mark=RUN, label=_trial_runs(result), lrs=lrs, losses=losses))
+    series.append(Series(mark=RUN, label=trial_runs(result), lrs=lrs, losses=losses))
     if pick is not None and pick.lr is not None:
         series.append(_pick_series(pick, pick.lr, window))
     return [one for one in series if one.lrs]
@@ -215,8 +215,3 @@ def _cut(text: str, width: int) -> str:
     """Cut a line to `width` cells of the terminal; a Chinese character takes two."""
     text = " ".join(text.split())
     return text if cell_len(text) <= width else set_cell_size(text, width - 3).rstrip() + "..."
-
-
-def _trial_runs(result: SweepResult) -> str:
-    """Return what the legend calls the ends of the trial runs: they have another loss than the sweep."""
-    return f"trial runs of {result.settings.run_steps} updates (held-out loss)"
