@@ -133,13 +133,9 @@ def _samples(setup: Setup) -> str | None:
 
 def _same_samples(setups: Sequence[Setup]) -> bool:
     """Tell whether all epochs may have the same number of samples: the last batch may be a part, or left out."""
-    lows, highs = [], []
-    for setup in setups:
-        if setup.batch_size is None or setup.batches_per_epoch is None:
-            return False
-        lows.append((setup.batches_per_epoch - 1) * setup.batch_size + 1)
-        highs.append((setup.batches_per_epoch + 1) * setup.batch_size - 1)
-    return max(lows) <= min(highs)
+    sizes = [(setup.batch_size or 0, (setup.batch_size or 0) * (setup.batches_per_epoch or 0)) for setup in setups]
+    samples = [size for _, size in sizes]
+    return min(samples) > 0 and max(samples) - min(samples) < 2 * max(batch for batch, _ in sizes)
 
 
 def _pair(first: RunAnswer, second: RunAnswer, *, among: int) -> PickPair:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from lrfinder.advice.answer import RunAnswer
 from lrfinder.advice.comparison import Comparison, compare_answers
 from lrfinder.api.run_answer import read_run_answer
 from lrfinder.engine.runtime.signals import Interrupts
@@ -20,15 +18,7 @@ from lrfinder.store import PAGE
 _RunPath = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """A page, where it was written, and the runs that it is about."""
-
-    path: Path
-    runs: tuple[RunAnswer, ...]
-
-
-def write_report(runs: _RunPath | Sequence[_RunPath], out: _RunPath | None = None) -> Report:
+def write_report(runs: _RunPath | Sequence[_RunPath], out: _RunPath | None = None) -> Path:
     """Write one self-contained HTML page about run folders, the comparison first if there are several.
 
     It goes to `out`, or to report.html in the first run folder. Raises RunError for a damaged folder, UsageError for an
@@ -38,11 +28,11 @@ def write_report(runs: _RunPath | Sequence[_RunPath], out: _RunPath | None = Non
     if not paths:
         raise UsageError("there is no run to report on", hint="name a run folder")
     target = Path(paths[0]) / PAGE if out is None else _target(Path(out), ".html")
-    answers = tuple(read_run_answer(path) for path in paths)
+    answers = [read_run_answer(path) for path in paths]
     comparison = compare_answers(answers) if len(answers) > 1 else None
     write = write_atomic if out is None else write_named
     write(target, report_page(answers, comparison).encode())
-    return Report(path=target, runs=answers)
+    return target
 
 
 def compare(runs: Sequence[_RunPath], *, png: _RunPath | None = None) -> Comparison:

@@ -199,6 +199,7 @@ def _requests(
         schedules=options.schedules,
         warmup=warmup,
         seed=options.seed,
+        band=evidence.band,
     )
 
 

@@ -10,7 +10,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Final
 
 from lrfinder.advice.answer import RunAnswer
-from lrfinder.records import Pick, Spacing, Status
+from lrfinder.records import MIN_LR, Pick, Spacing, Status
 from lrfinder.report import layers, style
 from lrfinder.report.layers import use_rate
 from lrfinder.report.terminal_plot import Mark, Series, plot_text
@@ -77,24 +77,16 @@ def overlay_of(comparison: Comparison) -> Overlay:
     shares = not comparison.losses_comparable
     windows = [w for run in comparison.runs if (w := window_of(run.result, run.advice.fit)) is not None]
     linear = all(run.result.settings.spacing is Spacing.LINEAR for run in comparison.runs)
-    return Overlay(
-        lines=tuple(_line(run, shares=shares) for run in comparison.runs),
-        window=_around(windows, shares=shares, linear=linear) if windows else None,
-        spacing=Spacing.LINEAR if linear else Spacing.EXP,
-        shares=shares,
-    )
-
-
-def _around(windows: list[Window], *, shares: bool, linear: bool) -> Window:
-    lowest = min(w.lr_low for w in windows)
-    if not linear:  # a linear sweep's window may begin below 0
-        lowest = min((w.lr_low for w in windows if w.lr_low > 0), default=1e-6)
-    return Window(
-        lr_low=lowest,
-        lr_high=max(w.lr_high for w in windows),
-        loss_low=SHARE_LOW if shares else min(w.loss_low for w in windows),
-        loss_high=SHARE_HIGH if shares else max(w.loss_high for w in windows),
-    )
+    window = None
+    if windows:
+        window = Window(
+            lr_low=min([w.lr_low for w in windows if linear or w.lr_low > 0] or [MIN_LR]),
+            lr_high=max(w.lr_high for w in windows),
+            loss_low=SHARE_LOW if shares else min(w.loss_low for w in windows),
+            loss_high=SHARE_HIGH if shares else max(w.loss_high for w in windows),
+        )
+    lines = tuple(_line(run, shares=shares) for run in comparison.runs)
+    return Overlay(lines=lines, window=window, spacing=Spacing.LINEAR if linear else Spacing.EXP, shares=shares)
 
 
 def _line(run: RunAnswer, *, shares: bool) -> OverlayLine:
