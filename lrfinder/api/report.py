@@ -10,7 +10,7 @@ from lrfinder.advice.comparison import Comparison, compare_answers
 from lrfinder.api.run_answer import read_run_answer
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.errors import UsageError
-from lrfinder.files import write_atomic
+from lrfinder.files import write_atomic, write_named
 from lrfinder.report.overlay import overlay_of, overlay_png
 from lrfinder.report.page import report_page
 from lrfinder.store import PAGE
@@ -30,7 +30,8 @@ def write_report(runs: _RunPath | Sequence[_RunPath], out: _RunPath | None = Non
     target = Path(paths[0]) / PAGE if out is None else _target(Path(out), ".html")
     answers = [read_run_answer(path) for path in paths]
     comparison = compare_answers(answers) if len(answers) > 1 else None
-    write_atomic(target, report_page(answers, comparison).encode())
+    write = write_atomic if out is None else write_named
+    write(target, report_page(answers, comparison).encode())
     return target
 
 
@@ -46,7 +47,7 @@ def compare(runs: Sequence[_RunPath], *, png: _RunPath | None = None) -> Compari
     comparison = compare_answers([read_run_answer(path) for path in runs])
     if target is not None:
         with Interrupts():  # compiled modules are loaded: a signal under their C++ would abort the process
-            write_atomic(target, overlay_png(overlay_of(comparison)))
+            write_named(target, overlay_png(overlay_of(comparison)))
     return comparison
 
 
