@@ -87,7 +87,8 @@ def _updates(budget: float | str, steps: int) -> int | None:
     """Return the updates of a budget; None if it is neither a whole number of them nor a share of `steps`."""
     if isinstance(budget, str):
         if percent := re.fullmatch(r"(\d+(?:\.\d+)?)%", budget):
-            return round(float(percent[1]) / 100 * steps)
+            share = float(percent[1]) / 100 * steps
+            return round(share) if math.isfinite(share) else None
         if not re.fullmatch(r"\d+|0?\.\d+", budget):
             return None
         budget = float(budget)

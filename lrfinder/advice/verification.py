@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from lrfinder.advice.advise import Request, advise
+from lrfinder.advice.advise import Request, advise, pick_text
 from lrfinder.advice.budget import VerifyRequest
 from lrfinder.advice.choice import BETTER
 from lrfinder.advice.decision import Decision
@@ -30,7 +30,7 @@ SHELF = 1 / 3  # of the first loss: advice/README.md#shelf
 DEAR = 0.05  # of the fall: what a confident rate is expected to lose at most: advice/README.md#dear
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Verification:
     """What training showed. `confirmed` is None if it can't tell; then `lr` is None and `hint` says what to do.
 
@@ -48,6 +48,13 @@ class Verification:
     updates: int
     trials: tuple[ShortRun, ...]
     stop: Stop | None = None  # what interrupted the training; what was measured before it is kept
+
+    def __str__(self) -> str:
+        return f"{self.why} {self.hint}".strip()
+
+    def __repr__(self) -> str:
+        answer = {True: "confirmed", False: "corrected", None: "not verified"}[self.confirmed]
+        return f"Verification({answer}: {pick_text(self.pick)})"
 
     @property
     def status(self) -> Status:

@@ -17,6 +17,7 @@ from lrfinder.engine.runtime.signals import Interrupts, Terminated
 from lrfinder.errors import error_text, user_code_location
 from lrfinder.records import Stop
 
+_LONGEST = 1000  # characters of an exception's text that a record keeps
 _Record_co = TypeVar("_Record_co", covariant=True)
 
 
@@ -105,6 +106,6 @@ def _settle(log: LossLog) -> StopReason | None:
 def describe_error(error: BaseException) -> str:
     """Return what happened in one line."""
     place = user_code_location(error)
-    text = " ".join(error_text(error).split())
+    text = " ".join(error_text(error).split())[:_LONGEST]
     line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"{line} (while {place})" if place else line
