@@ -75,7 +75,8 @@ def compare_answers(runs: Sequence[RunAnswer]) -> Comparison:
         and not (what == _SAMPLES and _same_samples([run.result.setup for run in runs]))
     )
     couples = tuple(itertools.combinations(runs, 2))
-    pairs = tuple(_pair(first, second, among=len(couples)) for first, second in couples)
+    among = sum(_can_be_judged(first, second) for first, second in couples)
+    pairs = tuple(_pair(first, second, among=max(among, 1)) for first, second in couples)
     kinds = {difference.bears_on for difference in differences}
     return Comparison(
         runs=tuple(runs),
@@ -142,15 +143,19 @@ def _pair(first: RunAnswer, second: RunAnswer, *, among: int) -> PickPair:
     low, high = sorted((first.pick, second.pick), key=lambda pick: pick.lr or 0.0)
     apart = None if low.lr is None or high.lr is None else math.log10(high.lr) - math.log10(low.lr)
     error = None if apart is None else _error(low, high, among)
-    same_unit = _rate_unit(first) == _rate_unit(second)
     return PickPair(
         first=first.name,
         second=second.name,
         factor=_factor(apart),
         needed=_factor(error),
-        clear=None if apart is None or error is None or not same_unit else apart > error,
+        clear=apart > error if apart is not None and error is not None and _can_be_judged(first, second) else None,
         uncertain=Status.UNCERTAIN in {first.pick.status, second.pick.status},
     )
+
+
+def _can_be_judged(first: RunAnswer, second: RunAnswer) -> bool:
+    ends = (first.pick.low, first.pick.high, second.pick.low, second.pick.high)
+    return None not in ends and _rate_unit(first) == _rate_unit(second)
 
 
 def _error(low: Pick, high: Pick, among: int) -> float | None:

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from lrfinder.advice.advise import Request, advise
+from lrfinder.advice.advise import Request, advise, pick_text
 from lrfinder.advice.budget import VerifyRequest
 from lrfinder.advice.choice import BETTER
 from lrfinder.advice.decision import Decision
@@ -31,7 +31,7 @@ Z90 = 1.645  # standard errors on each side of a normal 90 % interval
 LEAST_INTERVAL = 0.15  # decades on each side: advice/README.md#least_interval
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Verification:
     """What training showed. `confirmed` is None if it can't tell; then `lr` is None and `hint` says what to do.
 
@@ -49,6 +49,13 @@ class Verification:
     updates: int
     trials: tuple[ShortRun, ...]
     stop: Stop | None = None  # what interrupted the training; what was measured before it is kept
+
+    def __str__(self) -> str:
+        return f"{self.why} {self.hint}".strip()
+
+    def __repr__(self) -> str:
+        answer = {True: "confirmed", False: "corrected", None: "not verified"}[self.confirmed]
+        return f"Verification({answer}: {pick_text(self.pick)})"
 
     @property
     def status(self) -> Status:

@@ -9,6 +9,7 @@ from typing import Any
 from lrfinder.config import ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.importing.match import TOLERANCE
+from lrfinder.optimizers import check_name
 
 __all__ = ["TOLERANCE", "import_schedule"]
 
@@ -42,6 +43,11 @@ def import_schedule(
     """
     if not 0 <= tolerance <= 1:
         raise UsageError(f"tolerance must be from 0 to 1, a share of the peak, got {tolerance:g}")
+    if optimizer is not None:
+        try:
+            check_name(optimizer)
+        except ValueError as error:
+            raise UsageError(f"optimizer: {error}") from None
     if epoch is not None and (isinstance(source, str | os.PathLike | Mapping) or hasattr(source, "lr_scheduler_type")):
         raise UsageError("transformers' schedulers are stepped for each update", hint=f"leave epoch={epoch!r} out")
     if isinstance(source, str | os.PathLike):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _PLAIN = (type(None), bool, int, float, str)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class TrainerAdvice(Recommendation):
     """What `find_lr` returns: a recommendation that can be applied to a Trainer."""
 

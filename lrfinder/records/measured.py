@@ -151,7 +151,7 @@ _TELLING = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SweepResult:
     """A finished (or interrupted) sweep: settings, setup, one trace per continuous repeat, and the short runs.
 
@@ -166,6 +166,10 @@ class SweepResult:
     run: str | None = None  # the run folder, if there is one
     runs: tuple[ShortRun, ...] = ()
     short_sweeps: tuple[Trace, ...] = ()
+
+    def __repr__(self) -> str:
+        what = f"{self.setup.model}, {self.setup.optimizer.name}"
+        return f"{type(self).__name__}({what}, {self.updates} updates, {self.status.value})"
 
     @property
     def pick_source(self) -> SweepResult:

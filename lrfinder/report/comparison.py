@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.table import Table
@@ -18,8 +18,11 @@ def comparison_table(comparison: Comparison) -> Table:
     """Return a row for each run."""
     table = _table()
     for title in ("run", "model", "optimizer", "batch", "rate", "interval", "status", "updates"):
-        right = title in {"batch", "rate", "interval", "updates"}
-        table.add_column(title, justify="right" if right else "left", overflow="fold")
+        name, right = title in {"run", "model", "optimizer"}, title in {"batch", "rate", "updates"}
+        overflow: Literal["fold", "ellipsis"] = "fold" if name else "ellipsis"
+        table.add_column(
+            title, justify="right" if right else "left", overflow=overflow, no_wrap=not name and title != "interval"
+        )
     for run in comparison.runs:
         setup, pick = run.result.setup, run.pick
         names = (Text(run.name), Text(setup.model), Text(setup.optimizer.name))  # Text, not markup: they are strangers'
@@ -30,12 +33,16 @@ def comparison_table(comparison: Comparison) -> Table:
 
 
 def differences_table(comparison: Comparison) -> Table:
-    """Return a row for each condition that differs, with its value in each run."""
+    """Return a row for each value of a condition that differs, with the runs that have it."""
     table = _table()
-    for title in ("what is not the same", *(run.name for run in comparison.runs)):
-        table.add_column(Text(title), overflow="fold")
+    for title in ("what is not the same", "value", "runs"):
+        table.add_column(title, overflow="fold")
+    names = [run.name for run in comparison.runs]
     for difference in comparison.differences:
-        table.add_row(*(Text(text) for text in (difference.what, *difference.values)))
+        for value in dict.fromkeys(difference.values):
+            runs = ", ".join(name for name, own in zip(names, difference.values, strict=True) if own == value)
+            first = value == difference.values[0]
+            table.add_row(difference.what if first else "", Text(value), Text(runs))
     return table
 
 

@@ -13,7 +13,7 @@ from lrfinder.advice.answer import RunAnswer
 from lrfinder.records import MIN_LR, Pick, Spacing, Status
 from lrfinder.report import layers, style
 from lrfinder.report.layers import use_rate
-from lrfinder.report.terminal_plot import Mark, Series, plot_text
+from lrfinder.report.terminal_plot import SMALLEST_HEIGHT, Mark, Series, plot_text
 from lrfinder.report.window import Window, run_ends, start_loss, window_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from lrfinder.advice.comparison import Comparison
 
 SHARE_LOW, SHARE_HIGH = -0.1, 1.3  # in view if each curve is drawn as a share of its own fall
-MARKS: Final = (("*", 32), ("o", 166), ("+", 29), ("x", 133), ("#", 160), ("@", 243))  # letters, colors: terminal_plot
+LETTERS: Final = "*o+x#@abcdefghijklmnpqrstuvwyz"
+SHADES: Final = (32, 166, 29, 133, 160, 243)  # as in terminal_plot
 COLORS: Final = (style.BLUE, style.VERMILION, style.GREEN, style.RUN, style.GRAY, style.INK)
 DASHES: Final = ("-", "--", ":", "-.")
 WIDTH_IN, HEIGHT_IN, DPI = 8.0, 5.0, 100
@@ -104,10 +105,15 @@ def _line(run: RunAnswer, *, shares: bool) -> OverlayLine:
 
 
 def overlay_text(overlay: Overlay, *, width: int, height: int, color: bool, encoding: str) -> str:
-    """Return the overlay as text; curves are told apart by color, or without it by letters."""
+    """Return the overlay as text; curves are told apart by color, or by letters without it or if there are many.
+
+    It is higher than `height` if the key of many runs needs that.
+    """
+    fine = color and len(overlay.lines) <= len(SHADES) and codecs.lookup(encoding).name == "utf-8"
+    height = max(height, SMALLEST_HEIGHT + len(overlay.lines))
     unicode, window, series = codecs.lookup(encoding).name == "utf-8", overlay.window, []
-    for line, (letter, shade) in zip(overlay.lines if window is not None else (), cycle(MARKS), strict=False):
-        fine = color and unicode
+    looks = zip(cycle(LETTERS), cycle(SHADES), strict=False)
+    for line, (letter, shade) in zip(overlay.lines if window is not None else (), looks, strict=False):
         mark = Mark("braille" if fine else letter, letter, shade, key="\u2824" if fine else letter)
         seen = [] if window is None else [p for p in overlay.points(line) if window.shows(p[1])]
         lrs, losses = [lr for lr, _ in seen], [loss for _, loss in seen]
