@@ -72,6 +72,8 @@ def skipped_hooks(model: nn.Module) -> tuple[str, ...]:
 
 def set_up(model: Any) -> None:
     """Call the methods that a Trainer calls before training: `prepare_data()`, `setup("fit")`, `configure_model()`."""
+    if getattr(model, "_trainer", None) is not None:
+        return  # that Trainer has done it
     with user_call("setting up the LightningModule"), _trainer_explained():
         model.prepare_data()
         model.setup("fit")
