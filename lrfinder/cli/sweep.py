@@ -191,6 +191,8 @@ def sweep(
         print_line(f"{done.advice.lr:g}")
     else:
         _show(done, details=details, plot=not quiet)
+    if done.failure is not None:
+        raise done.failure
     unclear = done.advice.fit is None and done.advice.lr is None
     raise typer.Exit(of_signal(done.sweep.status) or (INCONCLUSIVE if unclear else DONE))
 
