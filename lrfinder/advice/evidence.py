@@ -5,11 +5,13 @@ It is gathered once for each command, and handed on to whatever reads it: `advis
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import statistics
 from dataclasses import dataclass
 
 from lrfinder.advice.refusal import Refusal, refuse_beginning, refuse_curve, refuse_points
+from lrfinder.advice.trouble import doubts_of_sweep, known_cause
 from lrfinder.fit import Curve, fit_curve
 from lrfinder.records import Band, SweepResult
 from lrfinder.rules.band import trainable_band
@@ -29,7 +31,7 @@ class SweepEvidence:
     """What `result` shows. `pick_source` is what the picks are made from (see `SweepResult.pick_source`).
 
     `refusal` says why the curve allows no pick; `curve` may be there all the same. `profile` is that of the short runs,
-    None if they learned nothing.
+    None if they learned nothing. `doubts` keep every pick from being confident.
     """
 
     result: SweepResult
@@ -37,6 +39,7 @@ class SweepEvidence:
     curve: Curve | None
     refusal: Refusal | None
     profile: LrProfile | None
+    doubts: tuple[str, ...] = ()
 
     @property
     def usable_curve(self) -> Curve | None:
@@ -65,7 +68,22 @@ def gather_evidence(result: SweepResult, seed: int = 0) -> SweepEvidence:
         refusal = refuse_beginning()
     if refusal is not None and profile is not None and not is_significant(profile):
         profile = None  # no curve confirms so small a fall
-    return SweepEvidence(result=result, pick_source=source, curve=curve, refusal=refusal, profile=profile)
+    if profile is None and (refusal is not None or curve is None):
+        refusal = _cause_first(known_cause(result), refusal)
+    return SweepEvidence(
+        result=result,
+        pick_source=source,
+        curve=curve,
+        refusal=refusal,
+        profile=profile,
+        doubts=doubts_of_sweep(result, short_runs_learned=profile is not None),
+    )
+
+
+def _cause_first(cause: Refusal | None, read: Refusal | None) -> Refusal | None:
+    if cause is None or read is None or cause.why in read.why:
+        return read or cause
+    return dataclasses.replace(cause, why=f"{cause.why}; before that, {read.why}")
 
 
 def read_curve(source: SweepResult, seed: int = 0) -> tuple[Curve | None, Refusal | None]:

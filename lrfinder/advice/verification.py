@@ -90,7 +90,7 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     confirmed = -CONFIRMED <= off <= (0.0 if drift.cliff else CONFIRMED)
     lr = request.lr if confirmed else round_lr(10**drift.x, 3)
     shape, shapes = _best_shape(request, long, plan.shapes_tried)
-    doubts = (*_doubts(sweep, long, drift, trials), *_plateau(evidence))
+    doubts = (*_doubts(sweep, long, drift, trials), *_plateau(evidence), *evidence.doubts)
     pick = _pick(lr, drift, _said(plan, long, drift), doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     verdict = (

@@ -196,8 +196,7 @@ def sweep(
         print_json(sweep_document(done.sweep, done.advice))
     else:
         _show(done, details=details, plot=not quiet)
-    unclear = done.advice.fit is None and done.advice.lr is None
-    raise typer.Exit(of_signal(done.sweep.status) or (INCONCLUSIVE if unclear else DONE))
+    raise typer.Exit(of_signal(done.sweep.status) or (INCONCLUSIVE if done.advice.lr is None else DONE))
 
 
 def _given(context: typer.Context) -> dict[str, object]:

@@ -91,6 +91,7 @@ class ShortRun:
     skipped: int = 0
     micro_batches: int = 1
     note: str = ""
+    first_loss: float | None = None  # that of the first training batch, before any update; None: not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
