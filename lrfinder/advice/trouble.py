@@ -24,12 +24,17 @@ _DATA_HINT = (
     "compute the loss of each batch by itself, and look for the one that isn't finite: its data, log(0), a division by "
     "zero; then leave such samples out"
 )
+_SURVIVES = (
+    "something goes on from one to the next (a hidden state, a counter, a global of the file): make it in model(), or "
+    "keep it in the module"
+)
 
 
 def known_cause(result: SweepResult) -> Refusal | None:
     """Return what ended the sweep before its curve could tell anything, if that is known and wasn't the rate."""
     source = result.pick_source
-    for part in (*source.traces, *result.runs):
+    parts: tuple[Trace | ShortRun, ...] = (*source.traces, *result.runs)
+    for part in parts:
         if part.stop.cut_short:
             return Refusal(why=_ending(part), hint=_HINTS.get(part.stop, "sweep again and let it finish"), known=True)
     broken = _broken_by_data(result.runs)
@@ -44,7 +49,7 @@ def known_cause(result: SweepResult) -> Refusal | None:
 
 def doubts_of_sweep(result: SweepResult, *, short_runs_learned: bool) -> tuple[str, ...]:
     """Return why no pick from `result` can be confident, whatever its curve looks like; empty if nothing is wrong."""
-    return (*_unfinished(result, short_runs_learned), *_by_data(result), *disagreements(result))
+    return (*_unfinished(result, learned=short_runs_learned), *_by_data(result), *disagreements(result))
 
 
 def disagreements(result: SweepResult) -> tuple[str, ...]:
@@ -64,15 +69,12 @@ def disagreements(result: SweepResult) -> tuple[str, ...]:
     for (one, (first, drawn)), (other, (second, drawn_then)) in itertools.combinations(firsts.items(), 2):
         factor = FACTOR if drawn == drawn_then else FRESH_FACTOR
         if abs(first - second) > (factor - 1) * min(abs(first), abs(second)) + NOISES * noise:
-            return (
-                f"the first loss is {format_loss(first)} {one} and {format_loss(second)} {other}, before any update: "
-                "something goes on from one to the next (a hidden state, a counter, a global of the file), or is made "
-                "otherwise; make it in model(), or keep it in the module",
-            )
+            measured = f"the first loss is {format_loss(first)} {one} and {format_loss(second)} {other}"
+            return (f"{measured}, before any update: {_SURVIVES}",)
     return ()
 
 
-def _unfinished(result: SweepResult, learned: bool) -> Iterator[str]:
+def _unfinished(result: SweepResult, *, learned: bool) -> Iterator[str]:
     cut = next((run for run in result.runs if run.stop.cut_short), None)
     if cut is not None:
         said = "a short run ended early" if learned else "no short run bears the sweep out"

@@ -16,7 +16,12 @@ from lrfinder.version import VERSION
 
 
 def describe_setup(
-    problem: Problem, trial: BuiltProblem, device: torch.device, *, cached_batches: int | None, graph: str | None
+    problem: Problem,
+    trial: BuiltProblem,
+    device: torch.device,
+    *,
+    cached_batches: int | None,
+    graph: str | None,
 ) -> Setup:
     """Return the setup of a sweep of `trial`; call it after the first batch (see `Trial.loss_note`)."""
     taken = problem.training.accumulate

@@ -20,9 +20,9 @@ from lrfinder.engine.losses.evaluation import (
     PROBE,
     PROBE_BATCHES,
     VAL,
-    evaluate,
     validation_batches,
 )
+from lrfinder.engine.losses.judging import HeldOutLoss
 from lrfinder.engine.losses.log import LossLog, StopReason
 from lrfinder.engine.losses.readback import max_batching_delay_s, readback_for
 from lrfinder.engine.micro_batches import MicroBatching
@@ -47,16 +47,9 @@ class PreparedRun:
     trial: BuiltProblem
     batches: Iterator[Any]
     subset: RepeatedSubset | None  # the first of them over and over, if the plan asks for it
-    held_out: list[Any]
+    held_out: HeldOutLoss
     metric: str
-    device: torch.device
-    seed: int  # of the evaluation's draws
-    split: Callable[[Any], list[tuple[float, Any]]]  # into the parts in which a batch is computed
     initial_loss: float | None = None  # on the held-out data
-
-    def evaluate(self) -> float:
-        """Return the loss on the held-out data now."""
-        return evaluate(self.trial, self.held_out, device=self.device, seed=self.seed, split=self.split)
 
 
 class ShortRuns:
@@ -139,11 +132,17 @@ class ShortRuns:
         subset = None
         if plan.batches is not None and self.batching.cache is None:
             subset = RepeatedSubset(batches, plan.batches * taken)
-        draws = derived_seed(seed, EVALUATION)
-        ready = PreparedRun(trial, batches, subset, held_out, metric, self.device, draws, self.batching.split)
+        draws, split = derived_seed(seed, EVALUATION), self.batching.split
+        judge = HeldOutLoss(self.batching.judging, trial, held_out, device=self.device, seed=draws, split=split)
+        ready = PreparedRun(trial, batches, subset, judge, metric)
         key = (plan.repeat, len(held_out))
         if key not in self._initial:
-            self._initial[key] = ready.evaluate()
+            known = self.batching.judging.description
+            self._initial[key] = ready.held_out()
+            now = self.batching.judging.description
+            if now is not None and now != known:
+                with self.interrupts.held():
+                    self.observer.judged(now)
         ready.initial_loss = self._initial[key]
         return ready
 
@@ -177,7 +176,8 @@ class ShortRuns:
             fresh=ready is not None and ready.subset is not None and ready.subset.too_large,
             skipped=log.skipped,
             micro_batches=self.batching.micro_batches,
-            note=self.batching.note,
+            note="; ".join(note for note in (self.batching.note, self.batching.judging.note) if note),
+            first_loss=log.first if log.first is not None and math.isfinite(log.first) else None,
         )
         self.observer.run_ended(made)
         return made
@@ -222,7 +222,7 @@ class RunAttempt:
         )
         if end[0] is not Stop.COMPLETED:
             return end
-        self._loss, stop, why = final_result(ready.evaluate(), plan)
+        self._loss, stop, why = final_result(ready.held_out(), plan)
         return stop, why
 
     def _updated(self) -> None:

@@ -127,6 +127,7 @@ class Setup:
     lrfinder: str
     cached_batches: int | None = None  # on so many batches, over and over; None: on all that came
     graph: str | None = None  # "" if updates were recorded, else why not; None: that wasn't asked for
+    judged: str | None = None  # the mode in which held-out data are judged, and why; None: nothing was judged
 
 
 # Which ending names the whole sweep, if its repeats ended differently: what cut it short comes first.

@@ -128,6 +128,7 @@ class RunFolder(Observer):
         """
         if self._kept is not None:
             check_same(self._kept.setup, setup, self.path)
+            setup = dataclasses.replace(setup, judged=setup.judged or self._kept.setup.judged)
             remove_stale(self.place / RUN, older_s=0.0)  # nobody else is writing it
         self._header["setup"] = SETUP.dump_python(setup, mode="json")
         self._whole = False
@@ -135,6 +136,12 @@ class RunFolder(Observer):
         self._begin_curves()
         self._log.keep(self._runs)
         self._prepared = True
+
+    def judged(self, how: str) -> None:
+        """Note it in run.json."""
+        if self._prepared and self._header["setup"]["judged"] != how:
+            self._header["setup"]["judged"] = how
+            self._write_run()
 
     def _begin_curves(self) -> None:
         """Write the headers, or cut off what is not kept; the points of short runs are written again from their log."""
@@ -220,9 +227,10 @@ def _ending(trace: Trace) -> dict[str, Any]:
 def check_same(kept: Setup, now: Setup, path: Path) -> None:
     """Raise RunError if a sweep would be resumed with something else than it began with.
 
-    Whether updates are recorded may change: how fast a recording is decides that, and the numbers are the same.
+    Whether updates are recorded may change: how fast a recording is decides that, and the numbers are the same. How
+    held-out data are judged is not known yet.
     """
-    kept = dataclasses.replace(kept, graph=now.graph)
+    kept = dataclasses.replace(kept, graph=now.graph, judged=now.judged)
     before, after = SETUP.dump_python(kept, mode="json"), SETUP.dump_python(now, mode="json")
     for name, value in before.items():
         if after[name] != value:

@@ -65,6 +65,8 @@ class BuiltProblem:
     If the model file has several optimizers, `optimizer` is the first that is swept, `name` is its name, and `others`
     holds the rest. If the file gives them under the name `optimizers`, `named_losses(model, batch)` returns the loss of
     each by its name, or one loss for all under the key COMMON; `loss` is then the loss of `optimizer`.
+
+    `beside` are modules and generators, other than the model, that computing the loss may change.
     """
 
     model: nn.Module
@@ -77,6 +79,7 @@ class BuiltProblem:
     name: str = "optimizer"
     others: tuple[SweptOptimizer, ...] = ()
     named_losses: Callable[[nn.Module, Any], dict[str, torch.Tensor]] | None = None
+    beside: tuple[Any, ...] = ()
 
     @property
     def parts(self) -> tuple[SweptOptimizer, ...]:

@@ -25,9 +25,10 @@ class _SavedTensor:
 
 
 class TensorStates:
-    """The state of every tensor that was kept."""
+    """The state of every tensor that was kept; `on_host`: what they contain is copied to the host."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_host: bool = True) -> None:
+        self._on_host = on_host
         self._saved: list[_SavedTensor] = []
         self._hooks: list[Callable[[], None]] = []
         self._memory: dict[tuple[torch.device, int, int], torch.UntypedStorage] = {}
@@ -49,7 +50,7 @@ class TensorStates:
         self._saved.append(saved)
         if saved.leaf:
             self._hooks.append(remember_hooks(tensor))
-        if _has_plain_memory(tensor):
+        if self._on_host and _has_plain_memory(tensor):
             # Whole storages, each once: so tied, overlapping, expanded and strided tensors need no cases.
             storage = saved.data.untyped_storage()
             self._memory[storage.device, storage.data_ptr(), storage.nbytes()] = storage

@@ -1,0 +1,158 @@
+"""In which mode held-out data are judged: in one that gives the same kind of loss as training does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+
+from lrfinder.engine.losses.evaluation import PLAIN, Way, evaluate, state_around
+from lrfinder.engine.runtime.failures import out_of_memory
+from lrfinder.errors import error_text
+from lrfinder.formatting import format_loss
+from lrfinder.task.problem import BuiltProblem
+
+TRAINING = Way("training mode", training=True, gradients=True)
+WAYS = (PLAIN, Way("evaluation mode with gradients", gradients=True), TRAINING)  # the first that gives the same counts
+FACTOR, NOISES = 3.0, 10.0  # losses that differ by more are of two kinds: rules/README.md#factor-noises
+COMPARED = 4  # batches, if those losses differ
+
+_Judge = Callable[..., float]
+
+
+class Judging:
+    """How held-out data are judged. The first loss settles it, before any update, and it stays."""
+
+    def __init__(self) -> None:
+        self.way: Way | None = None
+        self._why = ""  # the ways before this one were left out
+
+    def loss(
+        self,
+        trial: BuiltProblem,
+        batches: Sequence[Any],
+        *,
+        device: torch.device,
+        seed: int,
+        split: Callable[[Any], list[tuple[float, Any]]] | None = None,
+    ) -> float:
+        """Return the mean loss over `batches`: see `evaluate`. Raises what the user's code raises in every mode."""
+        judge = partial(evaluate, trial, device=device, seed=seed, split=split)
+        return self._settle(judge, batches) if self.way is None else judge(batches, way=self.way)
+
+    @property
+    def description(self) -> str | None:
+        """The mode, and why it isn't the usual one; None if nothing has been judged yet."""
+        if self.way is None:
+            return None
+        return f"{self.way.words}: {self._why}" if self._why else self.way.words
+
+    @property
+    def note(self) -> str:
+        """A sentence for people, empty if the mode is the usual one."""
+        return f"held-out data are judged in {self.description}" if self._why else ""
+
+    def _settle(self, judge: _Judge, batches: Sequence[Any]) -> float:
+        trained = _training_loss(judge, batches[:1])
+        first_error: Exception | None = None
+        for way in WAYS:
+            try:
+                loss = judge(batches, way=way)
+                alike = way is TRAINING or trained is None or _alike([loss], [trained])
+                if not alike:
+                    alike, why = _compared(judge, batches[:COMPARED], way)
+            except Exception as error:
+                if out_of_memory(error):
+                    raise
+                first_error = first_error or error
+                why = f"in {way.words} it fails ({type(error).__name__}: {error_text(error).strip()[:80]})"
+                alike = False
+            if alike:
+                self.way = way
+                return loss
+            self._why = self._why or why
+        assert first_error is not None  # noqa: S101 - the training mode is taken if it doesn't fail
+        first_error.add_note(
+            "This was the judging of held-out data before any update: in evaluation mode without and with gradients, "
+            "and in training mode, the training step failed on them."
+        )
+        raise first_error
+
+
+class HeldOutLoss:
+    """The loss of a trial on held-out batches; to be made before any update.
+
+    A hidden state that the training has left may not fit the held-out batches. Then they are judged with the attributes
+    that the modules had before any update; buffers and weights are those of now.
+    """
+
+    def __init__(
+        self,
+        judging: Judging,
+        trial: BuiltProblem,
+        batches: Sequence[Any],
+        *,
+        device: torch.device,
+        seed: int,
+        split: Callable[[Any], list[tuple[float, Any]]],
+    ) -> None:
+        """`seed` is that of the loss's draws."""
+        self.trial, self.batches, self.seed = trial, batches, seed
+        self._judging = judging
+        self._loss = partial(judging.loss, trial, batches, device=device, seed=seed, split=split)
+        self._put_attributes_back = state_around(trial).attributes_back()
+
+    def __call__(self) -> float:
+        """Return the mean loss with the weights of now."""
+        try:
+            return self._loss()
+        except Exception as error:
+            if out_of_memory(error) or self._judging.way is None:
+                raise
+            failure = error
+        now = state_around(self.trial)
+        try:
+            self._put_attributes_back()
+            return self._loss()
+        except Exception:  # noqa: BLE001 - the first one tells more
+            raise failure from None
+        finally:
+            now.rewind()
+
+
+def _training_loss(judge: _Judge, batches: Sequence[Any]) -> float | None:
+    """Return the loss in training mode, without gradients if it needs none; None if there is none."""
+    for gradients in (False, True):
+        try:
+            return judge(batches, way=TRAINING._replace(gradients=gradients))
+        except Exception as error:  # noqa: BLE001 - training itself shows what is wrong with it
+            if out_of_memory(error):
+                return None
+    return None
+
+
+def _compared(judge: _Judge, batches: Sequence[Any], way: Way) -> tuple[bool, str]:
+    """Return whether `way` gives the same kind of loss as training mode does on each of a few batches, or why not.
+
+    Fresh running statistics fit no data: layers that keep them may use those of the batch.
+    """
+    trained = [judge([batch], way=TRAINING) for batch in batches]
+    judged = [judge([batch], way=way) for batch in batches]
+    if _alike(judged, trained) or _alike([judge([batch], way=way._replace(norms=True)) for batch in batches], trained):
+        return True, ""
+    means = [format_loss(math.fsum(losses) / len(losses)) for losses in (judged, trained)]
+    return False, f"in {way.words} the loss of the same data is {means[0]}, in training mode {means[1]}"
+
+
+def _alike(judged: Sequence[float], trained: Sequence[float]) -> bool:
+    """Return whether |a - b| <= (FACTOR - 1) min(|a|, |b|) + NOISES r, a and b the means, r the smaller range."""
+    if not all(map(math.isfinite, judged)):
+        return not all(map(math.isfinite, trained))
+    if not all(map(math.isfinite, trained)):
+        return True
+    a, b = math.fsum(judged) / len(judged), math.fsum(trained) / len(trained)
+    noise = min(max(losses) - min(losses) for losses in (judged, trained))
+    return abs(a - b) <= (FACTOR - 1) * min(abs(a), abs(b)) + NOISES * noise
