@@ -10,7 +10,7 @@ from lrfinder.advice.budget import FULL_RUNS, LEAST_STEPS, LONG_RUNS, VerifyRequ
 from lrfinder.formatting import round_lr
 from lrfinder.records import RunPlan, ShortRun, SweepResult
 from lrfinder.rules.trials import NEARLY
-from lrfinder.search.lr_profile import LrProfile, lr_profile
+from lrfinder.search.lr_profile import LrProfile, drift_of, lr_profile
 from lrfinder.search.next_rate import next_bracket, next_refinement
 from lrfinder.search.passes import subset_size
 
@@ -61,12 +61,12 @@ class TrialPlan:
     def short_profile(self) -> LrProfile | None:
         """The profile of the shorter length: the trials', or else the sweep's own runs'; None if there is none."""
         short = self.lengths.short
-        return self._own_profile if short is None else lr_profile(self._alike, short)
+        return self._own_profile if short is None else lr_profile(self._alike, short, self._drift[1])
 
     @cached_property
     def long_profile(self) -> LrProfile | None:
         """The profile of the longer length; None if no run of it was finished."""
-        return lr_profile(self._alike, self.lengths.long)
+        return lr_profile(self._alike, self.lengths.long, self._drift[1])
 
     @cached_property
     def shapes_tried(self) -> dict[str, float]:
@@ -106,6 +106,11 @@ class TrialPlan:
         return _affordable(plans or self._shapes(), left)
 
     @cached_property
+    def _drift(self) -> tuple[float, float]:
+        """How far the training loss and the held-out loss rise at any rate, by the sweep."""
+        return drift_of(self.sweep.runs)
+
+    @cached_property
     def _finished(self) -> tuple[ShortRun, ...]:
         """The runs made for a run like the coming one, and not cut short: a log may hold others."""
         return tuple(
@@ -131,7 +136,7 @@ class TrialPlan:
         if not fresh_too or steps * LEAST_GROWTH > min(self.request.steps, self.request.budget // LONG_RUNS):
             return None
         own = tuple(run for run in self.sweep.runs if run.plan.schedule == self.request.schedule)
-        profile = lr_profile(own, steps)
+        profile = lr_profile(own, steps, self._drift[1])
         return profile if profile is not None and profile.bracketed and profile.fall > 0 else None
 
     @property
@@ -164,7 +169,7 @@ class TrialPlan:
         tried = {run.plan.lr for run in self._alike if run.plan.steps == steps}
         first = [self._plan(x, steps) for x in (center, center + step, center - step)]
         missing = tuple(plan for plan in first if plan.lr not in tried)
-        measured = lr_profile(self._alike, steps)
+        measured = lr_profile(self._alike, steps, self._drift[1])
         if missing or measured is None or len(tried) >= most:
             return missing
         x = next_bracket(measured, step)
@@ -187,6 +192,7 @@ class TrialPlan:
             steps=steps,
             schedule=schedule or self.request.schedule,
             batches=self.different_batches(steps),
+            drift=self._drift[0],
         )
 
 

@@ -20,6 +20,10 @@ from lrfinder.records import Stop
 _Record_co = TypeVar("_Record_co", covariant=True)
 
 
+class BeginAgain(Exception):  # noqa: N818 - no error
+    """The attempt has learned what it needs to begin again."""
+
+
 class Attempt(Protocol[_Record_co]):
     """A repeat of a sweep, or a short run, that is attempted once."""
 
@@ -70,7 +74,7 @@ def _attempt(attempt: Attempt[_Record_co], interrupts: Interrupts, batching: Mic
             stop, why = signalled, ""
         elif end is not None:  # the training had ended before the exception
             stop, why = end
-        elif batching.halve_after_oom(error, log.updates):
+        elif isinstance(error, BeginAgain) or batching.halve_after_oom(error, log.updates):
             return None
         else:
             attempt.finish(Stop.FAILED, describe_error(error))

@@ -47,8 +47,10 @@ class HeldOut:
         if not held_out:
             return None
         draws = derived_seed(seed, EVALUATION)
-        batching = self._batching
-        return HeldOutLoss(batching.judging, trial, held_out, device=self._device, seed=draws, split=batching.split)
+        judging, split = self._batching.judging, self._batching.split
+        judge = HeldOutLoss(judging, trial, held_out, device=self._device, seed=draws, split=split)
+        judge.settle_now()
+        return judge
 
     def _read(self) -> list[Any]:
         put_back = remember_global_state(self._device)

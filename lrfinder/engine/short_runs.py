@@ -11,9 +11,10 @@ from typing import Any, Self
 
 import torch
 
-from lrfinder.engine.attempt import run_attempts
+from lrfinder.engine.attempt import BeginAgain, run_attempts
 from lrfinder.engine.data.subset import RepeatedSubset
 from lrfinder.engine.loop import train
+from lrfinder.engine.losses.divergence import rise_of
 from lrfinder.engine.losses.evaluation import (
     EVALUATION,
     LEAST_BATCHES,
@@ -82,6 +83,7 @@ class ShortRuns:
         self._stack = contextlib.ExitStack()
         self._snapshot: Snapshot | None = None
         self._initial: dict[tuple[int, int], float] = {}  # by repeat and number of held-out batches
+        self._judged = False  # whether the observer knows how held-out data are judged
         self.log = LossLog()  # of the last run
         self.seconds: list[float] = []  # that each update of the last run took, by `clock`
         self.clock: Callable[[], float] | None = None  # what times them, if anything is to
@@ -137,14 +139,23 @@ class ShortRuns:
         ready = PreparedRun(trial, batches, subset, judge, metric)
         key = (plan.repeat, len(held_out))
         if key not in self._initial:
-            known = self.batching.judging.description
             self._initial[key] = ready.held_out()
-            now = self.batching.judging.description
-            if now is not None and now != known:
-                with self.interrupts.held():
-                    self.observer.judged(now)
         ready.initial_loss = self._initial[key]
         return ready
+
+    def settle_judging(self, ready: PreparedRun, first: float) -> None:
+        """Settle how held-out data are judged; raise BeginAgain if more than the first training loss had to tell."""
+        judging = self.batching.judging
+        if judging.way is not None and self._judged:
+            return
+        self._judged = True
+        settled = ready.held_out.settle(ready.initial_loss or 0.0, first)
+        if judging.description is not None:
+            with self.interrupts.held():
+                self.observer.judged(judging.description)
+        if not settled:
+            self._initial.clear()
+            raise BeginAgain
 
     def _held_out(self, plan: RunPlan, batches: Generator[Any, None, None], seed: int) -> tuple[list[Any], str]:
         loader = make_val_loader(self.problem)
@@ -177,6 +188,7 @@ class ShortRuns:
             skipped=log.skipped,
             micro_batches=self.batching.micro_batches,
             note="; ".join(note for note in (self.batching.note, self.batching.judging.note) if note),
+            rise=rise_of(self.training_losses) if plan.control and loss is not None else 0.0,
             first_loss=log.first if log.first is not None and math.isfinite(log.first) else None,
         )
         self.observer.run_ended(made)
@@ -211,9 +223,11 @@ class RunAttempt:
         loss = updater.next_loss()
         if loss is None:
             return Stop.OUT_OF_DATA, ""
-        runs.preparation.report(ready.trial, runs.observer, runs.interrupts)
         first = log.first = loss.item()
-        rule = updater.stopping_rule(first, lambda made, _: f"after {made} updates")
+        runs.settle_judging(ready, first)
+        runs.preparation.report(ready.trial, runs.observer, runs.interrupts)
+        drift = math.inf if plan.control else plan.drift
+        rule = updater.stopping_rule(first, lambda made, _: f"after {made} updates", drift=drift)
         log.start(rule, readback, max_delay_s=max_batching_delay_s(runs.problem))
         factor = schedule_factor(plan)
         rates = [plan.lr * factor(step) for step in range(plan.steps)]

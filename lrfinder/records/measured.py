@@ -55,7 +55,8 @@ class RunPlan:
 
     Runs with the same `repeat` begin from the same weights, optimizer state, generators and batches. `batches` says on
     how many different batches it trains, over and over (each of as many samples as an update takes); None: on all that
-    come.
+    come. A `control` shows what the loss does at a rate too small to learn at: no rise ends it. By `drift` the training
+    loss may rise more than usual before it counts as diverged, since that of the controls did so.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -65,6 +66,8 @@ class RunPlan:
     repeat: int = 0
     schedule: str = "linear"
     batches: int | None = None
+    control: bool = False
+    drift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +95,7 @@ class ShortRun:
     micro_batches: int = 1
     note: str = ""
     first_loss: float | None = None  # that of the first training batch, before any update; None: not known
+    rise: float = 0.0  # of a control: how far its training loss rose, if that would have ended another run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

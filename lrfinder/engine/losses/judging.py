@@ -24,7 +24,7 @@ _Judge = Callable[..., float]
 
 
 class Judging:
-    """How held-out data are judged. The first loss settles it, before any update, and it stays."""
+    """How held-out data are judged. It is settled before any update, and stays."""
 
     def __init__(self) -> None:
         self.way: Way | None = None
@@ -39,9 +39,19 @@ class Judging:
         seed: int,
         split: Callable[[Any], list[tuple[float, Any]]] | None = None,
     ) -> float:
-        """Return the mean loss over `batches`: see `evaluate`. Raises what the user's code raises in every mode."""
+        """Return the mean loss over `batches`: see `evaluate`. Raises what the user's code raises in every mode.
+
+        Until it is settled, `settle` is called if evaluation mode fails.
+        """
         judge = partial(evaluate, trial, device=device, seed=seed, split=split)
-        return self._settle(judge, batches) if self.way is None else judge(batches, way=self.way)
+        if self.way is not None:
+            return judge(batches, way=self.way)
+        try:
+            return judge(batches)
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+        return self.settle(judge, batches)
 
     @property
     def description(self) -> str | None:
@@ -55,22 +65,23 @@ class Judging:
         """A sentence for people, empty if the mode is the usual one."""
         return f"held-out data are judged in {self.description}" if self._why else ""
 
-    def _settle(self, judge: _Judge, batches: Sequence[Any]) -> float:
+    def settle(self, judge: _Judge, batches: Sequence[Any]) -> float:
+        """Settle it by the losses of `batches` in evaluation and in training mode, and return their mean loss."""
         trained = _training_loss(judge, batches[:1])
         first_error: Exception | None = None
         for way in WAYS:
             try:
                 loss = judge(batches, way=way)
-                alike = way is TRAINING or trained is None or _alike([loss], [trained])
-                if not alike:
-                    alike, why = _compared(judge, batches[:COMPARED], way)
+                same = way is TRAINING or trained is None or alike([loss], [trained])
+                if not same:
+                    same, why = _compared(judge, batches[:COMPARED], way)
             except Exception as error:
                 if out_of_memory(error):
                     raise
                 first_error = first_error or error
                 why = f"in {way.words} it fails ({type(error).__name__}: {error_text(error).strip()[:80]})"
-                alike = False
-            if alike:
+                same = False
+            if same:
                 self.way = way
                 return loss
             self._why = self._why or why
@@ -103,7 +114,25 @@ class HeldOutLoss:
         self.trial, self.batches, self.seed = trial, batches, seed
         self._judging = judging
         self._loss = partial(judging.loss, trial, batches, device=device, seed=seed, split=split)
+        self._judge = partial(evaluate, trial, device=device, seed=seed, split=split)
         self._put_attributes_back = state_around(trial).attributes_back()
+
+    def settle_now(self) -> None:
+        """Settle how to judge, if it isn't settled."""
+        if self._judging.way is None:
+            self._judging.settle(self._judge, self.batches)
+
+    def settle(self, judged: float, trained: float) -> bool:
+        """Settle how to judge, if it isn't settled: before any update the loss is `judged`, that of training `trained`.
+
+        Return False if they differ, so that the data were computed in all modes: then the run must begin again.
+        """
+        if self._judging.way is None and alike([judged], [trained]):
+            self._judging.way = PLAIN
+        if self._judging.way is not None:
+            return True
+        self._judging.settle(self._judge, self.batches)
+        return False
 
     def __call__(self) -> float:
         """Return the mean loss with the weights of now."""
@@ -141,13 +170,13 @@ def _compared(judge: _Judge, batches: Sequence[Any], way: Way) -> tuple[bool, st
     """
     trained = [judge([batch], way=TRAINING) for batch in batches]
     judged = [judge([batch], way=way) for batch in batches]
-    if _alike(judged, trained) or _alike([judge([batch], way=way._replace(norms=True)) for batch in batches], trained):
+    if alike(judged, trained) or alike([judge([batch], way=way._replace(norms=True)) for batch in batches], trained):
         return True, ""
     means = [format_loss(math.fsum(losses) / len(losses)) for losses in (judged, trained)]
     return False, f"in {way.words} the loss of the same data is {means[0]}, in training mode {means[1]}"
 
 
-def _alike(judged: Sequence[float], trained: Sequence[float]) -> bool:
+def alike(judged: Sequence[float], trained: Sequence[float]) -> bool:
     """Return whether |a - b| <= (FACTOR - 1) min(|a|, |b|) + NOISES r, a and b the means, r the smaller range."""
     if not all(map(math.isfinite, judged)):
         return not all(map(math.isfinite, trained))

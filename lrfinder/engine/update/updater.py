@@ -166,11 +166,11 @@ class Updater:
             step.zero_grad()  # frees memory for the next loss
         return stepped or not step.is_swept
 
-    def stopping_rule(self, first: float, when: When) -> StoppingRule:
-        """Return the rule for the losses after updates; `first` is the loss before any."""
+    def stopping_rule(self, first: float, when: When, *, drift: float = 0.0) -> StoppingRule:
+        """Return the rule for the losses after updates; `first` is the loss before any, `drift` a rise at any rate."""
         # With several parts, or in a replay, the gradients of the coming update are there already when the loss is.
         gradients = self._share == 1.0 and self._captured is None
-        return StoppingRule(self._trial.model, first, gradients=gradients, late=self._late, when=when)
+        return StoppingRule(self._trial.model, first, gradients=gradients, late=self._late, when=when, drift=drift)
 
     def _accumulated(self, parts: list[_Part], *, gradient: bool) -> torch.Tensor | None:
         total: torch.Tensor | None = None

@@ -162,7 +162,8 @@ class _Members:
             if number == 0:
                 self._again.append(value)
                 continue
-            rule = self._rules.setdefault(number, DivergenceRule(least_rise=LEAST_SHARE * abs(value)))
+            least = LEAST_SHARE * abs(value) + self._plans[number].drift
+            rule = self._rules.setdefault(number, DivergenceRule(least_rise=least))
             end = _ended(value, step, rule)
             if end is not None:
                 self.ended[number] = (None, *end)
