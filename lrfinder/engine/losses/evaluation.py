@@ -29,12 +29,14 @@ LEAST_BATCHES = 10  # of the val_loader, at most; else as many as the run has up
 
 
 class Way(NamedTuple):
-    """How held-out data are judged. `norms`: layers that keep running statistics use those of the batch."""
+    """How held-out data are judged. `layers`: torch's own layers (dropout, say) and those that keep running statistics
+    are in training mode all the same.
+    """
 
     words: str
     training: bool = False
     gradients: bool = False
-    norms: bool = False
+    layers: bool = False
 
 
 PLAIN = Way("evaluation mode")
@@ -99,9 +101,9 @@ def state_around(trial: BuiltProblem) -> Snapshot:
 def _set_modes(model: nn.Module, way: Way) -> None:
     if not way.training:
         model.eval()
-    if way.norms:
+    if way.layers:
         for module in model.modules():
-            module.training |= hasattr(module, "running_mean")
+            module.training |= type(module).__module__.startswith("torch.nn.") or hasattr(module, "running_mean")
 
 
 def _in_parts(batches: Iterable[Any], split: Callable[[Any], list[tuple[float, Any]]] | None) -> Iterator[Any]:

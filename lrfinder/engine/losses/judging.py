@@ -115,12 +115,13 @@ class HeldOutLoss:
         self._judging = judging
         self._loss = partial(judging.loss, trial, batches, device=device, seed=seed, split=split)
         self._judge = partial(evaluate, trial, device=device, seed=seed, split=split)
+        self._known: float | None = None
         self._put_attributes_back = state_around(trial).attributes_back()
 
     def settle_now(self) -> None:
-        """Settle how to judge, if it isn't settled."""
+        """Settle how to judge, if it isn't settled. The loss that tells is that of the next call."""
         if self._judging.way is None:
-            self._judging.settle(self._judge, self.batches)
+            self._known = self._judging.settle(self._judge, self.batches)
 
     def settle(self, judged: float, trained: float) -> bool:
         """Settle how to judge, if it isn't settled: before any update the loss is `judged`, that of training `trained`.
@@ -136,6 +137,9 @@ class HeldOutLoss:
 
     def __call__(self) -> float:
         """Return the mean loss with the weights of now."""
+        known, self._known = self._known, None
+        if known is not None:
+            return known
         try:
             return self._loss()
         except Exception as error:
@@ -166,11 +170,12 @@ def _training_loss(judge: _Judge, batches: Sequence[Any]) -> float | None:
 def _compared(judge: _Judge, batches: Sequence[Any], way: Way) -> tuple[bool, str]:
     """Return whether `way` gives the same kind of loss as training mode does on each of a few batches, or why not.
 
-    Fresh running statistics fit no data: layers that keep them may use those of the batch.
+    What torch's own layers make of the mode is no other kind of loss: dropout leaves values out, and fresh running
+    statistics fit no data. So they may be in training mode both times.
     """
     trained = [judge([batch], way=TRAINING) for batch in batches]
     judged = [judge([batch], way=way) for batch in batches]
-    if alike(judged, trained) or alike([judge([batch], way=way._replace(norms=True)) for batch in batches], trained):
+    if alike(judged, trained) or alike([judge([batch], way=way._replace(layers=True)) for batch in batches], trained):
         return True, ""
     means = [format_loss(math.fsum(losses) / len(losses)) for losses in (judged, trained)]
     return False, f"in {way.words} the loss of the same data is {means[0]}, in training mode {means[1]}"
