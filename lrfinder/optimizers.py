@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import keyword
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
+
+SEVERAL = " + "  # joins the classes of optimizers that were swept together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,3 +89,41 @@ def second_moment_decay(name: str, settings: Mapping[str, object]) -> float | No
 def second_moment_updates(beta2: float) -> float:
     """Return 2 / (1 - beta2), the updates for which the average rests on few gradients (arXiv:1910.04209)."""
     return 2 / (1 - beta2)
+
+
+def check_name(name: str) -> str:
+    """Return the name of an optimizer's class, dotted if it has a module, or of several joined by " + ".
+
+    Exports write it into code. Raises ValueError for text that is no name.
+    """
+    if not all(_is_word(part) for one in name.split(SEVERAL) for part in one.split(".")):
+        raise ValueError(f"expected the name of a class, such as AdamW or package.Lion, got {name[:60]!a}")
+    return name
+
+
+def check_setting(key: str) -> str:
+    """Return the name of a setting: a keyword that an optimizer's class may take, beside its parameters and its rate.
+
+    Exports write it into code. Raises ValueError for a name that can't be one.
+    """
+    if not _is_word(key) or key.startswith("_") or key in {"params", "lr"}:
+        raise ValueError(f"expected the name of a keyword argument, such as weight_decay, got {key[:60]!a}")
+    return key
+
+
+def is_setting(key: str) -> bool:
+    """Tell whether `check_setting` accepts the name."""
+    try:
+        return bool(check_setting(key))
+    except ValueError:
+        return False
+
+
+def class_name(optimizer: object) -> str:
+    """Return the name of the optimizer's class, or of the next of its bases whose name is one: a class may have any."""
+    return next(kind.__name__ for kind in type(optimizer).__mro__ if _is_word(kind.__name__))
+
+
+def _is_word(text: str) -> bool:
+    """Tell whether the text is a word of Python code, and stands for itself there: a word may be written in ways."""
+    return text.isidentifier() and not keyword.iskeyword(text) and unicodedata.normalize("NFKC", text) == text

@@ -55,6 +55,22 @@ YAML_CASES: dict[str, tuple[dict[int, str], list[str]]] = {
         {2: "optimizer: {name: SGD, lr: 0.1, groups: [0, 0]}"},
         ["2:41: optimizer.groups: expected at least one ratio above 0: at 0 no param group would learn"],
     ),
+    "name of code": (
+        {2: "optimizer: {name: __import__('os').system('x') or SGD, lr: 0.1}"},
+        ["2:19: optimizer.name: expected the name of a class, such as AdamW or package.Lion, got \"__import__('os').system('x') or SGD\""],
+    ),
+    "name of a word of Python": (
+        {2: "optimizer: {name: torch.optim.lambda, lr: 0.1}"},
+        ["2:19: optimizer.name: expected the name of a class, such as AdamW or package.Lion, got 'torch.optim.lambda'"],
+    ),
+    "setting of code": (
+        {2: "optimizer: {name: SGD, lr: 0.1, settings: {momentum: 0.9, 'a=f(), b': 1, lr: 2, _component_: os.system}}"},
+        [
+            "2:59: optimizer.settings.a=f(), b: expected the name of a keyword argument, such as weight_decay, got 'a=f(), b'",
+            "2:74: optimizer.settings.lr: expected the name of a keyword argument, such as weight_decay, got 'lr'",
+            "2:81: optimizer.settings._component_: expected the name of a keyword argument, such as weight_decay, got '_component_'",
+        ],
+    ),
     "setting mapping": (
         {2: "optimizer: {name: SGD, lr: 0.1, settings: {momentum: {}}}"},
         [
@@ -249,9 +265,9 @@ JSON_CASES: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "escapes in keys": (
-        '{"version": 1, "optimizer": {"name": "S\\"{[", "lr": 1, "\\u006cr": 2},\n'
+        '{"version": 1, "optimizer": {"name": "SGD", "lr": 1, "\\u006cr": 2},\n'
         ' "schedule": {"name": "constant", "steps": 5}}',
-        ["1:56: optimizer.lr: this key is already at line 1, column 47; keep one of the two"],
+        ["1:54: optimizer.lr: this key is already at line 1, column 45; keep one of the two"],
     ),
     "half a character": (
         '{"version": 1, "optimizer": {"name": "\\ud800", "lr": 1}, "schedule": {"name": "constant", "steps": 5}}',

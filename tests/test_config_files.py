@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import keyword
 import os
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from lrfinder.config import (
 )
 from lrfinder.config.toml_places import find_places
 from lrfinder.errors import CONTROL, ConfigError, EnvironmentFailure, UsageError
+from lrfinder.optimizers import is_setting
 from lrfinder.records import Status
 from lrfinder.schedules import Constant, Linear
 
@@ -41,6 +43,7 @@ ratio = st.floats(0, allow_infinity=False)
 share = st.floats(0, 1)
 whole = st.integers(-(2**63) + 1, 2**63 - 1)
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20).filter(lambda it: not CONTROL.search(it))
+words = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,12}", fullmatch=True).filter(lambda it: not keyword.iskeyword(it))
 setting = st.one_of(
     st.booleans(),
     whole,
@@ -54,10 +57,10 @@ configs = st.builds(
     ScheduleConfig,
     optimizer=st.builds(
         OptimizerConfig,
-        name=text.filter(bool),
+        name=st.lists(words, min_size=1, max_size=3).map(".".join),
         lr=rate,
         groups=st.none() | st.lists(ratio, min_size=1, max_size=4).filter(any).map(tuple),
-        settings=st.dictionaries(text, setting, max_size=4),
+        settings=st.dictionaries(words.filter(is_setting), setting, max_size=4),
     ),
     schedule=schedules(10**8),
     evidence=st.none()
@@ -315,7 +318,7 @@ def test_reading_and_writing_need_no_torch() -> None:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_what_no_reader_takes_back_is_not_written(suffix: str) -> None:
-    optimizer = OptimizerConfig(name="SGD", lr=0.1, settings={"name\x1b[2J": 1})
+    optimizer = OptimizerConfig(name="SGD", lr=0.1, settings={"note": "name\x1b[2J"})
     config = ScheduleConfig(optimizer=optimizer, schedule=Constant(steps=5))
     with pytest.raises(ConfigError, match="a control character can't stand in a config"):
         format_schedule(config, suffix=suffix)

@@ -67,6 +67,7 @@ def test_the_latest_run_is_looked_for_in_the_folder_that_sweeps_write_to(
 
 
 LONG = "0123456789" * 9
+NO_NAME = "expected the name of a class, such as AdamW or package.Lion, got 'f() or AdamW'"
 FROM_0 = "expected a whole number from 0 to 1e+12"
 
 
@@ -79,6 +80,7 @@ FROM_0 = "expected a whole number from 0 to 1e+12"
         ("run.json", '"version": 5', '"version": 0', ": version: expected a whole number from 1, got 0"),
         ("run.json", '"steps": 4', '"steps": "4"', ": settings.steps: Input should be a valid integer"),
         ("run.json", '"device": "cpu"', '"device": 3', ": setup.device: Input should be a valid string"),
+        ("run.json", '"name": "AdamW"', '"name": "f() or AdamW"', f": setup.optimizer: Value error, {NO_NAME}"),
         ("run.json", '"repeat": 1', '"repeat": 1.5', ": repeats.1.repeat: Input should be a valid integer"),
         ("run.json", '"repeat": 1', '"repeat": -1', f": repeats.1.repeat: {FROM_0}, got -1"),
         ("run.json", '"lrfinder.run"', '"other"', ": format: expected 'lrfinder.run', got 'other'"),

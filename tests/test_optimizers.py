@@ -7,7 +7,7 @@ import inspect
 import pytest
 import torch
 
-from lrfinder.optimizers import TRAITS, second_moment_decay, traits_of
+from lrfinder.optimizers import TRAITS, class_name, second_moment_decay, traits_of
 
 CLASSES = {
     name: kind
@@ -41,6 +41,12 @@ def test_decoupled_decay_shrinks_weights_without_a_gradient(name: str) -> None:
     optimizer.step()
     shrunk = torch.allclose(parameter, torch.full((2, 2), 3.0 * (1 - 0.1 * 0.5)), atol=1e-6)
     assert shrunk == TRAITS[name].decoupled
+
+
+def test_a_class_without_a_name_is_called_by_its_base() -> None:
+    odd = type("f() or SGD", (torch.optim.SGD,), {})
+    assert class_name(odd([torch.nn.Parameter(torch.zeros(1))])) == "SGD"
+    assert class_name(type("Mine", (odd,), {})([torch.nn.Parameter(torch.zeros(1))])) == "Mine"
 
 
 def test_a_stranger_has_no_traits() -> None:

@@ -16,6 +16,7 @@ from lrfinder.advice.summary import summary
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.formatting import round_lr
+from lrfinder.optimizers import is_setting
 from lrfinder.records import Band, Chart, Fit, Pick, ShortRun, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, OLD_NAMES, PLATEAU_RULE, RULE_NAMES, pick_all, renamed
 from lrfinder.rules.trials import TRIALS_RULE, pick_by_trials, reference_length, sweep_estimate
@@ -198,8 +199,8 @@ def _config(result: SweepResult, pick: Pick, band: Band | None, schedule: object
 
 
 def _tells(key: str, value: object) -> bool:
-    """Leave out of the config what is switched off, and what AdamW's name says already."""
-    return value is not False and key != "decoupled_weight_decay"
+    """Leave out of the config what is switched off, what AdamW's name says already, and names that aren't keywords'."""
+    return value is not False and key != "decoupled_weight_decay" and is_setting(key)
 
 
 def _hint(evidence: SweepEvidence, chosen: Pick) -> str:

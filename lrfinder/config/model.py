@@ -9,6 +9,7 @@ from collections.abc import Sized
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +22,7 @@ from pydantic import (
 
 from lrfinder.batch_growth.plan import Epoch, grow_batches, rates, stretches
 from lrfinder.errors import UsageError
+from lrfinder.optimizers import check_name, check_setting
 from lrfinder.records import Status
 from lrfinder.schedules import AnySchedule, Schedule
 from lrfinder.schedules.base import as_tuple
@@ -90,10 +92,10 @@ class OptimizerConfig(_Section):
     was found with (`momentum`, `betas`, `weight_decay`, ...): a record for people and checks; nothing applies it.
     """
 
-    name: str = Field(min_length=1)
+    name: Annotated[str, Field(min_length=1), AfterValidator(check_name)]
     lr: Rate
     groups: Annotated[tuple[Ratio, ...], BeforeValidator(as_tuple), Field(min_length=1)] | None = None
-    settings: dict[str, Setting] = {}
+    settings: dict[Annotated[str, AfterValidator(check_setting)], Setting] = {}
 
     @field_validator("groups")
     @classmethod

@@ -52,6 +52,8 @@ def explain(error: ValidationError, document: Document, *, below: KeyPath = ()) 
 
 def _explain_one(details: ErrorDetails, document: Document) -> Problem:
     path, kind = details["loc"], details["type"]
+    if path[-1:] == ("[key]",):  # pydantic's word for the key itself being wrong
+        return Problem(document.place(path[:-1], of_key=True), f"{show_path(path[:-1])}: {_wrong_value(details)}")
     if kind == "extra_forbidden":
         return Problem(document.place(path, of_key=True), f"{show_path(path)}: {_unknown_key(path, document)}")
     if kind == "missing" and not isinstance(path[-1], int):

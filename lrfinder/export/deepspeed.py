@@ -13,7 +13,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, Exporter, comment, describe_schedule, head
-from lrfinder.export.optimizers import has_groups, optimizer_data, peaks_source
+from lrfinder.export.optimizers import class_of, has_groups, optimizer_data, peaks_source
 from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
 
@@ -44,7 +44,7 @@ def deepspeed(config: ScheduleConfig) -> Export:
         name, keywords = own
         data = {
             "lrfinder": head(config, *_OWN, _CHECKED),
-            "optimizer": {"type": config.optimizer.name, "params": _parameters(config)},
+            "optimizer": {"type": class_of(config), "params": _parameters(config)},
             "scheduler": {"type": name, "params": keywords},
         }
         return Export(text=json.dumps(data, indent=2, allow_nan=False) + "\n", preset=name, suffix=".json")

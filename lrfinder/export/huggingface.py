@@ -64,7 +64,7 @@ def _optimizer(config: ScheduleConfig) -> dict[str, Any]:
             **{to: it.settings[key] for to, key in names.items() if key in it.settings},
         }
     if it.name == "SGD":
-        listed = ",".join(f"{key}={it.settings[key]}" for key in _SGD if key in it.settings)
+        listed = ",".join(f"{key}={it.settings[key]}" for key in _SGD if isinstance(it.settings.get(key), int | float))
         return {"optim": "sgd", **({"optim_args": listed} if listed else {})}
     return {}
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
+from lrfinder.errors import UsageError
 from lrfinder.export.base import Export, Exporter, comment, describe_schedule
+from lrfinder.export.optimizers import class_of
 from lrfinder.export.pieces import cycles, drops, interval, plain
 from lrfinder.export.source import factor_source
 
@@ -62,8 +64,11 @@ def mmengine(config: ScheduleConfig) -> Export:
 
 def _optimizer(config: ScheduleConfig) -> str:
     it = config.optimizer
+    if "type" in it.settings:
+        raise UsageError("optimizer.settings.type: MMEngine takes `type` for the class", hint="remove it")
     settings = "".join(f", {key}={value!r}" for key, value in it.settings.items())
-    return f'optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="{it.name}", lr={it.lr!r}{settings}))'
+    made = f'dict(type="{class_of(config)}", lr={it.lr!r}{settings})'
+    return f'optim_wrapper = dict(type="OptimWrapper", optimizer={made})'
 
 
 def _chain(config: ScheduleConfig) -> list[str] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.optimizers import TRAITS
+from lrfinder.errors import UsageError
+from lrfinder.optimizers import SEVERAL, TRAITS
 
 _PEAKS = '''\
 def _set_peaks(optimizer):
@@ -29,9 +30,18 @@ def optimizer_source(config: ScheduleConfig, parameters: str) -> str:
     return f"{optimizer_path(config)}({parameters}, lr=PEAK{settings})"
 
 
+def class_of(config: ScheduleConfig) -> str:
+    """Return the name of the optimizer's class; raise UsageError if the config is of several optimizers."""
+    name = config.optimizer.name
+    if SEVERAL in name:
+        hint = "`--to torch` writes the schedule alone, for optimizers that you make"
+        raise UsageError(f"the config is of several optimizers, {name}, and this target makes one", hint=hint)
+    return name
+
+
 def optimizer_path(config: ScheduleConfig) -> str:
     """Return where the optimizer is imported from: torch.optim.AdamW; the bare name of one that isn't torch's."""
-    name = config.optimizer.name
+    name = class_of(config)
     return f"torch.optim.{name}" if name in TRAITS else name  # any other one is the user's own
 
 

@@ -19,6 +19,7 @@ from lrfinder.importing.recognize import recognized
 from lrfinder.importing.torch_schedulers import candidates
 from lrfinder.importing.twin import ReplayedRates, replay_rates
 from lrfinder.importing.why import why_shape
+from lrfinder.optimizers import class_name, is_setting
 from lrfinder.scheduler import ConfiguredScheduler
 from lrfinder.schedules import Schedule
 from lrfinder.version import VERSION
@@ -145,7 +146,7 @@ def _config(
     scheduler: LRScheduler, *, lr: float, groups: tuple[float, ...], schedule: Schedule, why: str
 ) -> ScheduleConfig:
     optimizer = OptimizerConfig(
-        name=type(scheduler.optimizer).__name__,
+        name=class_name(scheduler.optimizer),
         lr=lr,
         groups=groups if len(groups) > 1 else None,
         settings=_settings(scheduler.optimizer),
@@ -162,6 +163,6 @@ def _settings(optimizer: Optimizer) -> dict[str, Any]:
     for key in optimizer.defaults:
         value = group.get(key)
         plain = float(value) if isinstance(value, torch.Tensor) and value.numel() == 1 else value
-        if key not in left_out and isinstance(plain, bool | int | float | str | tuple):
+        if key not in left_out and is_setting(key) and isinstance(plain, bool | int | float | str | tuple):
             settings[key] = plain
     return settings

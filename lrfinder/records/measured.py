@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+from lrfinder.optimizers import check_name
 from lrfinder.options import Stop
 from lrfinder.records.settings import SweepSettings
 from lrfinder.records.strict import STRICT
@@ -111,6 +112,10 @@ class OptimizerFacts:
     group_ratios: tuple[float, ...] = (1.0,)
     default_lr: float | None = None  # the class's own default rate, if it has one
     chosen_by: str = "model file"  # or "option", "default"
+
+    def __post_init__(self) -> None:
+        """Refuse a name that isn't one: it comes to stand in configs, and in exported code."""
+        check_name(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

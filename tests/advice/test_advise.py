@@ -306,6 +306,13 @@ def test_several_groups_keep_their_ratios_in_the_config() -> None:
     assert advice.schedule.optimizer.groups == (1.0, 0.1)
 
 
+def test_what_no_optimizer_could_be_given_stays_out_of_the_config() -> None:
+    settings: dict[str, object] = {"betas": (0.9, 0.999), "my own": 1.0, "a=f(), b": 2.0, "lambda": 3.0, "_step": 4.0}
+    advice = advice_on(good(settings=settings), Request(steps=400))
+    assert advice.schedule is not None
+    assert advice.schedule.optimizer.settings == {"betas": (0.9, 0.999)}
+
+
 @pytest.mark.parametrize(
     ("request_", "message"),
     [

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lrfinder.errors import ModelFileError, UsageError
+from lrfinder.optimizers import SEVERAL, class_name
 from lrfinder.records import OptimizerFacts
 from lrfinder.task.calling import user_call
 from lrfinder.task.lightning import overrides, own_optimizer
@@ -188,7 +189,7 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> Optimize
             if isinstance(plain, bool | int | float | str | tuple) or plain is None:
                 settings[key] = plain
     return OptimizerFacts(
-        name=" + ".join(dict.fromkeys(type(part.optimizer).__name__ for part in swept)),
+        name=SEVERAL.join(dict.fromkeys(class_name(part.optimizer) for part in swept)),
         settings=settings,
         group_ratios=tuple(ratio for part in swept for ratio in part.group_ratios or ()),
         default_lr=_default_lr(type(optimizer)),
