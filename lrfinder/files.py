@@ -47,7 +47,8 @@ class disk_errors:  # noqa: N801 - used as a function is: `with disk(path):`
     ) -> None:
         if isinstance(error, OSError):
             reason = error.strerror or str(error)
-            hint = "free some space there, or name another place"
+            full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None}
+            hint = "free some space there, or name another place" if full else "name a place that you may write to"
             raise EnvironmentFailure(f"{self._path}: {reason}", hint=hint) from error
 
 

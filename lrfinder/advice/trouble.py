@@ -49,7 +49,12 @@ def known_cause(result: SweepResult) -> Refusal | None:
 
 def doubts_of_sweep(result: SweepResult, *, short_runs_learned: bool) -> tuple[str, ...]:
     """Return why no pick from `result` can be confident, whatever its curve looks like; empty if nothing is wrong."""
-    return (*_unfinished(result, learned=short_runs_learned), *_by_data(result), *disagreements(result))
+    return (
+        *_unfinished(result, learned=short_runs_learned),
+        *_by_data(result),
+        *_skipped_hooks(result),
+        *disagreements(result),
+    )
 
 
 def disagreements(result: SweepResult) -> tuple[str, ...]:
@@ -89,6 +94,12 @@ def _by_data(result: SweepResult) -> Iterator[str]:
     broken = _broken_by_data(result.runs)
     if broken:
         yield f"a short run ended so, and not by its rate: {broken[0].why}"
+
+
+def _skipped_hooks(result: SweepResult) -> Iterator[str]:
+    hooks = result.setup.skipped_hooks
+    if hooks:
+        yield f"the LightningModule has {', '.join(hooks)}, which a Trainer calls and lrfinder doesn't"
 
 
 def _broken_by_data(runs: tuple[ShortRun, ...]) -> list[ShortRun]:

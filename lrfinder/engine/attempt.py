@@ -109,6 +109,10 @@ def _settle(log: LossLog) -> StopReason | None:
 def describe_error(error: BaseException) -> str:
     """Return what happened in one line."""
     place = user_code_location(error)
-    text = " ".join(error_text(error).split())
-    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    lines = error_text(error).strip().splitlines()
+    if len(lines) > 1 and "worker process" in lines[0]:  # a DataLoader's; the last line is the error in the worker
+        line = lines[-1].strip()
+    else:
+        text = " ".join(" ".join(lines).split())
+        line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"{line} (while {place})" if place else line

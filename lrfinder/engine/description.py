@@ -9,6 +9,7 @@ import torch
 
 from lrfinder.engine.runtime.device import device_title
 from lrfinder.records import Setup
+from lrfinder.task.lightning import skipped_hooks
 from lrfinder.task.loader import batch_size_of, batches_per_epoch
 from lrfinder.task.optimizers.build import optimizer_facts
 from lrfinder.task.problem import BuiltProblem, Problem
@@ -40,4 +41,5 @@ def describe_setup(
         lrfinder=VERSION,
         cached_batches=cached_batches,
         graph=graph,
+        skipped_hooks=skipped_hooks(trial.model) if problem.training_step is None else (),
     )

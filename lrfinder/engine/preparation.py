@@ -67,7 +67,7 @@ class Preparation:
             trial.model.train()
         trial.model.zero_grad(set_to_none=True)
         training_modes(trial)
-        trial = dataclasses.replace(trial, beside=self._beside)
+        trial = dataclasses.replace(trial, beside=(*trial.beside, *self._beside))
         trial = in_precision(trial, self._problem.training.precision, self._device)
         if self._cache is None:
             return trial, self._loaded(trial, seed, first_epoch, cleanup)
@@ -94,7 +94,7 @@ class Preparation:
         if self._capture is not None:
             captured, ahead = self._capture.capture(trial, ahead, micro_batches=parts)
         in_use = self._batching.in_use
-        in_use.batch = None
+        in_use.batch, in_use.empty = None, 0
         return Updater(trial, training, ahead, self._device, split=split, late=late, captured=captured, in_use=in_use)
 
     def report(self, trial: BuiltProblem, observer: Observer, interrupts: Interrupts) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 
 from lrfinder.engine.attempt import BeginAgain, run_attempts
-from lrfinder.engine.data.subset import RepeatedSubset
+from lrfinder.engine.data.subset import MOST_BYTES, RepeatedSubset, size_in_bytes
 from lrfinder.engine.loop import train
 from lrfinder.engine.losses.divergence import rise_of
 from lrfinder.engine.losses.evaluation import (
@@ -30,7 +30,7 @@ from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.restore.snapshot import Snapshot, preserved
-from lrfinder.engine.runtime.rng import derived_seed
+from lrfinder.engine.runtime.rng import derived_seed, remember_global_state
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.records import Metric, RunPlan, ShortRun, Stop
 from lrfinder.schedules import SCHEDULES
@@ -83,6 +83,7 @@ class ShortRuns:
         self._stack = contextlib.ExitStack()
         self._snapshot: Snapshot | None = None
         self._initial: dict[tuple[int, int], float] = {}  # by repeat and number of held-out batches
+        self._validation: dict[tuple[int, int], tuple[list[Any], Callable[[], object]]] = {}  # the last that were read
         self._judged = False  # whether the observer knows how held-out data are judged
         self.log = LossLog()  # of the last run
         self.seconds: list[float] = []  # that each update of the last run took, by `clock`
@@ -158,16 +159,24 @@ class ShortRuns:
             raise BeginAgain
 
     def _held_out(self, plan: RunPlan, batches: Generator[Any, None, None], seed: int) -> tuple[list[Any], str]:
-        loader = make_val_loader(self.problem)
-        if loader is None:
+        if self.problem.val_loader is None:
             return self.preparation.set_aside(batches, PROBE_BATCHES), PROBE
+        most = max(LEAST_BATCHES, plan.steps)
+        if (seed, most) in self._validation:
+            held_out, draws_as_after_reading = self._validation[seed, most]
+            draws_as_after_reading()
+            return held_out, VAL
+        loader = make_val_loader(self.problem)
         held_out = validation_batches(
-            loader,
-            max(LEAST_BATCHES, plan.steps),
+            loader or (),
+            most,
             seed=derived_seed(seed, EVALUATION),
             where=self.problem.where,
             timeout=self.problem.loader_timeout,
         )
+        if sum(map(size_in_bytes, held_out)) <= MOST_BYTES:
+            # Reading draws random numbers, after which the training draws its own.
+            self._validation = {(seed, most): (held_out, remember_global_state(self.device))}
         return held_out, VAL
 
     def record(
@@ -188,6 +197,7 @@ class ShortRuns:
             skipped=log.skipped,
             micro_batches=self.batching.micro_batches,
             note="; ".join(note for note in (self.batching.note, self.batching.judging.note) if note),
+            empty=self.batching.in_use.empty if log.updates else 0,
             rise=rise_of(self.training_losses) if plan.control and loss is not None else 0.0,
             first_loss=log.first if log.first is not None and math.isfinite(log.first) else None,
         )

@@ -48,6 +48,7 @@ class Trace:
     skipped: int = 0
     micro_batches: int = 1
     note: str = ""
+    empty: int = 0  # batches without a loss (the user's code gave None), which were skipped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,7 @@ class ShortRun:
     micro_batches: int = 1
     note: str = ""
     first_loss: float | None = None  # that of the first training batch, before any update; None: not known
+    empty: int = 0  # as in Trace
     rise: float = 0.0  # of a control: how far its training loss rose, if that would have ended another run
 
 
@@ -136,6 +138,7 @@ class Setup:
     lrfinder: str
     cached_batches: int | None = None  # on so many batches, over and over; None: on all that came
     graph: str | None = None  # "" if updates were recorded, else why not; None: that wasn't asked for
+    skipped_hooks: tuple[str, ...] = ()  # of a LightningModule, which aren't called and could change an update
     judged: str | None = None  # the mode in which held-out data are judged, and why; None: nothing was judged
 
 
@@ -210,7 +213,9 @@ class SweepResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """What people should know of how this was measured, each once."""
-        return tuple(dict.fromkeys(one.note for one in self._parts if one.note))
+        empty = sum(one.empty for one in self._parts)
+        skipped = f"{empty} batches were skipped, since their loss is None" if empty else ""
+        return tuple(dict.fromkeys(note for note in (skipped, *(one.note for one in self._parts)) if note))
 
     @property
     def updates(self) -> int:

@@ -73,7 +73,7 @@ class BuiltProblem:
     optimizer: torch.optim.Optimizer
     group_ratios: tuple[float, ...]
     loader: Iterable[Any]
-    loss: Callable[[nn.Module, Any], torch.Tensor]
+    loss: Callable[[nn.Module, Any], torch.Tensor | None]  # None: the batch is to be skipped
     loss_note: Callable[[], str]  # call it after the first batch: an inferred loss is known only then
     optimizer_note: str
     name: str = "optimizer"

@@ -63,7 +63,7 @@ def evaluate(
 def mean_losses(
     trial: BuiltProblem,
     batches: Iterable[Any],
-    loss: Callable[[nn.Module, Any], torch.Tensor],
+    loss: Callable[[nn.Module, Any], torch.Tensor | None],
     *,
     device: torch.device,
     seed: int,
@@ -82,7 +82,10 @@ def mean_losses(
             for batch in _in_parts(batches, split):
                 moved = to_device(batch, device)
                 with user_code("computing the loss of a held-out batch"):
-                    value = loss(trial.model, moved).detach().double().cpu()
+                    value = loss(trial.model, moved)
+                    if value is None:  # it is to be skipped
+                        continue
+                    value = value.detach().double().cpu()
                 size = _samples(batch)
                 total, count = total + value * size, count + size
     finally:
