@@ -73,6 +73,8 @@ def gather_evidence(result: SweepResult, seed: int = 0) -> SweepEvidence:
         profile = None  # no curve confirms so small a fall
     if profile is None and (refusal is not None or curve is None):
         refusal = _cause_first(known_cause(result) or _not_chance(result), refusal)
+    elif refusal is not None and profile is not None and profile.drift:
+        refusal = dataclasses.replace(refusal, why="the loss rises by itself, whatever the rate")
     return SweepEvidence(
         result=result,
         pick_source=source,
