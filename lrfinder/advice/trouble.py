@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from lrfinder.advice.refusal import Refusal
 from lrfinder.formatting import format_loss
 from lrfinder.options import FINITE_WEIGHTS, STOP_TEXT
-from lrfinder.records import ShortRun, Stop, SweepResult, Trace
+from lrfinder.records import FACTOR, ShortRun, Stop, SweepResult, Trace, losses_differ
 
-FACTOR, NOISES = 3.0, 10.0  # two measurements of one loss differ by more than both: rules/README.md#factor-noises
-FRESH_FACTOR = 10.0  # the same, if the weights were drawn anew between them
+FRESH_FACTOR = 10.0  # in place of FACTOR, if the weights were drawn anew between them: rules/README.md#factor-noises
 EARLY = 5  # losses of a repeat, at rates too small to learn at, whose range shows the noise of a batch
 
 _HINTS = {
@@ -61,8 +60,7 @@ def disagreements(result: SweepResult) -> tuple[str, ...]:
     """Return, in words, which two measurements of the loss before any update can't both be right.
 
     All repeats and short runs begin alike, so their first losses differ by the noise of a batch; if the weights are
-    drawn anew for a repeat, by that of the weights, too. Two of them disagree if |a - b| > (f - 1) min(|a|, |b|) +
-    NOISES r, with f = FACTOR, or FRESH_FACTOR if the weights may differ, and r the smallest range of EARLY losses.
+    drawn anew for a repeat, by that of the weights, too. That noise is taken as the smallest range of EARLY losses.
     """
     traces = [trace for trace in (*result.traces, *result.short_sweeps) if _finite(trace.initial_loss)]
     noise = min((_range(trace) for trace in traces), default=0.0)
@@ -73,7 +71,7 @@ def disagreements(result: SweepResult) -> tuple[str, ...]:
             firsts.setdefault(f"in the short run at rate {run.plan.lr:.3g}", (run.first_loss, run.plan.repeat))
     for (one, (first, drawn)), (other, (second, drawn_then)) in itertools.combinations(firsts.items(), 2):
         factor = FACTOR if drawn == drawn_then else FRESH_FACTOR
-        if abs(first - second) > (factor - 1) * min(abs(first), abs(second)) + NOISES * noise:
+        if losses_differ(first, second, noise=noise, factor=factor):
             measured = f"the first loss is {format_loss(first)} {one} and {format_loss(second)} {other}"
             return (f"{measured}, before any update: {_SURVIVES}",)
     return ()

@@ -25,6 +25,17 @@ class Point(NamedTuple):
     loss: float
 
 
+FACTOR, NOISES = 3.0, 10.0  # losses that differ by more than both aren't of one thing: rules/README.md#factor-noises
+
+
+def losses_differ(one: float, other: float, *, noise: float = 0.0, factor: float = FACTOR) -> bool:
+    """Tell whether two finite measurements of one loss can't both be right; `noise` is the range of a few such losses.
+
+    |a - b| > (factor - 1) min(|a|, |b|) + NOISES noise
+    """
+    return abs(one - other) > (factor - 1) * min(abs(one), abs(other)) + NOISES * noise
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """One repeat: `losses[i]` was measured right after the update at rate `lrs[i]`, so it shows what that rate did.

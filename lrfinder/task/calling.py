@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -45,21 +45,13 @@ class user_call(user_code):  # noqa: N801 - used like a function: `with user_cal
             ) from error
 
 
-def call_model(model: Callable[..., Any], inputs: Sequence[Any], named: Mapping[str, Any]) -> Any:
-    """Return `model(*inputs, **named)`; `inputs` are the elements of a batch before the last one.
-
-    An error by their number gets a note that says which they are.
-    """
-    try:
-        return model(*inputs, **named)
-    except TypeError as error:
-        if len(inputs) > 1 and "positional argument" in str(error):
-            error.add_note(
-                f"A batch is (inputs..., target): all but the last of its {len(inputs) + 1} elements go into the "
-                "model. For batches such as (x, y, weight) write `def training_step(model, batch): ...`, which returns "
-                "the loss."
-            )
-        raise
+def explain_inputs(error: TypeError, inputs: Sequence[Any]) -> None:
+    """If the model got the wrong number of arguments, note that they are the elements of a batch before the last."""
+    if len(inputs) > 1 and "positional argument" in str(error):
+        error.add_note(
+            f"A batch is (inputs..., target): all but the last of its {len(inputs) + 1} elements go into the model. For "
+            "batches such as (x, y, weight) write `def training_step(model, batch): ...`, which returns the loss."
+        )
 
 
 def accepts_args(function: Callable[..., Any], count: int) -> bool:

@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.task.calling import call_model, describe_value, user_call
+from lrfinder.task.calling import describe_value, explain_inputs, user_call
 
 _HINT = "write `def loss_fn(output, target): ...` or `def training_step(model, batch): ...` in the file"
 
@@ -49,7 +49,11 @@ class InferredLoss:
             return None
         inputs, named, target = self._arguments(batch)
         with user_call("running the model on a batch"):
-            output = call_model(model, inputs, named)
+            try:
+                output = model(*inputs, **named)
+            except TypeError as error:
+                explain_inputs(error, inputs)
+                raise
         loss = _own_loss(output)
         if loss is not None:
             self._note = f"the model's own ({type(output).__name__}.loss)"

@@ -148,7 +148,7 @@ class LightningLoss:
                 for hook in self._hooks:
                     self._given = getattr(model, hook)(self._given, 0)
             output = model.training_step(self._given, *((self._index,) if self._takes_index else ()))
-        return output.get("loss") if isinstance(output, Mapping) else output
+        return output.get("loss", output) if isinstance(output, Mapping) else output
 
     def note(self) -> str:
         """Say in words how the loss was found."""

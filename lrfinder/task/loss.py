@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.task.calling import accepts_args, call_model, call_name, describe_value, user_call
+from lrfinder.task.calling import accepts_args, call_name, describe_value, explain_inputs, user_call
 from lrfinder.task.inferred import InferredLoss
 from lrfinder.task.lightning import LightningLoss, overrides
 from lrfinder.task.optimizers.group_rates import as_named_optimizer_set, as_optimizer_set
@@ -124,7 +124,11 @@ class _FunctionLoss:
             )
         *inputs, target = batch
         with user_call("running the model on a batch") as now:
-            output = call_model(model, inputs, {})
+            try:
+                output = model(*inputs)
+            except TypeError as error:
+                explain_inputs(error, inputs)
+                raise
             now.place = "calling loss_fn(output, target)"
             return self._function(output, target)
 

@@ -13,11 +13,11 @@ from lrfinder.engine.losses.evaluation import PLAIN, Way, evaluate, state_around
 from lrfinder.engine.runtime.failures import out_of_memory
 from lrfinder.errors import error_text
 from lrfinder.formatting import format_loss
+from lrfinder.records import losses_differ
 from lrfinder.task.problem import BuiltProblem
 
 TRAINING = Way("training mode", training=True, gradients=True)
 WAYS = (PLAIN, Way("evaluation mode with gradients", gradients=True), TRAINING)  # the first that gives the same counts
-FACTOR, NOISES = 3.0, 10.0  # losses that differ by more are of two kinds: rules/README.md#factor-noises
 COMPARED = 4  # batches, if those losses differ
 
 _Judge = Callable[..., float]
@@ -182,11 +182,11 @@ def _compared(judge: _Judge, batches: Sequence[Any], way: Way) -> tuple[bool, st
 
 
 def alike(judged: Sequence[float], trained: Sequence[float]) -> bool:
-    """Return whether |a - b| <= (FACTOR - 1) min(|a|, |b|) + NOISES r, a and b the means, r the smaller range."""
+    """Return whether both are finite and their means don't differ, or training's aren't finite either."""
     if not all(map(math.isfinite, judged)):
         return not all(map(math.isfinite, trained))
     if not all(map(math.isfinite, trained)):
         return True
     a, b = math.fsum(judged) / len(judged), math.fsum(trained) / len(trained)
     noise = min(max(losses) - min(losses) for losses in (judged, trained))
-    return abs(a - b) <= (FACTOR - 1) * min(abs(a), abs(b)) + NOISES * noise
+    return not losses_differ(a, b, noise=noise)

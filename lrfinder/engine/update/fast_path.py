@@ -11,7 +11,7 @@ from lrfinder.errors import ModelFileError, add_location
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import BuiltProblem, SweptOptimizer
 
-MOST_EMPTY = 1000  # batches in a row whose loss is None
+FIRST_EMPTY, MOST_EMPTY = 20, 1000  # batches in a row whose loss is None: before any with a loss, and later
 
 
 class BatchInUse:
@@ -23,13 +23,13 @@ class BatchInUse:
         self._in_a_row, self._last = 0, -1
 
     def skip(self, number: int) -> None:
-        """Count the batch with this number as skipped: its loss is None. Raises ModelFileError after MOST_EMPTY."""
+        """Count the batch with this number as skipped: its loss is None. Raises ModelFileError if that is no exception."""
         self._in_a_row = self._in_a_row + 1 if number == self._last + 1 else 1
         self.empty, self._last = self.empty + 1, number
-        if self._in_a_row == MOST_EMPTY:
+        if self._in_a_row == (FIRST_EMPTY if self._in_a_row == number + 1 else MOST_EMPTY):
             raise ModelFileError(
-                f"{MOST_EMPTY} batches in a row have no loss: it is None, up to batch {number}",
-                hint="return the loss; None skips a batch",
+                f"the loss is None for {self._in_a_row} batches in a row, up to batch {number}",
+                hint="did you forget to return it? None skips a batch",
             )
 
 
