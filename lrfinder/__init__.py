@@ -24,9 +24,12 @@ from lrfinder.errors import (
 
 if TYPE_CHECKING:
     from lrfinder.advice.check import CheckResult
+    from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.verification import Verification
     from lrfinder.api.check import check
+    from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
+    from lrfinder.api.report import Report, compare, write_report
     from lrfinder.api.result import Sweep
     from lrfinder.api.sweep import resume, sweep
     from lrfinder.api.verify import verify
@@ -43,12 +46,15 @@ __all__ = [
     "Band",
     "BatchSchedule",
     "CheckResult",
+    "Comparison",
     "ConfigError",
     "EnvironmentFailure",
+    "Found",
     "LrfinderError",
     "ModelFileError",
     "Pick",
     "Recommendation",
+    "Report",
     "RunError",
     "ScheduleConfig",
     "Status",
@@ -59,7 +65,9 @@ __all__ = [
     "Verification",
     "__version__",
     "check",
+    "compare",
     "export_schedule",
+    "find",
     "import_schedule",
     "layerwise",
     "load_schedule",
@@ -67,6 +75,7 @@ __all__ = [
     "resume",
     "sweep",
     "verify",
+    "write_report",
 ]
 
 # Loaded when first used: `import lrfinder` must not cost an import of torch.
@@ -74,8 +83,11 @@ _HOMES = {
     "Band": ("lrfinder.records", "Band"),
     "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
     "CheckResult": ("lrfinder.advice.check", "CheckResult"),
+    "Comparison": ("lrfinder.advice.comparison", "Comparison"),
+    "Found": ("lrfinder.api.find", "Found"),
     "Pick": ("lrfinder.records", "Pick"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
+    "Report": ("lrfinder.api.report", "Report"),
     "ScheduleConfig": ("lrfinder.config", "ScheduleConfig"),
     "Status": ("lrfinder.records", "Status"),
     "Stop": ("lrfinder.records", "Stop"),
@@ -84,7 +96,9 @@ _HOMES = {
     "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
     "check": ("lrfinder.api.check", "check"),
+    "compare": ("lrfinder.api.report", "compare"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
+    "find": ("lrfinder.api.find", "find"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),
     "layerwise": ("lrfinder.param_groups", "layerwise"),
     "load_schedule": ("lrfinder.config", "load_schedule"),
@@ -92,6 +106,7 @@ _HOMES = {
     "resume": ("lrfinder.api.sweep", "resume"),
     "sweep": ("lrfinder.api.sweep", "sweep"),
     "verify": ("lrfinder.api.verify", "verify"),
+    "write_report": ("lrfinder.api.report", "write_report"),
 }
 
 

@@ -14,14 +14,16 @@ SEVERAL = " + "  # joins the classes of optimizers that were swept together
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerTraits:
-    """The traits of an optimizer's class; those of a class that isn't in the table are the defaults.
+    """The traits of an optimizer's class. Of one that isn't known they are the defaults: guesses, which nobody is told.
 
     `defaults` are torch's for the rate and for what binds it; the tests hold them equal to torch's own signatures.
     """
 
+    known: bool = True
     defaults: Mapping[str, Any] = field(default_factory=dict)
     second_moment: str | None = None  # the setting that is the decay of its second moment, if it isn't betas[1]
-    decoupled: bool = False  # its weight decay shrinks the weights by rate x decay, apart from the gradient
+    decoupled: bool | None = False  # its weight decay shrinks the weights by rate x decay, apart from the gradient
+    adds_momentum: bool = False  # its `momentum` adds up updates, so that a steady gradient moves it by 1/(1 - m)
     accumulates: bool = False  # it never forgets a squared gradient, so its own step falls with every update
     no_decay: str | None = None  # why a decay of the rate does it no good
     norm: Literal["l1", "l2"] = "l1"  # of the gradient, which bounds its update: see `lrfinder schedule refine`
@@ -36,7 +38,7 @@ TRAITS: Mapping[str, OptimizerTraits] = MappingProxyType(
     {
         "ASGD": OptimizerTraits(defaults={"lr": 0.01, "weight_decay": 0.0}, norm="l2"),
         "Adadelta": OptimizerTraits(defaults={"lr": 1.0, "rho": 0.9, "weight_decay": 0.0}, second_moment="rho"),
-        "Adafactor": OptimizerTraits(defaults={"lr": 0.01, "weight_decay": 0.0}),
+        "Adafactor": OptimizerTraits(defaults={"lr": 0.01, "weight_decay": 0.0}, decoupled=True),
         "Adagrad": OptimizerTraits(defaults={"lr": 0.01, "weight_decay": 0.0}, accumulates=True),
         "Adam": OptimizerTraits(
             defaults={"lr": 0.001, "betas": _BETAS, "weight_decay": 0.0}, graphable=True, stackable=True
@@ -56,24 +58,41 @@ TRAITS: Mapping[str, OptimizerTraits] = MappingProxyType(
         "NAdam": OptimizerTraits(defaults={"lr": 0.002, "betas": _BETAS, "weight_decay": 0.0}),
         "RAdam": OptimizerTraits(defaults={"lr": 0.001, "betas": _BETAS, "weight_decay": 0.0}),
         "RMSprop": OptimizerTraits(
-            defaults={"lr": 0.01, "alpha": 0.99, "momentum": 0.0, "weight_decay": 0.0}, second_moment="alpha"
+            defaults={"lr": 0.01, "alpha": 0.99, "momentum": 0.0, "weight_decay": 0.0},
+            second_moment="alpha",
+            adds_momentum=True,
         ),
         "Rprop": OptimizerTraits(
             defaults={"lr": 0.01},
             no_decay="Rprop sets the size of each weight's steps itself, and the rate is only where they begin",
         ),
         "SGD": OptimizerTraits(
-            defaults={"lr": 0.001, "momentum": 0.0, "weight_decay": 0.0}, norm="l2", graphable=True, stackable=True
+            defaults={"lr": 0.001, "momentum": 0.0, "weight_decay": 0.0},
+            adds_momentum=True,
+            norm="l2",
+            graphable=True,
+            stackable=True,
         ),
         "SparseAdam": OptimizerTraits(defaults={"lr": 0.001, "betas": _BETAS}),
     }
 )
-_UNKNOWN = OptimizerTraits()
+# By a part of the name: AdamW8bit, PagedAdamW8bit, AdamWScheduleFree, StableAdamW; Lion, PagedLion8bit, FusedLion.
+_FAMILIES = {"AdamW": OptimizerTraits(decoupled=True), "Lion": OptimizerTraits(decoupled=True)}
+_UNKNOWN = OptimizerTraits(known=False, decoupled=None)
+# Settings by which classes say whether their decay is decoupled: torch's, timm's, apex's, DeepSpeed's, and others'.
+_DECOUPLED = ("decoupled_weight_decay", "decoupled_decay", "adam_w_mode", "adamw_mode", "weight_decouple")
 
 
 def traits_of(name: str) -> OptimizerTraits:
-    """Return the traits of the class called `name`; the defaults for one that isn't torch's."""
-    return TRAITS.get(name, _UNKNOWN)
+    """Return the traits of the class called `name`: torch's, or what all of a family have in common."""
+    own = TRAITS.get(name.removeprefix("torch.optim."))
+    return own or next((traits for part, traits in _FAMILIES.items() if part in name), _UNKNOWN)
+
+
+def decoupled_decay(name: str, settings: Mapping[str, object]) -> bool | None:
+    """Tell whether the weight decay shrinks the weights by rate x decay, apart from the gradient; None: not known."""
+    said = (settings[key] for key in _DECOUPLED if key in settings)
+    return next((it for it in said if isinstance(it, bool)), traits_of(name).decoupled)
 
 
 def second_moment_decay(name: str, settings: Mapping[str, object]) -> float | None:

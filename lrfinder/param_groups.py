@@ -1,13 +1,49 @@
-"""Param groups whose rates fall from layer to layer, from the output down to the input."""
+"""Param groups: their peaks, and those whose rates fall from layer to layer, from the output down to the input."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
-from lrfinder.errors import UsageError
+from lrfinder.errors import ConfigError, UsageError
+
+
+def set_peaks(groups: Sequence[dict[str, Any]], peak: float, ratios: Sequence[float] | None) -> None:
+    """Set each group's `initial_lr` to its rate at factor 1: `peak` times its ratio; see `ConfiguredScheduler`.
+
+    Groups of different peaks whose rates are one tensor, which torch gives to all of them, get one each. Raises
+    ConfigError if the ratios don't fit, UsageError for a rate in a tensor of whole numbers, before anything is changed.
+    """
+    peaks = _peaks(groups, peak, ratios)
+    tensors: dict[int, float] = {}
+    for group in groups:
+        if isinstance(group["lr"], torch.Tensor) and not group["lr"].is_floating_point():
+            kind = f"a tensor of {group['lr'].dtype}"
+            raise UsageError(f"the learning rate is {kind}, which no rate fits in", hint="make it torch.tensor(1.0)")
+    for group, own in zip(groups, peaks, strict=True):
+        group["initial_lr"] = own
+        if isinstance(group["lr"], torch.Tensor) and tensors.setdefault(id(group["lr"]), own) != own:
+            group["lr"] = group["lr"].clone()
+
+
+def _peaks(groups: Sequence[dict[str, Any]], peak: float, ratios: Sequence[float] | None) -> list[float]:
+    if ratios is not None:
+        if len(ratios) != len(groups):
+            raise ConfigError(
+                f"optimizer.groups has {len(ratios)} ratios, but the optimizer has {len(groups)} param groups",
+                hint="build the optimizer with the param groups that were swept, or remove `groups` from the config",
+            )
+        return [peak * ratio for ratio in ratios]
+    rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
+    largest = max(rates)
+    if largest == 0:
+        return [peak] * len(groups)
+    if largest == peak:  # as they are: scaling by peak / peak would round what an earlier scheduler of this peak left
+        return rates
+    return [peak * (rate / largest) for rate in rates]
 
 
 def layerwise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,9 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from lrfinder.errors import ConfigError, UsageError
+from lrfinder.errors import UsageError
 from lrfinder.gradient_norms.recorder import GradientNorms
+from lrfinder.param_groups import set_peaks
 from lrfinder.schedules import Plateau, Schedule
 from lrfinder.schedules.plateau import PlateauState
 
@@ -43,12 +45,14 @@ class ConfiguredScheduler(LRScheduler):
     the next one is then `last_epoch + 1`. Either way the config rules: a state saved with another schedule gives
     only its position, with a warning.
 
-    A learning rate held as a tensor is filled in place. Past the end of the schedule the last value is held.
+    A learning rate held as a tensor is filled in place; groups of different rates that share one get one each. Past
+    the end of the schedule the last value is held.
 
-    `record` names a file that takes the gradient's norms at each update; `norms` is then their `GradientNorms`.
+    `record` names a file that takes the gradient's norms at each update; `norms` is then their `GradientNorms`. A copy
+    of the scheduler records nothing.
 
-    Raises ConfigError if `ratios` doesn't have one entry per param group; UsageError from `step()` if a param
-    group was added later, whose rate nobody can know.
+    Raises ConfigError if `ratios` doesn't have one entry per param group, UsageError for a rate in a tensor of whole
+    numbers; UsageError from `step()` if a param group was added later, whose rate nobody can know.
     """
 
     def __init__(
@@ -65,16 +69,18 @@ class ConfiguredScheduler(LRScheduler):
             raise UsageError(f"scheduler(optimizer) needs a torch.optim.Optimizer, got {type(optimizer).__name__}")
         self.peak = peak
         self.schedule = schedule
-        peaks = _group_peaks(optimizer, peak, ratios)
-        for group, group_peak in zip(optimizer.param_groups, peaks, strict=True):
-            group["initial_lr"] = group_peak
+        set_peaks(optimizer.param_groups, peak, ratios)
         super().__init__(optimizer, last_epoch)  # takes the `initial_lr`s as its `base_lrs`, and makes the first step
         self.norms = None if record is None else GradientNorms(optimizer, record, position=self._position)
 
     def step(self, epoch: int | None = None) -> None:
-        """Go to the next update, and set the rates to it."""
+        """Go to the next update, and set the rates to it; to update `epoch`, if it is given, as with torch's own.
+
+        Raises UsageError for an `epoch` that isn't a whole number, such as a loss.
+        """
+        self._check_groups()
         if self._step_count < 2 or epoch is not None:  # noqa: PLR2004 - torch checks the order of the first two calls
-            super().step(epoch)
+            super().step(None if epoch is None else _update(epoch))
             return
         # The same without the book-keeping that closed forms don't need: it costs more than they do.
         self._step_count += 1
@@ -83,18 +89,18 @@ class ConfiguredScheduler(LRScheduler):
 
     def get_lr(self) -> list[float | torch.Tensor]:
         """Return each param group's rate at update `last_epoch`."""
-        factor = self._next_factor()
+        factor = self._factor()
         return [base * factor for base in self.base_lrs]
 
-    def _next_factor(self) -> float:
-        """Return the rates over their peaks at update `last_epoch`, for those param groups that are known."""
+    def _check_groups(self) -> None:
+        """Raise UsageError, before anything has changed, if the param groups aren't those that are known."""
         groups, known = len(self.optimizer.param_groups), len(self.base_lrs)
         if groups != known:
             raise UsageError(
                 f"the optimizer has {groups} param groups, but had {known} when its scheduler was made",
-                hint="add the param groups first, then make the scheduler; `last_epoch` continues where it was",
+                hint="make the scheduler again, new = config.scheduler(optimizer), and go on where this one is: "
+                "new.load_state_dict(old.state_dict()), then new.step()",
             )
-        return self._factor()
 
     def _factor(self) -> float:
         return self.schedule.factor(self.last_epoch)
@@ -108,12 +114,16 @@ class ConfiguredScheduler(LRScheduler):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go to the position in `state_dict` and set the optimizer's rates to it; warn if the schedule differs."""
+        self._check_groups()
         last_epoch, step_count = (_count(state_dict, key) for key in ("last_epoch", "step_count"))
-        saved = {key: _without_none(state_dict.get(key)) for key in self._identity()}
-        if saved != self._identity():
+        own = self._identity()
+        saved = {key: _without_none(state_dict.get(key)) for key in own}
+        known = saved["peaks"]  # fewer, if param groups were added since
+        fits = isinstance(known, list) and known == own["peaks"][: len(known)] and saved["schedule"] == own["schedule"]
+        if not fits:
             warnings.warn(
                 f"the saved state is of another schedule ({saved}); going on at update {last_epoch} of this one "
-                f"({self._identity()})",
+                f"({own})",
                 UserWarning,
                 stacklevel=2,
             )
@@ -123,7 +133,7 @@ class ConfiguredScheduler(LRScheduler):
 
     def _set_rates(self) -> None:
         """Do what torch's `step()` does with `get_lr()`, at the present position."""
-        factor = self._next_factor()
+        factor = self._factor()
         last: list[float | torch.Tensor] = []
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             rate = base * factor
@@ -142,6 +152,10 @@ class ConfiguredScheduler(LRScheduler):
             "schedule": self.schedule.model_dump(mode="json", by_alias=True, exclude_none=True),
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy has: no file that the norms go to, which stays this one's."""
+        return {**self.__dict__, "norms": None}
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled or copied scheduler.
 
@@ -155,7 +169,8 @@ class ConfiguredScheduler(LRScheduler):
 class PlateauScheduler(ConfiguredScheduler):
     """The scheduler of a `plateau`: call `observe(loss)` after every validation, and `step()` after every update.
 
-    A cut acts at once, on the next update. The state, the best loss among it, is in the `state_dict`.
+    A cut acts at once, on the next update. The state, the best loss among it, is in the `state_dict`. `step(loss)` is
+    `observe(loss)`, for what was written for torch's `ReduceLROnPlateau`; without a warm-up `step()` may be left out.
     """
 
     schedule: Plateau
@@ -164,8 +179,22 @@ class PlateauScheduler(ConfiguredScheduler):
         self.state = PlateauState()
         super().__init__(optimizer, **keywords)
 
+    def step(self, metrics: float | torch.Tensor | None = None) -> None:
+        """Go to the next update; with a validation loss, `observe` it.
+
+        Raises UsageError for a loss before the first `step()` if there is a warm-up: it would never end.
+        """
+        if metrics is None:
+            super().step()
+        elif self.schedule.warmup and self.last_epoch == 0:
+            hint = "call step() after every update, and step(loss) or observe(loss) after every validation"
+            raise UsageError("a loss came before any update was counted, which the warm-up needs", hint=hint)
+        else:
+            self.observe(metrics)
+
     def observe(self, loss: float | torch.Tensor) -> None:
         """Take in a validation loss, and set the rates if it makes a cut."""
+        self._check_groups()
         state = self.schedule.observe(self.state, float(loss))
         cut = state.cuts != self.state.cuts
         self.state = state
@@ -236,23 +265,15 @@ def _plateau_state(state: Mapping[str, Any]) -> PlateauState:
         ) from None
 
 
-def _group_peaks(optimizer: Optimizer, peak: float, ratios: Sequence[float] | None) -> list[float]:
-    """Return each param group's rate at factor 1."""
-    groups = optimizer.param_groups
-    if ratios is not None:
-        if len(ratios) != len(groups):
-            raise ConfigError(
-                f"optimizer.groups has {len(ratios)} ratios, but the optimizer has {len(groups)} param groups",
-                hint="build the optimizer with the param groups that were swept, or remove `groups` from the config",
-            )
-        return [peak * ratio for ratio in ratios]
-    rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
-    largest = max(rates)
-    if largest == 0:
-        return [peak] * len(groups)
-    if largest == peak:  # as they are: scaling by peak / peak would round what an earlier scheduler of this peak left
-        return rates
-    return [peak * (rate / largest) for rate in rates]
+def _update(epoch: Any) -> int:
+    try:
+        found = operator.index(epoch)
+    except TypeError:
+        found = -1
+    if found < 0:
+        hint = "call step() after every update; losses are for a plateau"
+        raise UsageError(f"step({epoch!r}): expected the index of an update, a whole number from 0", hint=hint)
+    return found
 
 
 def _count(state: Mapping[str, Any], key: str) -> int:

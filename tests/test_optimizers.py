@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import sys
+import types
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from lrfinder.optimizers import TRAITS, class_name, second_moment_decay, traits_of
+from lrfinder.optimizers import TRAITS, class_name, decoupled_decay, second_moment_decay, traits_of
 
 CLASSES = {
     name: kind
@@ -31,16 +36,55 @@ def test_defaults_are_those_of_torch(name: str) -> None:
 @pytest.mark.parametrize("name", TRAITS)
 def test_decoupled_decay_shrinks_weights_without_a_gradient(name: str) -> None:
     signature = inspect.signature(CLASSES[name]).parameters
-    if "weight_decay" not in signature or name in {"Adafactor", "SGD", "ASGD", "RAdam"}:
+    if "weight_decay" not in signature or name in {"SGD", "ASGD", "RAdam"}:
         pytest.skip("no weight decay, or a first step by which it can't be told from L2")
-    weights = torch.full((2, 2), 3.0)
-    kind = CLASSES[name]
-    optimizer = kind([torch.nn.Parameter(weights)], lr=0.1, weight_decay=0.5)  # type: ignore[call-arg]
-    parameter = optimizer.param_groups[0]["params"][0]
+    assert shrinks(CLASSES[name]) == TRAITS[name].decoupled
+
+
+def shrinks(kind: Any) -> bool:
+    """Tell whether an update without a gradient leaves 1 - rate x decay of the weights."""
+    parameter = torch.nn.Parameter(torch.full((2, 2), 3.0))
+    optimizer = kind([parameter], lr=0.1, weight_decay=0.5)
     parameter.grad = torch.zeros(2, 2)
+    getattr(optimizer, "train", lambda: None)()  # of schedule-free ones
     optimizer.step()
-    shrunk = torch.allclose(parameter, torch.full((2, 2), 3.0 * (1 - 0.1 * 0.5)), atol=1e-6)
-    assert shrunk == TRAITS[name].decoupled
+    return torch.allclose(parameter, torch.full((2, 2), 3.0 * (1 - 0.1 * 0.5)), atol=1e-6)
+
+
+def test_families_elsewhere_do_as_their_names_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    from schedulefree import AdamWScheduleFree
+
+    timms: Any = types.ModuleType("timms")  # without the package around it, which wants torchvision
+    timms.__path__ = [str(Path(sys.prefix) / "frameworks" / "timm" / "optim")]
+    monkeypatch.setitem(sys.modules, "timms", timms)
+    for kind in (AdamWScheduleFree, importlib.import_module("timms.lion").Lion):
+        assert shrinks(kind)
+        assert decoupled_decay(kind.__name__, {"weight_decay": 0.5}) is True
+
+
+def test_what_is_not_known_is_not_told() -> None:
+    for name in ("FusedAdam", "DeepSpeedCPUAdam", "Prodigy", "LAMB"):
+        assert decoupled_decay(name, {"weight_decay": 0.5}) is None
+    assert decoupled_decay("FusedAdam", {"adam_w_mode": True}) is True
+    assert decoupled_decay("DeepSpeedCPUAdam", {"adamw_mode": False}) is False
+    assert decoupled_decay("torch.optim.Adam", {}) is False
+
+
+@pytest.mark.parametrize("name", [name for name, traits in TRAITS.items() if traits.defaults and name != "SparseAdam"])
+def test_an_l1_optimizer_divides_the_gradient_by_its_size(name: str) -> None:
+    """`schedule explain` says so of these, and of no other."""
+    ends = []
+    for scale in (1.0, 0.01):
+        parameter = torch.nn.Parameter(torch.ones(2, 2))
+        optimizer: Any = CLASSES[name]([parameter], lr=0.01)
+        for t in range(20):
+            if t == 10:  # RAdam doesn't divide by it at first
+                begin = parameter.detach().mean().item()
+            parameter.grad = scale * (torch.ones(2, 2) + 0.1 * t)
+            optimizer.step()
+        ends.append(begin - parameter.detach().mean().item())
+    alike = ends[1] > 0.5 * ends[0]
+    assert alike == (TRAITS[name].norm == "l1")
 
 
 def test_a_class_without_a_name_is_called_by_its_base() -> None:

@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.formatting import format_lr
-from lrfinder.optimizers import second_moment_decay, second_moment_updates, traits_of
+from lrfinder.optimizers import decoupled_decay, second_moment_decay, second_moment_updates, traits_of
 
 # What a name means elsewhere, if it isn't the same: keyword -> default. torch's and Keras's own are held equal to
 # their signatures in the tests; TensorFlow 1's are those of its documentation.
@@ -74,8 +73,13 @@ def explain(config: ScheduleConfig, *, of_a_run: bool = True) -> tuple[Fact, ...
 
 def _momentum(config: ScheduleConfig) -> list[Fact]:
     settings, peak = config.optimizer.settings, config.optimizer.lr
-    momentum = settings.get("momentum")
-    if isinstance(momentum, float) and 0 < momentum < 1:
+    given = settings.get("momentum")
+    momentum = given if isinstance(given, float) and 0 < given < 1 else None
+    name, traits = config.optimizer.name, traits_of(config.optimizer.name)
+    if not traits.known and (momentum is not None or "betas" in settings):
+        text = f"how momentum changes the size of an update isn't known here for {name}"
+        return [Fact(name="effective rate", value=None, unit="", text=text)]
+    if momentum is not None and traits.adds_momentum:
         damped = settings.get("dampening", 0.0) == momentum
         factor = 1.0 if damped else 1 / (1 - momentum)
         text = (
@@ -96,10 +100,17 @@ def _weight_decay(config: ScheduleConfig, *, of_a_run: bool) -> list[Fact]:
     decay = settings.get("weight_decay")
     if not isinstance(decay, int | float) or isinstance(decay, bool) or decay <= 0:
         return []
-    if not _decoupled(config.optimizer.name, settings):
+    name, decoupled = config.optimizer.name, decoupled_decay(config.optimizer.name, settings)
+    if decoupled is None:
+        text = (
+            f"whether {name} adds the weight decay {decay:g} to the gradient (L2), or shrinks the weights by lr x "
+            "decay in each update (decoupled), isn't known here: its documentation says"
+        )
+        return [Fact(name="weight decay", value=float(decay), unit="", text=text)]
+    if not decoupled:
         text = f"weight decay {decay:g} is added to the gradient (L2): " + (
-            "with SGD the weights shrink by lr x decay in each update, so it follows the schedule"
-            if config.optimizer.name == "SGD"
+            f"with {name} the weights shrink by lr x decay in each update, so it follows the schedule"
+            if traits_of(name).norm == "l2"
             else "an adaptive optimizer divides it by the gradient's size, so it is no steady shrinking"
         )
         return [Fact(name="weight decay", value=float(decay), unit="", text=text)]
@@ -124,10 +135,6 @@ def _weights_left(config: ScheduleConfig, decay: float) -> Fact:
         text=f"over the run's {config.steps} updates decay alone would leave {left:.1%} of the initial "
         "weights: much above a half and it hardly acts, near zero and the weights are the run's own",
     )
-
-
-def _decoupled(name: str, settings: Mapping[str, Any]) -> bool:
-    return settings.get("decoupled_weight_decay") is True or traits_of(name).decoupled
 
 
 def _sum_of_rates(config: ScheduleConfig) -> float:
@@ -163,20 +170,19 @@ def _warmup(config: ScheduleConfig, *, of_a_run: bool) -> list[Fact]:
 
 
 def _loss_scale(config: ScheduleConfig) -> Fact:
-    settings = config.optimizer.settings
-    plain = config.optimizer.name == "SGD" and not settings.get("momentum") and not settings.get("weight_decay")
+    settings, name, traits = config.optimizer.settings, config.optimizer.name, traits_of(config.optimizer.name)
+    plain = name == "SGD" and not settings.get("momentum") and not settings.get("weight_decay")
     if plain:
         text = "scaling the loss by f(t)/peak at a constant rate is the same as this decay: plain SGD"
-    elif config.optimizer.name == "SGD":
+    elif name == "SGD":
         text = (
             "scaling the loss by f(t)/peak is not the same as this decay: momentum keeps gradients at their old scale, "
             "and weight decay isn't scaled"
         )
+    elif traits.known and traits.norm == "l1":
+        text = f"scaling the loss instead does next to nothing with {name}: it divides the gradient by its own size"
     else:
-        text = (
-            f"scaling the loss instead does next to nothing with {config.optimizer.name}: it divides the gradient by "
-            "its own size"
-        )
+        text = f"whether scaling the loss by f(t)/peak is the same as this decay isn't known here for {name}"
     return Fact(name="loss scaling", value=None, unit="", text=text)
 
 

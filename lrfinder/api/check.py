@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrfinder.advice import CheckResult, check_rate, settings_around
-from lrfinder.api.settings import make_training
+from lrfinder.api.settings import make_source
 from lrfinder.api.sweep_run import Watch, sweep_model
 from lrfinder.config import load_schedule
 from lrfinder.engine.runtime.signals import Terminated
@@ -54,7 +54,9 @@ def check(
     Raises UsageError for wrong keywords, ConfigError for the config, and what `sweep` raises; KeyboardInterrupt if it
     is interrupted, since half a check is no answer.
     """
-    training = make_training(
+    source = make_source(
+        os.fspath(model),
+        device=device,
         precision=precision,
         accumulate=accumulate,
         clip_norm=clip_norm,
@@ -63,7 +65,6 @@ def check(
         scale_others=scale_others,
         graph=graph,
     )
-    source = Source(reference=os.fspath(model), device=device, training=training)
     return check_model(source, Path(config), max_seconds=max_seconds, seed=seed).verdict
 
 

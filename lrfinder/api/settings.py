@@ -8,25 +8,62 @@ from enum import StrEnum
 from typing import Any
 
 from lrfinder.errors import UsageError
-from lrfinder.records import Graph, Metric, Mode, Precision, Spacing, SweepSettings, UpdateOptions
+from lrfinder.records import (
+    LOADER_TIMEOUT,
+    Graph,
+    Metric,
+    Mode,
+    Precision,
+    Spacing,
+    SweepSettings,
+    UpdateOptions,
+)
+from lrfinder.store import Source
 
 
 def make_settings(**keywords: Any) -> SweepSettings:
     """Return the settings; raise UsageError, with the parameter, its bound and the value, if they can't be swept."""
     for name, choices in (("spacing", Spacing), ("mode", Mode), ("metric", Metric)):
-        keywords[name] = _chosen(name, choices, keywords[name])
+        if name in keywords:
+            keywords[name] = _chosen(name, choices, keywords[name])
     try:
         return SweepSettings(**keywords)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
-def make_training(**keywords: Any) -> UpdateOptions:
-    """Return how updates are made; raise UsageError for impossible options, as for the settings."""
+def make_source(
+    reference: str,
+    *,
+    optimizer: str | None = None,
+    momentum: float | None = None,
+    weight_decay: float | None = None,
+    batch_size: int | None = None,
+    device: str = "auto",
+    loader_timeout: float = LOADER_TIMEOUT,
+    **training: Any,
+) -> Source:
+    """Return where the model comes from, and how it is trained: `training` are keywords of UpdateOptions.
+
+    Raises UsageError for impossible options, as for the settings.
+    """
     for name, choices in (("precision", Precision), ("graph", Graph)):
-        keywords[name] = _chosen(name, choices, keywords[name])
+        if name in training:
+            training[name] = _chosen(name, choices, training[name])
+    if not (math.isfinite(loader_timeout) and loader_timeout >= 0):
+        what = "a finite number of seconds, 0 to wait forever"
+        raise UsageError(f"loader_timeout must be {what}, got {loader_timeout}")
+    options = {"momentum": momentum, "weight_decay": weight_decay}
     try:
-        return UpdateOptions(**keywords)
+        return Source(
+            reference=reference,
+            optimizer=optimizer,
+            optimizer_options={name: value for name, value in options.items() if value is not None},
+            batch_size=batch_size,
+            device=device,
+            training=UpdateOptions(**training),
+            loader_timeout=loader_timeout,
+        )
     except ValueError as error:
         raise UsageError(str(error)) from None
 
@@ -48,10 +85,3 @@ def new_keyword(name: str, value: Any, *, old: str, given: Any) -> Any:
         raise UsageError(f"{old} is the old name of {name}, and both were given", hint=f"remove {old}")
     warnings.warn(f"the keyword {old} is called {name} now", DeprecationWarning, stacklevel=3)
     return given
-
-
-def checked_timeout(seconds: float) -> float:
-    """Return how long a batch may take, 0 for any time; raise UsageError for what isn't a time."""
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise UsageError(f"loader_timeout must be a finite number of seconds, 0 to wait forever, got {seconds}")
-    return seconds

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lrfinder.api.result import Sweep
-from lrfinder.api.settings import checked_timeout, make_settings, make_training, new_keyword
+from lrfinder.api.settings import make_settings, make_source, new_keyword
 from lrfinder.api.sweep_run import LIVE, resume_run, sweep_model, sweep_run
 from lrfinder.errors import UsageError
 from lrfinder.records import (
@@ -117,22 +117,21 @@ def sweep(
         "optimizers": optimizers,
         "val_loader": val_loader,
     }
-    source = Source(
-        reference=os.fspath(model) if isinstance(model, str | os.PathLike) else LIVE,
+    source = make_source(
+        os.fspath(model) if isinstance(model, str | os.PathLike) else LIVE,
         optimizer=optimizer if isinstance(optimizer, str) else None,
-        optimizer_options=_given(momentum=momentum, weight_decay=weight_decay),
+        momentum=momentum,
+        weight_decay=weight_decay,
         batch_size=batch_size,
         device=device,
-        training=make_training(
-            precision=precision,
-            accumulate=accumulate,
-            clip_norm=clip_norm,
-            clip_value=clip_value,
-            swept_optimizer=new_keyword("swept_optimizer", swept_optimizer, old="sweep", given=sweep),
-            scale_others=scale_others,
-            graph=graph,
-        ),
-        loader_timeout=checked_timeout(loader_timeout),
+        loader_timeout=loader_timeout,
+        precision=precision,
+        accumulate=accumulate,
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+        swept_optimizer=new_keyword("swept_optimizer", swept_optimizer, old="sweep", given=sweep),
+        scale_others=scale_others,
+        graph=graph,
     )
     if source.reference != LIVE and (also := [name for name, value in names.items() if value is not None]):
         raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {source.reference}")
@@ -154,10 +153,6 @@ def resume(run: str | os.PathLike[str], *, progress: bool = False) -> Sweep:
     device, versions or optimizer differ; UsageError if the sweep was made from live objects. All else is as in `sweep`.
     """
     return resume_run(Path(run), watch=SweepProgress if progress else None).sweep
-
-
-def _given(**options: float | None) -> dict[str, float]:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _live_problem(model: Any, names: Mapping[str, Any], source: Source) -> Problem:

@@ -114,7 +114,7 @@ def verify_run(
     verified schedule is written to `write`, or to the file of the last recommendation, and verification.json beside it.
     A sweep that allows no recommendation, and an interruption, are results too: then `confirmed` is None.
     """
-    _check(options)
+    check_options(options)
     folder, last = _recommended(target, options)
     sweep, source = load_run(folder), load_source(folder)
     if options.model is not None:
@@ -146,7 +146,8 @@ def verify_run(
     return VerifyResult(verification=verification, sweep=sweep, run=folder, written=written, corrected=corrected)
 
 
-def _check(options: VerifyOptions) -> None:
+def check_options(options: VerifyOptions) -> None:
+    """Raise UsageError for a number of jobs or the name of a schedule that can't be."""
     if options.jobs is not None and options.jobs < 1:
         raise UsageError(f"jobs must be at least 1, got {options.jobs}")
     for name in options.schedules:

@@ -6,24 +6,37 @@ from typing import Annotated
 
 import typer
 
-from lrfinder.cli.commands import Command, Commands
+from lrfinder.cli.commands import HELP, Command, Commands
+from lrfinder.cli.defaults import PREFIX
 
 _EXAMPLES = """\b
 Examples:
   lrfinder init model.py                  write a starter model file that runs as it is
+  lrfinder find model.py --epochs 30      one command to the schedule config; or step by step:
   lrfinder sweep model.py                 the range test; the loss against the rate goes to lrfinder-runs/
   lrfinder recommend --epochs 30          pick the rate, choose the decay, write the schedule config
-  lrfinder verify --epochs 30             train shortly around the pick; confirm or correct the config
+  lrfinder verify --epochs 30             short trainings confirm or correct the config
   lrfinder schedule show schedule.yaml    look at the rate of every update
+  lrfinder report                         one HTML page of the newest run: the rate, the curve, the reasons
+  lrfinder compare runs/a runs/b          may two runs be compared, and do their picks differ?
   lrfinder check model.py --config schedule.yaml
-                                          in CI: is the configured rate still sane?
+                                          in CI: does the model still train at this rate?
 """
 
-_COMMANDS = {
+COMMANDS = {
     "init": Command(
         home="lrfinder.cli.init:init",
         summary="Write a commented starter model file that runs as it is.",
         examples=("lrfinder init", "lrfinder init experiments/net.py"),
+    ),
+    "find": Command(
+        home="lrfinder.cli.find:find",
+        summary="Find the rate of a coming run: sweep, recommend, verify.",
+        examples=(
+            "lrfinder find model.py --epochs 30",
+            "lrfinder find model.py --steps 20k --budget 10% --write schedule.yaml",
+            "lrfinder find --resume lrfinder-runs/model-1 --steps 20k",
+        ),
     ),
     "sweep": Command(
         home="lrfinder.cli.sweep:sweep",
@@ -46,16 +59,29 @@ _COMMANDS = {
     ),
     "verify": Command(
         home="lrfinder.cli.verify:verify",
-        summary="Train shortly around the recommendation: confirm or correct it.",
+        summary="Run short trainings near the recommended rate.",
         examples=(
             "lrfinder verify --epochs 30                        the newest run",
             "lrfinder verify runs/small --steps 10000 --budget 10% --jobs 4",
             "lrfinder verify schedule.yaml --schedules cosine,constant --write verified.yaml",
         ),
     ),
+    "report": Command(
+        home="lrfinder.cli.report:report",
+        summary="Write one HTML page about a run, or about several.",
+        examples=(
+            "lrfinder report                                    the newest run; writes report.html into its folder",
+            "lrfinder report runs/a runs/b --out both.html      the comparison first",
+        ),
+    ),
+    "compare": Command(
+        home="lrfinder.cli.report:compare",
+        summary="Overlay runs: may they be compared, and do their picks differ?",
+        examples=("lrfinder compare runs/a runs/b", "lrfinder compare runs/* --png compared.png --json"),
+    ),
     "check": Command(
         home="lrfinder.cli.check:check",
-        summary="For CI: is the configured rate still sane?",
+        summary="For CI: does the model still train at this rate?",
         examples=(
             "lrfinder check model.py --config schedule.yaml",
             "lrfinder check model.py --config schedule.yaml --max-seconds 60 --json",
@@ -65,11 +91,16 @@ _COMMANDS = {
         home="lrfinder.cli.schedule:app",
         summary="Show, export, import, explain, refine; batches.",
     ),
+    "config": Command(
+        home="lrfinder.cli.config:config",
+        summary="Show defaults that pyproject.toml or the environment set.",
+        examples=("lrfinder config", "LRFINDER_SWEEP_STEPS=200 lrfinder config"),
+    ),
 }
 
 
 class _Commands(Commands):
-    listed = _COMMANDS
+    listed = COMMANDS
 
 
 # Without rich markup, which would double the time of --help.
@@ -79,6 +110,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog=_EXAMPLES,
+    context_settings={**HELP, "auto_envvar_prefix": PREFIX},
     help="Find the learning rate of your own PyTorch model, and write the decay schedule that uses it.",
 )
 
@@ -94,7 +126,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def _lrfinder(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     del version

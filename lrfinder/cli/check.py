@@ -14,6 +14,7 @@ from lrfinder.cli.options import (
     ClipNorm,
     ClipValue,
     Debug,
+    Device,
     GraphOption,
     Json,
     PrecisionOption,
@@ -41,7 +42,7 @@ def check(
     swept_optimizer: SweptOptimizer = None,
     scale_others: ScaleOthers = False,
     graph: GraphOption = Graph.OFF,
-    device: Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")] = "auto",
+    device: Device = "auto",
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -54,12 +55,13 @@ def check(
     """
     del debug
     from lrfinder.api.check import check_model
-    from lrfinder.api.settings import make_training
+    from lrfinder.api.settings import make_source
     from lrfinder.cli.training import watch_training
     from lrfinder.report.documents import check_document
-    from lrfinder.store import Source
 
-    training = make_training(
+    source = make_source(
+        model,
+        device=device,
         precision=precision,
         accumulate=accumulate,
         clip_norm=clip_norm,
@@ -68,7 +70,6 @@ def check(
         scale_others=scale_others,
         graph=graph,
     )
-    source = Source(reference=model, device=device, training=training)
     watch = functools.partial(watch_training, quiet=quiet or as_json)
     done = check_model(source, config, max_seconds=max_seconds, seed=seed, watch=watch)
     verdict = done.verdict

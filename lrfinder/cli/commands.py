@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from lrfinder.cli.defaults import file_defaults
 from lrfinder.cli.output import warn
+
+HELP = {"help_option_names": ["-h", "--help"]}
 
 # Old names of options, which scripts may still use.
 _RENAMED_OPTIONS = {"--sweep": "--sweep-optimizer"}
@@ -52,8 +56,11 @@ class Command:
             return typer.main.get_command(found)
         alone = typer.Typer(rich_markup_mode=None, add_completion=False)
         epilog = "\n".join(("\b", "Examples:", *(f"  {line}" for line in self.examples)))
-        alone.command(name, cls=_CommandWithOldNames, epilog=epilog)(found)
-        return typer.main.get_command(alone)
+        alone.command(name, cls=_CommandWithOldNames, epilog=epilog, context_settings=HELP)(found)
+        command = typer.main.get_command(alone)
+        for parameter in command.params:
+            parameter.show_envvar = False  # type: ignore[attr-defined]  # each has one: `lrfinder config --help`
+        return command
 
 
 class Group(TyperGroup):
@@ -84,4 +91,18 @@ class Commands(Group):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Import the command; return its name, the command and its arguments."""
         name, command, rest = super().resolve_command(ctx, args)
-        return name, command if name is None else self.listed[name].load(name), rest
+        if name is None:
+            return name, command, rest
+        command = self.listed[name].load(name)
+        if options := flags_of(command):
+            found = file_defaults(name, [*self.listed], options, Path.cwd())
+            names = {flag: parameter for parameter, flag in options.items()}
+            ctx.default_map = {name: {names[default.option]: default.value for default in found}}
+        return name, command, rest
+
+
+def flags_of(command: Any) -> dict[str, str]:
+    """Return the flag of each option by the name of its parameter; nothing for a group, which has none itself."""
+    if isinstance(command, TyperGroup):
+        return {}
+    return {it.name: it.opts[0] for it in command.params if it.param_type_name == "option" and not it.is_eager}

@@ -29,4 +29,4 @@ def init(
 
         print_json(init_document(file))
     elif not quiet:
-        print_text(f"Wrote {file}. Make it yours, then: lrfinder sweep {file}")
+        print_text(f"Wrote {file}. Make it yours, then: lrfinder find {file} --epochs 10")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +19,7 @@ def _remember_debug(value: bool) -> bool:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output, and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no plots: results only.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The result alone: no progress, no plots, no explanations.")]
 Details = Annotated[
     bool, typer.Option("--details", help="Show all rules with their reasons, and what other finders would say.")
 ]
@@ -32,6 +34,51 @@ BootstrapSeed = Annotated[int, typer.Option("--seed", min=0, help="Seeds the boo
 # Accepted so that a script can pass the same options to every command; these commands have nothing random.
 UnusedSeed = Annotated[int, typer.Option("--seed", min=0, hidden=True)]
 
+
+def count(given: str | int) -> int:
+    """Read a whole number as people write it: 10000, 1e4, 10k or 2.5M. Typer has it read the default, too."""
+    text = str(given)
+    factor = {"k": 1000, "K": 1000, "M": 1_000_000}.get(text[-1:], 1)
+    try:
+        value = factor * Decimal(text if factor == 1 else text[:-1])
+    except InvalidOperation:
+        value = Decimal("nan")
+    if not (value.is_finite() and abs(value) <= sys.maxsize and value == int(value)):
+        raise typer.BadParameter(f"{text!r} is not a whole number; 10000, 1e4 and 10k are")
+    return int(value)
+
+
+# The coming run.
+Steps = Annotated[
+    int | None, typer.Option("--steps", metavar="T", parser=count, help="Length of the coming run, in updates.")
+]
+Epochs = Annotated[float | None, typer.Option("--epochs", metavar="E", help="Length of the coming run, in epochs.")]
+Warmup = Annotated[int | None, typer.Option("--warmup", metavar="N", parser=count, help="Updates of linear warm-up.")]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=1,
+        help="Runs at once, each in a process of its own. [default: several if that is measured to be faster]",
+    ),
+]
+Schedule = Annotated[str | None, typer.Option("--schedule", help="Shape of the decay; see `lrfinder schedule list`.")]
+
+# What is trained, and where.
+OptimizerName = Annotated[
+    str | None,
+    typer.Option("--optimizer", help="A class of torch.optim, if the model file has none. [default: AdamW]"),
+]
+Momentum = Annotated[float | None, typer.Option("--momentum", help="Momentum of that optimizer.")]
+WeightDecay = Annotated[float | None, typer.Option("--weight-decay", help="Weight decay of that optimizer.")]
+BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Passed to the file's train_loader(batch_size).")]
+Device = Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")]
+Out = Annotated[Path | None, typer.Option("--out", help="The run folder. [default: lrfinder-runs/<model>-<time>]")]
+
+WriteSchedule = Annotated[
+    Path | None,
+    typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: schedule.yaml in RUN]"),
+]
 WriteConfig = Annotated[
     Path | None,
     typer.Option("--write", help="The config file to write; .yaml, .json or .toml. [default: none]"),
@@ -69,7 +116,7 @@ GraphOption = Annotated[
     Graph,
     typer.Option(
         "--graph",
-        help="On a GPU, record an update once and replay it, which saves the time of launching its kernels. "
-        "`auto`: if the recording gives the same losses and weights in less time; `on`: fail if it can't.",
+        help="Use CUDA graphs: faster for small models. `auto`: if they give the same losses and weights in less time; "
+        "`on`: fail if they can't be used.",
     ),
 ]

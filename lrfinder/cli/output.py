@@ -6,7 +6,7 @@ import codecs
 import contextlib
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lrfinder.advice import Advice
+    from lrfinder.config import ScheduleConfig
     from lrfinder.records import SweepResult
 
 WIDEST_PLOT = 120  # characters; a wider curve is hard to see as one shape
@@ -46,21 +47,29 @@ def print_line(line: str) -> None:
         sys.stdout.write(line + "\n")
 
 
-def print_use(config: Path, verb: str = "Written") -> None:
-    """Say where a schedule config was written, and the lines of a training script that use it."""
+def print_use(path: Path, config: ScheduleConfig, verb: str = "Written") -> None:
+    """Say where a schedule config was written, what it holds, and the lines of a training script that use it."""
     import json
 
-    print_text(f"{verb}: {config}. In the training script, after the optimizer is made:")
+    shape = config.schedule
+    print_text(f"{verb}: {path}: {shape.name}, {shape.steps} updates, {shape.warmup} of them warm-up. To use it:")
     print_line("    from lrfinder import load_schedule")
-    print_line(f"    scheduler = load_schedule({json.dumps(str(config))}).scheduler(optimizer)")
-    print_text("and scheduler.step() after every optimizer.step().")
+    print_line(f"    scheduler = load_schedule({json.dumps(str(path))}).scheduler(optimizer)")
+    print_text("with the optimizer made, and scheduler.step() after every optimizer.step().")
 
 
 def print_plot(result: SweepResult, advice: Advice) -> None:
-    """Print the curve as wide as the terminal, at a height that leaves room for a table below it."""
+    """Print the curve of a sweep."""
+    from lrfinder.report.terminal_plot import terminal_plot
+
+    print_drawn(terminal_plot, advice.chart(result))
+
+
+def print_drawn(draw: Callable[..., str], what: object) -> None:
+    """Print what `draw` makes of `what`, as wide as the terminal, at a height that leaves room for a table below it."""
     from rich.console import Console
 
-    from lrfinder.report.terminal_plot import SMALLEST_WIDTH, terminal_plot
+    from lrfinder.report.terminal_plot import SMALLEST_WIDTH
 
     console = Console()
     if console.width < SMALLEST_WIDTH:
@@ -68,7 +77,7 @@ def print_plot(result: SweepResult, advice: Advice) -> None:
     color = console.color_system is not None and not console.no_color
     width = min(console.width, WIDEST_PLOT)
     encoding = sys.stdout.encoding or "ascii"
-    plot = terminal_plot(advice.chart(result), width=width, height=PLOT_HEIGHT, color=color, encoding=encoding)
+    plot = draw(what, width=width, height=PLOT_HEIGHT, color=color, encoding=encoding)
     with stdout_guard():
         sys.stdout.write(plot + "\n")
 

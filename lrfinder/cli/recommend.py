@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrfinder.cli.exit_status import INCONCLUSIVE
-from lrfinder.cli.options import BootstrapSeed, Debug, Details, Json, Quiet
+from lrfinder.cli.options import BootstrapSeed, Debug, Details, Epochs, Json, Quiet, Steps, Warmup, WriteSchedule
 from lrfinder.cli.output import print_json, print_line, print_plot, print_text, print_use, warn
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ def recommend(
         Path | None,
         typer.Argument(metavar="RUN", help="A run folder that `sweep` wrote. [default: the newest in lrfinder-runs]"),
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Length of the coming run, in updates.")] = None,
-    epochs: Annotated[float | None, typer.Option("--epochs", help="Length of the coming run, in epochs.")] = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
     open_ended: Annotated[
         bool, typer.Option("--open-ended", help="The coming run's length isn't known: plan it all the same.")
     ] = False,
@@ -33,20 +33,16 @@ def recommend(
             "`verify --schedules` measured]",
         ),
     ] = None,
-    warmup: Annotated[int | None, typer.Option("--warmup", help="Updates of linear warm-up.")] = None,
+    warmup: Warmup = None,
     rule: Annotated[
         str | None,
         typer.Option(
             "--rule",
-            help="The rule whose pick is used; the table lists them. [default: short-runs where there are any, else "
-            "steepest]",
+            help="The rule whose pick is used; --details lists them. [default: trials, or steepest if there are none]",
         ),
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Use this peak rate instead of a pick.")] = None,
-    write: Annotated[
-        Path | None,
-        typer.Option("--write", help="Where the config goes; .yaml, .json or .toml. [default: schedule.yaml in RUN]"),
-    ] = None,
+    write: WriteSchedule = None,
     seed: BootstrapSeed = 0,
     details: Details = False,
     as_json: Json = False,
@@ -81,6 +77,8 @@ def recommend(
 
         written = str(result.written) if result.written else None
         print_json({**recommend_document(advice), "run": str(result.run), "written": written})
+    elif quiet and not details and advice.lr is not None:
+        print_line(f"{advice.lr:g}")
     else:
         _show(result, details=details, plot=details and not quiet)
     if advice.lr is None:
@@ -92,13 +90,10 @@ def _show(result: RecommendResult, *, details: bool, plot: bool) -> None:
 
     advice = result.recommendation
     print_text(*summary_lines(advice, advice.result, picture=result.picture))
-    if advice.schedule is not None:
-        shape = advice.schedule.schedule
-        print_text(f"Schedule: {shape.name}, {shape.steps} updates, of them {shape.warmup} of warm-up.")
+    if result.written is not None and advice.schedule is not None:
+        print_use(result.written, advice.schedule)
     elif advice.lr is not None:
         print_text("For a schedule add the length of the coming run: --steps T, --epochs E, or --open-ended.")
-    if result.written is not None:
-        print_use(result.written)
     if plot:
         print_plot(advice.result, advice)
     if details:

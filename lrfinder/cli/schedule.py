@@ -37,7 +37,7 @@ def show(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Draw f(t), the rate of update t, and print a table of it at the updates that matter.
+    """Plot the learning rate over the run, f(t), and print it at the updates that matter.
 
     Examples: `lrfinder schedule show schedule.yaml`, `lrfinder schedule show half.yaml quarter.yaml`.
     """
@@ -120,6 +120,8 @@ def export(
     from lrfinder.files import write_atomic
 
     made = export_schedule(load_schedule(config), to)
+    for sentence in made.left_out:
+        warn(sentence)
     if write is not None:
         write_atomic(write, made.text.encode())
         suffix = ".yaml" if write.suffix == ".yml" else write.suffix

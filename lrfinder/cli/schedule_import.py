@@ -36,7 +36,7 @@ def import_schedule(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Turn Hugging Face's TrainingArguments into a schedule config, equal to the Trainer's rates at every update.
+    """Turn Hugging Face's TrainingArguments, or axolotl's YAML, into a schedule config, equal at every update.
 
     A named shape is written if it equals theirs within --tolerance of the peak at every update of the run, else a
     table of updates and factors; evidence.why says which and why. transformers need not be installed. For a torch

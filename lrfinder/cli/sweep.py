@@ -12,17 +12,24 @@ import typer
 from lrfinder.cli.exit_status import DONE, INCONCLUSIVE, of_signal
 from lrfinder.cli.options import (
     Accumulate,
+    BatchSize,
     ClipNorm,
     ClipValue,
     Debug,
     Details,
+    Device,
     GraphOption,
     Json,
+    Momentum,
+    OptimizerName,
+    Out,
     PrecisionOption,
     Quiet,
     ScaleOthers,
     Seed,
     SweptOptimizer,
+    WeightDecay,
+    count,
 )
 from lrfinder.cli.output import print_json, print_line, print_plot, print_text, warn
 from lrfinder.errors import UsageError
@@ -53,14 +60,16 @@ def sweep(
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help=_MODEL)] = None,
     min_lr: Annotated[float, typer.Option("--min-lr", help="The lowest rate.")] = MIN_LR,
     max_lr: Annotated[
-        float, typer.Option("--max-lr", help="The highest rate; the sweep stops before it where the loss diverges.")
+        float, typer.Option("--max-lr", help="The highest rate; the sweep stops earlier if the loss diverges.")
     ] = MAX_LR,
     steps: Annotated[
         int,
         typer.Option(
             "--steps",
-            help="Updates of a repeat, one rate each. From 25 a decade on, --mode auto sweeps again with 12.5 a decade "
-            "and picks from that: a long sweep has used up the loss before it reaches the best rates.",
+            metavar="N",
+            parser=count,
+            help="Updates of a repeat, one rate each. If there are 25 or more a decade, --mode auto adds a sweep of "
+            "12.5 a decade and picks from that: a slow sweep learns too much before it reaches the best rates.",
         ),
     ] = STEPS,
     repeats: Annotated[int, typer.Option("--repeats", help="Repeats; their spread gives the interval.")] = REPEATS,
@@ -70,10 +79,12 @@ def sweep(
         typer.Option(
             "--mode",
             help="`continuous` trains on while the rate grows; `restart` gives each rate a short run of its own; "
-            "`auto` does both: short runs around what the continuous sweep found, or over the whole range.",
+            "`auto` does both: short runs near what the continuous sweep found, or over the whole range.",
         ),
     ] = Mode.AUTO,
-    run_steps: Annotated[int, typer.Option("--run-steps", help="Updates of a short run.")] = RUN_STEPS,
+    run_steps: Annotated[
+        int, typer.Option("--run-steps", metavar="N", parser=count, help="Updates of a short run.")
+    ] = RUN_STEPS,
     metric: Annotated[
         Metric,
         typer.Option(
@@ -94,17 +105,10 @@ def sweep(
             "--cache-batches 8",
         ),
     ] = None,
-    optimizer: Annotated[
-        str | None,
-        typer.Option("--optimizer", help="A class of torch.optim, where the model file has none. [default: AdamW]"),
-    ] = None,
-    momentum: Annotated[float | None, typer.Option("--momentum", help="Momentum of that optimizer.")] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option("--weight-decay", help="Weight decay of that optimizer.")
-    ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Passed to the file's train_loader(batch_size).")
-    ] = None,
+    optimizer: OptimizerName = None,
+    momentum: Momentum = None,
+    weight_decay: WeightDecay = None,
+    batch_size: BatchSize = None,
     precision: PrecisionOption = Precision.AUTO,
     accumulate: Accumulate = 1,
     clip_norm: ClipNorm = None,
@@ -117,22 +121,20 @@ def sweep(
         typer.Option(
             "--loader-timeout",
             metavar="SECONDS",
-            help="Give up where a batch takes longer (the first one of a pass: five times that); 0 waits forever.",
+            help="Give up if a batch takes longer (the first one of a pass: five times that); 0 waits forever.",
         ),
     ] = LOADER_TIMEOUT,
-    device: Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")] = "auto",
+    device: Device = "auto",
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The run folder. [default: lrfinder-runs/<model>-<time>]")
-    ] = None,
+    out: Out = None,
     resume: Annotated[
         Path | None,
         typer.Option(
             "--resume",
             metavar="RUN",
-            help="Carry on the sweep of this run folder, which was killed or interrupted: what had ended is kept, the "
-            "rest is made again from its beginning. Model and options come from the folder.",
+            help="Resume an interrupted sweep: finished repeats and runs are kept, the others start again. Model and "
+            "options come from the run folder.",
         ),
     ] = None,
     sinks: Annotated[
@@ -146,11 +148,10 @@ def sweep(
 ) -> None:
     """Run the range test: grow the rate while training, and record the loss after each update."""
     del debug
-    from lrfinder.api.settings import checked_timeout, make_settings, make_training
+    from lrfinder.api.settings import make_settings, make_source
     from lrfinder.api.sweep_run import resume_run, sweep_run
     from lrfinder.cli.training import watch_training
     from lrfinder.report.documents import sweep_document
-    from lrfinder.store import Source
 
     watch = functools.partial(watch_training, quiet=quiet)
     if resume is not None:
@@ -171,40 +172,40 @@ def sweep(
             seed=seed,
             max_seconds=max_seconds,
         )
-        options = {"momentum": momentum, "weight_decay": weight_decay}
-        source = Source(
-            reference=model,
+        source = make_source(
+            model,
             optimizer=optimizer,
-            optimizer_options={name: value for name, value in options.items() if value is not None},
+            momentum=momentum,
+            weight_decay=weight_decay,
             batch_size=batch_size,
             device=device,
-            training=make_training(
-                precision=precision,
-                accumulate=accumulate,
-                clip_norm=clip_norm,
-                clip_value=clip_value,
-                swept_optimizer=swept_optimizer,
-                scale_others=scale_others,
-                graph=graph,
-            ),
-            loader_timeout=checked_timeout(loader_timeout),
+            loader_timeout=loader_timeout,
+            precision=precision,
+            accumulate=accumulate,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+            swept_optimizer=swept_optimizer,
+            scale_others=scale_others,
+            graph=graph,
         )
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
     for note in done.sweep.notes:
         warn(note)
     if as_json:
         print_json(sweep_document(done.sweep, done.advice))
+    elif quiet and not details and done.advice.lr is not None and of_signal(done.sweep.status) is None:
+        print_line(f"{done.advice.lr:g}")
     else:
         _show(done, details=details, plot=not quiet)
     raise typer.Exit(of_signal(done.sweep.status) or (INCONCLUSIVE if done.advice.lr is None else DONE))
 
 
 def _given(context: typer.Context) -> dict[str, object]:
-    """Return the options and arguments that the command line names, not those that are as they are by default."""
+    """Return the options and arguments that the command line itself names."""
     return {
         name: value
         for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") != "DEFAULT"
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
 
 

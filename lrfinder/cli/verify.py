@@ -1,4 +1,4 @@
-"""`lrfinder verify`: train shortly around a recommendation, and confirm or correct it."""
+"""`lrfinder verify`: run short trainings near a recommended rate, and confirm or correct it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrfinder.cli.exit_status import of_answer, of_signal
-from lrfinder.cli.options import Debug, Details, Json, Quiet, Seed
+from lrfinder.cli.options import Debug, Details, Epochs, Jobs, Json, Quiet, Schedule, Seed, Steps
 from lrfinder.cli.output import note, print_json, print_line, print_text, print_use, warn
 
 if TYPE_CHECKING:
@@ -25,11 +25,9 @@ def verify(
             "[default: the newest run in lrfinder-runs]",
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Length of the coming run, in updates.")] = None,
-    epochs: Annotated[float | None, typer.Option("--epochs", help="Length of the coming run, in epochs.")] = None,
-    schedule: Annotated[
-        str | None, typer.Option("--schedule", help="Shape of the decay; see `lrfinder schedule list`.")
-    ] = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    schedule: Schedule = None,
     schedules: Annotated[
         str | None, typer.Option("--schedules", help="Other shapes to try at the best rate, such as cosine,constant.")
     ] = None,
@@ -44,14 +42,7 @@ def verify(
             "[default: 25%, at least 800; for a run of up to 400 updates, five times its length]",
         ),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            min=1,
-            help="Runs at once, each in a process of its own. [default: several where that is measured to be faster]",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     model: Annotated[
         str | None, typer.Option("--model", help="The model file, if it is not the one that was swept.")
     ] = None,
@@ -69,12 +60,13 @@ def verify(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train shortly around the recommended rate, and confirm or correct it; the schedule config is written.
+    """Run short trainings near the recommended rate, and confirm or correct it; the schedule config is written.
 
-    Short runs of two lengths, from scratch, with the schedule compressed and on so much of the data that they pass over
-    it as often as the coming run, show where training ends lowest and how that moves with the length; a run of up to
-    400 updates is tried at full length. They are kept in the run folder: asked again, only what is missing is trained.
-    Without --steps and --epochs the last `recommend` of the run says how long the run is, and its config is corrected.
+    The trials have two lengths. Each starts from scratch, follows the whole schedule in fewer updates, and trains on
+    so much of the data that it sees each sample as often as the coming run. They show which rate ends lowest, and
+    how that changes with the length. A run of up to 400 updates is tried at full length. Trials are kept in the run
+    folder: the same command again trains only what is missing. Without --steps and --epochs the last `recommend` says
+    how long the run is, and its config is corrected.
     The exit status is 0 if the recommendation was confirmed, 1 if it was corrected, 5 if training can't tell.
     """
     del debug
@@ -105,6 +97,8 @@ def verify(
     if as_json:
         written = str(result.written) if result.written is not None else None
         print_json(verify_document(verification, run=str(result.run), written=written))
+    elif quiet and not details and verification.lr is not None:
+        print_line(f"{verification.lr:g}")
     else:
         _show(result, details=details)
     raise typer.Exit(of_signal(verification.stop) or of_answer(verification.confirmed))
@@ -121,8 +115,8 @@ def _show(result: VerifyResult, *, details: bool) -> None:
         print_text(f"There is no recommendation to verify: {verification.why}.", f"What to do: {verification.hint}.")
         return
     print_text(verification.why, f"Run: {result.run}.")
-    if result.written is not None:
-        print_use(result.written, "Corrected" if result.corrected else "Written")
+    if result.written is not None and verification.schedule is not None:
+        print_use(result.written, verification.schedule, "Corrected" if result.corrected else "Written")
     else:
         print_text(f"What to do: {verification.hint}.")
     if details:

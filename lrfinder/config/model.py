@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 # Version history. 1: the first.
 VERSION: Final = 1
 
+MOST_LISTED = 10_000_000  # rates at once: 2 GB while they are written
 _LARGEST_INTEGER = 2**63 - 1  # TOML's integers have 64 bits, and a config must say the same in every format
 
 
@@ -221,8 +222,11 @@ class ScheduleConfig(_Section):
         return self.followed.factor(t)
 
     def lrs(self) -> tuple[float, ...]:
-        """Return (f(0), ..., f(T - 1))."""
+        """Return (f(0), ..., f(T - 1)). Raises UsageError for a run of more than MOST_LISTED updates."""
         schedule, peak = self.followed, self.optimizer.lr
+        if schedule.steps > MOST_LISTED:
+            hint = "`config.rate(t)` in Python gives any of them, and exports of code have no such limit"
+            raise UsageError(f"{schedule.steps} rates are too many to list, at most {MOST_LISTED}", hint=hint)
         return tuple(peak * schedule.factor(t) for t in range(schedule.steps))
 
     def scheduler(

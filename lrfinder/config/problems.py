@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from lrfinder.config.document import Document, KeyPath, Place, Problem, show_path
 from lrfinder.config.model import BatchConfig, Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.schedules import SCHEDULES, UNKNOWN_SHAPE
+from lrfinder.schedules.base import UNCOUNTED
 
 _SECTIONS: dict[str, type[BaseModel]] = {"optimizer": OptimizerConfig, "batch": BatchConfig, "evidence": Evidence}
 
@@ -47,7 +48,8 @@ _LONGEST_SHOWN = 60  # characters of a wrong value: enough to find it
 def explain(error: ValidationError, document: Document, *, below: KeyPath = ()) -> list[Problem]:
     """Return one problem per error, each with the place in the file; what was judged stands at the key path `below`."""
     found = error.errors(include_url=False)
-    return [_explain_one({**details, "loc": (*below, *details["loc"])}, document) for details in found]
+    told = [details for details in found if details["type"] != UNCOUNTED]  # `epoch` is told, which it follows from
+    return [_explain_one({**details, "loc": (*below, *details["loc"])}, document) for details in told]
 
 
 def _explain_one(details: ErrorDetails, document: Document) -> Problem:

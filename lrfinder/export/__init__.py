@@ -6,7 +6,8 @@ The files are imported when they are used: the help text needs the names alone.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.errors import UsageError, unknown_choice
@@ -64,18 +65,32 @@ EXPORTERS: Mapping[str, Exporter] = PluginTable("lrfinder.exporters", _Ours(), _
 def export_schedule(config: ScheduleConfig, to: str) -> Export:
     """Return the config for another framework.
 
-    Raises UsageError for one that isn't in the table, and for a plateau if the target can't say one.
+    Raises UsageError for one that isn't in the table, and for a plateau or ratios of param groups if the target can't
+    say them.
     """
     if to not in EXPORTERS:
         raise unknown_choice("target", to, EXPORTERS)
     if config.batch is not None:
         hint = "`load_schedule(CONFIG).batches(sampler)` drives a DataLoader; remove `batch` to export the decay itself"
         raise UsageError("a growing batch is no schedule of rates: what an update is changes with it", hint=hint)
+    from lrfinder.export.base import NO_MOMENTUM
+    from lrfinder.export.optimizers import own_ratios
+
     chosen = EXPORTERS[to]
-    if not config.schedule.reads_losses:
-        return chosen.export(config)
-    if chosen.plateau is None:
-        can = ", ".join(name for name, exporter in EXPORTERS.items() if exporter.plateau is not None)
-        message = f"{config.schedule.name} is cut by validation losses, which {to} can't say"
-        raise UsageError(message, hint=f"choose one of: {can}")
-    return chosen.plateau(config)
+    ratios, reads_losses = own_ratios(config), config.schedule.reads_losses
+
+    def write(exporter: Exporter) -> Callable[[ScheduleConfig], Export] | None:
+        able = ratios is None or exporter.groups
+        return (exporter.plateau if reads_losses else exporter.export) if able else None
+
+    found = write(chosen)
+    if found is None:
+        what = f"{config.schedule.name} is cut by validation losses"
+        if ratios is not None and not chosen.groups:
+            what = f"the config's param groups have the ratios {list(ratios)}"
+        can = ", ".join(name for name, exporter in EXPORTERS.items() if write(exporter))
+        raise UsageError(f"{what}, which {to} can't say", hint=f"choose one of: {can}")
+    made = found(config)
+    if config.schedule.momentum(0) is None or chosen.momentum:
+        return made
+    return replace(made, left_out=(NO_MOMENTUM, *made.left_out))

@@ -72,4 +72,5 @@ def _own(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:
     return trainer_schedule(config)
 
 
-EXPORTER = Exporter(title="axolotl's YAML, or a plugin", export=axolotl)
+# Its trainer makes the param groups itself: with weight decay, and without.
+EXPORTER = Exporter(title="axolotl's YAML, or a plugin", export=axolotl, groups=False)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.version import VERSION
+
+NO_MOMENTUM = "The config moves the momentum too: this file doesn't, and leaves it as the optimizer has it."
 
 # Of the peak: a framework's own class is used only if it comes as near as this to f(t), at every update of the run.
 TOLERANCE = 1e-9
@@ -21,20 +25,27 @@ class Export:
     """A config for another framework: the file's `text`, and the framework's own class or name, if it is exact.
 
     `preset` is None if a function or a table says it instead. `suffix` is what the file's name should end in.
+    `left_out` says what of the config the file doesn't have, a sentence for each.
     """
 
     text: str
     preset: str | None
     suffix: str = ".py"
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exporter:
-    """A target: what it gives, and the functions that do; `plateau` is None if it has none."""
+    """A target: what it gives, and the functions that do; `plateau` is None if it has none.
+
+    `groups` tells whether it can give param groups rates of their own, `momentum` whether it moves the momentum too.
+    """
 
     title: str
     export: Callable[[ScheduleConfig], Export]
     plateau: Callable[[ScheduleConfig], Export] | None = None
+    groups: bool = True
+    momentum: bool = False
 
 
 def comment(config: ScheduleConfig, *notes: str) -> str:
@@ -58,8 +69,15 @@ def head(config: ScheduleConfig, *notes: str) -> list[str]:
             f"{', not at 0' if first else ''}."
         )
     if schedule.momentum(0) is not None:
-        lines.append("The config moves the momentum too: this file doesn't, and leaves it as the optimizer has it.")
-    return [*lines, *notes]
+        lines.append(NO_MOMENTUM)
+    settings = ", ".join(f"{key}={value!r}" for key, value in config.optimizer.settings.items())
+    found = f"The rate is for {config.optimizer.name}{f' with {settings}' if settings else ''}."
+    return [*lines, *textwrap.wrap(found, 115), *notes]
+
+
+def digest(text: str) -> str:
+    """Return a few letters that another text hasn't: for what is registered by name, so that nothing replaces it."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def describe_schedule(config: ScheduleConfig) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, Exporter, comment, describe_schedule, head
-from lrfinder.export.optimizers import class_of, has_groups, optimizer_data, peaks_source
+from lrfinder.export.optimizers import class_of, optimizer_data, own_ratios, peaks_source
 from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
 
@@ -39,7 +39,7 @@ _LEAST_WARMUP = 2  # updates: DeepSpeed's schedulers raise what is below
 
 def deepspeed(config: ScheduleConfig) -> Export:
     """Return the `optimizer` and `scheduler` of DeepSpeed's JSON, or a module with `lr_scheduler(optimizer)`."""
-    own = None if has_groups(config) else _own(plain(config))
+    own = _own(plain(config)) if own_ratios(config) is None else None
     if own is not None:
         name, keywords = own
         data = {

@@ -7,7 +7,13 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, Exporter, comment, describe_schedule
-from lrfinder.export.optimizers import optimizer_source
+from lrfinder.export.optimizers import (
+    NO_ARGUMENTS,
+    groups_source,
+    optimizer_source,
+    trainer_optimizer,
+    trainers_parameters,
+)
 from lrfinder.export.pieces import plain
 from lrfinder.export.plateau import plateau_huggingface
 from lrfinder.export.source import factor_source
@@ -15,21 +21,20 @@ from lrfinder.export.source import factor_source
 _CHECKED = "Checked with transformers 5.23, update by update."
 
 _OPTIMIZERS = '''\
-def optimizers(model):
-    """Return what Trainer(..., optimizers=optimizers(model)) takes; set max_steps={steps} in TrainingArguments."""
+def optimizers({given}):
+    """Return what Trainer(..., optimizers=optimizers({given})) takes; set max_steps={steps} in TrainingArguments."""
     optimizer = {optimizer}
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 '''
 _WHY = "lr_scheduler_type can't say it: their warm-up begins at 0, which spends the first update on nothing."
 _NONE = "No lr_scheduler_type is this schedule."
-_SGD = ("momentum", "dampening", "weight_decay", "nesterov")  # what `optim_args` may say of it
 
 
 def huggingface(config: ScheduleConfig) -> Export:
     """Return a module with `ARGUMENTS`, for TrainingArguments(**ARGUMENTS), or with `optimizers(model)`."""
     schedule = config.schedule
-    preset = trainer_schedule(plain(config))
-    if preset is not None:
+    preset, optimizer = trainer_schedule(plain(config)), trainer_optimizer(config)
+    if preset is not None and optimizer is not None:
         name, keywords = preset
         arguments = {
             "learning_rate": config.optimizer.lr,
@@ -37,36 +42,23 @@ def huggingface(config: ScheduleConfig) -> Export:
             **({"lr_scheduler_kwargs": keywords} if keywords else {}),
             "warmup_steps": schedule.warmup,
             "max_steps": schedule.steps,
-            **_optimizer(config),
+            **optimizer,
         }
         lines = "".join(f"    {key!r}: {value!r},\n" for key, value in arguments.items())
         note = "For TrainingArguments(**ARGUMENTS, ...); exact for the updates of the run."
         return Export(text=f"{comment(config, note, _CHECKED)}\nARGUMENTS = {{\n{lines}}}\n", preset=name)
-    why = _WHY if schedule.warmup and schedule.warmup_start is None else _NONE
+    why = _WHY if schedule.warmup and schedule.warmup_start is None else _NONE if preset is None else NO_ARGUMENTS
     text = (
         f"{comment(config, why, _CHECKED)}\nimport math\n\nimport torch\n\n"
         f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(schedule, said=describe_schedule(config))}\n\n"
-        + _OPTIMIZERS.format(optimizer=optimizer_source(config, "model.parameters()"), steps=schedule.steps)
+        + groups_source(config)
+        + _OPTIMIZERS.format(
+            optimizer=optimizer_source(config, "model.parameters()", "groups"),
+            given=trainers_parameters(config),
+            steps=schedule.steps,
+        )
     )
     return Export(text=text, preset=None)
-
-
-def _optimizer(config: ScheduleConfig) -> dict[str, Any]:
-    """Return the arguments that make the config's optimizer, where they can; else the Trainer's own is left to it."""
-    it = config.optimizer
-    if it.name == "AdamW":
-        betas: Any = it.settings.get("betas", ())
-        given = dict(zip(("adam_beta1", "adam_beta2"), betas, strict=False))
-        names = {"adam_epsilon": "eps", "weight_decay": "weight_decay"}
-        return {
-            "optim": "adamw_torch",
-            **given,
-            **{to: it.settings[key] for to, key in names.items() if key in it.settings},
-        }
-    if it.name == "SGD":
-        listed = ",".join(f"{key}={it.settings[key]}" for key in _SGD if isinstance(it.settings.get(key), int | float))
-        return {"optim": "sgd", **({"optim_args": listed} if listed else {})}
-    return {}
 
 
 def trainer_schedule(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:

@@ -14,6 +14,7 @@ from lrfinder.export.base import (
     Exporter,
     comment,
     describe_schedule,
+    digest,
 )
 from lrfinder.export.pieces import drops, plain
 from lrfinder.export.plateau import plateau_keras
@@ -22,12 +23,16 @@ from lrfinder.export.source import factor_source
 _CHECKED = "Checked with Keras 3.15, update by update."
 
 _TABLE = '''\
-@keras.saving.register_keras_serializable("lrfinder")
+@keras.saving.register_keras_serializable("lrfinder", name="Schedule-{digest}")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """The rate of optimizer.iterations = 0, 1, 2, ..., looked up; past the end the last value is held."""
+    """The rate of optimizer.iterations = 0, 1, 2, ..., looked up; past the end the last value is held.
+
+    A saved model finds it by its name, which the schedule of no other config has: import this file before loading.
+    """
 
     def __init__(self):
-        self.rates = keras.ops.convert_to_tensor([PEAK * factor(t) for t in range({entries})], dtype="float32")
+        rates = np.fromiter((PEAK * factor(t) for t in range({entries})), "float32", {entries})
+        self.rates = keras.ops.convert_to_tensor(rates)
 
     def __call__(self, step):
         return keras.ops.take(self.rates, keras.ops.minimum(keras.ops.cast(step, "int32"), {last}))
@@ -54,11 +59,11 @@ def keras(config: ScheduleConfig) -> Export:
         text = f"{comment(config, *_UNIT, _CHECKED)}\nimport keras\n\nschedule = keras.optimizers.schedules.{preset}\n"
         return Export(text=text, preset=preset.split("(", maxsplit=1)[0])
     steps = config.schedule.steps
+    function = f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(config.schedule, said=describe_schedule(config))}"
     text = (
         f"{comment(config, _LOOKED_UP, *_UNIT, _CHECKED)}\nimport math\n\n"
-        f"import keras\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
-        f"{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
-        f"{_TABLE.format(entries=steps + 1, last=steps)}"
+        f"import keras\nimport numpy as np\n\n{function}\n\n"
+        f"{_TABLE.format(entries=steps + 1, last=steps, digest=digest(function))}"
     )
     return Export(text=text, preset=None)
 
@@ -113,4 +118,4 @@ def _drops(it: Any, peak: float) -> str | None:
     return f"PiecewiseConstantDecay({[begin - 1 for begin in begins]}, {[peak, *rates]})"
 
 
-EXPORTER = Exporter(title="a Keras 3 LearningRateSchedule", export=keras, plateau=plateau_keras)
+EXPORTER = Exporter(title="a Keras 3 LearningRateSchedule", export=keras, plateau=plateau_keras, groups=False)

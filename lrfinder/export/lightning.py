@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, Exporter, comment, describe_schedule
-from lrfinder.export.optimizers import optimizer_source
+from lrfinder.export.optimizers import groups_of_module, groups_source, module_optimizer
 from lrfinder.export.plateau import plateau_lightning
 from lrfinder.export.source import factor_source
 
@@ -23,10 +23,10 @@ def configure_optimizers(self):
 def lightning(config: ScheduleConfig) -> Export:
     """Return a module with `factor(t)` and `configure_optimizers(self)`, to be copied into a LightningModule."""
     text = (
-        f"{comment(config, _COPY, _CHECKED)}"
+        f"{comment(config, _COPY, *groups_of_module(config), _CHECKED)}"
         f"\nimport math\n\nimport torch\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
         f"{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
-        f"{_CONFIGURE.format(optimizer=optimizer_source(config, 'self.parameters()'))}"
+        f"{groups_source(config)}{_CONFIGURE.format(optimizer=module_optimizer(config))}"
     )
     return Export(text=text, preset=None)
 

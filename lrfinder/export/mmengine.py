@@ -6,13 +6,14 @@ reach their end with update `end - 1`: a decay that is over at update T, after t
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.errors import UsageError
-from lrfinder.export.base import Export, Exporter, comment, describe_schedule
-from lrfinder.export.optimizers import class_of
+from lrfinder.export.base import Export, Exporter, comment, describe_schedule, digest
+from lrfinder.export.optimizers import class_of, own_ratios
 from lrfinder.export.pieces import cycles, drops, interval, plain
 from lrfinder.export.source import factor_source
 
@@ -26,13 +27,17 @@ _NONE = (
     "No chain of MMEngine's schedulers is this schedule: the class below calls factor(t). Save the file as",
     "lrfinder_schedule.py where Python finds it, and add to the config file, with max_iters {steps}:",
 )
+_RATIOS = "The config's param groups have the ratios {ratios}: this file leaves them out, for MMEngine needs names."
+_ADD = (
+    'Add to optim_wrapper: paramwise_cfg=dict(custom_keys={"NAME": dict(lr_mult=RATIO), ...}); the schedulers keep it.'
+)
 _CONFIG = """\
 custom_imports = dict(imports=["lrfinder_schedule"])
 {optimizer}
-param_scheduler = [dict(type="FactorLR", by_epoch=False)]"""
+param_scheduler = [dict(type="{name}", by_epoch=False)]"""
 _CLASS = '''\
 @PARAM_SCHEDULERS.register_module(force=True)
-class FactorLR(_ParamScheduler):
+class {name}(_ParamScheduler):
     """The rate of update t is the param group's initial one times factor(t)."""
 
     def __init__(self, optimizer, **keywords):
@@ -45,21 +50,26 @@ class FactorLR(_ParamScheduler):
 
 def mmengine(config: ScheduleConfig) -> Export:
     """Return `optim_wrapper` and `param_scheduler` of a config file, or a module with a scheduler class."""
-    steps = config.steps
+    steps, ratios = config.steps, own_ratios(config)
+    left_out = () if ratios is None else (_RATIOS.format(ratios=list(ratios)),)
+    unsaid = [line for sentence in left_out for line in (*textwrap.wrap(sentence, 115), _ADD)]
     chain = _chain(plain(config))
     if chain is not None:
         listed = "".join(f"    dict({entry}, by_epoch=False),\n" for entry in chain)
-        start = comment(config, _COPY.format(steps=steps), *_UNIT, _CHECKED)
+        start = comment(config, _COPY.format(steps=steps), *unsaid, *_UNIT, _CHECKED)
         text = f"{start}\n{_optimizer(config)}\nparam_scheduler = [\n{listed}]\n"
-        return Export(text=text, preset=" + ".join(entry.split('"')[1] for entry in chain))
-    added = [f"    {line}" for line in _CONFIG.format(optimizer=_optimizer(config)).splitlines()]
+        return Export(text=text, preset=" + ".join(entry.split('"')[1] for entry in chain), left_out=left_out)
+    function = factor_source(config.schedule, said=describe_schedule(config))
+    name = f"Factor{digest(function)}LR"
+    made = _CONFIG.format(optimizer=_optimizer(config), name=name)
+    added = [f"    {line}" for line in made.splitlines()]
     notes = [note.format(steps=steps) for note in _NONE]
     text = (
-        f"{comment(config, *notes, *added, *_UNIT, _CHECKED)}\nimport math\n\n"
+        f"{comment(config, *notes, *added, *unsaid, *_UNIT, _CHECKED)}\nimport math\n\n"
         "from mmengine.optim import _ParamScheduler\nfrom mmengine.registry import PARAM_SCHEDULERS\n\n\n"
-        f"{factor_source(config.schedule, said=describe_schedule(config))}\n\n{_CLASS}"
+        f"{function}\n\n{_CLASS.format(name=name)}"
     )
-    return Export(text=text, preset=None)
+    return Export(text=text, preset=None, left_out=left_out)
 
 
 def _optimizer(config: ScheduleConfig) -> str:

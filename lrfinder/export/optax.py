@@ -15,9 +15,10 @@ from lrfinder.export.base import (
     comment,
     describe_schedule,
 )
+from lrfinder.export.optimizers import own_ratios
 from lrfinder.export.pieces import cycles, drops, plain
 from lrfinder.export.plateau import plateau_optax
-from lrfinder.export.source import factor_source
+from lrfinder.export.source import factor_source, literal
 
 _CHECKED = "Checked with optax 0.2.8, JAX 0.10, update by update."
 
@@ -29,6 +30,11 @@ def schedule(count):
     """Return the rate of update `count` = 0, 1, 2, ...; past the end the last value is held."""
     return RATES[jnp.minimum(count, {last})]
 '''
+_GROUPS = """
+# Of the config's param groups, in order: optax.multi_transform({{"0": optax.adamw(schedules[0]), ...}}, labels).
+RATIOS = {ratios}
+schedules = [lambda count, ratio=ratio: ratio * schedule(count) for ratio in RATIOS]
+"""
 _LOOKED_UP = "No schedule of optax is this one: its rates are looked up."
 _MOST = 8  # pieces: optax computes each of them at every update, and more are slow to compile
 _PRECISION = "JAX computes in single precision by default: it is equal to within 1e-6 of the peak."
@@ -43,16 +49,22 @@ def optax(config: ScheduleConfig) -> Export:
         if len(calls) > 1:
             listed = "".join(f"        optax.{call},\n" for call in calls)
             made = f"optax.join_schedules(\n    [\n{listed}    ],\n    boundaries={list(starts[1:])},\n)"
-        text = f"{comment(config, _PRECISION, _CHECKED)}\nimport optax\n\nschedule = {made}\n"
+        text = f"{comment(config, _PRECISION, _CHECKED)}\nimport optax\n\nschedule = {made}\n{_ratios(config)}"
         return Export(text=text, preset="join_schedules" if len(calls) > 1 else calls[0].split("(", maxsplit=1)[0])
     steps = config.schedule.steps
     text = (
         f"{comment(config, _LOOKED_UP, _PRECISION, _CHECKED)}\nimport math\n\n"
         f"import jax.numpy as jnp\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
         f"{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
-        f"{_TABLE.format(entries=steps + 1, last=steps)}"
+        f"{_TABLE.format(entries=steps + 1, last=steps)}{_ratios(config)}"
     )
     return Export(text=text, preset=None)
+
+
+def _ratios(config: ScheduleConfig) -> str:
+    """Return a schedule for each param group as source, if they have ratios of their own."""
+    ratios = own_ratios(config)
+    return "" if ratios is None else _GROUPS.format(ratios=literal(ratios))
 
 
 def _pieces(config: ScheduleConfig) -> list[tuple[int, str]] | None:

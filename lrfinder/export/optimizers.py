@@ -6,28 +6,104 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.errors import UsageError
+from lrfinder.export.source import literal
 from lrfinder.optimizers import SEVERAL, TRAITS
 
 _PEAKS = '''\
 def _set_peaks(optimizer):
-    """Scale the param groups' rates so that the fastest one's peak is PEAK."""
+    """Give each param group its peak, PEAK times its ratio. A rate in a tensor stays in it, one for each group."""
+{ratios}    tensors = []
+    for group, ratio in zip(optimizer.param_groups, {given}, strict=True):
+        peak = group["initial_lr"] = PEAK * ratio
+        if isinstance(group["lr"], (int, float)):
+            group["lr"] = peak
+            continue
+        if any(group["lr"] is other for other in tensors):
+            group["lr"] = group["lr"].clone()
+        tensors.append(group["lr"].fill_(peak))
+'''
+_KEPT_RATIOS = """\
     rates = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
-    largest = max(rates)
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = group["initial_lr"] = PEAK * (rate / largest)
-'''
-_GIVEN_PEAKS = '''\
-def _set_peaks(optimizer):
-    """Give each param group its peak: PEAK times its ratio."""
-    for group, ratio in zip(optimizer.param_groups, {ratios}, strict=True):
-        group["lr"] = group["initial_lr"] = PEAK * ratio
+    ratios = [rate / max(rates) for rate in rates]
+"""
+_GROUPS = '''\
+RATIOS = {ratios}
+
+
+def with_rates(groups):
+    """Return param groups of `groups`, the parameters of each: its peak is PEAK times its ratio."""
+    return [{{"params": list(each), "lr": PEAK * ratio}} for each, ratio in zip(groups, RATIOS, strict=True)]
+
+
 '''
 
 
-def optimizer_source(config: ScheduleConfig, parameters: str) -> str:
-    """Return the call that makes the optimizer at the peak rate, with the settings that the rate was found with."""
+def own_ratios(config: ScheduleConfig) -> tuple[float, ...] | None:
+    """Return the param groups' ratios; None if the config gives none, or all have the peak."""
+    ratios = config.optimizer.groups
+    return None if ratios is None or set(ratios) == {1.0} else ratios
+
+
+def groups_source(config: ScheduleConfig) -> str:
+    """Return the source of `with_rates(groups)` if param groups have ratios of their own, or nothing."""
+    ratios = own_ratios(config)
+    return "" if ratios is None else _GROUPS.format(ratios=literal(ratios))
+
+
+def optimizer_source(config: ScheduleConfig, parameters: str, groups: str) -> str:
+    """Return the call that makes the optimizer at the peak rate, with the settings that the rate was found with.
+
+    It is given `parameters`, or what `groups` names if param groups have ratios of their own (see `groups_source`).
+    """
     settings = "".join(f", {key}={value!r}" for key, value in config.optimizer.settings.items())
-    return f"{optimizer_path(config)}({parameters}, lr=PEAK{settings})"
+    given = parameters if own_ratios(config) is None else f"with_rates({groups})"
+    return f"{optimizer_path(config)}({given}, lr=PEAK{settings})"
+
+
+def module_optimizer(config: ScheduleConfig) -> str:
+    """Return the call that makes the optimizer of a LightningModule."""
+    return optimizer_source(config, "self.parameters()", "self.param_groups()")
+
+
+def groups_of_module(config: ScheduleConfig) -> tuple[str, ...]:
+    """Return the comment on what a LightningModule has to have, if param groups have ratios of their own."""
+    if own_ratios(config) is None:
+        return ()
+    return (
+        "Write a method param_groups(self) that returns the parameters of each param group, in the config's order.",
+    )
+
+
+NO_ARGUMENTS = (
+    "TrainingArguments can't say this optimizer, with its settings and its param groups: the one below is made."
+)
+_SGD = ("momentum", "dampening", "weight_decay", "nesterov")  # what `optim_args` may say of it
+
+
+def trainers_parameters(config: ScheduleConfig) -> str:
+    """Return what `optimizers` of Hugging Face's Trainer is given: the model, or the parameters of each param group."""
+    return "model" if own_ratios(config) is None else "groups"
+
+
+def trainer_optimizer(config: ScheduleConfig) -> dict[str, Any] | None:
+    """Return the TrainingArguments that make the config's optimizer; None if there are none."""
+    it, given = config.optimizer, dict(config.optimizer.settings)
+    if own_ratios(config) is not None or it.name not in {"AdamW", "SGD"}:
+        return None
+    if it.name == "SGD":
+        listed = ",".join(f"{key}={given.pop(key)}" for key in _SGD if isinstance(given.get(key), int | float))
+        return None if given else {"optim": "sgd", **({"optim_args": listed} if listed else {})}
+    betas: Any = given.pop("betas", ())
+    moved = {
+        to: given.pop(key)
+        for to, key in {"adam_epsilon": "eps", "weight_decay": "weight_decay"}.items()
+        if key in given
+    }
+    return (
+        None
+        if given
+        else {"optim": "adamw_torch", **dict(zip(("adam_beta1", "adam_beta2"), betas, strict=False)), **moved}
+    )
 
 
 def class_of(config: ScheduleConfig) -> str:
@@ -51,12 +127,9 @@ def optimizer_data(config: ScheduleConfig) -> dict[str, Any]:
     return {"lr": optimizer["lr"], **optimizer.get("settings", {})}
 
 
-def has_groups(config: ScheduleConfig) -> bool:
-    """Tell whether the config gives several param groups rates of their own, which files without code can't."""
-    return len(config.optimizer.groups or ()) > 1
-
-
 def peaks_source(config: ScheduleConfig) -> str:
     """Return the source of `_set_peaks(optimizer)`, which treats param groups as `ScheduleConfig.scheduler` does."""
-    groups = config.optimizer.groups
-    return _PEAKS if groups is None else _GIVEN_PEAKS.format(ratios=list(groups))
+    given = config.optimizer.groups
+    if given is None:
+        return _PEAKS.format(ratios=_KEPT_RATIOS, given="ratios")
+    return f"RATIOS = {literal(given)}\n\n\n" + _PEAKS.format(ratios="", given="RATIOS")

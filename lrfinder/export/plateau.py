@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, comment
-from lrfinder.export.optimizers import optimizer_source, peaks_source
+from lrfinder.export.optimizers import (
+    NO_ARGUMENTS,
+    groups_of_module,
+    groups_source,
+    module_optimizer,
+    optimizer_source,
+    own_ratios,
+    peaks_source,
+    trainer_optimizer,
+    trainers_parameters,
+)
 from lrfinder.export.source import function_source, rise_call
 from lrfinder.schedules.base import rise
 from lrfinder.schedules.plateau import observe, share
@@ -38,7 +49,8 @@ class PlateauLR(Plateau, lr_scheduler.LambdaLR):
     def observe(self, loss):
         super().observe(float(loss))
         for group, peak in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = peak * self.factor(self.last_epoch)
+            rate = peak * self.factor(self.last_epoch)
+            group["lr"] = rate if isinstance(group["lr"], (int, float)) else group["lr"].fill_(rate)
 '''
 
 
@@ -65,10 +77,10 @@ def plateau_torch(config: ScheduleConfig) -> Export:
 def plateau_lightning(config: ScheduleConfig) -> Export:
     """Return a module with `configure_optimizers(self)`, and if there is a warm-up with a hook for validations."""
     own = not config.schedule.warmup
-    optimizer = optimizer_source(config, "self.parameters()")
     head = comment(
         config,
         "Copy the methods into the LightningModule, which logs the validation loss as val_loss.",
+        *groups_of_module(config),
         *(() if own else (_NO_WARMUP,)),
         "Checked with lightning 2.6, torch 2.13, update by update.",
     )
@@ -87,7 +99,8 @@ def plateau_lightning(config: ScheduleConfig) -> Export:
     text = (
         f"{head}\n{'' if own else 'import math' + chr(10) * 2}import torch\n"
         f"{'' if own else 'from torch.optim import lr_scheduler' + chr(10)}\nPEAK = {config.optimizer.lr!r}\n\n\n"
-        f"{classes}def configure_optimizers(self):\n{doc}    optimizer = {optimizer}\n    scheduler = {made}\n"
+        f"{classes}{groups_source(config)}def configure_optimizers(self):\n{doc}"
+        f"    optimizer = {module_optimizer(config)}\n    scheduler = {made}\n"
         f'    return {{"optimizer": optimizer, "lr_scheduler": {{{how}}}}}\n{more}'
     )
     return Export(text=text, preset="ReduceLROnPlateau" if own else None)
@@ -96,13 +109,14 @@ def plateau_lightning(config: ScheduleConfig) -> Export:
 def plateau_huggingface(config: ScheduleConfig) -> Export:
     """Return a module with `ARGUMENTS`, or with `optimizers(model)` and the callback `Observe`."""
     checked = "Checked with transformers 5.23, update by update."
-    steps = config.steps
-    if not config.schedule.warmup:
+    steps, optimizer, given = config.steps, trainer_optimizer(config), trainers_parameters(config)
+    if not config.schedule.warmup and optimizer is not None:
         arguments = {
             "learning_rate": config.optimizer.lr,
             "lr_scheduler_type": "reduce_lr_on_plateau",
             "lr_scheduler_kwargs": _keywords(config),
             "max_steps": steps,
+            **optimizer,
         }
         lines = "".join(f"    {key!r}: {value!r},\n" for key, value in arguments.items())
         note = 'For TrainingArguments(**ARGUMENTS, eval_strategy="epoch", ...): an evaluation is what may cut the rate.'
@@ -110,16 +124,17 @@ def plateau_huggingface(config: ScheduleConfig) -> Export:
             text=f"{comment(config, note, checked)}\nARGUMENTS = {{\n{lines}}}\n", preset="reduce_lr_on_plateau"
         )
     text = (
-        f"{comment(config, _NO_WARMUP, checked)}\nimport math\n\nimport torch\nfrom torch.optim import lr_scheduler\n"
+        f"{comment(config, _NO_WARMUP if config.schedule.warmup else NO_ARGUMENTS, checked)}\n"
+        f"import math\n\nimport torch\nfrom torch.optim import lr_scheduler\n"
         f"from transformers import TrainerCallback\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
         f"{plateau_class(config)}\n\n{_SCHEDULER}\n\n"
         "class Observe(TrainerCallback):\n"
         '    """For Trainer(..., callbacks=[Observe()]), with an eval_strategy."""\n\n'
         "    def on_evaluate(self, args, state, control, metrics, lr_scheduler, **kwargs):\n"
         '        lr_scheduler.observe(metrics["eval_loss"])\n\n\n'
-        "def optimizers(model):\n"
-        f'    """Return what Trainer(..., optimizers=optimizers(model)) takes; set max_steps={steps}."""\n'
-        f"    optimizer = {optimizer_source(config, 'model.parameters()')}\n"
+        f"{groups_source(config)}def optimizers({given}):\n"
+        f'    """Return what Trainer(..., optimizers=optimizers({given})) takes; set max_steps={steps}."""\n'
+        f"    optimizer = {optimizer_source(config, 'model.parameters()', 'groups')}\n"
         "    return optimizer, PlateauLR(optimizer)\n"
     )
     return Export(text=text, preset=None)
@@ -164,18 +179,20 @@ def plateau_keras(config: ScheduleConfig) -> Export:
 
 def plateau_optax(config: ScheduleConfig) -> Export:
     """Return a module with `plateau`, whose rate is handed to an optimizer with injected hyper-parameters."""
+    own = own_ratios(config)
+    ratios = [] if own is None else textwrap.wrap(f"The ratios of the config's param groups: {list(own)}.", 115)
     why = (
         "optax's reduce_on_plateau takes every update for an evaluation: the class below takes those that it is given."
     )
     text = (
-        f"{comment(config, why, 'Checked with optax 0.2.8, JAX 0.10, update by update.')}\nimport math\n\n"
+        f"{comment(config, why, *ratios, 'Checked with optax 0.2.8, JAX 0.10, update by update.')}\nimport math\n\n"
         f"PEAK = {config.optimizer.lr!r}\n\n\n{plateau_class(config)}\n\n"
         "plateau = Plateau()\n\n\n"
-        "def set_rate(state, t):\n"
+        "def set_rate(state, t, ratio=1.0):\n"
         '    """Set the rate of update t in the state of optax.inject_hyperparams(optax.adamw)(learning_rate=PEAK).\n\n'
-        "    Call it before every update, and plateau.observe(loss) after every validation.\n"
+        "    Call it before every update, and plateau.observe(loss) after every validation; `ratio`: of the group.\n"
         '    """\n'
-        '    state.hyperparams["learning_rate"] = PEAK * plateau.factor(t)\n'
+        '    state.hyperparams["learning_rate"] = PEAK * ratio * plateau.factor(t)\n'
         "    return state\n"
     )
     return Export(text=text, preset=None)

@@ -34,7 +34,7 @@ def factor_source(schedule: Schedule, *, said: str) -> str:
         warmup=f"    if t < {begin}:\n        return {rise_call(schedule)}\n" if begin else "",
         u=f"min(t, {steps}) - {begin}" if begin else f"min(t, {steps})",
         length=steps - begin,
-        arguments="".join(f", {name}={_literal(value)}" for name, value in schedule.arguments().items()),
+        arguments="".join(f", {name}={literal(value)}" for name, value in schedule.arguments().items()),
     )
 
 
@@ -69,13 +69,13 @@ def _add_function(name: str, function: Callable[..., Any], parts: dict[str, str]
         if isinstance(value, FunctionType):
             _add_function(used, value, parts)
         elif not isinstance(value, ModuleType):
-            parts[used] = f"{used} = {_literal(value)}"
+            parts[used] = f"{used} = {literal(value)}"
         elif used != "math":
             parts[used] = f"import {value.__name__}" + (f" as {used}" if used != value.__name__ else "")
     parts[name] = ast.unparse(tree)
 
 
-def _literal(value: Any) -> str:
+def literal(value: Any) -> str:
     """Return a value as Python source, a long one on several lines."""
     text = repr(value)
     if len(text) <= 100 or not isinstance(value, tuple):  # noqa: PLR2004 - characters of a line

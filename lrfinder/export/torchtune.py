@@ -7,7 +7,7 @@ from typing import Any
 from lrfinder.config import ScheduleConfig
 from lrfinder.config.yaml_format import write
 from lrfinder.export.base import Export, Exporter, comment, describe_schedule, head
-from lrfinder.export.optimizers import has_groups, optimizer_data, optimizer_path, peaks_source
+from lrfinder.export.optimizers import optimizer_data, optimizer_path, own_ratios, peaks_source
 from lrfinder.export.pieces import plain
 from lrfinder.export.source import factor_source
 
@@ -58,7 +58,7 @@ def torchtune(config: ScheduleConfig) -> Export:
 def _cosine(config: ScheduleConfig) -> dict[str, float] | None:
     """Return the keywords with which torchtune's cosine is this schedule, or None; no wave at all is a constant."""
     it: Any = config.schedule
-    if has_groups(config) or (it.warmup and it.warmup_start != 0):
+    if own_ratios(config) is not None or (it.warmup and it.warmup_start != 0):
         return None
     if it.name == "cosine" and it.final == 0:
         return {"num_cycles": 0.5}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from lrfinder.errors import UsageError
 from lrfinder.files import disk_errors
@@ -23,42 +25,63 @@ class GradientNorms:
 
     They are taken when `optimizer.step()` begins. If gradients are clipped, call `observe()` before the clipping
     (and after `scaler.unscale_(optimizer)`): refining needs the norms as they were. Norms are kept where the gradients
-    are, and written each 100 updates, by `flush()`, and when the program ends.
+    are, and written each 100 updates, by `flush()`, and when the program ends. Made anew for an optimizer and a file,
+    it takes the place of the one before. The optimizer doesn't hold it, nor it what `position` is a method of.
 
     Raises UsageError if the file is something else, EnvironmentFailure if it can't be written.
     """
 
     def __init__(self, optimizer: Optimizer, path: str | os.PathLike[str], *, position: Callable[[], int]) -> None:
         self.path = Path(path)
-        self._optimizer = optimizer
-        self._position = position
+        self._optimizer = weakref.ref(optimizer)
+        self._position = weakref.WeakMethod(position)
         self._observed = False
         self._rows: list[tuple[int, torch.Tensor]] = []
         _begin(self.path)
-        self._hook = optimizer.register_step_pre_hook(self._before_step)
+        others, place = _RECORDING.setdefault(optimizer, {}), os.path.realpath(path)
+        if place in others:
+            before, hook = others[place]
+            hook.remove()
+            if (still := before()) is not None:
+                still.flush()
+        me = weakref.ref(self)
+        others[place] = me, optimizer.register_step_pre_hook(partial(_before_step, me))
         weakref.finalize(self, _write, self.path, self._rows)
 
     def observe(self) -> None:
         """Record the norms of the gradients as they are now, as those of the coming update."""
-        gradients = [
-            _dense(p.grad) for group in self._optimizer.param_groups for p in group["params"] if p.grad is not None
-        ]
+        optimizer, position = self._optimizer(), self._position()
+        if optimizer is None or position is None:
+            return
+        gradients = [_dense(p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norms = torch.stack([torch.nn.utils.get_total_norm(gradients, norm_type=order) for order in (1.0, 2.0)])
         # A fused optimizer under a GradScaler unscales the gradients itself, inside its step.
-        scale = getattr(self._optimizer, "grad_scale", None)
-        self._rows.append((self._position(), norms if scale is None else norms / scale))
+        scale = getattr(optimizer, "grad_scale", None)
+        self._rows.append((position(), norms if scale is None else norms / scale))
         self._observed = True
 
     def flush(self) -> None:
         """Write what has been observed."""
         _write(self.path, self._rows)
 
-    def _before_step(self, *_: Any) -> None:
+    def before_step(self) -> None:
+        """Record the coming update's norms, unless that was done."""
         if not self._observed:
             self.observe()
         self._observed = False
         if len(self._rows) >= CHUNK:
             self.flush()
+
+
+# What records the norms of each optimizer, by the file, with the hook by which it is told.
+_RECORDING: weakref.WeakKeyDictionary[Optimizer, dict[str, tuple[weakref.ref[GradientNorms], RemovableHandle]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _before_step(recorder: weakref.ref[GradientNorms], *_: Any) -> None:
+    if (found := recorder()) is not None:
+        found.before_step()
 
 
 def _dense(gradient: torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,8 @@ from pathlib import Path
 from lrfinder.config import ScheduleConfig
 from lrfinder.config.files import config_error, read_document
 from lrfinder.errors import ConfigError
-from lrfinder.importing.training_arguments import UnfitError, read_arguments
+from lrfinder.importing.training_arguments import read_arguments
+from lrfinder.importing.unfit import UnfitError
 
 _WHAT = "file of training arguments"
 _HINT = "name a JSON or YAML file of TrainingArguments, such as TrainingArguments.to_json_string() gives"

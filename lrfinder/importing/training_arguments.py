@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -14,26 +15,20 @@ from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.config.document import Document, Problem
 from lrfinder.config.problems import explain
 from lrfinder.errors import UsageError
+from lrfinder.importing.axolotl import is_axolotls, training_arguments
 from lrfinder.importing.huggingface_optimizers import DEFAULT, optimizer_class, optimizer_settings
 from lrfinder.importing.huggingface_rates import FORMULAS, GREEDY, PLATEAU, Formula, Run
-from lrfinder.importing.match import Candidate, Match, check_peak, check_rates, check_updates, match
+from lrfinder.importing.match import MOST_UPDATES, Candidate, Match, check_peak, check_rates, check_updates, match
 from lrfinder.importing.plateaus import PlateauArguments, plateau
 from lrfinder.importing.recognize import recognized
+from lrfinder.importing.unfit import UnfitError
 from lrfinder.importing.why import why_shape
 from lrfinder.schedules import Schedule
 from lrfinder.version import VERSION
 
 _KEYWORDS = "lr_scheduler_kwargs"
+_NEARLY = 0.85  # alike: no two of the real arguments are, see the tests
 _Model = TypeVar("_Model", bound=BaseModel)
-
-
-class UnfitError(Exception):
-    """Arguments that can't be imported: the problems, and what to do."""
-
-    def __init__(self, problems: list[Problem], hint: str | None = None) -> None:
-        self.problems = problems
-        self.hint = hint
-        super().__init__("; ".join(problem.message for problem in problems))
 
 
 def _plain_text(value: Any) -> Any:
@@ -114,10 +109,13 @@ def _attributes(source: Any) -> dict[str, Any]:
 
 def read_arguments(document: Document, *, steps: int | None, optimizer: str | None, tolerance: float) -> ScheduleConfig:
     """Return the config that the document's arguments are; raise UnfitError with the places of what is wrong."""
+    axolotls = is_axolotls(document.data)
+    document = training_arguments(document, steps) if axolotls else document
     arguments = _arguments(document)
     length = _length(arguments, steps, document)
     name = optimizer or _optimizer(arguments, document)
-    source = f"transformers' {arguments.lr_scheduler_type}"
+    whose = "axolotl's" if axolotls else "transformers'"
+    source = f"{whose} {arguments.lr_scheduler_type}"
     if arguments.lr_scheduler_type == PLATEAU:
         made = Match(peak=arguments.learning_rate, schedule=_plateau(arguments, length, document), difference=0.0)
         why = f"imported from {source}: call observe(loss) after every evaluation"
@@ -163,6 +161,7 @@ def _arguments(document: Document) -> Arguments:
     if data.get("learning_rate") is None:
         problem = Problem(document.place(()), "learning_rate: missing")
         raise UnfitError([problem], "add it; transformers' own default is 5e-05, written out if it is meant")
+    _check_keys(document)
     try:
         found = Arguments.model_validate({key: value for key, value in data.items() if value is not None})
     except ValidationError as error:
@@ -175,6 +174,19 @@ def _arguments(document: Document) -> Arguments:
         )
         raise UnfitError([problem], "remove the one that is not meant")
     return found
+
+
+def _check_keys(document: Document) -> None:
+    """Raise UnfitError for a key that is nearly one that binds the rate: the others are none of ours."""
+    own = list(Arguments.model_fields)
+    near = {key: difflib.get_close_matches(key, own, n=1, cutoff=_NEARLY) for key in document.data if key not in own}
+    wrong = [
+        Problem(document.place((key,), of_key=True), f"{key}: unknown; did you mean {found[0]}?")
+        for key, found in near.items()
+        if found
+    ]
+    if wrong:
+        raise UnfitError(wrong)
 
 
 def _keyword_arguments(kind: type[_Model], arguments: Arguments, document: Document) -> _Model:
@@ -210,6 +222,9 @@ def _length(arguments: Arguments, steps: int | None, document: Document) -> int:
     if steps is not None and own is not None and steps != own:
         problem = Problem(document.place(("max_steps",)), f"max_steps: is {own}, and {steps} was asked for")
         raise UnfitError([problem], "leave --steps out, or set max_steps to -1")
+    if own is not None and own > MOST_UPDATES:
+        problem = Problem(document.place(("max_steps",)), f"max_steps: at most {MOST_UPDATES:,}, got {own}")
+        raise UnfitError([problem])
     length = steps if own is None else own
     check_updates(length)
     return int(length or 0)

@@ -31,6 +31,11 @@ class Chart:
         return chosen_pick(self.picks, self.chosen)
 
     @property
+    def steepest(self) -> Pick | None:
+        """The pick where the fit as it is drawn falls fastest, of the rule `steepest-raw`; None if there is none."""
+        return next((pick for pick in self.picks if pick.rule == "steepest-raw"), None)
+
+    @property
     def refusal(self) -> str | None:
         """Why no rate is recommended: the chosen rule's reason, or the first rule's if every rule refused."""
         if self.pick is not None:

@@ -15,6 +15,8 @@ from lrfinder.options import STOP_TEXT, Stop
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice, CheckResult
+    from lrfinder.advice.answer import RunAnswer
+    from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.explain import Fact
     from lrfinder.advice.verification import Verification
     from lrfinder.config import ScheduleConfig
@@ -73,9 +75,43 @@ def verify_document(verification: Verification, *, run: str, written: str | None
     }
 
 
+def find_document(
+    advice: Advice, verification: Verification | None, *, unverified: str, run: str, written: str | None, seconds: float
+) -> dict[str, Any]:
+    """Return what `lrfinder find --json` prints; `verified` is None if trials can't tell, or weren't made."""
+    return {
+        **recommend_document(advice),
+        "lr": advice.lr,
+        "updates": advice.updates if verification is None else verification.updates,
+        "seconds": round(seconds, 3),
+        "verified": None if verification is None else verification.confirmed,
+        "verification": unverified if verification is None else verification.why,
+        "run": run,
+        "written": written,
+    }
+
+
 def check_document(checked: CheckResult, *, config: str, updates: int) -> dict[str, Any]:
     """Return what `lrfinder check --json` prints."""
     return {**asdict(checked), "config": config, "updates": updates}
+
+
+def report_document(page: Path, runs: Sequence[RunAnswer]) -> dict[str, Any]:
+    """Return what `lrfinder report --json` prints."""
+    return {"report": str(page), "runs": [_answer(run) for run in runs]}
+
+
+def compare_document(comparison: Comparison, *, png: Path | None) -> dict[str, Any]:
+    """Return what `lrfinder compare --json` prints."""
+    return {
+        "runs": [_answer(run) for run in comparison.runs],
+        "losses_comparable": comparison.losses_comparable,
+        "rates_comparable": comparison.rates_comparable,
+        "differences": [asdict(difference) for difference in comparison.differences],
+        "pairs": [asdict(pair) for pair in comparison.pairs],
+        "verdict": list(comparison.verdict),
+        "png": None if png is None else str(png),
+    }
 
 
 def rates_document(configs: Sequence[tuple[str, ScheduleConfig]]) -> dict[str, Any]:
@@ -104,7 +140,14 @@ def shapes_document() -> dict[str, Any]:
 
 def export_document(made: Export, *, target: str, written: str | None) -> dict[str, Any]:
     """Return what `lrfinder schedule export --json` prints."""
-    return {"target": target, "preset": made.preset, "suffix": made.suffix, "text": made.text, "written": written}
+    return {
+        "target": target,
+        "preset": made.preset,
+        "suffix": made.suffix,
+        "left_out": made.left_out,
+        "text": made.text,
+        "written": written,
+    }
 
 
 def import_document(config: ScheduleConfig, *, written: str | None) -> dict[str, Any]:
@@ -134,6 +177,24 @@ def init_document(file: Path) -> dict[str, Any]:
 
 def _config(schedule: ScheduleConfig | None) -> dict[str, Any] | None:
     return None if schedule is None else schedule.as_data()
+
+
+def _answer(run: RunAnswer) -> dict[str, Any]:
+    setup, pick = run.result.setup, run.pick
+    return {
+        "run": run.name,
+        "model": setup.model,
+        "optimizer": setup.optimizer.name,
+        "batch_size": setup.batch_size,
+        "lr": run.advice.lr,
+        "low": pick.low,
+        "high": pick.high,
+        "rule": pick.rule,
+        "status": pick.status.value,
+        "by": run.by,
+        "why": run.advice.why,
+        "updates": run.advice.updates,
+    }
 
 
 def _repeat(trace: Trace) -> dict[str, Any]:

@@ -1,26 +1,32 @@
-"""The picture of a sweep: what was measured, the fit, the trainable band, and the rate to use."""
+"""The picture of a sweep: what was measured, the fit, the trainable band, and the rate to use.
+
+The trial runs stand in a panel of their own below the sweep's, since they have another loss: held-out, and after more
+updates at one rate.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from lrfinder.formatting import format_count
-from lrfinder.records import Band, Chart, Fit, Metric, SweepResult
+from lrfinder.records import Chart, Fit, Metric, SweepResult
 from lrfinder.report import layers, style
-from lrfinder.report.window import Window, start_loss, window_of
+from lrfinder.report.window import Window, start_loss, trials_window, window_of
 from lrfinder.version import CREATED_BY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH_IN, HEIGHT_IN = 8.0, 5.0
-SCREEN_DPI = 100  # 800 x 500 pixels
+WIDTH_IN, HEIGHT_IN, TWO_PANELS_IN = 8.0, 5.0, 6.0
+SCREEN_DPI = 100  # 800 x 500 pixels, 800 x 600 with two panels
 # Parts of the figure, as shares of its width and height.
 LEFT, RIGHT, TOP, BOTTOM = 0.08, 0.97, 0.82, 0.155
+UPPER_BOTTOM, LOWER_TOP = 0.43, 0.36  # with two panels
 HEADER_BOTTOM = 0.895
 REASON_LINE = 0.036  # height of a line of the reason for a refusal
 LONGEST_TITLE = 68  # characters in the title's size
@@ -41,28 +47,36 @@ def curve_figure(chart: Chart) -> Figure:
 
     result, fit, pick, reason = chart.result, chart.fit, chart.pick, chart.refusal
     with style.figure_style():
-        figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), dpi=SCREEN_DPI, facecolor="white")
+        window, trials = window_of(result, fit, with_runs=False), trials_window(result)
+        both = window is not None and trials is not None
+        figure = Figure(figsize=(WIDTH_IN, TWO_PANELS_IN if both else HEIGHT_IN), dpi=SCREEN_DPI, facecolor="white")
         FigureCanvasAgg(figure)
-        axes = figure.add_axes((LEFT, BOTTOM, RIGHT - LEFT, TOP - BOTTOM))
+        bottom = UPPER_BOTTOM if both else BOTTOM
+        axes = figure.add_axes((LEFT, bottom, RIGHT - LEFT, TOP - bottom))
         _header(figure, result)
-        window = window_of(result, fit)
-        if window is None:
+        panels = [axes]
+        if window is not None:
+            _sweep_panel(axes, chart, window)
+        if trials is not None:
+            if both:
+                panels.append(figure.add_axes((LEFT, BOTTOM, RIGHT - LEFT, LOWER_TOP - BOTTOM), sharex=axes))
+                axes.tick_params(labelbottom=False)
+            _trials_panel(panels[-1], chart, trials, alone=not both)
+        if window is None and trials is None:
             _empty(axes, reason)
             return figure
-        layers.rate_axis(axes, window, result.settings.spacing)
-        layers.loss_axis(axes, window)
-        _curve(axes, result, fit, chart.band, window)
         if pick is not None:
-            layers.picked(axes, pick)
+            layers.picked(panels, pick)
         if reason is not None:
-            _reason(figure, axes, reason)
-        _key(figure, axes, result, fit)
-        _keep_inside(figure, axes)
+            _reason(figure, axes, reason, bottom)
+        _key(figure, panels, fit)
+        for panel in panels:
+            _keep_inside(figure, panel)
     return figure
 
 
 def curve_png(chart: Chart, *, dpi: int = SCREEN_DPI) -> bytes:
-    """Return the figure as a PNG of 8 x 5 inches at `dpi`, with its digest; the same curve gives the same bytes."""
+    """Return the figure as a PNG at `dpi`, with its digest; the same curve gives the same bytes."""
     figure = curve_figure(chart)
     out = io.BytesIO()
     with style.figure_style():
@@ -119,7 +133,7 @@ def subtitle(result: SweepResult) -> str:
 
 
 def trial_runs(result: SweepResult) -> str:
-    """Return what the key calls the ends of the trial runs: their losses are not those of the sweep's batches."""
+    """Return what the legend calls the ends of the trial runs: they have another loss than the sweep."""
     return f"trial runs of {result.settings.run_steps} updates (held-out loss)"
 
 
@@ -131,19 +145,38 @@ def _header(figure: Figure, result: SweepResult) -> None:
     figure.text((LEFT + RIGHT) / 2, 0.083, "learning rate", ha="center", va="center", gid="rate-label")
 
 
-def _curve(axes: Axes, result: SweepResult, fit: Fit | None, band: Band | None, window: Window) -> None:
+def _sweep_panel(axes: Axes, chart: Chart, window: Window) -> None:
+    """Draw the losses of the sweep and their fit."""
+    result, fit, band = chart.result, chart.fit, chart.band
+    layers.rate_axis(axes, window, result.settings.spacing)
+    layers.loss_axis(axes, window)
     start = start_loss(result, fit)
     if start is not None and window.loss_low <= start <= window.loss_high:
         layers.start_line(axes, start)
     if band is not None:
         layers.trainable_band(axes, band)
+        layers.band_label(axes, band)
     layers.unused_points(axes, result, window)
     layers.measurements(axes, result, window)
-    if result.runs:
-        layers.short_runs(axes, result, window)
     if fit is not None:
         layers.fitted(axes, fit, window)
         layers.lowest_point(axes, fit)
+        if chart.steepest is not None:
+            layers.steepest_point(axes, fit, chart.steepest)
+
+
+def _trials_panel(axes: Axes, chart: Chart, window: Window, *, alone: bool) -> None:
+    """Draw where the trial runs ended; `alone` if there is no sweep whose axis of rates it shares."""
+    if alone:
+        layers.rate_axis(axes, window, chart.result.settings.spacing)
+    updates = chart.result.settings.run_steps
+    layers.loss_axis(axes, window, "loss" if alone else f"held-out loss after {updates} updates at one rate")
+    if chart.band is not None:
+        layers.trainable_band(axes, chart.band)
+        layers.zone_labels(axes, chart.band)
+        if alone:
+            layers.band_label(axes, chart.band)
+    layers.short_runs(axes, chart.result, window)
 
 
 def _empty(axes: Axes, reason: str | None) -> None:
@@ -154,32 +187,34 @@ def _empty(axes: Axes, reason: str | None) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", linespacing=1.5, gid="empty")
 
 
-def _reason(figure: Figure, axes: Axes, reason: str) -> None:
+def _reason(figure: Figure, axes: Axes, reason: str, bottom: float) -> None:
     """Write the reason for a refusal between header and axes, which are made smaller for it."""
     text = f"No rate recommended: {style.with_known_glyphs(reason)}"
     lines = textwrap.wrap(text, REASON_WIDTH, max_lines=MOST_REASON_LINES, placeholder=" ...")
     top = HEADER_BOTTOM - REASON_LINE * len(lines) - 0.035
-    axes.set_position((LEFT, BOTTOM, RIGHT - LEFT, top - BOTTOM))
+    axes.set_position((LEFT, bottom, RIGHT - LEFT, top - bottom))
     figure.text(
         LEFT, HEADER_BOTTOM - 0.01, "\n".join(lines), fontsize=style.TEXT_PT, color=style.PICK, va="top",
         linespacing=1.3, gid="reason",
     )  # fmt: skip
 
 
-def _key(figure: Figure, axes: Axes, result: SweepResult, fit: Fit | None) -> None:
-    """Say, below the axes, what dots, line, carets and crosses are; only those that are there."""
+def _key(figure: Figure, panels: Sequence[Axes], fit: Fit | None) -> None:
+    """Say, below the panels, what dots, line, carets and crosses are; only those that are there."""
     from matplotlib.lines import Line2D
 
-    drawn = {str(line.get_gid()) for line in axes.lines}
+    drawn = {str(line.get_gid()) for panel in panels for line in panel.lines}
     entries = []
     if any(gid.startswith("repeat-") for gid in drawn):
         entries.append(Line2D([], [], marker="o", ls="", ms=4, mew=0, color=style.SKY, label="sweep"))
     if "left-out" in drawn:
         entries.append(Line2D([], [], marker="o", ls="", ms=2.4, mew=0, color=style.GRAY, label="long sweep"))
     if "short-runs" in drawn:
-        entries.append(Line2D([], [], marker="D", ls="", ms=5, mew=0, color=style.RUN, label=trial_runs(result)))
+        entries.append(Line2D([], [], marker="D", ls="", ms=5, mew=0, color=style.RUN, label="trial runs"))
     if fit is not None:
         entries.append(Line2D([], [], color=style.FIT, lw=2.4, label="fit with 90 % ribbon"))
+    if "steepest" in drawn:
+        entries.append(Line2D([], [], marker="o", ls="", ms=5, color=style.FIT, label="falls fastest"))
     if any(gid.startswith(("above", "below")) for gid in drawn):
         entries.append(Line2D([], [], marker="^", ls="", ms=5, mew=0, color=style.SKY, label="off the scale"))
     if "not-finite" in drawn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lrfinder.formatting import format_loss, format_lr
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 FEW_DECADES = 2.5  # below, decades alone leave fewer than three labelled ticks
 ROUND_STEPS = (1, 2, 5, 10)  # between ticks, times a power of ten
+LETTER = 0.0095  # of the axes' width, in small type
 EDGE = 0.985  # of the axes' height: where carets sit, just inside the frame
 
 
@@ -117,11 +119,42 @@ def trains_between(band: Band) -> str:
     return f"trains between {format_lr(band.low)} and {format_lr(band.high)}"
 
 
+def steepest_point(axes: Axes, fit: Fit, pick: Pick) -> None:
+    """Mark the rate at which the loss falls fastest, by a dot on the fit."""
+    import numpy as np
+
+    if pick.lr is not None and fit.lrs[0] <= pick.lr <= fit.lrs[-1]:
+        loss = np.interp(math.log(pick.lr), np.log(fit.lrs), fit.losses)
+        axes.plot([pick.lr], [loss], "o", ms=6, color=style.FIT, mec="white", mew=1.2, zorder=6, gid="steepest")
+
+
 def trainable_band(axes: Axes, band: Band) -> None:
-    """Shade the trainable band and name it at its top."""
-    axes.axvspan(band.low, band.high, color=style.BAND, alpha=0.12, lw=0, zorder=0, gid="band")
+    """Shade the rates at which training crawls, works and diverges, in three colors."""
+    low, high = axes.get_xlim()
+    if low < band.low:
+        axes.axvspan(low, band.low, color=style.CRAWLS, alpha=0.10, lw=0, zorder=0, gid="crawls")
+    if band.high < high:
+        axes.axvspan(band.high, high, color=style.DIVERGES, alpha=0.10, lw=0, zorder=0, gid="diverges")
+    axes.axvspan(band.low, band.high, color=style.BAND, alpha=0.14, lw=0, zorder=0, gid="band")
     for end in (band.low, band.high):
         axes.axvline(end, color=style.BAND, lw=0.8, alpha=0.6, zorder=1)
+    axes.set_xlim(low, high)
+
+
+def zone_labels(axes: Axes, band: Band) -> None:
+    """Say what the rates beside the trainable band do, if there is room."""
+    to_share = axes.transData + axes.transAxes.inverted()
+    left, right = (to_share.transform((end, 0))[0] for end in (band.low, band.high))
+    for name, low, high in (("crawls", 0.0, left), ("diverges", right, 1.0)):
+        if high - low > len(name) * LETTER:
+            axes.annotate(
+                name, ((low + high) / 2, 0.95), xycoords="axes fraction", ha="center", va="top",
+                fontsize=style.SMALL_PT, color=style.GRAY, zorder=1.5, gid=f"{name}-label",
+            )  # fmt: skip
+
+
+def band_label(axes: Axes, band: Band) -> None:
+    """Name the trainable band at its top."""
     middle = math.sqrt(band.low * band.high) if axes.get_xscale() == "log" else (band.low + band.high) / 2
     axes.annotate(
         trains_between(band), (middle, 1), xycoords=axes.get_xaxis_transform(),
@@ -130,8 +163,8 @@ def trainable_band(axes: Axes, band: Band) -> None:
     )  # fmt: skip
 
 
-def picked(axes: Axes, pick: Pick) -> None:
-    """Draw the rate to use as a vertical line, with its interval and a marker on the axis of rates.
+def picked(panels: Sequence[Axes], pick: Pick) -> None:
+    """Draw the rate to use as a vertical line through all panels, with its interval on the lowest axis of rates.
 
     Neither stands on a curve: the rate comes from several of them. An uncertain one is a dashed line of another color
     with an open marker.
@@ -140,7 +173,9 @@ def picked(axes: Axes, pick: Pick) -> None:
         return
     sure = pick.status is Status.CONFIDENT
     color = style.PICK if sure else style.UNCERTAIN
-    axes.axvline(pick.lr, color=color, lw=2.0, ls="-" if sure else (0, (4, 3)), zorder=5, gid="pick")
+    for axes in panels:
+        axes.axvline(pick.lr, color=color, lw=2.0, ls="-" if sure else (0, (4, 3)), zorder=5, gid="pick")
+    top, axes = panels[0], panels[-1]
     on_axis = axes.get_xaxis_transform()
     if pick.low is not None and pick.high is not None:
         axes.plot(
@@ -151,8 +186,8 @@ def picked(axes: Axes, pick: Pick) -> None:
         [pick.lr], [0], "o", color=color, mfc=color if sure else "white", ms=8.5, mew=1.8, transform=on_axis,
         clip_on=False, zorder=7, gid="pick-point",
     )  # fmt: skip
-    axes.annotate(
-        use_rate(pick.lr, pick.status), (pick.lr, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 4),
+    top.annotate(
+        use_rate(pick.lr, pick.status), (pick.lr, 1), xycoords=top.get_xaxis_transform(), xytext=(0, 4),
         textcoords="offset points", ha="center", va="bottom", fontsize=style.PICK_PT, fontweight="bold",
         color=color, zorder=8, gid="pick-label",
     )  # fmt: skip
@@ -181,15 +216,15 @@ def rate_axis(axes: Axes, window: Window, spacing: Spacing) -> None:
     axes.xaxis.set_major_formatter(label)
 
 
-def loss_axis(axes: Axes, window: Window) -> None:
-    """Set up the axis of losses."""
+def loss_axis(axes: Axes, window: Window, label: str = "loss") -> None:
+    """Set up the axis of losses, with its label above."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axes.set_ylim(window.loss_low, window.loss_high)
-    axes.yaxis.set_major_locator(MaxNLocator(7, steps=ROUND_STEPS))
+    axes.yaxis.set_major_locator(MaxNLocator(round(axes.get_position().height * 10) + 1, steps=ROUND_STEPS))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: format_loss(loss)))
     axes.annotate(
-        "loss", (0, 1), xycoords="axes fraction", xytext=(-5, 5), textcoords="offset points", ha="right", va="bottom",
+        label, (0, 1), xycoords="axes fraction", xytext=(-30, 5), textcoords="offset points", ha="left", va="bottom",
         gid="loss-label",
     )  # fmt: skip
     axes.grid(axis="y", color=style.FAINT, lw=0.7)

@@ -190,7 +190,7 @@ def shapes_table() -> Table:
 
 
 def facts_table(facts: Sequence[Fact]) -> Table:
-    """Return what binds a rate: its name, its number, what follows."""
+    """Return what limits a rate: its name, its number, what follows."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("what", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)

@@ -22,6 +22,8 @@ FIT: Final = BLUE
 PICK: Final = VERMILION
 UNCERTAIN: Final = "#946200"  # a dark orange, 5.3 : 1 on white
 BAND: Final = GREEN
+CRAWLS: Final = SKY
+DIVERGES: Final = VERMILION
 RUN: Final = "#7A3E66"  # a dark purple: the ends of trial runs, on top of the light dots
 REPEATS: Final = (SKY, ORANGE, PURPLE)  # drawn light, and again from the first if there are more repeats
 

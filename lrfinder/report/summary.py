@@ -19,16 +19,23 @@ if TYPE_CHECKING:
 
 
 def summary_lines(
-    advice: Advice, result: SweepResult, *, seconds: float | None = None, picture: Path | None = None
+    advice: Advice,
+    result: SweepResult,
+    *,
+    seconds: float | None = None,
+    picture: Path | None = None,
+    updates: int | None = None,
+    reason: bool = True,
 ) -> list[str]:
     """Return the suggested rate and how sure it is, where training works, and what the sweep took.
 
-    `result` is the sweep that was advised on, `picture` the file of its picture, if one was drawn.
+    `result` is the sweep that was advised on, `picture` the file of its picture, if one was drawn, and `updates` what
+    was spent in all, if that is more than the sweep. Without `reason` an uncertain pick doesn't say why.
     """
     took = "" if seconds is None else f", {format_duration(seconds)}"
     ended = f"; {STOP_TEXT[result.status]}" if result.status.cut_short else ""
     place = f"Picture: {picture}" if picture is not None else f"Run: {result.run}"
-    spent = f"{result.updates} updates{took} on {result.setup.device}{ended}.  {place}"
+    spent = f"{updates or result.updates} updates{took} on {result.setup.device}{ended}.  {place}"
     if advice.lr is None:
         return [f"No learning rate can be suggested: {advice.why}.", f"What to do: {advice.hint}.", spent]
     pick, band, optimizer = advice.picks[0], advice.band, result.setup.optimizer
@@ -40,7 +47,7 @@ def summary_lines(
         facts.append(f"{optimizer.name}'s default is {format_lr(optimizer.default_lr)}")
     return [
         f"Suggested peak learning rate: {format_lr(advice.lr)}   ({interval}{pick.status})",
-        *([f"Why uncertain: {pick.why}."] if pick.status is Status.UNCERTAIN else []),
+        *([f"Why uncertain: {pick.why}."] if reason and pick.status is Status.UNCERTAIN else []),
         *([f"{'; '.join(facts)}."] if facts else []),
         spent,
     ]

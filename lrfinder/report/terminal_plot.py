@@ -13,11 +13,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.color import ColorSystem
 from rich.style import Style
 
-from lrfinder.formatting import decade, format_loss, format_lr
+from lrfinder.formatting import format_loss, format_lr
 from lrfinder.records import Chart, Fit, Pick, Spacing, Status, SweepResult
 from lrfinder.report.canvas import canvas, in_ascii, render
 from lrfinder.report.figure import headline, subtitle, trial_runs
 from lrfinder.report.layers import trains_between, use_rate
+from lrfinder.report.ticks import loss_ticks, rate_ticks
 from lrfinder.report.window import Window, is_shown, lowest, points, run_ends, window_of
 
 SMALLEST_WIDTH = 40  # characters: below, tick labels and key leave no room for a curve
@@ -85,16 +86,31 @@ def terminal_plot(chart: Chart, *, width: int, height: int, color: bool = True, 
         text = f"No rate recommended: {reason}"
         head += textwrap.wrap(text, width, max_lines=MOST_REASON_LINES, placeholder=" ...")
     window = window_of(result, chart.fit)
+    series = [] if window is None else _series(chart, window)
+    spacing = result.settings.spacing
+    return plot_text(series, window, spacing, head, width=width, height=height, color=color, unicode=unicode)
+
+
+def plot_text(
+    series: Sequence[Series],
+    window: Window | None,
+    spacing: Spacing,
+    head: Sequence[str],
+    *,
+    width: int,
+    height: int,
+    color: bool,
+    unicode: bool,
+) -> str:
+    """Return the lines of `head`, and below them the plot of `series` with its key; without a window, that is said."""
     if window is None:
-        body = "No finite loss was measured."
+        body = ["No finite loss was measured."]
     else:
-        series = _series(chart, window)
         if not unicode:
             series = [replace(one, mark=one.mark.in_ascii()) for one in series]
         key = _key(series, width, color=color)
-        figure = _plotted(series, window, result.settings.spacing, width, height - len(head) - len(key))
-        body = "\n".join(render(figure, color=color) + key)
-    text = "\n".join([*head, body])
+        body = render(_plotted(series, window, spacing, width, height - len(head) - len(key)), color=color) + key
+    text = "\n".join([*head, *body])
     return text if unicode else in_ascii(text)
 
 
@@ -169,42 +185,19 @@ def _plotted(series: Iterable[Series], window: Window, spacing: Spacing, width: 
         figure.draw(signal.lines(one.joined))
     x = figure.ruler("x", "lower")
     x.lim(position(window.lr_low), position(window.lr_high))
-    x.ticks(*_rate_ticks(window, spacing, most=width // TICK_ROOM))
+    rates = rate_ticks(window, spacing, most=width // TICK_ROOM)
+    x.ticks([position(lr) for lr, _ in rates], [label for _, label in rates])
     y = figure.ruler("y", "left")
     y.lim(window.loss_low, window.loss_high)
-    ticks = round_ticks(window.loss_low, window.loss_high, most=LOSS_TICKS)
-    y.ticks(ticks, [format_loss(tick) for tick in ticks])
+    losses = loss_ticks(window, most=LOSS_TICKS)
+    y.ticks([loss for loss, _ in losses], [label for _, label in losses])
     return figure
-
-
-def _rate_ticks(window: Window, spacing: Spacing, *, most: int) -> tuple[list[float], list[str]]:
-    """Return the ticks' positions on the axis and their labels: decades, or round rates if those are too few."""
-    if spacing is Spacing.LINEAR:
-        ticks = round_ticks(window.lr_low, window.lr_high, most=most)
-        return ticks, [format_lr(tick) for tick in ticks]
-    exponents = range(math.ceil(math.log10(window.lr_low)), math.floor(math.log10(window.lr_high)) + 1)
-    if len(exponents) < 2:  # noqa: PLR2004 - one label says nothing about the scale
-        ticks = [tick for tick in round_ticks(window.lr_low, window.lr_high, most=most) if tick > 0]
-        return [math.log10(tick) for tick in ticks], [format_lr(tick) for tick in ticks]
-    step = math.ceil(len(exponents) / most)
-    return [float(e) for e in exponents[::step]], [decade(e) for e in exponents[::step]]
-
-
-def round_ticks(low: float, high: float, *, most: int) -> list[float]:
-    """Return at most `most` multiples of 1, 2 or 5 times a power of ten from `low` to `high` (Heckbert, 1990)."""
-    power = 10.0 ** math.floor(math.log10((high - low) / most))
-    for factor in (1, 2, 5, 10, 20):
-        step = factor * power
-        first, last = math.ceil(low / step), math.floor(high / step)
-        if last - first < most:
-            break
-    return [i * step for i in range(first, last + 1)]
 
 
 def _key(series: Sequence[Series], width: int, *, color: bool) -> list[str]:
     """Return the lines that say what each mark is, what matters most first, as few as hold them."""
     lines: list[list[tuple[Mark, str]]] = [[]]
-    for one in reversed(series):
+    for one in [each for each in reversed(series) if each.label]:
         label = _cut(one.label, width - 2)
         if lines[-1] and sum(len(each) + 4 for _, each in [*lines[-1], (one.mark, label)]) > width:
             lines.append([])

@@ -28,6 +28,10 @@ class Window:
     loss_low: float
     loss_high: float
 
+    def shows(self, loss: float) -> bool:
+        """Tell whether a loss is in view; NaN is not."""
+        return self.loss_low <= loss <= self.loss_high
+
 
 def points(result: SweepResult) -> tuple[Point, ...]:
     """Return every measurement that the fit is made of, in the order of measurement."""
@@ -73,13 +77,15 @@ def lowest(fit: Fit) -> tuple[float, float]:
     return fit.lrs[fit.losses.index(loss)], loss
 
 
-def window_of(result: SweepResult, fit: Fit | None) -> Window | None:
+def window_of(result: SweepResult, fit: Fit | None, *, with_runs: bool = True) -> Window | None:
     """Return what to show of the curve, or None if not one loss can be drawn.
 
     With a fit: from below its lowest value to above the losses on the way down to it. Without: everything
-    within Tukey's fences. The start loss is always in view, and so are the short runs' ends up to CEILING.
+    within Tukey's fences. The start loss is always in view, and so are the short runs' ends up to CEILING, but
+    without `with_runs` only their rates.
     """
-    measured, ends = points(result), run_ends(result)
+    measured, ran = points(result), run_ends(result)
+    ends = ran if with_runs else ()
     shown = [point for point in measured if is_shown(point.loss)]
     if not shown and not ends:
         return None
@@ -97,7 +103,18 @@ def window_of(result: SweepResult, fit: Fit | None) -> Window | None:
         high = max(start, min(high, start + CEILING * max(abs(start), start - low)))
     # A curve without any height still needs an axis: a tenth of its level, or 1 around zero.
     span = (high - low) or abs(high) / 10 or 1.0
-    lr_low, lr_high = _rates([point.lr for point in measured] + [lr for lr, _ in ends], result.settings.spacing)
+    lr_low, lr_high = _rates([point.lr for point in measured] + [lr for lr, _ in ran], result.settings.spacing)
+    return Window(lr_low=lr_low, lr_high=lr_high, loss_low=low - FOOTROOM * span, loss_high=high + HEADROOM * span)
+
+
+def trials_window(result: SweepResult) -> Window | None:
+    """Return what to show of the short runs' ends, or None if there are none; one that ended high is out of view."""
+    ends = run_ends(result)
+    if not ends:
+        return None
+    low, high = _fences([loss for _, loss in ends])
+    span = (high - low) or abs(high) / 10 or 1.0
+    lr_low, lr_high = _rates([run.plan.lr for run in result.runs], result.settings.spacing)
     return Window(lr_low=lr_low, lr_high=lr_high, loss_low=low - FOOTROOM * span, loss_high=high + HEADROOM * span)
 
 

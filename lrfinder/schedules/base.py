@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Self
@@ -17,8 +17,8 @@ from pydantic import (
     Field,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 # A hundred times the longest published training runs; past it, a mistyped number would fill memory with rates.
 MAX_STEPS = 100_000_000
@@ -30,21 +30,30 @@ def as_tuple(value: Any) -> Any:
 
 
 _EPOCHS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) epochs?")
+UNCOUNTED = "uncounted"  # pydantic's type of the error of a length in epochs if `epoch` has an error itself
+_WRONG = "wrong"
+_LIKE_EPOCHS = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*ep", re.IGNORECASE)
 
 
-def _in_updates(value: Any, key: str, epoch: object) -> Any:
+def _in_updates(value: Any, epoch: int | str | None) -> Any:
     """Return the updates that a text such as "30 epochs" means, also within a list; anything else as it is."""
     if isinstance(value, list | tuple):
-        return type(value)(_in_updates(item, key, epoch) for item in value)
-    found = _EPOCHS.fullmatch(value) if isinstance(value, str) else None
-    if found is None:
+        return type(value)(_in_updates(item, epoch) for item in value)
+    if not isinstance(value, str):
         return value
-    if not isinstance(epoch, int) or isinstance(epoch, bool):
-        message = f"{key}: {value!r} needs to know the updates of an epoch; add them, e.g. epoch: 391"
-        raise ValueError(message)  # noqa: TRY004 - pydantic wants a ValueError
+    found = _EPOCHS.fullmatch(value)
+    if found is None:
+        like = _LIKE_EPOCHS.match(value)
+        if like is not None:
+            raise ValueError(f"expected a whole number of updates, or {like[1]} epochs, got {value!r}")
+        return value
+    if isinstance(epoch, str):
+        raise PydanticCustomError(UNCOUNTED, "epoch isn't valid, so this can't be counted")
+    if epoch is None:
+        raise ValueError(f"{value!r} needs to know the updates of an epoch; add them, e.g. epoch: 391")
     updates = Fraction(found[1]) * epoch
     if updates.denominator != 1:
-        raise ValueError(f"{key}: {value!r} of {epoch} updates are {float(updates):g} updates, not a whole number")
+        raise ValueError(f"{value!r} of {epoch} updates are {float(updates):g} updates, not a whole number")
     return int(updates)
 
 
@@ -103,12 +112,12 @@ class Schedule(BaseModel):
     warmup_start: float | None = Field(default=None, ge=0, le=1)
     steps: int = Field(ge=1, le=MAX_STEPS)
 
-    @model_validator(mode="before")
+    @field_validator("*", mode="before")
     @classmethod
-    def _from_epochs(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        return {key: _in_updates(value, str(key), data.get("epoch")) for key, value in data.items()}
+    def _from_epochs(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name in {"name", "epoch"}:
+            return value
+        return _in_updates(value, info.data.get("epoch", _WRONG))
 
     @field_validator("steps")
     @classmethod

@@ -22,22 +22,24 @@ def decay(u: int, length: int, *, rate: float, every: int, compounded: bool) -> 
 
 def _product(k: float, n: int) -> float:
     """Return prod_{i=1..n} 1 / (1 + k i), in as few operations for a million periods as for a hundred."""
-    if k >= _LARGE or n <= _FEW:
-        found = 1.0
-        for i in range(1, n + 1):
-            found /= 1 + k * i
-            if found == 0:
-                break
+    begin = min(n, _FEW) if k >= _LARGE or n <= _FEW else 0
+    found = 1.0
+    for i in range(1, begin + 1):
+        found /= 1 + k * i
+    if begin == n or found == 0:
         return found
     if k * n < _SLIGHT:
         pairs = n * (n + 1) / 2
         return math.exp(-(k * pairs - k**2 * pairs * (2 * n + 1) / 6 + k**3 * pairs**2 / 3))
-    # ln of the product is -sum log1p(k i): Euler and Maclaurin turn the sum into an integral and its end corrections.
+    # ln of the rest is -sum log1p(k i): Euler and Maclaurin turn the sum into an integral and its end corrections.
+    return found * math.exp(_summed(k, begin) - _summed(k, n))
+
+
+def _summed(k: float, n: int) -> float:
+    """Return the sum of log1p(k i) up to i = n, but for what is the same for every n."""
     last = 1 + k * n
-    integral = (last * math.log1p(k * n) - k * n) / k
-    slopes = k / last - k
-    bends = 2 * k**3 * (1 / last**3 - 1)
-    return math.exp(-(integral + math.log1p(k * n) / 2 + slopes / 12 - bends / 720))
+    slope = k / last
+    return (last * math.log1p(k * n) - k * n) / k + math.log1p(k * n) / 2 + slope / 12 - 2 * slope**3 / 720
 
 
 class TimeBased(Schedule):

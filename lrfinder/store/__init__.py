@@ -7,20 +7,23 @@
     curve.png             the picture
     recommendation.json   the last result of `recommend`
     verification.json     the last result of `verify`
+    report.html           the page of `report`
 
 A killed run leaves a complete run.json and a curve.csv whose last line may be torn: both are read, and the sweep can
 go on from there (`load_unfinished`, `RunFolder.resume`).
 """
 
+from lrfinder.store.answers import StoredAnswer, read_answer
 from lrfinder.store.folder import RunFolder
-from lrfinder.store.layout import CONFIG, PICTURE, RECOMMENDATION, TRIALS, VERIFICATION
-from lrfinder.store.load import config_path, latest_run, load_run, load_source
+from lrfinder.store.layout import CONFIG, PAGE, PICTURE, RECOMMENDATION, TRIALS, VERIFICATION
+from lrfinder.store.load import config_path, latest_run, load_run, load_source, model_digest
 from lrfinder.store.run_log import RunLog, read_log
 from lrfinder.store.source import Source
 from lrfinder.store.unfinished import ResumableRun, load_unfinished
 
 __all__ = [
     "CONFIG",
+    "PAGE",
     "PICTURE",
     "RECOMMENDATION",
     "TRIALS",
@@ -29,10 +32,13 @@ __all__ = [
     "RunFolder",
     "RunLog",
     "Source",
+    "StoredAnswer",
     "config_path",
     "latest_run",
     "load_run",
     "load_source",
     "load_unfinished",
+    "model_digest",
+    "read_answer",
     "read_log",
 ]

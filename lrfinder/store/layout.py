@@ -29,6 +29,7 @@ TRIALS = "trials.jsonl"  # the same, of `verify`
 PICTURE = "curve.png"
 RECOMMENDATION = "recommendation.json"
 VERIFICATION = "verification.json"
+PAGE = "report.html"
 COLUMNS = ("repeat", "step", "lr", "loss")
 
 CONFIG = "schedule.yaml"

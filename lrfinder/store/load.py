@@ -53,8 +53,8 @@ def load_run(path: Path) -> SweepResult:
     """Read a run folder, finished or not. Raises RunError, with the file and the place, if it is not valid."""
     file = path / RUN
     document = migrate(read_document(path))
-    settings = _validated(SETTINGS, document.get("settings"), "settings", file)
-    setup = _validated(SETUP, document.get("setup"), "setup", file)
+    settings = validated(SETTINGS, document.get("settings"), "settings", file)
+    setup = validated(SETUP, document.get("setup"), "setup", file)
     short = settings.short()
     return SweepResult(
         settings=settings,
@@ -92,13 +92,21 @@ def load_source(path: Path) -> Source:
     """Return where the model of a run folder came from. Raises RunError if run.json doesn't say or is not valid."""
     file = path / RUN
     document = migrate(read_document(path))
-    return _validated(SOURCE, document.get("source"), "source", file)
+    return validated(SOURCE, document.get("source"), "source", file)
+
+
+def model_digest(path: Path) -> str | None:
+    """Return the digest of the model file that was swept, if run.json has one. Raises RunError if it is not valid."""
+    digest = read_document(path).get("model_sha256")
+    if not isinstance(digest, str | None):
+        raise RunError(f"{path / RUN}: model_sha256: expected a text, got {digest!r}", hint="sweep again")
+    return digest
 
 
 def read_document(path: Path) -> dict[str, Any]:
     """Return what run.json says, its format and version checked. Raises RunError if it can't be read."""
     file = path / RUN
-    document = _read_json(file)
+    document = read_json(file)
     _check_version(file, document)
     return document
 
@@ -107,7 +115,7 @@ def _read_text(path: Path) -> str:
     return read_measured_text(path, limit=_MAX_BYTES, kind="file of lrfinder's", again=_AGAIN)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         hint = "name the folder that `lrfinder sweep` wrote"
         raise RunError(f"{path.parent}: not a run folder: there is no {path.name} in it", hint=hint)
@@ -151,7 +159,7 @@ def _check_version(path: Path, document: dict[str, Any]) -> None:
         )
 
 
-def _validated(adapter: TypeAdapter[_Record], value: object, key: str, path: Path) -> _Record:
+def validated(adapter: TypeAdapter[_Record], value: object, key: str, path: Path) -> _Record:
     try:
         # By way of JSON: there a list may be a tuple and a text an enumeration, but strictly no text is a number.
         return adapter.validate_json(json.dumps(value), strict=True)
@@ -190,7 +198,7 @@ def _row(line: str, number: int, path: Path) -> tuple[int, int, float, float]:
 
 
 def _ended(key: str, row: dict[str, Any], curves: dict[int, _Rows], path: Path) -> Trace:
-    ending = _validated(TRACE, {**row, "lrs": [], "losses": []}, key, path)
+    ending = validated(TRACE, {**row, "lrs": [], "losses": []}, key, path)
     for name in ("repeat", "updates", "skipped"):
         if not 0 <= getattr(ending, name) <= MOST_UPDATES:
             what = f"expected a whole number from 0 to {MOST_UPDATES:g}, got {getattr(ending, name)}"

@@ -10,7 +10,7 @@ from typing import Any
 from lrfinder.errors import RunError
 from lrfinder.records import Mode, Setup, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.store.layout import RUN, VERSION
-from lrfinder.store.load import load_run, load_source, read_document
+from lrfinder.store.load import load_run, load_source, model_digest, read_document
 from lrfinder.store.source import Source
 
 
@@ -50,9 +50,6 @@ def load_unfinished(path: Path) -> ResumableRun:
     short_sweeps = _finished(result.short_sweeps) if all_there else ()
     all_there = all_there and len(short_sweeps) == (0 if short is None else short.repeats)
     runs = itertools.takewhile(lambda run: not run.stop.worth_repeating, result.runs if all_there else ())
-    digest = document.get("model_sha256")
-    if not isinstance(digest, str | None):
-        raise RunError(f"{path / RUN}: model_sha256: expected a text, got {digest!r}", hint="sweep again")
     return ResumableRun(
         path=path,
         source=load_source(path),
@@ -62,7 +59,7 @@ def load_unfinished(path: Path) -> ResumableRun:
         short_sweeps=short_sweeps,
         runs=tuple(runs),
         header={key: value for key, value in document.items() if key not in {"repeats", "short_sweeps"}},
-        model_sha256=digest,
+        model_sha256=model_digest(path),
     )
 
 

@@ -49,8 +49,8 @@ def explain_inputs(error: TypeError, inputs: Sequence[Any]) -> None:
     """If the model got the wrong number of arguments, note that they are the elements of a batch before the last."""
     if len(inputs) > 1 and "positional argument" in str(error):
         error.add_note(
-            f"A batch is (inputs..., target): all but the last of its {len(inputs) + 1} elements go into the model. For "
-            "batches such as (x, y, weight) write `def training_step(model, batch): ...`, which returns the loss."
+            f"A batch is (inputs..., target): all but the last of its {len(inputs) + 1} elements go into the model. "
+            "For batches such as (x, y, weight) write `def training_step(model, batch): ...`, which returns the loss."
         )
 
 

@@ -144,6 +144,30 @@ def test_l2_is_told_from_decoupled_decay() -> None:
     assert "weight decay's timescale" in facts(config("Adam", {"weight_decay": 0.1, "decoupled_weight_decay": True}))
 
 
+def test_muons_momentum_does_not_raise_its_rate() -> None:
+    """Its update has the size of the rate, whatever was added up."""
+    moved = []
+    for momentum in (0.0, 0.9):
+        weight = nn.Parameter(torch.zeros(4, 4))
+        optimizer = torch.optim.Muon([weight], lr=0.1, momentum=momentum, weight_decay=0.0)
+        for _ in range(50):
+            before = weight.detach().clone()
+            weight.grad = torch.eye(4)
+            optimizer.step()
+        moved.append((weight - before).norm().item())
+    assert moved[1] == pytest.approx(moved[0], rel=0.05)
+    assert "effective rate" not in facts(config("Muon", {"momentum": 0.9}))
+
+
+def test_what_is_not_known_of_an_optimizer_is_said_to_be_so() -> None:
+    found = facts(config("FusedAdam", {"betas": (0.9, 0.99), "weight_decay": 0.1}))
+    for name in ("effective rate", "weight decay", "loss scaling"):
+        assert "isn't known here" in found[name].text
+    assert found["effective rate"].value is None
+    assert "weight decay's timescale" in facts(config("Adafactor", {"weight_decay": 0.1}))
+    assert "isn't known here" in facts(config("ASGD", {}))["loss scaling"].text
+
+
 def test_the_command(tmp_path: Path) -> None:
     path = tmp_path / "schedule.yaml"
     dump(config("AdamW", {"betas": (0.9, 0.999), "weight_decay": 0.01}, Constant(steps=50)), path)

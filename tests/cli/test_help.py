@@ -14,7 +14,7 @@ HEAVY = ("torch", "pandas", "matplotlib", "scipy", "lightning")
 # What --help can do without: each costs a tenth to twice of what `import typer` does, and help is to take at most half
 # as long again as that.
 NEEDLESS = (*HEAVY, "numpy", "pydantic", "rich", "plotext", "ruamel", "tomlkit", "json", "lrfinder.records")
-COMMANDS = ("init", "sweep", "recommend", "verify", "check", "schedule")
+COMMANDS = ("init", "find", "sweep", "recommend", "verify", "report", "compare", "check", "schedule")
 
 
 def loaded_after(*args: str, cwd: Path, of: tuple[str, ...] = HEAVY) -> tuple[set[str], str]:
@@ -33,7 +33,7 @@ def loaded_after(*args: str, cwd: Path, of: tuple[str, ...] = HEAVY) -> tuple[se
     return set(modules.split()), text
 
 
-@pytest.mark.parametrize("args", [["schedule", "list"], ["--version"]])
+@pytest.mark.parametrize("args", [["schedule", "list"], ["--version"], ["-V"]])
 def test_what_trains_nothing_loads_nothing_heavy(args: list[str], tmp_path: Path) -> None:
     modules, text = loaded_after(*args, cwd=tmp_path)
     assert modules == set()
@@ -41,7 +41,19 @@ def test_what_trains_nothing_loads_nothing_heavy(args: list[str], tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "args", [[], ["init"], ["sweep"], ["recommend"], ["verify"], ["check"], ["schedule"], ["schedule", "show"]]
+    "args",
+    [
+        [],
+        ["init"],
+        ["sweep"],
+        ["recommend"],
+        ["verify"],
+        ["report"],
+        ["compare"],
+        ["check"],
+        ["schedule"],
+        ["schedule", "show"],
+    ],
 )
 def test_help_loads_what_it_needs(args: list[str], tmp_path: Path) -> None:
     modules, text = loaded_after(*args, "--help", cwd=tmp_path, of=NEEDLESS)
@@ -89,13 +101,17 @@ def test_every_command_shows_an_example(tmp_path: Path) -> None:
         assert f"lrfinder {command}" in text[text.index("Examples:") :]
 
 
-def test_recommend_and_show_work_without_torch(cli, model_file: Path, tmp_path: Path) -> None:
+def test_what_reads_run_folders_works_without_torch(cli, model_file: Path, tmp_path: Path) -> None:
     assert cli("sweep", model_file, "--steps", "60", "--repeats", "1", "--out", "run", "--quiet").returncode == 0
     modules, _ = loaded_after("recommend", "run", "--steps", "100", "--write", "s.yaml", "--quiet", cwd=tmp_path)
     assert modules == set()
     modules, text = loaded_after("schedule", "show", "s.yaml", cwd=tmp_path)
     assert modules == set()
     assert "update" in text
+    for words in (["report", "run"], ["compare", "run", "run"]):
+        modules, text = loaded_after(*words, cwd=tmp_path)
+        assert modules == set()
+        assert "run" in text
 
 
 def test_importing_the_package_is_light(tmp_path: Path) -> None:

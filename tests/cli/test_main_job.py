@@ -83,8 +83,9 @@ def test_people_read_the_rate_first_and_the_rules_on_request(cli, model_file: Pa
 def test_quiet_prints_results_alone(cli, model_file: Path) -> None:
     swept = cli("sweep", model_file, *SWEEP, "--out", "run", "--quiet")
     assert swept.stderr == ""
-    assert "trains between" not in swept.stdout  # the legend of the plot
-    assert "Picture: run/curve.png" in swept.stdout
+    rate = float(swept.stdout)  # and nothing else
+    recommended = cli("recommend", "run", "--quiet")
+    assert (recommended.stderr, float(recommended.stdout)) == ("", rate)
 
 
 def test_json_is_alone_on_standard_output_whatever_the_file_prints(cli, model_file: Path) -> None:

@@ -158,7 +158,7 @@ def test_without_arguments_it_takes_the_newest_run_and_corrects_the_recommended_
     done = run(tmp_path, "verify", "--budget", 360, status=1)
     assert f"the newest run: {swept['run']}" in done.stderr
     assert "corrected from 1e-04 to" in done.stdout
-    assert "Corrected: schedule.yaml." in done.stdout
+    assert "Corrected: schedule.yaml: " in done.stdout
     corrected = lrfinder.load_schedule(tmp_path / "schedule.yaml")
     assert corrected.optimizer.lr > 1e-3
     assert (corrected.steps, corrected.evidence.rule) == (120, "verified")

@@ -26,6 +26,29 @@ from lrfinder.schedules import (
 )
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Cosine(steps=100, warmup=10, warmup_start=0.0),
+        Linear(steps=100, warmup=10, warmup_start=0.0),
+        Cosine(steps=100, final=0.1),
+        WarmupStableDecay(steps=100, cooldown=20, shape="linear"),
+        Constant(steps=5),
+    ],
+    ids=lambda it: it.name,
+)
+def test_exported_to_axolotl_and_back(schedule: Schedule, tmp_path: Path) -> None:
+    """The matrix holds the file equal to f(t) in axolotl itself."""
+    config = ScheduleConfig(optimizer=OptimizerConfig(name="AdamW", lr=1e-4), schedule=schedule)
+    export = export_schedule(config, "axolotl")
+    assert export.preset is not None
+    (tmp_path / "axolotl.yaml").write_text(export.text)
+    back = import_schedule(tmp_path / "axolotl.yaml")
+    assert back.lrs() == pytest.approx(config.lrs(), rel=1e-9, abs=1e-15)
+    assert back.schedule.name == schedule.name
+    assert "imported from axolotl's" in (back.evidence.why if back.evidence else "")
+
+
 @given(schedules(most=60), st.floats(1e-6, 1))
 def test_exported_to_huggingface_and_back(schedule: Any, lr: float) -> None:
     assume(max(map(schedule.factor, range(schedule.steps))) > 1e-9)

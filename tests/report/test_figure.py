@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from helpers.runs import runs_at
 from lrfinder.records import Chart, Status
 from lrfinder.report.figure import HEAD_BYTES, curve_figure, curve_png, curve_svg, figure_digest, is_drawn
 from lrfinder.report.window import points, window_of
@@ -136,8 +137,11 @@ def test_every_measurement_is_drawn_once_as_dot_caret_or_cross(curve: Any) -> No
     assert drawn.get("not-finite", 0) == sum(not math.isfinite(y) for y in losses)
 
 
-def test_no_two_texts_overlap_and_none_is_cut_off(curve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("panels", [1, 2])
+def test_no_two_texts_overlap_and_none_is_cut_off(curve: Any, panels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Text] = []
+    if panels == 2:
+        curve = replace(curve, result=replace(curve.result, runs=runs_at((-3.0, -2.0, -1.0), lambda x: (x + 2) ** 2)))
 
     def noted(text: Text, renderer: Any) -> None:
         drawn.append(text)
@@ -150,7 +154,7 @@ def test_no_two_texts_overlap_and_none_is_cut_off(curve: Any, monkeypatch: pytes
     assert boxes
     for text, box in boxes:
         assert 0 <= box.x0 <= box.x1 <= 800, text
-        assert 0 <= box.y0 <= box.y1 <= 500, text
+        assert 0 <= box.y0 <= box.y1 <= figure.bbox.y1, text
     for (one, a), (other, b) in combinations(boxes, 2):
         assert not a.overlaps(b), f"{one!r} and {other!r}"
 

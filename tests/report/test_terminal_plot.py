@@ -17,7 +17,8 @@ from rich.cells import cell_len
 from rich.color import Color
 
 from lrfinder.records import Status
-from lrfinder.report.terminal_plot import round_ticks, terminal_plot
+from lrfinder.report.terminal_plot import terminal_plot
+from lrfinder.report.ticks import round_ticks
 
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 

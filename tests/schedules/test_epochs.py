@@ -53,6 +53,43 @@ def test_what_cannot_be_counted(given: str, complaint: str) -> None:
     assert complaint in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            "epoch: 391|warmup: 2.5 epochs|steps: 90 epochs",
+            ["6:11: schedule.warmup: '2.5 epochs' of 391 updates are 977.5"],
+        ),
+        (
+            "epoch: 391.0|warmup: 2.5 epochs|steps: 90 epochs",
+            ["5:10: schedule.epoch: expected a whole number, got 391.0; write 391"],
+        ),
+        (
+            "warmup: 2 Epochs|steps: 90epochs|final: 0.1",
+            [
+                "5:11: schedule.warmup: expected a whole number of updates, or 2 epochs, got '2 Epochs'",
+                "6:10: schedule.steps: expected a whole number of updates, or 90 epochs, got '90epochs'",
+            ],
+        ),
+        (
+            "warmup: 2 epochs|steps: 90 epochs",
+            [
+                "5:11: schedule.warmup: '2 epochs' needs to know the updates of an epoch",
+                "6:10: schedule.steps: '90 epochs' needs",
+            ],
+        ),
+    ],
+)
+def test_each_is_told_at_its_own_place(lines: str, told: list[str]) -> None:
+    text = "version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule:\n  name: linear\n"
+    text += "".join(f"  {line}\n" for line in lines.split("|"))
+    with pytest.raises(ConfigError) as caught:
+        parse_schedule(text, suffix=".yaml", where="it")
+    found = str(caught.value).split("\n")
+    assert len(found) == len(told)
+    assert all(line.startswith(f"it:{start}") for line, start in zip(found, told, strict=True)), found
+
+
 def test_an_epoch_that_is_no_number_says_so() -> None:
     with pytest.raises(ValidationError, match="valid integer"):
         Linear(epoch="391", steps=10)

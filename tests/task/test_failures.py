@@ -83,8 +83,7 @@ WHEN_BUILT = {
         "requires_grad",
     ),
     "lazy": (
-        "def model():\n    return nn.Sequential(nn.LazyLinear(2), nn.Linear(2, 1))\n"
-        "train_loader = iter([(torch.ones(4, 3), torch.ones(4, 1))])\n",
+        "def model():\n    return nn.Sequential(nn.LazyLinear(2))\ntrain_loader = iter([(torch.ones(4, 3),)])\n",
         ["Sequential has lazy layers"],
         "one batch",
     ),

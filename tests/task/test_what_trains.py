@@ -253,7 +253,7 @@ def test_validation_batches_are_read_once_and_training_draws_the_same() -> None:
 def test_the_starter_says_what_validation_batches_are_for() -> None:
     from lrfinder.task.starter import starter_text
 
-    assert "short runs of a sweep are judged by them" in starter_text()
+    assert "Short runs are judged by their loss" in starter_text()
 
 
 LIGHTNING = """

@@ -25,7 +25,7 @@ class _SavedTensor:
 
 
 class TensorStates:
-    """The state of every tensor that was kept. Without `on_host` what they contain stays on their devices, if it can."""
+    """The state of every tensor that was kept. Without `on_host` copies of what they contain stay on their devices."""
 
     def __init__(self, *, on_host: bool = True) -> None:
         self._on_host = on_host
@@ -107,7 +107,7 @@ class TensorStates:
 
 def _overlaps(tensor: torch.Tensor) -> bool:
     """Return whether several elements of `tensor` are, or may be, in the same place."""
-    return torch._debug_has_internal_overlap(tensor) != 0  # type: ignore[no-any-return]  # noqa: SLF001 - no public name
+    return torch._debug_has_internal_overlap(tensor) != 0  # noqa: SLF001 - no public name
 
 
 def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:

@@ -23,7 +23,7 @@ class BatchInUse:
         self._in_a_row, self._last = 0, -1
 
     def skip(self, number: int) -> None:
-        """Count the batch with this number as skipped: its loss is None. Raises ModelFileError if that is no exception."""
+        """Count the batch with this number as skipped: its loss is None. Raises ModelFileError if too many are."""
         self._in_a_row = self._in_a_row + 1 if number == self._last + 1 else 1
         self.empty, self._last = self.empty + 1, number
         if self._in_a_row == (FIRST_EMPTY if self._in_a_row == number + 1 else MOST_EMPTY):

@@ -1,0 +1,230 @@
+"""`lrfinder.find`: sweep, recommend and verify, from a model file to the schedule config of its coming run."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrfinder.advice import Advice, Request
+from lrfinder.advice.budget import LEAST_BUDGET, budget_in_updates
+from lrfinder.advice.length import run_length
+from lrfinder.api.recommend import recommend_run
+from lrfinder.api.settings import make_settings, make_source
+from lrfinder.api.sweep_run import SweepRun, Watch, sweep_run
+from lrfinder.api.verify import VerifyOptions, check_options, verify_run
+from lrfinder.config import ScheduleConfig, dump
+from lrfinder.errors import UsageError
+from lrfinder.options import Precision, Stop
+from lrfinder.records import Status
+
+if TYPE_CHECKING:
+    from lrfinder.advice.verification import Verification
+    from lrfinder.api.verify import VerifyResult
+    from lrfinder.records import SweepResult
+
+SHARE = 0.05  # of the coming run: what trials may cost if nobody says how much
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindOptions:
+    """The coming run, and what may be spent on its rate; `budget` is as in `verify`, None: SHARE, "0": no trials."""
+
+    steps: int | None = None
+    epochs: float | None = None
+    schedule: str | None = None
+    warmup: int | None = None
+    budget: float | str | None = None
+    jobs: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A peak rate for the coming run, and what it rests on.
+
+    `advice` is the recommendation, with the rate that trials confirmed or corrected in front. `verification` is None
+    if no trials were made; `unverified` then says why. If a signal ended the search, `advice` is what was known then.
+    """
+
+    advice: Advice
+    result: SweepResult
+    run: Path
+    updates: int
+    seconds: float
+    verification: Verification | None = None
+    unverified: str = ""
+    picture: Path | None = None
+    written: Path | None = None
+
+    @property
+    def lr(self) -> float | None:
+        """The peak rate; None if none can be recommended, and `advice.why` says why."""
+        return self.advice.lr
+
+    @property
+    def status(self) -> Status:
+        """How far `lr` may be trusted."""
+        return self.advice.picks[0].status
+
+    @property
+    def schedule(self) -> ScheduleConfig | None:
+        """The schedule config with that rate."""
+        return self.advice.schedule
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the schedule config; the suffix says whether as YAML, JSON or TOML. Raises UsageError without one."""
+        if self.schedule is None:
+            raise UsageError("there is no schedule to save", hint=self.advice.hint)
+        dump(self.schedule, path)
+
+
+def find(
+    model: str | os.PathLike[str],
+    *,
+    steps: int | None = None,
+    epochs: float | None = None,
+    schedule: str | None = None,
+    warmup: int | None = None,
+    budget: float | str | None = None,
+    jobs: int | None = None,
+    optimizer: str | None = None,
+    momentum: float | None = None,
+    weight_decay: float | None = None,
+    batch_size: int | None = None,
+    precision: str = Precision.AUTO,
+    accumulate: int = 1,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    out: str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> Found:
+    """Sweep a model file, recommend a rate for a run of `steps` updates or `epochs`, and verify it by short trainings.
+
+    `budget` is what the trials may cost: a number of updates, a share of the coming run (0.05 or "5%", the default), or
+    0 for none. If the default share pays for fewer than 800 updates none are made, since shorter trials can't tell the
+    best rates apart. All is kept in the run folder `out` (default: lrfinder-runs/<model>-<time>), the config too. The
+    other keywords are those of `sweep`. `.lr`, `.status`, `.schedule`, `.save(path)`.
+
+    Raises UsageError for keywords that make no sense, and what `sweep` and `verify` raise.
+    """
+    from lrfinder.report.progress import SweepProgress
+
+    source = make_source(
+        os.fspath(model),
+        optimizer=optimizer,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+        accumulate=accumulate,
+        clip_norm=clip_norm,
+        clip_value=clip_value,
+    )
+    options = FindOptions(
+        steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed
+    )
+    watch = SweepProgress if progress else None
+    return find_model(
+        lambda: sweep_run(source, make_settings(seed=seed), out=None if out is None else Path(out), watch=watch),
+        options,
+        watch=watch,
+    )
+
+
+def find_model(
+    sweep: Callable[[], SweepRun],
+    options: FindOptions,
+    *,
+    write: Path | None = None,
+    picture: bool = True,
+    watch: Watch | None = None,
+) -> Found:
+    """Find a rate from the sweep that `sweep` makes or carries on, in its run folder; the one way to do it.
+
+    The config goes to `write`, or into the run folder. `watch` is as in `sweep_model`.
+    """
+    begun = time.monotonic()
+    _check(options)
+    swept = sweep()
+    found = Found(
+        advice=swept.advice,
+        result=swept.sweep,
+        run=swept.folder,
+        updates=swept.sweep.updates,
+        seconds=time.monotonic() - begun,
+        picture=swept.picture,
+    )
+    if swept.sweep.status in {Stop.INTERRUPTED, Stop.TERMINATED}:
+        return found
+    request = Request(steps=options.steps, epochs=options.epochs, schedule=options.schedule, warmup=options.warmup)
+    recommended = recommend_run(swept.folder, request, write=write, picture=picture)
+    found = replace(found, advice=recommended.recommendation, picture=recommended.picture, written=recommended.written)
+    steps = run_length(swept.sweep.setup, options.steps, options.epochs) or 1
+    if found.lr is None or (unverified := _left_out(options.budget, steps)):
+        return replace(found, unverified=unverified if found.lr is not None else "", seconds=time.monotonic() - begun)
+    budget = SHARE if options.budget is None else options.budget
+    checked = verify_run(
+        swept.folder, VerifyOptions(budget=budget, jobs=options.jobs, seed=options.seed), write=write, watch=watch
+    )
+    return _verified(replace(found, seconds=time.monotonic() - begun), checked)
+
+
+def _verified(found: Found, checked: VerifyResult) -> Found:
+    """Return what was found with the rate that trials confirmed or corrected, if they can tell."""
+    verification = checked.verification
+    advice = found.advice
+    if verification.lr is not None:
+        advice = replace(
+            advice,
+            lr=verification.lr,
+            status=verification.status,
+            picks=verification.picks,
+            schedule=verification.schedule,
+            updates=verification.updates,
+        )
+    return replace(
+        found,
+        advice=advice,
+        verification=verification,
+        updates=verification.updates,
+        written=checked.written or found.written,
+    )
+
+
+def _check(options: FindOptions) -> None:
+    """Raise UsageError, before anything is measured, for what could not be planned afterwards."""
+    if options.steps is None and options.epochs is None:
+        raise UsageError("the length of the coming run is needed", hint="add --steps T or --epochs E")
+    length = options.steps if options.steps is not None else options.epochs
+    if length is None or not 0 < length < math.inf or (options.steps is not None and options.epochs is not None):
+        raise UsageError(
+            f"the length of the coming run must be steps or epochs, above 0: got {options.steps}, {options.epochs}"
+        )
+    schedules = () if options.schedule is None else (options.schedule,)
+    check_options(VerifyOptions(schedules=schedules, jobs=options.jobs))
+    if not _no_trials(options.budget):
+        budget_in_updates(options.budget, options.steps or round(1 / SHARE) * LEAST_BUDGET)
+
+
+def _no_trials(budget: float | str | None) -> bool:
+    return budget in {0, "0", "0%"}
+
+
+def _left_out(budget: float | str | None, steps: int) -> str:
+    """Return why no trials are made for a run of `steps` updates; empty if they are."""
+    if _no_trials(budget):
+        return "the budget is 0"
+    if budget is None and SHARE * steps < LEAST_BUDGET:
+        return (
+            f"{SHARE:.0%} of the run, {round(SHARE * steps)} updates, can't tell the best rates apart; "
+            f"--budget {LEAST_BUDGET} makes trials"
+        )
+    return ""

@@ -1,0 +1,70 @@
+"""`lrfinder.write_report` and `lrfinder.compare`: what people look at after several commands or several runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrfinder.advice.answer import RunAnswer
+from lrfinder.advice.comparison import Comparison, compare_answers
+from lrfinder.api.run_answer import read_run_answer
+from lrfinder.engine.runtime.signals import Interrupts
+from lrfinder.errors import UsageError
+from lrfinder.files import write_atomic
+from lrfinder.report.overlay import overlay_of, overlay_png
+from lrfinder.report.page import report_page
+from lrfinder.store import PAGE
+
+_RunPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A page, where it was written, and the runs that it is about."""
+
+    path: Path
+    runs: tuple[RunAnswer, ...]
+
+
+def write_report(runs: _RunPath | Sequence[_RunPath], out: _RunPath | None = None) -> Report:
+    """Write one self-contained HTML page about run folders, the comparison first if there are several.
+
+    It goes to `out`, or to report.html in the first run folder. Raises RunError for a damaged folder, UsageError for an
+    impossible path, EnvironmentFailure if the disk refuses.
+    """
+    paths = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
+    if not paths:
+        raise UsageError("there is no run to report on", hint="name a run folder")
+    target = Path(paths[0]) / PAGE if out is None else _target(Path(out), ".html")
+    answers = tuple(read_run_answer(path) for path in paths)
+    comparison = compare_answers(answers) if len(answers) > 1 else None
+    write_atomic(target, report_page(answers, comparison).encode())
+    return Report(path=target, runs=answers)
+
+
+def compare(runs: Sequence[_RunPath], *, png: _RunPath | None = None) -> Comparison:
+    """Compare two run folders or more: may they be compared, and do their picks differ? See `Comparison`.
+
+    `png` names a file for the picture of all curves. Raises UsageError for fewer than two runs and an impossible path,
+    RunError for a damaged folder, EnvironmentFailure if the disk refuses.
+    """
+    if isinstance(runs, str | os.PathLike) or len(runs) < 2:  # noqa: PLR2004 - what "compare" means
+        raise UsageError("a comparison needs two run folders at least", hint="name them all: RUN RUN ...")
+    target = None if png is None else _target(Path(png), ".png")
+    comparison = compare_answers([read_run_answer(path) for path in runs])
+    if target is not None:
+        with Interrupts():  # compiled modules are loaded: a signal under their C++ would abort the process
+            write_atomic(target, overlay_png(overlay_of(comparison)))
+    return comparison
+
+
+def _target(path: Path, suffix: str) -> Path:
+    """Return the path of a file to be written. Raises UsageError if it can't be one, before anything is read."""
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"{path}: expected a name that ends in {suffix}", hint="name another file")
+    if path.is_dir() or not path.parent.is_dir():
+        problem = "is a folder" if path.is_dir() else "its folder is not there"
+        raise UsageError(f"{path}: {problem}", hint="name a file in a folder that exists")
+    return path

@@ -1,0 +1,37 @@
+"""`lrfinder config`: which defaults a file or the environment sets, and where they stand."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from lrfinder.cli.defaults import environment_defaults, file_defaults
+from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
+from lrfinder.cli.output import print_json, print_text
+
+
+def config(seed: UnusedSeed = 0, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
+    """Show the defaults of options that are not lrfinder's own, and where they come from.
+
+    Options may stand in pyproject.toml, in a table for each command such as [tool.lrfinder.sweep] with `steps = 200`.
+    The nearest file with such a table counts. The environment variable LRFINDER_SWEEP_STEPS wins over the file, and
+    the command line over both.
+    """
+    del seed, debug, quiet
+    from lrfinder.cli.app import COMMANDS
+    from lrfinder.cli.commands import flags_of
+
+    found = []
+    for name, command in COMMANDS.items():
+        options = flags_of(command.load(name))
+        set_there = environment_defaults(name, options)
+        stronger = {default.option for default in set_there}
+        in_file = file_defaults(name, [*COMMANDS], options, Path.cwd()) if options else []
+        found += [default for default in in_file if default.option not in stronger] + set_there
+    if as_json:
+        print_json({"defaults": [asdict(default) for default in found]})
+        return
+    for default in found:
+        print_text(f"lrfinder {default.command} {default.option} {default.value}    from {default.source}")
+    if not found:
+        print_text("Every option has lrfinder's own default; `lrfinder config --help` says how to change one.")

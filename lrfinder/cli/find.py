@@ -1,0 +1,168 @@
+"""`lrfinder find`: sweep, recommend and verify in one command."""
+
+from __future__ import annotations
+
+import functools
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lrfinder.cli.exit_status import DONE, INCONCLUSIVE, of_signal
+from lrfinder.cli.options import (
+    Accumulate,
+    BatchSize,
+    ClipNorm,
+    ClipValue,
+    Debug,
+    Details,
+    Device,
+    Epochs,
+    Jobs,
+    Json,
+    Momentum,
+    OptimizerName,
+    Out,
+    PrecisionOption,
+    Quiet,
+    Schedule,
+    Seed,
+    Steps,
+    Warmup,
+    WeightDecay,
+    WriteSchedule,
+)
+from lrfinder.cli.output import print_json, print_line, print_text, print_use, warn
+from lrfinder.errors import UsageError
+from lrfinder.options import Precision
+
+if TYPE_CHECKING:
+    from lrfinder.api.find import Found
+
+
+def find(
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="The model file, as for `sweep`. Not with --resume.")
+    ] = None,
+    steps: Steps = None,
+    epochs: Epochs = None,
+    schedule: Schedule = None,
+    warmup: Warmup = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            "--budget",
+            help="What trials may cost: 800 updates, or a share of the coming run, 5% or 0.05; 0: no trials. "
+            "[default: 5%, no trials if that is fewer than 800 updates]",
+        ),
+    ] = None,
+    jobs: Jobs = None,
+    optimizer: OptimizerName = None,
+    momentum: Momentum = None,
+    weight_decay: WeightDecay = None,
+    batch_size: BatchSize = None,
+    precision: PrecisionOption = Precision.AUTO,
+    accumulate: Accumulate = 1,
+    clip_norm: ClipNorm = None,
+    clip_value: ClipValue = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    out: Out = None,
+    write: WriteSchedule = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="RUN", help="Carry on in this run folder; what is finished is kept."),
+    ] = None,
+    details: Details = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Find the peak rate of a coming run, and write its schedule config: sweep, recommend, and verify within --budget.
+
+    The length of the coming run is needed: --epochs or --steps. Trials confirm or correct the rate, if the budget pays
+    for them. The exit status is 0 if there is a rate, confirmed or not, and 5 if none can be recommended.
+    """
+    del debug
+    from lrfinder.api.find import FindOptions, find_model
+    from lrfinder.api.settings import make_settings, make_source
+    from lrfinder.api.sweep_run import resume_run, sweep_run
+    from lrfinder.cli.training import watch_training
+    from lrfinder.report.documents import find_document
+
+    watch = functools.partial(watch_training, quiet=quiet or as_json)
+    if (model is None) == (resume is None):
+        raise UsageError("name a MODEL, or a run folder with --resume", hint="lrfinder find model.py --epochs 10")
+    if resume is not None:
+        sweep = functools.partial(resume_run, resume, watch=watch)
+    else:
+        source = make_source(
+            model or "",
+            optimizer=optimizer,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            accumulate=accumulate,
+            clip_norm=clip_norm,
+            clip_value=clip_value,
+        )
+        sweep = functools.partial(sweep_run, source, make_settings(seed=seed), out=out, watch=watch)
+    options = FindOptions(
+        steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed
+    )
+    found = find_model(sweep, options, write=write, watch=watch)
+    for message in found.result.notes:
+        warn(message)
+    stopped = _signal(found)
+    if as_json:
+        print_json(
+            find_document(
+                found.advice,
+                found.verification,
+                unverified=found.unverified,
+                run=str(found.run),
+                written=None if found.written is None else str(found.written),
+                seconds=found.seconds,
+            )
+        )
+    elif quiet and not details and found.lr is not None and not stopped:
+        print_line(f"{found.lr:g}")
+    else:
+        _show(found, details=details)
+    raise typer.Exit(stopped or (INCONCLUSIVE if found.lr is None else DONE))
+
+
+def _signal(found: Found) -> int | None:
+    """Return the exit status of the signal that ended the sweep or the trials; None if none did."""
+    return of_signal(found.verification.stop if found.verification is not None else found.result.status)
+
+
+def _show(found: Found, *, details: bool) -> None:
+    from lrfinder.report.summary import detail_parts, summary_lines
+    from lrfinder.report.verification import trials_table
+
+    lines = summary_lines(
+        found.advice,
+        found.result,
+        seconds=found.seconds,
+        picture=found.picture,
+        updates=found.updates,
+        reason=found.verification is None,
+    )
+    verification = found.verification
+    if verification is not None:
+        lines.insert(-1, verification.why)
+    elif found.unverified:
+        lines.insert(-1, f"Not verified: {found.unverified}.")
+    print_text(*lines)
+    if _signal(found) is not None:
+        print_line(f"To carry on: lrfinder find --resume {shlex.quote(str(found.run))} --epochs E")
+    elif found.written is not None and found.schedule is not None:
+        print_use(found.written, found.schedule)
+    if details:
+        print_text(*detail_parts(found.advice))
+        if verification is not None:
+            print_text("", trials_table((*found.result.runs, *verification.trials)))

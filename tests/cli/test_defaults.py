@@ -1,0 +1,56 @@
+"""Defaults of options from pyproject.toml and the environment: the command line wins, and nothing is ignored."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+FILE = """
+[tool.lrfinder.sweep]
+steps = 7
+max-lr = 1.5
+repeats = 1
+mode = "continuous"
+"""
+
+
+def test_file_environment_command_line(cli, model_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(FILE)
+    done = cli("sweep", model_file, "--steps", 9, "--out", "run", "--json", LRFINDER_SWEEP_MAX_LR="0.5")
+    assert done.returncode in {0, 5}, done.stderr
+    kept = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert (kept["steps"], kept["max_lr"], kept["repeats"], kept["mode"]) == (9, 0.5, 1, "continuous")
+    assert cli("sweep", "--resume", "run").returncode in {0, 5}  # what the file says is no option that was given
+
+
+def test_config_says_what_holds_and_where_it_stands(cli, tmp_path: Path) -> None:
+    assert "lrfinder's own default" in cli("config").stdout
+    (tmp_path / "pyproject.toml").write_text(FILE)
+    told = json.loads(cli("config", "--json", LRFINDER_SWEEP_STEPS="8", LRFINDER_CHECK_SEED="3").stdout)["defaults"]
+    found = {(one["command"], one["option"]): (one["value"], Path(one["source"]).name) for one in told}
+    assert found == {
+        ("sweep", "--steps"): ("8", "LRFINDER_SWEEP_STEPS"),
+        ("sweep", "--max-lr"): (1.5, "pyproject.toml"),
+        ("sweep", "--repeats"): (1, "pyproject.toml"),
+        ("sweep", "--mode"): ("continuous", "pyproject.toml"),
+        ("check", "--seed"): ("3", "LRFINDER_CHECK_SEED"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[tool.lrfinder.sweep]\nstepps = 1", "did you mean steps?"),
+        ("[tool.lrfinder.swep]\nsteps = 1", "did you mean sweep?"),
+        ("[tool.lrfinder]\nsteps = 1", "[tool.lrfinder]: 'steps'"),
+        ("[tool.lrfinder.sweep]\nsteps = 'many'", "'many' is not a whole number"),
+        ("[tool.lrfinder", "can't be read"),
+    ],
+)
+def test_what_is_no_default_is_2(cli, tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    done = cli("sweep", "model.py")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
