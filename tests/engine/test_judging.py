@@ -209,6 +209,7 @@ def test_the_mode_is_in_the_run_folder(tmp_path) -> None:
     advice = lrfinder.recommend(result, steps=400)
     assert advice.lr is not None
     assert advice.lr < 1.0
+    assert "It was judged in training mode: in evaluation mode the loss of the same data is" in advice.why
 
 
 def test_a_batch_of_the_wrong_kind_is_still_an_error_of_the_file() -> None:

@@ -28,6 +28,9 @@ from lrfinder.engine.runtime.rng import is_generator, loader_parts, remember_gen
 from lrfinder.errors import user_code
 from lrfinder.task.problem import Problem
 
+# What each module has of torch itself and computing a loss doesn't change: its mode is put back by itself.
+_INTERNAL = frozenset(vars(nn.Module())) - {"_buffers", "_modules"}
+
 
 @contextlib.contextmanager
 def preserved(problem: Problem, device: torch.device) -> Iterator[Snapshot]:
@@ -48,7 +51,7 @@ def preserved(problem: Problem, device: torch.device) -> Iterator[Snapshot]:
 
 
 class Snapshot:
-    """What the objects `roots` held when this was made. Without `weights` their parameters are left out."""
+    """What the objects `roots` held when this was made. Without `weights` parameters and hooks are left out."""
 
     def __init__(self, roots: Iterable[Any], *, weights: bool = True) -> None:
         self._weights = weights
@@ -96,6 +99,9 @@ class Snapshot:
             elif isinstance(value, torch.jit.ScriptModule):  # keeps its mode and its tensors outside Python
                 self._scripted.append((value, value.training))
                 pending += [*value.parameters(), *value.buffers()]
+            elif isinstance(value, nn.Module) and not self._weights:
+                self._containers.append(ContainerState(vars(value)))
+                pending += [part for name, part in vars(value).items() if name not in _INTERNAL]
             elif isinstance(value, nn.Module | torch.optim.Optimizer):
                 pending.append(vars(value))
             elif is_container(value):
