@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lrfinder.api.check import check
     from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
-    from lrfinder.api.report import Report, compare, write_report
+    from lrfinder.api.report import compare, write_report
     from lrfinder.api.result import Sweep
     from lrfinder.api.sweep import resume, sweep
     from lrfinder.api.verify import verify
@@ -54,7 +54,6 @@ __all__ = [
     "ModelFileError",
     "Pick",
     "Recommendation",
-    "Report",
     "RunError",
     "ScheduleConfig",
     "Status",
@@ -87,7 +86,6 @@ _HOMES = {
     "Found": ("lrfinder.api.find", "Found"),
     "Pick": ("lrfinder.records", "Pick"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
-    "Report": ("lrfinder.api.report", "Report"),
     "ScheduleConfig": ("lrfinder.config", "ScheduleConfig"),
     "Status": ("lrfinder.records", "Status"),
     "Stop": ("lrfinder.records", "Stop"),

@@ -21,9 +21,10 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import ClassVar, Self
 
-# What a terminal obeys instead of showing it (tabs and line ends aside). No file of ours holds any: one that does was
-# written to move the reader's cursor, or to change the title of the window or the clipboard.
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# What a terminal obeys instead of showing it (tabs and line ends aside): it moves the cursor, changes the title of the
+# window or the clipboard, or shows text in another order. No file of ours holds any.
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_COLOR = re.compile("\x1b\\[[0-9;]*m")
 
 _PLACE = "__lrfinder_place__"
 _FRAMES = "__lrfinder_frames__"
@@ -100,7 +101,7 @@ def add_location(error: BaseException, place: str) -> None:
 
     For code that runs at every update, in an `except` clause that raises again: there even `user_code` costs too much.
     """
-    if isinstance(error, Exception) and not isinstance(error, LrfinderError) and user_code_location(error) is None:
+    if not isinstance(error, LrfinderError) and user_code_location(error) is None:
         with contextlib.suppress(AttributeError, TypeError):  # an exception with __slots__ takes no note
             setattr(error, _PLACE, place)
 
@@ -111,10 +112,15 @@ def user_code_location(error: BaseException) -> str | None:
     return place if isinstance(place, str) else None
 
 
+def visible(text: str) -> str:
+    """Return a text without colors, and with a question mark for everything else that a terminal would obey."""
+    return CONTROL.sub("?", _COLOR.sub("", text))
+
+
 def error_text(error: BaseException) -> str:
-    """Return the text of `error` without control characters, or nothing if the user's own class fails to give it."""
+    """Return the text of `error`, made `visible`; nothing if the user's own class fails to give it."""
     try:
-        return CONTROL.sub("?", str(error))
+        return visible(str(error))
     except Exception:  # noqa: BLE001 - it is the user's code
         return ""
 
@@ -134,10 +140,10 @@ def frames_of(error: BaseException) -> list[traceback.FrameSummary]:
     return list(traceback.extract_tb(error.__traceback__))
 
 
-def is_text(path: str) -> bool:
-    """Tell whether a path's name is text: on Linux it may be any bytes, which run.json and configs couldn't hold."""
+def fault_of_name(path: str) -> str | None:
+    """Return why run.json and configs can't hold the name of a path, or None: on Linux it may be any bytes."""
     try:
         path.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        return "the name is not UTF-8 text"
+    return "a control character is in the name" if CONTROL.search(path) else None

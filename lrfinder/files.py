@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from lrfinder.errors import EnvironmentFailure, RunError, UsageError
+from lrfinder.errors import EnvironmentFailure, ModelFileError, RunError, UsageError
 
 try:
     import fcntl
@@ -21,11 +21,19 @@ except ImportError:  # Windows
 
 # A process killed between two system calls leaves a temporary file; a write that still goes on is younger than this.
 _STALE_SECONDS = 60.0
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _CHUNK = 2**20  # bytes: large enough that reading costs no more than one call for almost every run
 _MODE = 0o666  # less the umask: so the user decides who may read a result
 # A folder from a stranger may hold links to the user's own files: they are never written through.
 _NO_LINK: int = getattr(os, "O_NOFOLLOW", 0)
 _BINARY: int = getattr(os, "O_BINARY", 0)  # Windows would write \r\n
+
+
+def disk_hint(error: OSError) -> str:
+    """Return what to do if the disk refuses."""
+    if error.errno in _FULL:
+        return "free some space there, or name another place"
+    return "name another place, or check the path and its permissions"
 
 
 class disk_errors:  # noqa: N801 - used as a function is: `with disk(path):`
@@ -46,14 +54,32 @@ class disk_errors:  # noqa: N801 - used as a function is: `with disk(path):`
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError):
-            reason = error.strerror or str(error)
-            full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None}
-            hint = "free some space there, or name another place" if full else "name a place that you may write to"
-            raise EnvironmentFailure(f"{self._path}: {reason}", hint=hint) from error
+            raise EnvironmentFailure(f"{self._path}: {error.strerror or error}", hint=disk_hint(error)) from error
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_named(path: Path, data: bytes) -> None:
+    """Write to a path that the user named: like `write_atomic`, but through links, and into a pipe or a device.
+
+    What is replaced keeps its mode. The system judges whether this process may write there: it denies a link of
+    somebody else's in a folder that everybody may write. Raises EnvironmentFailure if it refuses.
+    """
+    mode = None
+    with disk_errors(path), contextlib.suppress(FileNotFoundError):  # a new file; what a link leads to is made here
+        handle = os.open(path, os.O_WRONLY | _BINARY | (os.O_CREAT if path.is_symlink() else 0), _MODE)
+        try:
+            mode = os.fstat(handle).st_mode
+            if not stat.S_ISREG(mode):
+                _write_all(handle, data)
+                return
+        finally:
+            os.close(handle)
+    write_atomic(Path(os.path.realpath(path)), data, mode=mode)
+
+
+def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
     """Replace `path` by `data`, or leave it as it was: a temporary file beside it, synced, then renamed.
+
+    It gets the permissions of `mode`, or those that the umask leaves.
 
     Raises EnvironmentFailure if the disk refuses; no temporary file is left then. One that a killed process left is
     removed by the next write.
@@ -62,7 +88,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     with disk_errors(path):
         remove_stale(path)
         try:
-            _write_synced(temporary, data)
+            _write_synced(temporary, data, mode)
             os.replace(temporary, path)  # noqa: PTH105 - beside the other system calls that it belongs to
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -80,10 +106,12 @@ def remove_stale(path: Path, *, older_s: float = _STALE_SECONDS) -> None:
                     other.unlink()
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def _write_synced(path: Path, data: bytes, mode: int | None) -> None:
     """Write a new file, and sync it to the disk."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
     try:
+        if mode is not None:
+            path.chmod(stat.S_IMODE(mode))
         _write_all(handle, data)
         os.fsync(handle)
     finally:
@@ -139,17 +167,31 @@ def read_measured_text(path: Path, *, limit: int, kind: str, again: str) -> str:
         raise RunError(f"{path}: not UTF-8 text (byte {error.start})", hint=again) from None
 
 
+def check_process(owner: int) -> None:
+    """Raise ModelFileError unless this is the process `owner`: one forked from it would write all a second time."""
+    if os.getpid() != owner:
+        raise ModelFileError(
+            "a process that your code forked came back into lrfinder, and would write what its parent writes",
+            hint="let it end where it was forked, with os._exit(0)",
+        )
+
+
 class AppendFile:
     """A file that grows by whole lines: what a killed process leaves ends in at most one torn line.
 
-    Opened at once, created if there is none, never through a link. Close it. OSError passes through: see `disk`.
+    Opened at once, created if there is none, never through a link; with `new`, FileExistsError if there is one. Close
+    it. The user's code may close the handle, and open a file of its own under its number: the file is opened again
+    then. OSError passes through: see `disk_errors`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, new: bool = False) -> None:
+        self._path = path.absolute()
+        self._owner = os.getpid()
+        self._locked = False
         if path.is_symlink():  # O_NOFOLLOW refuses it too, with an unhelpful message
             raise OSError(errno.ELOOP, "a symbolic link: nothing is written through it")
-        self._handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_LINK | _BINARY, _MODE)
+        self._handle: int | None = self._opened(os.O_CREAT | (os.O_EXCL if new else 0))
+        self._identity = identity(self._handle)
 
     def lock(self) -> bool:
         """Keep other processes from locking this file until it is closed; False if another one has.
@@ -163,6 +205,7 @@ class AppendFile:
             fcntl.lockf(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             return error.errno not in {errno.EACCES, errno.EAGAIN}
+        self._locked = True
         return True
 
     def keep(self, count: int | None = None) -> None:
@@ -206,8 +249,8 @@ class AppendFile:
 
     def close(self) -> None:
         """Close the file; may be called again."""
-        if self._handle is not None:
-            handle, self._handle = self._handle, None
+        handle, self._handle = self._handle, None
+        if handle is not None and identity(handle) == self._identity:
             os.close(handle)
 
     def _read(self) -> bytes:
@@ -215,20 +258,40 @@ class AppendFile:
         os.lseek(handle, 0, os.SEEK_SET)
         return b"".join(iter(lambda: os.read(handle, _CHUNK), b""))
 
+    def _opened(self, flags: int = 0) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_APPEND | _NO_LINK | _BINARY | flags, _MODE)
+
     def _open(self) -> int:
         if self._handle is None:
             raise RuntimeError(f"{self._path} is closed")
+        check_process(self._owner)
+        if identity(self._handle) != self._identity:
+            self._handle = self._opened()
+            if identity(self._handle) != self._identity or (self._locked and not self.lock()):
+                raise OSError(errno.ESTALE, "another file took its place while it was written")
         return self._handle
+
+
+def identity(handle: int) -> tuple[int, int] | None:
+    """Return what tells an open file from all others, or None if the handle was closed."""
+    try:
+        status = os.fstat(handle)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def write_new(path: Path, data: bytes) -> None:
     """Write a file that must not exist yet: UsageError if it does, EnvironmentFailure if the disk refuses."""
-    try:
-        with path.open("xb") as file:
-            file.write(data)
-    except FileExistsError:
-        raise UsageError(f"{path} already exists", hint="name another file, or remove this one first") from None
-    except OSError as error:
-        raise EnvironmentFailure(
-            f"{path}: {error.strerror or error}", hint="name a file in a folder that exists"
-        ) from error
+    with disk_errors(path):
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
+        except FileExistsError:
+            raise UsageError(f"{path} already exists", hint="name another file, or remove this one first") from None
+        try:
+            _write_all(handle, data)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(handle)

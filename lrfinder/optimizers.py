@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import keyword
+import math
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
+LARGEST_INTEGER = 2**63 - 1  # TOML's integers have 64 bits, and a config must say the same in every format
 SEVERAL = " + "  # joins the classes of optimizers that were swept together
 
 
@@ -136,6 +138,20 @@ def is_setting(key: str) -> bool:
         return bool(check_setting(key))
     except ValueError:
         return False
+
+
+def is_value(value: object) -> bool:
+    """Tell whether every format of a config can hold a setting's value.
+
+    That is true or false, a finite number of 64 bits, text, and a list or tuple of finite numbers.
+    """
+    if isinstance(value, list | tuple):
+        return all(isinstance(item, int | float) and is_value(item) for item in value)
+    if isinstance(value, str):  # half a character is not in UTF-8
+        return all(not "\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, int):
+        return abs(value) <= LARGEST_INTEGER
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def class_name(optimizer: object) -> str:

@@ -184,8 +184,8 @@ class PlateauScheduler(ConfiguredScheduler):
 
         Raises UsageError for a loss before the first `step()` if there is a warm-up: it would never end.
         """
-        if metrics is None:
-            super().step()
+        if metrics is None or self.last_epoch < 0:  # the latter in a SequentialLR alone, whose step(0) is a beginning
+            super().step(metrics)  # type: ignore[arg-type]
         elif self.schedule.warmup and self.last_epoch == 0:
             hint = "call step() after every update, and step(loss) or observe(loss) after every validation"
             raise UsageError("a loss came before any update was counted, which the warm-up needs", hint=hint)

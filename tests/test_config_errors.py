@@ -166,9 +166,9 @@ YAML_CASES: dict[str, tuple[dict[int, str], list[str]]] = {
     "key not text": ({4: "evidence: {1: 2}"}, ["4:12: a key must be text, got 1; put it in quotes"]),
     "key a list": ({4: "evidence: {[a]: 2}"}, ["4:12: a key must be text, got a list or a mapping"]),
     "key unprintable": (
-        {4: 'evidence: {"a\\nb\\u202e": 2}'},
+        {4: 'evidence: {"a\\nb\\u200b": 2}'},
         [
-            "4:12: evidence.'a\\nb\\u202e': unknown key; allowed here: rule, band, status, why, model, run, updates,"
+            "4:12: evidence.'a\\nb\\u200b': unknown key; allowed here: rule, band, status, why, model, run, updates,"
             " torch, lrfinder"
         ],
     ),

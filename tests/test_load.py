@@ -111,12 +111,12 @@ def test_a_run_of_a_newer_version_is_told_what_to_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"loader_timeout": -1.0}, "loader_timeout must be a finite number from 0, got -1.0"),
-        ({"loader_timeout": math.inf}, "loader_timeout must be a finite number from 0, got inf"),
-        ({"loader_timeout": math.nan}, "loader_timeout must be a finite number from 0, got nan"),
+        ({"loader_timeout": -1.0}, "loader_timeout must be a finite number of seconds, 0 to wait forever, got -1.0"),
+        ({"loader_timeout": math.inf}, "loader_timeout must be a finite number of seconds, 0 to wait forever, got inf"),
+        ({"loader_timeout": math.nan}, "loader_timeout must be a finite number of seconds, 0 to wait forever, got nan"),
         (
             {"optimizer_options": {"momentum": 0.9, "eps": math.inf}},
-            "optimizer_options.eps must be a finite number, got inf",
+            "eps must be a finite number, got inf",
         ),
     ],
 )

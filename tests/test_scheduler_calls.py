@@ -66,6 +66,20 @@ class TestLosses:
             used += rates(optimizer)
         assert used == [0.1, 0.05, 0.025, 0.0125]
 
+    def test_behind_another_scheduler_it_begins_when_its_turn_comes(self) -> None:
+        """SequentialLR calls step(0), which is no loss."""
+        optimizer = optimizer_of(lr=0.1)
+        before = torch.optim.lr_scheduler.LinearLR(optimizer, 0.5, 1.0, total_iters=3)
+        plateau = config(Plateau(steps=100, factor=0.5, patience=0)).scheduler(optimizer)
+        both = torch.optim.lr_scheduler.SequentialLR(optimizer, [before, plateau], milestones=[3])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, on its own step(0)
+            advanced(optimizer, both, 5)
+        assert (plateau.last_epoch, rates(optimizer)) == (2, [0.1])
+        for loss in (1.0, 0.9, 0.9):
+            plateau.observe(loss)
+        assert rates(optimizer) == [0.05]
+
     def test_a_warm_up_that_nobody_counts_is_refused(self) -> None:
         scheduler = config(Plateau(steps=1000, warmup=5)).scheduler(optimizer_of())
         with pytest.raises(UsageError, match="before any update was counted"):

@@ -275,11 +275,11 @@ def test_not_a_run_folder(tmp_path: Path) -> None:
 def test_a_file_too_large_for_a_run_is_not_read(result: SweepResult, tmp_path: Path) -> None:
     run = write(result, tmp_path / "run")
     whole = load_run(run)
-    for name in ("curve.csv", "run.json"):
+    for name, limit in (("curve.csv", 256), ("run.json", 4)):
         text = (run / name).read_bytes()
         with (run / name).open("r+b") as file:
-            file.truncate(256 * 2**20 + 1)  # a hole: it takes no room on the disk
-        assert refused(run) == (f"/{name}: larger than 256 MiB", "this is no file of lrfinder's")
+            file.truncate(limit * 2**20 + 1)  # a hole: it takes no room on the disk
+        assert refused(run) == (f"/{name}: larger than {limit} MiB", "this is no file of lrfinder's")
         (run / name).write_bytes(text)
     assert load_run(run) == whole
 
@@ -373,11 +373,13 @@ def test_run_json_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: p
 
 
 def test_nothing_is_written_through_a_link(result: SweepResult, tmp_path: Path) -> None:
+    run = write(result, tmp_path / "run", ended=1)
+    (run / "curve.csv").rename(tmp_path / "mine.csv")
     (tmp_path / "mine.csv").write_text("mine")
-    with create(tmp_path / "run") as folder:
-        (folder.path / "curve.csv").symlink_to(tmp_path / "mine.csv")
-        with pytest.raises(EnvironmentFailure, match=r"curve\.csv: a symbolic link"):
-            folder.prepared(result.setup)
+    kept = dataclasses.replace(load_unfinished(run), traces=())
+    (run / "curve.csv").symlink_to(tmp_path / "mine.csv")
+    with pytest.raises(EnvironmentFailure, match=r"curve\.csv: a symbolic link"):
+        RunFolder.resume(kept)
     assert (tmp_path / "mine.csv").read_text() == "mine"
 
 

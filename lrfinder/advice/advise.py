@@ -15,7 +15,7 @@ from lrfinder.advice.plan import plan_schedule
 from lrfinder.advice.summary import summary
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError, unknown_choice
-from lrfinder.formatting import round_lr
+from lrfinder.formatting import format_interval, format_lr, round_lr
 from lrfinder.optimizers import is_setting
 from lrfinder.records import Band, Chart, Fit, Pick, ShortRun, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, OLD_NAMES, PLATEAU_RULE, RULE_NAMES, pick_all, renamed
@@ -28,7 +28,7 @@ _CACHED = "it was measured on the same batches over and over, so its interval le
 GIVEN = "given"  # the rule's name if the caller names the rate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Advice:
     """What a sweep allows to say. `picks[0]` is the one that counts; `lr` is its rate, None if it is refused.
 
@@ -47,9 +47,23 @@ class Advice:
     updates: int
     notes: tuple[str, ...] = ()  # what holds for all picks, each a sentence; it stands in their `why`, too
 
+    def __str__(self) -> str:
+        return self.why if self.lr is not None else f"No learning rate can be suggested: {self.why}. {self.hint}."
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({pick_text(self.picks[0])})"
+
     def chart(self, result: SweepResult) -> Chart:
         """Return what a picture of `result`, the sweep that was advised on, shows."""
         return Chart(result=result, fit=self.fit, picks=self.picks, band=self.band, chosen=self.picks[0].rule)
+
+
+def pick_text(pick: Pick) -> str:
+    """Return a pick in a line: its rate, interval and status."""
+    if pick.lr is None:
+        return f"no rate, {pick.status}"
+    between = f" ({format_interval(pick.low, pick.high)})" if pick.low is not None and pick.high is not None else ""
+    return f"lr {format_lr(pick.lr)}{between}, {pick.status}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
 
 from lrfinder.advice.advise import Advice
+from lrfinder.config import ScheduleConfig, parse_schedule
 from lrfinder.records import Chart, Pick, ShortRun, SweepResult, UpdateOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What `verify` said: whether the rate was confirmed (None: it could not tell), the pick, and why."""
+class StoredAnswer:
+    """The part of recommendation.json and verification.json that people read; `picks[0]` is the one that counts.
 
-    confirmed: bool | None
-    pick: Pick
+    `confirmed` is that of a verification; None if training could not tell.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "ignore"}  # documents may gain keys
+
+    config: dict[str, Any] | None
+    picks: Annotated[tuple[Pick, ...], Field(min_length=1)]
+    updates: int
     why: str
-    steps: int | None  # length of the run that was verified
+    hint: str
+    confirmed: bool | None = None
+
+    @property
+    def schedule(self) -> ScheduleConfig | None:
+        """The schedule config, if one was planned. Raises ConfigError if it is not valid."""
+        return None if self.config is None else parse_schedule(json.dumps(self.config), suffix=".json", where="config")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +51,7 @@ class RunAnswer:
     model_sha256: str | None
     training: UpdateOptions
     trials: tuple[ShortRun, ...] = ()  # of `verify`
-    verdict: Verdict | None = None
+    verification: StoredAnswer | None = None
     config: str | None = None
 
     @property

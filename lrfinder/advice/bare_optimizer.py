@@ -10,6 +10,7 @@ from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.optimizers import TRAITS
 from lrfinder.schedules import Constant, Linear
+from lrfinder.schedules.base import MAX_STEPS
 
 # Of the optimizers of torch that have a rate to explain.
 TORCH_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -35,10 +36,10 @@ def bare_config(
     rate = defaults["lr"] if lr is None else lr
     if not 0 < rate < float("inf"):
         raise UsageError(f"lr must be a number above 0, got {rate:g}")
-    if warmup < 0:
-        raise UsageError(f"warmup must be at least 0, got {warmup}")
-    if steps is not None and steps < max(1, warmup):
-        raise UsageError(f"steps must be at least 1 and at least warmup ({warmup}), got {steps}")
+    if not 0 <= warmup <= MAX_STEPS:
+        raise UsageError(f"warmup must be from 0 to {MAX_STEPS}, got {warmup}")
+    if steps is not None and not max(1, warmup) <= steps <= MAX_STEPS:
+        raise UsageError(f"steps must be at least 1 and warmup ({warmup}), and at most {MAX_STEPS}, got {steps}")
     schedule = Constant(steps=max(1, warmup), warmup=warmup) if steps is None else Linear(steps=steps, warmup=warmup)
     settings = {key: value for key, value in {**defaults, **given}.items() if key != "lr"}
     return ScheduleConfig(optimizer=OptimizerConfig(name=name, lr=rate, settings=settings), schedule=schedule)

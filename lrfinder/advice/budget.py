@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from lrfinder.errors import UsageError
+from lrfinder.records import Band
 from lrfinder.schedules import SCHEDULES
 
 FULL_LENGTH = 400  # updates; a run this short is tried at its full length: advice/README.md#full_length
@@ -21,7 +22,8 @@ LEAST_STEPS = 10  # updates of a run; fewer see little but the warm-up
 class VerifyRequest:
     """What is to be verified, for a run of `steps` updates: the peak `lr` of `schedule`, and how much may be spent.
 
-    `budget` counts updates, without those of the sweep. `schedules` are other shapes to try.
+    `budget` counts updates, without those of the sweep. `schedules` are other shapes to try. `band` is the sweep's
+    trainable band, which no recommendation leaves.
     """
 
     steps: int
@@ -31,6 +33,7 @@ class VerifyRequest:
     schedules: tuple[str, ...] = ()
     warmup: int | None = None
     seed: int = 0
+    band: Band | None = None
 
     def __post_init__(self) -> None:
         for name in (self.schedule, *self.schedules):
@@ -84,7 +87,8 @@ def _updates(budget: float | str, steps: int) -> int | None:
     """Return the updates of a budget; None if it is neither a whole number of them nor a share of `steps`."""
     if isinstance(budget, str):
         if percent := re.fullmatch(r"(\d+(?:\.\d+)?)%", budget):
-            return round(float(percent[1]) / 100 * steps)
+            share = float(percent[1]) / 100 * steps
+            return round(share) if math.isfinite(share) else None
         if not re.fullmatch(r"\d+|0?\.\d+", budget):
             return None
         budget = float(budget)

@@ -75,7 +75,8 @@ def compare_answers(runs: Sequence[RunAnswer]) -> Comparison:
         and not (what == _SAMPLES and _same_samples([run.result.setup for run in runs]))
     )
     couples = tuple(itertools.combinations(runs, 2))
-    pairs = tuple(_pair(first, second, among=len(couples)) for first, second in couples)
+    among = sum(_can_be_judged(first, second) for first, second in couples)
+    pairs = tuple(_pair(first, second, among=max(among, 1)) for first, second in couples)
     kinds = {difference.bears_on for difference in differences}
     return Comparison(
         runs=tuple(runs),
@@ -133,28 +134,28 @@ def _samples(setup: Setup) -> str | None:
 
 def _same_samples(setups: Sequence[Setup]) -> bool:
     """Tell whether all epochs may have the same number of samples: the last batch may be a part, or left out."""
-    lows, highs = [], []
-    for setup in setups:
-        if setup.batch_size is None or setup.batches_per_epoch is None:
-            return False
-        lows.append((setup.batches_per_epoch - 1) * setup.batch_size + 1)
-        highs.append((setup.batches_per_epoch + 1) * setup.batch_size - 1)
-    return max(lows) <= min(highs)
+    sizes = [(setup.batch_size or 0, (setup.batch_size or 0) * (setup.batches_per_epoch or 0)) for setup in setups]
+    samples = [size for _, size in sizes]
+    return min(samples) > 0 and max(samples) - min(samples) < 2 * max(batch for batch, _ in sizes)
 
 
 def _pair(first: RunAnswer, second: RunAnswer, *, among: int) -> PickPair:
     low, high = sorted((first.pick, second.pick), key=lambda pick: pick.lr or 0.0)
     apart = None if low.lr is None or high.lr is None else math.log10(high.lr) - math.log10(low.lr)
     error = None if apart is None else _error(low, high, among)
-    same_unit = _rate_unit(first) == _rate_unit(second)
     return PickPair(
         first=first.name,
         second=second.name,
         factor=_factor(apart),
         needed=_factor(error),
-        clear=None if apart is None or error is None or not same_unit else apart > error,
+        clear=apart > error if apart is not None and error is not None and _can_be_judged(first, second) else None,
         uncertain=Status.UNCERTAIN in {first.pick.status, second.pick.status},
     )
+
+
+def _can_be_judged(first: RunAnswer, second: RunAnswer) -> bool:
+    ends = (first.pick.low, first.pick.high, second.pick.low, second.pick.high)
+    return None not in ends and _rate_unit(first) == _rate_unit(second)
 
 
 def _error(low: Pick, high: Pick, among: int) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lrfinder.errors import UsageError
 from lrfinder.records import Setup
+from lrfinder.schedules.base import MAX_STEPS
 
 
 def run_length(setup: Setup, steps: int | None, epochs: float | None) -> int | None:
@@ -14,16 +15,21 @@ def run_length(setup: Setup, steps: int | None, epochs: float | None) -> int | N
     if steps is not None and epochs is not None:
         raise UsageError("steps and epochs can't both be given", hint="keep one: they say the same thing")
     if steps is not None:
-        if steps < 1:
-            raise UsageError(f"steps must be at least 1, got {steps}")
-        return steps
+        return _checked(steps, "steps")
     if epochs is None:
         return None
-    if not epochs > 0:
-        raise UsageError(f"epochs must be above 0, got {epochs:g}")
+    if not 0 < epochs <= MAX_STEPS:
+        raise UsageError(f"epochs must be above 0 and at most {MAX_STEPS:g}, got {epochs:g}")
     if setup.batches_per_epoch is None:
         raise UsageError(
             "epochs can't be counted: the train_loader of this run has no length",
             hint="give the run's length in updates: --steps",
         )
-    return max(1, round(epochs * setup.batches_per_epoch))
+    return _checked(max(1, round(epochs * setup.batches_per_epoch)), f"{epochs:g} epochs, in updates,")
+
+
+def _checked(updates: int, what: str) -> int:
+    if not 1 <= updates <= MAX_STEPS:
+        bound = "least 1" if updates < 1 else f"most {MAX_STEPS}"
+        raise UsageError(f"{what} must be at {bound}, got {updates}")
+    return updates

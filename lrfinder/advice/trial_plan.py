@@ -7,17 +7,21 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lrfinder.advice.budget import FULL_RUNS, LEAST_STEPS, LONG_RUNS, VerifyRequest
+from lrfinder.advice.decision import CONFIRMED, Decision, decide
+from lrfinder.advice.evidence import FIRST, NOTHING
 from lrfinder.formatting import round_lr
 from lrfinder.records import RunPlan, ShortRun, SweepResult
 from lrfinder.rules.trials import NEARLY
-from lrfinder.search.lr_profile import LrProfile, drift_of, lr_profile
-from lrfinder.search.next_rate import next_bracket, next_refinement
+from lrfinder.search.drift import expected_drift
+from lrfinder.search.lr_profile import CLIFF, LrProfile, drift_of, lr_profile
+from lrfinder.search.next_rate import next_bracket
 from lrfinder.search.passes import subset_size
 
 FIRST_RUNS = 5  # of the first length, far apart: they find the range of good rates
 GROWTH = 3  # times as long are the runs of the second length (successive halving's usual eta)
 LEAST_GROWTH = 2  # times as long, for the sweep's own runs to serve as the first length: advice/README.md#least_growth
 FIRST_STEP = 0.5  # decades between the rates of the first length
+TOO_LITTLE = 0.1  # of what the sweep's own short runs learned: advice/README.md#too_little
 STEP = 0.3  # decades (a factor of two) between those of the second; nearer, two seeds differ by more than two rates
 
 
@@ -54,19 +58,42 @@ class TrialPlan:
         if self._own_profile is not None:
             return Lengths(short=None, long=max(LEAST_STEPS, min(steps, budget // longer)), most=LONG_RUNS)
         short = max(LEAST_STEPS, min(steps // GROWTH, budget // (FIRST_RUNS + GROWTH * longer)))
-        long = max(LEAST_STEPS, min(steps, (budget - FIRST_RUNS * short) // longer))
+        tried, runs = (FIRST, FIRST) if self._learned_nothing(short) else (FIRST_RUNS, longer)
+        long = max(LEAST_STEPS, min(steps, (budget - tried * short) // runs))
         return Lengths(short=short, long=long, most=LONG_RUNS)
 
     @cached_property
     def short_profile(self) -> LrProfile | None:
-        """The profile of the shorter length: the trials', or else the sweep's own runs'; None if there is none."""
+        """The profile of the shorter length: the trials', or else the sweep's own runs'; None if none learned."""
         short = self.lengths.short
-        return self._own_profile if short is None else lr_profile(self._alike, short, self._drift[1])
+        if short is None:
+            return self._own_profile
+        return None if self._learned_nothing(short) else lr_profile(self._alike, short, self._drift[1])
 
     @cached_property
     def long_profile(self) -> LrProfile | None:
         """The profile of the longer length; None if no run of it was finished."""
         return lr_profile(self._alike, self.lengths.long, self._drift[1])
+
+    @cached_property
+    def decision(self) -> Decision | None:
+        """The rate that the trials speak for; None if the longer ones learned nothing."""
+        long, optimizer = self.long_profile, self.sweep.setup.optimizer
+        if long is None or long.fall < self._enough(long) or len(long.points) < 2:  # noqa: PLR2004 - one has no lowest
+            return None
+        return decide(
+            math.log10(self.request.lr),
+            self.short_profile,
+            long,
+            steps=self.request.steps,
+            expected=expected_drift(optimizer.name, optimizer.settings),
+            band=self.request.band,
+        )
+
+    @cached_property
+    def tested(self) -> bool:
+        """True if a trial of the greatest length was made at the rate that is decided for, or half a STEP beside it."""
+        return self.decision is not None and self._tried(self.decision.x, STEP / 2)
 
     @cached_property
     def shapes_tried(self) -> dict[str, float]:
@@ -86,24 +113,50 @@ class TrialPlan:
     def different_batches(self, steps: int) -> int | None:
         """Return on how many different batches a trial of `steps` updates trains, again and again; None: on all.
 
-        It passes over its data as often as the coming run will: advice/README.md#passes.
+        It passes over its data as often as the coming run will: advice/README.md#passes. If short ones learned nothing
+        of so few batches, the longer ones get all.
         """
+        short = self.lengths.short
+        if short is not None and steps > short and self._learned_nothing(short):
+            return None
+        return self._matched(steps)
+
+    def _matched(self, steps: int) -> int | None:
         return subset_size(self.sweep.setup.batches_per_epoch, steps=steps, whole=self.request.steps)
+
+    def _learned_nothing(self, short: int) -> bool:
+        """Tell whether the first runs of `short` updates learned next to nothing: advice/README.md#too_little."""
+        rates = {round_lr(10 ** (self._start + step), 4) for step in (0.0, FIRST_STEP, -FIRST_STEP)}
+        alike = (short, self._matched(short), self.request.schedule)
+        runs = [
+            run
+            for run in self.runs
+            if (run.plan.steps, run.plan.batches, run.plan.schedule) == alike and run.plan.lr in rates
+        ]
+        first = lr_profile(runs, short, self._drift[1])
+        if first is None or len(runs) < FIRST or not all(point.trained for point in first.points):
+            return False
+        return first.fall < self._enough(first)
+
+    def _enough(self, profile: LrProfile) -> float:
+        """Return the fall below which trials learned next to nothing: advice/README.md#too_little."""
+        swept = lr_profile(self.sweep.runs, self.sweep.settings.run_steps)
+        return max(NOTHING * abs(profile.start), 0.0 if swept is None else TOO_LITTLE * swept.fall)
 
     def next_runs(self) -> tuple[RunPlan, ...]:
         """Return the runs to make next, all at once if wanted; empty if enough is known or the budget is spent.
 
-        First the shorter length, if there is one; then the longer one, around the lowest point of the shorter; then the
-        other shapes, at the best rate.
+        First the shorter length, if there is one; then the longer one, around the lowest point of the shorter and at
+        the rate itself; then the rate that is decided for, if it is another; then the other shapes, at the best rate.
         """
         left = self.request.budget - self.updates
         if self.lengths.short is not None:
-            center = math.log10(self.request.lr)
-            plans = self._rung(self.lengths.short, center=center, step=FIRST_STEP, most=FIRST_RUNS)
+            most = FIRST if self._learned_nothing(self.lengths.short) else FIRST_RUNS
+            plans = self._rung(self.lengths.short, center=self._start, step=FIRST_STEP, most=most)
             if plans:
                 return _affordable(plans, left)
         plans = self._rung(self.lengths.long, center=self._center, step=STEP, most=self.lengths.most)
-        return _affordable(plans or self._shapes(), left)
+        return _affordable(plans or self._decided() or self._shapes(), left)
 
     @cached_property
     def _drift(self) -> tuple[float, float]:
@@ -146,37 +199,63 @@ class TrialPlan:
         return per_epoch is not None and self.request.steps > per_epoch
 
     @property
+    def _start(self) -> float:
+        """log10 of the asked rate, kept inside the trainable band: trials outside of it learn nothing."""
+        band, lr = self.request.band, self.request.lr
+        return math.log10(lr if band is None else min(max(lr, band.low), band.high))
+
+    @property
     def _center(self) -> float:
         """log10 of the rate around which the second length is tried.
 
         That is where the shorter length's own runs ended lowest. The sweep's own runs are part of its recommendation,
         which is nearer to the best rate than they are alone: then it is the rate to verify, kept inside their range.
         """
-        asked = math.log10(self.request.lr)
         profile = self.short_profile
         if profile is None or profile.fall <= 0:
-            return asked
+            return self._start
         if self.lengths.short is not None:
             return profile.x
         low, high = profile.near_best(NEARLY)
-        return min(max(asked, low), high)
+        return min(max(self._start, low), high)
 
     def _rung(self, steps: int, *, center: float, step: float, most: int) -> tuple[RunPlan, ...]:
         """Return the next runs of one length: the center and its neighbours first, then one by one to the lowest.
 
-        Once the lowest has its neighbours, what is left for the second length goes halfway to the better of them.
+        Once the lowest has its neighbours, what is left goes to the rate that is decided for.
         """
         tried = {run.plan.lr for run in self._alike if run.plan.steps == steps}
-        first = [self._plan(x, steps) for x in (center, center + step, center - step)]
+        first = [self._plan(x, steps) for x in self._first(center, step)]
         missing = tuple(plan for plan in first if plan.lr not in tried)
         measured = lr_profile(self._alike, steps, self._drift[1])
         if missing or measured is None or len(tried) >= most:
             return missing
         x = next_bracket(measured, step)
-        if x is None and step == STEP and not self.request.pays_for_full_runs:
-            x = next_refinement(measured, step / 2)
         plan = None if x is None else self._plan(x, steps)
         return () if plan is None or plan.lr in tried else (plan,)
+
+    def _first(self, center: float, step: float) -> tuple[float, ...]:
+        """Return `center` and its neighbours (log10), and the asked rate: instead of the nearest, if it is near.
+
+        Not if it is far from them, and failed at the shorter length: that tells enough.
+        """
+        asked, around = self._start, [center, center + step, center - step]
+        nearest = min(range(3), key=lambda index: abs(around[index] - asked))
+        if abs(around[nearest] - asked) <= step / 2:
+            around[nearest] = asked
+        elif self.short_profile is None or not self.short_profile.lost(asked) > CLIFF:
+            around.append(asked)
+        return tuple(around)
+
+    def _decided(self) -> tuple[RunPlan, ...]:
+        """Return a run of the longer length at the rate that is decided for, unless there is one."""
+        if self.decision is None or self._tried(self.decision.to_try, CONFIRMED):
+            return ()
+        return (self._plan(self.decision.to_try, self.lengths.long),)
+
+    def _tried(self, x: float, within: float) -> bool:
+        long = self.long_profile
+        return long is not None and any(abs(point.x - x) <= within for point in long.points)
 
     def _shapes(self) -> tuple[RunPlan, ...]:
         """Return a run of each other shape at the best rate that was tried at the longer length."""

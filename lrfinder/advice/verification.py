@@ -6,22 +6,22 @@ import math
 import os
 from dataclasses import dataclass
 
-from lrfinder.advice.advise import Request, advise
+from lrfinder.advice.advise import Request, advise, pick_text
 from lrfinder.advice.budget import VerifyRequest
 from lrfinder.advice.choice import BETTER
+from lrfinder.advice.decision import Decision
 from lrfinder.advice.doubts import late_onset, weak_fall
 from lrfinder.advice.evidence import SweepEvidence
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
-from lrfinder.formatting import format_count, format_factor, format_interval, format_lr, round_lr
-from lrfinder.records import Pick, ShortRun, Status, Stop, SweepResult
-from lrfinder.search.drift import FARTHEST, NEAR_BEST, LrDrift, expected_drift, extrapolate, step_falls
+from lrfinder.formatting import format_count, format_factor, format_interval, format_loss, format_lr, round_lr
+from lrfinder.records import Pick, ShortRun, Status, Stop
+from lrfinder.search.drift import FARTHEST, NEAR_BEST, LrDrift, step_falls
 from lrfinder.search.lr_profile import CLIFF, LrProfile
 
 VERIFIED = "verified"  # the rule's name of what was verified by training
 
-CONFIRMED = 0.1  # decades (a factor of 1.26): nearer, no run could tell the recommended rate from the verified one
 # Doublings of the length, from the longest trials to the coming run, up to which a rate can be confident; the second is
 # for trials that can't pass over their data as often as the coming run: advice/README.md#most_doublings
 MOST_DOUBLINGS, MOST_DOUBLINGS_UNMATCHED = 4.0, 2.0
@@ -31,7 +31,7 @@ Z90 = 1.645  # standard errors on each side of a normal 90 % interval
 LEAST_INTERVAL = 0.15  # decades on each side: advice/README.md#least_interval
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Verification:
     """What training showed. `confirmed` is None if it can't tell; then `lr` is None and `hint` says what to do.
 
@@ -50,6 +50,13 @@ class Verification:
     trials: tuple[ShortRun, ...]
     stop: Stop | None = None  # what interrupted the training; what was measured before it is kept
 
+    def __str__(self) -> str:
+        return f"{self.why} {self.hint}".strip()
+
+    def __repr__(self) -> str:
+        answer = {True: "confirmed", False: "corrected", None: "not verified"}[self.confirmed]
+        return f"Verification({answer}: {pick_text(self.pick)})"
+
     @property
     def status(self) -> Status:
         """How far `lr` may be trusted."""
@@ -67,31 +74,28 @@ class Verification:
 
 def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     """Return what the runs of `plan` show of the recommended rate at the full length, even if there are too few."""
-    request, sweep, trials, long = plan.request, plan.sweep, plan.runs, plan.long_profile
+    request, sweep, trials = plan.request, plan.sweep, plan.runs
+    long, decision = plan.long_profile, plan.decision
     advice = advise(evidence, Request(steps=request.steps, schedule=request.schedule, warmup=request.warmup))
     updates = sweep.updates + plan.updates
-    if long is None or long.fall <= 0 or len(long.points) < 2:  # noqa: PLR2004 - one point has no lowest
+    if long is None or decision is None:
         pick = Pick(rule=VERIFIED, lr=None, low=None, high=None, status=Status.REFUSED, why=_no_answer(long))
         return Verification(
             confirmed=None,
             lr=None,
             pick=pick,
             picks=(pick, *advice.picks),
-            why=f"Nothing could be verified: {pick.why}.",
-            hint="give a larger --budget, or sweep again with a wider range",
+            why=f"Nothing could be verified, and no config was changed: {pick.why}.",
+            hint="give a larger --budget, so that trials take longer",
             schedule=None,
             updates=updates,
             trials=trials,
         )
-    optimizer = sweep.setup.optimizer
-    expected = expected_drift(optimizer.name, optimizer.settings)
-    drift = extrapolate(plan.short_profile, long, request.steps, expected=expected)
-    off = math.log10(request.lr) - drift.x
-    confirmed = -CONFIRMED <= off <= (0.0 if drift.cliff else CONFIRMED)
-    lr = request.lr if confirmed else round_lr(10**drift.x, 3)
+    confirmed = decision.kept
+    lr = request.lr if confirmed else round_lr(10**decision.x, 3)
     shape, shapes = _best_shape(request, long, plan.shapes_tried)
-    doubts = (*_doubts(sweep, long, drift, trials), *_plateau(evidence), *evidence.doubts)
-    pick = _pick(lr, drift, _said(plan, long, drift), doubts)
+    doubts = (*_doubts(plan, long, decision), *_plateau(evidence), *evidence.doubts)
+    pick = _pick(lr, decision.drift, _said(plan, long, decision), doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     verdict = (
         f"confirmed: {format_lr(request.lr)}"
@@ -134,21 +138,23 @@ def _half(drift: LrDrift) -> float:
     return max(LEAST_INTERVAL, Z90 * drift.error)
 
 
-def _doubts(sweep: SweepResult, long: LrProfile, drift: LrDrift, trials: tuple[ShortRun, ...]) -> tuple[str, ...]:
+def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, ...]:
     """Return why the verified rate may yet be wrong."""
-    doubts = []
+    drift, doubts = decision.drift, []
     if not long.bracketed:
         doubts.append("the best of them is the last one on its side, so the best rate may lie beyond")
     elif _half(drift) > long.half_width(DEAR):
         doubts.append(f"an end of the interval may lose more than {DEAR:.0%} of the fall, so steep is their valley")
-    if drift.held:
-        doubts.append("longer runs preferred higher rates, but no higher one was seen to train")
+    if not plan.tested:
+        doubts.append("the budget paid for no trial at the rate itself")
+    if decision.limit:
+        doubts.append(f"the trials point beyond it, but {decision.limit}")
     if Z90 * drift.error > WIDE:
         doubts.append("how far it moves on is open by more than a factor of ten")
-    fresh = any(trial.fresh for trial in trials)
+    fresh = any(trial.fresh for trial in plan.runs)
     if fresh:
         doubts.append("the batches were too large to keep, so no trial passed over its data as often as the run will")
-    matched = sweep.setup.batches_per_epoch is not None and not fresh
+    matched = plan.sweep.setup.batches_per_epoch is not None and not fresh
     if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):
         doubts.append(f"the coming run is {2**drift.doublings:.0f} times as long as any that was tried")
     return tuple(doubts)
@@ -165,7 +171,8 @@ def _plateau(evidence: SweepEvidence) -> tuple[str, ...]:
     return ("after a plateau a run's end depends on its seed as much as on the rate: verify with another --seed, too",)
 
 
-def _said(plan: TrialPlan, long: LrProfile, drift: LrDrift) -> str:
+def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
+    drift = decision.drift
     batches = plan.different_batches(long.steps)
     data = (
         ""
@@ -191,8 +198,6 @@ def _said(plan: TrialPlan, long: LrProfile, drift: LrDrift) -> str:
     elif drift.per_doubling is None:
         return f"{said}{moved}"
     bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
-    if drift.held:
-        bound = f" (the highest rate at which {long.steps} updates trained well)"
     return f"{said}{moved}, which at {plan.request.steps} updates makes it {format_lr(10**drift.x)}{bound}"
 
 
@@ -203,9 +208,10 @@ def _between(pick: Pick) -> str:
 def _no_answer(long: LrProfile | None) -> str:
     if long is None:
         return "no run of the longer length was finished"
-    if long.fall <= 0:
-        return "no run brought the held-out loss below where it began"
-    return "a single rate was tried"
+    if len(long.points) == 1:
+        return "a single rate was tried"
+    learned = f"{format_loss(long.start)} to {format_loss(long.lowest.loss)}"
+    return f"the best run of {long.steps} updates learned next to nothing ({learned}): what tells them apart is chance"
 
 
 def _with_evidence(config: ScheduleConfig | None, pick: Pick, updates: int) -> ScheduleConfig | None:

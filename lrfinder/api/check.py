@@ -12,6 +12,7 @@ from lrfinder.api.settings import make_source
 from lrfinder.api.sweep_run import Watch, sweep_model
 from lrfinder.config import load_schedule
 from lrfinder.engine.runtime.signals import Terminated
+from lrfinder.errors import UsageError
 from lrfinder.options import CHECK_SECONDS, Graph, Precision, Stop
 from lrfinder.store import Source
 from lrfinder.task.reference import check_reference
@@ -72,7 +73,10 @@ def check_model(source: Source, config: Path, *, max_seconds: float, seed: int, 
     """Check a config against the model file of `source`; the one way to do it. `watch` is as in `sweep_model`."""
     loaded = load_schedule(config)
     check_reference(source.reference)
-    settings = settings_around(loaded.optimizer.lr, repeats=REPEATS, seed=seed, max_seconds=max_seconds)
+    try:
+        settings = settings_around(loaded.optimizer.lr, repeats=REPEATS, seed=seed, max_seconds=max_seconds)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     result = sweep_model(source, settings, watch=watch)
     if result.status is Stop.INTERRUPTED:
         raise KeyboardInterrupt("before the check had an answer")

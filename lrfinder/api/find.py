@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrfinder.advice import Advice, Request
+from lrfinder.advice.advise import pick_text
 from lrfinder.advice.budget import LEAST_BUDGET, budget_in_updates
 from lrfinder.advice.length import run_length
 from lrfinder.api.recommend import recommend_run
@@ -43,7 +44,7 @@ class FindOptions:
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Found:
     """A peak rate for the coming run, and what it rests on.
 
@@ -60,6 +61,12 @@ class Found:
     unverified: str = ""
     picture: Path | None = None
     written: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.advice) if self.verification is None else f"{self.advice} {self.verification}"
+
+    def __repr__(self) -> str:
+        return f"Found({pick_text(self.advice.picks[0])})"
 
     @property
     def lr(self) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.run_files import write_picture, write_recommendation
@@ -14,8 +15,11 @@ from lrfinder.records import SweepResult
 from lrfinder.report.documents import recommend_document
 from lrfinder.store import PICTURE, TRIALS, config_path, load_run, read_log
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Recommendation(Advice):
     """What `lrfinder.recommend` returns: `lr`, `status`, `why`, `picks`, `band`, and the run's `schedule`."""
 
@@ -30,6 +34,15 @@ class Recommendation(Advice):
             hint = self.hint or "say how long the run is: recommend(result, steps=...)"
             raise UsageError("there is no schedule to save", hint=hint)
         dump(self.schedule, path)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Return a matplotlib figure of the sweep and its pick; with `path` it is written there, too."""
+        from lrfinder.report.figure import curve_figure
+
+        figure = curve_figure(self.chart(self.result))
+        if path is not None:
+            figure.savefig(path)
+        return figure
 
     def _repr_html_(self) -> str:
         from lrfinder.report.html import result_html

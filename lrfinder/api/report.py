@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from lrfinder.advice.answer import RunAnswer
 from lrfinder.advice.comparison import Comparison, compare_answers
 from lrfinder.api.run_answer import read_run_answer
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.errors import UsageError
-from lrfinder.files import write_atomic
+from lrfinder.files import write_atomic, write_named
 from lrfinder.report.overlay import overlay_of, overlay_png
 from lrfinder.report.page import report_page
 from lrfinder.store import PAGE
@@ -20,15 +18,7 @@ from lrfinder.store import PAGE
 _RunPath = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """A page, where it was written, and the runs that it is about."""
-
-    path: Path
-    runs: tuple[RunAnswer, ...]
-
-
-def write_report(runs: _RunPath | Sequence[_RunPath], out: _RunPath | None = None) -> Report:
+def write_report(runs: _RunPath | Sequence[_RunPath], out: _RunPath | None = None) -> Path:
     """Write one self-contained HTML page about run folders, the comparison first if there are several.
 
     It goes to `out`, or to report.html in the first run folder. Raises RunError for a damaged folder, UsageError for an
@@ -38,10 +28,11 @@ def write_report(runs: _RunPath | Sequence[_RunPath], out: _RunPath | None = Non
     if not paths:
         raise UsageError("there is no run to report on", hint="name a run folder")
     target = Path(paths[0]) / PAGE if out is None else _target(Path(out), ".html")
-    answers = tuple(read_run_answer(path) for path in paths)
+    answers = [read_run_answer(path) for path in paths]
     comparison = compare_answers(answers) if len(answers) > 1 else None
-    write_atomic(target, report_page(answers, comparison).encode())
-    return Report(path=target, runs=answers)
+    write = write_atomic if out is None else write_named
+    write(target, report_page(answers, comparison).encode())
+    return target
 
 
 def compare(runs: Sequence[_RunPath], *, png: _RunPath | None = None) -> Comparison:
@@ -56,7 +47,7 @@ def compare(runs: Sequence[_RunPath], *, png: _RunPath | None = None) -> Compari
     comparison = compare_answers([read_run_answer(path) for path in runs])
     if target is not None:
         with Interrupts():  # compiled modules are loaded: a signal under their C++ would abort the process
-            write_atomic(target, overlay_png(overlay_of(comparison)))
+            write_named(target, overlay_png(overlay_of(comparison)))
     return comparison
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lrfinder.advice import Request, advise, gather_evidence
+from lrfinder.options import STOP_TEXT
 from lrfinder.records import SweepResult
 
 if TYPE_CHECKING:
@@ -13,9 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Sweep(SweepResult):
     """What `lrfinder.sweep` returns, even if the curve is useless: `status` says how it ended."""
+
+    def __str__(self) -> str:
+        from lrfinder.report.figure import headline, subtitle
+
+        return (
+            f"Sweep of {headline(self)}: {subtitle(self)}; {self.updates} updates, {STOP_TEXT[self.status]}. "
+            "lrfinder.recommend(...) picks the rate."
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per measurement: repeat, step, lr, loss (the columns of curve.csv)."""
@@ -28,11 +38,14 @@ class Sweep(SweepResult):
         ]
         return pd.DataFrame(rows, columns=["repeat", "step", "lr", "loss"])
 
-    def plot(self) -> Figure:
-        """Return a matplotlib figure of the points, the fit and the picks; `.savefig(path)` writes it."""
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Return a matplotlib figure of the points, the fit and the pick; with `path` it is written there, too."""
         from lrfinder.report.figure import curve_figure
 
-        return curve_figure(advise(gather_evidence(self), Request()).chart(self))
+        figure = curve_figure(advise(gather_evidence(self), Request()).chart(self))
+        if path is not None:
+            figure.savefig(path)
+        return figure
 
     def _repr_html_(self) -> str:
         from lrfinder.report.html import result_html

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
-from lrfinder.advice.answer import RunAnswer, Verdict
+from lrfinder.advice.answer import RunAnswer, StoredAnswer
 from lrfinder.api.run_files import last_recommendation
 from lrfinder.errors import CONTROL
 from lrfinder.formatting import round_lr
@@ -15,7 +15,6 @@ from lrfinder.store import (
     RECOMMENDATION,
     TRIALS,
     VERIFICATION,
-    StoredAnswer,
     load_run,
     load_source,
     model_digest,
@@ -48,7 +47,7 @@ def read_run_answer(run: str | os.PathLike[str]) -> RunAnswer:
         model_sha256=model_digest(folder),
         training=source.training,
         trials=trials,
-        verdict=None if verified is None else _verdict(verified),
+        verification=verified,
         config=None if last is None or last.path is None or advice.schedule is None else str(last.path),
     )
 
@@ -71,13 +70,3 @@ def _stored(advice: Advice, answer: StoredAnswer) -> Advice:
 def _same_length(advice: Advice, verified: StoredAnswer) -> bool:
     planned, tried = advice.schedule, verified.schedule
     return planned is None or (tried is not None and tried.steps == planned.steps)
-
-
-def _verdict(verified: StoredAnswer) -> Verdict:
-    schedule = verified.schedule
-    return Verdict(
-        confirmed=verified.confirmed,
-        pick=verified.picks[0],
-        why=verified.why,
-        steps=None if schedule is None else schedule.steps,
-    )

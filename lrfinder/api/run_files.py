@@ -11,11 +11,13 @@ from lrfinder.config import ScheduleConfig, load_schedule
 from lrfinder.config.files import parse_schedule
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.errors import LrfinderError
-from lrfinder.files import write_atomic
+from lrfinder.files import UnfitFileError, read_limited, write_atomic
 from lrfinder.records import Chart
 from lrfinder.report.documents import json_text
 from lrfinder.report.figure import HEAD_BYTES, curve_png, figure_digest, is_drawn
 from lrfinder.store import CONFIG, PICTURE, RECOMMENDATION, VERIFICATION, config_path
+
+_MAX_BYTES = 16 * 2**20  # of a file that lrfinder wrote here; a picture has 0.1 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +35,9 @@ def write_picture(folder: Path, chart: Chart) -> None:
     """
     path = folder / PICTURE
     try:
-        with path.open("rb") as file:
-            if is_drawn(file.read(HEAD_BYTES), figure_digest(chart)):
-                return
-    except OSError:  # there is none yet
+        if is_drawn(read_limited(path, _MAX_BYTES)[:HEAD_BYTES], figure_digest(chart)):
+            return
+    except (OSError, UnfitFileError):  # there is none yet, or something else, which is replaced
         pass
     with Interrupts():  # compiled modules are loaded: a signal under their C++ would abort the process
         write_atomic(path, curve_png(chart))
@@ -78,7 +79,7 @@ def config_target(folder: Path, last: LastRecommendation | None) -> Path:
 def _stored(folder: Path) -> tuple[ScheduleConfig | None, Path | None]:
     """Return the config that recommendation.json holds, and the file that it names."""
     try:
-        document = json.loads((folder / RECOMMENDATION).read_text(encoding="utf-8"))
+        document = json.loads(read_limited(folder / RECOMMENDATION, _MAX_BYTES))
         place = document.get("config_path")
         config = document.get("config")
         return (
@@ -89,6 +90,8 @@ def _stored(folder: Path) -> tuple[ScheduleConfig | None, Path | None]:
         OSError,
         ValueError,
         AttributeError,
+        RecursionError,
+        UnfitFileError,
         LrfinderError,
     ):  # none, or not one of ours
         return None, None
@@ -101,12 +104,10 @@ def _from_here(path: Path) -> Path:
 
 def _is_of_run(path: Path, folder: Path) -> bool:
     """Tell whether a file is a valid schedule config that was recommended for this run."""
-    if not path.is_file():
-        return False
-    if path.parent == folder:
-        return True
     try:
+        if not path.is_file() or path.parent == folder:
+            return path.is_file()
         evidence = load_schedule(path).evidence
-    except LrfinderError:
+    except (OSError, LrfinderError):  # OSError: a name from a file may be too long for one
         return False
     return evidence is not None and evidence.run is not None and Path(evidence.run).resolve() == folder.resolve()

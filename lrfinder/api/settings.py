@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from enum import StrEnum
 from typing import Any
@@ -50,9 +49,6 @@ def make_source(
     for name, choices in (("precision", Precision), ("graph", Graph)):
         if name in training:
             training[name] = _chosen(name, choices, training[name])
-    if not (math.isfinite(loader_timeout) and loader_timeout >= 0):
-        what = "a finite number of seconds, 0 to wait forever"
-        raise UsageError(f"loader_timeout must be {what}, got {loader_timeout}")
     options = {"momentum": momentum, "weight_decay": weight_decay}
     try:
         return Source(

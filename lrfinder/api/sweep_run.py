@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from lrfinder.api.sinks import Sink, check_sinks
 from lrfinder.errors import RunError, UsageError
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished
-from lrfinder.task.reference import check_reference, digest_of
+from lrfinder.task.reference import check_reference, code_places, digest_of, model_path
 from lrfinder.version import CREATED_BY
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ LIVE = "lrfinder.sweep(...)"  # the reference of a sweep of objects that Python 
 _OPTIONS = {"model": "MODEL", "swept_optimizer": "--sweep-optimizer"}  # the others are called as the keyword is
 
 Watch = Callable[[SweepSettings], AbstractContextManager["Observer"]]
+Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,29 +104,50 @@ def sweep_run(
 
 
 def resume_run(
-    run: Path, given: Mapping[str, Any] | None = None, *, watch: Watch | None = None, sinks: Sequence[str] = ()
+    run: Path,
+    given: Mapping[str, Any] | None = None,
+    *,
+    watch: Watch | None = None,
+    sinks: Sequence[str] = (),
+    tell: Tell | None = None,
 ) -> SweepRun:
     """Make the missing parts of the sweep of a run folder; `given` are options that must agree with it.
 
-    Raises UsageError if they don't, or if live objects were swept; RunError for a damaged folder, one that another
-    process is writing, and a model file that has changed.
+    `tell` gets the name of the model file before it is imported. Raises UsageError if they don't agree, or if live
+    objects were swept; RunError for a damaged folder, one that another process is writing, and a model file that has
+    changed.
     """
     kept = load_unfinished(run)
     _check_options(given or {}, kept)
-    _check_model_file(kept)
+    _check_model_file(kept, tell)
     with RunFolder.resume(kept) as folder:
         result = sweep_model(kept.source, kept.settings, watch=watch, sinks=sinks, folder=folder, kept=kept)
     return _advised(result, folder)
 
 
-def check_not_inside(source: Source, folder: Path) -> None:
-    """Raise RunError if a run folder names a model file within itself: a stranger's folder must not run code."""
-    path = check_reference(source.reference).path
-    if path is not None and path.resolve().is_relative_to(folder.resolve()):
+def announce_model(source: Source, folder: Path, tell: Tell | None) -> None:
+    """Tell which model a run folder names, before it is imported.
+
+    Raises RunError if code in the folder itself would be imported: a stranger's folder must not run any.
+    """
+    found, whole = check_reference(source.reference), folder.resolve()
+    if any(place.resolve().is_relative_to(whole) for place in code_places(found)):
         raise RunError(
             f"{folder}: its run.json names a model file inside the folder, {source.reference}",
             hint="move the model file out of the run folder",
         )
+    if found.module is not None and Path.cwd().resolve().is_relative_to(whole):  # it is searched first
+        raise RunError(
+            f"{folder}: its run.json names the module {found.module}, whose imports would be looked for in the folder",
+            hint="run the command in another folder",
+        )
+    package = PathFinder.find_spec(whole.name, [str(whole.parent)])
+    if package is not None and package.has_location and Path(str(package.origin)).is_relative_to(whole):
+        raise RunError(  # an import of the model may find it
+            f"{folder}: the run folder is a Python package, which would run {package.origin}", hint="remove that file"
+        )
+    if tell is not None:
+        tell(f"model of {folder}: {model_path(found) or source.reference}")
 
 
 def _advised(result: Sweep, folder: RunFolder, seconds: float | None = None) -> SweepRun:
@@ -137,14 +160,14 @@ def _advised(result: Sweep, folder: RunFolder, seconds: float | None = None) -> 
     return SweepRun(sweep=result, advice=advice, folder=folder.path, picture=picture, seconds=seconds)
 
 
-def _check_model_file(kept: ResumableRun) -> None:
+def _check_model_file(kept: ResumableRun, tell: Tell | None) -> None:
     """Check, before anything is imported, that the model file is there and is the one that was swept."""
     if kept.source.reference == LIVE:
         raise UsageError(
             f"{kept.path}: the sweep was made from live objects of a Python program, which are gone",
             hint="run that program again, or put the objects in a model file: lrfinder.sweep('model.py', out=...)",
         )
-    check_not_inside(kept.source, kept.path)
+    announce_model(kept.source, kept.path, tell)
     if digest_of(check_reference(kept.source.reference)) != kept.model_sha256:
         raise RunError(
             f"{kept.path}: {kept.source.reference} has changed since the sweep began: the curves would not compare",

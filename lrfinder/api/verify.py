@@ -15,7 +15,7 @@ from lrfinder.advice.length import run_length
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
 from lrfinder.api.run_files import LastRecommendation, config_target, last_recommendation, write_verification
-from lrfinder.api.sweep_run import Watch, check_not_inside
+from lrfinder.api.sweep_run import Tell, Watch, announce_model
 from lrfinder.config import dump, load_schedule
 from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.records import ShortRun, SweepResult
@@ -107,12 +107,14 @@ def verify_run(
     write: Path | None = None,
     keep: bool = True,
     watch: Watch | None = None,
+    tell: Tell | None = None,
 ) -> VerifyResult:
     """Verify the recommendation of a run folder, or of a schedule config that names its run; the one way to do it.
 
-    `watch` is entered before the model file is imported, and gives the observer of the training. With `keep` the
-    verified schedule is written to `write`, or to the file of the last recommendation, and verification.json beside it.
-    A sweep that allows no recommendation, and an interruption, are results too: then `confirmed` is None.
+    `watch` is entered before the model file is imported, and gives the observer of the training; `tell` gets the name
+    of a model file that the run folder names. With `keep` the verified schedule is written to `write`, or to the file
+    of the last recommendation, and verification.json beside it. A sweep that allows no recommendation, and an
+    interruption, are results too: then `confirmed` is None.
     """
     check_options(options)
     folder, last = _recommended(target, options)
@@ -120,7 +122,7 @@ def verify_run(
     if options.model is not None:
         source = dataclasses.replace(source, reference=options.model)
     else:
-        check_not_inside(source, folder)
+        announce_model(source, folder, tell)
     evidence = gather_evidence(sweep)
     advice, request = _requests(evidence, options, last)
     if request is None:
@@ -197,6 +199,7 @@ def _requests(
         schedules=options.schedules,
         warmup=warmup,
         seed=options.seed,
+        band=evidence.band,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lrfinder.errors import UsageError
 from lrfinder.schedules import Schedule, Table
+from lrfinder.schedules.base import MAX_STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,10 @@ def grow_batches(schedule: Schedule, *, samples: int, batch_size: int, cap: int 
             size = most if decayed * most <= batch_size else int(batch_size / decayed * (1 + 1e-12))
         factor = min(1.0, decayed * size / batch_size)
         epochs.append(Epoch(batch_size=size, factor=factor, updates=math.ceil(samples / size)))
+    if sum(epoch.updates for epoch in epochs) > MAX_STEPS:
+        raise UsageError(
+            f"the batches of {samples} samples are more than {MAX_STEPS} updates", hint="a larger batch_size"
+        )
     return tuple(epochs)
 
 

@@ -23,7 +23,8 @@ class BatchSchedule(Sampler[list[int]]):
     stays as it is. `factor(t)` is the rate of update t over the peak, for `LambdaLR(optimizer, batches.factor)`: 1,
     up to rounding, until the cap is reached.
 
-    To resume, call `set_epoch(e)` before epoch e, or load `state_dict()`. Raises UsageError as `grow_batches` does.
+    To resume between epochs, call `set_epoch(e)` before epoch e, or load `state_dict()`. Raises UsageError as
+    `grow_batches` does.
     """
 
     def __init__(self, sampler: Samples, schedule: Schedule, *, batch_size: int, cap: int | None = None) -> None:
@@ -51,7 +52,7 @@ class BatchSchedule(Sampler[list[int]]):
             tell(epoch)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the number of the next pass."""
+        """Return the number of the next pass, also in the middle of one."""
         return {"epoch": self._next}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

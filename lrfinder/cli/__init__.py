@@ -36,6 +36,8 @@ def main() -> None:
 def _run(received: Received) -> int:
     """Run the command and return its exit status; every failure but a signal becomes a message and a status."""
     from lrfinder.cli.process.stdout import stdout_guard
+    from lrfinder.cli.process.user_code import Carried
+    from lrfinder.engine.runtime.signals import Terminated
     from lrfinder.errors import LrfinderError
 
     try:
@@ -47,9 +49,15 @@ def _run(received: Received) -> int:
             app()
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+            if isinstance(ended.__context__, BrokenPipeError):  # nobody reads what --help prints: no failure
+                status = 0
         with stdout_guard():  # the buffer may still hold what a library printed
             return status
-    except Exception as error:  # noqa: BLE001 - the one place where every failure becomes a message and a status
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:  # noqa: BLE001 - the one place where every failure becomes a message and a status
+        if isinstance(error, Carried) and error.__cause__ is not None:
+            error = error.__cause__
         # An error of ours is reported as it is; behind any other one there may be a signal.
         return _report(error if isinstance(error, LrfinderError) else received.behind(error))
 

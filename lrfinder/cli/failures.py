@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import re
 import sys
 import sysconfig
 import traceback
 from pathlib import Path
 
 from lrfinder.cli.exit_status import BUG, INTERRUPTED, TERMINATED, USER_CODE_FAILED
+from lrfinder.cli.process.stdout import discard_stdout
 from lrfinder.engine.runtime.signals import Terminated
-from lrfinder.errors import LrfinderError, frames_of, user_code_location
+from lrfinder.errors import EnvironmentFailure, LrfinderError, UsageError, frames_of, user_code_location, visible
+from lrfinder.files import disk_hint
 
 _USER_FRAMES = 8  # the innermost ones, where the fault is; with two lines each they fill half a terminal
 
 _PACKAGES = frozenset({"site-packages", "dist-packages"})  # by name: one environment may be layered over another
+
+# What libraries are told if the memory that a process may have is not enough to load or start them.
+_NO_ROOM = re.compile(r".*(failed to map segment|[Cc]annot allocate memory|can't start new thread).*")
+_NO_SUCH_PATH = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.ENOENT})
 
 _own_frames = False
 
@@ -27,10 +36,34 @@ def show_own_frames(*, on: bool) -> None:
 
 def report(error: BaseException) -> int:
     """Print what went wrong to standard error; return the exit status."""
-    try:
-        return _report(error)
-    except OSError:  # the terminal was closed, or the reader of the pipe left
-        return _status_of(error)
+    error = _of_the_machine(error) or error
+    status = _status_of(error)
+    with contextlib.suppress(OSError):  # the terminal was closed, the disk is full, or the reader of the pipe left
+        if _own_frames:
+            print(visible("".join(traceback.format_exception(error))), file=sys.stderr)
+        if text := _text_of(error, status):
+            print(visible(text), file=sys.stderr)
+    return status
+
+
+def _of_the_machine(error: BaseException) -> LrfinderError | None:
+    """Return what the system's refusal is in the contract's words, if it reached no place that knows more of it."""
+    if isinstance(error, LrfinderError) or user_code_location(error) is not None:
+        return None
+    no_room = _NO_ROOM.search(str(error)) if isinstance(error, ImportError | RuntimeError | OSError) else None
+    if isinstance(error, MemoryError) or no_room is not None:
+        what = no_room[0] if no_room is not None else str(error) or type(error).__name__
+        return EnvironmentFailure(f"out of memory: {what}", hint="free some, or raise its limit (`ulimit -v`)")
+    if not isinstance(error, OSError):
+        return None
+    if isinstance(getattr(error.__context__, "exit_code", None), int):  # Typer was about to say it
+        return UsageError(str(error.__context__))
+    reason, file = error.strerror or str(error), error.filename
+    if error.errno in _NO_SUCH_PATH:
+        return UsageError(f"{file or 'the working folder'}: {reason}", hint="check the path")
+    if file is None:  # only the standard streams have no name
+        discard_stdout()
+    return EnvironmentFailure(f"{file or 'standard output'}: {reason}", hint=disk_hint(error))
 
 
 def _status_of(error: BaseException) -> int:
@@ -43,23 +76,21 @@ def _status_of(error: BaseException) -> int:
     return USER_CODE_FAILED if user_code_location(error) is not None or isinstance(error, SyntaxError) else BUG
 
 
-def _report(error: BaseException) -> int:
-    if _own_frames:
-        traceback.print_exception(error)
+def _text_of(error: BaseException, status: int) -> str:
     if isinstance(error, KeyboardInterrupt):
-        print(f"lrfinder: interrupted{f': {error}' if str(error) else ''}", file=sys.stderr)
-    elif isinstance(error, Terminated):
-        print(f"lrfinder: terminated: {error}", file=sys.stderr)
-    elif isinstance(error, LrfinderError):
-        print(f"lrfinder: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
-    elif _status_of(error) == USER_CODE_FAILED:
-        print(_user_failure(error, user_code_location(error)), file=sys.stderr)
-    elif not _own_frames:
-        print(f"lrfinder: a fault of lrfinder's own: {type(error).__name__}: {error}", file=sys.stderr)
-        print("  run the command again with --debug and report what it prints", file=sys.stderr)
-    return _status_of(error)
+        return f"lrfinder: interrupted{f': {error}' if str(error) else ''}"
+    if isinstance(error, Terminated):
+        return f"lrfinder: terminated: {error}"
+    if isinstance(error, LrfinderError):
+        return f"lrfinder: {error}" + (f"\n  {error.hint}" if error.hint else "")
+    if status == USER_CODE_FAILED:
+        return _user_failure(error, user_code_location(error))
+    if _own_frames:
+        return ""
+    return (
+        f"lrfinder: a fault of lrfinder's own: {type(error).__name__}: {error}\n"
+        "  run the command again with --debug and report what it prints"
+    )
 
 
 def _user_failure(error: BaseException, place: str | None) -> str:

@@ -33,7 +33,7 @@ from lrfinder.cli.options import (
     WeightDecay,
     WriteSchedule,
 )
-from lrfinder.cli.output import print_json, print_line, print_text, print_use, warn
+from lrfinder.cli.output import note, print_json, print_line, print_text, print_use, warn
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision
 
@@ -95,7 +95,7 @@ def find(
     if (model is None) == (resume is None):
         raise UsageError("name a MODEL, or a run folder with --resume", hint="lrfinder find model.py --epochs 10")
     if resume is not None:
-        sweep = functools.partial(resume_run, resume, watch=watch)
+        sweep = functools.partial(resume_run, resume, watch=watch, tell=None if quiet else note)
     else:
         source = make_source(
             model or "",

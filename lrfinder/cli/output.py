@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.cli.process.stdout import stdout_guard
+from lrfinder.errors import visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -38,13 +39,14 @@ def print_text(*parts: RenderableType) -> None:
     console = PipeConsole(highlight=False, markup=False)
     with stdout_guard():
         for part in parts:
-            console.print(part, soft_wrap=isinstance(part, str) and not console.is_terminal)
+            text = isinstance(part, str)
+            console.print(visible(str(part)) if text else part, soft_wrap=text and not console.is_terminal)
 
 
 def print_line(line: str) -> None:
     """Print a line that people copy: it is never broken, however long it is."""
     with stdout_guard():
-        sys.stdout.write(line + "\n")
+        sys.stdout.write(visible(line) + "\n")
 
 
 def print_use(path: Path, config: ScheduleConfig, verb: str = "Written") -> None:
@@ -85,7 +87,7 @@ def print_drawn(draw: Callable[..., str], what: object) -> None:
 def warn(message: str) -> None:
     """Print a warning to standard error."""
     with contextlib.suppress(OSError):  # nobody reads it
-        print(f"lrfinder: warning: {message}", file=sys.stderr)
+        print(f"lrfinder: warning: {visible(message)}", file=sys.stderr)
 
 
 def show_plugin_warnings() -> None:
@@ -111,4 +113,4 @@ def can_draw() -> bool:
 def note(message: str) -> None:
     """Print to standard error, for example a default that the command chose itself."""
     with contextlib.suppress(OSError):  # nobody reads it
-        print(f"lrfinder: {message}", file=sys.stderr)
+        print(f"lrfinder: {visible(message)}", file=sys.stderr)

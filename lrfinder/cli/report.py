@@ -33,13 +33,14 @@ def report(
     from lrfinder.api.report import write_report
     from lrfinder.store import latest_run
 
-    written = write_report(runs or [latest_run()], out)
+    chosen = runs or [latest_run()]
+    page = write_report(chosen, out)
     if as_json:
         from lrfinder.report.documents import report_document
 
-        print_json(report_document(written.path, written.runs))
+        print_json(report_document(page, chosen))
     else:
-        print_text(f"Report: {written.path}")
+        print_text(f"Report: {page}")
 
 
 def compare(

@@ -117,13 +117,13 @@ def export(
     del debug, seed, listing
     from lrfinder.config import load_schedule
     from lrfinder.export import export_schedule
-    from lrfinder.files import write_atomic
+    from lrfinder.files import write_named
 
     made = export_schedule(load_schedule(config), to)
     for sentence in made.left_out:
         warn(sentence)
     if write is not None:
-        write_atomic(write, made.text.encode())
+        write_named(write, made.text.encode())
         suffix = ".yaml" if write.suffix == ".yml" else write.suffix
         if suffix not in {"", made.suffix}:
             warn(f"{write} holds what {made.suffix} files hold: name it {write.with_suffix(made.suffix).name}")

@@ -31,7 +31,7 @@ from lrfinder.cli.options import (
     WeightDecay,
     count,
 )
-from lrfinder.cli.output import print_json, print_line, print_plot, print_text, warn
+from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, warn
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -155,7 +155,7 @@ def sweep(
 
     watch = functools.partial(watch_training, quiet=quiet)
     if resume is not None:
-        done = resume_run(resume, _given(context), watch=watch, sinks=sinks or ())
+        done = resume_run(resume, _given(context), watch=watch, sinks=sinks or (), tell=None if quiet else note)
     elif model is None:
         raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
     else:
@@ -189,8 +189,8 @@ def sweep(
             graph=graph,
         )
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
-    for note in done.sweep.notes:
-        warn(note)
+    for doubt in done.sweep.notes:
+        warn(doubt)
     if as_json:
         print_json(sweep_document(done.sweep, done.advice))
     elif quiet and not details and done.advice.lr is not None and of_signal(done.sweep.status) is None:
@@ -203,7 +203,7 @@ def sweep(
 def _given(context: typer.Context) -> dict[str, object]:
     """Return the options and arguments that the command line itself names."""
     return {
-        name: value
+        name: Path(str(value)) if name == "out" else value  # Typer before 0.29 gives the text
         for name, value in context.params.items()
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }

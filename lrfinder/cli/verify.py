@@ -90,7 +90,7 @@ def verify(
     watch = functools.partial(watch_training, quiet=quiet or as_json)
     if target is None and not (quiet or as_json):
         note(f"the newest run: {run}")
-    result = verify_run(run, options, write=write, watch=watch)
+    result = verify_run(run, options, write=write, watch=watch, tell=None if quiet else note)
     verification = result.verification
     for message in dict.fromkeys(trial.note for trial in verification.trials if trial.note):
         warn(message)

@@ -16,10 +16,11 @@ from lrfinder.config.document import Document, KeyPath, Problem, UnreadableError
 from lrfinder.config.model import VERSION, ScheduleConfig
 from lrfinder.config.problems import explain, in_order, show_value
 from lrfinder.errors import CONTROL, ConfigError, UsageError
-from lrfinder.files import UnfitFileError, read_limited, write_atomic
+from lrfinder.files import UnfitFileError, read_limited, write_named
 
 # A table of 10,000 points takes 0.6 MB; the YAML reader, which is written in Python, three seconds for this much.
 MAX_BYTES = 1024 * 1024
+_MOST_BITS = 4096  # of a whole number; Python doesn't print the longest ones
 MOST_PROBLEMS = 20  # reported at once: a file with more is not nearly a schedule config
 
 
@@ -76,8 +77,8 @@ def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "sc
     Raises ConfigError for a text with a control character: no reader would accept it.
     """
     data = config.as_data()
-    for path, value in _texts(data):
-        if CONTROL.search(value):
+    for path, value in _leaves(data):
+        if isinstance(value, str) and CONTROL.search(value):
             raise ConfigError(f"{show_path(path)}: a control character can't stand in a config, got {value!a}")
     return FORMATS[suffix].write(data, _header(config, file_name))
 
@@ -88,13 +89,13 @@ def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     Raises ConfigError for another suffix, UsageError if the folder is not there, EnvironmentFailure if the disk
     refuses.
     """
-    file = Path(os.path.realpath(path))  # so that a symbolic link stays one
-    _format_of(Path(path), "schedule config")
-    if file.is_dir() or not file.parent.is_dir():
+    file = Path(path)
+    _format_of(file, "schedule config")
+    if file.is_dir() or not Path(os.path.realpath(file)).parent.is_dir():
         hint = "name a file in a folder that exists"
         raise UsageError(f"{path}: {'is a folder' if file.is_dir() else 'its folder is not there'}", hint=hint)
-    text = format_schedule(config, suffix=Path(path).suffix.lower(), file_name=Path(path).name)
-    write_atomic(file, text.encode())
+    text = format_schedule(config, suffix=file.suffix.lower(), file_name=file.name)
+    write_named(file, text.encode())
 
 
 def _header(config: ScheduleConfig, file_name: str) -> str:
@@ -151,23 +152,26 @@ def _document(text: str, chosen: Format, where: str) -> Document:
         raise config_error(where, list(error.problems)) from None
     problems = [
         Problem(document.place(path), f"a control character can't stand in a config, got {value!a}")
-        for path, value in _texts(document.data)
-        if CONTROL.search(value)
+        if isinstance(value, str)
+        else Problem(document.place(path), f"a whole number of {value.bit_length()} bits is too long to be read")
+        for path, value in _leaves(document.data)
+        if (isinstance(value, str) and CONTROL.search(value))
+        or (isinstance(value, int) and value.bit_length() > _MOST_BITS)
     ]
     if problems:
         raise config_error(where, problems)
     return document
 
 
-def _texts(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, str]]:
-    """Yield every text of a document, keys too, with its path."""
-    if isinstance(value, str):
+def _leaves(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield every key and every value of a document that holds no others, with its path."""
+    if not isinstance(value, dict | list):
         yield path, value
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, part in parts:
         if isinstance(key, str):
             yield (*path, key), key
-        yield from _texts(part, (*path, key))
+        yield from _leaves(part, (*path, key))
 
 
 def _judged(document: Document, where: str) -> ScheduleConfig:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -22,7 +21,7 @@ from pydantic import (
 
 from lrfinder.batch_growth.plan import Epoch, grow_batches, rates, stretches
 from lrfinder.errors import UsageError
-from lrfinder.optimizers import check_name, check_setting
+from lrfinder.optimizers import LARGEST_INTEGER, check_name, check_setting, is_value
 from lrfinder.records import Status
 from lrfinder.schedules import AnySchedule, Schedule
 from lrfinder.schedules.base import as_tuple
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 VERSION: Final = 1
 
 MOST_LISTED = 10_000_000  # rates at once: 2 GB while they are written
-_LARGEST_INTEGER = 2**63 - 1  # TOML's integers have 64 bits, and a config must say the same in every format
 
 
 def _tuple_to_list(value: Any) -> Any:
@@ -49,23 +47,12 @@ def _whole_version(value: Any) -> Any:
     return value
 
 
-def _setting(value: Any) -> bool | int | float | str | tuple[float, ...]:
+def _setting(value: Any) -> Any:
     """Check a hyper-parameter's value: true or false, a finite number, text, or a list of finite numbers."""
-    if isinstance(value, list | tuple) and all(isinstance(item, int | float) and _is_plain(item) for item in value):
-        return tuple(value)
-    if isinstance(value, bool | int | float | str) and _is_plain(value):
-        return value
+    if is_value(value):
+        return tuple(value) if isinstance(value, list | tuple) else value
     found = json.dumps(value, default=str)[:60]
     raise ValueError(f"expected true, false, a finite number, text, or a list of finite numbers, got {found}")
-
-
-def _is_plain(value: float | str) -> bool:
-    """Say whether every format can hold the value."""
-    if isinstance(value, str):
-        return all(not "\ud800" <= character <= "\udfff" for character in value)  # half a character: not in UTF-8
-    if isinstance(value, int):
-        return abs(value) <= _LARGEST_INTEGER
-    return math.isfinite(value)
 
 
 Rate = Annotated[float, Field(gt=0)]
@@ -115,7 +102,7 @@ class Evidence(_Section):
     why: str | None = None
     model: str | None = None
     run: str | None = None
-    updates: Annotated[int, Field(ge=0, le=_LARGEST_INTEGER)] | None = None
+    updates: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] | None = None
     torch: str | None = None
     lrfinder: str | None = None
 

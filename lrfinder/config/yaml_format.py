@@ -32,6 +32,7 @@ _TAG = "tag:yaml.org,2002:"
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*|[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9_.+]*", re.ASCII)
 _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
+_LONGEST_INTEGER = 1000  # characters; Python reads longer ones if they are hexadecimal, and then can't print them
 _ONE_LINE = 1_000_000  # columns: wider than any section, so that each stays on its line
 
 
@@ -104,7 +105,7 @@ def _scalar(event: ScalarEvent, yaml: YAML) -> Any:
 
 def _integer(text: str, place: Place) -> int:
     try:
-        return int(text, 0)
+        return int(text if len(text) <= _LONGEST_INTEGER else "too long", 0)
     except ValueError:  # 017, which YAML 1.1 reads as 15 and 1.2 as 17; or more digits than Python converts
         shown = text if len(text) <= 40 else f"{text[:40]}..."  # noqa: PLR2004 - enough to find it
         message = f"{shown} is not a whole number that can be read; write it in decimal, without leading zeros"

@@ -17,6 +17,7 @@ from lrfinder.engine.runtime.signals import Interrupts, Terminated
 from lrfinder.errors import error_text, user_code_location
 from lrfinder.records import Stop
 
+_LONGEST = 1000  # characters of an exception's text that a record keeps
 _Record_co = TypeVar("_Record_co", covariant=True)
 
 
@@ -111,8 +112,8 @@ def describe_error(error: BaseException) -> str:
     place = user_code_location(error)
     lines = error_text(error).strip().splitlines()
     if len(lines) > 1 and "worker process" in lines[0]:  # a DataLoader's; the last line is the error in the worker
-        line = lines[-1].strip()
+        line = lines[-1].strip()[:_LONGEST]
     else:
-        text = " ".join(" ".join(lines).split())
+        text = " ".join(" ".join(lines).split())[:_LONGEST]
         line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"{line} (while {place})" if place else line

@@ -8,6 +8,7 @@ import platform
 import torch
 
 from lrfinder.engine.runtime.device import device_title
+from lrfinder.errors import visible
 from lrfinder.records import Setup
 from lrfinder.task.lightning import skipped_hooks
 from lrfinder.task.loader import batch_size_of, batches_per_epoch
@@ -28,9 +29,9 @@ def describe_setup(
     taken = problem.training.accumulate
     size, batches = batch_size_of(trial.loader), batches_per_epoch(trial.loader)
     return Setup(
-        model=problem.name,
+        model=visible(problem.name),
         parameters=sum(parameter.numel() for parameter in trial.model.parameters()),
-        loss=trial.loss_note(),
+        loss=visible(trial.loss_note()),
         optimizer=optimizer_facts(trial.parts, trial.optimizer_note),
         batch_size=None if size is None else size * taken,
         # What is left at the end of a pass makes an update too, in the loops of Lightning and transformers.

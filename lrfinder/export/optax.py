@@ -23,7 +23,7 @@ from lrfinder.export.source import factor_source, literal
 _CHECKED = "Checked with optax 0.2.8, JAX 0.10, update by update."
 
 _TABLE = '''\
-RATES = jnp.asarray([PEAK * factor(t) for t in range({entries})])
+RATES = jnp.asarray(np.fromiter((PEAK * factor(t) for t in range({entries})), "float64", {entries}))
 
 
 def schedule(count):
@@ -54,7 +54,7 @@ def optax(config: ScheduleConfig) -> Export:
     steps = config.schedule.steps
     text = (
         f"{comment(config, _LOOKED_UP, _PRECISION, _CHECKED)}\nimport math\n\n"
-        f"import jax.numpy as jnp\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
+        f"import jax.numpy as jnp\nimport numpy as np\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
         f"{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
         f"{_TABLE.format(entries=steps + 1, last=steps)}{_ratios(config)}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -47,7 +48,10 @@ def optimizer_class(optim: str) -> str | None:
 def optimizer_settings(
     name: str, *, betas: tuple[float, float], eps: float, weight_decay: float, optim_args: str | None
 ) -> dict[str, Any]:
-    """Return the settings that the Trainer gives this class: AdamW's, and what binds the rate of others."""
+    """Return the settings that the Trainer gives this class: AdamW's, and what binds the rate of others.
+
+    Raises ValueError for what is no number in `optim_args`.
+    """
     if name == "AdamW":
         return {"betas": betas, "eps": eps, "weight_decay": weight_decay}
     given = dict(part.strip().split("=", maxsplit=1) for part in (optim_args or "").split(",") if "=" in part)
@@ -55,4 +59,6 @@ def optimizer_settings(
     for key in _OWN.get(name, ()):
         if key in given:
             settings[key] = float(given[key])
+            if not math.isfinite(settings[key]):
+                raise ValueError(f"expected a finite number, got {given[key]!r}")
     return settings

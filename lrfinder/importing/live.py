@@ -17,7 +17,7 @@ from lrfinder.importing.match import TOLERANCE, check_peak, check_rates, check_u
 from lrfinder.importing.plateaus import PlateauArguments, plateau
 from lrfinder.importing.recognize import recognized
 from lrfinder.importing.torch_schedulers import candidates
-from lrfinder.importing.twin import ReplayedRates, replay_rates
+from lrfinder.importing.twin import ReplayedRates, held, replay_rates
 from lrfinder.importing.why import why_shape
 from lrfinder.optimizers import class_name, is_setting
 from lrfinder.scheduler import ConfiguredScheduler
@@ -29,29 +29,41 @@ _NOT_SETTINGS = frozenset({"lr", "foreach", "fused", "capturable", "differentiab
 _CYCLED = frozenset({"momentum", "betas"})  # what OneCycleLR and CyclicLR move while the rate moves
 
 
-def import_scheduler(scheduler: object, *, steps: int | None, tolerance: float) -> ScheduleConfig:
+def import_scheduler(
+    scheduler: object, *, steps: int | None, tolerance: float, epoch: int | None = None
+) -> ScheduleConfig:
     """Return the config whose f(t) is the rate that `scheduler` sets for update t; see `lrfinder.import_schedule`."""
     if not isinstance(scheduler, LRScheduler):
         raise UsageError(
             f"expected a scheduler of torch.optim.lr_scheduler, got {type(scheduler).__name__}",
             hint="where a library wraps it, as accelerate does, pass the one inside: scheduler.scheduler",
         )
+    if epoch is not None:
+        check_updates(epoch, what="epoch")
+        if isinstance(scheduler, ConfiguredScheduler | ReduceLROnPlateau):
+            raise UsageError(f"{type(scheduler).__name__} isn't stepped for each epoch", hint="leave epoch out")
     if isinstance(scheduler, ConfiguredScheduler):
         return _ours(scheduler, steps)
     if isinstance(scheduler, ReduceLROnPlateau):
         return _plateau(scheduler, steps)
     name = type(scheduler).__name__
-    used = replay_rates(scheduler, _length(scheduler, steps, own=getattr(scheduler, "total_steps", None)))
+    each, own = epoch or 1, getattr(scheduler, "total_steps", None)
+    length = _length(scheduler, steps, own=None if own is None else own * each)
+    used = held(replay_rates(scheduler, -(-length // each)), each, length)
     for group, rates in enumerate(used.rates):
         check_rates(rates, of=f"{name}, param group {group}")
     lead = fastest(used.rates)
     rates = used.rates[lead]
     check_peak(max(rates), of=name)
     found = ratios(used.rates, to=lead, of=name)
-    by_class = candidates(scheduler, steps=len(rates), peak=max(rates), group=lead)
+    by_class = candidates(scheduler, steps=len(rates), peak=max(rates), group=lead) if each == 1 else ()
     made = match(rates, chain(by_class, recognized(rates)), peak=max(rates), tolerance=tolerance)
     schedule, left_out = _with_momentum(made.schedule, used)
-    why = why_shape(f"torch's {name}", made, _REASONS.get(name, "no named shape has its rates"))
+    reason = _REASONS.get(name, "no named shape has its rates")
+    source = f"torch's {name}"
+    if each > 1:
+        source, reason = f"{source}, stepped every {each} updates", "no named shape holds a rate for so long"
+    why = why_shape(source, made, reason)
     return _config(scheduler, lr=made.peak, groups=found, schedule=schedule, why=why + left_out)
 
 
@@ -116,7 +128,7 @@ def _length(scheduler: LRScheduler, steps: int | None, *, own: int | None) -> in
     if length is None:
         raise UsageError(
             f"{type(scheduler).__name__} doesn't know how long the run is",
-            hint="pass steps=T, the updates of the whole run: one for each scheduler.step()",
+            hint="pass steps=T, the updates of the whole run: one for each scheduler.step(), or `epoch` of them",
         )
     check_updates(length)
     if own is not None and length != own:

@@ -99,10 +99,10 @@ def _table(factors: list[float], tolerance: float) -> Table:
     return Table(steps=len(factors), points=lines)
 
 
-def check_updates(steps: object) -> None:
+def check_updates(steps: object, *, what: str = "steps") -> None:
     """Raise UsageError if `steps` is no length of a run that can be imported."""
     if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= MOST_UPDATES:
-        raise UsageError(f"steps must be a whole number from 1 to {MOST_UPDATES:,}, got {steps!r}")
+        raise UsageError(f"{what} must be a whole number from 1 to {MOST_UPDATES:,}, got {steps!r}")
 
 
 def check_rates(rates: Sequence[float], *, of: str) -> None:

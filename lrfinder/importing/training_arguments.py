@@ -123,13 +123,16 @@ def read_arguments(document: Document, *, steps: int | None, optimizer: str | No
         made, reason = _matched(arguments, length, document, source, tolerance)
         why = why_shape(source, made, reason)
     betas = (arguments.adam_beta1, arguments.adam_beta2)
-    settings = optimizer_settings(
-        name,
-        betas=betas,
-        eps=arguments.adam_epsilon,
-        weight_decay=arguments.weight_decay,
-        optim_args=arguments.optim_args,
-    )
+    try:
+        settings = optimizer_settings(
+            name,
+            betas=betas,
+            eps=arguments.adam_epsilon,
+            weight_decay=arguments.weight_decay,
+            optim_args=arguments.optim_args,
+        )
+    except ValueError as error:
+        raise UnfitError([Problem(document.place(("optim_args",)), f"optim_args: {error}")]) from None
     return ScheduleConfig.model_validate(
         {
             "optimizer": OptimizerConfig(name=name, lr=made.peak, settings=settings),

@@ -65,6 +65,15 @@ def replay_rates(scheduler: LRScheduler, steps: int) -> ReplayedRates:
     return ReplayedRates(rates=_columns(rates[:steps]), momentums=_columns(momentums[:steps]) if momentums[0] else None)
 
 
+def held(used: ReplayedRates, each: int, steps: int) -> ReplayedRates:
+    """Return what updates 0 ... steps - 1 use if what is listed holds for `each` updates."""
+
+    def spread(columns: list[list[float]]) -> list[list[float]]:
+        return [[value for value in column for _ in range(each)][:steps] for column in columns]
+
+    return ReplayedRates(rates=spread(used.rates), momentums=None if used.momentums is None else spread(used.momentums))
+
+
 def _copied(scheduler: LRScheduler) -> tuple[LRScheduler, _Stub]:
     optimizer = scheduler.optimizer
     groups = [

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from lrfinder.optimizers import check_name
+from lrfinder.optimizers import check_name, is_value
 from lrfinder.options import Stop
 from lrfinder.records.settings import SweepSettings
 from lrfinder.records.strict import STRICT
@@ -127,8 +127,13 @@ class OptimizerFacts:
     chosen_by: str = "model file"  # or "option", "default"
 
     def __post_init__(self) -> None:
-        """Refuse a name that isn't one: it comes to stand in configs, and in exported code."""
+        """Refuse what no config could hold, and a name that isn't one: it comes to stand in exported code."""
         check_name(self.name)
+        for key, value in self.settings.items():
+            if value is not None and not is_value(value):
+                raise ValueError(f"settings.{key}: no config can hold {str(value)[:60]!a}")
+        if not self.group_ratios or not all(math.isfinite(ratio) and ratio >= 0 for ratio in self.group_ratios):
+            raise ValueError("group_ratios: expected finite numbers from 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +171,7 @@ _TELLING = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SweepResult:
     """A finished (or interrupted) sweep: settings, setup, one trace per continuous repeat, and the short runs.
 
@@ -181,6 +186,10 @@ class SweepResult:
     run: str | None = None  # the run folder, if there is one
     runs: tuple[ShortRun, ...] = ()
     short_sweeps: tuple[Trace, ...] = ()
+
+    def __repr__(self) -> str:
+        what = f"{self.setup.model}, {self.setup.optimizer.name}"
+        return f"{type(self).__name__}({what}, {self.updates} updates, {self.status.value})"
 
     @property
     def pick_source(self) -> SweepResult:

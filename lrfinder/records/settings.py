@@ -59,6 +59,8 @@ class UpdateOptions:
     def __post_init__(self) -> None:
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {self.accumulate}")
+        if self.accumulate > MOST_STEPS:
+            raise ValueError(f"accumulate must be at most {MOST_STEPS}, got {self.accumulate}")
         for name, value in (("clip_norm", self.clip_norm), ("clip_value", self.clip_value)):
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"{name} must be a finite number above 0, got {value}")
@@ -98,6 +100,8 @@ class SweepSettings:
             raise ValueError(f"min_lr must be a finite number above 0, got {self.min_lr}")
         if not (math.isfinite(self.max_lr) and self.max_lr > self.min_lr):
             raise ValueError(f"max_lr must be a finite number above min_lr ({self.min_lr:g}), got {self.max_lr}")
+        if not math.isfinite(self.max_lr / self.min_lr):
+            raise ValueError(f"max_lr ({self.max_lr:g}) is too many times min_lr ({self.min_lr:g}) for a number")
         for name, least, most in (
             ("steps", 2, MOST_STEPS),
             ("run_steps", MIN_RUN_STEPS, MOST_STEPS),
@@ -112,8 +116,8 @@ class SweepSettings:
             raise ValueError(f"cache_batches must be from 1 to {MOST_STEPS}, got {self.cache_batches}")
         if not 0 <= self.seed < 2**32:  # NumPy's seeds end there
             raise ValueError(f"seed must be from 0 to 2**32 - 1, got {self.seed}")
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise ValueError(f"max_seconds must be above 0, got {self.max_seconds}")
+        if self.max_seconds is not None and not 0 < self.max_seconds < math.inf:
+            raise ValueError(f"max_seconds must be a finite number above 0, got {self.max_seconds}")
 
     def lrs(self) -> tuple[float, ...]:
         """Return the rate of every update; the first and the last are exactly `min_lr` and `max_lr`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.table import Table
@@ -16,34 +16,35 @@ if TYPE_CHECKING:
 
 def comparison_table(comparison: Comparison) -> Table:
     """Return a row for each run."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    for title in ("run", "model", "optimizer"):
-        table.add_column(title, overflow="fold")
-    for title in ("batch", "rate", "interval"):
-        table.add_column(title, justify="right")
-    table.add_column("status")
-    table.add_column("updates", justify="right")
+    table = _table()
+    for title in ("run", "model", "optimizer", "batch", "rate", "interval", "status", "updates"):
+        name, right = title in {"run", "model", "optimizer"}, title in {"batch", "rate", "updates"}
+        overflow: Literal["fold", "ellipsis"] = "fold" if name else "ellipsis"
+        table.add_column(
+            title, justify="right" if right else "left", overflow=overflow, no_wrap=not name and title != "interval"
+        )
     for run in comparison.runs:
         setup, pick = run.result.setup, run.pick
-        table.add_row(
-            Text(run.name),
-            Text(setup.model),
-            Text(setup.optimizer.name),
-            NOTHING if setup.batch_size is None else str(setup.batch_size),
-            rate_cell(pick),
-            interval_cell(pick),
-            Text(pick.status.value, style=STYLES[pick.status]),
-            str(run.advice.updates),
-        )
+        names = (Text(run.name), Text(setup.model), Text(setup.optimizer.name))  # Text, not markup: they are strangers'
+        batch = NOTHING if setup.batch_size is None else str(setup.batch_size)
+        status = Text(pick.status.value, style=STYLES[pick.status])
+        table.add_row(*names, batch, rate_cell(pick), interval_cell(pick), status, str(run.advice.updates))
     return table
 
 
 def differences_table(comparison: Comparison) -> Table:
-    """Return a row for each condition that differs, with its value in each run."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("what is not the same")
-    for run in comparison.runs:
-        table.add_column(Text(run.name), overflow="fold")
+    """Return a row for each value of a condition that differs, with the runs that have it."""
+    table = _table()
+    for title in ("what is not the same", "value", "runs"):
+        table.add_column(title, overflow="fold")
+    names = [run.name for run in comparison.runs]
     for difference in comparison.differences:
-        table.add_row(difference.what, *(Text(value) for value in difference.values))
+        for value in dict.fromkeys(difference.values):
+            runs = ", ".join(name for name, own in zip(names, difference.values, strict=True) if own == value)
+            first = value == difference.values[0]
+            table.add_row(difference.what if first else "", Text(value), Text(runs))
     return table
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))

@@ -96,9 +96,9 @@ def check_document(checked: CheckResult, *, config: str, updates: int) -> dict[s
     return {**asdict(checked), "config": config, "updates": updates}
 
 
-def report_document(page: Path, runs: Sequence[RunAnswer]) -> dict[str, Any]:
+def report_document(page: Path, runs: Sequence[Path]) -> dict[str, Any]:
     """Return what `lrfinder report --json` prints."""
-    return {"report": str(page), "runs": [_answer(run) for run in runs]}
+    return {"report": str(page), "runs": [str(run) for run in runs]}
 
 
 def compare_document(comparison: Comparison, *, png: Path | None) -> dict[str, Any]:

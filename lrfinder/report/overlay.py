@@ -10,10 +10,10 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Final
 
 from lrfinder.advice.answer import RunAnswer
-from lrfinder.records import Pick, Spacing, Status
+from lrfinder.records import MIN_LR, Pick, Spacing, Status
 from lrfinder.report import layers, style
 from lrfinder.report.layers import use_rate
-from lrfinder.report.terminal_plot import Mark, Series, plot_text
+from lrfinder.report.terminal_plot import SMALLEST_HEIGHT, Mark, Series, plot_text
 from lrfinder.report.window import Window, run_ends, start_loss, window_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from lrfinder.advice.comparison import Comparison
 
 SHARE_LOW, SHARE_HIGH = -0.1, 1.3  # in view if each curve is drawn as a share of its own fall
-MARKS: Final = (("*", 32), ("o", 166), ("+", 29), ("x", 133), ("#", 160), ("@", 243))  # letters, colors: terminal_plot
+LETTERS: Final = "*o+x#@abcdefghijklmnpqrstuvwyz"
+SHADES: Final = (32, 166, 29, 133, 160, 243)  # as in terminal_plot
 COLORS: Final = (style.BLUE, style.VERMILION, style.GREEN, style.RUN, style.GRAY, style.INK)
 DASHES: Final = ("-", "--", ":", "-.")
 WIDTH_IN, HEIGHT_IN, DPI = 8.0, 5.0, 100
@@ -77,24 +78,16 @@ def overlay_of(comparison: Comparison) -> Overlay:
     shares = not comparison.losses_comparable
     windows = [w for run in comparison.runs if (w := window_of(run.result, run.advice.fit)) is not None]
     linear = all(run.result.settings.spacing is Spacing.LINEAR for run in comparison.runs)
-    return Overlay(
-        lines=tuple(_line(run, shares=shares) for run in comparison.runs),
-        window=_around(windows, shares=shares, linear=linear) if windows else None,
-        spacing=Spacing.LINEAR if linear else Spacing.EXP,
-        shares=shares,
-    )
-
-
-def _around(windows: list[Window], *, shares: bool, linear: bool) -> Window:
-    lowest = min(w.lr_low for w in windows)
-    if not linear:  # a linear sweep's window may begin below 0
-        lowest = min((w.lr_low for w in windows if w.lr_low > 0), default=1e-6)
-    return Window(
-        lr_low=lowest,
-        lr_high=max(w.lr_high for w in windows),
-        loss_low=SHARE_LOW if shares else min(w.loss_low for w in windows),
-        loss_high=SHARE_HIGH if shares else max(w.loss_high for w in windows),
-    )
+    window = None
+    if windows:
+        window = Window(
+            lr_low=min([w.lr_low for w in windows if linear or w.lr_low > 0] or [MIN_LR]),
+            lr_high=max(w.lr_high for w in windows),
+            loss_low=SHARE_LOW if shares else min(w.loss_low for w in windows),
+            loss_high=SHARE_HIGH if shares else max(w.loss_high for w in windows),
+        )
+    lines = tuple(_line(run, shares=shares) for run in comparison.runs)
+    return Overlay(lines=lines, window=window, spacing=Spacing.LINEAR if linear else Spacing.EXP, shares=shares)
 
 
 def _line(run: RunAnswer, *, shares: bool) -> OverlayLine:
@@ -112,10 +105,15 @@ def _line(run: RunAnswer, *, shares: bool) -> OverlayLine:
 
 
 def overlay_text(overlay: Overlay, *, width: int, height: int, color: bool, encoding: str) -> str:
-    """Return the overlay as text; curves are told apart by color, or without it by letters."""
+    """Return the overlay as text; curves are told apart by color, or by letters without it or if there are many.
+
+    It is higher than `height` if the key of many runs needs that.
+    """
+    fine = color and len(overlay.lines) <= len(SHADES) and codecs.lookup(encoding).name == "utf-8"
+    height = max(height, SMALLEST_HEIGHT + len(overlay.lines))
     unicode, window, series = codecs.lookup(encoding).name == "utf-8", overlay.window, []
-    for line, (letter, shade) in zip(overlay.lines if window is not None else (), cycle(MARKS), strict=False):
-        fine = color and unicode
+    looks = zip(cycle(LETTERS), cycle(SHADES), strict=False)
+    for line, (letter, shade) in zip(overlay.lines if window is not None else (), looks, strict=False):
         mark = Mark("braille" if fine else letter, letter, shade, key="\u2824" if fine else letter)
         seen = [] if window is None else [p for p in overlay.points(line) if window.shows(p[1])]
         lrs, losses = [lr for lr, _ in seen], [loss for _, loss in seen]

@@ -122,7 +122,8 @@ class SweepProgress(Observer):
         recorded = "" if setup.graph is None else "; updates recorded"
         if setup.graph:
             recorded = f"; updates not captured: {setup.graph}"
-        self._say(f"{setup.model} on {setup.device}; loss: {setup.loss}; optimizer: {optimizer.name}{chosen}{recorded}")
+        what = f"{setup.model}, {setup.parameters:,} parameters, on {setup.device}"
+        self._say(f"{what}; loss: {setup.loss}; optimizer: {optimizer.name}{chosen}{recorded}")
 
     @_for_readers
     def measured(self, point: Point) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from lrfinder.advice import Advice
 
+MOST_GROUPS = 6  # whose rates are told
+
 
 def summary_lines(
     advice: Advice,
@@ -45,6 +47,10 @@ def summary_lines(
         facts.append(f"Trains between {format_lr(band.low)} and {format_lr(band.high)}")
     if optimizer.default_lr is not None:
         facts.append(f"{optimizer.name}'s default is {format_lr(optimizer.default_lr)}")
+    if len(set(optimizer.group_ratios)) > 1:
+        shares = ", ".join(f"{ratio:.3g}" for ratio in optimizer.group_ratios[:MOST_GROUPS])
+        more = ", ..." if len(optimizer.group_ratios) > MOST_GROUPS else ""
+        facts.append(f"the param groups train at {shares}{more} times this rate")
     return [
         f"Suggested peak learning rate: {format_lr(advice.lr)}   ({interval}{pick.status})",
         *([f"Why uncertain: {pick.why}."] if reason and pick.status is Status.UNCERTAIN else []),

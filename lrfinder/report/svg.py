@@ -72,36 +72,36 @@ def dots(corners: Iterable[tuple[float, float]]) -> str:
 
 
 def curve_view(chart: Chart, most_points: int) -> dict[str, Any] | None:
-    """Return what the template draws of a sweep; None if no loss can be drawn."""
+    """Return what the template draws of a continuous sweep; None if no loss of one can be drawn."""
     result, fit = chart.result, chart.fit
-    window = window_of(result, fit)
-    if window is None:
+    window, measured = window_of(result, fit), points(result)
+    if window is None or not measured:
         return None
     plot = loss_plot(window, result.settings.spacing)
-    measured = points(result)
     drawn = thinned(measured, most_points)
-    inside = [point for point in drawn if plot.window.shows(point.loss)]
+    inside = [point for point in drawn if window.shows(point.loss)]
     start = start_loss(result, fit)
+
+    def at(measured: Iterable[Point]) -> str:
+        return dots((plot.x(point.lr), plot.y(point.loss)) for point in measured)
+
     return {
         "plot": plot,
-        "dots": _by_repeat(plot, inside),
-        "unused": dots(
-            _at(plot, [p for p in thinned(points_left_out(result), most_points) if plot.window.shows(p.loss)])
-        ),
+        "dots": [at(p for p in inside if p.repeat == repeat) for repeat in sorted({p.repeat for p in inside})],
+        "unused": at(p for p in thinned(points_left_out(result), most_points) if window.shows(p.loss)),
         "above": dots((plot.x(p.lr), TOP + 6) for p in drawn if p.loss > window.loss_high),
         "below": dots((plot.x(p.lr), BOTTOM - 6) for p in drawn if p.loss < window.loss_low),
         "broken": dots((plot.x(p.lr), TOP + 6) for p in drawn if math.isnan(p.loss)),
         "every": math.ceil(len(measured) / most_points) or 1,
-        "zones": [] if chart.band is None else _zones(plot, chart.band),
-        "start": None if start is None or not plot.window.shows(start) else (plot.y(start), format_loss(start)),
-        "lowest": None if fit is None else _lowest(plot, *lowest(fit)),
+        "zones": _zones(plot, chart.band),
+        "start": None if start is None or not window.shows(start) else (plot.y(start), format_loss(start)),
         "hover": [_hover(plot, p.lr, p.loss, f"repeat {p.repeat + 1}") for p in inside],
         **_fit(plot, chart),
     }
 
 
 def trials_view(
-    runs: Sequence[ShortRun], spacing: Spacing, pick: Pick, around: Plot | None = None
+    runs: Sequence[ShortRun], spacing: Spacing, pick: Pick, band: Band | None, around: Plot | None = None
 ) -> dict[str, Any] | None:
     """Return what the template draws of short runs, a line for each schedule and length; None if none can be drawn.
 
@@ -110,6 +110,10 @@ def trials_view(
     ended = [run for run in runs if run.loss is not None and is_shown(run.loss)]
     if not ended:
         return None
+    lowest_loss = min(run.loss or 0.0 for run in ended)
+    start = max((run.initial_loss for run in ended if run.initial_loss is not None), default=lowest_loss)
+    if start > lowest_loss:  # one that ended far above would flatten the rest
+        ended = [run for run in ended if (run.loss or 0.0) <= 2 * start - lowest_loss]
     losses = [run.loss or 0.0 for run in ended]
     room = 0.15 * ((max(losses) - min(losses)) or abs(max(losses)) / 10 or 1.0)
     rates = [run.plan.lr for run in runs] + ([] if pick.lr is None else [pick.lr])
@@ -125,6 +129,7 @@ def trials_view(
         groups.append({"name": f"{name}, {steps} updates", "line": plot.line(*zip(*own, strict=True)), "marks": marks})
     return {
         "plot": plot,
+        "zones": _zones(plot, band),
         "pick": None if pick.lr is None else plot.x(pick.lr),
         "groups": groups,
         "lost": dots((plot.x(run.plan.lr), TOP + 6) for run in runs if run not in ended),
@@ -165,22 +170,13 @@ def overlay_view(overlay: Overlay) -> dict[str, Any] | None:
     return {"plot": plot, "lines": lines, "hover": hover, "label": overlay.loss_label}
 
 
-def _at(plot: Plot, measured: Iterable[Point]) -> list[tuple[float, float]]:
-    return [(plot.x(point.lr), plot.y(point.loss)) for point in measured]
-
-
-def _by_repeat(plot: Plot, inside: Sequence[Point]) -> list[str]:
-    return [
-        dots(_at(plot, [point for point in inside if point.repeat == repeat]))
-        for repeat in sorted({point.repeat for point in inside})
-    ]
-
-
 def _hover(plot: Plot, lr: float, loss: float, what: str) -> list[Any]:
     return [plot.x(lr), plot.y(loss), f"rate {format_lr(lr)}: loss {format_loss(loss)} ({what})"]
 
 
-def _zones(plot: Plot, band: Band) -> list[dict[str, Any]]:
+def _zones(plot: Plot, band: Band | None) -> list[dict[str, Any]]:
+    if band is None:
+        return []
     ends = [LEFT, plot.x(band.low), plot.x(band.high), RIGHT]
     names = ("crawls", "trains", "diverges")
     return [
@@ -190,10 +186,6 @@ def _zones(plot: Plot, band: Band) -> list[dict[str, Any]]:
     ]
 
 
-def _lowest(plot: Plot, lr: float, loss: float) -> tuple[float, float, str]:
-    return plot.x(lr), plot.y(loss), f"lowest {format_loss(loss)} at {format_lr(lr)}"
-
-
 def _fit(plot: Plot, chart: Chart) -> dict[str, Any]:
     """Return the fit's line and ribbon, and the pick with its interval."""
     fit, pick = chart.fit, chart.pick
@@ -201,7 +193,10 @@ def _fit(plot: Plot, chart: Chart) -> dict[str, Any]:
     rows = thinned([row for row in every if plot.window.lr_low <= row[0] <= plot.window.lr_high], LINE_POINTS)
     lrs, losses, low, high = zip(*rows, strict=True) if rows else ((), (), (), ())
     ribbon = plot.line([*lrs, *reversed(lrs)], [*low, *reversed(high)])
-    drawn: dict[str, Any] = {"fit": plot.line(lrs, losses), "ribbon": f"{ribbon}Z" if ribbon else "", "pick": None}
+    drawn: dict[str, Any] = {"fit": plot.line(lrs, losses), "ribbon": ribbon, "pick": None, "lowest": None}
+    if fit is not None:
+        lr, loss = lowest(fit)
+        drawn["lowest"] = (plot.x(lr), plot.y(loss), f"lowest {format_loss(loss)} at {format_lr(lr)}")
     if pick is not None and pick.lr is not None:
         x = plot.x(pick.lr)
         between = None if pick.low is None or pick.high is None else (plot.x(pick.low), plot.x(pick.high))

@@ -14,8 +14,6 @@ LOCATING = 0.05  # decades (sd): chance in the place of a lowest point: advice/R
 FARTHEST = 0.25  # decades: the largest shift between tried and full length: advice/README.md#farthest
 NEAR_BEST = 0.03  # of the longer runs' fall; the rate is the middle of these: advice/README.md#near_best
 
-LOST = 0.1  # of the longer runs' fall: a rate that loses more did not train well: advice/README.md#lost
-
 _ROOT = math.log10(2) / 2  # decades per doubling
 EXPECTED_SPREAD = 0.03  # decades per doubling (sd) of drifts around the expected one: advice/README.md#expected_spread
 
@@ -62,9 +60,8 @@ class LrDrift:
 
     All drifts are in decades for each doubling of the length: `per_doubling` is the measured one, None if there was
     only one length; `expected` follows from the optimizer's own update, `weighed` from both. `doublings` of the length
-    lie between the longest runs that were measured and the full one. `cut`: the shift met its bound. `cliff`: a
-    distance from a cliff was kept, so a higher rate is not as good. `held`: the drift points above every rate that
-    trained well, so the highest of those is taken.
+    lie between the longest runs that were measured and the full one; `moved` is the whole shift, in decades. `cut`: it
+    met its bound. `cliff`: a distance from a cliff was kept, so a higher rate is not as good.
     """
 
     x: float
@@ -73,9 +70,9 @@ class LrDrift:
     expected: float
     weighed: float
     doublings: float
+    moved: float
     cut: bool
     cliff: bool
-    held: bool
 
 
 def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expected: float = 0.0) -> LrDrift:
@@ -83,7 +80,7 @@ def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expecte
 
     d = (x_long - x_short) / log2(n_long / n_short)        measured, in decades per doubling
     b = e + w (d - e),    w = t^2 / (t^2 + s^2),    s = sqrt(2) LOCATING / log2(n_long / n_short)
-    x = min(m_long + b log2(steps / n_long), max(m_long, h))
+    x = m_long + b log2(steps / n_long)
 
     m_long is the middle of the rates whose longer runs ended within NEAR_BEST of the best. If they were as long as the
     full one, it keeps a distance from a cliff (`LrProfile.cliff_margin`). e is the `expected` drift, s the standard
@@ -91,9 +88,6 @@ def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expecte
     EXPECTED_SPREAD if a drift is expected. Otherwise it is |d|, the only hint there is, so that a drift is shrunk
     towards 0 as far as it could be chance. The whole shift is cut to FARTHEST. The error is LOCATING, s times the
     doublings, and what was cut off, in quadrature.
-
-    h is the highest rate at which a longer run trained well (`LrProfile.highest_trained`, LOST): a drift says where to
-    look, and no rate that never trained is recommended. An expected drift is not held back: it has a cause.
 
     Without `short`, d is unknown, b is e, and LOCATING stands for s. If the runs were as long as the full one, nothing
     moves.
@@ -109,17 +103,16 @@ def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expecte
     beyond = weighed * doublings - shift
     middle = long.near_best_middle(NEAR_BEST)
     clear = long.cliff_margin(middle) if doublings == 0 else middle
-    highest = math.inf if expected else max(clear, long.highest_trained(LOST))
     return LrDrift(
-        x=min(clear + shift, highest),
+        x=clear + shift,
         error=math.hypot(LOCATING, chance * doublings, beyond),
         per_doubling=measured,
         expected=expected,
         weighed=weighed,
         doublings=doublings,
+        moved=shift,
         cut=beyond != 0,
         cliff=clear < middle,
-        held=clear + shift > highest,
     )
 
 

@@ -90,19 +90,37 @@ class LrProfile:
         return min(x, max(self.lowest.x - CLEAR, self.near_best(COST)[0]))
 
     def highest_trained(self, share: float) -> float:
-        """Return log10 of the highest rate that was tried and trained well, going up from the lowest point.
-
-        Well means: it lost at most `share` of the fall. If the next rate is beyond a cliff, the result is at least
-        CLEAR decades below that one, but not below the lowest point.
-        """
+        """Return log10 of the highest rate that was tried and lost at most `share` of the fall, up from the lowest."""
         limit = self.lowest.loss + share * self.fall
         above = self.points[self.points.index(self.lowest) :]
-        well = list(itertools.takewhile(lambda point: point.loss <= limit, above))
-        highest = well[-1].x
-        for beyond in above[len(well) : len(well) + 1]:
-            if beyond.loss > self.lowest.loss + CLIFF * self.fall:
-                highest = max(self.lowest.x, min(highest, beyond.x - CLEAR))
-        return highest
+        return list(itertools.takewhile(lambda point: point.loss <= limit, above))[-1].x
+
+    def lowest_failed(self, above: float) -> float:
+        """Return log10 of the lowest rate over `above` that is beyond a cliff; infinite if none is."""
+        limit = self.lowest.loss + CLIFF * self.fall
+        return min((point.x for point in self.points if point.x > above and point.loss > limit), default=math.inf)
+
+    def lost(self, x: float) -> float:
+        """Return which share of the fall the rate 10**x lost, linear in x between points; NaN outside of them."""
+        for left, right in itertools.pairwise(self.points):
+            if left.x <= x <= right.x:
+                loss = left.loss + (right.loss - left.loss) * (x - left.x) / (right.x - left.x)
+                return (loss - self.lowest.loss) / self.fall
+        return math.nan
+
+    @property
+    def roughness(self) -> float:
+        """How far, as a share of the fall, the points are from going down to the lowest and up again: chance.
+
+        The largest rise on the way down, or fall on the way up.
+        """
+        at = self.points.index(self.lowest)
+        worst = 0.0
+        for side in (self.points[at::-1], self.points[at:]):
+            highest = -math.inf
+            for point in side:
+                worst, highest = max(worst, highest - point.loss), max(highest, point.loss)
+        return worst / self.fall
 
     def half_width(self, share: float) -> float:
         """Return half the distance (decades) between the rates on both sides that lose `share` of the fall.

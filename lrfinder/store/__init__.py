@@ -13,7 +13,7 @@ A killed run leaves a complete run.json and a curve.csv whose last line may be t
 go on from there (`load_unfinished`, `RunFolder.resume`).
 """
 
-from lrfinder.store.answers import StoredAnswer, read_answer
+from lrfinder.store.answers import read_answer
 from lrfinder.store.folder import RunFolder
 from lrfinder.store.layout import CONFIG, PAGE, PICTURE, RECOMMENDATION, TRIALS, VERIFICATION
 from lrfinder.store.load import config_path, latest_run, load_run, load_source, model_digest
@@ -32,7 +32,6 @@ __all__ = [
     "RunFolder",
     "RunLog",
     "Source",
-    "StoredAnswer",
     "config_path",
     "latest_run",
     "load_run",

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
-from lrfinder.config import ScheduleConfig, parse_schedule
+from lrfinder.advice.answer import StoredAnswer
 from lrfinder.errors import ConfigError, RunError
 from lrfinder.records import Pick, Status
 from lrfinder.store.layout import VERIFICATION
 from lrfinder.store.load import read_json, validated
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAnswer:
-    """The part of recommendation.json and verification.json that people read; `picks[0]` is the one that counts.
-
-    `confirmed` is that of a verification; None if training could not tell.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "ignore"}  # documents may gain keys
-
-    config: dict[str, Any] | None
-    picks: Annotated[tuple[Pick, ...], Field(min_length=1)]
-    updates: int
-    why: str
-    hint: str
-    confirmed: bool | None = None
-
-    @property
-    def schedule(self) -> ScheduleConfig | None:
-        """The schedule config, if one was planned. Raises ConfigError if it is not valid."""
-        return None if self.config is None else parse_schedule(json.dumps(self.config), suffix=".json", where="config")
-
 
 _ANSWER = TypeAdapter(StoredAnswer)
 

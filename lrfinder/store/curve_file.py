@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from lrfinder.errors import EnvironmentFailure
+from lrfinder.errors import LrfinderError
 from lrfinder.files import AppendFile, disk_errors
 from lrfinder.records import Point
 from lrfinder.store.layout import COLUMNS
@@ -29,15 +29,23 @@ class CurveFile:
         self._repeat: int | None = None
         self._began = 0  # where the points of that repeat begin in the file
 
-    def open(self) -> bool:
-        """Open the file, created if there is none; return False if another process is writing it."""
+    def open(self, *, new: bool = False) -> bool:
+        """Open the file, created if there is none; False if another process is writing it, or has made a `new` one."""
         if self._lines is None:
             with disk_errors(self._path):
-                self._lines = AppendFile(self._path)
-            if not self._lines.lock():
-                self.close()
-                return False
+                try:
+                    self._lines = AppendFile(self._path, new=new)
+                except FileExistsError:
+                    return False
+                if not self._lines.lock():
+                    self.close()
+                    return False
         return True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process may write the file."""
+        return self._lines is not None
 
     def begin(self, points: int, more: Sequence[Point] = ()) -> None:
         """Write the header, or keep it and so many of the points that are there; then write `more`."""
@@ -87,7 +95,7 @@ class CurveFile:
     def close(self) -> None:
         """Write what is left, if the disk takes it, and close the file; may be called again."""
         if self._lines is not None:
-            with contextlib.suppress(EnvironmentFailure):  # a repeat that ended has all of its points already
+            with contextlib.suppress(LrfinderError):  # a repeat that ended has all of its points already
                 self.write()
             self._lines.close()
             self._lines = None

@@ -7,14 +7,15 @@ import dataclasses
 import itertools
 import json
 import math
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 from lrfinder.engine.observer import Observer
-from lrfinder.errors import RunError, is_text
-from lrfinder.files import disk_errors, remove_stale, write_atomic
+from lrfinder.errors import LrfinderError, RunError, fault_of_name
+from lrfinder.files import check_process, disk_errors, remove_stale, write_atomic
 from lrfinder.records import Mode, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.curve_file import CurveFile
 from lrfinder.store.layout import (
@@ -46,6 +47,7 @@ class RunFolder(Observer):
         self._restart = mode is Mode.RESTART
         self._kept = kept
         self._prepared = False
+        self._owner = os.getpid()
         self._whole = kept is not None  # until something that was missing arrives
         self._traces: list[Trace] = list(kept.traces) if kept is not None else []
         self._short_sweeps: list[Trace] = list(kept.short_sweeps) if kept is not None else []
@@ -78,7 +80,9 @@ class RunFolder(Observer):
             "model_sha256": model_sha256,
             "settings": SETTINGS.dump_python(settings, mode="json"),
         }
-        return cls(_take(out) if out is not None else _make(model), header, mode=settings.mode)
+        folder = cls(_take(out) if out is not None else _make(model), header, mode=settings.mode)
+        folder._claim()
+        return folder
 
     @classmethod
     def resume(cls, kept: ResumableRun) -> Self:
@@ -89,6 +93,15 @@ class RunFolder(Observer):
         folder = cls(kept.path, kept.header, mode=kept.settings.mode, kept=kept)
         folder._open(folder._curve)
         return folder
+
+    def _claim(self) -> None:
+        """Make the curve's file, which only one process can: of two sweeps into one folder the second is refused."""
+        try:
+            if not self._curve.open(new=True):
+                raise _not_empty(self.path)
+        except LrfinderError:
+            self._close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -102,12 +115,15 @@ class RunFolder(Observer):
             self._close()
 
     def _close(self) -> None:
+        claimed = self._curve.is_open
         self._log.__exit__()
         self._curve.close()
         if self._short_curve is not None:
             self._short_curve.close()
-        if not self._prepared and self._kept is None:
+        if not self._prepared and self._kept is None and os.getpid() == self._owner:
             with contextlib.suppress(OSError):  # nothing was measured: an empty folder would only be in the way
+                if claimed:
+                    (self.place / CURVE).unlink()
                 self.place.rmdir()
 
     def repeat_started(self, repeat: int) -> None:
@@ -126,10 +142,13 @@ class RunFolder(Observer):
 
         If the sweep is resumed, what was not finished is removed now; RunError is raised if `setup` differs from then.
         """
+        check_process(self._owner)
         if self._kept is not None:
             check_same(self._kept.setup, setup, self.path)
             setup = dataclasses.replace(setup, judged=setup.judged or self._kept.setup.judged)
             remove_stale(self.place / RUN, older_s=0.0)  # nobody else is writing it
+        elif (self.place / RUN).exists():  # the folder was claimed empty: this one is not ours to replace
+            raise _not_empty(self.path)
         self._header["setup"] = SETUP.dump_python(setup, mode="json")
         self._whole = False
         self._write_run()
@@ -245,16 +264,20 @@ def _shown(value: object) -> str:
 
 
 def _take(path: Path) -> Path:
-    if not is_text(str(path)):
-        raise RunError(f"{str(path)!r}: the name is not UTF-8 text", hint="name another folder with --out")
+    if fault := fault_of_name(str(path)):
+        raise RunError(f"{str(path)!a}: {fault}", hint="name another folder with --out")
     with disk_errors(path):
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
             raise RunError(f"{path}: there is a file in the way", hint="name another folder with --out") from None
         if any(path.iterdir()):
-            raise RunError(f"{path}: the folder is not empty", hint="name a new one with --out")
+            raise _not_empty(path)
     return path
+
+
+def _not_empty(path: Path) -> RunError:
+    return RunError(f"{path}: the folder is not empty", hint="name a new one with --out")
 
 
 def _make(model: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -37,16 +38,22 @@ _Record = TypeVar("_Record")
 _Rows = list[tuple[float, float]]  # (lr, loss), in the order of steps
 
 _MAX_BYTES = 256 * 2**20  # a million updates are 60 MB: anything larger is not a curve, and would fill the memory
+# Most runs have 2 kB, and a thousand repeats 1 MB; what is longer would take memory and minutes to be judged.
+_MAX_RUN_BYTES = 4 * 2**20
+_MAX_DEPTH = 16  # run.json is 4 levels deep
 _AGAIN = "the file is damaged or was edited; sweep again"
 
 
 def latest_run(root: Path | None = None) -> Path:
     """Return the newest run folder under `root` (default: lrfinder-runs); raise RunError if there is none."""
     folder = root or Path(RUNS_FOLDER)
-    runs = [path.parent for path in folder.glob(f"*/{RUN}")]
+    runs: list[tuple[int, Path]] = []
+    for path in folder.glob(f"*/{RUN}"):
+        with contextlib.suppress(OSError):  # a link to nowhere, or a folder that can't be entered
+            runs.append((path.stat().st_mtime_ns, path.parent))
     if not runs:
         raise RunError(f"{folder}: no run found", hint="run `lrfinder sweep MODEL` first, or name a run folder")
-    return max(runs, key=lambda run: (run / RUN).stat().st_mtime_ns)
+    return max(runs)[1]
 
 
 def load_run(path: Path) -> SweepResult:
@@ -81,10 +88,12 @@ def _traces(endings: object, key: str, curve: Path, settings: SweepSettings) -> 
 
 
 def config_path(path: Path) -> Path:
-    """Return where the schedule config of a run folder goes. Raises RunError if a link there leads elsewhere."""
+    """Return where the schedule config of a run folder goes. Raises RunError if a link or a pipe is there."""
     file = path / CONFIG
-    if file.is_symlink():  # `dump` writes through links, which is right if people name the file themselves
-        raise RunError(f"{file}: a symbolic link: nothing is written through it", hint="name another file with --write")
+    # `dump` writes through links and into pipes, which is right if people name the file themselves.
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        what = "a symbolic link: nothing is written through it" if file.is_symlink() else "not a regular file"
+        raise RunError(f"{file}: {what}", hint="name another file with --write")
     return file
 
 
@@ -111,16 +120,21 @@ def read_document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _read_text(path: Path) -> str:
-    return read_measured_text(path, limit=_MAX_BYTES, kind="file of lrfinder's", again=_AGAIN)
+def _read_text(path: Path, limit: int = _MAX_BYTES) -> str:
+    return read_measured_text(path, limit=limit, kind="file of lrfinder's", again=_AGAIN)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        hint = "name the folder that `lrfinder sweep` wrote"
-        raise RunError(f"{path.parent}: not a run folder: there is no {path.name} in it", hint=hint)
     try:
-        document = json.loads(_read_text(path), parse_constant=_refuse_constant)
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        hint = "name the folder that `lrfinder sweep` wrote"
+        raise RunError(f"{path.parent}: not a run folder: there is no {path.name} in it", hint=hint) from None
+    except OSError:  # said below, with its reason
+        pass
+    text = _read_text(path, _MAX_RUN_BYTES)
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # a JSONDecodeError is a ValueError that names line and column
         raise RunError(f"{path}: not valid JSON: {error}", hint=_AGAIN) from None
     _refuse_control(document, path)
@@ -129,17 +143,19 @@ def read_json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _refuse_control(value: object, path: Path) -> None:
-    """Raise RunError if a text or a key holds a control character, which a terminal would obey."""
+def _refuse_control(value: object, path: Path, depth: int = 0) -> None:
+    """Raise RunError if a text or a key holds a control character, which a terminal would obey, or if it nests deep."""
+    if depth > _MAX_DEPTH:
+        raise RunError(f"{path}: nested deeper than {_MAX_DEPTH} levels", hint=_AGAIN)
     if isinstance(value, str) and CONTROL.search(value):
         raise RunError(f"{path}: a control character in {value[:80]!a}", hint=_AGAIN)
     if isinstance(value, dict):
         for key, part in value.items():
             _refuse_control(key, path)
-            _refuse_control(part, path)
+            _refuse_control(part, path, depth + 1)
     elif isinstance(value, list):
         for part in value:
-            _refuse_control(part, path)
+            _refuse_control(part, path, depth + 1)
 
 
 def _refuse_constant(name: str) -> float:

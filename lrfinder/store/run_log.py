@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError
 
 from lrfinder.errors import CONTROL, RunError
-from lrfinder.files import AppendFile, disk_errors, read_measured
+from lrfinder.files import AppendFile, check_process, disk_errors, read_measured
 from lrfinder.records import ShortRun
 from lrfinder.store.layout import MOST_UPDATES, SHORT_RUN
 
@@ -23,6 +24,7 @@ class RunLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._owner = os.getpid()
         self._lines: AppendFile | None = None
 
     def __enter__(self) -> Self:
@@ -41,6 +43,7 @@ class RunLog:
 
     def add(self, run: ShortRun) -> None:
         """Append a run, and sync it to the disk: a run costs far more than that."""
+        check_process(self._owner)
         with disk_errors(self._path):
             try:
                 self._opened().add([json.dumps(SHORT_RUN.dump_python(run, mode="json"), allow_nan=False)])
@@ -75,7 +78,7 @@ def _run(line: bytes, number: int, path: Path) -> ShortRun:
     for name, value in (("plan.lr", run.plan.lr), ("loss", run.loss), ("initial_loss", run.initial_loss)):
         if value is not None and not math.isfinite(value):
             raise RunError(f"{path}:{number}: {name}: expected a finite number, got {value}", hint=_AGAIN)
-    for text in (run.why, run.metric, run.plan.schedule):
+    for text in (run.why, run.note, run.metric, run.plan.schedule):
         if CONTROL.search(text):
             raise RunError(f"{path}:{number}: a control character in {text[:80]!a}", hint=_AGAIN)
     least = min(run.plan.steps, run.plan.batches if run.plan.batches is not None else 1)

@@ -27,6 +27,8 @@ class Source:
     def __post_init__(self) -> None:
         for name, value in self.optimizer_options.items():
             if not math.isfinite(value):
-                raise ValueError(f"optimizer_options.{name} must be a finite number, got {value}")
+                raise ValueError(f"{name} must be a finite number, got {value}")
         if not (math.isfinite(self.loader_timeout) and self.loader_timeout >= 0):
-            raise ValueError(f"loader_timeout must be a finite number from 0, got {self.loader_timeout}")
+            raise ValueError(
+                f"loader_timeout must be a finite number of seconds, 0 to wait forever, got {self.loader_timeout}"
+            )

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import re
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from lrfinder.errors import UsageError, is_text
+from lrfinder.errors import UsageError, fault_of_name
+from lrfinder.files import UnfitFileError, read_limited
 from lrfinder.task.hosts import HOSTS
 
 _FORMS = "write model.py, model.py:name or package.module:name"
+_MAX_BYTES = 16 * 2**20  # no source is that long; what is larger would fill the memory
 _HOST = re.compile(r"[A-Za-z][A-Za-z0-9_.-]+")  # as in a URL, but with at least two characters, so that C:// is a drive
 
 
@@ -54,8 +57,8 @@ def check_reference(text: str) -> Reference:
     Raises UsageError if the file, module or host doesn't exist, if the file is no readable Python file, or if `text`
     isn't valid UTF-8.
     """
-    if not is_text(text):
-        raise UsageError(f"{text!r}: the name is not UTF-8 text, and could not be written down", hint="rename it")
+    if fault := fault_of_name(text):
+        raise UsageError(f"{text!a}: {fault}, and could not be written down", hint="rename it")
     found = _split(text)
     if found.host is not None:
         _check_host(found.host)
@@ -71,29 +74,54 @@ def digest_of(reference: Reference) -> str | None:
 
     Raises UsageError if the file can't be read. Nothing is imported.
     """
-    if reference.host is not None:
-        return None
-    path = reference.path if reference.path is not None else _file_of(str(reference.module))
-    if path is None:
-        return None
+    path = model_path(reference)
+    return None if path is None else hashlib.sha256(read_source(path)).hexdigest()
+
+
+def read_source(path: Path) -> bytes:
+    """Return what a model file holds. Raises UsageError if it can't be read."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return read_limited(path, _MAX_BYTES)
+    except UnfitFileError as error:
+        raise UsageError(f"{str(path)!r}: {error}", hint="a model file is a Python file") from None
     except OSError as error:
         raise UsageError(f"can't read {str(path)!r}: {error.strerror}") from error
 
 
-def _file_of(module: str) -> Path | None:
-    """Return the file of the module with this dotted name, without importing its packages; None if it has no file."""
-    spec: ModuleSpec | None = None
-    for count in range(1, module.count(".") + 2):
-        name = ".".join(module.split(".")[:count])
-        if spec is not None:
-            spec = PathFinder.find_spec(name, spec.submodule_search_locations or [])
-        else:
-            spec = PathFinder.find_spec(name, [str(Path.cwd())]) or PathFinder.find_spec(name)
+def model_path(reference: Reference) -> Path | None:
+    """Return the model file, absolute; None for a host, and for a module that has no file. Nothing is imported."""
+    if reference.path is not None:
+        return reference.path.absolute()
+    specs = _specs_of(reference.module) if reference.module is not None else []
+    origin = specs[-1].origin if specs and specs[-1] is not None and specs[-1].has_location else None
+    return None if origin is None else Path(origin)
+
+
+def code_places(reference: Reference) -> list[Path]:
+    """Return the files and folders from which importing the reference would run code; of a file just itself."""
+    if reference.path is not None:
+        return [reference.path]
+    specs = [spec for spec in _specs_of(reference.module) if spec is not None] if reference.module is not None else []
+    origins = [spec.origin for spec in specs if spec.has_location and spec.origin is not None]
+    return [Path(place) for place in (*origins, *(place for spec in specs for place in _folders(spec)))]
+
+
+def _specs_of(module: str) -> list[ModuleSpec | None]:
+    """Return where each part of a dotted name is found, without importing any; None ends it if a part isn't."""
+    specs: list[ModuleSpec | None] = []
+    for part in module.split("."):
+        if not specs:
+            spec = PathFinder.find_spec(part, [str(Path.cwd())]) or PathFinder.find_spec(part)
+        else:  # by the part alone: of a dotted name the parent package would have to be imported
+            spec = PathFinder.find_spec(part, _folders(specs[-1]))
+        specs.append(spec)
         if spec is None:
-            return None
-    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin is not None else None
+            break
+    return specs
+
+
+def _folders(spec: ModuleSpec | None) -> list[str]:
+    return list((spec.submodule_search_locations if spec is not None else None) or [])
 
 
 def _split(text: str) -> Reference:
@@ -128,11 +156,10 @@ def _check_file(path: Path) -> None:
     if path.suffix != ".py":
         notebook = "; `jupyter nbconvert --to script` makes one of a notebook" if path.suffix == ".ipynb" else ""
         raise UsageError(f"{str(path)!r} is not a Python file", hint=f"a model file ends in .py{notebook}")
-    try:
-        with path.open("rb"):
-            pass
-    except OSError as error:
-        raise UsageError(f"can't read {str(path)!r}: {error.strerror}") from error
+    if not path.is_file():  # reading a pipe may wait forever
+        raise UsageError(f"{str(path)!r} is not a regular file", hint="name a Python file")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"can't read {str(path)!r}: Permission denied")
 
 
 def _missing_file_hint(path: Path) -> str:

@@ -17,6 +17,7 @@ from types import ModuleType
 
 from lrfinder.errors import UsageError
 from lrfinder.task.calling import user_call
+from lrfinder.task.reference import read_source
 
 UNIMPORTABLE = "lrfinder_model_"  # begins the name of a module that no other process can import
 _serial = itertools.count(1)
@@ -37,7 +38,7 @@ def import_file(path: Path) -> ModuleType:
         name = _module_name(path)
         loader = SourceFileLoader(name, str(path))
         # Compile the source every time: if the file was rewritten within a second, a cached .pyc would be out of date.
-        code = loader.source_to_code(path.read_bytes(), str(path))
+        code = loader.source_to_code(read_source(path), str(path))
         spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         if spec is None:
             raise UsageError(f"can't import {str(path)!r}")

@@ -160,6 +160,16 @@ def test_a_run_without_a_pick_or_an_interval_is_shown_and_not_judged() -> None:
     assert any("bare's pick has no interval" in sentence for sentence in comparison.verdict)
 
 
+def test_only_pairs_that_can_be_judged_share_the_chance_of_error() -> None:
+    pair = [answer(), answer(-1.8, name="b")]
+    refused = picked(
+        answer(name="none"), lr=None, low=None, high=None, status=Status.REFUSED, why="the loss never fell"
+    )
+    other = dataclasses.replace(SETUP, optimizer=OptimizerFacts(name="AdamW", settings={}))
+    adamw = answer(name="adamw", result=dataclasses.replace(RUN, setup=other))
+    assert compare_answers([*pair, refused, adamw]).pairs[0].needed == compare_answers(pair).pairs[0].needed
+
+
 def test_a_difference_that_rests_on_an_uncertain_pick_says_so() -> None:
     doubted = picked(answer(0.0, 0.1, name="b"), status=Status.UNCERTAIN)
     sentences = " ".join(compare_answers([answer(-3.0, 0.1), doubted]).verdict)

@@ -92,7 +92,7 @@ def test_progress_and_a_run_folder_where_asked(capfd: pytest.CaptureFixture[str]
     assert again.picks == lrfinder.recommend(result, steps=100).picks
 
 
-def test_the_result_as_frame_picture_and_html(result: lrfinder.Sweep) -> None:
+def test_the_result_as_frame_picture_and_html(result: lrfinder.Sweep, tmp_path: Path) -> None:
     frame = result.to_frame()
     assert isinstance(frame, pd.DataFrame)
     assert list(frame.columns) == ["repeat", "step", "lr", "loss"]
@@ -101,7 +101,16 @@ def test_the_result_as_frame_picture_and_html(result: lrfinder.Sweep) -> None:
     figure = result.plot()
     assert figure.axes
     assert "<svg" in result._repr_html_()
-    assert "<svg" in lrfinder.recommend(result, steps=10)._repr_html_()
+    advice = lrfinder.recommend(result, steps=10)
+    assert "<svg" in advice._repr_html_()
+    for shown in (result, advice):
+        assert len(repr(shown)) < 120
+        assert "\n" not in repr(shown)
+        assert len(str(shown)) < 1500
+    assert f"lr {advice.lr:.3g}" in repr(advice)
+    for number, one in enumerate((result, advice)):
+        one.plot(tmp_path / f"{number}.png")
+        assert (tmp_path / f"{number}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_rates_are_exactly_the_sweeps(result: lrfinder.Sweep) -> None:

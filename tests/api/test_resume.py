@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import random
@@ -195,6 +196,26 @@ REFUSED = {
         lrfinder.RunError,
         "names a model file inside the folder",
     ),
+    "a module of the run": (
+        lambda run: (shutil.move(run.parent / "model.py", run / "evil.py"), named(run, "cut.evil:f")),
+        lrfinder.RunError,
+        "names a model file inside the folder, cut.evil:f",
+    ),
+    "a link in the run": (
+        lambda run: (link(run / "evil.py", "model.py"), named(run, "cut.evil:f")),
+        lrfinder.RunError,
+        "names a model file inside the folder",
+    ),
+    "the run as a package": (
+        lambda run: (shutil.move(run.parent / "model.py", run / "__init__.py"), named(run, "cut:f")),
+        lrfinder.RunError,
+        "names a model file inside the folder",
+    ),
+    "a package that the model might import": (
+        lambda run: (run / "__init__.py").write_text("raise SystemExit"),
+        lrfinder.RunError,
+        "the run folder is a Python package",
+    ),
     "the curve is a link": (
         lambda run: (shutil.move(run / "curve.csv", run.parent / "mine.csv"), link(run / "curve.csv", "mine.csv")),
         lrfinder.EnvironmentFailure,
@@ -202,6 +223,10 @@ REFUSED = {
     ),
     "no run": (lambda run: (run / "run.json").unlink(), lrfinder.RunError, "not a run folder"),
 }
+
+
+def named(run: Path, reference: str) -> None:
+    change(run, lambda document: document["source"].update(reference=reference))
 
 
 def link(path: Path, name: str) -> None:
@@ -216,6 +241,16 @@ def test_what_can_not_be_carried_on_is_refused_and_left_alone(cut: Path, case: s
     with pytest.raises(kind, match=message):
         lrfinder.resume(cut)
     assert {path: path.read_bytes() for path in cut.iterdir()} == before
+
+
+def test_a_module_is_not_looked_for_in_the_run(cut: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an installed module imports would be found in the working folder first."""
+    named(cut, "http.server:test")
+    (cut / "mimetypes.py").write_text("raise SystemExit")
+    monkeypatch.chdir(cut)
+    for call in (lrfinder.resume, functools.partial(lrfinder.verify, steps=100)):
+        with pytest.raises(lrfinder.RunError, match=r"http\.server, whose imports would be looked for in the folder"):
+            call(".")
 
 
 def test_live_objects_are_gone_and_it_says_so(folder: Path) -> None:

@@ -121,3 +121,11 @@ def test_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pyt
     found.save("mine.json")
     assert lrfinder.load_schedule("mine.json") == found.schedule
     assert capfd.readouterr() == ("", "")
+
+
+def test_with_several_param_groups_it_says_whose_rate_it_is(cli, tmp_path: Path) -> None:
+    groups = "[{'params': params[:1], 'lr': 0.1 * lr}, {'params': params[1:], 'lr': lr}]"
+    (tmp_path / "net.py").write_text(
+        MODEL + f"\ndef optimizer(params, lr):\n    params = [*params]\n    return torch.optim.SGD({groups}, lr=lr)\n"
+    )
+    assert "the param groups train at 0.1, 1 times this rate." in cli("sweep", "net.py", "--out", "run").stdout

@@ -114,7 +114,6 @@ def test_html_in_names_is_shown_and_not_obeyed(tmp_path: Path) -> None:
     document = json.loads((RUN / "run.json").read_text())
     for key in ("model", "loss", "device", "torch"):
         document["setup"][key] = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&"
-    document["setup"]["optimizer"]["name"] = "<b>bold</b>"
     (tmp_path / "run.json").write_text(json.dumps(document))
     for name in NAMES[1:]:
         (tmp_path / name).write_bytes((RUN / name).read_bytes())
@@ -145,9 +144,5 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str) 
         if other != name:
             (tmp_path / other).write_bytes((RUN / other).read_bytes())
     os.mkfifo(tmp_path / name)
-    if name == "run.json":
-        with pytest.raises(RunError, match="not a run folder"):
-            load_run(tmp_path)
-    else:
-        with pytest.raises(RunError, match="not a regular file"):
-            load_run(tmp_path)
+    with pytest.raises(RunError, match="not a regular file"):
+        load_run(tmp_path)

@@ -6,6 +6,7 @@ status of its own. Run as a script this is that one; each line of its standard i
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
@@ -116,6 +117,7 @@ def serve() -> None:
     import lrfinder.cli.verify
     import lrfinder.report.figure  # noqa: F401 - so that the children needn't
 
+    codecs.lookup("utf-8-sig")  # a child that becomes somebody else may not read the standard library
     # From Python 3.12 on a fork beside threads warns; torch starts some, and none of them holds a lock here.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     while line := sys.stdin.readline():

@@ -649,3 +649,42 @@ def test_its_optimizer_cannot_be_renamed() -> None:
 def test_it_is_in_the_package() -> None:
     assert lrfinder.import_schedule is import_schedule
     assert "import_schedule" in lrfinder.__all__
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda it: lrs.StepLR(it, 3, 0.1), "step"),
+        (lambda it: lrs.MultiStepLR(it, [3, 4], 0.1), "multi-step"),
+        (lambda it: lrs.ExponentialLR(it, 0.97), "step"),
+        (lambda it: lrs.CosineAnnealingLR(it, 9), "table"),
+        (lambda it: lrs.OneCycleLR(it, 0.1, total_steps=9), "table"),
+    ],
+)
+def test_a_scheduler_that_is_stepped_once_an_epoch(make: Any, name: str) -> None:
+    def optimizer() -> torch.optim.Optimizer:
+        weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
+        return torch.optim.SGD([{"params": weights[:1]}, {"params": weights[1:], "lr": 0.05}], lr=0.1, momentum=0.9)
+
+    made, live = import_schedule(make(optimizer()), steps=9 * 17, epoch=17), optimizer()
+    scheduler, used = make(live), []
+    for _ in range(9):  # epochs, of 17 updates
+        for _ in range(17):
+            used.append(live.param_groups[0]["lr"])
+            live.step()
+        if len(used) < 9 * 17:
+            scheduler.step()
+    assert made.lrs() == pytest.approx(used, rel=1e-12)
+    assert made.schedule.name == name
+    assert made.evidence is not None
+    assert "stepped every 17 updates" in str(made.evidence.why)
+
+
+def test_an_epoch_is_for_what_is_stepped_by_it() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    with pytest.raises(UsageError, match="epoch must be a whole number"):
+        import_schedule(lrs.StepLR(optimizer, 3), steps=10, epoch=0)
+    with pytest.raises(UsageError, match="isn't stepped for each epoch"):
+        import_schedule(lrs.ReduceLROnPlateau(optimizer), steps=10, epoch=5)
+    with pytest.raises(UsageError, match="stepped for each update"):
+        import_schedule({"learning_rate": 0.1, "max_steps": 5}, epoch=5)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,15 @@ def test_the_plot_obeys_its_size_and_its_encoding(
         assert max(map(cell_len, text.splitlines())) <= width
         assert len(text.splitlines()) <= height
         assert names[0] == "nothing_finite" or f"{names[0]}: use 0.0042 (confident)" in text
+
+
+def test_many_runs_are_told_apart_by_letters(named: Named) -> None:
+    answers = [answer_of(named("digits"), name=f"run {i}") for i in range(25)]
+    lines = overlay_text(
+        overlay_of(compare_answers(answers)), width=80, height=20, color=True, encoding="utf-8"
+    ).splitlines()  # fmt: skip
+    letters = [re.sub(r"\x1b\[[0-9;]*m", "", part)[0] for part in re.split("  ", "  ".join(lines)) if ": use" in part]
+    assert len(set(letters)) == 25
 
 
 def test_curves_that_may_not_be_compared_are_shares_of_their_own_fall(named: Named) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.runs import START, Truth, parabola, runs_at
-from lrfinder.search.drift import EXPECTED_SPREAD, FARTHEST, LOCATING, LOST, NEAR_BEST, expected_drift, extrapolate
-from lrfinder.search.lr_profile import CLEAR, LrProfile, lr_profile
+from lrfinder.search.drift import EXPECTED_SPREAD, FARTHEST, LOCATING, NEAR_BEST, expected_drift, extrapolate
+from lrfinder.search.lr_profile import LrProfile, lr_profile
 from lrfinder.search.next_rate import next_bracket, next_refinement
 
 AT_MINUS_2 = parabola(-2.0)
@@ -181,31 +181,21 @@ def test_what_is_cut_off_a_drift_makes_it_uncertain() -> None:
     assert drift.error > 4 * 0.5 * 0.9 - FARTHEST
 
 
-def test_a_drift_upwards_ends_at_the_highest_rate_that_trained() -> None:
-    # Quadratics: below the stability limit a rate trains, above it the run diverges. The drift points beyond the limit.
-    short = valley([-2.5, -2.0, -1.5], parabola(-2))
-    long = valley([-1.6, -1.3, -1.0, -0.7], lambda x: math.inf if x > -0.9 else parabola(-1)(x), 200)
-    drift = extrapolate(short, long, 1600)
-    assert drift.held
-    assert drift.x <= long.points[-1].x - CLEAR + 0.05 + 1e-9  # at most the last rate that trained, off the cliff
+def test_the_losses_between_two_rates_are_on_a_line_and_none_is_known_outside() -> None:
+    found = valley([-3, -2, -1], lambda x: {-3: 1.3, -2: 0.3, -1: 2.0}[round(x)])
+    assert [found.lost(x) for x in (-3, -2.5, -2, -1)] == pytest.approx([0.5, 0.25, 0.0, 0.85])
+    assert math.isnan(found.lost(-3.1))
+    assert math.isnan(found.lost(-0.9))
 
 
-@given(
-    best=st.floats(-3, 0),
-    limit=st.floats(0, 1),
-    drift_by=st.floats(0.1, 1),
-    steps=st.integers(401, 10**6),
-    xs=st.lists(st.floats(-1, 1), min_size=2, max_size=6, unique_by=lambda x: round(x, 2)),
-)
-def test_no_rate_above_all_that_trained_is_recommended(
-    best: float, limit: float, drift_by: float, steps: int, xs: list[float]
-) -> None:
-    truth = parabola(best)
-    long = valley([best + x for x in sorted(xs)], lambda x: math.inf if x > best + limit else truth(x), 400)
-    assume(long is not None and long.fall > 0)
-    short = valley([best - drift_by + x for x in (-0.5, 0.0, 0.5)], parabola(best - drift_by), 100)
-    trained = [point.x for point in long.points if point.loss <= long.lowest.loss + LOST * long.fall]
-    assert extrapolate(short, long, steps).x <= max(*trained, long.near_best_middle(NEAR_BEST)) + 1e-9
+@given(losses=st.lists(st.floats(0, 2), min_size=2, max_size=7, unique=True))
+def test_points_that_fall_and_then_rise_are_not_rough(losses: list[float]) -> None:
+    at = len(losses) // 2
+    shaped = [*sorted(losses[:at], reverse=True), min(losses) - 0.1, *sorted(losses[at:])]
+    assert valley(list(range(len(shaped))), lambda x: shaped[round(x)]).roughness == 0
+    shaped.append(shaped[-1] - 0.05)  # the last one comes down again
+    found = valley(list(range(len(shaped))), lambda x: shaped[round(x)])
+    assert found.roughness * found.fall == pytest.approx(0.05, abs=1e-9) or found.lowest is found.points[-1]
 
 
 @given(short=st.floats(-4, 0), long=st.floats(-4, 0), steps=st.integers(200, 10**7))

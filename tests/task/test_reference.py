@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lrfinder.errors import UsageError
-from lrfinder.task.reference import check_reference
+from lrfinder.task.reference import check_reference, code_places, digest_of, model_path
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +87,29 @@ def test_checking_imports_no_torch_and_not_the_file() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_module_of_namespace_packages_is_found_without_its_parents(tmp_path: Path) -> None:
+    """None of them is imported, so that the dotted name of the inner one can't be looked up."""
+    for folder in ("outer", "outer/inner"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "outer" / "inner" / "net.py").write_text("raise RuntimeError('imported')")
+    found = check_reference("outer.inner.net:build")
+    assert model_path(found) == tmp_path / "outer" / "inner" / "net.py"
+    assert digest_of(found) == hashlib.sha256(b"raise RuntimeError('imported')").hexdigest()
+    assert {tmp_path / "outer", tmp_path / "outer" / "inner"} <= set(code_places(found))
+    assert digest_of(check_reference("outer.missing:build")) is None
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    (tmp_path / "zero.py").symlink_to("/dev/zero")
+    with (tmp_path / "long.py").open("wb") as file:
+        file.truncate(2**34)  # a hole
+    for name, what in (
+        ("pipe.py", "not a regular file"),
+        ("zero.py", "not a regular file"),
+        ("long.py", "larger than"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            digest_of(check_reference(name))

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from lrfinder.errors import EnvironmentFailure
+from lrfinder.errors import EnvironmentFailure, ModelFileError
+from lrfinder.files import disk_hint, identity
 
 
 def open_missing() -> None:
@@ -47,9 +48,7 @@ def stdout_guard() -> Iterator[None]:
         reader_left = _reader_left(error)
         discard_stdout()
         if not reader_left:
-            raise EnvironmentFailure(
-                f"standard output: {error.strerror or error}", hint="free some space there, or name another place"
-            ) from error
+            raise EnvironmentFailure(f"standard output: {error.strerror or error}", hint=disk_hint(error)) from error
 
 
 @contextlib.contextmanager
@@ -64,7 +63,7 @@ def redirect_user_output() -> Iterator[None]:
             stream.flush()
             number, errors = stream.fileno(), sys.stderr.fileno()
             saved = os.dup(number)
-            stack.callback(_restore, stream, number, saved)
+            stack.enter_context(_restored(stream, number, saved))
             os.dup2(errors, number)
         try:
             with contextlib.redirect_stdout(sys.stderr):
@@ -73,11 +72,25 @@ def redirect_user_output() -> Iterator[None]:
             atexit.register(_redirect_at_exit)  # the last one registered runs first
 
 
-def _restore(stream: Any, number: int, saved: int) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        stream.flush()
-    os.dup2(saved, number)
-    os.close(saved)
+@contextlib.contextmanager
+def _restored(stream: Any, number: int, saved: int) -> Iterator[None]:
+    """Put the file `saved` back as `number` at the end.
+
+    Raises ModelFileError if the user's code has closed it: what has its number now is another file.
+    """
+    before = identity(saved)
+    lost = False
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+        lost = identity(saved) != before
+        if not lost:
+            os.dup2(saved, number)
+            os.close(saved)
+    if lost:
+        raise ModelFileError("your code closed standard output", hint="let it close only the files that it opens")
 
 
 def _redirect_at_exit() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from lrfinder.cli.process import gc_control
 from lrfinder.cli.process.children import kill_children_on_death
 from lrfinder.cli.process.stdout import redirect_user_output
-from lrfinder.errors import ModelFileError, user_code_location
+from lrfinder.engine.runtime.signals import Terminated
+from lrfinder.errors import user_code_location
 
 
 @contextlib.contextmanager
@@ -25,23 +26,28 @@ def run_user_code() -> Iterator[None]:
     sys.dont_write_bytecode = True
     kill_children_on_death()
     gc_control.enable()
-    with restore_cwd(), user_broken_pipe(), redirect_user_output():
+    with restore_cwd(), carried(), redirect_user_output():
         yield
+
+
+class Carried(BaseException):
+    """Holds an exception of the user's code as its cause, so that Typer doesn't see it.
+
+    Typer takes a BrokenPipeError or an EOFError for one of its own streams, and its own exceptions for the command's.
+    """
 
 
 @contextlib.contextmanager
-def user_broken_pipe() -> Iterator[None]:
-    """Raise a ModelFileError for a pipe that broke in the user's code.
-
-    Typer takes any BrokenPipeError for one of its own output, and ends the command without a message.
-    """
+def carried() -> Iterator[None]:
+    """Raise an exception of the user's code as the cause of Carried."""
     try:
         yield
-    except BrokenPipeError as error:
-        place = user_code_location(error)
-        if place is None:
+    except (KeyboardInterrupt, Terminated):
+        raise
+    except BaseException as error:
+        if user_code_location(error) is None:
             raise
-        raise ModelFileError(f"your code failed in {place}: BrokenPipeError: {error}") from error
+        raise Carried from error
 
 
 @contextlib.contextmanager

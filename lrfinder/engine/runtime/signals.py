@@ -24,7 +24,7 @@ class Received:
     def __init__(self) -> None:
         self._raised: KeyboardInterrupt | Terminated | None = None
 
-    def behind(self, error: Exception) -> BaseException:
+    def behind(self, error: BaseException) -> BaseException:
         """Return the exception that a signal raised, or else `error`: compiled code may replace that exception."""
         return self._raised or error
 

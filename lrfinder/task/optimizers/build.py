@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder.errors import ModelFileError, UsageError
-from lrfinder.optimizers import SEVERAL, class_name
+from lrfinder.errors import CONTROL, ModelFileError, UsageError
+from lrfinder.optimizers import SEVERAL, class_name, is_value
 from lrfinder.records import OptimizerFacts
 from lrfinder.task.calling import user_call
 from lrfinder.task.lightning import overrides, own_optimizer
@@ -36,6 +36,7 @@ _HINT = "write `def optimizer(params, lr): return torch.optim.SGD(params, lr=lr)
 
 # Keys of a param group that aren't recorded as settings: rates, choices of torch's implementation, and bookkeeping.
 _INTERNAL = frozenset({"params", "param_names", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable"})
+_LONGEST = 1000  # characters or numbers of a setting; what is longer is data, not a setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +206,7 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> Optimize
     for key, value in optimizer.param_groups[0].items():
         if key not in _INTERNAL:
             plain = _plain(value)
-            if isinstance(plain, bool | int | float | str | tuple) or plain is None:
+            if plain is None or (is_value(plain) and not _unreadable(plain)):
                 settings[key] = plain
     return OptimizerFacts(
         name=SEVERAL.join(dict.fromkeys(class_name(part.optimizer) for part in swept)),
@@ -214,6 +215,12 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> Optimize
         default_lr=_default_lr(type(optimizer)),
         chosen_by=chosen_by,
     )
+
+
+def _unreadable(value: Any) -> bool:
+    """Tell whether a setting is too long for a record, or a text that readers of one refuse."""
+    long = isinstance(value, str | tuple) and len(value) > _LONGEST
+    return long or (isinstance(value, str) and CONTROL.search(value) is not None)
 
 
 def _plain(value: Any) -> Any:

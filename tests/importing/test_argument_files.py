@@ -1,4 +1,4 @@
-"""axolotl's configs: what its own builder makes of the warm-up, and what isn't read."""
+"""Files of arguments, axolotl's too: what its builder makes of the warm-up, misspelt keys, what isn't read."""
 
 from __future__ import annotations
 
@@ -78,6 +78,19 @@ def test_no_argument_of_transformers_is_taken_for_a_misspelt_one() -> None:
     every = {field.name: None for field in dataclasses.fields(TrainingArguments)}
     made = import_schedule({**every, "learning_rate": 1e-3, "max_steps": 10, "lr_scheduler_type": "cosine"})
     assert made.schedule.name == "cosine"
+
+
+@pytest.mark.parametrize("value", ["momentum=x", "momentum=inf"])
+def test_optim_args_that_are_no_numbers_are_told_with_their_place(tmp_path: Path, value: str) -> None:
+    (tmp_path / "args.yaml").write_text(f"learning_rate: 0.001\nmax_steps: 9\noptim: sgd\noptim_args: {value}\n")
+    with pytest.raises(ConfigError, match=r"args\.yaml:4:13: optim_args: "):
+        import_schedule(tmp_path / "args.yaml")
+
+
+@pytest.mark.parametrize("name", ["f() or SGD", ""])
+def test_an_optimizer_that_is_no_name_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="optimizer: expected the name of a class"):
+        import_schedule({"learning_rate": 0.1, "max_steps": 5}, optimizer=name)
 
 
 def test_a_run_that_is_too_long_is_told_with_its_place(tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""Which rate a verification's trials speak for: the one that was asked about, unless they clearly show a better one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lrfinder.records import Band
+from lrfinder.search.drift import LrDrift, extrapolate
+from lrfinder.search.lr_profile import CLEAR, CLIFF, LrProfile
+
+CONFIRMED = 0.1  # decades (a factor of 1.26): nearer, no run could tell the recommended rate from the verified one
+LOST = 0.1  # of the longest trials' fall: a rate that loses more did not train well: advice/README.md#lost
+CLOSE = 0.01  # of the fall; full-length trials nearer than that are equal: advice/README.md#close
+_SAME = 1e-3  # decades
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The rate: `x` = log10 of it. `kept`: it is the one that was asked about. `to_try` is worth a trial of its own.
+
+    `drift` is where the trials point; `limit` says in words what kept the rate from it, empty if nothing did. `lost` is
+    the share of the fall that the asked rate lost in its own trial of the greatest length, NaN if there was none.
+    """
+
+    x: float
+    to_try: float
+    kept: bool
+    drift: LrDrift
+    limit: str
+    lost: float
+
+
+def decide(
+    asked: float, short: LrProfile | None, long: LrProfile, *, steps: int, expected: float, band: Band | None
+) -> Decision:
+    """Return the rate (log10) for a run of `steps` updates; `asked` is log10 of the recommended one.
+
+    It is where the trials point (`extrapolate`), but never beyond the highest rate at which a trial of the greatest
+    length lost at most LOST, never outside the sweep's `band`, and at a distance from rates that lost more than CLIFF
+    in trials of either length: 2 CLEAR, as far as that costs LOST at most. An `expected` drift may go up to where less
+    than CLIFF was lost: shorter trials overstate that loss.
+
+    The asked rate is kept if it obeys all that (CLEAR off what failed is enough), and if the other one was better by no
+    more than LOST, or CLOSE if the trials were as long as the run, or the trials' own roughness.
+    """
+    drift = extrapolate(short, long, steps, expected=expected)
+    full = drift.doublings == 0
+    failed = min(
+        profile.lowest_failed(long.lowest.x) + expected * max(0.0, math.log2(steps / profile.steps))
+        for profile in (short, long)
+        if profile is not None
+    )
+    highest = long.near_best(CLIFF)[1] if expected and not full else long.highest_trained(LOST)
+    low, high = (math.log10(band.low), math.log10(band.high)) if band is not None else (-math.inf, math.inf)
+    bounds = {
+        high: "the trainable band ends there",
+        math.inf if full else max(failed - 2 * CLEAR, long.near_best(LOST)[0]): "a distance is kept from what failed",
+        highest: f"no higher rate was seen to train well in {long.steps} updates",
+    }
+    to_try = min(max(drift.x, low), *list(bounds)[:-1])
+    x = min(to_try, highest)
+    limit = bounds[x] if x < drift.x - _SAME else "the trainable band begins there" if x > drift.x + _SAME else ""
+    lost = long.lost(asked)
+    at_length = (
+        long.lost(asked - drift.moved) if expected else math.nan
+    )  # of an expected drift the asked rate has its part
+    worse = min(lost if math.isnan(at_length) else at_length, lost) - max(0.0, long.lost(x))
+    allowed = (
+        low - _SAME <= asked <= min(high, highest + CONFIRMED, failed - CLEAR, drift.x if drift.cliff else high) + _SAME
+    )
+    kept = allowed and (worse <= max(CLOSE if full else LOST, long.roughness) or abs(asked - x) <= CONFIRMED)
+    if kept:
+        x, to_try, limit = asked, asked, ""
+    return Decision(x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost)

@@ -1,0 +1,83 @@
+"""What `--write` does to what is there already: a file, a link, a pipe, a device, and what may not be written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+GOOD = "version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule: {name: constant, steps: 3}\n"
+RATES = ["0,0.1", "1,0.1", "2,0.1"]
+NOBODY = 65534
+EXPORT = ("schedule", "export", "c.yaml", "--to", "csv", "--write")
+BATCHES = ("schedule", "batches", "c.yaml", "--samples", "8", "--batch-size", "4", "--write")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "c.yaml").write_text(GOOD)
+    return tmp_path
+
+
+def test_a_file_and_what_a_link_leads_to_keep_their_mode(zygote, folder: Path) -> None:
+    for command, name in ((EXPORT, "rates.csv"), (BATCHES, "grown.yaml")):
+        (folder / name).write_text("before")
+        (folder / name).chmod(0o640)
+        (folder / "link.yaml").symlink_to(name)
+        assert zygote.run(*command, "link.yaml", cwd=folder)[0] == 0
+        assert (folder / "link.yaml").readlink() == Path(name)
+        assert (folder / name).read_text() != "before"
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o640
+        (folder / "link.yaml").unlink()
+
+
+def test_a_link_to_nowhere_stays_one(zygote, folder: Path) -> None:
+    (folder / "link").symlink_to("rates.csv")
+    assert zygote.run(*EXPORT, "link", cwd=folder)[0] == 0
+    assert (folder / "link").is_symlink()
+    assert (folder / "rates.csv").read_text().split()[-3:] == RATES
+
+
+def test_a_pipe_is_written_into(zygote, folder: Path) -> None:
+    os.mkfifo(folder / "pipe.yaml")
+    for command, end in ((EXPORT, "2,0.1"), (BATCHES, "")):
+        child = zygote.start(*command, "pipe.yaml", cwd=folder)
+        assert end in (folder / "pipe.yaml").read_text()
+        assert child.wait() == 0, child.stderr
+        assert stat.S_ISFIFO((folder / "pipe.yaml").stat().st_mode)
+
+
+def test_a_device_stays_one(zygote, folder: Path) -> None:
+    (folder / "null").symlink_to("/dev/null")
+    assert zygote.run(*EXPORT, "null", cwd=folder)[0] == 0
+    assert stat.S_ISCHR((folder / "null").stat().st_mode)
+    (folder / "full").symlink_to("/dev/full")
+    status, child = zygote.run(*EXPORT, "full", cwd=folder)
+    assert status == 4
+    assert "full: No space left on device" in child.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can leave files of somebody else's")
+def test_a_file_that_may_not_be_written_is_not_replaced(zygote, folder: Path) -> None:
+    """Its folder may be: the file would be renamed over. So it is for a link of somebody else's in a shared folder."""
+    (folder / "mine.yaml").write_text("mine")
+    (folder / "link.yaml").symlink_to("mine.yaml")
+    for name in ("mine.yaml", "link.yaml"):
+        for path in (folder, *folder.parents):  # pytest closes them to others, also while this runs
+            if path != Path("/"):
+                path.chmod(path.stat().st_mode | 0o005)
+        folder.chmod(0o777)
+        child = zygote.start(*BATCHES, name, cwd=folder, user=NOBODY)
+        assert child.wait() == 4, child.stderr
+        assert f"{name}: Permission denied" in child.stderr
+    assert (folder / "mine.yaml").read_text() == "mine"
+
+
+def test_a_starter_that_finds_no_room_is_not_left_behind(zygote, folder: Path) -> None:
+    status, child = zygote.run("init", "model.py", cwd=folder, fault=f"full:2:{folder}")
+    assert status == 4
+    assert "free some space there" in child.stderr
+    assert not (folder / "model.py").exists()
+    assert zygote.run("init", "model.py", cwd=folder)[0] == 0

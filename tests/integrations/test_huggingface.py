@@ -1,0 +1,111 @@
+"""A real `transformers.Trainer`, swept as it is: nothing of it changes, and its run then follows f(t)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+
+import lrfinder
+from lrfinder.integrations.huggingface import find_lr
+
+
+def samples() -> list[dict]:
+    draw = torch.Generator().manual_seed(0)
+    words = torch.randint(1, 50, (64, 8), generator=draw)
+    return [{"input_ids": row, "labels": int(row[0] < 25)} for row in words]
+
+
+class Counting(Trainer):
+    """One that collects numbers in its loss, as TRL's does."""
+
+    def __init__(self, *args, **keywords):
+        super().__init__(*args, **keywords)
+        self.seen = defaultdict(list)
+
+    def compute_loss(self, model, inputs, *args, **keywords):
+        loss = super().compute_loss(model, inputs, *args, **keywords)
+        self.seen["train" if model.training else "eval"].append(1.0)
+        return loss
+
+
+def trainer(folder: Path, **arguments) -> Trainer:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, num_labels=2
+    )
+    given = {"per_device_train_batch_size": 8, "num_train_epochs": 2, "report_to": [], "use_cpu": True, "seed": 1}
+    given |= {"save_strategy": "no", "disable_tqdm": True, "logging_strategy": "no"}
+    args = TrainingArguments(str(folder), **(given | arguments))
+    return Counting(BertForSequenceClassification(config), args, train_dataset=samples())
+
+
+def rates_of(made: Trainer) -> list[float]:
+    """Train, and return the rate of each update, as torch's own hook sees it."""
+    rates = []
+    hook = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    try:
+        made.train()
+    finally:
+        hook.remove()
+    return rates
+
+
+def weights(made: Trainer) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in made.model.parameters()]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"gradient_accumulation_steps": 2, "weight_decay": 0.1}, {"bf16": True}])
+def test_a_run_after_it_is_the_run_without_it(tmp_path: Path, arguments: dict) -> None:
+    plain, swept = trainer(tmp_path, **arguments), trainer(tmp_path, **arguments)
+    generator = torch.get_rng_state()
+    before = weights(swept)
+    advice = find_lr(swept, max_lr=1.0, repeats=1, run_steps=10)
+    assert advice.result.settings.steps == 100
+    assert all(map(torch.equal, weights(swept), before))
+    assert torch.equal(torch.get_rng_state(), generator)
+    assert (swept.optimizer, swept.lr_scheduler, dict(swept.seen)) == (None, None, {})
+    torch.set_rng_state(generator)
+    expected = rates_of(plain)
+    torch.set_rng_state(generator)
+    assert rates_of(swept) == expected
+    assert all(map(torch.equal, weights(swept), weights(plain)))
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_applied_the_run_is_as_long_as_its_arguments_say_and_follows_f(tmp_path: Path, accumulation: int) -> None:
+    made = trainer(tmp_path, gradient_accumulation_steps=accumulation)
+    advice = find_lr(made, schedule="cosine", max_lr=1.0, repeats=1, run_steps=10)
+    if advice.lr is None:
+        pytest.fail(advice.why)
+    advice.apply(made)
+    assert made.args.learning_rate == advice.lr
+    rates = rates_of(made)
+    assert len(rates) == 16 // accumulation
+    assert rates == pytest.approx(advice.schedule.lrs())
+
+
+def test_frozen_weights_stay_and_cost_nothing(tmp_path: Path) -> None:
+    made = trainer(tmp_path)
+    for parameter in made.model.bert.parameters():
+        parameter.requires_grad_(False)
+    before = weights(made)
+    advice = find_lr(made, max_lr=10.0, repeats=1, run_steps=10)
+    assert all(map(torch.equal, weights(made), before))
+    assert advice.result.setup.optimizer.name == "AdamW"
+
+
+def test_what_can_t_be_swept_is_refused(tmp_path: Path) -> None:
+    made = trainer(tmp_path)
+    made.is_fsdp_enabled = True
+    with pytest.raises(lrfinder.UsageError, match="several devices"):
+        find_lr(made)
+    endless = trainer(tmp_path, max_steps=3)
+    endless.args.max_steps = -1
+    endless.get_train_dataloader = lambda: iter(())
+    with pytest.raises(lrfinder.UsageError, match="no length"):
+        find_lr(endless)
