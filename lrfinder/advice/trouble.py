@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from lrfinder.advice.refusal import Refusal
 from lrfinder.formatting import format_loss
 from lrfinder.options import FINITE_WEIGHTS, STOP_TEXT
-from lrfinder.records import FACTOR, ShortRun, Stop, SweepResult, Trace, losses_differ
+from lrfinder.records import FACTOR, Metric, ShortRun, Stop, SweepResult, Trace, losses_differ
 
 FRESH_FACTOR = 10.0  # in place of FACTOR, if the weights were drawn anew between them: rules/README.md#factor-noises
 EARLY = 5  # losses of a repeat, at rates too small to learn at, whose range shows the noise of a batch
@@ -66,7 +66,7 @@ def disagreements(result: SweepResult) -> tuple[str, ...]:
     noise = min((_range(trace) for trace in traces), default=0.0)
     firsts = {f"in repeat {trace.repeat + 1}": (trace.initial_loss or 0.0, trace.repeat) for trace in traces[::-1]}
     firsts = dict(reversed(firsts.items()))
-    for run in result.runs:
+    for run in result.runs if result.settings.metric is Metric.TRAIN else ():  # else repeats are judged otherwise
         if run.first_loss is not None:
             firsts.setdefault(f"in the short run at rate {run.plan.lr:.3g}", (run.first_loss, run.plan.repeat))
     for (one, (first, drawn)), (other, (second, drawn_then)) in itertools.combinations(firsts.items(), 2):

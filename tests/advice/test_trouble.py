@@ -12,7 +12,7 @@ from helpers.curves import falls_and_explodes, sweep_of, traces_of
 from helpers.runs import START, explored, parabola, run_at, runs_at
 from lrfinder.advice import Request
 from lrfinder.options import FINITE_WEIGHTS
-from lrfinder.records import RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
+from lrfinder.records import Metric, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
 
 AUTO = SweepSettings()
 GOOD = sweep_of(traces_of(AUTO, falls_and_explodes, noise=0.02, stop_above=5.0), AUTO)
@@ -97,6 +97,9 @@ def test_first_losses_that_are_factors_apart_are_named() -> None:
     status, why = advised(6476.9, None)
     assert status is Status.UNCERTAIN
     assert "in repeat 1 and 6477 in repeat 2, before any update" in why
+    probed = dataclasses.replace(learned, settings=dataclasses.replace(AUTO, metric=Metric.PROBE))
+    runs = tuple(dataclasses.replace(run, first_loss=100.0) for run in learned.runs)  # in another mode than the repeats
+    assert advice_on(dataclasses.replace(probed, runs=runs), Request(steps=400)).status is Status.CONFIDENT
     for apart in (1.2e29, first * 4, first / 4, -3.0):
         status, why = advised(first, apart)
         assert status is Status.UNCERTAIN

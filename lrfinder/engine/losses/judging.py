@@ -151,6 +151,7 @@ class HeldOutLoss:
             self._put_attributes_back()
             return self._loss()
         except Exception:  # noqa: BLE001 - the first one tells more
+            failure.add_note(f"This was the judging of held-out data, in {self._judging.way.words}.")
             raise failure from None
         finally:
             now.rewind()
