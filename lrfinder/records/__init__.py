@@ -26,6 +26,7 @@ from lrfinder.options import (
 from lrfinder.records.chart import Chart
 from lrfinder.records.measured import (
     FACTOR,
+    JUDGED,
     OptimizerFacts,
     Point,
     RunPlan,
@@ -40,6 +41,7 @@ from lrfinder.records.settings import SweepSettings, UpdateOptions
 
 __all__ = [
     "FACTOR",
+    "JUDGED",
     "LOADER_TIMEOUT",
     "MAX_LR",
     "MIN_LR",

@@ -25,6 +25,7 @@ class Point(NamedTuple):
     loss: float
 
 
+JUDGED = "evaluation mode"  # how held-out data are judged, if nothing speaks against it
 FACTOR, NOISES = 3.0, 10.0  # losses that differ by more than both aren't of one thing: rules/README.md#factor-noises
 
 

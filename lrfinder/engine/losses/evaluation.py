@@ -17,6 +17,7 @@ from lrfinder.engine.restore.snapshot import Snapshot, loader_preserved
 from lrfinder.engine.runtime.rng import remember_global_state, seed_everything, seed_loader
 from lrfinder.engine.runtime.workers import end_workers
 from lrfinder.errors import ModelFileError, user_code
+from lrfinder.records import JUDGED
 from lrfinder.task.batches import to_device
 from lrfinder.task.optimizer_modes import judging_modes
 from lrfinder.task.problem import BuiltProblem
@@ -39,7 +40,7 @@ class Way(NamedTuple):
     layers: bool = False
 
 
-PLAIN = Way("evaluation mode")
+PLAIN = Way(JUDGED)
 
 
 def evaluate(
