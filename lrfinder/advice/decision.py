@@ -11,6 +11,8 @@ from lrfinder.search.lr_profile import CLEAR, CLIFF, LrProfile
 
 CONFIRMED = 0.1  # decades (a factor of 1.26): nearer, no run could tell the recommended rate from the verified one
 LOST = 0.1  # of the longest trials' fall: a rate that loses more did not train well: advice/README.md#lost
+Z90 = 1.645  # standard errors on each side of a normal 90 % interval
+LEAST_INTERVAL = 0.15  # decades on each side: advice/README.md#least_interval
 CLOSE = 0.01  # of the fall; full-length trials nearer than that are equal: advice/README.md#close
 _SAME = 1e-3  # decades
 
@@ -21,6 +23,7 @@ class Decision:
 
     `drift` is where the trials point; `limit` says in words what kept the rate from it, empty if nothing did. `lost` is
     the share of the fall that the asked rate lost in its own trial of the greatest length, NaN if there was none.
+    `cost` is the share of the fall that 10**x is expected to lose at most, at 90 %; infinite if no trial tells.
     """
 
     x: float
@@ -29,6 +32,7 @@ class Decision:
     drift: LrDrift
     limit: str
     lost: float
+    cost: float
 
 
 def decide(
@@ -40,6 +44,9 @@ def decide(
     length lost at most LOST, never outside the sweep's `band`, and at a distance from rates that lost more than CLIFF
     in trials of either length: 2 CLEAR, as far as that costs LOST at most. An `expected` drift may go up to where less
     than CLIFF was lost: shorter trials overstate that loss.
+
+    Its cost is what the rates up to the end of the 90 % interval lose in the trials: so far the valley may move. Down
+    to the other end only if the trials are as long as the run: in a longer one slow rates catch up.
 
     The asked rate is kept if it obeys all that (CLEAR off what failed is enough), and if the other one was better by no
     more than LOST, or CLOSE if the trials were as long as the run, or the trials' own roughness.
@@ -72,4 +79,26 @@ def decide(
     kept = allowed and (worse <= max(CLOSE if full else LOST, long.roughness) or abs(asked - x) <= CONFIRMED)
     if kept:
         x, to_try, limit = asked, asked, ""
-    return Decision(x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost)
+    half = max(LEAST_INTERVAL, Z90 * drift.error)
+    at = x - drift.moved if expected else x
+    cost = _cost(short, long, low=at - half if full else at, high=at + half)
+    return Decision(x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost, cost=cost)
+
+
+def _cost(short: LrProfile | None, long: LrProfile, *, low: float, high: float) -> float:
+    """Return the largest share of the fall that is lost between two rates (log10), with what is uncertain of it.
+
+    That is the trials' roughness, and what may be gained beyond an open end. The highest rates may lie above the longer
+    trials' own: then the shorter ones count, or the line through the last two.
+    """
+
+    def lost(x: float) -> float:
+        if x < long.points[0].x:
+            return long.lost(long.points[0].x)
+        if x <= long.points[-1].x:
+            return long.lost(x)
+        known = math.nan if short is None or short.fall <= 0 else short.lost(x)
+        return long.lost_beyond(x) if math.isnan(known) else known
+
+    inside = [point.x for point in long.points if low < point.x < high]
+    return max(map(lost, (low, *inside, high))) + long.roughness + long.open_end

@@ -15,9 +15,9 @@ from lrfinder.advice.evidence import SweepEvidence
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
-from lrfinder.formatting import format_count, format_factor, format_interval, format_loss, format_lr, round_lr
+from lrfinder.formatting import format_count, format_factor, format_loss, format_lr, round_lr
 from lrfinder.records import Pick, ShortRun, Status, Stop
-from lrfinder.search.drift import FARTHEST, NEAR_BEST, LrDrift, step_falls
+from lrfinder.search.drift import FARTHEST, NEAR_BEST, step_falls
 from lrfinder.search.lr_profile import CLIFF, LrProfile
 
 VERIFIED = "verified"  # the rule's name of what was verified by training
@@ -25,10 +25,9 @@ VERIFIED = "verified"  # the rule's name of what was verified by training
 # Doublings of the length, from the longest trials to the coming run, up to which a rate can be confident; the second is
 # for trials that can't pass over their data as often as the coming run: advice/README.md#most_doublings
 MOST_DOUBLINGS, MOST_DOUBLINGS_UNMATCHED = 4.0, 2.0
-WIDE = 0.5  # decades on each side: a rate that may be off by more is not confident
-DEAR = 0.1  # of the fall: what an end of the interval may lose at most: advice/README.md#dear
-Z90 = 1.645  # standard errors on each side of a normal 90 % interval
-LEAST_INTERVAL = 0.15  # decades on each side: advice/README.md#least_interval
+LEAST_COST = 0.02  # of the fall: nearer to the best, three seeds don't tell a rate from it
+SHELF = 1 / 3  # of the first loss: advice/README.md#shelf
+DEAR = 0.05  # of the fall: what a confident rate is expected to lose at most: advice/README.md#dear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -95,7 +94,7 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     lr = request.lr if confirmed else round_lr(10**decision.x, 3)
     shape, shapes = _best_shape(request, long, plan.shapes_tried)
     doubts = (*_doubts(plan, long, decision), *_plateau(evidence), *evidence.doubts)
-    pick = _pick(lr, decision.drift, _said(plan, long, decision), doubts)
+    pick = _pick(lr, plan, long, decision, doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     verdict = (
         f"confirmed: {format_lr(request.lr)}"
@@ -107,7 +106,7 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
         lr=lr,
         pick=pick,
         picks=(pick, *advice.picks),
-        why=f"The peak rate is {verdict}, {_between(pick)}: {pick.why}.{shapes}",
+        why=f"The peak rate is {verdict}. {_expected(long, decision)} {_sentence(pick.why)}.{shapes}",
         hint="",
         schedule=_with_evidence(config, pick, updates),
         updates=updates,
@@ -126,31 +125,47 @@ def _best_shape(request: VerifyRequest, long: LrProfile, tried: dict[str, float]
     return request.schedule, f" No other shape ended more than {BETTER:.0%} of the fall below {request.schedule}."
 
 
-def _pick(lr: float, drift: LrDrift, why: str, doubts: tuple[str, ...]) -> Pick:
-    x, half = math.log10(lr), _half(drift)
-    low, high = min(drift.x - half, x), max(drift.x + half, x)
+def _pick(lr: float, plan: TrialPlan, long: LrProfile, decision: Decision, doubts: tuple[str, ...]) -> Pick:
+    """Return the pick; its interval are the rates that lose at most DEAR in the longest trials, and itself."""
+    x, moved = decision.x, decision.drift.moved if decision.drift.expected else 0.0
+    low, high = (min(end + moved, most) for end, most in zip(long.near_best(DEAR), (x, math.inf), strict=True))
     status = Status.UNCERTAIN if doubts else Status.CONFIDENT
-    return Pick(rule=VERIFIED, lr=lr, low=10**low, high=10**high, status=status, why="; ".join((why, *doubts)))
+    why = "; ".join((_said(plan, long, decision), *doubts))
+    return Pick(rule=VERIFIED, lr=lr, low=10 ** min(low, x), high=10 ** max(high, x), status=status, why=why)
 
 
-def _half(drift: LrDrift) -> float:
-    """Return how many decades the interval reaches on each side."""
-    return max(LEAST_INTERVAL, Z90 * drift.error)
+def _expected(long: LrProfile, decision: Decision) -> str:
+    """Return a sentence on what the rate may cost, and what a third of it and three times as much lost in trials."""
+    cost = decision.cost
+    if math.isinf(cost):
+        said = "What it may cost can't be told"
+    else:
+        said = f"It is expected to lose at most {max(cost, LEAST_COST):.0%} of what training gains (at 90 %)"
+    known = [
+        f"{name} {share:.0%}"
+        for name, factor in (("a third of it lost", 1 / 3), ("three times as much", 3.0))
+        if not math.isnan(share := long.lost(decision.x + math.log10(factor)))
+    ]
+    trials = f"; in trials of {long.steps} updates {', '.join(known)}" if known else ""
+    return f"{said}{trials}."
 
 
 def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, ...]:
     """Return why the verified rate may yet be wrong."""
     drift, doubts = decision.drift, []
-    if not long.bracketed:
-        doubts.append("the best of them is the last one on its side, so the best rate may lie beyond")
-    elif _half(drift) > long.half_width(DEAR):
-        doubts.append(f"an end of the interval may lose more than {DEAR:.0%} of the fall, so steep is their valley")
+    if math.isinf(decision.cost):
+        doubts.append("no trial tells what somewhat higher rates lose")
+    elif decision.cost > DEAR:
+        doubts.append(f"it may lose {decision.cost:.0%} of what training gains")
+    alike = max(point.loss for point in long.points) <= long.lowest.loss + DEAR * long.fall
+    if drift.doublings and alike and long.lowest.loss > SHELF * abs(long.start):
+        doubts.append(
+            "all rates end alike, and much of the loss is left: longer runs may learn what these didn't begin on"
+        )
     if not plan.tested:
         doubts.append("the budget paid for no trial at the rate itself")
     if decision.limit:
         doubts.append(f"the trials point beyond it, but {decision.limit}")
-    if Z90 * drift.error > WIDE:
-        doubts.append("how far it moves on is open by more than a factor of ten")
     fresh = any(trial.fresh for trial in plan.runs)
     if fresh:
         doubts.append("the batches were too large to keep, so no trial passed over its data as often as the run will")
@@ -201,8 +216,8 @@ def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
     return f"{said}{moved}, which at {plan.request.steps} updates makes it {format_lr(10**drift.x)}{bound}"
 
 
-def _between(pick: Pick) -> str:
-    return f"90 % interval {format_interval(pick.low or math.nan, pick.high or math.nan)}"
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _no_answer(long: LrProfile | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from lrfinder.advice.comparison import Comparison, compare_answers
@@ -18,7 +18,7 @@ from lrfinder.store import PAGE
 _RunPath = str | os.PathLike[str]
 
 
-def write_report(runs: _RunPath | Sequence[_RunPath], out: _RunPath | None = None) -> Path:
+def write_report(runs: _RunPath | Iterable[_RunPath], out: _RunPath | None = None) -> Path:
     """Write one self-contained HTML page about run folders, the comparison first if there are several.
 
     It goes to `out`, or to report.html in the first run folder. Raises RunError for a damaged folder, UsageError for an
@@ -35,16 +35,17 @@ def write_report(runs: _RunPath | Sequence[_RunPath], out: _RunPath | None = Non
     return target
 
 
-def compare(runs: Sequence[_RunPath], *, png: _RunPath | None = None) -> Comparison:
+def compare(runs: Iterable[_RunPath], *, png: _RunPath | None = None) -> Comparison:
     """Compare two run folders or more: may they be compared, and do their picks differ? See `Comparison`.
 
     `png` names a file for the picture of all curves. Raises UsageError for fewer than two runs and an impossible path,
     RunError for a damaged folder, EnvironmentFailure if the disk refuses.
     """
-    if isinstance(runs, str | os.PathLike) or len(runs) < 2:  # noqa: PLR2004 - what "compare" means
+    paths = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
+    if len(paths) < 2:  # noqa: PLR2004 - what "compare" means
         raise UsageError("a comparison needs two run folders at least", hint="name them all: RUN RUN ...")
     target = None if png is None else _target(Path(png), ".png")
-    comparison = compare_answers([read_run_answer(path) for path in runs])
+    comparison = compare_answers([read_run_answer(path) for path in paths])
     if target is not None:
         with Interrupts():  # compiled modules are loaded: a signal under their C++ would abort the process
             write_named(target, overlay_png(overlay_of(comparison)))

@@ -6,11 +6,10 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.config.yaml_format import write
-from lrfinder.export.base import Export, Exporter, comment, describe_schedule, head
+from lrfinder.export.base import Export, Exporter, comment, factor_of, head
 from lrfinder.export.huggingface import trainer_schedule
 from lrfinder.export.optimizers import peaks_source
 from lrfinder.export.pieces import plain
-from lrfinder.export.source import factor_source
 
 _OWN = "Copy it into the config; exact for the updates of the run."
 _OTHER = (
@@ -49,7 +48,7 @@ def axolotl(config: ScheduleConfig) -> Export:
     text = (
         f"{comment(config, *notes, _CHECKED)}\nimport math\n\n"
         "from axolotl.integrations.base import BasePlugin\nfrom torch.optim.lr_scheduler import LambdaLR\n\n"
-        f"PEAK = {peak!r}\n\n\n{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
+        f"PEAK = {peak!r}\n\n\n{factor_of(config)}\n\n"
         f"{peaks_source(config)}\n\n{_PLUGIN}"
     )
     return Export(text=text, preset=None)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from lrfinder.config import ScheduleConfig
+from lrfinder.export.source import factor_source
 from lrfinder.version import VERSION
 
 NO_MOMENTUM = "The config moves the momentum too: this file doesn't, and leaves it as the optimizer has it."
@@ -75,9 +77,15 @@ def head(config: ScheduleConfig, *notes: str) -> list[str]:
     return [*lines, *textwrap.wrap(found, 115), *notes]
 
 
-def digest(text: str) -> str:
-    """Return a few letters that another text hasn't: for what is registered by name, so that nothing replaces it."""
+def digest(config: ScheduleConfig) -> str:
+    """Return letters that no other f(t) has: for what is registered by name, so that nothing else takes its place."""
+    text = json.dumps([config.optimizer.lr, config.as_data()["schedule"]], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def factor_of(config: ScheduleConfig) -> str:
+    """Return the source of `factor(t)`, which needs `import math`."""
+    return factor_source(config.schedule, said=describe_schedule(config))
 
 
 def describe_schedule(config: ScheduleConfig) -> str:

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, Exporter, comment, describe_schedule, head
+from lrfinder.export.base import Export, Exporter, comment, factor_of, head
 from lrfinder.export.optimizers import class_of, optimizer_data, own_ratios, peaks_source
 from lrfinder.export.pieces import plain
-from lrfinder.export.source import factor_source
 
 _OWN = (
     "Exact for the updates of the run where the optimizer is built at lr, as here, and has one rate for everything.",
@@ -50,7 +49,7 @@ def deepspeed(config: ScheduleConfig) -> Export:
         return Export(text=json.dumps(data, indent=2, allow_nan=False) + "\n", preset=name, suffix=".json")
     text = (
         f"{comment(config, *_OTHER, _CHECKED)}\nimport math\n\nfrom torch.optim.lr_scheduler import LambdaLR\n\n"
-        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_of(config)}\n\n"
         f"{peaks_source(config)}\n\n{_FUNCTION}"
     )
     return Export(text=text, preset=None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, Exporter, comment, describe_schedule
+from lrfinder.export.base import Export, Exporter, comment, factor_of
 from lrfinder.export.optimizers import (
     NO_ARGUMENTS,
     groups_source,
@@ -16,7 +16,6 @@ from lrfinder.export.optimizers import (
 )
 from lrfinder.export.pieces import plain
 from lrfinder.export.plateau import plateau_huggingface
-from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with transformers 5.23, update by update."
 
@@ -50,7 +49,7 @@ def huggingface(config: ScheduleConfig) -> Export:
     why = _WHY if schedule.warmup and schedule.warmup_start is None else _NONE if preset is None else NO_ARGUMENTS
     text = (
         f"{comment(config, why, _CHECKED)}\nimport math\n\nimport torch\n\n"
-        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(schedule, said=describe_schedule(config))}\n\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_of(config)}\n\n"
         + groups_source(config)
         + _OPTIMIZERS.format(
             optimizer=optimizer_source(config, "model.parameters()", "groups"),

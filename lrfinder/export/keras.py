@@ -13,12 +13,11 @@ from lrfinder.export.base import (
     Export,
     Exporter,
     comment,
-    describe_schedule,
     digest,
+    factor_of,
 )
 from lrfinder.export.pieces import drops, plain
 from lrfinder.export.plateau import plateau_keras
-from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with Keras 3.15, update by update."
 
@@ -59,11 +58,10 @@ def keras(config: ScheduleConfig) -> Export:
         text = f"{comment(config, *_UNIT, _CHECKED)}\nimport keras\n\nschedule = keras.optimizers.schedules.{preset}\n"
         return Export(text=text, preset=preset.split("(", maxsplit=1)[0])
     steps = config.schedule.steps
-    function = f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(config.schedule, said=describe_schedule(config))}"
     text = (
         f"{comment(config, _LOOKED_UP, *_UNIT, _CHECKED)}\nimport math\n\n"
-        f"import keras\nimport numpy as np\n\n{function}\n\n"
-        f"{_TABLE.format(entries=steps + 1, last=steps, digest=digest(function))}"
+        f"import keras\nimport numpy as np\n\nPEAK = {config.optimizer.lr!r}\n\n\n{factor_of(config)}\n\n"
+        f"{_TABLE.format(entries=steps + 1, last=steps, digest=digest(config))}"
     )
     return Export(text=text, preset=None)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, Exporter, comment, describe_schedule
+from lrfinder.export.base import Export, Exporter, comment, factor_of
 from lrfinder.export.optimizers import groups_of_module, groups_source, module_optimizer
 from lrfinder.export.plateau import plateau_lightning
-from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with lightning 2.6, torch 2.13, update by update."
 
@@ -25,7 +24,7 @@ def lightning(config: ScheduleConfig) -> Export:
     text = (
         f"{comment(config, _COPY, *groups_of_module(config), _CHECKED)}"
         f"\nimport math\n\nimport torch\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
-        f"{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
+        f"{factor_of(config)}\n\n"
         f"{groups_source(config)}{_CONFIGURE.format(optimizer=module_optimizer(config))}"
     )
     return Export(text=text, preset=None)

@@ -12,10 +12,9 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.errors import UsageError
-from lrfinder.export.base import Export, Exporter, comment, describe_schedule, digest
+from lrfinder.export.base import Export, Exporter, comment, digest, factor_of
 from lrfinder.export.optimizers import class_of, own_ratios
 from lrfinder.export.pieces import cycles, drops, interval, plain
-from lrfinder.export.source import factor_source
 
 _UNIT = (
     "MMEngine steps its schedulers once per iteration: with accumulative_counts above 1 an iteration is less than an",
@@ -59,15 +58,14 @@ def mmengine(config: ScheduleConfig) -> Export:
         start = comment(config, _COPY.format(steps=steps), *unsaid, *_UNIT, _CHECKED)
         text = f"{start}\n{_optimizer(config)}\nparam_scheduler = [\n{listed}]\n"
         return Export(text=text, preset=" + ".join(entry.split('"')[1] for entry in chain), left_out=left_out)
-    function = factor_source(config.schedule, said=describe_schedule(config))
-    name = f"Factor{digest(function)}LR"
+    name = f"Factor{digest(config)}LR"
     made = _CONFIG.format(optimizer=_optimizer(config), name=name)
     added = [f"    {line}" for line in made.splitlines()]
     notes = [note.format(steps=steps) for note in _NONE]
     text = (
         f"{comment(config, *notes, *added, *unsaid, *_UNIT, _CHECKED)}\nimport math\n\n"
         "from mmengine.optim import _ParamScheduler\nfrom mmengine.registry import PARAM_SCHEDULERS\n\n\n"
-        f"{function}\n\n{_CLASS.format(name=name)}"
+        f"{factor_of(config)}\n\n{_CLASS.format(name=name)}"
     )
     return Export(text=text, preset=None, left_out=left_out)
 

@@ -13,12 +13,12 @@ from lrfinder.export.base import (
     Export,
     Exporter,
     comment,
-    describe_schedule,
+    factor_of,
 )
 from lrfinder.export.optimizers import own_ratios
 from lrfinder.export.pieces import cycles, drops, plain
 from lrfinder.export.plateau import plateau_optax
-from lrfinder.export.source import factor_source, literal
+from lrfinder.export.source import literal
 
 _CHECKED = "Checked with optax 0.2.8, JAX 0.10, update by update."
 
@@ -55,7 +55,7 @@ def optax(config: ScheduleConfig) -> Export:
     text = (
         f"{comment(config, _LOOKED_UP, _PRECISION, _CHECKED)}\nimport math\n\n"
         f"import jax.numpy as jnp\nimport numpy as np\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
-        f"{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
+        f"{factor_of(config)}\n\n"
         f"{_TABLE.format(entries=steps + 1, last=steps)}{_ratios(config)}"
     )
     return Export(text=text, preset=None)

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, Exporter, comment, describe_schedule
+from lrfinder.export.base import Export, Exporter, comment, factor_of
 from lrfinder.export.pieces import cycles, drops, interval, plain
-from lrfinder.export.source import factor_source
 
 # A class of timm's, and its keywords as source.
 _Call = tuple[str, dict[str, str]]
@@ -69,7 +68,7 @@ def timm(config: ScheduleConfig) -> Export:
         body = f"from timm.scheduler import {name}\n\n{peak}"
     else:
         name, call, notes = None, "FactorScheduler(optimizer)", [_NONE, _UNIT]
-        function = factor_source(config.schedule, said=describe_schedule(config))
+        function = factor_of(config)
         body = f"import math\n\nfrom timm.scheduler.scheduler import Scheduler\n\n{peak}\n\n{function}\n\n{_SCHEDULER}"
     text = f"{comment(config, *notes, _CHECKED)}\n{body}\n\n{peaks}\n\n{_MAKE.format(call=call)}"
     return Export(text=text, preset=name)

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, Exporter, comment, describe_schedule
+from lrfinder.export.base import Export, Exporter, comment, factor_of
 from lrfinder.export.optimizers import peaks_source
 from lrfinder.export.pieces import drops, plain
 from lrfinder.export.plateau import plateau_torch
-from lrfinder.export.source import factor_source
 
 _CHECKED = "Checked with torch 2.13, update by update."
 
@@ -27,7 +26,7 @@ def torch_code(config: ScheduleConfig) -> Export:
     own = plain_class(config)
     if own is None:
         notes = ["No class of torch's is this schedule: LambdaLR calls the function below."]
-        body = "\n\n" + factor_source(config.schedule, said=describe_schedule(config))
+        body = "\n\n" + factor_of(config)
         scheduler, start = "LambdaLR(optimizer, factor)", "import math\n\n"
     else:
         notes = ["torch's own class is exact for the updates of the run; past its end it goes on as torch does."]

@@ -6,10 +6,9 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.config.yaml_format import write
-from lrfinder.export.base import Export, Exporter, comment, describe_schedule, head
+from lrfinder.export.base import Export, Exporter, comment, factor_of, head
 from lrfinder.export.optimizers import optimizer_data, optimizer_path, own_ratios, peaks_source
 from lrfinder.export.pieces import plain
-from lrfinder.export.source import factor_source
 
 _OWN = (
     "Copy it into the recipe's config: exact for the updates of the run where the recipe's num_training_steps, which",
@@ -49,7 +48,7 @@ def torchtune(config: ScheduleConfig) -> Export:
         return Export(text=text, preset="get_cosine_schedule_with_warmup", suffix=".yaml")
     text = (
         f"{comment(config, *_OTHER, _CHECKED)}\nimport math\n\nfrom torch.optim.lr_scheduler import LambdaLR\n\n"
-        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_source(config.schedule, said=describe_schedule(config))}\n\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_of(config)}\n\n"
         f"{peaks_source(config)}\n\n{_COMPONENT}"
     )
     return Export(text=text, preset=None)

@@ -19,7 +19,7 @@ from lrfinder.importing.recognize import recognized
 from lrfinder.importing.torch_schedulers import candidates
 from lrfinder.importing.twin import ReplayedRates, held, replay_rates
 from lrfinder.importing.why import why_shape
-from lrfinder.optimizers import class_name, is_setting
+from lrfinder.optimizers import class_name, is_setting, is_value
 from lrfinder.scheduler import ConfiguredScheduler
 from lrfinder.schedules import Schedule
 from lrfinder.version import VERSION
@@ -175,6 +175,6 @@ def _settings(optimizer: Optimizer) -> dict[str, Any]:
     for key in optimizer.defaults:
         value = group.get(key)
         plain = float(value) if isinstance(value, torch.Tensor) and value.numel() == 1 else value
-        if key not in left_out and is_setting(key) and isinstance(plain, bool | int | float | str | tuple):
+        if key not in left_out and is_setting(key) and is_value(plain):
             settings[key] = plain
     return settings

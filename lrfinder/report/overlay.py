@@ -76,7 +76,11 @@ class Overlay:
 def overlay_of(comparison: Comparison) -> Overlay:
     """Return the overlay: of the losses themselves if they may be compared, else of each as a share of its own fall."""
     shares = not comparison.losses_comparable
-    windows = [w for run in comparison.runs if (w := window_of(run.result, run.advice.fit)) is not None]
+    windows = [
+        w
+        for run in comparison.runs
+        if (w := window_of(run.result, run.advice.fit, with_runs=run.advice.fit is None)) is not None
+    ]
     linear = all(run.result.settings.spacing is Spacing.LINEAR for run in comparison.runs)
     window = None
     if windows:

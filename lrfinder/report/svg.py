@@ -74,7 +74,7 @@ def dots(corners: Iterable[tuple[float, float]]) -> str:
 def curve_view(chart: Chart, most_points: int) -> dict[str, Any] | None:
     """Return what the template draws of a continuous sweep; None if no loss of one can be drawn."""
     result, fit = chart.result, chart.fit
-    window, measured = window_of(result, fit), points(result)
+    window, measured = window_of(result, fit, with_runs=False), points(result)
     if window is None or not measured:
         return None
     plot = loss_plot(window, result.settings.spacing)

@@ -14,6 +14,7 @@ LOCATING = 0.05  # decades (sd): chance in the place of a lowest point: advice/R
 FARTHEST = 0.25  # decades: the largest shift between tried and full length: advice/README.md#farthest
 NEAR_BEST = 0.03  # of the longer runs' fall; the rate is the middle of these: advice/README.md#near_best
 
+DRIFT_SPREAD = 0.05  # decades per doubling (sd): what a drift may yet be: advice/README.md#drift_spread
 _ROOT = math.log10(2) / 2  # decades per doubling
 EXPECTED_SPREAD = 0.03  # decades per doubling (sd) of drifts around the expected one: advice/README.md#expected_spread
 
@@ -86,8 +87,8 @@ def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expecte
     full one, it keeps a distance from a cliff (`LrProfile.cliff_margin`). e is the `expected` drift, s the standard
     error of d, t how far true drifts lie from e: with normal errors b is the expected drift after d was seen. t is
     EXPECTED_SPREAD if a drift is expected. Otherwise it is |d|, the only hint there is, so that a drift is shrunk
-    towards 0 as far as it could be chance. The whole shift is cut to FARTHEST. The error is LOCATING, s times the
-    doublings, and what was cut off, in quadrature.
+    towards 0 as far as it could be chance. The whole shift is cut to FARTHEST. The error is LOCATING, and DRIFT_SPREAD
+    times the doublings, in quadrature.
 
     Without `short`, d is unknown, b is e, and LOCATING stands for s. If the runs were as long as the full one, nothing
     moves.
@@ -100,18 +101,17 @@ def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expecte
     chance = LOCATING if measured is None else math.sqrt(2) * LOCATING / between
     weighed = expected if measured is None else _weighed(measured, expected, chance)
     shift = max(-FARTHEST, min(FARTHEST, weighed * doublings))
-    beyond = weighed * doublings - shift
     middle = long.near_best_middle(NEAR_BEST)
     clear = long.cliff_margin(middle) if doublings == 0 else middle
     return LrDrift(
         x=clear + shift,
-        error=math.hypot(LOCATING, chance * doublings, beyond),
+        error=math.hypot(LOCATING, DRIFT_SPREAD * doublings),
         per_doubling=measured,
         expected=expected,
         weighed=weighed,
         doublings=doublings,
         moved=shift,
-        cut=beyond != 0,
+        cut=shift != weighed * doublings,
         cliff=clear < middle,
     )
 

@@ -122,15 +122,28 @@ class LrProfile:
                 worst, highest = max(worst, highest - point.loss), max(highest, point.loss)
         return worst / self.fall
 
-    def half_width(self, share: float) -> float:
-        """Return half the distance (decades) between the rates on both sides that lose `share` of the fall.
+    @property
+    def open_end(self) -> float:
+        """What the last step to the lowest point gained, as a share of the fall, if it is an end; else 0.
 
-        Beyond the last point of a side the loss is continued along the line through its last two points. The result is
-        infinite if that line does not rise, or if a side has no point.
+        The loss is about convex there: a step beyond the end would gain no more.
         """
-        limit = self.lowest.loss + share * self.fall
-        at = self.points.index(self.lowest)
-        return (_distance(self.points[at::-1], limit) + _distance(self.points[at:], limit)) / 2
+        if self.bracketed or len(self.points) == 1:
+            return 0.0
+        beside = self.points[1] if self.lowest is self.points[0] else self.points[-2]
+        return (beside.loss - self.lowest.loss) / self.fall
+
+    def lost_beyond(self, x: float) -> float:
+        """Return which share of the fall a rate above all points loses, on the line through the last two.
+
+        Infinite if that line doesn't rise, or if there is a single point.
+        """
+        last = self.points[-1]
+        rise = last.loss - self.points[-2].loss if len(self.points) > 1 else 0.0
+        if rise <= 0:
+            return math.inf
+        ahead = (x - last.x) / (last.x - self.points[-2].x)
+        return (last.loss + rise * ahead - self.lowest.loss) / self.fall
 
 
 def drift_of(runs: Iterable[ShortRun]) -> tuple[float, float]:
@@ -207,14 +220,3 @@ def _reach(points: tuple[RunLoss, ...], limit: float) -> float:
         if outer.loss > limit:
             return inner.x + (outer.x - inner.x) * (limit - inner.loss) / (outer.loss - inner.loss)
     return points[-1].x
-
-
-def _distance(points: tuple[RunLoss, ...], limit: float) -> float:
-    """Return how far from the lowest point, the first point, the loss crosses `limit`, or would on the last line."""
-    lowest, last = points[0], points[-1]
-    if any(point.loss > limit for point in points):
-        return abs(_reach(points, limit) - lowest.x)
-    rise = last.loss - points[-2].loss if len(points) > 1 else 0.0
-    if rise <= 0:
-        return math.inf
-    return abs(last.x - lowest.x) + abs(last.x - points[-2].x) * (limit - last.loss) / rise

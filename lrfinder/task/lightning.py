@@ -74,6 +74,8 @@ def skipped_hooks(model: nn.Module) -> tuple[str, ...]:
 
 def set_up(model: Any) -> None:
     """Call the methods that a Trainer calls before training: `prepare_data()`, `setup("fit")`, `configure_model()`."""
+    if getattr(model, "_trainer", None) is not None:
+        return  # that Trainer has done it
     with user_call("setting up the LightningModule"), _trainer_explained():
         model.prepare_data()
         model.setup("fit")
@@ -124,7 +126,8 @@ def _optimizers(given: Any) -> list[Any]:
 class LightningLoss:
     """The loss that the LightningModule's own `training_step(batch, batch_idx)` returns."""
 
-    def __init__(self, model: Any, where: str) -> None:
+    def __init__(self, model: Any, where: str, *, transferred: bool = False) -> None:
+        """`transferred`: a Trainer has moved the batches, and called the hooks for that."""
         if not model.automatic_optimization:
             raise ModelFileError(
                 f"{where}: {type(model).__name__} sets automatic_optimization = False: it makes its own updates",
@@ -135,7 +138,7 @@ class LightningLoss:
         self._index = -1
         self._batch: Any = None  # the batch that has this index: a closure may compute the loss of one batch twice
         self._name = type(model).__name__
-        self._hooks = [hook for hook in _BATCH_HOOKS if overrides(model, hook)]
+        self._hooks = [hook for hook in _BATCH_HOOKS if overrides(model, hook) and not transferred]
         self._given: Any = None  # what the hooks made of that batch
         self._skipped = skipped_hooks(model)
 

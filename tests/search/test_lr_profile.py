@@ -13,7 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.runs import START, Truth, parabola, runs_at
-from lrfinder.search.drift import EXPECTED_SPREAD, FARTHEST, LOCATING, NEAR_BEST, expected_drift, extrapolate
+from lrfinder.search.drift import (
+    DRIFT_SPREAD,
+    EXPECTED_SPREAD,
+    FARTHEST,
+    LOCATING,
+    NEAR_BEST,
+    expected_drift,
+    extrapolate,
+)
 from lrfinder.search.lr_profile import LrProfile, lr_profile
 from lrfinder.search.next_rate import next_bracket, next_refinement
 
@@ -83,28 +91,19 @@ def test_the_middle_is_that_of_the_stretch() -> None:
     assert found.near_best_middle(0.15) < -2  # the cliff is nearer than the gentle side
 
 
-@given(
-    best=st.floats(-4, 0),
-    left=st.lists(st.floats(0.05, 1), min_size=1, max_size=3, unique=True),
-    right=st.lists(st.floats(0.05, 1), min_size=1, max_size=3, unique=True),
-    slopes=st.tuples(st.floats(0.1, 1), st.floats(0.1, 1)),
-    share=st.floats(0.01, 0.5),
-)
-def test_the_half_width_of_two_straight_sides_is_known_whatever_was_tried(
-    best: float, left: list[float], right: list[float], slopes: tuple[float, float], share: float
-) -> None:
-    xs = [best, *(best - offset for offset in left), *(best + offset for offset in right)]
-    found = valley(sorted(xs), lambda x: START - 2 + abs(x - best) * slopes[x > best])
-    expected = share * 2 * (1 / slopes[0] + 1 / slopes[1]) / 2
-    assert found.half_width(share) == pytest.approx(expected, rel=1e-3)  # rates are told apart at 1e-6
+@given(best=st.floats(-4, 0), right=st.floats(0.05, 1), slope=st.floats(0.1, 1), beyond=st.floats(0, 1))
+def test_beyond_the_last_rate_a_straight_side_goes_on(best: float, right: float, slope: float, beyond: float) -> None:
+    found = valley([best - 0.5, best, best + right], lambda x: START - 2 + abs(x - best) * slope)
+    assert found.lost_beyond(best + right + beyond) == pytest.approx((right + beyond) * slope / 2, rel=1e-3)
+    assert found.open_end == 0
 
 
 @pytest.mark.parametrize("losses", [[0.5, 0.3], [0.5, 0.3, 0.35, 0.35], [0.5, 0.3, 0.4, 0.35]])
-def test_a_side_that_rises_no_more_has_no_end(losses: list[float]) -> None:
+def test_a_side_that_rises_no_more_tells_nothing_of_what_lies_beyond(losses: list[float]) -> None:
     xs = [-2.5, -2.0, -1.5, -1.0][: len(losses)]
     found = valley(xs, dict(zip(xs, losses, strict=True)).__getitem__)
-    assert found.half_width(0.1) == math.inf
-    assert math.isfinite(found.half_width(0.01)) is (len(losses) > 2)  # crossed between two points
+    assert found.lost_beyond(-0.9) == math.inf
+    assert found.open_end == (pytest.approx(0.1) if len(losses) == 2 else 0)  # 0.2 of a fall of 2
 
 
 @pytest.mark.parametrize(
@@ -172,13 +171,13 @@ def test_a_distance_from_a_cliff_is_kept(reached: dict[float, float], wanted: fl
     assert extrapolate(None, long, 800).x == pytest.approx(long.near_best_middle(NEAR_BEST))  # a drift starts there
 
 
-def test_what_is_cut_off_a_drift_makes_it_uncertain() -> None:
+def test_a_drift_is_cut_to_its_bound() -> None:
     short = valley([-1.5, -1.0, -0.5], parabola(-1))
     long = valley([-2.5, -2.0, -1.5], parabola(-2), 200)
     drift = extrapolate(short, long, 3200)
     assert drift.x == pytest.approx(-2 - FARTHEST)
     assert drift.cut
-    assert drift.error > 4 * 0.5 * 0.9 - FARTHEST
+    assert drift.error == pytest.approx(math.hypot(LOCATING, 4 * DRIFT_SPREAD))
 
 
 def test_the_losses_between_two_rates_are_on_a_line_and_none_is_known_outside() -> None:
@@ -284,4 +283,4 @@ def test_without_shorter_runs_only_what_is_expected_is_carried_on(expected: floa
     found = extrapolate(None, valley([-2.3, -2, -1.7], parabola(-2), 200), 400, expected=expected)
     assert (found.per_doubling, found.weighed) == (None, expected)
     assert found.x == pytest.approx(-2 + expected)
-    assert found.error == pytest.approx(math.sqrt(2) * LOCATING)
+    assert found.error == pytest.approx(math.hypot(LOCATING, DRIFT_SPREAD))
