@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-speed bench-graphs bench-growth \
-	bench-scheduler kills every-fault restoration coverage mutation fuzz clean
+.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-noise bench-speed bench-graphs \
+	bench-growth bench-scheduler kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -102,6 +102,10 @@ bench: $(STAMP)  ## regret of our rates and the peers' against oracles of real t
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/own.jsonl --tasks tests/benchmarks/own/tasks --only lrfinder --per-task
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/plateaus.jsonl --tasks tests/benchmarks/plateaus/tasks \
 		--seeds 10 11 12 --per-task
+
+bench-noise: $(STAMP)  ## what is said if there is nothing to learn; fails if a rate is confident
+	$(BIN)/python tests/benchmarks/noise.py --steps 400
+	$(BIN)/python tests/benchmarks/noise.py
 
 kills: $(STAMP)  ## kill 200 real sweeps at random moments; says what survived
 	$(BIN)/python tests/benchmarks/kills.py

@@ -23,7 +23,7 @@ class VerifyRequest:
     """What is to be verified, for a run of `steps` updates: the peak `lr` of `schedule`, and how much may be spent.
 
     `budget` counts updates, without those of the sweep. `schedules` are other shapes to try. `band` is the sweep's
-    trainable band, which no recommendation leaves.
+    trainable band, which no recommendation leaves. `against` is a rate to compare with: one trial beyond the budget.
     """
 
     steps: int
@@ -34,8 +34,11 @@ class VerifyRequest:
     warmup: int | None = None
     seed: int = 0
     band: Band | None = None
+    against: float | None = None
 
     def __post_init__(self) -> None:
+        if self.against is not None and not 0 < self.against < math.inf:
+            raise UsageError(f"the rate to compare with must be a finite number above 0, got {self.against}")
         for name in (self.schedule, *self.schedules):
             if name in SCHEDULES and not SCHEDULES[name].can_be_shortened:
                 raise UsageError(

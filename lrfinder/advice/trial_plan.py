@@ -58,7 +58,7 @@ class TrialPlan:
         if self._own_profile is not None:
             return Lengths(short=None, long=max(LEAST_STEPS, min(steps, budget // longer)), most=LONG_RUNS)
         short = max(LEAST_STEPS, min(steps // GROWTH, budget // (FIRST_RUNS + GROWTH * longer)))
-        tried, runs = (FIRST, FIRST) if self._learned_nothing(short) else (FIRST_RUNS, longer)
+        tried, runs = (FIRST, longer - LONG_RUNS + FIRST) if self._learned_nothing(short) else (FIRST_RUNS, longer)
         long = max(LEAST_STEPS, min(steps, (budget - tried * short) // runs))
         return Lengths(short=short, long=long, most=LONG_RUNS)
 
@@ -73,7 +73,12 @@ class TrialPlan:
     @cached_property
     def long_profile(self) -> LrProfile | None:
         """The profile of the longer length; None if no run of it was finished."""
-        return lr_profile(self._alike, self.lengths.long, self._drift[1])
+        runs = tuple(run for run in self._alike if run.plan.steps == self.lengths.long)
+        others = [math.log10(run.plan.lr) for run in runs if run.plan != self._against]
+        x = math.log10(self.request.against or self.request.lr)
+        if self.request.against != self.request.lr and all(abs(x - other) > 1.5 * STEP for other in others):
+            runs = tuple(run for run in runs if run.plan != self._against)  # far off, it says nothing of the valley
+        return lr_profile(runs, self.lengths.long, self._drift[1])
 
     @cached_property
     def decision(self) -> Decision | None:
@@ -147,16 +152,37 @@ class TrialPlan:
         """Return the runs to make next, all at once if wanted; empty if enough is known or the budget is spent.
 
         First the shorter length, if there is one; then the longer one, around the lowest point of the shorter and at
-        the rate itself; then the rate that is decided for, if it is another; then the other shapes, at the best rate.
+        the rate itself; then the rate that is decided for, if it is another; then the other shapes, at the best rate;
+        at last, whatever the budget, the rate to compare with.
         """
-        left = self.request.budget - self.updates
+        left = self.request.budget - sum(run.updates for run in self.runs if run.plan != self._against)
         if self.lengths.short is not None:
             most = FIRST if self._learned_nothing(self.lengths.short) else FIRST_RUNS
             plans = self._rung(self.lengths.short, center=self._start, step=FIRST_STEP, most=most)
             if plans:
                 return _affordable(plans, left)
         plans = self._rung(self.lengths.long, center=self._center, step=STEP, most=self.lengths.most)
-        return _affordable(plans or self._decided() or self._shapes(), left)
+        return _affordable(plans or self._decided() or self._shapes(), left) or self._compared()
+
+    @cached_property
+    def worse(self) -> float | None:
+        """Which share of the fall the rate to compare with lost more than the one decided for; None: untried."""
+        long, decision = self.long_profile, self.decision
+        made = next((run for run in self._alike if run.plan == self._against), None)
+        if long is None or decision is None or made is None:
+            return None
+        loss = long.start if made.loss is None else min(made.loss, long.start)
+        return (loss - long.lowest.loss) / long.fall - long.lost(decision.x)
+
+    @property
+    def _against(self) -> RunPlan | None:
+        """The run of the longer length at the rate to compare with."""
+        lr = self.request.against
+        return None if lr is None else self._plan(math.log10(lr), self.lengths.long)
+
+    def _compared(self) -> tuple[RunPlan, ...]:
+        plan = self._against
+        return () if plan is None or any(run.plan == plan for run in self._alike) else (plan,)
 
     @cached_property
     def _drift(self) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lrfinder.advice.advise import Request, advise, pick_text
 from lrfinder.advice.budget import VerifyRequest
 from lrfinder.advice.choice import BETTER
-from lrfinder.advice.decision import Decision
+from lrfinder.advice.decision import CLOSE, Decision
 from lrfinder.advice.doubts import late_onset, weak_fall
 from lrfinder.advice.evidence import SweepEvidence
 from lrfinder.advice.trial_plan import TrialPlan
@@ -35,7 +35,8 @@ class Verification:
     """What training showed. `confirmed` is None if it can't tell; then `lr` is None and `hint` says what to do.
 
     `lr` is the rate to use: the recommended one if it was confirmed, else the corrected one. `pick` is its evidence,
-    `schedule` the config with it, `updates` counts everything spent, the sweep included.
+    `schedule` the config with it, `updates` counts everything spent, the sweep included. `worse` is the share of what
+    training gains that the rate to compare with lost more than `lr` in its trial; None if there was none.
     """
 
     confirmed: bool | None
@@ -47,6 +48,7 @@ class Verification:
     schedule: ScheduleConfig | None
     updates: int
     trials: tuple[ShortRun, ...]
+    worse: float | None = None
     stop: Stop | None = None  # what interrupted the training; what was measured before it is kept
 
     def __str__(self) -> str:
@@ -96,6 +98,7 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     doubts = (*_doubts(plan, long, decision), *_plateau(evidence), *evidence.doubts)
     pick = _pick(lr, plan, long, decision, doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
+    cost = _expected(long, decision) + _compared(plan, long)
     verdict = (
         f"confirmed: {format_lr(request.lr)}"
         if confirmed
@@ -106,12 +109,26 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
         lr=lr,
         pick=pick,
         picks=(pick, *advice.picks),
-        why=f"The peak rate is {verdict}. {_expected(long, decision)} {_sentence(pick.why)}.{shapes}",
+        why=f"The peak rate is {verdict}. {cost} {_sentence(pick.why)}.{shapes}",
         hint="",
         schedule=_with_evidence(config, pick, updates),
         updates=updates,
         trials=trials,
+        worse=plan.worse,
     )
+
+
+def _compared(plan: TrialPlan, long: LrProfile) -> str:
+    """Return a sentence on the rate to compare with, empty if it wasn't tried."""
+    if plan.worse is None or plan.request.against is None:
+        return ""
+    yours = f" Yours, {format_lr(plan.request.against)},"
+    where = f"in a trial of {long.steps} updates on the same data"
+    if abs(plan.worse) <= CLOSE:
+        return f"{yours} is fine: it lost at most {CLOSE:.0%} more {where}."
+    if plan.worse < 0:
+        return f"{yours} ended lower by {-plan.worse:.0%} of what training gains {where}."
+    return f"{yours} lost {plan.worse:.0%} more of what training gains {where}."
 
 
 def _best_shape(request: VerifyRequest, long: LrProfile, tried: dict[str, float]) -> tuple[str, str]:

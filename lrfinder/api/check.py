@@ -13,7 +13,7 @@ from lrfinder.api.sweep_run import Watch, sweep_model
 from lrfinder.config import load_schedule
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import UsageError
-from lrfinder.options import CHECK_SECONDS, Graph, Precision, Stop
+from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, Graph, Precision, Stop
 from lrfinder.store import Source
 from lrfinder.task.reference import check_reference
 
@@ -37,6 +37,8 @@ def check(
     config: str | os.PathLike[str],
     *,
     max_seconds: float = CHECK_SECONDS,
+    batch_size: int | None = None,
+    loader_timeout: float = LOADER_TIMEOUT,
     precision: str = Precision.AUTO,
     accumulate: int = 1,
     clip_norm: float | None = None,
@@ -57,6 +59,8 @@ def check(
     """
     source = make_source(
         os.fspath(model),
+        batch_size=batch_size,
+        loader_timeout=loader_timeout,
         device=device,
         precision=precision,
         accumulate=accumulate,

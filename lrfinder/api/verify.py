@@ -41,6 +41,7 @@ class VerifyOptions:
     schedules: tuple[str, ...] = ()
     warmup: int | None = None
     lr: float | None = None
+    against: float | None = None
     budget: float | str | None = None
     jobs: int | None = None
     model: str | None = None
@@ -67,6 +68,7 @@ def verify(
     schedules: Sequence[str] = (),
     warmup: int | None = None,
     lr: float | None = None,
+    against: float | None = None,
     budget: float | str | None = None,
     jobs: int | None = None,
     seed: int = 0,
@@ -76,8 +78,9 @@ def verify(
     `run` is a folder that `sweep(..., out=...)` or `lrfinder sweep` wrote from a model file. Its trials are kept in it:
     a second call trains only what is missing. Without `steps` or `epochs` the last recommendation of the run says
     how long it is. `budget` is a number of updates, or a share of the coming run (0.25 or "25%"). `lr` is verified
-    instead of the recommended rate. `jobs` trials are made at once, each in a process of its own; None: several, if
-    that is measured to be faster. `.schedule` is the config; `.save(path)` writes it.
+    instead of the recommended rate. `against` is a rate to compare with, such as the one that you use: it costs one
+    more trial. `jobs` trials are made at once, each in a process of its own; None: several, if that is measured to be
+    faster. `.schedule` is the config; `.save(path)` writes it.
 
     Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
     EnvironmentFailure for the machine; what the user's code raises passes through.
@@ -89,6 +92,7 @@ def verify(
         schedules=tuple(schedules),
         warmup=warmup,
         lr=lr,
+        against=against,
         budget=budget,
         jobs=jobs,
         seed=seed,
@@ -200,6 +204,7 @@ def _requests(
         warmup=warmup,
         seed=options.seed,
         band=evidence.band,
+        against=options.against,
     )
 
 

@@ -72,6 +72,14 @@ OptimizerName = Annotated[
 Momentum = Annotated[float | None, typer.Option("--momentum", help="Momentum of that optimizer.")]
 WeightDecay = Annotated[float | None, typer.Option("--weight-decay", help="Weight decay of that optimizer.")]
 BatchSize = Annotated[int | None, typer.Option("--batch-size", help="Passed to the file's train_loader(batch_size).")]
+LoaderTimeout = Annotated[
+    float,
+    typer.Option(
+        "--loader-timeout",
+        metavar="SECONDS",
+        help="Give up if a batch takes longer (the first one of a pass: five times that); 0 waits forever.",
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")]
 Out = Annotated[Path | None, typer.Option("--out", help="The run folder. [default: lrfinder-runs/<model>-<time>]")]
 

@@ -20,6 +20,7 @@ from lrfinder.cli.options import (
     Device,
     GraphOption,
     Json,
+    LoaderTimeout,
     Momentum,
     OptimizerName,
     Out,
@@ -116,14 +117,7 @@ def sweep(
     swept_optimizer: SweptOptimizer = None,
     scale_others: ScaleOthers = False,
     graph: GraphOption = Graph.OFF,
-    loader_timeout: Annotated[
-        float,
-        typer.Option(
-            "--loader-timeout",
-            metavar="SECONDS",
-            help="Give up if a batch takes longer (the first one of a pass: five times that); 0 waits forever.",
-        ),
-    ] = LOADER_TIMEOUT,
+    loader_timeout: LoaderTimeout = LOADER_TIMEOUT,
     device: Device = "auto",
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,

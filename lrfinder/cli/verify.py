@@ -34,6 +34,10 @@ def verify(
     lr: Annotated[
         float | None, typer.Option("--lr", help="Verify this peak rate instead of the recommended one.")
     ] = None,
+    against: Annotated[
+        float | None,
+        typer.Option("--against", help="A rate to compare with, such as the one that you use; costs one more trial."),
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -81,6 +85,7 @@ def verify(
         schedule=schedule,
         schedules=tuple(name.strip() for name in schedules.split(",")) if schedules else (),
         lr=lr,
+        against=against,
         budget=budget,
         jobs=jobs,
         model=model,

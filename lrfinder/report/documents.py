@@ -67,6 +67,7 @@ def verify_document(verification: Verification, *, run: str, written: str | None
         "picks": [asdict(pick) for pick in verification.picks],
         "updates": verification.updates,
         "confirmed": verification.confirmed,
+        "worse": verification.worse,
         "why": verification.why,
         "hint": verification.hint,
         "trials": [asdict(trial) for trial in verification.trials],

@@ -291,6 +291,44 @@ def test_other_shapes_are_tried_at_the_best_rate_and_a_better_one_is_taken() -> 
     assert "cosine ended lowest" in verification.why
 
 
+@pytest.mark.parametrize("steps", [400, 2000])
+@pytest.mark.parametrize(
+    ("against", "words"),
+    [
+        (-2.05, "is fine: it lost at most 1% more in a trial of"),
+        (-2.9, "lost 36% more of what training gains"),
+        (0.0, "lost 100% more of what training gains"),
+    ],
+)
+def test_ones_own_rate_is_compared_by_one_more_trial_and_changes_nothing_else(
+    steps: int, against: float, words: str
+) -> None:
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
+    request = VerifyRequest(steps=steps, budget=default_budget(steps), lr=1e-2)
+    without, trials = verified(request, sweep, world(-2, 0))
+    compared, more = verified(dataclasses.replace(request, against=10**against), sweep, world(-2, 0))
+    assert without.worse is None
+    assert "Yours" not in without.why
+    assert len(more) == len(trials) + 1
+    assert {trial.plan.steps for trial in more} == {trial.plan.steps for trial in trials}
+    assert compared.worse == pytest.approx(min(1.0, ((against + 2) / 1.5) ** 2), abs=0.005)
+    assert f"Yours, {10**against:.3g}, {words}" in compared.why
+    assert (compared.lr, compared.status) == (without.lr, without.status)
+
+
+def test_ones_own_rate_that_is_the_recommended_one_costs_nothing() -> None:
+    request = VerifyRequest(steps=400, budget=2000, lr=1e-2, against=1e-2)
+    verification, trials = verified(request, explored(SWEEP, parabola(-2)), world(-2, 0))
+    assert len({trial.plan.lr for trial in trials}) == len(trials)
+    assert verification.worse == 0
+
+
+@pytest.mark.parametrize("against", [0.0, -1.0, math.nan, math.inf])
+def test_a_rate_to_compare_with_is_above_0(against: float) -> None:
+    with pytest.raises(UsageError, match="finite number above 0"):
+        VerifyRequest(steps=400, budget=2000, lr=1e-2, against=against)
+
+
 def test_what_was_cut_short_is_made_again_and_the_rest_is_not() -> None:
     sweep, make = explored(SWEEP, parabola(-2)), world(-2, 0)
     request = VerifyRequest(steps=400, budget=800, lr=1e-2)

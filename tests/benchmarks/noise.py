@@ -2,8 +2,9 @@
 
     python tests/benchmarks/noise.py [--seeds 0 1 2 ...] [--steps T]
 
-Each kind is a small perceptron with AdamW. A sweep should be refused (status 5), or its rate be `uncertain`; what is
-`confident` is wrong. Rates that aren't refused are verified, too.
+Each kind is a small perceptron with AdamW. If the targets don't depend on the inputs, a sweep should be refused (status
+5), or its rate be `uncertain`; what is `confident` is wrong. Of targets that are all the same the constant is learned,
+and a rate for that isn't wrong; they stand in the table for comparison. Rates that aren't refused are verified, too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ KINDS = {
     "a constant target": "labels = torch.full((2400, 1), 3.0)",
     "targets in another order": "labels = (x[:, :1] + x[:, 1:2] ** 2)[torch.randperm(2400, generator=g)]",
 }
+CONSTANT = {"labels of one class", "a constant target"}
 MODEL = """
 import torch
 from torch import nn
@@ -67,14 +69,14 @@ def measure(labels: str, seed: int, steps: int) -> Iterator[tuple[str, str, str]
 
 
 def main() -> int:
-    """Print a table, and fail if any rate is confident."""
+    """Print a table, and fail if a rate is confident that can't be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--why", action="store_true", help="print the reason of each")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    wrong = 0
+    wrong = 0  # rates that are confident, of kinds that allow none
     print("| what there is to learn | | refused | uncertain | confident |\n| --- | --- | --- | --- | --- |")
     for kind, labels in KINDS.items():
         found: dict[str, list[str]] = {"sweep": [], "verify": []}
@@ -85,7 +87,7 @@ def main() -> int:
                     print(f"{kind}, seed {seed}, {what}: {status}, {why}", file=sys.stderr)
         for what, statuses in found.items():
             counts = [statuses.count(status) for status in ("refused", "uncertain", "confident")]
-            wrong += counts[-1]
+            wrong += 0 if kind in CONSTANT else counts[-1]
             print(f"| {kind} | {what} | {' | '.join(map(str, counts))} |", flush=True)
     return 1 if wrong else 0
 

@@ -141,7 +141,8 @@ def test_other_shapes_are_tried(folder: Path) -> None:
 
 
 def test_for_people_it_prints_a_table_the_reason_and_what_to_do(folder: Path) -> None:
-    done = run(folder, "verify", "run", *BUDGET, "--write", "here.json", status=(0, 1))
+    done = run(folder, "verify", "run", *BUDGET, "--write", "here.json", "--against", "1e-5", status=(0, 1))
+    assert "Yours, 1e-05, lost" in done.stdout
     for part in ("updates", "The peak rate is", "expected to lose at most", "Written: here.json", "load_schedule"):
         assert part in done.stdout
     assert json.loads((folder / "here.json").read_text())["optimizer"]["lr"] > 0
@@ -208,6 +209,7 @@ USAGE = {
     "no run": (("verify", "nowhere", "--steps", "100"), "not a run folder"),
     "bad budget": (("verify", "run", "--steps", "100", "--budget", "lots"), "budget"),
     "unknown shape": (("verify", "run", "--steps", "100", "--schedules", "wiggly"), "wiggly"),
+    "no rate": (("verify", "run", "--steps", "100", "--against", "0"), "above 0"),
     "no jobs": (("verify", "run", "--steps", "100", "--jobs", "0"), "--jobs"),
     "moved model": (("verify", "run", "--steps", "100", "--model", "gone.py"), "gone.py"),
 }
