@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision, Stop
 from lrfinder.records import Status
+from lrfinder.schedules.base import MAX_STEPS
 
 if TYPE_CHECKING:
     from lrfinder.advice.verification import Verification
@@ -211,9 +211,10 @@ def _check(options: FindOptions) -> None:
     if options.steps is None and options.epochs is None:
         raise UsageError("the length of the coming run is needed", hint="add --steps T or --epochs E")
     length = options.steps if options.steps is not None else options.epochs
-    if length is None or not 0 < length < math.inf or (options.steps is not None and options.epochs is not None):
+    if length is None or not 0 < length <= MAX_STEPS or (options.steps is not None and options.epochs is not None):
         raise UsageError(
-            f"the length of the coming run must be steps or epochs, above 0: got {options.steps}, {options.epochs}"
+            f"the length of the coming run must be steps or epochs, above 0 and at most {MAX_STEPS}: "
+            f"got {options.steps}, {options.epochs}"
         )
     schedules = () if options.schedule is None else (options.schedule,)
     check_options(VerifyOptions(schedules=schedules, jobs=options.jobs))

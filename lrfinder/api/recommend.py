@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from lrfinder.config import dump
 from lrfinder.errors import EnvironmentFailure, UsageError
 from lrfinder.records import SweepResult
 from lrfinder.report.documents import recommend_document
-from lrfinder.store import PICTURE, TRIALS, config_path, load_run, read_log
+from lrfinder.store import PICTURE, TRIALS, VERIFICATION, config_path, load_run, read_answer, read_log
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,6 +60,7 @@ class RecommendResult:
     written: Path | None
     picture: Path | None
     problem: str
+    verified: bool = False  # the rate is one that `verify` confirmed or corrected for the same run
 
 
 def recommend(
@@ -97,14 +99,25 @@ def recommend(
 
 
 def recommend_run(
-    folder: Path, request: Request, *, seed: int = 0, write: Path | None = None, picture: bool = True
+    folder: Path,
+    request: Request,
+    *,
+    seed: int = 0,
+    write: Path | None = None,
+    picture: bool = True,
+    unverified: bool = False,
 ) -> RecommendResult:
     """Advise on a run folder, and write what follows: the schedule config, recommendation.json, and the picture.
 
-    The config goes to `write`, or into the folder; `seed` is the bootstrap's. If the folder can't be written, as one of
+    What `verify` found for the same run is kept, unless `unverified`, or the request names a rate or a rule. The
+    config goes to `write`, or into the folder; `seed` is the bootstrap's. If the folder can't be written, as one of
     somebody else's, `problem` says so. Raises UsageError if `write` is given without a length of the run.
     """
     recommendation = _recommended(load_run(folder), request, seed)
+    kept = (
+        None if unverified or request.lr is not None or request.rule is not None else _verified(folder, recommendation)
+    )
+    recommendation = kept or recommendation
     schedule, written, drawn, problem = recommendation.schedule, None, None, ""
     if schedule is None and write is not None and recommendation.lr is not None:
         raise UsageError("a schedule needs the length of the run", hint="add --steps T, --epochs E or --open-ended")
@@ -118,7 +131,33 @@ def recommend_run(
             drawn = folder / PICTURE
     except EnvironmentFailure as error:
         problem = f"the recommendation is not kept in the run folder: {error}"
-    return RecommendResult(recommendation=recommendation, run=folder, written=written, picture=drawn, problem=problem)
+    return RecommendResult(
+        recommendation=recommendation,
+        run=folder,
+        written=written,
+        picture=drawn,
+        problem=problem,
+        verified=kept is not None,
+    )
+
+
+def _verified(folder: Path, recommendation: Recommendation) -> Recommendation | None:
+    """Return the recommendation with the rate that `verify` found for the very same schedule; None if it did not."""
+    answer = None if recommendation.schedule is None else read_answer(folder / VERIFICATION)
+    if answer is None or recommendation.schedule is None or answer.confirmed is None or answer.schedule is None:
+        return None
+    if answer.schedule.schedule != recommendation.schedule.schedule:
+        return None
+    return dataclasses.replace(
+        recommendation,
+        lr=answer.schedule.optimizer.lr,
+        status=answer.picks[0].status,
+        why=answer.why,
+        hint=answer.hint,
+        picks=answer.picks,
+        schedule=answer.schedule,
+        updates=answer.updates,
+    )
 
 
 def _recommended(sweep: SweepResult, request: Request, seed: int) -> Recommendation:

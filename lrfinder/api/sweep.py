@@ -13,7 +13,7 @@ from torch import nn
 
 from lrfinder.api.result import Sweep
 from lrfinder.api.settings import make_settings, make_source, new_keyword
-from lrfinder.api.sweep_run import LIVE, resume_run, sweep_model, sweep_run
+from lrfinder.api.sweep_run import LIVE, SweepRun, resume_run, sweep_model, sweep_run
 from lrfinder.errors import UsageError
 from lrfinder.records import (
     LOADER_TIMEOUT,
@@ -139,7 +139,7 @@ def sweep(
     watch = SweepProgress if progress else None
     if out is None:
         return sweep_model(source, settings, live=live, watch=watch, sinks=sinks)
-    return sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=sinks).sweep
+    return _whole(sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=sinks))
 
 
 def resume(run: str | os.PathLike[str], *, progress: bool = False) -> Sweep:
@@ -152,7 +152,13 @@ def resume(run: str | os.PathLike[str], *, progress: bool = False) -> Sweep:
     Raises RunError for a damaged folder, one that another process is writing, a model file that has changed, and if
     device, versions or optimizer differ; UsageError if the sweep was made from live objects. All else is as in `sweep`.
     """
-    return resume_run(Path(run), watch=SweepProgress if progress else None).sweep
+    return _whole(resume_run(Path(run), watch=SweepProgress if progress else None))
+
+
+def _whole(done: SweepRun) -> Sweep:
+    if done.failure is not None:
+        raise done.failure
+    return done.sweep
 
 
 def _live_problem(model: Any, names: Mapping[str, Any], source: Source) -> Problem:

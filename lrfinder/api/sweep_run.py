@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.run_files import write_picture
 from lrfinder.api.sinks import Sink, check_sinks
-from lrfinder.errors import RunError, UsageError
+from lrfinder.errors import EnvironmentFailure, RunError, UsageError
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished
 from lrfinder.task.reference import check_reference, code_places, digest_of, model_path
@@ -41,7 +41,8 @@ class SweepRun:
     sweep: Sweep
     advice: Advice
     folder: Path
-    picture: Path | None  # None: not drawn, since a signal ended the sweep
+    picture: Path | None  # None: not drawn, since a signal ended the sweep or the disk refused
+    failure: EnvironmentFailure | None = None  # what the disk said; all that was measured is kept
     seconds: float | None  # None: not known, since the sweep was resumed
 
 
@@ -153,11 +154,14 @@ def announce_model(source: Source, folder: Path, tell: Tell | None) -> None:
 def _advised(result: Sweep, folder: RunFolder, seconds: float | None = None) -> SweepRun:
     """Draw the picture, unless somebody interrupted the sweep: they want to leave at once."""
     advice = advise(gather_evidence(result), Request())
-    picture = None
+    picture, failure = None, None
     if result.status not in {Stop.INTERRUPTED, Stop.TERMINATED}:
-        write_picture(folder.place, advice.chart(result))
-        picture = folder.path / PICTURE
-    return SweepRun(sweep=result, advice=advice, folder=folder.path, picture=picture, seconds=seconds)
+        try:
+            write_picture(folder.place, advice.chart(result))
+            picture = folder.path / PICTURE
+        except EnvironmentFailure as error:
+            failure = error
+    return SweepRun(sweep=result, advice=advice, folder=folder.path, picture=picture, seconds=seconds, failure=failure)
 
 
 def _check_model_file(kept: ResumableRun, tell: Tell | None) -> None:

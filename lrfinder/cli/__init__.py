@@ -29,7 +29,7 @@ def main() -> None:
         if status in SIGNALLED:
             ignore_signals()
             exit_fast(status)
-    gc_control.freeze_for_exit()
+    gc_control.prepare_for_exit()
     sys.exit(status)
 
 

@@ -53,7 +53,10 @@ class Command:
         module, _, attribute = self.home.partition(":")
         found = getattr(importlib.import_module(module), attribute)
         if isinstance(found, typer.Typer):
+            for inner in found.registered_commands:
+                _restore_doc(inner.callback)
             return typer.main.get_command(found)
+        _restore_doc(found)
         alone = typer.Typer(rich_markup_mode=None, add_completion=False)
         epilog = "\n".join(("\b", "Examples:", *(f"  {line}" for line in self.examples)))
         alone.command(name, cls=_CommandWithOldNames, epilog=epilog, context_settings=HELP)(found)
@@ -61,6 +64,16 @@ class Command:
         for parameter in command.params:
             parameter.show_envvar = False  # type: ignore[attr-defined]  # each has one: `lrfinder config --help`
         return command
+
+
+def _restore_doc(function: Any) -> None:
+    """Read the docstring, which is the text of `--help`, from the source if Python has left it out (`-OO`)."""
+    if function.__doc__ is None:
+        import ast
+        import inspect
+
+        parsed = ast.parse(inspect.getsource(function)).body[0]
+        function.__doc__ = ast.get_docstring(parsed) if isinstance(parsed, ast.FunctionDef) else None
 
 
 class Group(TyperGroup):

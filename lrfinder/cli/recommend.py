@@ -9,7 +9,7 @@ import typer
 
 from lrfinder.cli.exit_status import INCONCLUSIVE
 from lrfinder.cli.options import BootstrapSeed, Debug, Details, Epochs, Json, Quiet, Steps, Warmup, WriteSchedule
-from lrfinder.cli.output import print_json, print_line, print_plot, print_text, print_use, warn
+from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, print_use, warn
 
 if TYPE_CHECKING:
     from lrfinder.api.recommend import RecommendResult
@@ -43,6 +43,9 @@ def recommend(
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Use this peak rate instead of a pick.")] = None,
     write: WriteSchedule = None,
+    unverified: Annotated[
+        bool, typer.Option("--unverified", help="Leave aside what `verify` found for the same run.")
+    ] = False,
     seed: BootstrapSeed = 0,
     details: Details = False,
     as_json: Json = False,
@@ -68,7 +71,12 @@ def recommend(
         rule=rule,
         lr=lr,
     )
-    result = recommend_run(run or latest_run(), request, seed=seed, write=write, picture=not quiet)
+    folder = run or latest_run()
+    if run is None and not (quiet or as_json):
+        note(f"the newest run: {folder}")
+    result = recommend_run(folder, request, seed=seed, write=write, picture=not quiet, unverified=unverified)
+    if result.verified and not (quiet or as_json):
+        note("the rate is the verified one; --unverified leaves that aside")
     if result.problem:
         warn(result.problem)
     advice = result.recommendation

@@ -191,6 +191,8 @@ def sweep(
         print_line(f"{done.advice.lr:g}")
     else:
         _show(done, details=details, plot=not quiet)
+    if done.failure is not None:
+        raise done.failure
     raise typer.Exit(of_signal(done.sweep.status) or (INCONCLUSIVE if done.advice.lr is None else DONE))
 
 

@@ -42,6 +42,7 @@ def curve_figure(chart: Chart) -> Figure:
 
     If no rate is recommended, the reason is written into the picture.
     """
+    style.load_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -133,6 +133,7 @@ def overlay_text(overlay: Overlay, *, width: int, height: int, color: bool, enco
 
 def overlay_png(overlay: Overlay) -> bytes:
     """Return the overlay as a PNG of 8 x 5 inches; the same curves give the same bytes."""
+    style.load_matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -51,6 +52,17 @@ _SETTINGS: Final[dict[str, Any]] = {
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched and copied
     "svg.hashsalt": "lrfinder",  # the same curve gives the same bytes
 }
+
+
+def load_matplotlib() -> None:
+    """Import matplotlib without its warning that it keeps its fonts elsewhere, since the home can't be written."""
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        import matplotlib.font_manager  # noqa: F401 - it is what looks for the folder
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager

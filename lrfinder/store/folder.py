@@ -35,6 +35,8 @@ from lrfinder.store.run_log import RunLog
 from lrfinder.store.source import Source
 from lrfinder.store.unfinished import ResumableRun
 
+_LONGEST_NAME = 200  # bytes of a model's name in that of its folder; most file systems take 255 for all of it
+
 
 class RunFolder(Observer):
     """A run folder being written: an observer of the sweep. Use as a context manager: leaving it closes the curves."""
@@ -282,6 +284,7 @@ def _not_empty(path: Path) -> RunError:
 
 def _make(model: str) -> Path:
     stamp = time.strftime("%Y%m%d-%H%M%S")
+    model = model.encode()[:_LONGEST_NAME].decode(errors="ignore")
     names = itertools.chain([stamp], (f"{stamp}-{number}" for number in itertools.count(2)))
     with disk_errors(Path(RUNS_FOLDER)):
         return next(path for path in (Path(RUNS_FOLDER) / f"{model}-{name}" for name in names) if _is_made(path))

@@ -59,7 +59,7 @@ def test_it_confirms_or_corrects_and_says_so_with_its_status(folder: Path) -> No
     assert said["config"]["evidence"]["rule"] == "verified"
     spent = sum(trial["updates"] for trial in said["trials"])
     assert 0 < spent <= 360
-    swept = json.loads(run(folder, "recommend", "run", "--steps", 120, "--json", status=0).stdout)
+    swept = json.loads(run(folder, "recommend", "run", "--steps", 120, "--unverified", "--json", status=0).stdout)
     assert said["updates"] == swept["updates"] + spent
     config = lrfinder.load_schedule(folder / said["written"])
     assert len(config.lrs()) == 120
@@ -250,3 +250,18 @@ def test_every_mode_ends_in_a_recommendation(folder: Path, mode: str) -> None:
     assert (folder / mode / "curve.png").read_bytes()[:4] == b"\x89PNG"
     shown = run(folder, "recommend", mode, "--steps", 120, status=0).stdout
     assert "Suggested peak learning rate: " in shown
+
+
+def test_what_was_verified_is_kept_by_recommend(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(GOOD_WITH_VAL)
+    run(tmp_path, "sweep", "model.py", "--out", "run", "--run-steps", 15, "--steps", 50, "--quiet", status=0)
+    alone = json.loads(run(tmp_path, "recommend", "run", "--steps", 120, "--json", status=0).stdout)
+    run(tmp_path, "recommend", "run", "--steps", 120, "--lr", "1e-4", "--quiet", status=0)
+    verified = json.loads(run(tmp_path, "verify", "run", "--budget", 360, "--json", status=1).stdout)
+    again = run(tmp_path, "recommend", "run", "--steps", 120, status=0)
+    assert "the rate is the verified one; --unverified" in again.stderr
+    assert lrfinder.load_schedule(tmp_path / "run" / "schedule.yaml").as_data() == verified["config"]
+    other = json.loads(run(tmp_path, "recommend", "run", "--steps", 500, "--json", status=0).stdout)
+    assert other["config"]["evidence"]["rule"] != "verified"
+    back = json.loads(run(tmp_path, "recommend", "run", "--steps", 120, "--unverified", "--json", status=0).stdout)
+    assert back["config"]["optimizer"] == alone["config"]["optimizer"]

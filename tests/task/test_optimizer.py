@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from lrfinder.config import OptimizerConfig
 from lrfinder.errors import LrfinderError, UsageError
 from lrfinder.task.optimizers.build import REFERENCE_LR, make_optimizer, optimizer_facts
 from lrfinder.task.optimizers.by_name import named_optimizer
@@ -170,3 +171,26 @@ def test_facts_of_unusual_settings() -> None:
     assert "hook" not in facts.settings
     assert "initial_lr" not in facts.settings
     assert facts.default_lr is None
+
+
+def test_a_setting_that_no_config_could_hold_is_left_out() -> None:
+    net = nn.Linear(2, 1)
+    live = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    odd = {
+        "clip": float("inf"),
+        "scale": torch.tensor(float("nan")),
+        "seed": 2**64 - 1,
+        "betas": (0.9, float("inf")),
+        "title": "\x1b[2J",
+        "half": "\ud800",
+        "steps": tuple(range(10_000)),
+        "trace": torch.ones(100, 100),
+    }
+    live.param_groups[0].update(odd, depth=3)
+    facts = optimizer_facts(make_optimizer(problem(net, live), net).parts, "model file")
+    assert not odd.keys() & facts.settings.keys()
+    assert (facts.settings["momentum"], facts.settings["depth"]) == (0.9, 3)
+    config = OptimizerConfig(
+        name=facts.name, lr=0.1, settings={k: v for k, v in facts.settings.items() if v is not None}
+    )
+    assert config.settings["momentum"] == 0.9

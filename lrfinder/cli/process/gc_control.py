@@ -7,6 +7,9 @@ search them hundreds of times, and once more at the end: a third of the time of 
 from __future__ import annotations
 
 import gc
+import sys
+
+_NANOBIND = frozenset({"triton", "nanobind"})  # torch loads triton, if it is installed
 
 
 def disable_for_startup() -> None:
@@ -20,7 +23,13 @@ def enable() -> None:
     gc.enable()
 
 
-def freeze_for_exit() -> None:
-    """Skip the search at the end of the process if no user code has run."""
-    if not gc.isenabled():
+def prepare_for_exit() -> None:
+    """Skip the search at the end of the process if no user code has run.
+
+    Modules that are made with nanobind print all of their types at the end that the search didn't find: if one may be
+    there, everything is searched.
+    """
+    if _NANOBIND & sys.modules.keys():
+        gc.unfreeze()
+    elif not gc.isenabled():
         gc.freeze()

@@ -21,7 +21,8 @@ class CallTimeout:
     """A context in which `within` limits how long a call takes, by SIGALRM. Code in C isn't interrupted.
 
     Outside the main thread, and on Windows, calls have no limit: only the main thread runs handlers, and Windows has
-    no timers. The user's own SIGALRM timer goes on: it is set again after each call and runs the user's handler.
+    no timers. The user's own SIGALRM timer goes on: it is set again after each call and runs the user's handler. If the
+    user's code sets a handler meanwhile, that one stays, and calls have no limit any more.
     """
 
     def __init__(self) -> None:
@@ -39,13 +40,17 @@ class CallTimeout:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.works:
-            self.works = False
+        if self._handles():
             signal.signal(signal.SIGALRM, self._previous)
+        self.works = False
+
+    def _handles(self) -> bool:
+        """Tell whether this object's handler is the one that is set."""
+        return self.works and signal.getsignal(signal.SIGALRM) == self._on_timer
 
     def within(self, seconds: float, call: Callable[..., _Result], *arguments: object) -> _Result:
         """Return what `call(*arguments)` returns; raise TimedOut after `seconds`, which are above 0."""
-        if not self.works:
+        if not self._handles():
             return call(*arguments)
         left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
         if left:

@@ -62,10 +62,13 @@ class Adam:
     Source: torch.optim.adam.
     """
 
-    def __init__(self, settings: Mapping[str, Any], state: dict[str, torch.Tensor], steps: int) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], state: dict[str, torch.Tensor], steps: int, *, decoupled: bool
+    ) -> None:
         self._settings = settings
         self.state = state
         self._steps = steps
+        self._decoupled = decoupled
 
     def __call__(self, weights: torch.Tensor, gradient: torch.Tensor, rates: torch.Tensor) -> None:
         """Make the update in place."""
@@ -73,7 +76,7 @@ class Adam:
         beta1, beta2 = settings["betas"]
         self._steps += 1
         decay = settings["weight_decay"]
-        if decay and settings["decoupled_weight_decay"]:
+        if decay and self._decoupled:
             weights.mul_((1 - rates * decay).to(weights.dtype))
         elif decay:
             gradient = gradient.add(weights, alpha=decay)
@@ -106,7 +109,9 @@ def update_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any], count:
     steps = {int(state["step"]) for state in states if state}
     if len(steps) > 1:
         raise NotStackable("parameters of one group have made different numbers of updates")
-    return Adam(group, _stacked(states, ("exp_avg", "exp_avg_sq"), count), steps.pop() if steps else 0)
+    decoupled = group.get("decoupled_weight_decay", kind is torch.optim.AdamW)  # torch before 2.7 has no such key
+    stacked = _stacked(states, ("exp_avg", "exp_avg_sq"), count)
+    return Adam(group, stacked, steps.pop() if steps else 0, decoupled=decoupled)
 
 
 def side_by_side(values: Sequence[torch.Tensor], count: int) -> torch.Tensor:
