@@ -95,7 +95,7 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     confirmed = decision.kept
     lr = request.lr if confirmed else round_lr(10**decision.x, 3)
     shape, shapes = _best_shape(request, long, plan.shapes_tried)
-    doubts = (*_doubts(plan, long, decision), *_plateau(evidence))
+    doubts = (*_doubts(plan, long, decision), *_plateau(evidence), *evidence.doubts)
     pick = _pick(lr, plan, long, decision, doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     cost = _expected(long, decision) + _compared(plan, long)
