@@ -121,10 +121,12 @@ class TrialPlan:
         It passes over its data as often as the coming run will: advice/README.md#passes. If short ones learned nothing
         of so few batches, the longer ones get all.
         """
-        short = self.lengths.short
-        if short is not None and steps > short and self._learned_nothing(short):
-            return None
-        return self._matched(steps)
+        return None if steps != self.lengths.short and self.on_all_data else self._matched(steps)
+
+    @cached_property
+    def on_all_data(self) -> bool:
+        """True if the longer trials see all data, since short ones learned nothing of so few batches."""
+        return self.lengths.short is not None and self._learned_nothing(self.lengths.short)
 
     def _matched(self, steps: int) -> int | None:
         return subset_size(self.sweep.setup.batches_per_epoch, steps=steps, whole=self.request.steps)

@@ -186,7 +186,7 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
     fresh = any(trial.fresh for trial in plan.runs)
     if fresh:
         doubts.append("the batches were too large to keep, so no trial passed over its data as often as the run will")
-    matched = plan.sweep.setup.batches_per_epoch is not None and not fresh
+    matched = plan.sweep.setup.batches_per_epoch is not None and not fresh and not plan.on_all_data
     if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):
         doubts.append(f"the coming run is {2**drift.doublings:.0f} times as long as any that was tried")
     return tuple(doubts)
@@ -218,7 +218,8 @@ def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
         cliff = kept if drift.cliff else ""
         return f"{said}, and they are as long as the coming run{cliff}"
     if drift.per_doubling is None:
-        moved = "; shorter ones did not tell how that moves with the length"
+        nothing = " learned next to nothing, and" if plan.on_all_data else ""
+        moved = f"; shorter ones{nothing} did not tell how that moves with the length"
     else:
         moved = f", and the best rate moved {format_factor(drift.per_doubling)} with each doubling of the length"
     if drift.expected:

@@ -134,6 +134,8 @@ def test_trials_that_learn_nothing_of_few_batches_are_fewer_longer_and_on_all_da
     assert [(trial.plan.steps, trial.plan.batches) for trial in trials] == [(47, 5)] * 3 + [(219, None)] * 3
     assert verification.confirmed is True
     assert "219 updates" in verification.why
+    assert verification.status is Status.UNCERTAIN, "no trial passed over its data as often as the run will"
+    assert "learned next to nothing, and did not tell" in verification.why
 
 
 def test_noise_of_trials_that_learned_nothing_is_no_valley() -> None:
