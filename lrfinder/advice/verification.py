@@ -159,8 +159,8 @@ def _expected(long: LrProfile, decision: Decision) -> str:
     else:
         said = f"It is expected to lose at most {max(cost, LEAST_COST):.0%} of what training gains (at 90 %)"
     known = [
-        f"{name} {share:.0%}"
-        for name, factor in (("a third of it lost", 1 / 3), ("three times as much", 3.0))
+        f"{name} lost {share:.0%}"
+        for name, factor in (("a third of it", 1 / 3), ("three times as much", 3.0))
         if not math.isnan(share := long.lost(decision.x + math.log10(factor)))
     ]
     trials = f"; in trials of {long.steps} updates {', '.join(known)}" if known else ""
@@ -173,7 +173,7 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
     if math.isinf(decision.cost):
         doubts.append("no trial tells what somewhat higher rates lose")
     elif decision.cost > DEAR:
-        doubts.append(f"it may lose {decision.cost:.0%} of what training gains")
+        doubts.append(f"it may lose more than {DEAR:.0%}")
     alike = max(point.loss for point in long.points) <= long.lowest.loss + DEAR * long.fall
     if drift.doublings and alike and long.lowest.loss > SHELF * abs(long.start):
         doubts.append(
@@ -230,7 +230,7 @@ def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
     elif drift.per_doubling is None:
         return f"{said}{moved}"
     bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
-    return f"{said}{moved}, which at {plan.request.steps} updates makes it {format_lr(10**drift.x)}{bound}"
+    return f"{said}{moved}, which for {plan.request.steps} updates points to {format_lr(10**drift.x)}{bound}"
 
 
 def _sentence(text: str) -> str:
