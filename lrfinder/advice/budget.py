@@ -57,6 +57,18 @@ class VerifyRequest:
         return self.budget >= (FULL_RUNS + len(self.others)) * self.steps
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """The updates of a trial of each length; `short` is None if the sweep's own runs do for it, or it isn't needed.
+
+    `most` bounds the number of runs of the second length.
+    """
+
+    short: int | None
+    long: int
+    most: int
+
+
 def default_budget(steps: int, shapes: int = 0) -> int:
     """Return the updates that verifying a run of `steps` updates may cost, with `shapes` other shapes to try.
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from lrfinder.advice.budget import FULL_RUNS, LEAST_STEPS, LONG_RUNS, VerifyRequest
+from lrfinder.advice.budget import FULL_RUNS, LEAST_STEPS, LONG_RUNS, Lengths, VerifyRequest
 from lrfinder.advice.decision import CONFIRMED, Decision, decide
 from lrfinder.advice.evidence import FIRST, NOTHING
 from lrfinder.formatting import round_lr
@@ -25,24 +25,9 @@ TOO_LITTLE = 0.1  # of what the sweep's own short runs learned: advice/README.md
 STEP = 0.3  # decades (a factor of two) between those of the second; nearer, two seeds differ by more than two rates
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lengths:
-    """The updates of a trial of each length; `short` is None if the sweep's own runs do for it, or it isn't needed.
-
-    `most` bounds the number of runs of the second length.
-    """
-
-    short: int | None
-    long: int
-    most: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrialPlan:
-    """What a verification knows after `runs`: which lengths it tries, what they show, and what to run next.
-
-    A pure function of what was measured: after an interruption it goes on where it was.
-    """
+    """What a verification knows after `runs`, and what to run next: a pure function of what was measured."""
 
     request: VerifyRequest
     sweep: SweepResult
@@ -229,7 +214,7 @@ class TrialPlan:
     @property
     def _start(self) -> float:
         """log10 of the asked rate, kept inside the trainable band: trials outside of it learn nothing."""
-        band, lr = self.request.band, self.request.lr
+        lr, band = self.request.lr, self.request.band
         return math.log10(lr if band is None else min(max(lr, band.low), band.high))
 
     @property
