@@ -118,6 +118,9 @@ class Stop(StrEnum):
         return self in {Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME}
 
 
+# In the reason of an end by a loss that isn't finite, if no weight and no buffer is to blame.
+FINITE_WEIGHTS = "the weights are finite, so it comes from the loss or the data"
+
 STOP_TEXT = {
     Stop.COMPLETED: "completed",
     Stop.DIVERGED: "the loss diverged",

@@ -127,7 +127,7 @@ def _picks(evidence: SweepEvidence, request: Request, length: int | None) -> tup
     """Return every rule's pick, the requested rule's first; if that rule can make none, its refusal first."""
     result, source, curve, picks = evidence.result, evidence.pick_source, evidence.usable_curve, []
     optimizer = result.setup.optimizer
-    common = (_CACHED,) if result.setup.cached_batches is not None else ()
+    common = (*evidence.doubts, *((_CACHED,) if result.setup.cached_batches is not None else ()))
     plateau = () if curve is None else late_onset(curve)
     if curve is not None:
         common = (*sweep_too_long(source.settings), *weak_fall(curve), *plateau, *common)
@@ -221,7 +221,8 @@ def _hint(evidence: SweepEvidence, chosen: Pick) -> str:
     if chosen.status is not Status.REFUSED:
         return ""
     hint = evidence.refusal.hint if evidence.refusal is not None else _NO_RULE
-    if evidence.result.runs and evidence.profile is None:
+    known = evidence.refusal is not None and evidence.refusal.known
+    if evidence.result.runs and evidence.profile is None and not known:
         longer = 4 * evidence.result.settings.run_steps  # a run of 400 updates learns on what one of 75 only begins on
         return f"if it sits on a plateau first, let short runs take longer (--run-steps {longer}); otherwise {hint}"
     return hint

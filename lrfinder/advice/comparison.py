@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 from lrfinder.advice.answer import RunAnswer
 from lrfinder.formatting import format_count, format_interval
-from lrfinder.records import Pick, Setup, Status
+from lrfinder.records import JUDGED, Pick, Setup, Status
 
 _NOT_SET, _LENGTH, _SAMPLES = "not set", "length of the coming run", "samples of an epoch"
 COVERAGE = 0.9  # of an interval; two picks that are the same are told apart in one comparison of ten
@@ -97,6 +97,7 @@ def _conditions(run: RunAnswer) -> dict[tuple[str, Bears], str]:
     said: dict[tuple[str, Bears], object] = {
         ("loss", losses): setup.loss,
         ("measured on", losses): settings.metric.value,
+        ("judged in", losses): (setup.judged or JUDGED).partition(":")[0],
         ("sweep", losses): f"{length} from {format_interval(settings.min_lr, settings.max_lr)}, {settings.spacing}",
         ("cached batches", losses): setup.cached_batches,
         (_SAMPLES, losses): _samples(setup),

@@ -5,12 +5,16 @@ It is gathered once for each command, and handed on to whatever reads it: `advis
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 import statistics
 from dataclasses import dataclass
 
 from lrfinder.advice.refusal import Refusal, refuse_beginning, refuse_curve, refuse_points
+from lrfinder.advice.trouble import doubts_of_sweep, known_cause
 from lrfinder.fit import Curve, fit_curve
+from lrfinder.formatting import format_loss
 from lrfinder.records import Band, SweepResult
 from lrfinder.rules.band import trainable_band
 from lrfinder.rules.trials import shift_alone, trainable_range
@@ -18,6 +22,7 @@ from lrfinder.search.lr_profile import LrProfile, RunLoss, lr_profile
 
 CLEAR = 5.0  # times the falls of rates too small to learn at: what counts as learning
 TOO_SMALL = 2.0  # decades below the best rate: there nothing is learned in a short run
+LOWEST = 3  # of such runs: those at higher rates may have learned, if the valley is wide
 ROUNDING = 1e-6  # of the loss: single precision has seven digits
 FIRST = 3  # runs around the sweep's pick; with fewer the best one has no neighbour on either side
 LITTLE, ALIKE = 0.05, 0.1  # a fall that any rate finds at first: rules/README.md#little-alike
@@ -29,7 +34,7 @@ class SweepEvidence:
     """What `result` shows. `pick_source` is what the picks are made from (see `SweepResult.pick_source`).
 
     `refusal` says why the curve allows no pick; `curve` may be there all the same. `profile` is that of the short runs,
-    None if they learned nothing.
+    None if they learned nothing. `doubts` keep every pick from being confident.
     """
 
     result: SweepResult
@@ -37,6 +42,7 @@ class SweepEvidence:
     curve: Curve | None
     refusal: Refusal | None
     profile: LrProfile | None
+    doubts: tuple[str, ...] = ()
 
     @property
     def usable_curve(self) -> Curve | None:
@@ -65,7 +71,35 @@ def gather_evidence(result: SweepResult, seed: int = 0) -> SweepEvidence:
         refusal = refuse_beginning()
     if refusal is not None and profile is not None and not is_significant(profile):
         profile = None  # no curve confirms so small a fall
-    return SweepEvidence(result=result, pick_source=source, curve=curve, refusal=refusal, profile=profile)
+    if profile is None and (refusal is not None or curve is None):
+        refusal = _cause_first(known_cause(result) or _not_chance(result), refusal)
+    elif refusal is not None and profile is not None and profile.drift:
+        refusal = dataclasses.replace(refusal, why="the loss rises by itself, whatever the rate")
+    return SweepEvidence(
+        result=result,
+        pick_source=source,
+        curve=curve,
+        refusal=refusal,
+        profile=profile,
+        doubts=doubts_of_sweep(result, short_runs_learned=profile is not None),
+    )
+
+
+def _not_chance(result: SweepResult) -> Refusal | None:
+    """Refuse if short runs fell, but by no more than may be chance; None if they didn't fall."""
+    profile = lr_profile(result.runs, result.settings.run_steps)
+    if profile is None or profile.fall <= 0 or not is_significant(profile):
+        return None
+    fell = f"short runs fell from {format_loss(profile.start)} to {format_loss(profile.lowest.loss)}"
+    changed = f"at rates too small to learn at they changed by {format_loss(_chance(profile, result))}"
+    hint = "average more: a larger --batch-size, more validation data, or longer --run-steps"
+    return Refusal(why=f"{fell}, and {changed}, so this may be chance", hint=hint, known=True)
+
+
+def _cause_first(cause: Refusal | None, read: Refusal | None) -> Refusal | None:
+    if cause is None or read is None or cause.why in read.why:
+        return read or cause
+    return dataclasses.replace(cause, why=f"{cause.why}; before that, {read.why}")
 
 
 def read_curve(source: SweepResult, seed: int = 0) -> tuple[Curve | None, Refusal | None]:
@@ -100,14 +134,24 @@ def profile_if_learned(result: SweepResult) -> LrProfile | None:
     profile = lr_profile(result.runs, result.settings.run_steps)
     if profile is None or profile.fall <= ROUNDING * max(abs(profile.start), ROUNDING):
         return None
+    return profile if profile.fall > CLEAR * _chance(profile, result) else None
+
+
+def _chance(profile: LrProfile, result: SweepResult) -> float:
+    """Return by how much runs fall, or rise, at rates too small to learn at: the median of the LOWEST ones.
+
+    If their falls grow with the rate, they have learned after all: then it is that of the lowest.
+    """
     highest = profile.lowest.x - TOO_SMALL
     off = [
-        abs(run.loss - run.initial_loss)
-        for run in result.runs
+        run.initial_loss + profile.drift - run.loss
+        for run in sorted(result.runs, key=lambda run: run.plan.lr)
         if math.log10(run.plan.lr) <= highest and run.loss is not None and run.initial_loss is not None
-    ]
-    chance = statistics.median(off) if off else 0.0
-    return profile if profile.fall > CLEAR * chance else None
+    ][:LOWEST]
+    if not off:
+        return 0.0
+    growing = len(off) == LOWEST and all(2 * max(low, 0.0) < high for low, high in itertools.pairwise(off))
+    return abs(off[0]) if growing else statistics.median(map(abs, off))
 
 
 def is_significant(profile: LrProfile) -> bool:

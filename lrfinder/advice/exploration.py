@@ -9,7 +9,7 @@ from lrfinder.formatting import round_lr
 from lrfinder.records import Mode, RunPlan, SweepResult, SweepSettings
 from lrfinder.rules.steepest import steepest
 from lrfinder.rules.trials import LEVEL, sweep_estimate
-from lrfinder.search.lr_profile import LrProfile, lr_profile
+from lrfinder.search.lr_profile import LrProfile, drift_of, lr_profile
 from lrfinder.search.next_rate import next_bracket, next_refinement
 from lrfinder.search.passes import REFERENCE_RUN, subset_size
 
@@ -36,10 +36,17 @@ def next_run(result: SweepResult, start: float | None) -> RunPlan | None:
     profile = lr_profile(result.runs, settings.run_steps)
     if result.runs and profile is None:  # the held-out loss is not a number before any update: no rate can help
         return None
-    x = _over_the_range(profile, result) if start is None or found_nothing(result) else _around(profile, start)
+    everywhere = start is None or found_nothing(result)
+    x = _over_the_range(profile, result) if start is None or everywhere else _around(profile, start)
     if x is None:
         return None
-    return RunPlan(lr=round_lr(10**x, 4), steps=settings.run_steps, batches=_batches(result))
+    return RunPlan(
+        lr=round_lr(10**x, 4),
+        steps=settings.run_steps,
+        batches=_batches(result),
+        control=everywhere and x <= math.log10(settings.min_lr),
+        drift=drift_of(result.runs)[0],
+    )
 
 
 def first_run(settings: SweepSettings) -> RunPlan:
@@ -47,7 +54,7 @@ def first_run(settings: SweepSettings) -> RunPlan:
 
     How many batches there are isn't known yet. At a rate too small to learn at, it makes no difference.
     """
-    return RunPlan(lr=settings.min_lr, steps=settings.run_steps, batches=settings.cache_batches)
+    return RunPlan(lr=settings.min_lr, steps=settings.run_steps, batches=settings.cache_batches, control=True)
 
 
 def _batches(result: SweepResult) -> int | None:
@@ -97,6 +104,9 @@ def _over_the_range(profile: LrProfile | None, result: SweepResult) -> float | N
     grid = [low + (high - low) * index / (count - 1) for index in range(count)]
     if profile is None:
         return grid[0]
+    controls = [run for run in result.runs if run.plan.control]
+    if len(controls) == 1 and controls[0].rise > 0:
+        return low - TOO_SMALL  # does the loss rise by itself? Then it does so here, too
     tried = [point.x for point in profile.points]
     highest_trained = max((point.x for point in profile.points if point.trained), default=-math.inf)
     diverged = [point.x for point in profile.points if not point.trained and point.x > highest_trained]

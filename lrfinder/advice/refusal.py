@@ -10,7 +10,6 @@ import numpy as np
 
 from lrfinder.fit import MIN_POINTS, Curve, count_finite
 from lrfinder.formatting import format_loss, format_lr
-from lrfinder.options import STOP_TEXT
 from lrfinder.records import Stop, SweepSettings, Trace
 from lrfinder.rules.band import starts_falling
 from lrfinder.rules.smoothing import WIDTH
@@ -25,10 +24,11 @@ AT_ONCE = 1.0  # decades: a sweep that diverges within its first decade began to
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """No rate can be picked: why, and what to do."""
+    """No rate can be picked: why, and what to do. `known`: what ended the sweep is known, so no more is guessed."""
 
     why: str
     hint: str
+    known: bool = False
 
 
 def refuse_points(traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
@@ -52,11 +52,7 @@ def refuse_points(traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal
         )
     if traces and all(trace.stop.blew_up for trace in traces):
         return Refusal(why=f"the loss diverged at once ({found})", hint=_lower(settings))
-    cut = _cut_short(traces)
-    return Refusal(
-        why=f"too few points: {found}" + (f"; {cut}" if cut else ""),
-        hint="sweep again with more --steps" + (", and let it finish" if cut else ""),
-    )
+    return Refusal(why=f"too few points: {found}", hint="sweep again with more --steps")
 
 
 def refuse_curve(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
@@ -106,12 +102,10 @@ def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings
 def _still_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
     if curve.x[-1] - _steepest_x(curve) >= EDGE or any(trace.stop.blew_up for trace in traces):
         return None
-    cut = _cut_short(traces)
     highest = 10 ** curve.x[-1]
     return Refusal(
-        why=f"the loss still falls fastest at the highest rate tried ({format_lr(highest)})"
-        + (f": {cut}" if cut else ""),
-        hint="sweep again and let it finish" if cut else f"sweep again with --max-lr {settings.max_lr * 100:g}",
+        why=f"the loss still falls fastest at the highest rate tried ({format_lr(highest)})",
+        hint=f"sweep again with --max-lr {settings.max_lr * 100:g}",
     )
 
 
@@ -133,10 +127,6 @@ _CHECKS: tuple[_Check, ...] = (_never_fell, _still_falling, _already_falling)
 
 def _steepest_x(curve: Curve) -> float:
     return math.log10(steepest(curve).lr or math.nan)
-
-
-def _cut_short(traces: tuple[Trace, ...]) -> str:
-    return next((STOP_TEXT[trace.stop] for trace in traces if trace.stop.cut_short), "")
 
 
 def _lower(settings: SweepSettings) -> str:

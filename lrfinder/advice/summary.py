@@ -46,7 +46,9 @@ def _runs(evidence: SweepEvidence) -> list[str]:
     if evidence.profile is None:
         return []
     fell = f"from {format_loss(evidence.profile.start)} to {format_loss(evidence.profile.lowest.loss)}"
-    return [f"The best of {len(evidence.result.runs)} short runs brought the held-out loss {fell}."]
+    sentences = [f"The best of {len(evidence.result.runs)} short runs brought the held-out loss {fell}."]
+    judged = evidence.result.setup.judged or ""
+    return [*sentences, f"It was judged in {judged}."] if ":" in judged else sentences
 
 
 def _cached(evidence: SweepEvidence) -> list[str]:

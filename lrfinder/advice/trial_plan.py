@@ -13,7 +13,7 @@ from lrfinder.formatting import round_lr
 from lrfinder.records import RunPlan, ShortRun, SweepResult
 from lrfinder.rules.trials import NEARLY
 from lrfinder.search.drift import expected_drift
-from lrfinder.search.lr_profile import CLIFF, LrProfile, lr_profile
+from lrfinder.search.lr_profile import CLIFF, LrProfile, drift_of, lr_profile
 from lrfinder.search.next_rate import next_bracket
 from lrfinder.search.passes import subset_size
 
@@ -68,7 +68,7 @@ class TrialPlan:
         short = self.lengths.short
         if short is None:
             return self._own_profile
-        return None if self._learned_nothing(short) else lr_profile(self._alike, short)
+        return None if self._learned_nothing(short) else lr_profile(self._alike, short, self._drift[1])
 
     @cached_property
     def long_profile(self) -> LrProfile | None:
@@ -78,7 +78,7 @@ class TrialPlan:
         x = math.log10(self.request.against or self.request.lr)
         if self.request.against != self.request.lr and all(abs(x - other) > 1.5 * STEP for other in others):
             runs = tuple(run for run in runs if run.plan != self._against)  # far off, it says nothing of the valley
-        return lr_profile(runs, self.lengths.long)
+        return lr_profile(runs, self.lengths.long, self._drift[1])
 
     @cached_property
     def decision(self) -> Decision | None:
@@ -121,10 +121,12 @@ class TrialPlan:
         It passes over its data as often as the coming run will: advice/README.md#passes. If short ones learned nothing
         of so few batches, the longer ones get all.
         """
-        short = self.lengths.short
-        if short is not None and steps > short and self._learned_nothing(short):
-            return None
-        return self._matched(steps)
+        return None if steps != self.lengths.short and self.on_all_data else self._matched(steps)
+
+    @cached_property
+    def on_all_data(self) -> bool:
+        """True if the longer trials see all data, since short ones learned nothing of so few batches."""
+        return self.lengths.short is not None and self._learned_nothing(self.lengths.short)
 
     def _matched(self, steps: int) -> int | None:
         return subset_size(self.sweep.setup.batches_per_epoch, steps=steps, whole=self.request.steps)
@@ -138,7 +140,7 @@ class TrialPlan:
             for run in self.runs
             if (run.plan.steps, run.plan.batches, run.plan.schedule) == alike and run.plan.lr in rates
         ]
-        first = lr_profile(runs, short)
+        first = lr_profile(runs, short, self._drift[1])
         if first is None or len(runs) < FIRST or not all(point.trained for point in first.points):
             return False
         return first.fall < self._enough(first)
@@ -185,6 +187,11 @@ class TrialPlan:
         return () if plan is None or any(run.plan == plan for run in self._alike) else (plan,)
 
     @cached_property
+    def _drift(self) -> tuple[float, float]:
+        """How far the training loss and the held-out loss rise at any rate, by the sweep."""
+        return drift_of(self.sweep.runs)
+
+    @cached_property
     def _finished(self) -> tuple[ShortRun, ...]:
         """The runs made for a run like the coming one, and not cut short: a log may hold others."""
         return tuple(
@@ -210,7 +217,7 @@ class TrialPlan:
         if not fresh_too or steps * LEAST_GROWTH > min(self.request.steps, self.request.budget // LONG_RUNS):
             return None
         own = tuple(run for run in self.sweep.runs if run.plan.schedule == self.request.schedule)
-        profile = lr_profile(own, steps)
+        profile = lr_profile(own, steps, self._drift[1])
         return profile if profile is not None and profile.bracketed and profile.fall > 0 else None
 
     @property
@@ -248,7 +255,7 @@ class TrialPlan:
         tried = {run.plan.lr for run in self._alike if run.plan.steps == steps}
         first = [self._plan(x, steps) for x in self._first(center, step)]
         missing = tuple(plan for plan in first if plan.lr not in tried)
-        measured = lr_profile(self._alike, steps)
+        measured = lr_profile(self._alike, steps, self._drift[1])
         if missing or measured is None or len(tried) >= most:
             return missing
         x = next_bracket(measured, step)
@@ -292,6 +299,7 @@ class TrialPlan:
             steps=steps,
             schedule=schedule or self.request.schedule,
             batches=self.different_batches(steps),
+            drift=self._drift[0],
         )
 
 

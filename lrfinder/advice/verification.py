@@ -95,7 +95,7 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     confirmed = decision.kept
     lr = request.lr if confirmed else round_lr(10**decision.x, 3)
     shape, shapes = _best_shape(request, long, plan.shapes_tried)
-    doubts = (*_doubts(plan, long, decision), *_plateau(evidence))
+    doubts = (*_doubts(plan, long, decision), *_plateau(evidence), *evidence.doubts)
     pick = _pick(lr, plan, long, decision, doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     cost = _expected(long, decision) + _compared(plan, long)
@@ -159,8 +159,8 @@ def _expected(long: LrProfile, decision: Decision) -> str:
     else:
         said = f"It is expected to lose at most {max(cost, LEAST_COST):.0%} of what training gains (at 90 %)"
     known = [
-        f"{name} {share:.0%}"
-        for name, factor in (("a third of it lost", 1 / 3), ("three times as much", 3.0))
+        f"{name} lost {share:.0%}"
+        for name, factor in (("a third of it", 1 / 3), ("three times as much", 3.0))
         if not math.isnan(share := long.lost(decision.x + math.log10(factor)))
     ]
     trials = f"; in trials of {long.steps} updates {', '.join(known)}" if known else ""
@@ -173,7 +173,7 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
     if math.isinf(decision.cost):
         doubts.append("no trial tells what somewhat higher rates lose")
     elif decision.cost > DEAR:
-        doubts.append(f"it may lose {decision.cost:.0%} of what training gains")
+        doubts.append(f"it may lose more than {DEAR:.0%}")
     alike = max(point.loss for point in long.points) <= long.lowest.loss + DEAR * long.fall
     if drift.doublings and alike and long.lowest.loss > SHELF * abs(long.start):
         doubts.append(
@@ -186,7 +186,7 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
     fresh = any(trial.fresh for trial in plan.runs)
     if fresh:
         doubts.append("the batches were too large to keep, so no trial passed over its data as often as the run will")
-    matched = plan.sweep.setup.batches_per_epoch is not None and not fresh
+    matched = plan.sweep.setup.batches_per_epoch is not None and not fresh and not plan.on_all_data
     if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):
         doubts.append(f"the coming run is {2**drift.doublings:.0f} times as long as any that was tried")
     return tuple(doubts)
@@ -218,7 +218,8 @@ def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
         cliff = kept if drift.cliff else ""
         return f"{said}, and they are as long as the coming run{cliff}"
     if drift.per_doubling is None:
-        moved = "; shorter ones did not tell how that moves with the length"
+        nothing = " learned next to nothing, and" if plan.on_all_data else ""
+        moved = f"; shorter ones{nothing} did not tell how that moves with the length"
     else:
         moved = f", and the best rate moved {format_factor(drift.per_doubling)} with each doubling of the length"
     if drift.expected:
@@ -230,7 +231,7 @@ def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
     elif drift.per_doubling is None:
         return f"{said}{moved}"
     bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
-    return f"{said}{moved}, which at {plan.request.steps} updates makes it {format_lr(10**drift.x)}{bound}"
+    return f"{said}{moved}, which for {plan.request.steps} updates points to {format_lr(10**drift.x)}{bound}"
 
 
 def _sentence(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ class Broadcast(Observer):
             setattr(self, event, _call_all([getattr(observer, event) for observer in observers]))
         self._forward_setup = self.prepared
         self.prepared = self._keep_setup  # type: ignore[method-assign]
+        self._forward_judged = self.judged
+        self.judged = self._keep_judged  # type: ignore[method-assign]
 
     def _keep_setup(self, setup: Setup) -> None:
         """Keep the first report and forward it; the others say the same."""
@@ -27,6 +30,11 @@ class Broadcast(Observer):
             self._prepared = True
             self.setup = setup
             self._forward_setup(setup)
+
+    def _keep_judged(self, how: str) -> None:
+        if self.setup is not None:
+            self.setup = dataclasses.replace(self.setup, judged=how)
+        self._forward_judged(how)
 
 
 def _call_all(methods: Sequence[Callable[..., None]]) -> Callable[..., None]:

@@ -181,11 +181,11 @@ def find_model(
     checked = verify_run(
         swept.folder, VerifyOptions(budget=budget, jobs=options.jobs, seed=options.seed), write=write, watch=watch
     )
-    return _verified(replace(found, seconds=time.monotonic() - begun), checked)
+    return with_verification(replace(found, seconds=time.monotonic() - begun), checked)
 
 
-def _verified(found: Found, checked: VerifyResult) -> Found:
-    """Return what was found with the rate that trials confirmed or corrected, if they can tell."""
+def with_verification(found: Found, checked: VerifyResult) -> Found:
+    """Return what was found with the rate that trials confirmed or corrected; if they can't tell, it is uncertain."""
     verification = checked.verification
     advice = found.advice
     if verification.lr is not None:
@@ -197,6 +197,10 @@ def _verified(found: Found, checked: VerifyResult) -> Found:
             schedule=verification.schedule,
             updates=verification.updates,
         )
+    elif verification.stop is None:
+        first, *others = advice.picks
+        doubted = replace(first, status=Status.UNCERTAIN, why=f"{first.why}; {verification.pick.why}")
+        advice = replace(advice, status=Status.UNCERTAIN, picks=(doubted, *others))
     return replace(
         found,
         advice=advice,

@@ -193,8 +193,7 @@ def sweep(
         _show(done, details=details, plot=not quiet)
     if done.failure is not None:
         raise done.failure
-    unclear = done.advice.fit is None and done.advice.lr is None
-    raise typer.Exit(of_signal(done.sweep.status) or (INCONCLUSIVE if unclear else DONE))
+    raise typer.Exit(of_signal(done.sweep.status) or (INCONCLUSIVE if done.advice.lr is None else DONE))
 
 
 def _given(context: typer.Context) -> dict[str, object]:

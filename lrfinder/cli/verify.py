@@ -68,9 +68,9 @@ def verify(
 
     The trials have two lengths. Each starts from scratch, follows the whole schedule in fewer updates, and trains on
     so much of the data that it sees each sample as often as the coming run. They show which rate ends lowest, and
-    how that changes with the length. A run of up to 400 updates is tried at full length. Trials are kept in the run
-    folder: the same command again trains only what is missing. Without --steps and --epochs the last `recommend` says
-    how long the run is, and its config is corrected.
+    how that changes with the length; the rate is kept unless they clearly show a better one. A run of up to 400
+    updates is tried at full length. Trials are kept in the run folder: the same command again trains only what is
+    missing. Without --steps and --epochs the last `recommend` says how long the run is, and its config is corrected.
     The exit status is 0 if the recommendation was confirmed, 1 if it was corrected, 5 if training can't tell.
     """
     del debug

@@ -21,6 +21,10 @@ _LONGEST = 1000  # characters of an exception's text that a record keeps
 _Record_co = TypeVar("_Record_co", covariant=True)
 
 
+class BeginAgain(Exception):  # noqa: N818 - no error
+    """The attempt has learned what it needs to begin again."""
+
+
 class Attempt(Protocol[_Record_co]):
     """A repeat of a sweep, or a short run, that is attempted once."""
 
@@ -71,7 +75,7 @@ def _attempt(attempt: Attempt[_Record_co], interrupts: Interrupts, batching: Mic
             stop, why = signalled, ""
         elif end is not None:  # the training had ended before the exception
             stop, why = end
-        elif batching.halve_after_oom(error, log.updates):
+        elif isinstance(error, BeginAgain) or batching.halve_after_oom(error, log.updates):
             return None
         else:
             attempt.finish(Stop.FAILED, describe_error(error))
@@ -106,6 +110,10 @@ def _settle(log: LossLog) -> StopReason | None:
 def describe_error(error: BaseException) -> str:
     """Return what happened in one line."""
     place = user_code_location(error)
-    text = " ".join(error_text(error).split())[:_LONGEST]
-    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    lines = error_text(error).strip().splitlines()
+    if len(lines) > 1 and "worker process" in lines[0]:  # a DataLoader's; the last line is the error in the worker
+        line = lines[-1].strip()[:_LONGEST]
+    else:
+        text = " ".join(" ".join(lines).split())[:_LONGEST]
+        line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return f"{line} (while {place})" if place else line

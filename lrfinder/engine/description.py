@@ -10,6 +10,7 @@ import torch
 from lrfinder.engine.runtime.device import device_title
 from lrfinder.errors import visible
 from lrfinder.records import Setup
+from lrfinder.task.lightning import skipped_hooks
 from lrfinder.task.loader import batch_size_of, batches_per_epoch
 from lrfinder.task.optimizers.build import optimizer_facts
 from lrfinder.task.problem import BuiltProblem, Problem
@@ -17,7 +18,12 @@ from lrfinder.version import VERSION
 
 
 def describe_setup(
-    problem: Problem, trial: BuiltProblem, device: torch.device, *, cached_batches: int | None, graph: str | None
+    problem: Problem,
+    trial: BuiltProblem,
+    device: torch.device,
+    *,
+    cached_batches: int | None,
+    graph: str | None,
 ) -> Setup:
     """Return the setup of a sweep of `trial`; call it after the first batch (see `Trial.loss_note`)."""
     taken = problem.training.accumulate
@@ -36,4 +42,5 @@ def describe_setup(
         lrfinder=VERSION,
         cached_batches=cached_batches,
         graph=graph,
+        skipped_hooks=skipped_hooks(trial.model) if problem.training_step is None else (),
     )

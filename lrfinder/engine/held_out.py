@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from functools import partial
 from typing import Any
 
 import torch
 
-from lrfinder.engine.losses.evaluation import EVALUATION, LEAST_BATCHES, evaluate, validation_batches
+from lrfinder.engine.losses.evaluation import EVALUATION, LEAST_BATCHES, validation_batches
+from lrfinder.engine.losses.judging import HeldOutLoss
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.runtime.rng import derived_seed, remember_global_state, seed_everything
@@ -47,7 +47,10 @@ class HeldOut:
         if not held_out:
             return None
         draws = derived_seed(seed, EVALUATION)
-        return partial(evaluate, trial, held_out, device=self._device, seed=draws, split=self._batching.split)
+        judging, split = self._batching.judging, self._batching.split
+        judge = HeldOutLoss(judging, trial, held_out, device=self._device, seed=draws, split=split)
+        judge.settle_now()
+        return judge
 
     def _read(self) -> list[Any]:
         put_back = remember_global_state(self._device)

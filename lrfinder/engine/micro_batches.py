@@ -10,7 +10,8 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lrfinder.engine.data.cache import BatchCache
-from lrfinder.engine.losses.evaluation import PROBE_BATCHES, evaluate
+from lrfinder.engine.losses.evaluation import PROBE_BATCHES
+from lrfinder.engine.losses.judging import Judging
 from lrfinder.engine.runtime.failures import environment_failure, out_of_memory
 from lrfinder.engine.update.fast_path import BatchInUse
 from lrfinder.errors import EnvironmentFailure
@@ -24,7 +25,7 @@ TOO_FAR = 0.1  # a larger difference is refused: engine/README.md#notable-too_fa
 
 @dataclass(slots=True)
 class MicroBatching:
-    """How batches are kept and split. `cache` holds the batches that are trained on over and over, if that is wanted.
+    """How batches are kept, split and judged. `cache` holds those that are trained on over and over, if that is wanted.
 
     The gradient of a batch is summed over `micro_batches` parts; `note` says so in words if they are several.
     """
@@ -33,6 +34,7 @@ class MicroBatching:
     micro_batches: int = 1
     note: str = ""
     in_use: BatchInUse = field(default_factory=BatchInUse)
+    judging: Judging = field(default_factory=Judging)
     wasted_updates: int = 0  # of the current record: made before memory ran out
     _least: int = 1  # samples of a part
     _failed_batch: Any = None  # on which memory ran out, until `check` has compared its parts
@@ -80,10 +82,10 @@ class MicroBatching:
         parts = [part for _, part in self.split(batch)]
         if len(parts) < self.micro_batches and normalized:
             raise self._failure
-        difference = _relative_difference(trial, batch, parts, device, seed)
+        difference = self._relative_difference(trial, batch, parts, device, seed)
         if difference is None:  # the whole one doesn't fit, but a part of it and its halves show the same
             halves = [half for _, half in split(parts[0], 2)]
-            difference = _relative_difference(trial, parts[0], halves, device, seed) if len(halves) > 1 else None
+            difference = self._relative_difference(trial, parts[0], halves, device, seed) if len(halves) > 1 else None
         if difference is not None and difference > TOO_FAR:
             raise EnvironmentFailure(
                 f"{self._failure}; the batch can't be computed in parts, since its loss is not a mean over samples: "
@@ -96,6 +98,19 @@ class MicroBatching:
             seen = samples_of(parts[0])
             self.note += f"; BatchNorm saw {seen} samples at a time, so the best rate of whole batches may be another"
 
+    def _relative_difference(
+        self, trial: BuiltProblem, batch: Any, parts: list[Any], device: torch.device, seed: int
+    ) -> float | None:
+        """Return the relative difference of the losses; None if memory runs out on the whole batch."""
+        try:
+            whole = self.judging.loss(trial, [batch], device=device, seed=seed)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            return None
+        difference = abs(self.judging.loss(trial, parts, device=device, seed=seed) - whole) / max(abs(whole), 1e-12)
+        return difference if math.isfinite(difference) else None
+
 
 def micro_batching_for(problem: Problem, settings: SweepSettings, device: torch.device) -> MicroBatching:
     """Return the MicroBatching of a new sweep of `problem`."""
@@ -104,20 +119,6 @@ def micro_batching_for(problem: Problem, settings: SweepSettings, device: torch.
     judged_by_training_data = problem.val_loader is None or settings.metric is Metric.PROBE
     held_out = PROBE_BATCHES if judged_by_training_data else 0
     return MicroBatching(cache=BatchCache(settings.cache_batches, held_out=held_out, device=device))
-
-
-def _relative_difference(
-    trial: BuiltProblem, batch: Any, parts: list[Any], device: torch.device, seed: int
-) -> float | None:
-    """Return the relative difference of the losses; None if memory runs out on the whole batch."""
-    try:
-        whole = evaluate(trial, [batch], device=device, seed=seed)
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
-        return None
-    difference = abs(evaluate(trial, parts, device=device, seed=seed) - whole) / max(abs(whole), 1e-12)
-    return difference if math.isfinite(difference) else None
 
 
 def _note(count: int, difference: float | None) -> str:

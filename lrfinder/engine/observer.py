@@ -27,6 +27,9 @@ class Observer:
         The repeats, the short sweeps and the short runs each call it once; the first call counts.
         """
 
+    def judged(self, how: str) -> None:
+        """It is settled how held-out data are judged: `Setup.judged`; if it comes before `prepared`, that says it."""
+
     def measured(self, point: Point) -> None:
         """One measurement; on a GPU this comes some updates later."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -17,6 +18,7 @@ from lrfinder.engine.description import describe_setup
 from lrfinder.engine.extensions import graph_capture
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.observer import Observer
+from lrfinder.engine.restore.reachable import state_beside
 from lrfinder.engine.restore.snapshot import loader_preserved
 from lrfinder.engine.runtime.device import move_optimizer_state
 from lrfinder.engine.runtime.rng import derived_seed, seed_everything, seed_loader
@@ -45,6 +47,7 @@ class Preparation:
         self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made the last time
         self._capture = graph_capture(problem.training, device)
         self._reported = False
+        self._beside = state_beside(problem)
 
     def ready(
         self, seed: int, *, first_epoch: int, cleanup: contextlib.ExitStack
@@ -64,6 +67,7 @@ class Preparation:
             trial.model.train()
         trial.model.zero_grad(set_to_none=True)
         training_modes(trial)
+        trial = dataclasses.replace(trial, beside=(*trial.beside, *self._beside))
         trial = in_precision(trial, self._problem.training.precision, self._device)
         if self._cache is None:
             return trial, self._loaded(trial, seed, first_epoch, cleanup)
@@ -90,7 +94,7 @@ class Preparation:
         if self._capture is not None:
             captured, ahead = self._capture.capture(trial, ahead, micro_batches=parts)
         in_use = self._batching.in_use
-        in_use.batch = None
+        in_use.batch, in_use.empty = None, 0
         return Updater(trial, training, ahead, self._device, split=split, late=late, captured=captured, in_use=in_use)
 
     def report(self, trial: BuiltProblem, observer: Observer, interrupts: Interrupts) -> None:
@@ -100,8 +104,10 @@ class Preparation:
         self._reported = True
         cached = None if self._cache is None else len(self._cache)
         graph = None if self._capture is None else self._capture.why
+        setup = describe_setup(self._problem, trial, self._device, cached_batches=cached, graph=graph)
+        setup = dataclasses.replace(setup, judged=self._batching.judging.description)
         with interrupts.held():
-            observer.prepared(describe_setup(self._problem, trial, self._device, cached_batches=cached, graph=graph))
+            observer.prepared(setup)
 
     @property
     def due(self) -> int:

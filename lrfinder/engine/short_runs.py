@@ -11,25 +11,26 @@ from typing import Any, Self
 
 import torch
 
-from lrfinder.engine.attempt import run_attempts
-from lrfinder.engine.data.subset import RepeatedSubset
+from lrfinder.engine.attempt import BeginAgain, run_attempts
+from lrfinder.engine.data.subset import MOST_BYTES, RepeatedSubset, size_in_bytes
 from lrfinder.engine.loop import train
+from lrfinder.engine.losses.divergence import rise_of
 from lrfinder.engine.losses.evaluation import (
     EVALUATION,
     LEAST_BATCHES,
     PROBE,
     PROBE_BATCHES,
     VAL,
-    evaluate,
     validation_batches,
 )
+from lrfinder.engine.losses.judging import HeldOutLoss
 from lrfinder.engine.losses.log import LossLog, StopReason
 from lrfinder.engine.losses.readback import max_batching_delay_s, readback_for
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.restore.snapshot import Snapshot, preserved
-from lrfinder.engine.runtime.rng import derived_seed
+from lrfinder.engine.runtime.rng import derived_seed, remember_global_state
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.records import Metric, RunPlan, ShortRun, Stop
 from lrfinder.schedules import SCHEDULES
@@ -47,16 +48,9 @@ class PreparedRun:
     trial: BuiltProblem
     batches: Iterator[Any]
     subset: RepeatedSubset | None  # the first of them over and over, if the plan asks for it
-    held_out: list[Any]
+    held_out: HeldOutLoss
     metric: str
-    device: torch.device
-    seed: int  # of the evaluation's draws
-    split: Callable[[Any], list[tuple[float, Any]]]  # into the parts in which a batch is computed
     initial_loss: float | None = None  # on the held-out data
-
-    def evaluate(self) -> float:
-        """Return the loss on the held-out data now."""
-        return evaluate(self.trial, self.held_out, device=self.device, seed=self.seed, split=self.split)
 
 
 class ShortRuns:
@@ -89,6 +83,8 @@ class ShortRuns:
         self._stack = contextlib.ExitStack()
         self._snapshot: Snapshot | None = None
         self._initial: dict[tuple[int, int], float] = {}  # by repeat and number of held-out batches
+        self._validation: dict[tuple[int, int], tuple[list[Any], Callable[[], object]]] = {}  # the last that were read
+        self._judged = False  # whether the observer knows how held-out data are judged
         self.log = LossLog()  # of the last run
         self.seconds: list[float] = []  # that each update of the last run took, by `clock`
         self.clock: Callable[[], float] | None = None  # what times them, if anything is to
@@ -139,25 +135,48 @@ class ShortRuns:
         subset = None
         if plan.batches is not None and self.batching.cache is None:
             subset = RepeatedSubset(batches, plan.batches * taken)
-        draws = derived_seed(seed, EVALUATION)
-        ready = PreparedRun(trial, batches, subset, held_out, metric, self.device, draws, self.batching.split)
+        draws, split = derived_seed(seed, EVALUATION), self.batching.split
+        judge = HeldOutLoss(self.batching.judging, trial, held_out, device=self.device, seed=draws, split=split)
+        ready = PreparedRun(trial, batches, subset, judge, metric)
         key = (plan.repeat, len(held_out))
         if key not in self._initial:
-            self._initial[key] = ready.evaluate()
+            self._initial[key] = ready.held_out()
         ready.initial_loss = self._initial[key]
         return ready
 
+    def settle_judging(self, ready: PreparedRun, first: float) -> None:
+        """Settle how held-out data are judged; raise BeginAgain if more than the first training loss had to tell."""
+        judging = self.batching.judging
+        if judging.way is not None and self._judged:
+            return
+        self._judged = True
+        settled = ready.held_out.settle(ready.initial_loss or 0.0, first)
+        if judging.description is not None:
+            with self.interrupts.held():
+                self.observer.judged(judging.description)
+        if not settled:
+            self._initial.clear()
+            raise BeginAgain
+
     def _held_out(self, plan: RunPlan, batches: Generator[Any, None, None], seed: int) -> tuple[list[Any], str]:
-        loader = make_val_loader(self.problem)
-        if loader is None:
+        if self.problem.val_loader is None:
             return self.preparation.set_aside(batches, PROBE_BATCHES), PROBE
+        most = max(LEAST_BATCHES, plan.steps)
+        if (seed, most) in self._validation:
+            held_out, draws_as_after_reading = self._validation[seed, most]
+            draws_as_after_reading()
+            return held_out, VAL
+        loader = make_val_loader(self.problem)
         held_out = validation_batches(
-            loader,
-            max(LEAST_BATCHES, plan.steps),
+            loader or (),
+            most,
             seed=derived_seed(seed, EVALUATION),
             where=self.problem.where,
             timeout=self.problem.loader_timeout,
         )
+        if sum(map(size_in_bytes, held_out)) <= MOST_BYTES:
+            # Reading draws random numbers, after which the training draws its own.
+            self._validation = {(seed, most): (held_out, remember_global_state(self.device))}
         return held_out, VAL
 
     def record(
@@ -177,7 +196,10 @@ class ShortRuns:
             fresh=ready is not None and ready.subset is not None and ready.subset.too_large,
             skipped=log.skipped,
             micro_batches=self.batching.micro_batches,
-            note=self.batching.note,
+            note="; ".join(note for note in (self.batching.note, self.batching.judging.note) if note),
+            empty=self.batching.in_use.empty if log.updates else 0,
+            rise=rise_of(self.training_losses) if plan.control and loss is not None else 0.0,
+            first_loss=log.first if log.first is not None and math.isfinite(log.first) else None,
         )
         self.observer.run_ended(made)
         return made
@@ -211,9 +233,11 @@ class RunAttempt:
         loss = updater.next_loss()
         if loss is None:
             return Stop.OUT_OF_DATA, ""
-        runs.preparation.report(ready.trial, runs.observer, runs.interrupts)
         first = log.first = loss.item()
-        rule = updater.stopping_rule(first, lambda made, _: f"after {made} updates")
+        runs.settle_judging(ready, first)
+        runs.preparation.report(ready.trial, runs.observer, runs.interrupts)
+        drift = math.inf if plan.control else plan.drift
+        rule = updater.stopping_rule(first, lambda made, _: f"after {made} updates", drift=drift)
         log.start(rule, readback, max_delay_s=max_batching_delay_s(runs.problem))
         factor = schedule_factor(plan)
         rates = [plan.lr * factor(step) for step in range(plan.steps)]
@@ -222,7 +246,7 @@ class RunAttempt:
         )
         if end[0] is not Stop.COMPLETED:
             return end
-        self._loss, stop, why = final_result(ready.evaluate(), plan)
+        self._loss, stop, why = final_result(ready.held_out(), plan)
         return stop, why
 
     def _updated(self) -> None:

@@ -178,6 +178,7 @@ class _Repeat:
             skipped=log.skipped,
             micro_batches=batching.micro_batches,
             note=batching.note,
+            empty=batching.in_use.empty if log.updates else 0,
         )
         self._sweep.observer.repeat_ended(trace)
         return trace

@@ -56,7 +56,7 @@ class LRFinderCallback(Callback):
 
         precision = _checked(trainer, pl_module)
         trainer.fit_loop.setup_data()
-        loss = LightningLoss(pl_module, "LRFinderCallback")
+        loss = LightningLoss(pl_module, "LRFinderCallback", transferred=True)
 
         def training_step(model: nn.Module, batch: Any) -> Tensor:
             moved = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(batch), dataloader_idx=0)

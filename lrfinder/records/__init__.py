@@ -24,11 +24,24 @@ from lrfinder.options import (
     Stop,
 )
 from lrfinder.records.chart import Chart
-from lrfinder.records.measured import OptimizerFacts, Point, RunPlan, Setup, ShortRun, SweepResult, Trace
+from lrfinder.records.measured import (
+    FACTOR,
+    JUDGED,
+    OptimizerFacts,
+    Point,
+    RunPlan,
+    Setup,
+    ShortRun,
+    SweepResult,
+    Trace,
+    losses_differ,
+)
 from lrfinder.records.picks import Band, Fit, Pick, Status
 from lrfinder.records.settings import SweepSettings, UpdateOptions
 
 __all__ = [
+    "FACTOR",
+    "JUDGED",
     "LOADER_TIMEOUT",
     "MAX_LR",
     "MIN_LR",
@@ -58,4 +71,5 @@ __all__ = [
     "SweepSettings",
     "Trace",
     "UpdateOptions",
+    "losses_differ",
 ]

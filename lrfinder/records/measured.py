@@ -25,6 +25,18 @@ class Point(NamedTuple):
     loss: float
 
 
+JUDGED = "evaluation mode"  # how held-out data are judged, if nothing speaks against it
+FACTOR, NOISES = 3.0, 10.0  # losses that differ by more than both aren't of one thing: rules/README.md#factor-noises
+
+
+def losses_differ(one: float, other: float, *, noise: float = 0.0, factor: float = FACTOR) -> bool:
+    """Tell whether two finite measurements of one loss can't both be right; `noise` is the range of a few such losses.
+
+    |a - b| > (factor - 1) min(|a|, |b|) + NOISES noise
+    """
+    return abs(one - other) > (factor - 1) * min(abs(one), abs(other)) + NOISES * noise
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
     """One repeat: `losses[i]` was measured right after the update at rate `lrs[i]`, so it shows what that rate did.
@@ -48,6 +60,7 @@ class Trace:
     skipped: int = 0
     micro_batches: int = 1
     note: str = ""
+    empty: int = 0  # batches without a loss (the user's code gave None), which were skipped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +69,8 @@ class RunPlan:
 
     Runs with the same `repeat` begin from the same weights, optimizer state, generators and batches. `batches` says on
     how many different batches it trains, over and over (each of as many samples as an update takes); None: on all that
-    come.
+    come. A `control` shows what the loss does at a rate too small to learn at: no rise ends it. By `drift` the training
+    loss may rise more than usual before it counts as diverged, since that of the controls did so.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -66,6 +80,8 @@ class RunPlan:
     repeat: int = 0
     schedule: str = "linear"
     batches: int | None = None
+    control: bool = False
+    drift: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +108,9 @@ class ShortRun:
     skipped: int = 0
     micro_batches: int = 1
     note: str = ""
+    first_loss: float | None = None  # that of the first training batch, before any update; None: not known
+    empty: int = 0  # as in Trace
+    rise: float = 0.0  # of a control: how far its training loss rose, if that would have ended another run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +155,8 @@ class Setup:
     lrfinder: str
     cached_batches: int | None = None  # on so many batches, over and over; None: on all that came
     graph: str | None = None  # "" if updates were recorded, else why not; None: that wasn't asked for
+    skipped_hooks: tuple[str, ...] = ()  # of a LightningModule, which aren't called and could change an update
+    judged: str | None = None  # the mode in which held-out data are judged, and why; None: nothing was judged
 
 
 # Which ending names the whole sweep, if its repeats ended differently: what cut it short comes first.
@@ -213,7 +234,9 @@ class SweepResult:
     @property
     def notes(self) -> tuple[str, ...]:
         """What people should know of how this was measured, each once."""
-        return tuple(dict.fromkeys(one.note for one in self._parts if one.note))
+        empty = sum(one.empty for one in self._parts)
+        skipped = f"{empty} batches were skipped, since their loss is None" if empty else ""
+        return tuple(dict.fromkeys(note for note in (skipped, *(one.note for one in self._parts)) if note))
 
     @property
     def updates(self) -> int:

@@ -12,6 +12,7 @@ from lrfinder.records import ShortRun
 
 CLIFF = 0.5  # of the fall: a rate that loses more is beyond a cliff: advice/README.md#cliff-clear-cost
 CLEAR = 0.25  # decades: the distance that is kept from a cliff: advice/README.md#cliff-clear-cost
+ALIKE = 0.8  # of the larger rise of two controls: nearer, the rate has no part in it
 COST = 0.05  # of the fall: what that distance may cost at most: advice/README.md#cliff-clear-cost
 
 
@@ -28,7 +29,8 @@ class RunLoss:
 class LrProfile:
     """The final losses of runs of `steps` updates against x = log10(rate), in ascending order, and their lowest point.
 
-    `start` is the loss before any update; a run that diverged, or ended above it, counts as if it had ended there.
+    `start` is the loss before any update, or where `drift` takes it at any rate; a run that diverged, or ended above
+    it, counts as if it had ended there.
     `x` is the vertex of the parabola through the lowest point and its two neighbours, kept between the midpoints to
     them. If the lowest point has no neighbour on one side, `x` is that point, and `bracketed` is False.
     """
@@ -38,6 +40,7 @@ class LrProfile:
     start: float
     x: float
     bracketed: bool
+    drift: float = 0.0
 
     @property
     def lowest(self) -> RunLoss:
@@ -143,37 +146,59 @@ class LrProfile:
         return (last.loss + rise * ahead - self.lowest.loss) / self.fall
 
 
-def lr_profile(runs: Iterable[ShortRun], steps: int) -> LrProfile | None:
-    """Return the profile of the runs of `steps` updates; None if none of them reached a loss or diverged."""
+def drift_of(runs: Iterable[ShortRun]) -> tuple[float, float]:
+    """Return how far the training loss and the held-out loss rise whatever the rate; 0 if they don't.
+
+    That is what two controls say whose rates are decades apart, if their losses rise alike.
+    """
+    rises = [
+        (run.rise, run.loss - run.initial_loss)
+        for run in runs
+        if run.plan.control and run.rise > 0 and run.loss is not None and run.initial_loss is not None
+    ]
+    trained = [rise for rise, _ in rises]
+    if len(rises) < 2 or min(trained) < ALIKE * max(trained):  # noqa: PLR2004 - one may have diverged
+        return 0.0, 0.0
+    return max(trained), max(0.0, sum(rise for _, rise in rises) / len(rises))
+
+
+def lr_profile(runs: Iterable[ShortRun], steps: int, drift: float | None = None) -> LrProfile | None:
+    """Return the profile of the runs of `steps` updates; None if none of them reached a loss or diverged.
+
+    By `drift` the held-out loss rises at any rate; None: the controls among the runs tell.
+    """
+    runs = tuple(runs)
+    drift = drift_of(runs)[1] if drift is None else drift
     usable = [run for run in runs if run.plan.steps == steps and (run.loss is not None or run.stop.blew_up)]
     starts = [run.initial_loss for run in usable if run.initial_loss is not None and math.isfinite(run.initial_loss)]
     if not usable or not starts:
         return None
-    start = sum(starts) / len(starts)
-    points = _points(usable, start)
+    start = sum(starts) / len(starts) + drift
+    points = _points(usable, start, drift)
     at = min(range(len(points)), key=lambda index: points[index].loss)
     bracketed = 0 < at < len(points) - 1
     x = _vertex(points[at - 1], points[at], points[at + 1]) if bracketed else points[at].x
-    return LrProfile(steps=steps, points=points, start=start, x=x, bracketed=bracketed)
+    return LrProfile(steps=steps, points=points, start=start, x=x, bracketed=bracketed, drift=drift)
 
 
-def _points(runs: list[ShortRun], start: float) -> tuple[RunLoss, ...]:
+def _points(runs: list[ShortRun], start: float, drift: float) -> tuple[RunLoss, ...]:
     by_rate: dict[float, list[ShortRun]] = defaultdict(list)
     for run in runs:
         by_rate[run.plan.lr].append(run)
     return tuple(
         RunLoss(
             x=math.log10(rate),
-            loss=sum(_reached(run, start) for run in same) / len(same),
+            loss=sum(_reached(run, start, drift) for run in same) / len(same),
             trained=all(run.loss is not None for run in same),
         )
         for rate, same in sorted(by_rate.items())
     )
 
 
-def _reached(run: ShortRun, start: float) -> float:
+def _reached(run: ShortRun, start: float, drift: float) -> float:
     """Return the loss that a run counts with: at most the start, since how far above it a run ends is chance."""
-    own = run.initial_loss if run.initial_loss is not None and math.isfinite(run.initial_loss) else start
+    known = run.initial_loss is not None and math.isfinite(run.initial_loss)
+    own = (run.initial_loss or 0.0) + drift if known else start
     return start if run.loss is None else min(run.loss - own, 0.0) + start  # repeats differ in where they begin
 
 

@@ -147,6 +147,7 @@ class RunFolder(Observer):
         check_process(self._owner)
         if self._kept is not None:
             check_same(self._kept.setup, setup, self.path)
+            setup = dataclasses.replace(setup, judged=setup.judged or self._kept.setup.judged)
             remove_stale(self.place / RUN, older_s=0.0)  # nobody else is writing it
         elif (self.place / RUN).exists():  # the folder was claimed empty: this one is not ours to replace
             raise _not_empty(self.path)
@@ -156,6 +157,12 @@ class RunFolder(Observer):
         self._begin_curves()
         self._log.keep(self._runs)
         self._prepared = True
+
+    def judged(self, how: str) -> None:
+        """Note it in run.json."""
+        if self._prepared and self._header["setup"]["judged"] != how:
+            self._header["setup"]["judged"] = how
+            self._write_run()
 
     def _begin_curves(self) -> None:
         """Write the headers, or cut off what is not kept; the points of short runs are written again from their log."""
@@ -241,9 +248,10 @@ def _ending(trace: Trace) -> dict[str, Any]:
 def check_same(kept: Setup, now: Setup, path: Path) -> None:
     """Raise RunError if a sweep would be resumed with something else than it began with.
 
-    Whether updates are recorded may change: how fast a recording is decides that, and the numbers are the same.
+    Whether updates are recorded may change: how fast a recording is decides that, and the numbers are the same. How
+    held-out data are judged is not known yet.
     """
-    kept = dataclasses.replace(kept, graph=now.graph)
+    kept = dataclasses.replace(kept, graph=now.graph, judged=now.judged)
     before, after = SETUP.dump_python(kept, mode="json"), SETUP.dump_python(now, mode="json")
     for name, value in before.items():
         if after[name] != value:

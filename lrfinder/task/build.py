@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from lrfinder.errors import user_code
+from lrfinder.task.batches import to_device
 from lrfinder.task.loader import make_loader
 from lrfinder.task.loss import make_loss
-from lrfinder.task.model import make_model
+from lrfinder.task.model import check_trainable, lazy_layers, make_model
 from lrfinder.task.named_losses import NamedLosses
 from lrfinder.task.optimizers.build import make_optimizer
 from lrfinder.task.problem import BuiltProblem, Problem
@@ -26,9 +30,12 @@ def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) ->
     Raises UsageError, ModelFileError, and any exception of the user's code.
     """
     model = place(make_model(problem))
-    made = make_optimizer(problem, model)
+    early = make_loss(problem, model) if problem.loss_fn is not None else None  # it may have weights to train
+    if any(map(is_lazy, model.parameters())):
+        _materialize(problem, model)
+    made = make_optimizer(problem, model, [] if early is None else early.weights)
     loader = make_loader(problem, model)
-    loss = make_loss(problem, model)
+    loss = early or make_loss(problem, model)
     named = None if problem.optimizers is None else NamedLosses(loss, made.parts, problem.where)
     return BuiltProblem(
         model=model,
@@ -41,4 +48,17 @@ def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) ->
         name=made.parts[0].name,
         others=made.parts[1:],
         named_losses=named,
+        beside=() if loss.module is None else (loss.module,),
     )
+
+
+def _materialize(problem: Problem, model: nn.Module) -> None:
+    """Let the lazy layers of `model` take their shapes from the first batch."""
+    if isinstance(problem.train_loader, Iterator):
+        raise lazy_layers(problem.where, model)  # it has one start, and the batch would be missing
+    with user_code("starting train_loader for the shapes of lazy layers"):
+        batch = next(iter(make_loader(problem, model)), None)
+    if batch is not None:
+        with torch.no_grad():
+            make_loss(problem, model)(model, to_device(batch, next(model.parameters()).device))
+    check_trainable(model, problem.where)

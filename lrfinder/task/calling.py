@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,11 +36,22 @@ class user_call(user_code):  # noqa: N801 - used like a function: `with user_cal
         if error is None:
             return
         super().__exit__(kind, error, trace)
+        if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+            error.add_note("A batch of one sample has no variance for BatchNorm: DataLoader(..., drop_last=True)")
         if isinstance(error, SystemExit):
             raise ModelFileError(
                 f"the code ended the program (exit status {error.code!r}) while {self.place}",
-                hint='keep exit() and the script part under `if __name__ == "__main__":`',
+                hint='keep exit(), parse_args() and the script part under `if __name__ == "__main__":`',
             ) from error
+
+
+def explain_inputs(error: TypeError, inputs: Sequence[Any]) -> None:
+    """If the model got the wrong number of arguments, note that they are the elements of a batch before the last."""
+    if len(inputs) > 1 and "positional argument" in str(error):
+        error.add_note(
+            f"A batch is (inputs..., target): all but the last of its {len(inputs) + 1} elements go into the model. "
+            "For batches such as (x, y, weight) write `def training_step(model, batch): ...`, which returns the loss."
+        )
 
 
 def accepts_args(function: Callable[..., Any], count: int) -> bool:

@@ -11,7 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.task.calling import describe_value, user_call
+from lrfinder.task.calling import describe_value, explain_inputs, user_call
 
 _HINT = "write `def loss_fn(output, target): ...` or `def training_step(model, batch): ...` in the file"
 
@@ -44,10 +44,16 @@ class InferredLoss:
         return self._note
 
     def __call__(self, model: nn.Module, batch: Any) -> Any:
-        """Return the loss of `batch`; raises ModelFileError if none can be inferred."""
+        """Return the loss of `batch`, None if there is none; raises ModelFileError if none can be inferred."""
+        if batch is None:  # a collate function found no sample
+            return None
         inputs, named, target = self._arguments(batch)
         with user_call("running the model on a batch"):
-            output = model(*inputs, **named)
+            try:
+                output = model(*inputs, **named)
+            except TypeError as error:
+                explain_inputs(error, inputs)
+                raise
         loss = _own_loss(output)
         if loss is not None:
             self._note = f"the model's own ({type(output).__name__}.loss)"

@@ -1,9 +1,9 @@
 """Train a LightningModule without a Trainer.
 
 These methods are called: `prepare_data()`, `setup("fit")` and `configure_model()` once the module exists;
-`configure_optimizers()`; `train_dataloader()` if the file has no train_loader; and `training_step` for each batch.
-`self.log` does nothing, because no logger exists. No other hook runs; `skipped_hooks` returns the hooks that a Trainer
-would call and that could change an update.
+`configure_optimizers()`; `train_dataloader()` if the file has no train_loader; and for each batch
+`on_before_batch_transfer`, `on_after_batch_transfer` and `training_step`. `self.log` does nothing, because no logger
+exists. No other hook runs; `skipped_hooks` returns the hooks that a Trainer would call and that could change an update.
 
 This module never imports Lightning: if a model is a LightningModule, the user's file has already imported it.
 """
@@ -24,11 +24,11 @@ from lrfinder.task.calling import accepts_args, describe_value, user_call
 
 _PACKAGES = ("lightning", "pytorch_lightning")  # the new and the old name of the package
 
-# The hooks through which a LightningModule can change the batch, the gradient or the update.
+_BATCH_HOOKS = ("on_before_batch_transfer", "on_after_batch_transfer")  # they need no Trainer
+
+# The other hooks through which a LightningModule can change the batch, the gradient or the update.
 _UPDATE_HOOKS = (
-    "on_before_batch_transfer",
     "transfer_batch_to_device",
-    "on_after_batch_transfer",
     "on_train_start",
     "on_train_epoch_start",
     "on_train_batch_start",
@@ -43,8 +43,10 @@ _UPDATE_HOOKS = (
     "on_before_zero_grad",
 )
 
+_OF_A_LOGGER = frozenset({"experiment", "log_metrics", "log_image", "log_hyperparams", "log_dir", "save_dir"})
 _NO_TRAINER_NOTE = (
-    "lrfinder runs the LightningModule without a Trainer. In the model file, define `optimizer(params, lr)` or "
+    "lrfinder runs the LightningModule without a Trainer, and so without a logger (self.logger is None). "
+    "In the model file, define `optimizer(params, lr)` or "
     "`training_step(model, batch)` in place of the method that needs one."
 )
 
@@ -124,7 +126,8 @@ def _optimizers(given: Any) -> list[Any]:
 class LightningLoss:
     """The loss that the LightningModule's own `training_step(batch, batch_idx)` returns."""
 
-    def __init__(self, model: Any, where: str) -> None:
+    def __init__(self, model: Any, where: str, *, transferred: bool = False) -> None:
+        """`transferred`: a Trainer has moved the batches, and called the hooks for that."""
         if not model.automatic_optimization:
             raise ModelFileError(
                 f"{where}: {type(model).__name__} sets automatic_optimization = False: it makes its own updates",
@@ -135,6 +138,8 @@ class LightningLoss:
         self._index = -1
         self._batch: Any = None  # the batch that has this index: a closure may compute the loss of one batch twice
         self._name = type(model).__name__
+        self._hooks = [hook for hook in _BATCH_HOOKS if overrides(model, hook) and not transferred]
+        self._given: Any = None  # what the hooks made of that batch
         self._skipped = skipped_hooks(model)
 
     def __call__(self, model: Any, batch: Any) -> Any:
@@ -142,9 +147,11 @@ class LightningLoss:
         place = f"calling training_step of {self._name}"
         with user_call(place), _trainer_explained(), _logging_nowhere(model):
             if batch is not self._batch:
-                self._index, self._batch = self._index + 1, batch
-            output = model.training_step(batch, *((self._index,) if self._takes_index else ()))
-        return output.get("loss") if isinstance(output, Mapping) else output
+                self._index, self._batch, self._given = self._index + 1, batch, batch
+                for hook in self._hooks:
+                    self._given = getattr(model, hook)(self._given, 0)
+            output = model.training_step(self._given, *((self._index,) if self._takes_index else ()))
+        return output.get("loss", output) if isinstance(output, Mapping) else output
 
     def note(self) -> str:
         """Say in words how the loss was found."""
@@ -179,9 +186,13 @@ def _ignore(*_args: object, **_kwargs: object) -> None:
 
 @contextlib.contextmanager
 def _trainer_explained() -> Iterator[None]:
-    """If Lightning raises its error about a missing Trainer, add a note that says what the user can do."""
+    """If the code misses the Trainer or its logger, add a note that says what the user can do."""
     try:
         yield
+    except AttributeError as error:
+        if error.obj is None and error.name in _OF_A_LOGGER:
+            error.add_note(_NO_TRAINER_NOTE)
+        raise
     except RuntimeError as error:
         if "not attached to a `Trainer`" in str(error):
             error.add_note(_NO_TRAINER_NOTE)

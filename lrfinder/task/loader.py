@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from lrfinder.errors import ModelFileError, UsageError
 from lrfinder.task.calling import call_name, describe_value, required_arguments, takes_keyword, user_call
 from lrfinder.task.lightning import own_train_loader
 from lrfinder.task.problem import Problem
+from lrfinder.task.source import UNIMPORTABLE
 
 
 class RestartedByCalling:
@@ -51,9 +53,11 @@ def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
                 hint="write `def train_loader(batch_size=64): return DataLoader(dataset, batch_size=batch_size)`",
             )
         check_batches(loader, "train_dataloader()", problem.where)
+        _check_workers(loader, problem.where)
         return cast("Iterable[Any]", loader)
     if not _is_function(loader):
         _refuse_batch_size(problem, f"train_loader is {describe_value(loader)}, already made")
+        _check_workers(loader, problem.where)
         return cast("Iterable[Any]", loader)
     call = _loader_call(loader, problem)
     if inspect.isgeneratorfunction(loader):
@@ -61,6 +65,7 @@ def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
     with user_call("calling train_loader()"):
         made = call()
     check_batches(made, "train_loader()", problem.where)
+    _check_workers(made, problem.where)
     return RestartedByCalling(lambda: iter(call())) if isinstance(made, Iterator) else cast("Iterable[Any]", made)
 
 
@@ -107,6 +112,20 @@ def check_batches(value: object, key: str, where: str) -> None:
         raise ModelFileError(
             f"{what}, not batches to iterate over",
             hint=f"let {key.removesuffix('()')} be a DataLoader, a list of batches or a generator function",
+        )
+
+
+def _check_workers(loader: Any, where: str) -> None:
+    """Raise ModelFileError if worker processes would have to import a file under a name that can't be imported."""
+    if not (isinstance(loader, DataLoader) and loader.num_workers):
+        return
+    context = loader.multiprocessing_context or multiprocessing
+    method = context.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+    parts = (loader.dataset, loader.collate_fn, loader.worker_init_fn)
+    if method != "fork" and any(str(getattr(part, "__module__", "")).startswith(UNIMPORTABLE) for part in parts):
+        raise ModelFileError(
+            f"{where}: worker processes that are started by {method} can't import a file of this name",
+            hint="rename it, without dots and not like another module; or num_workers=0",
         )
 
 

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.task.calling import accepts_args, call_name, describe_value, user_call
+from lrfinder.task.calling import accepts_args, call_name, describe_value, explain_inputs, user_call
 from lrfinder.task.inferred import InferredLoss
 from lrfinder.task.lightning import LightningLoss, overrides
+from lrfinder.task.optimizers.group_rates import as_named_optimizer_set, as_optimizer_set
 from lrfinder.task.problem import Problem
 
 _STEP_HINT = "write `def training_step(model, batch): ...` returning the loss"
@@ -28,18 +29,28 @@ class _RawLoss(Protocol):
 class Loss:
     """A callable `loss(model, batch)` that returns the scalar training loss and checks it."""
 
-    def __init__(self, raw: _RawLoss, where: str) -> None:
+    def __init__(self, raw: _RawLoss, where: str, module: nn.Module | None = None) -> None:
         self.raw = raw  # the same loss without the check
+        self.module = module  # the loss_fn, if it is one
         self._where = where
 
-    def __call__(self, model: nn.Module, batch: Any) -> torch.Tensor:
+    @property
+    def weights(self) -> list[nn.Parameter]:
+        """The trainable parameters of the loss_fn itself, such as the class centres of a metric loss."""
+        return [] if self.module is None else [weight for weight in self.module.parameters() if weight.requires_grad]
+
+    def __call__(self, model: nn.Module, batch: Any) -> torch.Tensor | None:
         """Return the loss of a batch that is on the model's device, as a tensor without dimensions.
+
+        None if the user's code gives None in place of a loss: the batch is to be skipped.
 
         Raises ModelFileError if the loss isn't one floating-point number that depends on the model's parameters.
         """
         loss = self.raw(model, batch)
         if type(loss) is torch.Tensor and loss.requires_grad and not loss.dim() and not loss.is_complex():
             return loss  # the usual case; only float and complex tensors can require a gradient
+        if loss is None:
+            return None
         return checked_loss(loss, self._where)
 
     def note(self) -> str:
@@ -52,7 +63,8 @@ def make_loss(problem: Problem, model: nn.Module) -> Loss:
 
     The first of these that exists is used: the file's `training_step`, that of a LightningModule, the file's
     `loss_fn`, the loss that the model returns itself, a loss inferred from the target. If `loss_fn` is a module with
-    parameters or buffers, a copy of it on the model's device is used.
+    parameters or buffers, a copy of it on the model's device is used; but the module itself if a live optimizer trains
+    its parameters.
     """
     where = problem.where
     if problem.training_step is not None:
@@ -60,7 +72,8 @@ def make_loss(problem: Problem, model: nn.Module) -> Loss:
     if overrides(model, "training_step"):
         return Loss(LightningLoss(model, where), where)
     if problem.loss_fn is not None:
-        return Loss(_FunctionLoss(_loss_function(problem, model), where), where)
+        function = _loss_function(problem, model)
+        return Loss(_FunctionLoss(function, where), where, function if isinstance(function, nn.Module) else None)
     return Loss(InferredLoss(model, where), where)
 
 
@@ -102,6 +115,8 @@ class _FunctionLoss:
         self._where = where
 
     def __call__(self, model: nn.Module, batch: Any) -> Any:
+        if batch is None:  # a collate function found no sample
+            return None
         if not isinstance(batch, list | tuple) or len(batch) < 2:  # noqa: PLR2004 - an input and a target
             raise ModelFileError(
                 f"{self._where}: loss_fn takes batches (inputs..., target), and the batch is {_shape_of(batch)}",
@@ -109,7 +124,11 @@ class _FunctionLoss:
             )
         *inputs, target = batch
         with user_call("running the model on a batch") as now:
-            output = model(*inputs)
+            try:
+                output = model(*inputs)
+            except TypeError as error:
+                explain_inputs(error, inputs)
+                raise
             now.place = "calling loss_fn(output, target)"
             return self._function(output, target)
 
@@ -120,9 +139,19 @@ class _FunctionLoss:
 def _loss_function(problem: Problem, model: nn.Module) -> Callable[..., Any]:
     function = _made(problem.loss_fn, "loss_fn", problem.where)
     if isinstance(function, nn.Module) and [*function.parameters(), *function.buffers()]:
+        device = next(model.parameters()).device
+        if _trained_live(function, problem):
+            return function.to(device)
         # It has class weights, for instance. Copy it, so that the user's own object stays unchanged and on its device.
-        return copy.deepcopy(function).to(next(model.parameters()).device)
+        return copy.deepcopy(function).to(device)
     return function
+
+
+def _trained_live(function: nn.Module, problem: Problem) -> bool:
+    """Return whether a live optimizer holds parameters of `function`."""
+    live = {**as_optimizer_set(problem.optimizer), **as_named_optimizer_set(problem.optimizers)}.values()
+    held = {id(weight) for optimizer in live for group in optimizer.param_groups for weight in group["params"]}
+    return any(id(weight) in held for weight in function.parameters())
 
 
 def _made(value: Any, key: str, where: str) -> Callable[..., Any]:

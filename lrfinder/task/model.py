@@ -14,8 +14,8 @@ from lrfinder.task.problem import Problem
 def make_model(problem: Problem) -> nn.Module:
     """Return the model: the live one, or a new one with new initial weights. The caller seeds the generators first.
 
-    A LightningModule is set up as a Trainer would do it. Raises ModelFileError if the result isn't a module that can
-    be trained.
+    A LightningModule is set up as a Trainer would do it. Lazy layers have no weights yet. Raises ModelFileError if the
+    result isn't a module that can be trained.
     """
     model = problem.model
     if not isinstance(model, nn.Module):
@@ -33,17 +33,24 @@ def make_model(problem: Problem) -> nn.Module:
         )
     if is_lightning_module(model):
         set_up(model)
-    _check_trainable(model, problem.where)
+    if not any(map(is_lazy, model.parameters())):
+        check_trainable(model, problem.where)
     return model
 
 
-def _check_trainable(model: nn.Module, where: str) -> None:
+def lazy_layers(where: str, model: nn.Module) -> ModelFileError:
+    """Return the error of a model whose lazy layers no batch has given a shape."""
+    return ModelFileError(
+        f"{where}: {type(model).__name__} has lazy layers whose weights don't exist yet",
+        hint="pass one batch through the model in model(), before it is returned",
+    )
+
+
+def check_trainable(model: nn.Module, where: str) -> None:
+    """Raise ModelFileError unless the model has weights, all of them real, and one that can be trained."""
     parameters = list(model.parameters())
-    if any(is_lazy(parameter) for parameter in parameters):
-        raise ModelFileError(
-            f"{where}: {type(model).__name__} has lazy layers whose weights don't exist yet",
-            hint="pass one batch through the model in model(), before it is returned",
-        )
+    if any(map(is_lazy, parameters)):
+        raise lazy_layers(where, model)
     if not any(parameter.requires_grad for parameter in parameters):
         found = "all its parameters are frozen" if parameters else "it has no parameters"
         raise ModelFileError(

@@ -32,6 +32,8 @@ class NamedLosses:
         Raises ModelFileError if the names aren't those of the optimizers, or if a loss can't be minimized.
         """
         output = self._loss.raw(model, batch)
+        if output is None:  # the batch is to be skipped
+            return {}
         if not isinstance(output, Mapping):
             return {COMMON: checked_loss(output, self._where)}
         if set(output) != set(self._names):
@@ -43,7 +45,7 @@ class NamedLosses:
         self._order = self._order or tuple(output)
         return {name: checked_loss(output[name], self._where, f"the loss of {name!r}") for name in self._order}
 
-    def swept(self, model: nn.Module, batch: Any) -> torch.Tensor:
-        """Return the loss that the swept optimizer minimizes: it is the first of `parts`."""
+    def swept(self, model: nn.Module, batch: Any) -> torch.Tensor | None:
+        """Return the loss that the swept optimizer minimizes: it is the first of `parts`; None for a skipped batch."""
         losses = self(model, batch)
-        return losses[COMMON if COMMON in losses else self._names[0]]
+        return None if not losses else losses[COMMON if COMMON in losses else self._names[0]]

@@ -65,18 +65,21 @@ class BuiltProblem:
     If the model file has several optimizers, `optimizer` is the first that is swept, `name` is its name, and `others`
     holds the rest. If the file gives them under the name `optimizers`, `named_losses(model, batch)` returns the loss of
     each by its name, or one loss for all under the key COMMON; `loss` is then the loss of `optimizer`.
+
+    `beside` are modules and generators, other than the model, that computing the loss may change.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     group_ratios: tuple[float, ...]
     loader: Iterable[Any]
-    loss: Callable[[nn.Module, Any], torch.Tensor]
+    loss: Callable[[nn.Module, Any], torch.Tensor | None]  # None: the batch is to be skipped
     loss_note: Callable[[], str]  # call it after the first batch: an inferred loss is known only then
     optimizer_note: str
     name: str = "optimizer"
     others: tuple[SweptOptimizer, ...] = ()
     named_losses: Callable[[nn.Module, Any], dict[str, torch.Tensor]] | None = None
+    beside: tuple[Any, ...] = ()
 
     @property
     def parts(self) -> tuple[SweptOptimizer, ...]:

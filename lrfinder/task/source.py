@@ -19,6 +19,7 @@ from lrfinder.errors import UsageError
 from lrfinder.task.calling import user_call
 from lrfinder.task.reference import read_source
 
+UNIMPORTABLE = "lrfinder_model_"  # begins the name of a module that no other process can import
 _serial = itertools.count(1)
 
 
@@ -33,7 +34,7 @@ def import_file(path: Path) -> ModuleType:
     Raises UsageError if Python can't import a file of this kind. An exception of the file's code passes through.
     """
     path = path.resolve()
-    with user_call(f"importing {path.name}"), _importing_from(path.parent):
+    with user_call(f"importing {path.name}"), _importing_from(path.parent, str(path)):
         name = _module_name(path)
         loader = SourceFileLoader(name, str(path))
         # Compile the source every time: if the file was rewritten within a second, a cached .pyc would be out of date.
@@ -59,7 +60,7 @@ def import_named(name: str) -> ModuleType:
 
     Raises UsageError if the module doesn't exist. An exception of its code passes through.
     """
-    with user_call(f"importing {name}"), _importing_from(Path.cwd()):
+    with user_call(f"importing {name}"), _importing_from(Path.cwd(), name):
         try:
             return importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -72,21 +73,25 @@ def _module_name(path: Path) -> str:
     """Return the module name: the file's own name if importing that name finds this file, else a new name.
 
     Spawned DataLoader workers unpickle the data set and import its module for that. Only the file's own name works
-    there.
+    there, be it an identifier or not; a name with a dot is taken for that of a package.
     """
     own = path.stem
     if own in sys.modules:
         # Never use the name `__main__`: then the script part of the file would run.
         same = own != "__main__" and getattr(sys.modules[own], "__file__", None) == str(path)
     else:
-        spec = importlib.util.find_spec(own) if own.isidentifier() else None
+        spec = importlib.util.find_spec(own) if "." not in own else None
         same = spec is not None and spec.origin == str(path)
-    return own if same else f"lrfinder_model_{next(_serial)}"
+    return own if same else f"{UNIMPORTABLE}{next(_serial)}"
 
 
 @contextlib.contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
-    """Put `folder` first on `sys.path`. If the import fails, remove the entry and the folder's new modules."""
+def _importing_from(folder: Path, program: str) -> Iterator[None]:
+    """Put `folder` first on `sys.path`. If the import fails, remove the entry and the folder's new modules.
+
+    While it lasts, `sys.argv` is that of `program` without arguments: those of lrfinder are not the file's.
+    """
+    argv, sys.argv = sys.argv, [program]
     entry = str(folder)
     added = entry not in sys.path
     before = set(sys.modules)
@@ -103,3 +108,5 @@ def _importing_from(folder: Path) -> Iterator[None]:
             if file is not None and Path(file).is_relative_to(folder) and "site-packages" not in Path(file).parts:
                 del sys.modules[name]
         raise
+    finally:
+        sys.argv = argv

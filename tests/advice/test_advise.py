@@ -165,7 +165,7 @@ REFUSED = {
     "exactly flat": (traces_of(SWEEP, lambda x: 2.3), "never fell", "check that the model can learn"),
     "only rises": (traces_of(SWEEP, lambda x: 2.3 + 10**x, stop_above=9.0), "never fell", "check"),
     "interrupted early": (cut(Stop.INTERRUPTED, 5), "too few points: 5 finite losses", "let it finish"),
-    "out of data": (cut(Stop.OUT_OF_DATA, 7), "the data ran out", "let it finish"),
+    "out of data": (cut(Stop.OUT_OF_DATA, 7), "the data ran out", "can be started again"),
     "still falling, interrupted": (cut(Stop.INTERRUPTED, 42, 3), "it was interrupted", "let it finish"),
     "still falling": (
         traces_of(SWEEP, lambda x: 3 - 0.2 * 10 ** (0.5 * (x - 2)), noise=0.001),

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.advice import concluded, next_trials
+from helpers.advice import advice_on, concluded, next_trials
 from helpers.curves import falls_and_explodes, sweep_of, traces_of
 from helpers.runs import START, explored, parabola, run_at
+from lrfinder.advice import Request
 from lrfinder.advice.budget import VerifyRequest, budget_in_updates, default_budget
 from lrfinder.advice.decision import LOST
 from lrfinder.advice.verification import Verification
+from lrfinder.api.find import Found, with_verification
+from lrfinder.api.verify import VerifyResult
 from lrfinder.errors import UsageError
 from lrfinder.records import Mode, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
 
@@ -130,6 +134,8 @@ def test_trials_that_learn_nothing_of_few_batches_are_fewer_longer_and_on_all_da
     assert [(trial.plan.steps, trial.plan.batches) for trial in trials] == [(47, 5)] * 3 + [(219, None)] * 3
     assert verification.confirmed is True
     assert "219 updates" in verification.why
+    assert verification.status is Status.UNCERTAIN, "no trial passed over its data as often as the run will"
+    assert "learned next to nothing, and did not tell" in verification.why
 
 
 def test_noise_of_trials_that_learned_nothing_is_no_valley() -> None:
@@ -202,7 +208,7 @@ def test_what_the_rate_may_cost_is_read_off_the_valley_and_said(width: float, st
     assert verification.pick.status is status
     cost = int(verification.why.split("expected to lose at most ")[1].split("%")[0]) / 100
     assert cost == pytest.approx((0.3 / width) ** 2, abs=0.02)
-    assert ("% of what training gains; " in verification.pick.why + "; ") is (status is Status.UNCERTAIN)
+    assert ("it may lose more than 5%" in verification.pick.why) is (status is Status.UNCERTAIN)
 
 
 def test_the_next_rate_above_that_lost_most_of_the_fall_is_kept_off_and_said() -> None:
@@ -289,6 +295,19 @@ def test_other_shapes_are_tried_at_the_best_rate_and_a_better_one_is_taken() -> 
     assert verification.schedule.schedule.name == "cosine"
     assert verification.confirmed is False
     assert "cosine ended lowest" in verification.why
+
+
+def test_what_find_found_is_uncertain_if_trials_learned_nothing(tmp_path: Path) -> None:
+    sweep = explored(SWEEP, parabola(-2))
+    advice = advice_on(sweep, Request(steps=400))
+    assert advice.status is Status.CONFIDENT
+    request = VerifyRequest(steps=400, budget=2000, lr=1e-2)
+    verification, _ = verified(request, sweep, lambda plan: run_at(plan, lambda _: START))
+    found = Found(advice=advice, result=sweep, run=tmp_path, updates=0, seconds=0.0)
+    checked = VerifyResult(verification=verification, sweep=sweep, run=tmp_path)
+    after = with_verification(found, checked)
+    assert (after.lr, after.status) == (advice.lr, Status.UNCERTAIN)
+    assert "learned next to nothing" in after.advice.picks[0].why
 
 
 @pytest.mark.parametrize("steps", [400, 2000])

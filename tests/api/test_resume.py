@@ -60,7 +60,7 @@ class Film(Observer):
         shutil.copytree(self._folder, self._frames / f"{next(self._count):04}")
 
 
-for name in ("prepared", "measured", "repeat_ended", "short_sweeps_started", "run_started", "run_ended"):
+for name in ("prepared", "judged", "measured", "repeat_ended", "short_sweeps_started", "run_started", "run_ended"):
 
     def told(self, value, name=name):
         getattr(self._writer, name)(value)

@@ -46,7 +46,10 @@ NUMBERS = {
         "warmup must be from 0 to 100000000",
     ),
     "lr of explain": (("schedule", "explain", "--optimizer", "SGD", "--lr", "nan"), "lr must be a number above 0"),
-    "a cycle": (("schedule", "show", "cycle.yaml"), "cycle.yaml:3:42: schedule.first: expected a whole number of at most 9223"),
+    "a cycle": (
+        ("schedule", "show", "cycle.yaml"),
+        "cycle.yaml:3:42: schedule.first: expected a whole number of at most 9223",
+    ),
     "momentum of explain": (("schedule", "explain", "--optimizer", "SGD", "--momentum", "inf"), "momentum must be"),
     "decay of explain": (
         ("schedule", "explain", "--optimizer", "SGD", "--weight-decay", "inf"),

@@ -175,7 +175,7 @@ def test_a_model_that_does_not_learn_is_inconclusive(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(
         GOOD_WITH_VAL.replace("nn.functional.cross_entropy(net(x), y)", "net(x).sum() * 0 + 1")
     )
-    run(tmp_path, "sweep", "model.py", "--out", "run", "--run-steps", 15, "--steps", 50, "--quiet", status=0)
+    run(tmp_path, "sweep", "model.py", "--out", "run", "--run-steps", 15, "--steps", 50, "--quiet", status=5)
     done = run(tmp_path, "verify", "run", *BUDGET, status=5)
     assert "no recommendation to verify" in done.stdout
     said = json.loads(run(tmp_path, "verify", "run", *BUDGET, "--json", status=5).stdout)

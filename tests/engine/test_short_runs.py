@@ -126,7 +126,7 @@ def test_without_held_out_data_batches_are_set_aside_and_never_trained_on():
         seen.append(batch)
         return torch.utils.data.default_collate(batch)
 
-    loader = DataLoader(TensorDataset(INPUTS, torch.arange(256.0)[:, None]), batch_size=8, collate_fn=record)
+    loader = DataLoader(TensorDataset(INPUTS, torch.arange(1000.0, 1256.0)[:, None]), batch_size=8, collate_fn=record)
     model = nn.Linear(3, 1)
     (run,) = make(
         problem(model=model, train_loader=loader, val_loader=None, optimizer=sgd(model.parameters(), 1e-6)),
@@ -135,10 +135,10 @@ def test_without_held_out_data_batches_are_set_aside_and_never_trained_on():
     assert run.metric == "probe"
     kept = [int(target) for batch in seen[:4] for _, target in batch]
     trained = [int(target) for batch in seen[4 : 4 + STEPS] for _, target in batch]
-    assert kept == list(range(32))
+    assert kept == list(range(1000, 1032))
     assert not set(kept) & set(trained)
     with torch.no_grad():
-        by_hand = nn.functional.mse_loss(model(INPUTS[:32]), torch.arange(32.0)[:, None]).item()
+        by_hand = nn.functional.mse_loss(model(INPUTS[:32]), torch.arange(1000.0, 1032.0)[:, None]).item()
     assert run.initial_loss == pytest.approx(by_hand, rel=1e-6)
 
 

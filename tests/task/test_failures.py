@@ -82,7 +82,11 @@ WHEN_BUILT = {
         ["can't be trained", "all its parameters are frozen"],
         "requires_grad",
     ),
-    "lazy": ("def model():\n    return nn.LazyLinear(2)\n" + LOADER, ["LazyLinear has lazy layers"], "one batch"),
+    "lazy": (
+        "def model():\n    return nn.Sequential(nn.LazyLinear(2))\ntrain_loader = iter([(torch.ones(4, 3),)])\n",
+        ["Sequential has lazy layers"],
+        "one batch",
+    ),
     "model exits": ("def model():\n    exit(3)\n" + LOADER, ["exit status 3", "while calling model()"], "__main__"),
     "no loader behind a function": (MODEL, ["has no train_loader"], "def train_loader"),
     "loader returns None": (MODEL + "def train_loader():\n    pass\n", ["train_loader() is a NoneType"], "let"),
@@ -182,7 +186,6 @@ def inferred_of(output: str, target: str) -> str:
 
 WHEN_RUN = {
     "item": (loss_of("output.mean().item()"), ["the loss is a float", ".item()"], "training_step"),
-    "None": (loss_of("None"), ["the loss is a NoneType"], "training_step"),
     "per sample": (loss_of("(output - target).pow(2).mean(1)"), ["the shape (4,), not a single number"], ".mean()"),
     "integer": (loss_of("output.sum().long()"), ["a tensor of torch.int64"], ""),
     "detached": (loss_of("output.mean().detach()"), ["doesn't depend on the model's parameters"], ".detach()"),

@@ -173,8 +173,7 @@ def test_a_scheduler_in_configure_optimizers_does_not_touch_the_ratio(build: Cal
         (FILE.replace("self.seen = []", "self.automatic_optimization = False") + MODEL, "makes its own updates"),
         (FILE.replace("return DataLoader(", "return [DataLoader([1]), DataLoader(") .replace("size=4)", "size=4)]")
          + MODEL, "train_dataloader() is a list of loaders"),
-        (FILE.replace("return loss\n", "return None\n") + MODEL, "the loss is a NoneType"),
-        (FILE.replace("return loss\n", "return {'a': loss}\n") + MODEL, "the loss is a NoneType"),
+        (FILE.replace("return loss\n", "return {'a': loss}\n") + MODEL, "the loss is a dict"),
         (FILE.replace("train_dataloader", "other") + MODEL, "has no train_loader"),
     ],
 )  # fmt: skip

@@ -19,8 +19,10 @@ from lrfinder.errors import user_code_location
 def run_user_code() -> Iterator[None]:
     """Run the user's code: its output goes to standard error, its child processes end with the command.
 
-    The garbage collector is on from here. No byte code is written beside the user's files.
+    The garbage collector is on from here. No byte code is written beside the user's files. The arguments of the command
+    line are not those of the user's code.
     """
+    del sys.argv[1:]
     sys.dont_write_bytecode = True
     kill_children_on_death()
     gc_control.enable()

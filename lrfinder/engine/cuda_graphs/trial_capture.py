@@ -134,6 +134,8 @@ class _Plain:
         """Return the loss of `batch`, and leave its gradient in the parameters."""
         self._turn.zero_grad()
         loss = self._trial.loss(self._trial.model, batch)
+        if loss is None:
+            raise NotCapturable("a batch is skipped: its loss is None")
         self._turn.backward(loss, 0)
         return loss.detach()
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections import deque
+from collections.abc import Iterable
 
 WINDOW = 5  # losses in a median: engine/README.md#window
 EARLY = 50  # differences that estimate the noise: engine/README.md#early
@@ -33,7 +34,7 @@ class DivergenceRule:
         self._first: list[float] = []
         self._last: deque[float] = deque(maxlen=WINDOW)
         self._differences: list[float] = []  # sorted
-        self._lowest = math.inf
+        self._lowest, self._highest = math.inf, -math.inf
         self.start = math.nan  # s: where the losses began
         self.limit = math.nan  # what the median of the last five losses must exceed, when it was last compared
 
@@ -48,7 +49,7 @@ class DivergenceRule:
         if len(self._last) < WINDOW:
             return False
         median = sorted(self._last)[WINDOW // 2]
-        self._lowest = min(self._lowest, median)
+        self._lowest, self._highest = min(self._lowest, median), max(self._highest, median)
         if median <= self.start:  # the limit is never below the start, and takes longer
             return False
         noise = self._differences[len(self._differences) // 2]
@@ -56,6 +57,20 @@ class DivergenceRule:
         return median > self.limit
 
     @property
+    def rise(self) -> float:
+        """How far the highest median of WINDOW losses lies above the start."""
+        return self._highest - self.start
+
+    @property
     def reason(self) -> str:
         """Why the losses have diverged, in words."""
         return f"the loss began at {self.start:.4g}, and the median of the last five is above {self.limit:.4g}"
+
+
+def rise_of(losses: Iterable[float]) -> float:
+    """Return how far the losses of a whole run rose, 0 if they never diverged; the first is that before any update."""
+    rule, diverged = None, False
+    for loss in losses:
+        rule = rule or DivergenceRule(least_rise=LEAST_SHARE * abs(loss))
+        diverged |= rule.observe(loss)
+    return rule.rise if rule is not None and diverged else 0.0

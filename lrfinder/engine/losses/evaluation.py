@@ -6,17 +6,18 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from lrfinder.engine.data.fetch import NO_MORE, Fetch
 from lrfinder.engine.data.subset import copied
-from lrfinder.engine.restore.snapshot import loader_preserved
+from lrfinder.engine.restore.snapshot import Snapshot, loader_preserved
 from lrfinder.engine.runtime.rng import remember_global_state, seed_everything, seed_loader
 from lrfinder.engine.runtime.workers import end_workers
 from lrfinder.errors import ModelFileError, user_code
+from lrfinder.records import JUDGED
 from lrfinder.task.batches import to_device
 from lrfinder.task.optimizer_modes import judging_modes
 from lrfinder.task.problem import BuiltProblem
@@ -28,6 +29,20 @@ PROBE_BATCHES = 4  # set aside if there is no val_loader: engine/README.md#probe
 LEAST_BATCHES = 10  # of the val_loader, at most; else as many as the run has updates: judging costs less than training
 
 
+class Way(NamedTuple):
+    """How held-out data are judged. `layers`: torch's own layers (dropout, say) and those that keep running statistics
+    are in training mode all the same.
+    """
+
+    words: str
+    training: bool = False
+    gradients: bool = False
+    layers: bool = False
+
+
+PLAIN = Way(JUDGED)
+
+
 def evaluate(
     trial: BuiltProblem,
     batches: Iterable[Any],
@@ -35,44 +50,64 @@ def evaluate(
     device: torch.device,
     seed: int,
     split: Callable[[Any], list[tuple[float, Any]]] | None = None,
+    way: Way = PLAIN,
 ) -> float:
-    """Return the mean loss over `batches`, each weighted by its number of samples, in evaluation mode.
+    """Return the mean loss over `batches`, each weighted by its number of samples, in evaluation mode or as `way` says.
 
     `split` makes the parts in which each batch is computed; None: as a whole. Random draws of the loss (a variational
-    autoencoder's noise, say) are seeded by `seed`. Every generator and every module's mode is put back. The loss may
-    be NaN or infinite. Raises what the user's code raises.
+    autoencoder's noise, say) are seeded by `seed`. All is put back: generators, modes, buffers and attributes of the
+    modules, and what is `beside` the trial. The loss may be NaN or infinite. Raises what the user's code raises.
     """
-    return float(mean_losses(trial, batches, trial.loss, device=device, seed=seed, split=split))
+    return float(mean_losses(trial, batches, trial.loss, device=device, seed=seed, split=split, way=way))
 
 
 def mean_losses(
     trial: BuiltProblem,
     batches: Iterable[Any],
-    loss: Callable[[nn.Module, Any], torch.Tensor],
+    loss: Callable[[nn.Module, Any], torch.Tensor | None],
     *,
     device: torch.device,
     seed: int,
     split: Callable[[Any], list[tuple[float, Any]]] | None = None,
+    way: Way = PLAIN,
 ) -> torch.Tensor:
     """Return what `evaluate` returns, in double precision; `loss` may give the losses of several members at once."""
     put_back = remember_global_state(device)
     modes = [(module, module.training) for module in trial.model.modules()]
+    before = state_around(trial)
     total, count = torch.zeros((), dtype=torch.float64), 0
     try:
         seed_everything(seed, device)
-        trial.model.eval()
-        with torch.no_grad(), judging_modes(trial):
+        _set_modes(trial.model, way)
+        with torch.set_grad_enabled(way.gradients), judging_modes(trial):
             for batch in _in_parts(batches, split):
                 moved = to_device(batch, device)
                 with user_code("computing the loss of a held-out batch"):
-                    value = loss(trial.model, moved).double().cpu()
+                    value = loss(trial.model, moved)
+                    if value is None:  # it is to be skipped
+                        continue
+                    value = value.detach().double().cpu()
                 size = _samples(batch)
                 total, count = total + value * size, count + size
     finally:
         for module, mode in modes:
             module.training = mode
+        before.rewind()
         put_back()
     return total / count if count else total * math.nan
+
+
+def state_around(trial: BuiltProblem) -> Snapshot:
+    """Return what computing a loss may change: attributes and buffers of the modules, and what is beside them."""
+    return Snapshot((trial.model, *trial.beside), weights=False)
+
+
+def _set_modes(model: nn.Module, way: Way) -> None:
+    if not way.training:
+        model.eval()
+    if way.layers:
+        for module in model.modules():
+            module.training |= type(module).__module__.startswith("torch.nn.") or hasattr(module, "running_mean")
 
 
 def _in_parts(batches: Iterable[Any], split: Callable[[Any], list[tuple[float, Any]]] | None) -> Iterator[Any]:
@@ -106,22 +141,16 @@ def validation_batches(loader: Iterable[Any], most: int, *, seed: int, where: st
 
 
 def _samples(batch: Any) -> int:
-    """Return the length of the first tensor in `batch`: its number of samples; 1 if it has no tensor."""
+    """Return the length of the first tensor in `batch` that isn't empty: its number of samples; 1 if there is none."""
+    return next((length for length in _lengths(batch) if length), 1)
+
+
+def _lengths(batch: Any) -> Iterator[int]:
     if isinstance(batch, torch.Tensor):
-        return len(batch) if batch.dim() else 1
-    parts: Iterable[Any] = ()
-    if isinstance(batch, Mapping):
-        parts = batch.values()
+        yield len(batch) if batch.dim() else 1
+    elif isinstance(batch, Mapping):
+        yield from (length for part in batch.values() for length in _lengths(part))
     elif isinstance(batch, list | tuple):
-        parts = batch
+        yield from (length for part in batch for length in _lengths(part))
     elif hasattr(batch, "__dict__") and not isinstance(batch, nn.Module):
-        parts = vars(batch).values()
-    return next((_samples(part) for part in parts if _holds_tensor(part)), 1)
-
-
-def _holds_tensor(part: Any) -> bool:
-    if isinstance(part, torch.Tensor):
-        return True
-    if isinstance(part, Mapping):
-        return any(_holds_tensor(value) for value in part.values())
-    return isinstance(part, list | tuple) and any(_holds_tensor(value) for value in part)
+        yield from (length for part in vars(batch).values() for length in _lengths(part))

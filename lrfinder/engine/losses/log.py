@@ -28,10 +28,12 @@ class StoppingRule:
 
     `gradients`: those of the last update are still there when a loss is judged, and may show where a NaN came from.
     `late`: losses are judged some updates late, when nothing in the model shows that any more. `when` says in words
-    when a loss was computed.
+    when a loss was computed. By `drift` the loss rises at any rate.
     """
 
-    def __init__(self, model: nn.Module, first: float, *, gradients: bool, late: bool, when: When) -> None:
+    def __init__(
+        self, model: nn.Module, first: float, *, gradients: bool, late: bool, when: When, drift: float = 0.0
+    ) -> None:
         self._model = model
         self._weights = WeightsTotal(model)
         self.first = first
@@ -39,7 +41,7 @@ class StoppingRule:
         self._gradients = gradients and not late
         self._late = late
         self._seen_finite = 0  # updates after which the weights were seen to be finite
-        self._divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(first))
+        self._divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(first) + drift)
         if math.isfinite(first):
             self._divergence.observe(first)
 

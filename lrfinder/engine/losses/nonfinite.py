@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
+from lrfinder.options import FINITE_WEIGHTS
+
 EVERY = 8  # updates between two checks of the weights: engine/README.md#every
 
 
@@ -48,7 +50,7 @@ def locate_nonfinite(model: nn.Module, *, gradients: bool = True) -> str:
         buffer = _first_bad(model.named_buffers())
         if buffer is not None:
             return f"the weights are finite, the buffer {buffer!r} is not"
-        return "the weights are finite, so it comes from the loss or the data"
+        return FINITE_WEIGHTS
     slopes = ((name, parameter.grad) for name, parameter in model.named_parameters())
     gradient = _first_bad((name, slope) for name, slope in slopes if slope is not None) if gradients else None
     if gradient is not None:

@@ -30,6 +30,15 @@ def reachable_state(problem: Problem) -> list[Any]:
     return found
 
 
+def state_beside(problem: Problem) -> tuple[Any, ...]:
+    """Return the modules and generators, other than the model, that computing the loss may change."""
+    return tuple(
+        value
+        for value in reachable_state(problem)
+        if value is not problem.model and (isinstance(value, nn.Module) or is_generator(value))
+    )
+
+
 def _referenced_by(function: Any) -> Iterator[Any]:
     """Yield the live objects that `function` refers to: its arguments, its owner, its closure and its globals."""
     if isinstance(function, functools.partial):

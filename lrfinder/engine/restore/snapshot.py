@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -28,6 +28,9 @@ from lrfinder.engine.runtime.rng import is_generator, loader_parts, remember_gen
 from lrfinder.errors import user_code
 from lrfinder.task.problem import Problem
 
+# What each module has of torch itself and computing a loss doesn't change: its mode is put back by itself.
+_INTERNAL = frozenset(vars(nn.Module())) - {"_buffers", "_modules"}
+
 
 @contextlib.contextmanager
 def preserved(problem: Problem, device: torch.device) -> Iterator[Snapshot]:
@@ -37,7 +40,7 @@ def preserved(problem: Problem, device: torch.device) -> Iterator[Snapshot]:
     Raises ModelFileError for a live model with lazy layers, which can't be made lazy again.
     """
     put_generators_back = remember_global_state(device)
-    snapshot = Snapshot(problem)
+    snapshot = Snapshot(reachable_state(problem))
     # Each step is made even if one before it fails: a GPU that reports an error fails every later call.
     with contextlib.ExitStack() as steps:
         steps.callback(put_generators_back)
@@ -48,14 +51,15 @@ def preserved(problem: Problem, device: torch.device) -> Iterator[Snapshot]:
 
 
 class Snapshot:
-    """What the live objects of a problem held when this was made."""
+    """What the objects `roots` held when this was made. Without `weights` parameters and hooks are left out."""
 
-    def __init__(self, problem: Problem) -> None:
-        self.tensors = TensorStates()
+    def __init__(self, roots: Iterable[Any], *, weights: bool = True) -> None:
+        self._weights = weights
+        self.tensors = TensorStates(on_host=weights)
         self._containers: list[ContainerState] = []
         self._generators: list[Callable[[], object]] = []
         self._scripted: list[tuple[nn.Module, bool]] = []
-        self._keep_all(reachable_state(problem))
+        self._keep_all(list(roots))
         self.tensors.copy()
 
     def rewind(self) -> None:
@@ -69,6 +73,16 @@ class Snapshot:
             for container in self._containers:
                 steps.callback(container.restore)
 
+    def attributes_back(self) -> Callable[[], None]:
+        """Return a function that puts the same objects back into the containers; what tensors contain stays."""
+        containers = self._containers
+
+        def restore() -> None:
+            for container in containers:
+                container.restore()
+
+        return restore
+
     def _keep_all(self, roots: list[Any]) -> None:
         seen: dict[int, Any] = {}  # holds the objects, since an id is valid only while its object lives
         pending = list(roots)
@@ -78,12 +92,16 @@ class Snapshot:
                 continue
             seen[id(value)] = value
             if isinstance(value, torch.Tensor):
-                self.tensors.keep(value)
+                if self._weights or not isinstance(value, nn.Parameter):
+                    self.tensors.keep(value)
             elif is_generator(value):
                 self._generators.append(remember_generator(value))
             elif isinstance(value, torch.jit.ScriptModule):  # keeps its mode and its tensors outside Python
                 self._scripted.append((value, value.training))
                 pending += [*value.parameters(), *value.buffers()]
+            elif isinstance(value, nn.Module) and not self._weights:
+                self._containers.append(ContainerState(vars(value)))
+                pending += [part for name, part in vars(value).items() if name not in _INTERNAL]
             elif isinstance(value, nn.Module | torch.optim.Optimizer):
                 pending.append(vars(value))
             elif is_container(value):

@@ -25,9 +25,10 @@ class _SavedTensor:
 
 
 class TensorStates:
-    """The state of every tensor that was kept."""
+    """The state of every tensor that was kept. Without `on_host` copies of what they contain stay on their devices."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_host: bool = True) -> None:
+        self._on_host = on_host
         self._saved: list[_SavedTensor] = []
         self._hooks: list[Callable[[], None]] = []
         self._memory: dict[tuple[torch.device, int, int], torch.UntypedStorage] = {}
@@ -49,7 +50,7 @@ class TensorStates:
         self._saved.append(saved)
         if saved.leaf:
             self._hooks.append(remember_hooks(tensor))
-        if _has_plain_memory(tensor):
+        if _has_plain_memory(tensor) and (self._on_host or _overlaps(tensor)):
             # Whole storages, each once: so tied, overlapping, expanded and strided tensors need no cases.
             storage = saved.data.untyped_storage()
             self._memory[storage.device, storage.data_ptr(), storage.nbytes()] = storage
@@ -102,6 +103,11 @@ class TensorStates:
         for saved in self._saved:
             if saved.gradient is not None:
                 saved.tensor.grad = saved.gradient
+
+
+def _overlaps(tensor: torch.Tensor) -> bool:
+    """Return whether several elements of `tensor` are, or may be, in the same place."""
+    return torch._debug_has_internal_overlap(tensor) != 0  # noqa: SLF001 - no public name
 
 
 def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:

@@ -50,7 +50,7 @@ class CallTimeout:
 
     def within(self, seconds: float, call: Callable[..., _Result], *arguments: object) -> _Result:
         """Return what `call(*arguments)` returns; raise TimedOut after `seconds`, which are above 0."""
-        if not self._handles():
+        if not self.works or signal.getsignal(signal.SIGALRM) != self._on_timer:  # as `_handles`, without its call
             return call(*arguments)
         left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
         if left:

@@ -7,16 +7,30 @@ from typing import Any
 
 import torch
 
-from lrfinder.errors import add_location
+from lrfinder.errors import ModelFileError, add_location
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import BuiltProblem, SweptOptimizer
 
+FIRST_EMPTY, MOST_EMPTY = 20, 1000  # batches in a row whose loss is None: before any with a loss, and later
+
 
 class BatchInUse:
-    """Holds the batch that is trained on: if memory runs out, that batch is to be split."""
+    """Holds the batch that is trained on: if memory runs out, it is to be split. `empty`: so many had no loss."""
 
     def __init__(self) -> None:
         self.batch: Any = None
+        self.empty = 0
+        self._in_a_row, self._last = 0, -1
+
+    def skip(self, number: int) -> None:
+        """Count the batch with this number as skipped: its loss is None. Raises ModelFileError if too many are."""
+        self._in_a_row = self._in_a_row + 1 if number == self._last + 1 else 1
+        self.empty, self._last = self.empty + 1, number
+        if self._in_a_row == (FIRST_EMPTY if self._in_a_row == number + 1 else MOST_EMPTY):
+            raise ModelFileError(
+                f"the loss is None for {self._in_a_row} batches in a row, up to batch {number}",
+                hint="did you forget to return it? None skips a batch",
+            )
 
 
 class LearningRates:
@@ -107,6 +121,9 @@ class FastPath:
                 add_location(error, f"computing the loss of batch {self._count}")
                 raise
             self._count += 1
+            if loss is None:
+                self._in_use.skip(self._count - 1)
+                continue
             return loss.detach() if self._late else loss
         return None
 

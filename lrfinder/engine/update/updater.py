@@ -100,18 +100,21 @@ class Updater:
 
         Without `gradient` no update can follow. Raises what the user's code raises.
         """
-        self._group.clear()
-        parts = self._next_parts()
-        if not parts:
-            return None
-        if len(parts) > 1:
-            return self._accumulated(parts, gradient=gradient)
-        self._share = 1.0
-        self._replays = self._captured is not None and self._captured.takes(parts[0].batch)
-        if self._captured is not None and self._replays:
-            return self._captured.loss(parts[0].batch)
-        self._pending = self._losses_of(parts[0])
-        return self._measured(self._pending).detach()
+        while True:
+            self._group.clear()
+            parts = self._next_parts()
+            if not parts:
+                return None
+            if len(parts) > 1:
+                return self._accumulated(parts, gradient=gradient)
+            self._share = 1.0
+            self._replays = self._captured is not None and self._captured.takes(parts[0].batch)
+            if self._captured is not None and self._replays:
+                return self._captured.loss(parts[0].batch)
+            self._pending = self._losses_of(parts[0])
+            if self._pending:
+                return self._measured(self._pending).detach()
+            self._in_use.skip(parts[0].number)
 
     def make(self, rate: float) -> bool:
         """Make an update at `rate`; return False if the loss scaler skipped it, since the gradient overflowed.
@@ -166,11 +169,11 @@ class Updater:
             step.zero_grad()  # frees memory for the next loss
         return stepped or not step.is_swept
 
-    def stopping_rule(self, first: float, when: When) -> StoppingRule:
-        """Return the rule for the losses after updates; `first` is the loss before any."""
+    def stopping_rule(self, first: float, when: When, *, drift: float = 0.0) -> StoppingRule:
+        """Return the rule for the losses after updates; `first` is the loss before any, `drift` a rise at any rate."""
         # With several parts, or in a replay, the gradients of the coming update are there already when the loss is.
         gradients = self._share == 1.0 and self._captured is None
-        return StoppingRule(self._trial.model, first, gradients=gradients, late=self._late, when=when)
+        return StoppingRule(self._trial.model, first, gradients=gradients, late=self._late, when=when, drift=drift)
 
     def _accumulated(self, parts: list[_Part], *, gradient: bool) -> torch.Tensor | None:
         total: torch.Tensor | None = None
@@ -182,6 +185,11 @@ class Updater:
                 self._backward(self._step_for(name), self._pending[name], self._share)
             self._pending.clear()  # frees its graph before the next one is made
             self._pending, self._share = self._losses_of(part), part.share
+            if not self._pending:
+                raise ModelFileError(
+                    f"the loss of batch {part.number} is None, and an update takes several batches or parts of one",
+                    hint="leave --accumulate out, or let the data give no such batch: None skips a whole update",
+                )
             value = part.share * _wide(self._measured(self._pending))
             total = value if total is None else total.to(value.device) + value
         return total
@@ -216,9 +224,11 @@ class Updater:
         return losses
 
     def _losses(self, batch: Any) -> dict[str, torch.Tensor]:
+        """Return the losses of a batch by optimizer; none if the batch is to be skipped."""
         if self._trial.named_losses is not None:
             return self._trial.named_losses(self._trial.model, batch)
-        return {COMMON: self._trial.loss(self._trial.model, batch)}
+        loss = self._trial.loss(self._trial.model, batch)
+        return {} if loss is None else {COMMON: loss}
 
     def _measured(self, losses: dict[str, torch.Tensor]) -> torch.Tensor:
         return losses[COMMON if COMMON in losses else self._trial.name]

@@ -73,13 +73,16 @@ class VmappedModels:
 class _Whole(nn.Module):
     """A model and its loss as one module, which is what `functional_call` takes."""
 
-    def __init__(self, model: nn.Module, loss: Callable[[nn.Module, Any], torch.Tensor]) -> None:
+    def __init__(self, model: nn.Module, loss: Callable[[nn.Module, Any], torch.Tensor | None]) -> None:
         super().__init__()
         self.model = model
         self._loss = loss
 
     def forward(self, batch: Any) -> torch.Tensor:
-        return self._loss(self.model, batch)
+        loss = self._loss(self.model, batch)
+        if loss is None:
+            raise NotStackable("a batch is skipped")
+        return loss
 
 
 class _Group:

@@ -17,7 +17,7 @@ import torch
 from lrfinder.engine.attempt import answer_signal
 from lrfinder.engine.data.fetch import NO_MORE
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
-from lrfinder.engine.losses.evaluation import mean_losses
+from lrfinder.engine.losses.evaluation import PLAIN, Way, mean_losses
 from lrfinder.engine.losses.log import LossLog
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.engine.short_runs import CUT_SHORT, PreparedRun, ShortRuns, final_result, schedule_factor
@@ -96,6 +96,7 @@ class VectorizedRuns:
     def _record(self, plan: RunPlan, ready: PreparedRun | None, members: _Members, number: int) -> ShortRun:
         self._runs.observer.run_started(plan)
         log = LossLog()
+        log.first = members.first_loss
         log.updates = members.updates[number]
         loss, stop, why = members.ended[number]
         return self._runs.record(plan, ready, log, loss=loss, stop=stop, why=why)
@@ -120,7 +121,7 @@ class VectorizedRuns:
             took.append(members.kind.clock() - began)
             if step + 1 == CHECKED:
                 self._check(members, took)
-        return members.judge(ready, runs.device)
+        return members.judge(ready, runs.device, runs.batching.judging.way or PLAIN)
 
     def _check(self, members: _Members, took: list[float]) -> None:
         if not members.agree():
@@ -138,6 +139,7 @@ class _Members:
         self.steps = plans[0].steps
         self.kind = kind
         self._losses = losses
+        self.first_loss = losses[0]  # of all: they begin alike
         self._again: list[float] = []  # the same in the stack
         self.ended: dict[int, tuple[float | None, Stop, str]] = {}  # by number, as `updates`
         self.updates = dict.fromkeys(range(1, len(plans)), 0)
@@ -160,7 +162,8 @@ class _Members:
             if number == 0:
                 self._again.append(value)
                 continue
-            rule = self._rules.setdefault(number, DivergenceRule(least_rise=LEAST_SHARE * abs(value)))
+            least = LEAST_SHARE * abs(value) + self._plans[number].drift
+            rule = self._rules.setdefault(number, DivergenceRule(least_rise=least))
             end = _ended(value, step, rule)
             if end is not None:
                 self.ended[number] = (None, *end)
@@ -184,10 +187,11 @@ class _Members:
             self._there = kept
         return True
 
-    def judge(self, ready: PreparedRun, device: torch.device) -> None:
+    def judge(self, ready: PreparedRun, device: torch.device, way: Way) -> None:
         """End the remaining members with their losses on the held-out data."""
         losses = self._stack.held_out_losses
-        judged = mean_losses(ready.trial, ready.held_out, losses, device=device, seed=ready.seed)
+        held_out = ready.held_out
+        judged = mean_losses(ready.trial, held_out.batches, losses, device=device, seed=held_out.seed, way=way)
         for number, value in zip(self._there, judged.tolist(), strict=True):
             self.ended[number] = final_result(value, self._plans[number])
 

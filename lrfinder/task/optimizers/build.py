@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,7 @@ from lrfinder.task.optimizers.group_rates import (
 from lrfinder.task.optimizers.several import make_parts
 from lrfinder.task.problem import Problem, SweptOptimizer
 
+_LOADED = "; load_state_dict brings the rate of its checkpoint: set group['lr'] = lr of each group after it"
 _HINT = "write `def optimizer(params, lr): return torch.optim.SGD(params, lr=lr)`"
 
 # Keys of a param group that aren't recorded as settings: rates, choices of torch's implementation, and bookkeeping.
@@ -60,8 +61,8 @@ class MadeOptimizer:
         return self.parts[0].group_ratios or ()
 
 
-def make_optimizer(problem: Problem, model: nn.Module) -> MadeOptimizer:
-    """Return the optimizers of `model`, which must be on its device already.
+def make_optimizer(problem: Problem, model: nn.Module, beside: Sequence[nn.Parameter] = ()) -> MadeOptimizer:
+    """Return the optimizers of `model`, which must be on its device already, and of the weights `beside` it.
 
     The first of these that exists is used: `optimizers` of the model file (see `make_parts`), `optimizer` of the
     model file, the LightningModule's own, the class that the user named as an option, AdamW.
@@ -84,22 +85,25 @@ def make_optimizer(problem: Problem, model: nn.Module) -> MadeOptimizer:
         parts = make_parts(problem, model)
         chosen_by = f"of {len(parts)}: {parts[0].name}"
     elif callable(given) and not isinstance(given, torch.optim.Optimizer):
-        parts = _from_function(given, model, where)
+        parts = _from_function(given, model, [*model.parameters(), *beside], where)
     elif given is not None:
         parts = _to_largest(_checked(given, "optimizer is", where), where)
     elif own:
         parts = _to_largest({SINGLE: own_optimizer(model, where)}, where)
     else:
         options = problem.optimizer_options
-        named = named_optimizer(problem.optimizer_name, list(model.parameters()), REFERENCE_LR, options)
+        named = named_optimizer(problem.optimizer_name, [*model.parameters(), *beside], REFERENCE_LR, options)
         parts = (SweptOptimizer(name=SINGLE, optimizer=named, group_ratios=(1.0,) * len(named.param_groups)),)
         chosen_by = "default" if problem.optimizer_name is None else "option"
     _check_usable(parts, model, where)
+    _check_beside(parts, problem, beside)
     return MadeOptimizer(parts=parts, chosen_by=chosen_by)
 
 
-def _from_function(function: Any, model: nn.Module, where: str) -> tuple[SweptOptimizer, ...]:
-    fleet, rates, doubled = probe_lr_scaling(lambda lr: _call(function, model, lr, where), model)
+def _from_function(
+    function: Any, model: nn.Module, params: Sequence[nn.Parameter], where: str
+) -> tuple[SweptOptimizer, ...]:
+    fleet, rates, doubled = probe_lr_scaling(lambda lr: _call(function, params, lr, where), model)
     for name in fleet:
         follows = scales_with_lr(rates[name], doubled[name])
         if not all(follows):  # the group ignores lr, so the rate that the sweep finds couldn't be used
@@ -109,17 +113,18 @@ def _from_function(function: Any, model: nn.Module, where: str) -> tuple[SweptOp
                 f"{where}: optimizer(params, lr) gives param group {index}{of} the rate {rates[name][index]:g} for "
                 f"lr = {REFERENCE_LR:g} and {doubled[name][index]:g} for lr = {2 * REFERENCE_LR:g}: it doesn't follow "
                 "lr",
-                hint="pass lr on, and write the rates of other groups as multiples of it, such as 0.1 * lr",
+                hint="pass lr on, and write the rates of other groups as multiples of it, such as 0.1 * lr"
+                + (_LOADED if fleet[name].state else ""),
             )
     if not any(rate for each in rates.values() for rate in each):
         raise ModelFileError(f"{where}: every param group of the optimizer has the rate 0", hint=_HINT)
     return _parts(fleet, rates, REFERENCE_LR)
 
 
-def _call(function: Any, model: nn.Module, lr: float, where: str) -> OptimizerSet:
+def _call(function: Any, params: Sequence[nn.Parameter], lr: float, where: str) -> OptimizerSet:
     with user_call("calling optimizer(params, lr)"):
         # A list, not a generator: the function may iterate over the parameters twice to group them.
-        made = function(list(model.parameters()), lr)
+        made = function(list(params), lr)
     return _checked(made, "optimizer(params, lr) returned", where)
 
 
@@ -173,6 +178,20 @@ def _check_usable(parts: tuple[SweptOptimizer, ...], model: nn.Module, where: st
                 f"{where}: {what} holds none of the model's trainable parameters: it was made for other ones",
                 hint="in optimizer(params, lr), use the params that are passed in",
             )
+
+
+def _check_beside(parts: tuple[SweptOptimizer, ...], problem: Problem, beside: Sequence[nn.Parameter]) -> None:
+    """Raise ModelFileError if a function of the file makes an optimizer without the weights `beside` the model."""
+    if isinstance(problem.optimizers, Mapping) or as_optimizer_set(problem.optimizer):
+        return  # live: what it doesn't hold, the user doesn't train either
+    held = {id(weight) for part in parts for group in part.optimizer.param_groups for weight in group["params"]}
+    missing = sum(weight.numel() for weight in beside if id(weight) not in held)
+    if missing:
+        raise ModelFileError(
+            f"{problem.where}: loss_fn has {missing} trainable weights that the optimizer doesn't hold",
+            hint="make an optimizer of all the params that are passed in; or keep the loss in the model, which trains "
+            "it; or loss_fn.requires_grad_(False)",
+        )
 
 
 def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> OptimizerFacts:

@@ -49,12 +49,22 @@ def as_named_optimizer_set(made: Any) -> OptimizerSet:
 
 
 def rates_of(fleet: OptimizerSet) -> OptimizerRates:
-    """Return the rate of every param group, by the name of its optimizer."""
-    # A scheduler may have set the rate to the start of its warm-up, even to 0. It keeps the full rate in `initial_lr`.
+    """Return the rate of every param group, by the name of its optimizer.
+
+    If a scheduler's warm-up holds one at 0, they are the full rates, which the scheduler keeps in `initial_lr`.
+    """
     return {
-        name: [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
+        name: _full_rates(optimizer) if any(not group["lr"] for group in optimizer.param_groups) else _rates(optimizer)
         for name, optimizer in fleet.items()
     }
+
+
+def _rates(optimizer: torch.optim.Optimizer) -> list[float]:
+    return [float(group["lr"]) for group in optimizer.param_groups]
+
+
+def _full_rates(optimizer: torch.optim.Optimizer) -> list[float]:
+    return [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
 
 
 def probe_lr_scaling(
@@ -65,11 +75,19 @@ def probe_lr_scaling(
     Return the optimizers that were built with REFERENCE_LR, their rates, and the rates for 2 * REFERENCE_LR. Only this
     comparison tells a rate that is a multiple of lr from a fixed rate. Hooks that the optimizers for 2 * REFERENCE_LR
     added to the model's parameters are removed.
+
+    A scheduler that warms up keeps the full rates in `initial_lr`. They count if they follow lr; else they are those of
+    a scheduler in an earlier run, whose state was loaded.
     """
     with hooks_taken_off(model.parameters()):
-        doubled = rates_of(build(2 * REFERENCE_LR))
+        twice = build(2 * REFERENCE_LR)
+    doubled, full_doubled = rates_of(twice), {name: _full_rates(optimizer) for name, optimizer in twice.items()}
     fleet = build(REFERENCE_LR)
-    return fleet, rates_of(fleet), doubled
+    rates, full = rates_of(fleet), {name: _full_rates(optimizer) for name, optimizer in fleet.items()}
+    for name in full.keys() & full_doubled.keys():
+        if any(full[name]) and all(scales_with_lr(full[name], full_doubled[name])):
+            rates[name], doubled[name] = full[name], full_doubled[name]
+    return fleet, rates, doubled
 
 
 def scales_with_lr(rates: list[float], doubled: list[float]) -> list[bool]:

@@ -1,0 +1,106 @@
+"""What went wrong in a sweep is told before its curve is read, and no pick is confident after it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from helpers.advice import advice_on
+from helpers.curves import falls_and_explodes, sweep_of, traces_of
+from helpers.runs import START, explored, parabola, run_at, runs_at
+from lrfinder.advice import Request
+from lrfinder.options import FINITE_WEIGHTS
+from lrfinder.records import Metric, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
+
+AUTO = SweepSettings()
+GOOD = sweep_of(traces_of(AUTO, falls_and_explodes, noise=0.02, stop_above=5.0), AUTO)
+FLAT = sweep_of(traces_of(AUTO, lambda _: START, noise=0.02), AUTO)
+INFINITE = f"the loss is inf after 8 updates: {FINITE_WEIGHTS}"
+
+
+def ended(lr: float, stop: Stop, why: str) -> ShortRun:
+    run = run_at(RunPlan(lr=lr, steps=AUTO.run_steps), lambda _: math.inf)
+    return dataclasses.replace(run, stop=stop, why=why, updates=8)
+
+
+def with_runs(sweep: SweepResult, *runs: ShortRun) -> SweepResult:
+    return dataclasses.replace(sweep, runs=runs)
+
+
+def test_a_good_sweep_alone_is_confident() -> None:
+    assert advice_on(GOOD, Request(steps=400)).status is Status.CONFIDENT
+    assert advice_on(explored(GOOD, parabola(-1.4)), Request(steps=400)).status is Status.CONFIDENT
+
+
+@pytest.mark.parametrize("stop", [Stop.FAILED, Stop.INTERRUPTED, Stop.TERMINATED, Stop.OUT_OF_TIME, Stop.OUT_OF_DATA])
+def test_after_short_runs_that_were_cut_short_nothing_is_confident(stop: Stop) -> None:
+    learned = explored(GOOD, parabola(-1.4)).runs
+    for runs, said in (((), "no short run bears the sweep out"), (learned, "a short run ended early")):
+        advice = advice_on(with_runs(GOOD, *runs, ended(0.04, stop, "ValueError: file 3 is cut")), Request(steps=400))
+        assert advice.status is Status.UNCERTAIN
+        assert said in advice.why
+        assert "ValueError: file 3 is cut" in advice.why
+
+
+def test_a_held_out_loss_that_is_no_number_keeps_the_sweep_from_being_confident() -> None:
+    run = dataclasses.replace(ended(0.04, Stop.NON_FINITE, "the held-out loss is nan"), initial_loss=None)
+    advice = advice_on(with_runs(GOOD, run), Request(steps=400))
+    assert advice.status is Status.UNCERTAIN
+    assert "the held-out loss isn't finite before any update" in advice.why
+
+
+def test_of_a_refusal_the_known_cause_comes_first() -> None:
+    broken = [ended(lr, Stop.NON_FINITE, INFINITE) for lr in (0.01, 0.025, 0.004)]
+    advice = advice_on(with_runs(FLAT, *broken), Request(steps=400))
+    assert advice.status is Status.REFUSED
+    assert advice.why.startswith(f"3 of 3 short runs ended so: {INFINITE}")
+    assert "its data" in advice.hint
+    assert "--run-steps" not in advice.hint
+    cut = dataclasses.replace(FLAT.traces[0], stop=Stop.OUT_OF_DATA, why="train_loader ran out; 12 of 100 updates made")
+    cut = dataclasses.replace(cut, lrs=cut.lrs[:12], losses=cut.losses[:12], updates=12)
+    advice = advice_on(dataclasses.replace(FLAT, traces=(cut,)), Request(steps=400))
+    assert advice.why.startswith("train_loader ran out; 12 of 100 updates made; before that, the loss never fell")
+    assert "more data" in advice.hint
+    failed = dataclasses.replace(cut, stop=Stop.FAILED, why="ValueError: file 300.png is truncated")
+    advice = advice_on(dataclasses.replace(FLAT, traces=(failed,)), Request(steps=400))
+    assert advice.why.startswith("it failed: ValueError: file 300.png is truncated")
+    assert advice.hint.startswith("mend that")
+
+
+def test_rates_that_are_too_high_are_no_fault_of_the_data() -> None:
+    tried = runs_at((-5.0, -4.0, -3.0), lambda _: START, steps=AUTO.run_steps)
+    too_high = ended(10.0, Stop.NON_FINITE, INFINITE)
+    advice = advice_on(with_runs(FLAT, *tried, too_high), Request(steps=400))
+    assert advice.why.startswith("the loss never fell")
+    learned = explored(GOOD, parabola(-1.4))
+    assert advice_on(with_runs(learned, *learned.runs, too_high), Request(steps=400)).status is Status.CONFIDENT
+    below = ended(1e-3, Stop.NON_FINITE, INFINITE)
+    advice = advice_on(with_runs(learned, *learned.runs, below), Request(steps=400))
+    assert advice.status is Status.UNCERTAIN
+    assert f"not by its rate: {INFINITE}" in advice.why
+
+
+def test_first_losses_that_are_factors_apart_are_named() -> None:
+    learned = explored(GOOD, parabola(-1.4))
+    first = GOOD.traces[0].initial_loss
+
+    def advised(repeat_2: float, short_run: float | None) -> tuple[Status, str]:
+        traces = (GOOD.traces[0], dataclasses.replace(GOOD.traces[1], initial_loss=repeat_2))
+        runs = tuple(dataclasses.replace(run, first_loss=short_run) for run in learned.runs)
+        advice = advice_on(dataclasses.replace(learned, traces=traces, runs=runs), Request(steps=400))
+        return advice.status, advice.why
+
+    for alike in (None, first, 2 * first, first - 0.1):
+        assert advised(first * 5, alike)[0] is Status.CONFIDENT  # other weights, another loss
+    status, why = advised(6476.9, None)
+    assert status is Status.UNCERTAIN
+    assert "in repeat 1 and 6477 in repeat 2, before any update" in why
+    probed = dataclasses.replace(learned, settings=dataclasses.replace(AUTO, metric=Metric.PROBE))
+    runs = tuple(dataclasses.replace(run, first_loss=100.0) for run in learned.runs)  # in another mode than the repeats
+    assert advice_on(dataclasses.replace(probed, runs=runs), Request(steps=400)).status is Status.CONFIDENT
+    for apart in (1.2e29, first * 4, first / 4, -3.0):
+        status, why = advised(first, apart)
+        assert status is Status.UNCERTAIN
+        assert "in the short run at rate" in why
