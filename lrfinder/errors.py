@@ -101,7 +101,7 @@ def add_location(error: BaseException, place: str) -> None:
 
     For code that runs at every update, in an `except` clause that raises again: there even `user_code` costs too much.
     """
-    if not isinstance(error, LrfinderError) and user_code_location(error) is None:
+    if not isinstance(error, LrfinderError | KeyboardInterrupt) and user_code_location(error) is None:
         with contextlib.suppress(AttributeError, TypeError):  # an exception with __slots__ takes no note
             setattr(error, _PLACE, place)
 
