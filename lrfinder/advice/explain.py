@@ -139,11 +139,10 @@ def _weights_left(config: ScheduleConfig, decay: float) -> Fact:
 
 def _sum_of_rates(config: ScheduleConfig) -> float:
     """Return the sum of f(t) over the run, by the midpoints of as many stretches as are affordable."""
-    steps = config.steps
-    if steps <= _MOST_SAMPLES:
-        return math.fsum(config.lrs())
-    stretch = steps / _MOST_SAMPLES
-    return stretch * math.fsum(config.rate(int((i + 0.5) * stretch)) for i in range(_MOST_SAMPLES))
+    steps, schedule = config.steps, config.followed
+    count = min(steps, _MOST_SAMPLES)
+    stretch = steps / count
+    return config.optimizer.lr * stretch * math.fsum(schedule.factor(int((i + 0.5) * stretch)) for i in range(count))
 
 
 def _warmup(config: ScheduleConfig, *, of_a_run: bool) -> list[Fact]:

@@ -120,9 +120,9 @@ class BatchConfig(_Section):
     `plan` says it epoch by epoch, as [epochs, batch size] in order: it follows from the rest, and is there for people.
     """
 
-    size: int = Field(ge=1)
-    samples: int = Field(ge=1)
-    cap: int | None = Field(default=None, ge=1)
+    size: int = Field(ge=1, le=LARGEST_INTEGER)
+    samples: int = Field(ge=1, le=LARGEST_INTEGER)
+    cap: int | None = Field(default=None, ge=1, le=LARGEST_INTEGER)
     plan: Annotated[tuple[tuple[int, int], ...], BeforeValidator(_as_tuples)] | None = None
 
 

@@ -133,8 +133,8 @@ class OptimizerFacts:
         for key, value in self.settings.items():
             if value is not None and not is_value(value):
                 raise ValueError(f"settings.{key}: no config can hold {str(value)[:60]!a}")
-        if not self.group_ratios or not all(math.isfinite(ratio) and ratio >= 0 for ratio in self.group_ratios):
-            raise ValueError("group_ratios: expected finite numbers from 0")
+        if not any(self.group_ratios) or not all(math.isfinite(ratio) and ratio >= 0 for ratio in self.group_ratios):
+            raise ValueError("group_ratios: expected finite numbers from 0, one of them above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

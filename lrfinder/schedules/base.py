@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from lrfinder.optimizers import LARGEST_INTEGER
+
 # A hundred times the longest published training runs; past it, a mistyped number would fill memory with rates.
 MAX_STEPS = 100_000_000
 
@@ -118,6 +120,13 @@ class Schedule(BaseModel):
         if info.field_name in {"name", "epoch"}:
             return value
         return _in_updates(value, info.data.get("epoch", _WRONG))
+
+    @field_validator("*")
+    @classmethod
+    def _in_64_bits(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+            raise ValueError(f"expected a whole number of at most {LARGEST_INTEGER}")
+        return value
 
     @field_validator("steps")
     @classmethod

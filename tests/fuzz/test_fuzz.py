@@ -60,7 +60,7 @@ JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
-    | st.sampled_from([10**30, -1, 10**12])
+    | st.sampled_from([10**30, -1, 10**12, 10**400, 2**63, 0, 1e308, -1e308, 1e-320, "", [], [0, 0]])
     | st.floats()
     | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
