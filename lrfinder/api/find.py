@@ -20,7 +20,7 @@ from lrfinder.api.verify import VerifyOptions, check_options, verify_run
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision, Stop
-from lrfinder.records import Status
+from lrfinder.records import Pick, Status
 from lrfinder.schedules.base import MAX_STEPS
 
 if TYPE_CHECKING:
@@ -181,7 +181,10 @@ def find_model(
     checked = verify_run(
         swept.folder, VerifyOptions(budget=budget, jobs=options.jobs, seed=options.seed), write=write, watch=watch
     )
-    return with_verification(replace(found, seconds=time.monotonic() - begun), checked)
+    told = with_verification(replace(found, seconds=time.monotonic() - begun), checked)
+    if told.schedule is not None and told.schedule != found.schedule and checked.written is None and told.written:
+        dump(told.schedule, told.written)  # what is on the disk is no surer than what is said
+    return told
 
 
 def with_verification(found: Found, checked: VerifyResult) -> Found:
@@ -200,7 +203,7 @@ def with_verification(found: Found, checked: VerifyResult) -> Found:
     elif verification.stop is None:
         first, *others = advice.picks
         doubted = replace(first, status=Status.UNCERTAIN, why=f"{first.why}; {verification.pick.why}")
-        advice = replace(advice, status=Status.UNCERTAIN, picks=(doubted, *others))
+        advice = replace(advice, status=Status.UNCERTAIN, picks=(doubted, *others), schedule=_doubted(found, doubted))
     return replace(
         found,
         advice=advice,
@@ -208,6 +211,15 @@ def with_verification(found: Found, checked: VerifyResult) -> Found:
         updates=verification.updates,
         written=checked.written or found.written,
     )
+
+
+def _doubted(found: Found, pick: Pick) -> ScheduleConfig | None:
+    """Return the schedule with the doubts in its evidence."""
+    config = found.schedule
+    if config is None or config.evidence is None:
+        return config
+    evidence = config.evidence.model_copy(update={"status": pick.status, "why": pick.why})
+    return config.model_copy(update={"evidence": evidence})
 
 
 def _check(options: FindOptions) -> None:

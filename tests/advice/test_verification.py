@@ -308,6 +308,8 @@ def test_what_find_found_is_uncertain_if_trials_learned_nothing(tmp_path: Path) 
     after = with_verification(found, checked)
     assert (after.lr, after.status) == (advice.lr, Status.UNCERTAIN)
     assert "learned next to nothing" in after.advice.picks[0].why
+    assert after.schedule.evidence.status is Status.UNCERTAIN  # the file says it, too
+    assert after.schedule.schedule == advice.schedule.schedule
 
 
 @pytest.mark.parametrize("steps", [400, 2000])
