@@ -61,6 +61,7 @@ class Found:
     unverified: str = ""
     picture: Path | None = None
     written: Path | None = None
+    problem: str = ""  # why the recommendation is not kept in the run folder
 
     def __str__(self) -> str:
         return str(self.advice) if self.verification is None else f"{self.advice} {self.verification}"
@@ -173,7 +174,13 @@ def find_model(
         return found
     request = Request(steps=options.steps, epochs=options.epochs, schedule=options.schedule, warmup=options.warmup)
     recommended = recommend_run(swept.folder, request, write=write, picture=picture)
-    found = replace(found, advice=recommended.recommendation, picture=recommended.picture, written=recommended.written)
+    found = replace(
+        found,
+        advice=recommended.recommendation,
+        picture=recommended.picture,
+        written=recommended.written,
+        problem=recommended.problem,
+    )
     steps = run_length(swept.sweep.setup, options.steps, options.epochs) or 1
     if found.lr is None or (unverified := _left_out(options.budget, steps)):
         return replace(found, unverified=unverified if found.lr is not None else "", seconds=time.monotonic() - begun)

@@ -114,7 +114,7 @@ def find(
         steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed
     )
     found = find_model(sweep, options, write=write, watch=watch)
-    for message in found.result.notes:
+    for message in (*found.result.notes, *([found.problem] if found.problem else [])):
         warn(message)
     stopped = _signal(found)
     if as_json:
