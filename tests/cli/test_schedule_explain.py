@@ -100,10 +100,10 @@ def test_every_optimizer_is_explained(name: str) -> None:
         (["--optimizer", "Adam", "--lr", "nan"], "lr must be a number above 0, got nan", ""),
         (
             ["--optimizer", "Adam", "--steps", "5", "--warmup", "6"],
-            "steps must be at least 1 and at least warmup (6)",
+            "steps must be at least 1 and warmup (6)",
             "",
         ),
-        (["--optimizer", "Adam", "--warmup", "-6"], "warmup must be at least 0, got -6", ""),
+        (["--optimizer", "Adam", "--warmup", "-6"], "warmup must be from 0 to", ""),
     ],
 )
 def test_bad_usage(words: list[str], complaint: str, hint: str) -> None:
