@@ -19,6 +19,7 @@ Examples:
   lrfinder schedule show schedule.yaml    look at the rate of every update
   lrfinder report                         one HTML page of the newest run: the rate, the curve, the reasons
   lrfinder compare runs/a runs/b          may two runs be compared, and do their picks differ?
+  lrfinder runs                           the run folders, newest first, with their rates
   lrfinder check model.py --config schedule.yaml
                                           in CI: does the model still train at this rate?
 """
@@ -78,6 +79,11 @@ COMMANDS = {
         home="lrfinder.cli.report:compare",
         summary="Overlay runs: may they be compared, and do their picks differ?",
         examples=("lrfinder compare runs/a runs/b", "lrfinder compare runs/* --png compared.png --json"),
+    ),
+    "runs": Command(
+        home="lrfinder.cli.runs:runs",
+        summary="List the run folders, newest first.",
+        examples=("lrfinder runs", "lrfinder runs experiments/ --json"),
     ),
     "check": Command(
         home="lrfinder.cli.check:check",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lrfinder.config import ScheduleConfig
     from lrfinder.config.refine import Refined
     from lrfinder.export.base import Export
-    from lrfinder.records import ShortRun, SweepResult, Trace
+    from lrfinder.records import Pick, ShortRun, SweepResult, Trace
 
 
 def json_text(document: Mapping[str, Any], *, indent: int = 1) -> str:
@@ -169,6 +169,17 @@ def refine_document(refined: Refined, *, written: str | None) -> dict[str, Any]:
 def explain_document(facts: Sequence[Fact]) -> dict[str, Any]:
     """Return what `lrfinder schedule explain --json` prints."""
     return {"facts": [asdict(fact) for fact in facts]}
+
+
+def runs_document(runs: Sequence[tuple[str, str, int, str, Pick | None]]) -> dict[str, Any]:
+    """Return what `lrfinder runs --json` prints: folder, model, updates, ending and pick of each."""
+    names = ("run", "model", "updates", "ended")
+    return {
+        "runs": [
+            {**dict(zip(names, facts, strict=True)), "pick": None if pick is None else asdict(pick)}
+            for *facts, pick in runs
+        ]
+    }
 
 
 def init_document(file: Path) -> dict[str, Any]:

@@ -73,3 +73,17 @@ def _cells(pick: Pick, notes: Sequence[str], *, marked: bool) -> tuple[Text, ...
         Text(pick.status.value, style=STYLES[pick.status]),
         Text(why),
     )
+
+
+def runs_table(runs: Sequence[tuple[str, str, str, str, Pick | None]]) -> Table:
+    """Return a table of run folders: folder, model, optimizer, ending, and the pick if there is one."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    for title in ("run", "model", "optimizer"):
+        table.add_column(title, overflow="fold")
+    table.add_column("rate", no_wrap=True, justify="right")
+    for title in ("status", "sweep"):
+        table.add_column(title)
+    for path, model, optimizer, ended, pick in runs:
+        rate, status = (NOTHING, NOTHING) if pick is None else (rate_cell(pick), pick.status.value)
+        table.add_row(Text(path), Text(model), Text(optimizer), rate, status, ended)
+    return table

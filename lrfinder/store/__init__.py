@@ -16,7 +16,7 @@ go on from there (`load_unfinished`, `RunFolder.resume`).
 from lrfinder.store.answers import read_answer
 from lrfinder.store.folder import RunFolder
 from lrfinder.store.layout import CONFIG, PAGE, PICTURE, RECOMMENDATION, TRIALS, VERIFICATION
-from lrfinder.store.load import config_path, latest_run, load_run, load_source, model_digest
+from lrfinder.store.load import all_runs, config_path, latest_run, load_run, load_source, model_digest
 from lrfinder.store.run_log import RunLog, read_log
 from lrfinder.store.source import Source
 from lrfinder.store.unfinished import ResumableRun, load_unfinished
@@ -32,6 +32,7 @@ __all__ = [
     "RunFolder",
     "RunLog",
     "Source",
+    "all_runs",
     "config_path",
     "latest_run",
     "load_run",

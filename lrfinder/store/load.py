@@ -47,13 +47,19 @@ _AGAIN = "the file is damaged or was edited; sweep again"
 def latest_run(root: Path | None = None) -> Path:
     """Return the newest run folder under `root` (default: lrfinder-runs); raise RunError if there is none."""
     folder = root or Path(RUNS_FOLDER)
+    runs = all_runs(folder)
+    if not runs:
+        raise RunError(f"{folder}: no run found", hint="run `lrfinder sweep MODEL` first, or name a run folder")
+    return runs[0]
+
+
+def all_runs(folder: Path) -> list[Path]:
+    """Return the run folders in `folder`, newest first."""
     runs: list[tuple[int, Path]] = []
     for path in folder.glob(f"*/{RUN}"):
         with contextlib.suppress(OSError):  # a link to nowhere, or a folder that can't be entered
             runs.append((path.stat().st_mtime_ns, path.parent))
-    if not runs:
-        raise RunError(f"{folder}: no run found", hint="run `lrfinder sweep MODEL` first, or name a run folder")
-    return max(runs)[1]
+    return [path for _, path in sorted(runs, reverse=True)]
 
 
 def load_run(path: Path) -> SweepResult:

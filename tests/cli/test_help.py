@@ -14,7 +14,7 @@ HEAVY = ("torch", "pandas", "matplotlib", "scipy", "lightning")
 # What --help can do without: each costs a tenth to twice of what `import typer` does, and help is to take at most half
 # as long again as that.
 NEEDLESS = (*HEAVY, "numpy", "pydantic", "rich", "plotext", "ruamel", "tomlkit", "json", "lrfinder.records")
-COMMANDS = ("init", "find", "sweep", "recommend", "verify", "report", "compare", "check", "schedule")
+COMMANDS = ("init", "find", "sweep", "recommend", "verify", "report", "compare", "runs", "check", "schedule")
 
 
 def loaded_after(*args: str, cwd: Path, of: tuple[str, ...] = HEAVY) -> tuple[set[str], str]:

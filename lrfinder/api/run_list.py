@@ -1,0 +1,50 @@
+"""The run folders of a project, in a line each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lrfinder.errors import LrfinderError
+from lrfinder.options import STOP_TEXT
+from lrfinder.records import Pick
+from lrfinder.store import RECOMMENDATION, VERIFICATION, all_runs, load_run, read_answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLine:
+    """A run folder: what was swept, whether it is done or what cut it short, and the pick that it keeps.
+
+    `pick` is that of `verify`, else of `recommend`; None if neither was asked. `problem` says why the folder can't be
+    read; then all else is empty.
+    """
+
+    path: Path
+    model: str = ""
+    optimizer: str = ""
+    updates: int = 0
+    ended: str = ""
+    pick: Pick | None = None
+    problem: str = ""
+
+
+def list_runs(folder: Path) -> list[RunLine]:
+    """Return the run folders in `folder`, newest first. Nothing is fitted, and nothing is written."""
+    return [_line(path) for path in all_runs(folder)]
+
+
+def _line(path: Path) -> RunLine:
+    try:
+        result = load_run(path)
+        verified, recommended = read_answer(path / VERIFICATION), read_answer(path / RECOMMENDATION)
+    except (LrfinderError, OSError) as error:
+        return RunLine(path=path, problem=str(error))
+    answer = verified if verified is not None and verified.confirmed is not None else recommended
+    return RunLine(
+        path=path,
+        model=result.setup.model,
+        optimizer=result.setup.optimizer.name,
+        updates=result.updates if answer is None else answer.updates,
+        ended=STOP_TEXT[result.status] if result.status.cut_short else "done",
+        pick=None if answer is None else answer.picks[0],
+    )
