@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -173,7 +174,11 @@ def find_model(
     if swept.sweep.status in {Stop.INTERRUPTED, Stop.TERMINATED}:
         return found
     request = Request(steps=options.steps, epochs=options.epochs, schedule=options.schedule, warmup=options.warmup)
-    recommended = recommend_run(swept.folder, request, write=write, picture=picture)
+    try:
+        recommended = recommend_run(swept.folder, request, write=write, picture=picture)
+    except UsageError as error:  # only the loader tells whether epochs can be counted
+        kept = f"the sweep is kept: lrfinder find --resume {shlex.quote(str(swept.folder))} --steps T"
+        raise UsageError(str(error), hint=f"{error.hint}; {kept}" if error.hint else kept) from None
     found = replace(
         found,
         advice=recommended.recommendation,

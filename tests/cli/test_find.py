@@ -129,3 +129,13 @@ def test_with_several_param_groups_it_says_whose_rate_it_is(cli, tmp_path: Path)
         MODEL + f"\ndef optimizer(params, lr):\n    params = [*params]\n    return torch.optim.SGD({groups}, lr=lr)\n"
     )
     assert "the param groups train at 0.1, 1 times this rate." in cli("sweep", "net.py", "--out", "run").stdout
+
+
+def test_epochs_that_can_t_be_counted_are_told_with_the_way_on(cli, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        MODEL.replace("train_loader, val_loader = Loader(), Loader()", "train_loader = batches")
+    )
+    done = cli("find", "net.py", "--epochs", 5, "--out", "run")
+    assert done.returncode == 2
+    assert "the sweep is kept: lrfinder find --resume run --steps T" in done.stderr
+    assert cli("find", "--resume", "run", "--steps", 100, "--quiet").returncode == 0
