@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-noise bench-speed bench-graphs \
-	bench-growth bench-scheduler kills every-fault restoration coverage mutation fuzz clean
+	bench-growth bench-scheduler bench-check kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -106,6 +106,11 @@ bench: $(STAMP)  ## regret of our rates and the peers' against oracles of real t
 bench-noise: $(STAMP)  ## what is said if there is nothing to learn; fails if a rate is confident
 	$(BIN)/python tests/benchmarks/noise.py --steps 400
 	$(BIN)/python tests/benchmarks/noise.py
+
+TASKS := tests/benchmarks/tasks/*.py tests/benchmarks/own/tasks/*.py
+bench-check: $(STAMP)  ## how often `lrfinder check` cries wolf, and how often it sees a planted fault
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python tests/benchmarks/checks.py $(TASKS) --seeds 20
 
 kills: $(STAMP)  ## kill 200 real sweeps at random moments; says what survived
 	$(BIN)/python tests/benchmarks/kills.py

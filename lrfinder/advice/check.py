@@ -13,6 +13,7 @@ from lrfinder.records import MAX_LR, MIN_LR, Band, Mode, SweepResult, SweepSetti
 # Decades around the configured rate that a check must see, whatever the default range: the flat start of the curve and
 # the rise at its end, if the rate is right.
 MARGIN = 3.0
+OPEN = 10.0  # a factor; an end of the band that is known no better doesn't tell what is beyond its estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,8 @@ def check_rate(result: SweepResult, config: ScheduleConfig) -> CheckResult:
     """Compare the config's peak rate with the trainable band of a sweep.
 
     The band's ends are taken at the outer bound of their intervals: a rate is called insane only if the sweep is
-    sure of it, since a check that fails by chance is soon ignored.
+    sure of it, since a check that fails by chance is soon ignored. If a bound is farther than OPEN from its end, a rate
+    between the two is neither.
     """
     lr = config.optimizer.lr
     advice = advise(gather_evidence(result), Request())
@@ -56,7 +58,11 @@ def check_rate(result: SweepResult, config: ScheduleConfig) -> CheckResult:
     low = (advice.band.low_interval or (advice.band.low,))[0]
     high = (advice.band.high_interval or (advice.band.high,))[-1]
     band = f"the trainable band, {format_interval(low, high)}"
-    if low <= lr <= high:
+    open_end = _open_end(lr, advice.band.low, low) or _open_end(lr, advice.band.high, high)
+    if open_end:
+        why = f"the peak rate {format_lr(lr)} is where the end of the trainable band may be, {open_end}: can't tell"
+        hint = f"the loss falls fastest at {format_lr(advice.lr)}; `lrfinder sweep` with more --repeats tells more"
+    elif low <= lr <= high:
         why, hint = f"the peak rate {format_lr(lr)} is inside {band}", ""
     else:
         side = "below" if lr < low else "above"
@@ -64,7 +70,7 @@ def check_rate(result: SweepResult, config: ScheduleConfig) -> CheckResult:
         why = f"the peak rate {format_lr(lr)} is {side} {band}: {danger}"
         hint = f"the loss falls fastest at {format_lr(advice.lr)}; run `lrfinder sweep` and `lrfinder recommend` again"
     return CheckResult(
-        sane=low <= lr <= high,
+        sane=None if open_end else low <= lr <= high,
         lr=lr,
         band=advice.band,
         suggested=advice.lr,
@@ -72,6 +78,12 @@ def check_rate(result: SweepResult, config: ScheduleConfig) -> CheckResult:
         hint=hint,
         warnings=warnings,
     )
+
+
+def _open_end(lr: float, end: float, outer: float) -> str:
+    """Return between which rates an end of the band may be, if `lr` is there and they are more than OPEN apart."""
+    low, high = min(end, outer), max(end, outer)
+    return format_interval(low, high) if low < lr < high and high > OPEN * low else ""
 
 
 def _differences(result: SweepResult, config: ScheduleConfig) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import lrfinder.advice.check
 from helpers.advice import advice_on
 from helpers.curves import falls_and_explodes, sweep_of, trace_of, traces_of
 from helpers.runs import explored, parabola, runs_at
@@ -18,7 +19,7 @@ from lrfinder.advice import Request
 from lrfinder.advice.check import check_rate
 from lrfinder.advice.exploration import start_of
 from lrfinder.errors import UsageError
-from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.records import Band, Mode, Status, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.report.documents import recommend_document
 from lrfinder.rules import RULE_NAMES
 from lrfinder.rules.trials import TRIALS_RULE
@@ -76,6 +77,23 @@ def test_a_rate_that_was_moved_passes_its_own_check() -> None:
     config = advice_on(narrow, Request(steps=400)).schedule
     assert math.log10(config.optimizer.lr) > -2 + 0.4 * math.sqrt(0.5)
     assert check_rate(narrow, config).sane
+
+
+@pytest.mark.parametrize(
+    ("lr", "sane"),
+    [(0.005, False), (0.0095, True), (0.1, True), (0.39, True), (4.0, None), (71.0, None), (80.0, False)],
+)
+def test_a_rate_where_an_end_of_the_band_may_be_is_neither(
+    monkeypatch: pytest.MonkeyPatch, lr: float, sane: bool | None
+) -> None:
+    """The lower end is known within a factor of two, the upper one within a factor of 180."""
+    advice = advice_on(good(), Request(steps=1000))
+    band = Band(low=0.01, high=0.4, low_interval=(0.009, 0.02), high_interval=(0.3, 72.0))
+    monkeypatch.setattr(lrfinder.advice.check, "advise", lambda *_: dataclasses.replace(advice, band=band))
+    optimizer = advice.schedule.optimizer.model_copy(update={"lr": lr})
+    checked = check_rate(good(), advice.schedule.model_copy(update={"optimizer": optimizer}))
+    assert checked.sane is sane, checked.why
+    assert ("0.4 to 72" in checked.why) is (sane is None)
 
 
 @pytest.mark.parametrize("steps", [None, 75, 140, 160, 400])
