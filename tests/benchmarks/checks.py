@@ -44,10 +44,10 @@ def row(task: Path, seeds: int, folder: Path) -> str:
         optimizer = advice.schedule.optimizer.model_copy(update={"lr": advice.schedule.optimizer.lr * factor})
         broken = folder / "broken.yaml"
         dump(advice.schedule.model_copy(update={"optimizer": optimizer}), broken)
-        caught.append(checked(task, broken, FIRST)[0].sane is False)
+        caught.append(checked(task, broken, FIRST)[0].sane)
     seconds = statistics.median(took for _, took in made)
     counts = f"{answers.count(False)} of {seeds} | {answers.count(None)}"
-    return f"| {task.stem} | {counts} | {sum(caught)} of {len(caught)} | {seconds:.1f} |"
+    return f"| {task.stem} | {counts} | {caught.count(False)} + {caught.count(None)} of {len(caught)} | {seconds:.1f} |"
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("tasks", nargs="+", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     given = parser.parse_args()
-    titles = ("task", "false alarms", "can't tell", "planted faults caught", "seconds of a check")
+    titles = ("task", "false alarms", "can't tell", "faults: not sane + can't tell", "seconds of a check")
     print(f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|", sep="\n")
     for task in given.tasks:
         sys.path.insert(0, str(task.parent.resolve()))
