@@ -60,18 +60,20 @@ def decide(
     )
     highest = long.near_best(CLIFF)[1] if expected and not full else long.highest_trained(LOST)
     low, high = (math.log10(band.low), math.log10(band.high)) if band is not None else (-math.inf, math.inf)
-    bounds = {
-        high: "the trainable band ends there",
-        math.inf if full else max(failed - 2 * CLEAR, long.near_best(LOST)[0]): "a distance is kept from what failed",
-        highest: f"no higher rate was seen to train well in {long.steps} updates",
-    }
-    to_try = min(max(drift.x, low), *list(bounds)[:-1])
+    distant = math.inf if full else max(failed - 2 * CLEAR, long.near_best(LOST)[0])
+    to_try = min(max(drift.x, low), high, distant)
     x = min(to_try, highest)
-    limit = bounds[x] if x < drift.x - _SAME else "the trainable band begins there" if x > drift.x + _SAME else ""
+    limit = "the trainable band begins there" if x > drift.x + _SAME else ""
+    if x < drift.x - _SAME:
+        limits = {
+            high: "the trainable band ends there",
+            distant: "a distance is kept from what failed",
+            highest: f"no higher rate was seen to train well in {long.steps} updates",
+        }
+        limit = limits[x]
     lost = long.lost(asked)
-    at_length = (
-        long.lost(asked - drift.moved) if expected else math.nan
-    )  # of an expected drift the asked rate has its part
+    # An expected drift has moved the asked rate, too.
+    at_length = long.lost(asked - drift.moved) if expected else math.nan
     worse = min(lost if math.isnan(at_length) else at_length, lost) - max(0.0, long.lost(x))
     allowed = (
         low - _SAME <= asked <= min(high, highest + CONFIRMED, failed - CLEAR, drift.x if drift.cliff else high) + _SAME

@@ -153,7 +153,6 @@ def find_model(
     options: FindOptions,
     *,
     write: Path | None = None,
-    picture: bool = True,
     watch: Watch | None = None,
 ) -> Found:
     """Find a rate from the sweep that `sweep` makes or carries on, in its run folder; the one way to do it.
@@ -175,7 +174,7 @@ def find_model(
         return found
     request = Request(steps=options.steps, epochs=options.epochs, schedule=options.schedule, warmup=options.warmup)
     try:
-        recommended = recommend_run(swept.folder, request, write=write, picture=picture)
+        recommended = recommend_run(swept.folder, request, write=write)
     except UsageError as error:  # only the loader tells whether epochs can be counted
         kept = f"the sweep is kept: lrfinder find --resume {shlex.quote(str(swept.folder))} --steps T"
         raise UsageError(str(error), hint=f"{error.hint}; {kept}" if error.hint else kept) from None

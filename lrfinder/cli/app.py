@@ -96,6 +96,7 @@ COMMANDS = {
     "schedule": Command(
         home="lrfinder.cli.schedule:app",
         summary="Show, export, import, explain, refine; batches.",
+        group=True,
     ),
     "config": Command(
         home="lrfinder.cli.config:config",

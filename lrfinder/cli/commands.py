@@ -7,6 +7,7 @@ would take half of its time.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -47,6 +48,7 @@ class Command:
     home: str
     summary: str
     examples: tuple[str, ...] = ()
+    group: bool = False  # it has commands of its own, and no options
 
     def load(self, name: str) -> Any:
         """Import the command and return it as Typer's command."""
@@ -108,10 +110,15 @@ class Commands(Group):
             return name, command, rest
         command = self.listed[name].load(name)
         if options := flags_of(command):
-            found = file_defaults(name, [*self.listed], options, Path.cwd())
+            found = file_defaults(name, with_options(self.listed), options, Path.cwd())
             names = {flag: parameter for parameter, flag in options.items()}
             ctx.default_map = {name: {names[default.option]: default.value for default in found}}
         return name, command, rest
+
+
+def with_options(listed: Mapping[str, Command]) -> list[str]:
+    """Return the names of the commands that have options, whose defaults may be set."""
+    return [name for name, command in listed.items() if not command.group]
 
 
 def flags_of(command: Any) -> dict[str, str]:

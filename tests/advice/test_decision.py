@@ -122,3 +122,14 @@ def test_a_parabola_is_found_from_either_side() -> None:
     for asked in (-2.6, -3.0):
         assert decided(asked, found, steps=400).x == pytest.approx(-2, abs=0.03)
     assert decided(-2.02, found, steps=400).kept
+
+
+def test_a_band_that_ends_where_training_was_last_seen_to_work_hides_no_other_limit() -> None:
+    """Shorter trials failed just above: the distance from them counts, whatever else ends at the same rate."""
+    long = reaching({-3.0: 0.4, -2.5: 0.0, -2.0: 0.02, -1.5: 0.9}, 200)
+    short = reaching({-3.0: 0.3, -2.5: 0.0, -2.125: 0.95}, 70)
+    end = long.highest_trained(LOST)
+    assert math.log10(10**end) == end  # the very same number
+    same, wider = (decided(-3.0, long, short=short, band=Band(low=1e-9, high=10**high)) for high in (end, end + 1e-6))
+    assert same.to_try == pytest.approx(wider.to_try, abs=1e-5)
+    assert same.x == pytest.approx(wider.x, abs=1e-5)

@@ -47,6 +47,7 @@ def test_config_says_what_holds_and_where_it_stands(cli, tmp_path: Path) -> None
         ("[tool.lrfinder]\nsteps = 1", "[tool.lrfinder]: 'steps'"),
         ("[tool.lrfinder.sweep]\nsteps = 'many'", "'many' is not a whole number"),
         ("[tool.lrfinder", "can't be read"),
+        ("[tool.lrfinder.schedule]\nquiet = true", "[tool.lrfinder]: 'schedule'"),  # its own commands have the options
     ],
 )
 def test_what_is_no_default_is_2(cli, tmp_path: Path, text: str, said: str) -> None:
