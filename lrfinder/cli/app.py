@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli.commands import HELP, Command, Commands
-from lrfinder.cli.defaults import PREFIX
 
 _EXAMPLES = """\b
 Examples:
@@ -117,7 +116,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     epilog=_EXAMPLES,
-    context_settings={**HELP, "auto_envvar_prefix": PREFIX},
+    context_settings=HELP,
     help="Find the learning rate of your own PyTorch model, and write the decay schedule that uses it.",
 )
 

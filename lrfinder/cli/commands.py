@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from lrfinder.cli.defaults import file_defaults
+from lrfinder.cli.defaults import PREFIX, file_defaults
 from lrfinder.cli.output import warn
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -59,9 +59,11 @@ class Command:
                 _restore_doc(inner.callback)
             return typer.main.get_command(found)
         _restore_doc(found)
+        # Of the commands alone: a variable such as LRFINDER_VERSION is somebody else's.
+        settings = {**HELP, "auto_envvar_prefix": f"{PREFIX}_{name}".upper()}
         alone = typer.Typer(rich_markup_mode=None, add_completion=False)
         epilog = "\n".join(("\b", "Examples:", *(f"  {line}" for line in self.examples)))
-        alone.command(name, cls=_CommandWithOldNames, epilog=epilog, context_settings=HELP)(found)
+        alone.command(name, cls=_CommandWithOldNames, epilog=epilog, context_settings=settings)(found)
         command = typer.main.get_command(alone)
         for parameter in command.params:
             parameter.show_envvar = False  # type: ignore[attr-defined]  # each has one: `lrfinder config --help`

@@ -39,6 +39,12 @@ def test_config_says_what_holds_and_where_it_stands(cli, tmp_path: Path) -> None
     }
 
 
+def test_a_variable_that_is_no_command_s_is_somebody_else_s(cli) -> None:
+    done = cli("config", LRFINDER_VERSION="0.1.0", LRFINDER_SHOW_COMPLETION="yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "env var" not in cli("--help").stdout
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
