@@ -25,6 +25,7 @@ from torch import nn
 from lrfinder.advice import Request, advise, gather_evidence
 from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.measure import measure
+from lrfinder.engine.restore.reachable import reachable_state
 from lrfinder.engine.restore.snapshot import Snapshot
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.records import Mode, OptimizerFacts, RunPlan, Setup, ShortRun, Stop, SweepResult, SweepSettings, Trace
@@ -53,7 +54,7 @@ def with_parameters(count: int) -> Cost:
     optimizer.step()
     optimizer.zero_grad()
     problem = Problem(name="p", model=model, optimizer=optimizer)
-    return processor_seconds(lambda: Snapshot(problem).rewind()), 3 * 4 * side**2 / 1e6
+    return processor_seconds(lambda: Snapshot(reachable_state(problem)).rewind()), 3 * 4 * side**2 / 1e6
 
 
 class One(nn.Module):

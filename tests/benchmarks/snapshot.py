@@ -18,6 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from lrfinder.engine.restore.reachable import reachable_state
 from lrfinder.engine.restore.snapshot import Snapshot
 from lrfinder.task.problem import Problem
 
@@ -35,7 +36,7 @@ def made(device: str) -> tuple[nn.Module, torch.optim.Optimizer]:
 
 def ours(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """lrfinder's snapshot of the live objects, taken and put back."""
-    Snapshot(Problem(name="p", model=model, optimizer=optimizer)).rewind()
+    Snapshot(reachable_state(Problem(name="p", model=model, optimizer=optimizer))).rewind()
 
 
 def deep_copy(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
