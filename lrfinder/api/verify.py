@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
 from lrfinder.advice.budget import VerifyRequest, budget_in_updates
+from lrfinder.advice.kept_trials import replayed
 from lrfinder.advice.length import run_length
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
@@ -18,7 +19,7 @@ from lrfinder.api.run_files import LastRecommendation, config_target, last_recom
 from lrfinder.api.sweep_run import Tell, Watch, announce_model
 from lrfinder.config import dump, load_schedule
 from lrfinder.errors import UsageError, unknown_choice
-from lrfinder.records import ShortRun, SweepResult
+from lrfinder.records import SweepResult
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
 from lrfinder.store import TRIALS, Source, load_run, load_source, read_log
@@ -132,15 +133,18 @@ def verify_run(
     if request is None:
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
     check_reference(source.reference)
-    trials = _train(request, sweep, folder, source=source, jobs=options.jobs, watch=watch)
+    plan = _train(request, sweep, folder, source=source, jobs=options.jobs, watch=watch)
+    trials = plan.runs
     if trials and trials[-1].stop.was_asked_for:
         why = f"{trials[-1].stop.value}: {len(trials) - 1} runs are kept in {folder}"
-        spent = sweep.updates + sum(trial.updates for trial in trials)
         stopped = dataclasses.replace(
-            _none(advice, spent), why=why, hint="the same command carries on", stop=trials[-1].stop
+            _none(advice, sweep.updates + plan.updates),
+            why=why,
+            hint="the same command carries on",
+            stop=trials[-1].stop,
         )
         return VerifyResult(verification=stopped, sweep=sweep, run=folder)
-    verification = conclude(TrialPlan(request=request, sweep=sweep, runs=trials), evidence)
+    verification = conclude(plan, evidence)
     written = None
     if keep and verification.schedule is not None:
         written = write or config_target(folder, last)
@@ -181,7 +185,7 @@ def _requests(
     evidence: SweepEvidence, options: VerifyOptions, last: LastRecommendation | None
 ) -> tuple[Advice, VerifyRequest | None]:
     """Return the advice and what is to be verified of it; None if the sweep allows no recommendation."""
-    steps = run_length(evidence.result.setup, options.steps, options.epochs)
+    steps = run_length(evidence.result, options.steps, options.epochs)
     lr, schedule, warmup = options.lr, options.schedule, options.warmup
     if steps is None and last is None:
         hint = "add --steps T or --epochs E (in Python: steps=..., epochs=...), or run `lrfinder recommend` with one"
@@ -216,12 +220,11 @@ def _train(
     source: Source,
     jobs: int | None,
     watch: Watch | None,
-) -> tuple[ShortRun, ...]:
-    """Make the missing trials of the request's seed, and return all of them."""
-    known = tuple(trial for trial in read_log(folder / TRIALS) if trial.seed == request.seed)
-    plan = TrialPlan(request=request, sweep=sweep, runs=known)
+) -> TrialPlan:
+    """Make the missing trials of the request, and return its plan with all of them."""
+    plan = replayed(request, sweep, read_log(folder / TRIALS))
     if not plan.next_runs():
-        return known
+        return plan
     with contextlib.ExitStack() as stack:
         observers = [] if watch is None else [stack.enter_context(watch(sweep.settings))]
         from lrfinder.api.trials import make_trials  # torch, after `watch` has prepared for it
