@@ -121,6 +121,9 @@ class Stop(StrEnum):
 # In the reason of an end by a loss that isn't finite, if no weight and no buffer is to blame.
 FINITE_WEIGHTS = "the weights are finite, so it comes from the loss or the data"
 
+# In a note on a loader whose length isn't the number of batches in a pass.
+LONGER = "train_loader gives more batches in a pass than its length"
+
 STOP_TEXT = {
     Stop.COMPLETED: "completed",
     Stop.DIVERGED: "the loss diverged",

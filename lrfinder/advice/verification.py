@@ -186,7 +186,7 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
     fresh = any(trial.fresh for trial in plan.runs)
     if fresh:
         doubts.append("the batches were too large to keep, so no trial passed over its data as often as the run will")
-    matched = plan.sweep.setup.batches_per_epoch is not None and not fresh and not plan.on_all_data
+    matched = plan.sweep.batches_per_epoch is not None and not fresh and not plan.on_all_data
     if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):
         doubts.append(f"the coming run is {2**drift.doublings:.0f} times as long as any that was tried")
     return tuple(doubts)

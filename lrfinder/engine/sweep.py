@@ -177,7 +177,7 @@ class _Repeat:
             why=why,
             skipped=log.skipped,
             micro_batches=batching.micro_batches,
-            note=batching.note,
+            note=batching.noted(self._sweep.preparation.note),
             empty=batching.in_use.empty if log.updates else 0,
         )
         self._sweep.observer.repeat_ended(trace)
