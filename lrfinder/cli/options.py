@@ -74,6 +74,15 @@ LoaderTimeout = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")]
+StartFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="CHECKPOINT",
+        help="Begin where a run stopped that is to go on: a file of torch.save (the weights, or a dict with `model` or "
+        "`state_dict`, and `optimizer`), a safetensors file, or a folder of Hugging Face's Trainer.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option("--out", help="The run folder. [default: lrfinder-runs/<model>-<time>]")]
 
 WriteSchedule = Annotated[

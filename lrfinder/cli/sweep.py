@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +29,7 @@ from lrfinder.cli.options import (
     Quiet,
     ScaleOthers,
     Seed,
+    StartFrom,
     SweptOptimizer,
     WeightDecay,
     count,
@@ -51,6 +53,10 @@ from lrfinder.options import (
 if TYPE_CHECKING:
     from lrfinder.api.sweep_run import SweepRun
 
+_AS: dict[str, Callable[[object], object]] = {  # Typer before 0.29 gives the text
+    "out": lambda value: Path(str(value)),
+    "start_from": str,
+}
 _MODEL = (
     "The model file: model.py, model.py:name, package.module:name or a plug-in's host://argument. Not with --resume."
 )
@@ -119,6 +125,7 @@ def sweep(
     graph: GraphOption = Graph.OFF,
     loader_timeout: LoaderTimeout = LOADER_TIMEOUT,
     device: Device = "auto",
+    start_from: StartFrom = None,
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
     out: Out = None,
@@ -181,6 +188,7 @@ def sweep(
             swept_optimizer=swept_optimizer,
             scale_others=scale_others,
             graph=graph,
+            start_from=start_from,
         )
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
     for doubt in done.sweep.notes:
@@ -199,7 +207,7 @@ def sweep(
 def _given(context: typer.Context) -> dict[str, object]:
     """Return the options and arguments that the command line itself names."""
     return {
-        name: Path(str(value)) if name == "out" else value  # Typer before 0.29 gives the text
+        name: _AS[name](value) if name in _AS else value
         for name, value in context.params.items()
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
