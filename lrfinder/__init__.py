@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.check import CheckResult
     from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.verification import Verification
+    from lrfinder.api.attach import attach
     from lrfinder.api.check import check
     from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
