@@ -1,4 +1,4 @@
-"""`lrfinder.check`: is a configured rate still right for the model?"""
+"""`lrfinder.check`: is a configured rate still right for the model? `check_log`: did a run use the config's rates?"""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrfinder.advice import CheckResult, check_rate, settings_around
+from lrfinder.advice.used_rates import UsedRates, compare_rates
 from lrfinder.api.settings import make_source
 from lrfinder.api.sweep_run import Watch, sweep_model
 from lrfinder.config import load_schedule
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import UsageError
-from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, Graph, Precision, Stop
+from lrfinder.importing.rate_log import read_rates
+from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Precision, Stop
 from lrfinder.store import Source
 from lrfinder.task.reference import check_reference
 
@@ -87,3 +89,16 @@ def check_model(source: Source, config: Path, *, max_seconds: float, seed: int, 
     if result.status is Stop.TERMINATED:
         raise Terminated("before the check had an answer")
     return CheckRun(verdict=check_rate(result, loaded), sweep=result)
+
+
+def check_log(
+    log: str | os.PathLike[str], config: str | os.PathLike[str], *, tolerance: float = SAME_RATE
+) -> UsedRates:
+    """Compare the rates that a run logged with those of a schedule config; `sane` is True if they are the same.
+
+    `log` is a `trainer_state.json` of Hugging Face, a `metrics.csv` of Lightning with a LearningRateMonitor, or a CSV
+    file with the columns step and lr. Rates are the same up to `tolerance`, a share of the peak. Nothing is run.
+
+    Raises UsageError for the log and for a plateau, whose rates follow the losses, ConfigError for the config.
+    """
+    return compare_rates(read_rates(Path(log)), load_schedule(config), tolerance=tolerance)

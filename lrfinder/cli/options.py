@@ -48,6 +48,15 @@ def count(given: str | int) -> int:
     return int(value)
 
 
+def given_options(context: typer.Context) -> dict[str, object]:
+    """Return the options and arguments that the command line itself names."""
+    return {
+        name: Path(str(value)) if name == "out" else value  # Typer before 0.29 gives the text
+        for name, value in context.params.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
+
+
 # The coming run.
 Steps = Annotated[
     int | None, typer.Option("--steps", metavar="T", parser=count, help="Length of the coming run, in updates.")

@@ -31,6 +31,7 @@ from lrfinder.cli.options import (
     SweptOptimizer,
     WeightDecay,
     count,
+    given_options,
 )
 from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, warn
 from lrfinder.errors import UsageError
@@ -149,7 +150,7 @@ def sweep(
 
     watch = functools.partial(watch_training, quiet=quiet)
     if resume is not None:
-        done = resume_run(resume, _given(context), watch=watch, sinks=sinks or (), tell=None if quiet else note)
+        done = resume_run(resume, given_options(context), watch=watch, sinks=sinks or (), tell=None if quiet else note)
     elif model is None:
         raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
     else:
@@ -194,15 +195,6 @@ def sweep(
     if done.failure is not None:
         raise done.failure
     raise typer.Exit(of_signal(done.sweep.status) or (INCONCLUSIVE if done.advice.lr is None else DONE))
-
-
-def _given(context: typer.Context) -> dict[str, object]:
-    """Return the options and arguments that the command line itself names."""
-    return {
-        name: Path(str(value)) if name == "out" else value  # Typer before 0.29 gives the text
-        for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
 
 
 def _show(done: SweepRun, *, details: bool, plot: bool) -> None:

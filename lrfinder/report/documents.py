@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.answer import RunAnswer
     from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.explain import Fact
+    from lrfinder.advice.used_rates import UsedRates
     from lrfinder.advice.verification import Verification
     from lrfinder.config import ScheduleConfig
     from lrfinder.config.refine import Refined
@@ -95,6 +96,11 @@ def find_document(
 def check_document(checked: CheckResult, *, config: str, updates: int) -> dict[str, Any]:
     """Return what `lrfinder check --json` prints."""
     return {**asdict(checked), "config": config, "updates": updates}
+
+
+def used_rates_document(used: UsedRates, *, log: str, config: str) -> dict[str, Any]:
+    """Return what `lrfinder check --log --json` prints."""
+    return {**asdict(used), "log": log, "config": config}
 
 
 def report_document(page: Path, runs: Sequence[Path]) -> dict[str, Any]:
