@@ -12,6 +12,7 @@ from lrfinder.cli.exit_status import of_answer
 from lrfinder.cli.options import (
     Accumulate,
     BatchSize,
+    CacheBatches,
     ClipNorm,
     ClipValue,
     Debug,
@@ -19,6 +20,7 @@ from lrfinder.cli.options import (
     GraphOption,
     Json,
     LoaderTimeout,
+    MetricOption,
     PrecisionOption,
     Quiet,
     ScaleOthers,
@@ -28,7 +30,7 @@ from lrfinder.cli.options import (
 )
 from lrfinder.cli.output import print_json, print_text, warn
 from lrfinder.errors import UsageError
-from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Precision
+from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision
 
 if TYPE_CHECKING:
     from lrfinder.cli.ci import Verdict
@@ -55,6 +57,16 @@ def check(
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="Up to which share of the peak logged rates are the same.")
     ] = SAME_RATE,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline",
+            metavar="RUN",
+            help="A run folder or its run.json: has the trainable band moved since then by more than noise?",
+        ),
+    ] = None,
+    metric: MetricOption = Metric.TRAIN,
+    cache_batches: CacheBatches = None,
     max_seconds: Annotated[
         float, typer.Option("--max-seconds", help="Judge by what was measured after this time.")
     ] = CHECK_SECONDS,
@@ -81,8 +93,8 @@ def check(
 
     The exit status is 0 if the configured peak rate lies in the trainable band, 1 if it doesn't, and 5 if the sweep
     can't tell; the reason is printed. In a GitHub workflow the answer is an annotation and a part of the job's summary,
-    too. With --log it is 0 if a finished run used the config's rates, and 1 if it didn't: the first step that differs
-    is named.
+    too. With --baseline it is 1, too, if the band has moved. With --log it is 0 if a finished run used the config's
+    rates, and 1 if it didn't: the first step that differs is named.
     """
     del debug
     if log is not None:
@@ -108,7 +120,16 @@ def check(
         graph=graph,
     )
     watch = functools.partial(watch_training, quiet=quiet or as_json)
-    done = check_model(source, config, max_seconds=max_seconds, seed=seed, watch=watch)
+    done = check_model(
+        source,
+        config,
+        baseline=baseline,
+        metric=metric,
+        cache_batches=cache_batches,
+        max_seconds=max_seconds,
+        seed=seed,
+        watch=watch,
+    )
     verdict = done.verdict
     for doubt in (*done.sweep.notes, *verdict.warnings):
         warn(doubt)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli import failures
-from lrfinder.options import Graph, Precision
+from lrfinder.options import Graph, Metric, Precision
 
 
 def _remember_debug(value: bool) -> bool:
@@ -127,6 +127,28 @@ SweptOptimizer = Annotated[
 ]
 ScaleOthers = Annotated[
     bool, typer.Option("--scale-others", help="Scale the other optimizers' rates too, in proportion.")
+]
+
+# What a sweep measures.
+MetricOption = Annotated[
+    Metric,
+    typer.Option(
+        "--metric",
+        help="The loss that the continuous sweep records after each update: `train`, that of the next training "
+        "batch; `probe`, that of a batch set aside before training; `val`, the mean over the first 10 batches of "
+        "val_loader. `probe` and `val` see the same batches at every rate, in evaluation mode, and cost a pass "
+        "over them an update. Short runs are always judged by held-out batches.",
+    ),
+]
+CacheBatches = Annotated[
+    int | None,
+    typer.Option(
+        "--cache-batches",
+        metavar="N",
+        help="Train on the first N batches over and over, the same ones in every repeat and at every rate, kept "
+        "in memory: a curve without the noise of the data, which says less about all of it. Example: "
+        "--cache-batches 8",
+    ),
 ]
 
 GraphOption = Annotated[

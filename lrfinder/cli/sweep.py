@@ -13,6 +13,7 @@ from lrfinder.cli.exit_status import DONE, INCONCLUSIVE, of_signal
 from lrfinder.cli.options import (
     Accumulate,
     BatchSize,
+    CacheBatches,
     ClipNorm,
     ClipValue,
     Debug,
@@ -21,6 +22,7 @@ from lrfinder.cli.options import (
     GraphOption,
     Json,
     LoaderTimeout,
+    MetricOption,
     Momentum,
     OptimizerName,
     Out,
@@ -87,26 +89,8 @@ def sweep(
     run_steps: Annotated[
         int, typer.Option("--run-steps", metavar="N", parser=count, help="Updates of a short run.")
     ] = RUN_STEPS,
-    metric: Annotated[
-        Metric,
-        typer.Option(
-            "--metric",
-            help="The loss that the continuous sweep records after each update: `train`, that of the next training "
-            "batch; `probe`, that of a batch set aside before training; `val`, the mean over the first 10 batches of "
-            "val_loader. `probe` and `val` see the same batches at every rate, in evaluation mode, and cost a pass "
-            "over them an update. Short runs are always judged by held-out batches.",
-        ),
-    ] = Metric.TRAIN,
-    cache_batches: Annotated[
-        int | None,
-        typer.Option(
-            "--cache-batches",
-            metavar="N",
-            help="Train on the first N batches over and over, the same ones in every repeat and at every rate, kept "
-            "in memory: a curve without the noise of the data, which says less about all of it. Example: "
-            "--cache-batches 8",
-        ),
-    ] = None,
+    metric: MetricOption = Metric.TRAIN,
+    cache_batches: CacheBatches = None,
     optimizer: OptimizerName = None,
     momentum: Momentum = None,
     weight_decay: WeightDecay = None,

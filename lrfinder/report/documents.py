@@ -31,6 +31,11 @@ def json_text(document: Mapping[str, Any], *, indent: int = 1) -> str:
     return json.dumps(document, indent=indent, allow_nan=False) + "\n"
 
 
+def error_document(kind: str, message: str, *, hint: str | None, status: int) -> dict[str, Any]:
+    """Return what every command with `--json` prints if it fails; `kind` is the class of the error."""
+    return {"error": {"kind": kind, "message": message, "hint": hint, "exit_status": status}}
+
+
 def sweep_document(result: SweepResult, advice: Advice) -> dict[str, Any]:
     """Return what `lrfinder sweep --json` prints; `stopped_by` is None if every rate was tried."""
     return {
