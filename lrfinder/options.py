@@ -5,6 +5,8 @@ They are apart from the records, because making those classes takes longer than 
 
 from __future__ import annotations
 
+import sys
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 MIN_LR = 1e-6  # below every rate that a default optimizer trains at, with room to see the flat start of the curve
@@ -132,3 +134,13 @@ STOP_TEXT = {
     Stop.TERMINATED: "it was terminated",
     Stop.FAILED: "it failed",
 }
+
+
+def read_count(text: str) -> int | None:
+    """Read a whole number as people write it: 10000, 1e4, 10k or 2.5M; None if it isn't one."""
+    factor = {"k": 1000, "K": 1000, "M": 1_000_000}.get(text[-1:], 1)
+    try:
+        value = factor * Decimal(text if factor == 1 else text[:-1])
+    except InvalidOperation:
+        return None
+    return int(value) if value.is_finite() and abs(value) <= sys.maxsize and value == int(value) else None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lrfinder.cli import failures
-from lrfinder.options import Graph, Metric, Precision
+from lrfinder.options import Graph, Metric, Precision, read_count
 
 
 def _remember_debug(value: bool) -> bool:
@@ -37,15 +35,10 @@ UnusedSeed = Annotated[int, typer.Option("--seed", min=0, hidden=True)]
 
 def count(given: str | int) -> int:
     """Read a whole number as people write it: 10000, 1e4, 10k or 2.5M. Typer has it read the default, too."""
-    text = str(given)
-    factor = {"k": 1000, "K": 1000, "M": 1_000_000}.get(text[-1:], 1)
-    try:
-        value = factor * Decimal(text if factor == 1 else text[:-1])
-    except InvalidOperation:
-        value = Decimal("nan")
-    if not (value.is_finite() and abs(value) <= sys.maxsize and value == int(value)):
-        raise typer.BadParameter(f"{text!r} is not a whole number; 10000, 1e4 and 10k are")
-    return int(value)
+    value = read_count(str(given))
+    if value is None:
+        raise typer.BadParameter(f"{str(given)!r} is not a whole number; 10000, 1e4 and 10k are")
+    return value
 
 
 def given_options(context: typer.Context) -> dict[str, object]:

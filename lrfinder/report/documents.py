@@ -77,6 +77,7 @@ def verify_document(verification: Verification, *, run: str, written: str | None
         "why": verification.why,
         "hint": verification.hint,
         "trials": [asdict(trial) for trial in verification.trials],
+        "account": None if verification.account is None else asdict(verification.account),
         "run": run,
         "written": written,
     }
@@ -93,6 +94,7 @@ def find_document(
         "seconds": round(seconds, 3),
         "verified": None if verification is None else verification.confirmed,
         "verification": unverified if verification is None else verification.why,
+        "account": None if verification is None or verification.account is None else asdict(verification.account),
         "run": run,
         "written": written,
     }
