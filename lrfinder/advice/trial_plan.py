@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from lrfinder.advice.budget import FULL_RUNS, LEAST_STEPS, LONG_RUNS, Lengths, VerifyRequest
+from lrfinder.advice.budget import FIRST_RUNS, FULL_RUNS, LEAST_STEPS, LONG_RUNS, Lengths, VerifyRequest
 from lrfinder.advice.decision import CONFIRMED, Decision, decide
 from lrfinder.advice.evidence import FIRST, NOTHING
 from lrfinder.formatting import round_lr
@@ -17,7 +17,6 @@ from lrfinder.search.lr_profile import CLIFF, LrProfile, drift_of, lr_profile
 from lrfinder.search.next_rate import next_bracket
 from lrfinder.search.passes import subset_size
 
-FIRST_RUNS = 5  # of the first length, far apart: they find the range of good rates
 GROWTH = 3  # times as long are the runs of the second length (successive halving's usual eta)
 LEAST_GROWTH = 2  # times as long, for the sweep's own runs to serve as the first length: advice/README.md#least_growth
 FIRST_STEP = 0.5  # decades between the rates of the first length

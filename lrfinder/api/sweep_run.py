@@ -18,7 +18,7 @@ from lrfinder.api.run_files import write_picture
 from lrfinder.api.sinks import Sink, check_sinks
 from lrfinder.errors import EnvironmentFailure, RunError, UsageError
 from lrfinder.records import Stop, SweepSettings
-from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished
+from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished, write_cost
 from lrfinder.task.reference import check_reference, code_places, digest_of, model_path
 from lrfinder.version import CREATED_BY
 
@@ -152,15 +152,17 @@ def announce_model(source: Source, folder: Path, tell: Tell | None) -> None:
 
 
 def _advised(result: Sweep, folder: RunFolder, seconds: float | None = None) -> SweepRun:
-    """Draw the picture, unless somebody interrupted the sweep: they want to leave at once."""
+    """Keep what it cost, and draw the picture, unless somebody interrupted the sweep: they want to leave at once."""
     advice = advise(gather_evidence(result), Request())
     picture, failure = None, None
-    if result.status not in {Stop.INTERRUPTED, Stop.TERMINATED}:
-        try:
+    try:
+        if result.cost is not None and result.cost.updates:
+            write_cost(folder.place, result.cost)
+        if result.status not in {Stop.INTERRUPTED, Stop.TERMINATED}:
             write_picture(folder.place, advice.chart(result))
             picture = folder.path / PICTURE
-        except EnvironmentFailure as error:
-            failure = error
+    except EnvironmentFailure as error:
+        failure = error
     return SweepRun(sweep=result, advice=advice, folder=folder.path, picture=picture, seconds=seconds, failure=failure)
 
 
