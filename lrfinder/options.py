@@ -18,6 +18,7 @@ PER_DECADE = 12.5  # of them, by default
 RUN_STEPS = 75
 MIN_RUN_STEPS = 10  # fewer updates see little but the warm-up
 CHECK_SECONDS = 300.0  # of a check: a job of continuous integration that takes longer is a problem of its own
+SAME_RATE = 1e-3  # of the peak, for rates in a log: trains no differently, and more than logs round by
 LOADER_TIMEOUT = 120.0  # seconds; batches that slow are rare, and a training that hangs is better reported soon
 # A file from elsewhere must not fill the memory with rates: no range test needs more than a million updates.
 MOST_STEPS = 1_000_000
@@ -122,6 +123,9 @@ class Stop(StrEnum):
 
 # In the reason of an end by a loss that isn't finite, if no weight and no buffer is to blame.
 FINITE_WEIGHTS = "the weights are finite, so it comes from the loss or the data"
+
+# How a note begins if training changed nothing, and so no rate can have done anything.
+UNMOVED_WEIGHTS = "no weight moved"
 
 STOP_TEXT = {
     Stop.COMPLETED: "completed",

@@ -17,7 +17,7 @@ go on from there (`load_unfinished`, `RunFolder.resume`).
 from lrfinder.store.answers import read_answer
 from lrfinder.store.cost_file import COST, read_cost, write_cost
 from lrfinder.store.folder import RunFolder
-from lrfinder.store.layout import CONFIG, PAGE, PICTURE, RECOMMENDATION, TRIALS, VERIFICATION
+from lrfinder.store.layout import CONFIG, PAGE, PICTURE, RECOMMENDATION, RUN, TRIALS, VERIFICATION
 from lrfinder.store.load import all_runs, config_path, latest_run, load_run, load_source, model_digest
 from lrfinder.store.run_log import RunLog, read_log
 from lrfinder.store.source import Source
@@ -29,6 +29,7 @@ __all__ = [
     "PAGE",
     "PICTURE",
     "RECOMMENDATION",
+    "RUN",
     "TRIALS",
     "VERIFICATION",
     "ResumableRun",
