@@ -77,7 +77,7 @@ FROM_0 = "expected a whole number from 0 to 1e+12"
         ("curve.csv", "repeat,step,lr,loss", LONG, f":1: expected the header repeat,step,lr,loss, got '{LONG[:80]}'"),
         ("curve.csv", "\n0,1,", f"\n{LONG},", f":3: expected four numbers, got '{LONG[:80]}'"),
         ("run.json", '"a test"', f'"\\u0007{LONG}"', f": a control character in '\\x07{LONG[:79]}'"),
-        ("run.json", '"version": 5', '"version": 0', ": version: expected a whole number from 1, got 0"),
+        ("run.json", '"version": 6', '"version": 0', ": version: expected a whole number from 1, got 0"),
         ("run.json", '"steps": 4', '"steps": "4"', ": settings.steps: Input should be a valid integer"),
         ("run.json", '"device": "cpu"', '"device": 3', ": setup.device: Input should be a valid string"),
         ("run.json", '"name": "AdamW"', '"name": "f() or AdamW"', f": setup.optimizer: Value error, {NO_NAME}"),
