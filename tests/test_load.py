@@ -101,10 +101,10 @@ def test_damage_is_told_to_the_letter_with_no_more_of_it_than_a_line_holds(
 
 def test_a_run_of_a_newer_version_is_told_what_to_do(tmp_path: Path) -> None:
     file = write(tmp_path / "run") / "run.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 6}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 7}))
     with pytest.raises(RunError) as raised:
         load_run(tmp_path / "run")
-    assert str(raised.value) == f"{file}: version 6 was written by a newer lrfinder; this one reads up to version 5"
+    assert str(raised.value) == f"{file}: version 7 was written by a newer lrfinder; this one reads up to version 6"
     assert raised.value.hint == "upgrade: pip install --upgrade lrfinder"
 
 
