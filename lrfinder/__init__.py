@@ -25,12 +25,15 @@ from lrfinder.errors import (
 if TYPE_CHECKING:
     from lrfinder.advice.check import CheckResult
     from lrfinder.advice.comparison import Comparison
+    from lrfinder.advice.used_rates import UsedRates
     from lrfinder.advice.verification import Verification
-    from lrfinder.api.check import check
+    from lrfinder.api.attach import attach
+    from lrfinder.api.check import check, check_log
     from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.report import compare, write_report
     from lrfinder.api.result import Sweep
+    from lrfinder.api.study import export_study
     from lrfinder.api.sweep import resume, sweep
     from lrfinder.api.verify import verify
     from lrfinder.batch_growth.sampler import BatchSchedule
@@ -61,11 +64,15 @@ __all__ = [
     "Sweep",
     "Trace",
     "UsageError",
+    "UsedRates",
     "Verification",
     "__version__",
+    "attach",
     "check",
+    "check_log",
     "compare",
     "export_schedule",
+    "export_study",
     "find",
     "import_schedule",
     "layerwise",
@@ -91,11 +98,15 @@ _HOMES = {
     "Stop": ("lrfinder.records", "Stop"),
     "Sweep": ("lrfinder.api.result", "Sweep"),
     "Trace": ("lrfinder.records", "Trace"),
+    "UsedRates": ("lrfinder.advice.used_rates", "UsedRates"),
     "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
+    "attach": ("lrfinder.api.attach", "attach"),
     "check": ("lrfinder.api.check", "check"),
+    "check_log": ("lrfinder.api.check", "check_log"),
     "compare": ("lrfinder.api.report", "compare"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
+    "export_study": ("lrfinder.api.study", "export_study"),
     "find": ("lrfinder.api.find", "find"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),
     "layerwise": ("lrfinder.param_groups", "layerwise"),

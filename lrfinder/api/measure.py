@@ -15,11 +15,12 @@ from lrfinder.engine.held_out import no_val_loader
 from lrfinder.engine.micro_batches import micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.device import choose_device
+from lrfinder.engine.runtime.memory import most_memory
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
-from lrfinder.records import Metric, Mode, ShortRun, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.records import Cost, Metric, Mode, ShortRun, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store import ResumableRun
 from lrfinder.task.problem import Problem
 
@@ -48,8 +49,10 @@ def measure(
     if settings.metric is Metric.VAL and problem.val_loader is None:
         raise no_val_loader(problem.where)
     batching = micro_batching_for(problem, settings, target)
-    deadline = time.monotonic() + (math.inf if settings.max_seconds is None else settings.max_seconds)
+    begun = time.monotonic()
+    deadline = begun + (math.inf if settings.max_seconds is None else settings.max_seconds)
     traces, short_sweeps, runs = (kept.traces, kept.short_sweeps, kept.runs) if kept is not None else ((), (), ())
+    before: tuple[Trace | ShortRun, ...] = (*traces, *short_sweeps, *runs)
     if traces or runs:
         _check_starts(problem, traces)
         batching.carry_on(runs[-1] if runs else (*traces, *short_sweeps)[-1])
@@ -79,7 +82,9 @@ def measure(
     result = after(runs)
     if result is None:
         raise _nothing_measured(problem, {made.stop for made in runs})
-    return result
+    updates = result.updates - sum(part.updates for part in before)
+    cost = Cost(updates=updates, seconds=time.monotonic() - begun, memory=most_memory(target))
+    return dataclasses.replace(result, cost=cost)
 
 
 def _check_starts(problem: Problem, traces: tuple[Trace, ...]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from lrfinder.errors import UsageError
 from lrfinder.records import (
@@ -18,13 +19,16 @@ from lrfinder.records import (
     UpdateOptions,
 )
 from lrfinder.store import Source
+from lrfinder.task.checkpoint.files import checkpoint_files
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 def make_settings(**keywords: Any) -> SweepSettings:
     """Return the settings; raise UsageError, with the parameter, its bound and the value, if they can't be swept."""
     for name, choices in (("spacing", Spacing), ("mode", Mode), ("metric", Metric)):
         if name in keywords:
-            keywords[name] = _chosen(name, choices, keywords[name])
+            keywords[name] = choose(name, choices, keywords[name])
     try:
         return SweepSettings(**keywords)
     except ValueError as error:
@@ -40,6 +44,7 @@ def make_source(
     batch_size: int | None = None,
     device: str = "auto",
     loader_timeout: float = LOADER_TIMEOUT,
+    start_from: str | os.PathLike[str] | None = None,
     **training: Any,
 ) -> Source:
     """Return where the model comes from, and how it is trained: `training` are keywords of UpdateOptions.
@@ -48,7 +53,9 @@ def make_source(
     """
     for name, choices in (("precision", Precision), ("graph", Graph)):
         if name in training:
-            training[name] = _chosen(name, choices, training[name])
+            training[name] = choose(name, choices, training[name])
+    if start_from is not None:
+        checkpoint_files(os.fspath(start_from))  # before torch is imported
     options = {"momentum": momentum, "weight_decay": weight_decay}
     try:
         return Source(
@@ -59,12 +66,14 @@ def make_source(
             device=device,
             training=UpdateOptions(**training),
             loader_timeout=loader_timeout,
+            start_from=None if start_from is None else os.fspath(start_from),
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
-def _chosen(name: str, choices: type[StrEnum], value: str) -> StrEnum:
+def choose(name: str, choices: type[_Choice], value: str) -> _Choice:
+    """Return the member of `choices` that a keyword names; raise UsageError if it names none."""
     if value not in list(choices):
         raise UsageError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return choices(value)

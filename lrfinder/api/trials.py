@@ -13,6 +13,7 @@ from lrfinder.advice.kept_trials import replayed
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.model_file import load_source_problem
+from lrfinder.api.time_limit import TimeLimit
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.device import choose_device
@@ -27,15 +28,17 @@ def make_trials(
     source: Source,
     jobs: int | None = None,
     observers: Sequence[Observer] = (),
+    limit: TimeLimit | None = None,
 ) -> TrialPlan:
     """Make the runs that `plan` still needs, and return it with all of them.
 
     Each is in the folder's log as it ends. `jobs` are made at once, each in a process of its own; None: several if that
-    is measured to be faster. An interruption ends them: the last run says so. Meanwhile no other process makes trials
-    of this folder.
+    is measured to be faster. An interruption ends them: the last run says so. A run that would begin after the `limit`
+    is left out. Meanwhile no other process makes trials of this folder.
 
     Raises RunError if another process is making some.
     """
+    limit = limit or TimeLimit(None, None)
     if not plan.next_runs():
         return plan
     folder = folder.absolute()  # a model file may change the working directory
@@ -43,10 +46,12 @@ def make_trials(
         log = stack.enter_context(RunLog(folder / TRIALS))
         make = stack.enter_context(_maker(plan.request, source, jobs, observers))
         plan = replayed(plan.request, plan.sweep, log.hold())  # another process may have just made some
-        while plans := plan.next_runs():
+        limit.begin()
+        while plans := limit.in_time(plan.next_runs()):
             for made in make(plans):
                 log.add(made)
                 plan = dataclasses.replace(plan, runs=(*plan.runs, made))
+                limit.made(made.updates)
                 if made.stop.ends_the_sweep:
                     return plan
     return plan

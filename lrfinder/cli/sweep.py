@@ -13,6 +13,7 @@ from lrfinder.cli.exit_status import DONE, INCONCLUSIVE, of_signal
 from lrfinder.cli.options import (
     Accumulate,
     BatchSize,
+    CacheBatches,
     ClipNorm,
     ClipValue,
     Debug,
@@ -21,6 +22,7 @@ from lrfinder.cli.options import (
     GraphOption,
     Json,
     LoaderTimeout,
+    MetricOption,
     Momentum,
     OptimizerName,
     Out,
@@ -28,9 +30,11 @@ from lrfinder.cli.options import (
     Quiet,
     ScaleOthers,
     Seed,
+    StartFrom,
     SweptOptimizer,
     WeightDecay,
     count,
+    given_options,
 )
 from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, warn
 from lrfinder.errors import UsageError
@@ -86,26 +90,8 @@ def sweep(
     run_steps: Annotated[
         int, typer.Option("--run-steps", metavar="N", parser=count, help="Updates of a short run.")
     ] = RUN_STEPS,
-    metric: Annotated[
-        Metric,
-        typer.Option(
-            "--metric",
-            help="The loss that the continuous sweep records after each update: `train`, that of the next training "
-            "batch; `probe`, that of a batch set aside before training; `val`, the mean over the first 10 batches of "
-            "val_loader. `probe` and `val` see the same batches at every rate, in evaluation mode, and cost a pass "
-            "over them an update. Short runs are always judged by held-out batches.",
-        ),
-    ] = Metric.TRAIN,
-    cache_batches: Annotated[
-        int | None,
-        typer.Option(
-            "--cache-batches",
-            metavar="N",
-            help="Train on the first N batches over and over, the same ones in every repeat and at every rate, kept "
-            "in memory: a curve without the noise of the data, which says less about all of it. Example: "
-            "--cache-batches 8",
-        ),
-    ] = None,
+    metric: MetricOption = Metric.TRAIN,
+    cache_batches: CacheBatches = None,
     optimizer: OptimizerName = None,
     momentum: Momentum = None,
     weight_decay: WeightDecay = None,
@@ -119,6 +105,7 @@ def sweep(
     graph: GraphOption = Graph.OFF,
     loader_timeout: LoaderTimeout = LOADER_TIMEOUT,
     device: Device = "auto",
+    start_from: StartFrom = None,
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
     out: Out = None,
@@ -149,7 +136,7 @@ def sweep(
 
     watch = functools.partial(watch_training, quiet=quiet)
     if resume is not None:
-        done = resume_run(resume, _given(context), watch=watch, sinks=sinks or (), tell=None if quiet else note)
+        done = resume_run(resume, given_options(context), watch=watch, sinks=sinks or (), tell=None if quiet else note)
     elif model is None:
         raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
     else:
@@ -181,6 +168,7 @@ def sweep(
             swept_optimizer=swept_optimizer,
             scale_others=scale_others,
             graph=graph,
+            start_from=start_from,
         )
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
     for doubt in done.sweep.notes:
@@ -194,15 +182,6 @@ def sweep(
     if done.failure is not None:
         raise done.failure
     raise typer.Exit(of_signal(done.sweep.status) or (INCONCLUSIVE if done.advice.lr is None else DONE))
-
-
-def _given(context: typer.Context) -> dict[str, object]:
-    """Return the options and arguments that the command line itself names."""
-    return {
-        name: Path(str(value)) if name == "out" else value  # Typer before 0.29 gives the text
-        for name, value in context.params.items()
-        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    }
 
 
 def _show(done: SweepRun, *, details: bool, plot: bool) -> None:

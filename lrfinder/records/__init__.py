@@ -24,6 +24,7 @@ from lrfinder.options import (
     Stop,
 )
 from lrfinder.records.chart import Chart
+from lrfinder.records.cost import Cost
 from lrfinder.records.measured import (
     FACTOR,
     JUDGED,
@@ -32,6 +33,7 @@ from lrfinder.records.measured import (
     RunPlan,
     Setup,
     ShortRun,
+    Start,
     SweepResult,
     Trace,
     losses_differ,
@@ -53,6 +55,7 @@ __all__ = [
     "STEPS",
     "Band",
     "Chart",
+    "Cost",
     "Fit",
     "Graph",
     "Metric",
@@ -65,6 +68,7 @@ __all__ = [
     "Setup",
     "ShortRun",
     "Spacing",
+    "Start",
     "Status",
     "Stop",
     "SweepResult",

@@ -23,6 +23,7 @@ class Source:
     device: str = "auto"
     training: UpdateOptions = UpdateOptions()
     loader_timeout: float = LOADER_TIMEOUT  # seconds that a batch may take; 0: forever
+    start_from: str | None = None  # the checkpoint from which training begins, as it was given
 
     def __post_init__(self) -> None:
         for name, value in self.optimizer_options.items():
