@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.report import compare, write_report
     from lrfinder.api.result import Sweep
+    from lrfinder.api.script_sweep import sweep_script
     from lrfinder.api.sweep import resume, sweep
     from lrfinder.api.verify import verify
     from lrfinder.batch_growth.sampler import BatchSchedule
@@ -73,6 +74,7 @@ __all__ = [
     "recommend",
     "resume",
     "sweep",
+    "sweep_script",
     "verify",
     "write_report",
 ]
@@ -103,6 +105,7 @@ _HOMES = {
     "recommend": ("lrfinder.api.recommend", "recommend"),
     "resume": ("lrfinder.api.sweep", "resume"),
     "sweep": ("lrfinder.api.sweep", "sweep"),
+    "sweep_script": ("lrfinder.api.script_sweep", "sweep_script"),
     "verify": ("lrfinder.api.verify", "verify"),
     "write_report": ("lrfinder.api.report", "write_report"),
 }

@@ -15,7 +15,7 @@ from lrfinder.advice.length import run_length
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
 from lrfinder.api.run_files import LastRecommendation, config_target, last_recommendation, write_verification
-from lrfinder.api.sweep_run import Tell, Watch, announce_model
+from lrfinder.api.sweep_run import Tell, Watch, announce_model, announce_script
 from lrfinder.config import dump, load_schedule
 from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.records import ShortRun, SweepResult
@@ -124,14 +124,19 @@ def verify_run(
     folder, last = _recommended(target, options)
     sweep, source = load_run(folder), load_source(folder)
     if options.model is not None:
-        source = dataclasses.replace(source, reference=options.model)
+        source = dataclasses.replace(source, reference=options.model, script=None)
+    elif source.script is not None:
+        announce_script(source.script, folder, tell)
+        if options.jobs is not None and options.jobs > 1:
+            raise UsageError("trials of a script are made one by one", hint="leave --jobs out")
     else:
         announce_model(source, folder, tell)
     evidence = gather_evidence(sweep)
     advice, request = _requests(evidence, options, last)
     if request is None:
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
-    check_reference(source.reference)
+    if source.script is None:
+        check_reference(source.reference)
     trials = _train(request, sweep, folder, source=source, jobs=options.jobs, watch=watch)
     if trials and trials[-1].stop.was_asked_for:
         why = f"{trials[-1].stop.value}: {len(trials) - 1} runs are kept in {folder}"

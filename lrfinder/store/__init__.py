@@ -8,6 +8,7 @@
     recommendation.json   the last result of `recommend`
     verification.json     the last result of `verify`
     report.html           the page of `report`
+    script.log            the output of a training script, if one was swept
 
 A killed run leaves a complete run.json and a curve.csv whose last line may be torn: both are read, and the sweep can
 go on from there (`load_unfinished`, `RunFolder.resume`).
@@ -15,7 +16,7 @@ go on from there (`load_unfinished`, `RunFolder.resume`).
 
 from lrfinder.store.answers import read_answer
 from lrfinder.store.folder import RunFolder
-from lrfinder.store.layout import CONFIG, PAGE, PICTURE, RECOMMENDATION, TRIALS, VERIFICATION
+from lrfinder.store.layout import CONFIG, PAGE, PICTURE, RECOMMENDATION, SCRIPT_LOG, TRIALS, VERIFICATION
 from lrfinder.store.load import all_runs, config_path, latest_run, load_run, load_source, model_digest
 from lrfinder.store.run_log import RunLog, read_log
 from lrfinder.store.source import Source
@@ -26,6 +27,7 @@ __all__ = [
     "PAGE",
     "PICTURE",
     "RECOMMENDATION",
+    "SCRIPT_LOG",
     "TRIALS",
     "VERIFICATION",
     "ResumableRun",
