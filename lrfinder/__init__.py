@@ -25,8 +25,10 @@ from lrfinder.errors import (
 if TYPE_CHECKING:
     from lrfinder.advice.check import CheckResult
     from lrfinder.advice.comparison import Comparison
+    from lrfinder.advice.used_rates import UsedRates
     from lrfinder.advice.verification import Verification
-    from lrfinder.api.check import check
+    from lrfinder.api.attach import attach
+    from lrfinder.api.check import check, check_log
     from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.report import compare, write_report
@@ -62,9 +64,12 @@ __all__ = [
     "Sweep",
     "Trace",
     "UsageError",
+    "UsedRates",
     "Verification",
     "__version__",
+    "attach",
     "check",
+    "check_log",
     "compare",
     "export_schedule",
     "find",
@@ -93,9 +98,12 @@ _HOMES = {
     "Stop": ("lrfinder.records", "Stop"),
     "Sweep": ("lrfinder.api.result", "Sweep"),
     "Trace": ("lrfinder.records", "Trace"),
+    "UsedRates": ("lrfinder.advice.used_rates", "UsedRates"),
     "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
+    "attach": ("lrfinder.api.attach", "attach"),
     "check": ("lrfinder.api.check", "check"),
+    "check_log": ("lrfinder.api.check", "check_log"),
     "compare": ("lrfinder.api.report", "compare"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
     "find": ("lrfinder.api.find", "find"),

@@ -159,6 +159,23 @@ def class_name(optimizer: object) -> str:
     return next(kind.__name__ for kind in type(optimizer).__mro__ if _is_word(kind.__name__))
 
 
+def is_called(optimizer: object, name: str) -> bool:
+    """Tell whether a live optimizer is what a config calls `name`.
+
+    That is one of that class, or of a class derived from it, or a wrapper of one, such as accelerate's; in any case of
+    letters, with or without the module; of several names one is enough. Among torch's own classes nothing derived
+    counts: its AdamW is derived from its Adam.
+    """
+    wanted = {one.rpartition(".")[2].lower() for one in name.split(SEVERAL)}
+    for kind in type(optimizer).__mro__:
+        if kind.__name__.lower() in wanted:
+            return True
+        if kind.__module__.startswith("torch.optim"):
+            break
+    inner = getattr(optimizer, "optimizer", None)
+    return inner is not None and is_called(inner, name)
+
+
 def _is_word(text: str) -> bool:
     """Tell whether the text is a word of Python code, and stands for itself there: a word may be written in ways."""
     return text.isidentifier() and not keyword.iskeyword(text) and unicodedata.normalize("NFKC", text) == text

@@ -5,6 +5,8 @@ They are apart from the records, because making those classes takes longer than 
 
 from __future__ import annotations
 
+import sys
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 MIN_LR = 1e-6  # below every rate that a default optimizer trains at, with room to see the flat start of the curve
@@ -16,6 +18,7 @@ PER_DECADE = 12.5  # of them, by default
 RUN_STEPS = 75
 MIN_RUN_STEPS = 10  # fewer updates see little but the warm-up
 CHECK_SECONDS = 300.0  # of a check: a job of continuous integration that takes longer is a problem of its own
+SAME_RATE = 1e-3  # of the peak, for rates in a log: trains no differently, and more than logs round by
 LOADER_TIMEOUT = 120.0  # seconds; batches that slow are rare, and a training that hangs is better reported soon
 # A file from elsewhere must not fill the memory with rates: no range test needs more than a million updates.
 MOST_STEPS = 1_000_000
@@ -121,6 +124,9 @@ class Stop(StrEnum):
 # In the reason of an end by a loss that isn't finite, if no weight and no buffer is to blame.
 FINITE_WEIGHTS = "the weights are finite, so it comes from the loss or the data"
 
+# How a note begins if training changed nothing, and so no rate can have done anything.
+UNMOVED_WEIGHTS = "no weight moved"
+
 STOP_TEXT = {
     Stop.COMPLETED: "completed",
     Stop.DIVERGED: "the loss diverged",
@@ -131,3 +137,13 @@ STOP_TEXT = {
     Stop.TERMINATED: "it was terminated",
     Stop.FAILED: "it failed",
 }
+
+
+def read_count(text: str) -> int | None:
+    """Read a whole number as people write it: 10000, 1e4, 10k or 2.5M; None if it isn't one."""
+    factor = {"k": 1000, "K": 1000, "M": 1_000_000}.get(text[-1:], 1)
+    try:
+        value = factor * Decimal(text if factor == 1 else text[:-1])
+    except InvalidOperation:
+        return None
+    return int(value) if value.is_finite() and abs(value) <= sys.maxsize and value == int(value) else None

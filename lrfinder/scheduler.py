@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import warnings
@@ -16,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lrfinder.errors import UsageError
 from lrfinder.gradient_norms.recorder import GradientNorms
 from lrfinder.param_groups import set_peaks
+from lrfinder.rate_owners import other_owners
 from lrfinder.schedules import Plateau, Schedule
 from lrfinder.schedules.plateau import PlateauState
 
@@ -26,6 +28,9 @@ __all__ = [  # the last for `lrfinder.config`, which may not name torch
     "PlateauScheduler",
     "scheduler_class",
 ]
+
+_WATCHED = 16  # updates from the beginning, or from a loaded state, in which somebody else's rates are looked for
+_SAME = 1e-6  # relative: a rate that went through single precision is the same
 
 
 class ConfiguredScheduler(LRScheduler):
@@ -51,9 +56,14 @@ class ConfiguredScheduler(LRScheduler):
     `record` names a file that takes the gradient's norms at each update; `norms` is then their `GradientNorms`. A copy
     of the scheduler records nothing.
 
+    The first steps look whether the rates are still those that were set: if a second scheduler or a trainer has changed
+    them in between, one warning names it. Later steps don't look.
+
     Raises ConfigError if `ratios` doesn't have one entry per param group, UsageError for a rate in a tensor of whole
     numbers; UsageError from `step()` if a param group was added later, whose rate nobody can know.
     """
+
+    _watched_until = 2  # steps; torch checks the order of the first two calls
 
     def __init__(
         self,
@@ -69,6 +79,7 @@ class ConfiguredScheduler(LRScheduler):
             raise UsageError(f"scheduler(optimizer) needs a torch.optim.Optimizer, got {type(optimizer).__name__}")
         self.peak = peak
         self.schedule = schedule
+        self._watched_until = _WATCHED
         set_peaks(optimizer.param_groups, peak, ratios)
         super().__init__(optimizer, last_epoch)  # takes the `initial_lr`s as its `base_lrs`, and makes the first step
         self.norms = None if record is None else GradientNorms(optimizer, record, position=self._position)
@@ -79,9 +90,12 @@ class ConfiguredScheduler(LRScheduler):
         Raises UsageError for an `epoch` that isn't a whole number, such as a loss.
         """
         self._check_groups()
-        if self._step_count < 2 or epoch is not None:  # noqa: PLR2004 - torch checks the order of the first two calls
-            super().step(None if epoch is None else _update(epoch))
-            return
+        if self._step_count < self._watched_until or epoch is not None:
+            if epoch is None and self._step_count:
+                self._look_for_others()
+            if self._step_count < 2 or epoch is not None:  # noqa: PLR2004 - see `_watched_until`
+                super().step(None if epoch is None else _update(epoch))
+                return
         # The same without the book-keeping that closed forms don't need: it costs more than they do.
         self._step_count += 1
         self.last_epoch += 1
@@ -101,6 +115,24 @@ class ConfiguredScheduler(LRScheduler):
                 hint="make the scheduler again, new = config.scheduler(optimizer), and go on where this one is: "
                 "new.load_state_dict(old.state_dict()), then new.step()",
             )
+
+    def _look_for_others(self) -> None:
+        """Warn, once, if somebody has changed the rates since they were set."""
+        for index, (group, own) in enumerate(zip(self.optimizer.param_groups, self._last_lr, strict=True)):
+            found, expected = float(group["lr"]), float(own)
+            if math.isclose(found, expected, rel_tol=_SAME):
+                continue
+            self._watched_until = 2
+            owners = other_owners(self.optimizer, self)
+            if owners is not None:
+                known = f": {', '.join(owners)} has this optimizer" if owners else ""
+                warnings.warn(
+                    f"at update {self.last_epoch} the rate of param group {index} is {found:g}, but {expected:g} by "
+                    f"this schedule: something else sets it, too{known}. Keep one of the two",
+                    UserWarning,
+                    stacklevel=3,
+                )
+            return
 
     def _factor(self) -> float:
         return self.schedule.factor(self.last_epoch)
@@ -129,6 +161,7 @@ class ConfiguredScheduler(LRScheduler):
             )
         self.last_epoch = last_epoch
         self._step_count = step_count
+        self._watched_until = step_count + _WATCHED
         self._set_rates()
 
     def _set_rates(self) -> None:

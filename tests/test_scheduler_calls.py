@@ -170,7 +170,8 @@ class TestGroupsAddedLater:
         new.step()
         assert rates(optimizer) == pytest.approx([made.rate(11), 0.1 * made.rate(11)])
         del optimizer.param_groups[1]  # the old one goes on too, if the group is taken away again
-        scheduler.step()
+        with pytest.warns(UserWarning, match="ConfiguredScheduler has this optimizer"):
+            scheduler.step()
         assert rates(optimizer) == [made.rate(11)]
 
     def test_a_plateau_keeps_its_cuts(self) -> None:

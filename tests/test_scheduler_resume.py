@@ -140,7 +140,7 @@ def test_a_state_says_everything(steps: int, share: float, stop: int, ratios: li
     made = config(Linear(steps=steps, warmup=int(share * steps), final=share), tuple(ratios))
 
     def fresh() -> tuple[torch.optim.Optimizer, ConfiguredScheduler]:
-        optimizer = torch.optim.SGD([{"params": [nn.Parameter(torch.zeros(1))]} for _ in ratios], lr=0.1)
+        optimizer = torch.optim.AdamW([{"params": [nn.Parameter(torch.zeros(1))]} for _ in ratios], lr=0.1)
         return optimizer, made.scheduler(optimizer)
 
     optimizer, scheduler = fresh()

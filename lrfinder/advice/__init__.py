@@ -1,7 +1,7 @@
 """From a sweep's numbers to advice: refuse or pick, then plan the run's schedule; and judge a rate that is in use."""
 
 from lrfinder.advice.advise import Advice, Request, advise
-from lrfinder.advice.check import CheckResult, check_rate, settings_around
+from lrfinder.advice.check import CheckResult, check_rate, settings_around, with_baseline
 from lrfinder.advice.evidence import SweepEvidence, gather_evidence
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "check_rate",
     "gather_evidence",
     "settings_around",
+    "with_baseline",
 ]

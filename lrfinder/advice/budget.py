@@ -7,13 +7,17 @@ import re
 from dataclasses import dataclass
 
 from lrfinder.errors import UsageError
-from lrfinder.records import Band
+from lrfinder.formatting import HOUR_S, MINUTE_S, format_count, format_duration
+from lrfinder.options import read_count
+from lrfinder.records import Band, Cost
 from lrfinder.schedules import SCHEDULES
+from lrfinder.schedules.base import MAX_STEPS
 
 FULL_LENGTH = 400  # updates; a run this short is tried at its full length: advice/README.md#full_length
 FULL_RUNS = 5  # the rate itself, its two neighbours, and two more if the best of them is an outer one
 LEAST_BUDGET = 800  # updates for a longer run; below, trials are too short to tell the best rates apart
-SHARE = 0.25  # of the coming run, if that is more: what a tuned rate is worth to a run that is made once
+SHARE = 0.125  # of the coming run, if that is more; LEAST_BUDGET alone is a quarter of a run of 3,200 updates
+FIRST_RUNS = 5  # of the first length, far apart: they find the range of good rates
 LONG_RUNS = 4  # of the second length, close together: they find its lowest point
 LEAST_STEPS = 10  # updates of a run; fewer see little but the warm-up
 
@@ -24,6 +28,7 @@ class VerifyRequest:
 
     `budget` counts updates, without those of the sweep. `schedules` are other shapes to try. `band` is the sweep's
     trainable band, which no recommendation leaves. `against` is a rate to compare with: one trial beyond the budget.
+    `seconds`: no trial is begun later than so long after the first one.
     """
 
     steps: int
@@ -35,6 +40,7 @@ class VerifyRequest:
     seed: int = 0
     band: Band | None = None
     against: float | None = None
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.against is not None and not 0 < self.against < math.inf:
@@ -68,6 +74,11 @@ class Lengths:
     long: int
     most: int
 
+    def most_updates(self, shapes: int) -> int:
+        """Return what all trials cost at most, that of the rate decided for and those of so many `shapes` included."""
+        short = 0 if self.short is None else FIRST_RUNS * self.short
+        return short + (self.most + 1 + shapes) * self.long
+
 
 def default_budget(steps: int, shapes: int = 0) -> int:
     """Return the updates that verifying a run of `steps` updates may cost, with `shapes` other shapes to try.
@@ -79,34 +90,129 @@ def default_budget(steps: int, shapes: int = 0) -> int:
     return max(LEAST_BUDGET, round(SHARE * steps))
 
 
-def budget_in_updates(budget: float | str | None, steps: int, shapes: int = 0) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What trials may cost, as people say it: one of so many updates, a share of the coming run, or seconds."""
+
+    said: str
+    updates: int | None = None
+    share: float | None = None
+    seconds: float | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """True if no trials are wanted."""
+        return not (self.updates or self.share or self.seconds)
+
+    def in_updates(self, steps: int, pace: float | None) -> int:
+        """Return it in updates, for a coming run of `steps`, if an update takes `pace` seconds.
+
+        Raises UsageError if that isn't known and the budget is a time, and if it pays for less than LONG_RUNS runs of
+        LEAST_STEPS updates.
+        """
+        least = LONG_RUNS * LEAST_STEPS
+        if self.seconds is not None and pace is None:
+            raise UsageError(
+                f"budget: how many updates {self.said} pay for isn't known: the run folder has no times",
+                hint="give a number of updates or a share of the run, or sweep again",
+            )
+        updates = self.updates or 0
+        if self.share is not None:
+            updates = round(self.share * steps)
+        elif self.seconds is not None and pace is not None:
+            updates = int(self.seconds / pace)
+        if updates < least:
+            paid = "" if self.share is self.seconds is None else f", that is {self.said}"
+            raise UsageError(
+                f"budget: {format_count(updates, 'update')}{paid}, are too few", hint=f"give at least {least}"
+            )
+        return updates
+
+
+def read_budget(budget: Budget | float | str | None) -> Budget | None:
+    """Return what people said: updates (800, "10k"), a share (0.25, "25%") or a time ("90s", "5min", "1h30min").
+
+    None: the default. Raises UsageError for anything else.
+    """
+    if budget is None or isinstance(budget, Budget):
+        return budget
+    said = str(budget).strip()
+    if isinstance(budget, str):
+        found = _time(said) or _share(said) or _count(said)
+    else:
+        found = Budget(said=said, share=float(budget)) if 0 < budget < 1 else _count(said.removesuffix(".0"))
+    if found is None:
+        raise UsageError(
+            f"budget: {budget!r} is neither a whole number of updates, nor a share of the run, nor a time",
+            hint="give 800, 10% or 5min",
+        )
+    return found
+
+
+def budget_in_updates(budget: Budget | None, steps: int, shapes: int = 0, *, pace: float | None = None) -> int:
     """Return a budget in updates, for a coming run of `steps` updates and `shapes` other shapes to try.
 
-    A number of updates (800, "800"), or a share of the coming run (0.25, "0.25", "25%"); None: the default. Raises
-    UsageError for anything else, and if it pays for less than LONG_RUNS runs of LEAST_STEPS updates.
+    `pace` is the seconds of an update. Raises UsageError as `Budget.in_updates` does.
     """
-    if budget is None:
-        return default_budget(steps, shapes)
-    updates = _updates(budget, steps)
-    least = LONG_RUNS * LEAST_STEPS
-    if updates is None:
-        raise UsageError(
-            f"budget: {budget!r} is neither a whole number of updates nor a share", hint="give 800, 25% or 0.25"
-        )
-    if updates < least:
-        raise UsageError(f"budget: {updates} updates are too few", hint=f"give at least {least}")
-    return updates
+    return default_budget(steps, shapes) if budget is None else budget.in_updates(steps, pace)
 
 
-def _updates(budget: float | str, steps: int) -> int | None:
-    """Return the updates of a budget; None if it is neither a whole number of them nor a share of `steps`."""
-    if isinstance(budget, str):
-        if percent := re.fullmatch(r"(\d+(?:\.\d+)?)%", budget):
-            share = float(percent[1]) / 100 * steps
-            return round(share) if math.isfinite(share) else None
-        if not re.fullmatch(r"\d+|0?\.\d+", budget):
-            return None
-        budget = float(budget)
-    if 0 < budget < 1:
-        return round(budget * steps)
-    return int(budget) if math.isfinite(budget) and budget == int(budget) and budget >= 0 else None
+def _share(said: str) -> Budget | None:
+    if percent := re.fullmatch(r"(\d+(?:\.\d+)?) ?%", said):
+        share = float(percent[1]) / 100
+    elif re.fullmatch(r"0?\.\d+", said):
+        share = float(said)
+    else:
+        return None
+    return Budget(said=said, share=share) if share * MAX_STEPS < math.inf else None
+
+
+def _count(said: str) -> Budget | None:
+    updates = read_count(said)
+    return None if updates is None or updates < 0 else Budget(said=said, updates=updates)
+
+
+def _time(said: str) -> Budget | None:
+    number = r"(\d+(?:\.\d+)?)"
+    parts = re.fullmatch(rf"(?:{number} ?h)? ?(?:{number} ?min)? ?(?:{number} ?s)?", said)
+    if parts is None or not any(parts.groups()):
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    whole = hours * HOUR_S + minutes * MINUTE_S + seconds
+    return Budget(said=said, seconds=whole) if math.isfinite(whole) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What trials were to cost at most, and what those of one call did cost.
+
+    `unbegun` updates were left out, since the time was over; a trial that has begun is never broken off for that.
+    """
+
+    planned: Cost
+    spent: Cost
+    budget: str = ""  # as it was said; empty: the default
+    unbegun: int = 0
+
+    def __str__(self) -> str:
+        if not self.spent.updates:
+            return "No new trial was made."
+        took = f"The trials took {format_count(self.spent.updates, 'update')}"
+        if self.spent.seconds is not None:
+            took += f" and {format_duration(self.spent.seconds)}"
+        if self.budget:
+            took += f" of a budget of {self.budget}"
+        if self.unbegun:
+            took += f"; then the time was over, and {format_count(self.unbegun, 'update')} of trials weren't begun: "
+            took += "the same command makes them"
+        return f"{took}."
+
+
+def estimate(cost: Cost) -> str:
+    """Return what trials are expected to cost, in words."""
+    said = f"trials: at most {format_count(cost.updates, 'update')}"
+    if cost.seconds is not None:
+        said += f", about {format_duration(cost.seconds)}"
+    if cost.memory is not None:
+        said += f", {cost.memory / 1e9:.1f} GB of memory as in the sweep"
+    return said

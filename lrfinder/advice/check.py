@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lrfinder.advice.advise import Request, advise
+from lrfinder.advice.baseline import BandShift, compare_bands
 from lrfinder.advice.evidence import gather_evidence
 from lrfinder.config import ScheduleConfig
 from lrfinder.formatting import format_interval, format_lr
-from lrfinder.records import MAX_LR, MIN_LR, Band, Mode, SweepResult, SweepSettings
+from lrfinder.records import MAX_LR, MIN_LR, Band, Metric, Mode, SweepResult, SweepSettings
 
 # Decades around the configured rate that a check must see, whatever the default range: the flat start of the curve and
 # the rise at its end, if the rate is right.
@@ -18,7 +19,10 @@ OPEN = 10.0  # a factor; an end of the band that is known no better doesn't tell
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """Whether the configured peak is inside the trainable band; `sane` is None if the sweep can't tell."""
+    """Whether the configured peak is inside the trainable band; `sane` is None if the sweep can't tell.
+
+    With a baseline it is False, too, if the band has moved since then.
+    """
 
     sane: bool | None
     lr: float
@@ -27,15 +31,26 @@ class CheckResult:
     why: str
     hint: str
     warnings: tuple[str, ...]
+    shift: BandShift | None = None  # against the baseline
 
 
-def settings_around(lr: float, *, repeats: int, seed: int, max_seconds: float) -> SweepSettings:
+def settings_around(
+    lr: float,
+    *,
+    repeats: int,
+    seed: int,
+    max_seconds: float,
+    metric: Metric = Metric.TRAIN,
+    cache_batches: int | None = None,
+) -> SweepSettings:
     """Return the settings of a check's sweep: the default range, widened if `lr` lies near or beyond its ends."""
     return SweepSettings(
         min_lr=min(MIN_LR, lr / 10**MARGIN),
         max_lr=max(MAX_LR, lr * 10**MARGIN),
         repeats=repeats,
         mode=Mode.AUTO,
+        metric=metric,
+        cache_batches=cache_batches,
         seed=seed,
         max_seconds=max_seconds,
     )
@@ -77,6 +92,25 @@ def check_rate(result: SweepResult, config: ScheduleConfig) -> CheckResult:
         why=why,
         hint=hint,
         warnings=warnings,
+    )
+
+
+def with_baseline(checked: CheckResult, result: SweepResult, baseline: SweepResult, *, name: str) -> CheckResult:
+    """Return the answer with what has become of the band since the sweep `baseline`, which messages call `name`.
+
+    Where this sweep finds no band there is nothing to compare. Raises UsageError if the baseline has none.
+    """
+    if checked.band is None:
+        return checked
+    shift = compare_bands(checked.band, result, baseline, name=name)
+    to_do = "look for what changed; if it should have, sweep again for a new baseline" if shift.moved else ""
+    return replace(
+        checked,
+        sane=False if shift.moved else checked.sane,
+        why=f"{checked.why}; {shift.why}",
+        hint=checked.hint or to_do,
+        warnings=(*checked.warnings, *shift.warnings),
+        shift=shift,
     )
 
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise, pick_text
-from lrfinder.advice.budget import VerifyRequest
+from lrfinder.advice.budget import Account, VerifyRequest
 from lrfinder.advice.choice import BETTER
 from lrfinder.advice.decision import CLOSE, Decision
 from lrfinder.advice.doubts import late_onset, weak_fall
@@ -36,7 +36,8 @@ class Verification:
 
     `lr` is the rate to use: the recommended one if it was confirmed, else the corrected one. `pick` is its evidence,
     `schedule` the config with it, `updates` counts everything spent, the sweep included. `worse` is the share of what
-    training gains that the rate to compare with lost more than `lr` in its trial; None if there was none.
+    training gains that the rate to compare with lost more than `lr` in its trial; None if there was none. `account`
+    says what the trials were to cost, and did.
     """
 
     confirmed: bool | None
@@ -50,6 +51,7 @@ class Verification:
     trials: tuple[ShortRun, ...]
     worse: float | None = None
     stop: Stop | None = None  # what interrupted the training; what was measured before it is kept
+    account: Account | None = None
 
     def __str__(self) -> str:
         return f"{self.why} {self.hint}".strip()

@@ -7,7 +7,6 @@ runs would draw from it in turn, so no run would be what it is by itself. And on
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Self
@@ -111,16 +110,6 @@ def room_in_memory() -> int:
     """Return for how many processes like this one there is free memory, judged by its largest size so far."""
     import psutil
 
-    return int(SHARE_OF_MEMORY * psutil.virtual_memory().available / _peak_memory())
+    from lrfinder.engine.runtime.memory import peak_memory
 
-
-def _peak_memory() -> int:
-    """Return the most memory that this process has had, in bytes."""
-    if sys.platform == "win32":
-        import psutil
-
-        return psutil.Process().memory_info().peak_wset
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss: bytes there, KiB on Linux
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return int(SHARE_OF_MEMORY * psutil.virtual_memory().available / peak_memory())

@@ -1,4 +1,4 @@
-"""`lrfinder.check`: is a configured rate still right for the model?"""
+"""`lrfinder.check`: is a configured rate still right for the model? `check_log`: did a run use the config's rates?"""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrfinder.advice import CheckResult, check_rate, settings_around
-from lrfinder.api.settings import make_source
+from lrfinder.advice import CheckResult, check_rate, settings_around, with_baseline
+from lrfinder.advice.used_rates import UsedRates, compare_rates
+from lrfinder.api.settings import choose, make_source
 from lrfinder.api.sweep_run import Watch, sweep_model
 from lrfinder.config import load_schedule
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import UsageError
-from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, Graph, Precision, Stop
-from lrfinder.store import Source
+from lrfinder.importing.rate_log import read_rates
+from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision, Stop
+from lrfinder.store import RUN, Source, load_run
 from lrfinder.task.reference import check_reference
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ def check(
     model: str | os.PathLike[str],
     config: str | os.PathLike[str],
     *,
+    baseline: str | os.PathLike[str] | None = None,
+    metric: str = Metric.TRAIN,
+    cache_batches: int | None = None,
     max_seconds: float = CHECK_SECONDS,
     batch_size: int | None = None,
     loader_timeout: float = LOADER_TIMEOUT,
@@ -52,10 +57,12 @@ def check(
     """Make a short sweep of a model file, and compare the peak rate of a schedule config with the trainable band.
 
     `sane` is True inside the band, False outside, and None if the sweep can't tell; `why` and `hint` explain it. Judged
-    by what was measured after `max_seconds`. The other keywords are those of `sweep`. Nothing is written.
+    by what was measured after `max_seconds`. With `baseline`, a run folder or its run.json, `sane` is False, too, if
+    the band has moved since that sweep by more than the noise of both. The other keywords are those of `sweep`. Nothing
+    is written.
 
-    Raises UsageError for wrong keywords, ConfigError for the config, and what `sweep` raises; KeyboardInterrupt if it
-    is interrupted, since half a check is no answer.
+    Raises UsageError for wrong keywords, ConfigError for the config, RunError for the baseline, and what `sweep`
+    raises; KeyboardInterrupt if it is interrupted, since half a check is no answer.
     """
     source = make_source(
         os.fspath(model),
@@ -70,15 +77,42 @@ def check(
         scale_others=scale_others,
         graph=graph,
     )
-    return check_model(source, Path(config), max_seconds=max_seconds, seed=seed).verdict
+    checked = check_model(
+        source,
+        Path(config),
+        baseline=None if baseline is None else Path(baseline),
+        metric=metric,
+        cache_batches=cache_batches,
+        max_seconds=max_seconds,
+        seed=seed,
+    )
+    return checked.verdict
 
 
-def check_model(source: Source, config: Path, *, max_seconds: float, seed: int, watch: Watch | None = None) -> CheckRun:
+def check_model(
+    source: Source,
+    config: Path,
+    *,
+    baseline: Path | None = None,
+    metric: str = Metric.TRAIN,
+    cache_batches: int | None = None,
+    max_seconds: float,
+    seed: int,
+    watch: Watch | None = None,
+) -> CheckRun:
     """Check a config against the model file of `source`; the one way to do it. `watch` is as in `sweep_model`."""
     loaded = load_schedule(config)
+    before = None if baseline is None else load_run(baseline.parent if baseline.name == RUN else baseline)
     check_reference(source.reference)
     try:
-        settings = settings_around(loaded.optimizer.lr, repeats=REPEATS, seed=seed, max_seconds=max_seconds)
+        settings = settings_around(
+            loaded.optimizer.lr,
+            repeats=REPEATS,
+            seed=seed,
+            max_seconds=max_seconds,
+            metric=choose("metric", Metric, metric),
+            cache_batches=cache_batches,
+        )
     except ValueError as error:
         raise UsageError(str(error)) from None
     result = sweep_model(source, settings, watch=watch)
@@ -86,4 +120,20 @@ def check_model(source: Source, config: Path, *, max_seconds: float, seed: int, 
         raise KeyboardInterrupt("before the check had an answer")
     if result.status is Stop.TERMINATED:
         raise Terminated("before the check had an answer")
-    return CheckRun(verdict=check_rate(result, loaded), sweep=result)
+    verdict = check_rate(result, loaded)
+    if before is not None:
+        verdict = with_baseline(verdict, result, before, name=str(baseline))
+    return CheckRun(verdict=verdict, sweep=result)
+
+
+def check_log(
+    log: str | os.PathLike[str], config: str | os.PathLike[str], *, tolerance: float = SAME_RATE
+) -> UsedRates:
+    """Compare the rates that a run logged with those of a schedule config; `sane` is True if they are the same.
+
+    `log` is a `trainer_state.json` of Hugging Face, a `metrics.csv` of Lightning with a LearningRateMonitor, or a CSV
+    file with the columns step and lr. Rates are the same up to `tolerance`, a share of the peak. Nothing is run.
+
+    Raises UsageError for the log and for a plateau, whose rates follow the losses, ConfigError for the config.
+    """
+    return compare_rates(read_rates(Path(log)), load_schedule(config), tolerance=tolerance)

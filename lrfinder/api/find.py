@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from lrfinder.advice import Advice, Request
 from lrfinder.advice.advise import pick_text
-from lrfinder.advice.budget import LEAST_BUDGET, budget_in_updates
+from lrfinder.advice.budget import LEAST_BUDGET, Budget, read_budget
 from lrfinder.advice.length import run_length
 from lrfinder.api.recommend import recommend_run
 from lrfinder.api.settings import make_settings, make_source
-from lrfinder.api.sweep_run import SweepRun, Watch, sweep_run
+from lrfinder.api.sweep_run import SweepRun, Tell, Watch, sweep_run
 from lrfinder.api.verify import VerifyOptions, check_options, verify_run
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
@@ -116,10 +116,10 @@ def find(
 ) -> Found:
     """Sweep a model file, recommend a rate for a run of `steps` updates or `epochs`, and verify it by short trainings.
 
-    `budget` is what the trials may cost: a number of updates, a share of the coming run (0.05 or "5%", the default), or
-    0 for none. If the default share pays for fewer than 800 updates none are made, since shorter trials can't tell the
-    best rates apart. All is kept in the run folder `out` (default: lrfinder-runs/<model>-<time>), the config too. The
-    other keywords are those of `sweep`. `.lr`, `.status`, `.schedule`, `.save(path)`.
+    `budget` is what the trials may cost: a number of updates, a share of the coming run (0.05 or "5%", the default), a
+    time ("5min"), or 0 for none. If the default share pays for fewer than 800 updates none are made, since shorter
+    trials can't tell the best rates apart. All is kept in the run folder `out` (default: lrfinder-runs/<model>-<time>),
+    the config too. The other keywords are those of `sweep`. `.lr`, `.status`, `.schedule`, `.save(path)`.
 
     Raises UsageError for keywords that make no sense, and what `sweep` and `verify` raise.
     """
@@ -154,13 +154,14 @@ def find_model(
     *,
     write: Path | None = None,
     watch: Watch | None = None,
+    tell: Tell | None = None,
 ) -> Found:
     """Find a rate from the sweep that `sweep` makes or carries on, in its run folder; the one way to do it.
 
-    The config goes to `write`, or into the run folder. `watch` is as in `sweep_model`.
+    The config goes to `write`, or into the run folder. `watch` is as in `sweep_model`, `tell` as in `verify_run`.
     """
     begun = time.monotonic()
-    _check(options)
+    budget = _check(options)
     swept = sweep()
     found = Found(
         advice=swept.advice,
@@ -186,11 +187,14 @@ def find_model(
         problem=recommended.problem,
     )
     steps = run_length(swept.sweep.setup, options.steps, options.epochs) or 1
-    if found.lr is None or (unverified := _left_out(options.budget, steps)):
+    if found.lr is None or (unverified := _left_out(budget, steps)):
         return replace(found, unverified=unverified if found.lr is not None else "", seconds=time.monotonic() - begun)
-    budget = SHARE if options.budget is None else options.budget
     checked = verify_run(
-        swept.folder, VerifyOptions(budget=budget, jobs=options.jobs, seed=options.seed), write=write, watch=watch
+        swept.folder,
+        VerifyOptions(budget=budget or SHARE, jobs=options.jobs, seed=options.seed),
+        write=write,
+        watch=watch,
+        tell=tell,
     )
     told = with_verification(replace(found, seconds=time.monotonic() - begun), checked)
     if told.schedule is not None and told.schedule != found.schedule and checked.written is None and told.written:
@@ -233,8 +237,8 @@ def _doubted(found: Found, pick: Pick) -> ScheduleConfig | None:
     return config.model_copy(update={"evidence": evidence})
 
 
-def _check(options: FindOptions) -> None:
-    """Raise UsageError, before anything is measured, for what could not be planned afterwards."""
+def _check(options: FindOptions) -> Budget | None:
+    """Return the budget; raise UsageError, before anything is measured, for what could not be planned afterwards."""
     if options.steps is None and options.epochs is None:
         raise UsageError("the length of the coming run is needed", hint="add --steps T or --epochs E")
     length = options.steps if options.steps is not None else options.epochs
@@ -245,17 +249,15 @@ def _check(options: FindOptions) -> None:
         )
     schedules = () if options.schedule is None else (options.schedule,)
     check_options(VerifyOptions(schedules=schedules, jobs=options.jobs))
-    if not _no_trials(options.budget):
-        budget_in_updates(options.budget, options.steps or round(1 / SHARE) * LEAST_BUDGET)
+    budget = read_budget(options.budget)
+    if budget is not None and budget.seconds is None and not budget.is_nothing:
+        budget.in_updates(options.steps or round(1 / SHARE) * LEAST_BUDGET, None)
+    return budget
 
 
-def _no_trials(budget: float | str | None) -> bool:
-    return budget in {0, "0", "0%"}
-
-
-def _left_out(budget: float | str | None, steps: int) -> str:
+def _left_out(budget: Budget | None, steps: int) -> str:
     """Return why no trials are made for a run of `steps` updates; empty if they are."""
-    if _no_trials(budget):
+    if budget is not None and budget.is_nothing:
         return "the budget is 0"
     if budget is None and SHARE * steps < LEAST_BUDGET:
         return (

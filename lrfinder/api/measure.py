@@ -13,6 +13,7 @@ from lrfinder.engine.held_out import no_val_loader
 from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.device import choose_device
+from lrfinder.engine.runtime.memory import most_memory
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
@@ -99,6 +100,10 @@ class _ProblemParts:
     def can_begin_again(self, settings: SweepSettings) -> bool:
         """Tell whether the loader has another start: one that is an iterator has not, unless its batches are kept."""
         return not isinstance(self._problem.train_loader, Iterator) or settings.cache_batches is not None
+
+    def most_memory(self) -> int | None:
+        """Return the most memory that was taken, in bytes."""
+        return most_memory(self._device)
 
     def nothing_left(self) -> ModelFileError:
         """Return the error to raise if not even a first loss was measured."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lrfinder.advice import Request, advise, gather_evidence
 from lrfinder.options import STOP_TEXT
-from lrfinder.records import SweepResult
+from lrfinder.records import Cost, SweepResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Sweep(SweepResult):
-    """What `lrfinder.sweep` returns, even if the curve is useless: `status` says how it ended."""
+    """What `lrfinder.sweep` returns, even if the curve is useless: `status` says how it ended.
+
+    `cost` is what was spent on it in this process.
+    """
+
+    cost: Cost | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         from lrfinder.report.figure import headline, subtitle

@@ -129,6 +129,10 @@ class _ScriptParts:
         del settings
         return True
 
+    def most_memory(self) -> int | None:
+        """Return the most memory that a process of the script has had."""
+        return self._runs.memory
+
     def nothing_left(self) -> ModelFileError:
         """Return the error to raise if not even a first loss was measured."""
         return ModelFileError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 from lrfinder.errors import UsageError
 from lrfinder.records import (
@@ -19,12 +19,14 @@ from lrfinder.records import (
 )
 from lrfinder.store import Source
 
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
 
 def make_settings(**keywords: Any) -> SweepSettings:
     """Return the settings; raise UsageError, with the parameter, its bound and the value, if they can't be swept."""
     for name, choices in (("spacing", Spacing), ("mode", Mode), ("metric", Metric)):
         if name in keywords:
-            keywords[name] = _chosen(name, choices, keywords[name])
+            keywords[name] = choose(name, choices, keywords[name])
     try:
         return SweepSettings(**keywords)
     except ValueError as error:
@@ -48,7 +50,7 @@ def make_source(
     """
     for name, choices in (("precision", Precision), ("graph", Graph)):
         if name in training:
-            training[name] = _chosen(name, choices, training[name])
+            training[name] = choose(name, choices, training[name])
     options = {"momentum": momentum, "weight_decay": weight_decay}
     try:
         return Source(
@@ -64,7 +66,8 @@ def make_source(
         raise UsageError(str(error)) from None
 
 
-def _chosen(name: str, choices: type[StrEnum], value: str) -> StrEnum:
+def choose(name: str, choices: type[_Choice], value: str) -> _Choice:
+    """Return the member of `choices` that a keyword names; raise UsageError if it names none."""
     if value not in list(choices):
         raise UsageError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
     return choices(value)

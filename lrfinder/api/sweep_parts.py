@@ -13,7 +13,7 @@ from lrfinder.advice.exploration import first_run, next_run, start_of
 from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.result import Sweep
 from lrfinder.engine.runtime.signals import Terminated
-from lrfinder.records import Mode, RunPlan, ShortRun, Stop, SweepResult, SweepSettings, Trace
+from lrfinder.records import Cost, Mode, RunPlan, ShortRun, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store import ResumableRun
 
 _AT_ONCE = 1e-6  # seconds: the limit of a part that begins when the time is over, since a limit must be above 0
@@ -37,6 +37,9 @@ class PartMaker(Protocol):
 
     def can_begin_again(self, settings: SweepSettings) -> bool:
         """Tell whether another run can start where the first one did."""
+
+    def most_memory(self) -> int | None:
+        """Return the most memory that was taken, in bytes; None if that isn't known."""
 
     def nothing_left(self) -> BaseException:
         """Return the error to raise if not even a first loss was measured, and no signal came."""
@@ -62,7 +65,9 @@ def make_sweep(
     measured is a result with that status; one that comes before the first loss is raised again (KeyboardInterrupt,
     Terminated).
     """
+    begun = time.monotonic()
     traces, short_sweeps, runs = (kept.traces, kept.short_sweeps, kept.runs) if kept is not None else ((), (), ())
+    before: tuple[Trace | ShortRun, ...] = (*traces, *short_sweeps, *runs)
     if settings.mode is not Mode.RESTART:
         traces = maker.repeats(settings, traces)
     if listeners.setup is None and settings.mode is not Mode.RESTART:
@@ -86,7 +91,9 @@ def make_sweep(
     result = after(runs)
     if result is None:
         raise _nothing_measured(maker, {made.stop for made in runs})
-    return result
+    updates = result.updates - sum(part.updates for part in before)
+    cost = Cost(updates=updates, seconds=time.monotonic() - begun, memory=maker.most_memory())
+    return dataclasses.replace(result, cost=cost)
 
 
 def _until(deadline: float, settings: SweepSettings) -> SweepSettings:

@@ -19,7 +19,7 @@ from lrfinder.api.sinks import Sink, check_sinks
 from lrfinder.errors import EnvironmentFailure, RunError, UsageError
 from lrfinder.records import Script, Stop, SweepSettings
 from lrfinder.scripts.program import check_script, command_line
-from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished
+from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished, write_cost
 from lrfinder.task.reference import Reference, check_reference, code_places, digest_of, model_path
 from lrfinder.version import CREATED_BY
 
@@ -184,15 +184,17 @@ def advised(
     of_script: bool = False,
     remarks: tuple[str, ...] = (),
 ) -> SweepRun:
-    """Advise, and draw the picture, unless somebody interrupted the sweep: they want to leave at once."""
+    """Advise, keep what it cost, and draw the picture, unless somebody interrupted the sweep: they want to leave."""
     advice = advise(gather_evidence(result), Request())
     picture, failure = None, None
-    if result.status not in {Stop.INTERRUPTED, Stop.TERMINATED}:
-        try:
+    try:
+        if result.cost is not None and result.cost.updates:
+            write_cost(folder.place, result.cost)
+        if result.status not in {Stop.INTERRUPTED, Stop.TERMINATED}:
             write_picture(folder.place, advice.chart(result))
             picture = folder.path / PICTURE
-        except EnvironmentFailure as error:
-            failure = error
+    except EnvironmentFailure as error:
+        failure = error
     return SweepRun(
         sweep=result,
         advice=advice,

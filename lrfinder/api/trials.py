@@ -12,6 +12,7 @@ from lrfinder.advice.budget import VerifyRequest
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.model_file import load_source_problem
+from lrfinder.api.time_limit import TimeLimit
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.device import choose_device
@@ -27,26 +28,29 @@ def make_trials(
     source: Source,
     jobs: int | None = None,
     observers: Sequence[Observer] = (),
+    limit: TimeLimit | None = None,
 ) -> tuple[ShortRun, ...]:
     """Make the runs that `plan` still needs, and return all of them.
 
     Each is in the folder's log as it ends. `jobs` are made at once, each in a process of its own; None: several if that
-    is measured to be faster. An interruption ends them: the last run says so.
+    is measured to be faster. An interruption ends them: the last run says so. A run that would begin after the `limit`
+    is left out.
     """
-    plans = plan.next_runs()
-    if not plans:
+    limit = limit or TimeLimit(None, None)
+    if not plan.next_runs():
         return plan.runs
     folder = folder.absolute()  # a model file may change the working directory
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(RunLog(folder / TRIALS))
         make = stack.enter_context(_maker(plan.request, source, jobs, observers, folder))
-        while plans:
+        limit.begin()
+        while plans := limit.in_time(plan.next_runs()):
             for made in make(plans):
                 log.add(made)
                 plan = dataclasses.replace(plan, runs=(*plan.runs, made))
+                limit.made(made.updates)
                 if made.stop.ends_the_sweep:
                     return plan.runs
-            plans = plan.next_runs()
     return plan.runs
 
 

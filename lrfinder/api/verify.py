@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
-from lrfinder.advice.budget import VerifyRequest, budget_in_updates
+from lrfinder.advice.budget import Account, Budget, VerifyRequest, budget_in_updates, estimate, read_budget
 from lrfinder.advice.length import run_length
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
 from lrfinder.api.run_files import LastRecommendation, config_target, last_recommendation, write_verification
 from lrfinder.api.sweep_run import Tell, Watch, announce_model, announce_script
+from lrfinder.api.time_limit import TimeLimit
 from lrfinder.config import dump, load_schedule
 from lrfinder.errors import UsageError, unknown_choice
-from lrfinder.records import ShortRun, SweepResult
+from lrfinder.records import Cost, ShortRun, SweepResult
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
-from lrfinder.store import TRIALS, Source, load_run, load_source, read_log
+from lrfinder.store import TRIALS, Source, load_run, load_source, read_cost, read_log
 from lrfinder.task.reference import check_reference
 
 CONFIG_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".toml"})
@@ -31,8 +32,8 @@ CONFIG_SUFFIXES = frozenset({".yaml", ".yml", ".json", ".toml"})
 class VerifyOptions:
     """What a verification is asked for; None: as the last recommendation says, or as lrfinder chooses.
 
-    `budget` is a number of updates, or a share of the coming run (0.25 or "25%"). `model` replaces the model file that
-    was swept.
+    `budget` is a number of updates, a share of the coming run (0.25 or "25%") or a time ("5min"): see `read_budget`.
+    `model` replaces the model file that was swept.
     """
 
     steps: int | None = None
@@ -42,7 +43,7 @@ class VerifyOptions:
     warmup: int | None = None
     lr: float | None = None
     against: float | None = None
-    budget: float | str | None = None
+    budget: Budget | float | str | None = None
     jobs: int | None = None
     model: str | None = None
     seed: int = 0
@@ -77,10 +78,11 @@ def verify(
 
     `run` is a folder that `sweep(..., out=...)` or `lrfinder sweep` wrote from a model file. Its trials are kept in it:
     a second call trains only what is missing. Without `steps` or `epochs` the last recommendation of the run says
-    how long it is. `budget` is a number of updates, or a share of the coming run (0.25 or "25%"). `lr` is verified
-    instead of the recommended rate. `against` is a rate to compare with, such as the one that you use: it costs one
-    more trial. `jobs` trials are made at once, each in a process of its own; None: several, if that is measured to be
-    faster. `.schedule` is the config; `.save(path)` writes it.
+    how long it is. `budget` is a number of updates (800, "10k"), a share of the coming run (0.25, "25%") or a time
+    ("90s", "5min", "2h"), which is turned into updates by the sweep's pace; `.account` says what was spent of it. `lr`
+    is verified instead of the recommended rate. `against` is a rate to compare with, such as the one that you use: it
+    costs one more trial. `jobs` trials are made at once, each in a process of its own; None: several, if that is
+    measured to be faster. `.schedule` is the config; `.save(path)` writes it.
 
     Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
     EnvironmentFailure for the machine; what the user's code raises passes through.
@@ -121,6 +123,7 @@ def verify_run(
     interruption, are results too: then `confirmed` is None.
     """
     check_options(options)
+    budget = read_budget(options.budget)
     folder, last = _recommended(target, options)
     sweep, source = load_run(folder), load_source(folder)
     if options.model is not None:
@@ -132,20 +135,25 @@ def verify_run(
     else:
         announce_model(source, folder, tell)
     evidence = gather_evidence(sweep)
-    advice, request = _requests(evidence, options, last)
+    cost = read_cost(folder)
+    advice, request = _requests(evidence, options, last, budget, None if cost is None else cost.pace)
     if request is None:
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
     if source.script is None:
         check_reference(source.reference)
-    trials = _train(request, sweep, folder, source=source, jobs=options.jobs, watch=watch)
+    trials, account = _train(
+        request, sweep, folder, source=source, jobs=options.jobs, watch=watch, swept=cost, tell=tell
+    )
+    account = dataclasses.replace(account, budget="" if budget is None else budget.said)
     if trials and trials[-1].stop.was_asked_for:
         why = f"{trials[-1].stop.value}: {len(trials) - 1} runs are kept in {folder}"
         spent = sweep.updates + sum(trial.updates for trial in trials)
         stopped = dataclasses.replace(
-            _none(advice, spent), why=why, hint="the same command carries on", stop=trials[-1].stop
+            _none(advice, spent), why=why, hint="the same command carries on", stop=trials[-1].stop, account=account
         )
         return VerifyResult(verification=stopped, sweep=sweep, run=folder)
-    verification = conclude(TrialPlan(request=request, sweep=sweep, runs=trials), evidence)
+    concluded = conclude(TrialPlan(request=request, sweep=sweep, runs=trials), evidence)
+    verification = dataclasses.replace(concluded, account=account)
     written = None
     if keep and verification.schedule is not None:
         written = write or config_target(folder, last)
@@ -183,7 +191,11 @@ def _recommended(target: Path, options: VerifyOptions) -> tuple[Path, LastRecomm
 
 
 def _requests(
-    evidence: SweepEvidence, options: VerifyOptions, last: LastRecommendation | None
+    evidence: SweepEvidence,
+    options: VerifyOptions,
+    last: LastRecommendation | None,
+    budget: Budget | None,
+    pace: float | None,
 ) -> tuple[Advice, VerifyRequest | None]:
     """Return the advice and what is to be verified of it; None if the sweep allows no recommendation."""
     steps = run_length(evidence.result.setup, options.steps, options.epochs)
@@ -202,7 +214,7 @@ def _requests(
         return advice, None
     return advice, VerifyRequest(
         steps=steps,
-        budget=budget_in_updates(options.budget, steps, len(options.schedules)),
+        budget=budget_in_updates(budget, steps, len(options.schedules), pace=pace),
         lr=advice.lr,
         schedule=advice.schedule.schedule.name,
         schedules=options.schedules,
@@ -210,6 +222,7 @@ def _requests(
         seed=options.seed,
         band=evidence.band,
         against=options.against,
+        seconds=None if budget is None else budget.seconds,
     )
 
 
@@ -221,17 +234,43 @@ def _train(
     source: Source,
     jobs: int | None,
     watch: Watch | None,
-) -> tuple[ShortRun, ...]:
-    """Make the missing trials of the request's seed, and return all of them."""
+    swept: Cost | None,
+    tell: Tell | None,
+) -> tuple[tuple[ShortRun, ...], Account]:
+    """Make the missing trials of the request's seed, and return all of them, with an account of those made now.
+
+    `swept` is what the sweep cost; `tell` gets what the trials are expected to cost before they begin.
+    """
     known = tuple(trial for trial in read_log(folder / TRIALS) if trial.seed == request.seed)
     plan = TrialPlan(request=request, sweep=sweep, runs=known)
+    planned = _planned(plan, swept)
     if not plan.next_runs():
-        return known
+        return known, Account(planned=planned, spent=Cost(updates=0))
+    if tell is not None:
+        tell(estimate(planned))
+    limit = TimeLimit(request.seconds, None if swept is None else swept.pace)
     with contextlib.ExitStack() as stack:
         observers = [] if watch is None else [stack.enter_context(watch(sweep.settings))]
         from lrfinder.api.trials import make_trials  # torch, after `watch` has prepared for it
 
-        return make_trials(plan, folder, source=source, jobs=jobs, observers=observers)
+        trials = make_trials(plan, folder, source=source, jobs=jobs, observers=observers, limit=limit)
+        seconds = limit.elapsed
+    made = trials[len(known) :]
+    spent = Cost(updates=sum(trial.updates for trial in made), seconds=seconds)
+    missing = () if made and made[-1].stop.ends_the_sweep else dataclasses.replace(plan, runs=trials).next_runs()
+    return trials, Account(planned=planned, spent=spent, unbegun=sum(run.steps for run in missing))
+
+
+def _planned(plan: TrialPlan, swept: Cost | None) -> Cost:
+    """Return what the trials that are missing may cost at most, if they are like the sweep's own short runs."""
+    updates = min(max(0, plan.request.budget - plan.updates), plan.lengths.most_updates(len(plan.request.others)))
+    updates += 0 if plan.request.against is None else plan.lengths.long
+    pace = None if swept is None else swept.pace
+    return Cost(
+        updates=updates,
+        seconds=None if pace is None else updates * pace,
+        memory=None if swept is None else swept.memory,
+    )
 
 
 def _none(advice: Advice, updates: int) -> Verification:

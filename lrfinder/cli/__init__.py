@@ -41,9 +41,11 @@ def _run(received: Received) -> int:
     from lrfinder.errors import LrfinderError
 
     try:
+        from lrfinder.cli import failures
         from lrfinder.cli.app import app
-        from lrfinder.cli.output import show_plugin_warnings
+        from lrfinder.cli.output import remember_json, show_plugin_warnings
 
+        remember_json(sys.argv[1:])
         show_plugin_warnings()
         try:
             app()
@@ -51,6 +53,8 @@ def _run(received: Received) -> int:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
             if isinstance(ended.__context__, BrokenPipeError):  # nobody reads what --help prints: no failure
                 status = 0
+            elif status:
+                failures.report_usage(ended)
         with stdout_guard():  # the buffer may still hold what a library printed
             return status
     except (KeyboardInterrupt, Terminated):

@@ -94,6 +94,7 @@ COMMANDS = {
         examples=(
             "lrfinder check model.py --config schedule.yaml",
             "lrfinder check model.py --config schedule.yaml --max-seconds 60 --json",
+            "lrfinder check --config schedule.yaml --log trainer_state.json      did a run use the config's rates?",
         ),
     ),
     "run": Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -12,6 +12,7 @@ from lrfinder.cli.exit_status import of_answer
 from lrfinder.cli.options import (
     Accumulate,
     BatchSize,
+    CacheBatches,
     ClipNorm,
     ClipValue,
     Debug,
@@ -19,21 +20,53 @@ from lrfinder.cli.options import (
     GraphOption,
     Json,
     LoaderTimeout,
+    MetricOption,
     PrecisionOption,
     Quiet,
     ScaleOthers,
     Seed,
     SweptOptimizer,
+    given_options,
 )
 from lrfinder.cli.output import print_json, print_text, warn
-from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, Graph, Precision
+from lrfinder.errors import UsageError
+from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision
 
-_MODEL = "The model file: model.py, model.py:name or package.module:name."
+if TYPE_CHECKING:
+    from lrfinder.cli.ci import Verdict
+
+_MODEL = "The model file: model.py, model.py:name or package.module:name. Not with --log."
+# What a log of a finished run leaves to say.
+_OF_A_LOG = frozenset({"log", "config", "tolerance", "junit", "seed", "as_json", "quiet", "debug"})
 
 
 def check(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)],
+    context: typer.Context,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", help=_MODEL)] = None,
+    *,
     config: Annotated[Path, typer.Option("--config", help="The schedule config whose peak rate is checked.")],
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log",
+            metavar="FILE",
+            help="Train nothing: were the rates that a run logged the config's? A Trainer's trainer_state.json, "
+            "Lightning's metrics.csv, or a CSV file with the columns step,lr.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="Up to which share of the peak logged rates are the same.")
+    ] = SAME_RATE,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline",
+            metavar="RUN",
+            help="A run folder or its run.json: has the trainable band moved since then by more than noise?",
+        ),
+    ] = None,
+    metric: MetricOption = Metric.TRAIN,
+    cache_batches: CacheBatches = None,
     max_seconds: Annotated[
         float, typer.Option("--max-seconds", help="Judge by what was measured after this time.")
     ] = CHECK_SECONDS,
@@ -60,12 +93,16 @@ def check(
 
     The exit status is 0 if the configured peak rate lies in the trainable band, 1 if it doesn't, and 5 if the sweep
     can't tell; the reason is printed. In a GitHub workflow the answer is an annotation and a part of the job's summary,
-    too.
+    too. With --baseline it is 1, too, if the band has moved. With --log it is 0 if a finished run used the config's
+    rates, and 1 if it didn't: the first step that differs is named.
     """
     del debug
+    if log is not None:
+        _check_log(context, log, config, tolerance=tolerance, junit=junit, as_json=as_json)
+    if model is None:
+        raise UsageError("MODEL is missing", hint="name the model file, or with --log what a finished run logged")
     from lrfinder.api.check import check_model
     from lrfinder.api.settings import make_source
-    from lrfinder.cli.ci import report_to_ci, word_for
     from lrfinder.cli.training import watch_training
     from lrfinder.report.documents import check_document
 
@@ -83,16 +120,48 @@ def check(
         graph=graph,
     )
     watch = functools.partial(watch_training, quiet=quiet or as_json)
-    done = check_model(source, config, max_seconds=max_seconds, seed=seed, watch=watch)
+    done = check_model(
+        source,
+        config,
+        baseline=baseline,
+        metric=metric,
+        cache_batches=cache_batches,
+        max_seconds=max_seconds,
+        seed=seed,
+        watch=watch,
+    )
     verdict = done.verdict
     for doubt in (*done.sweep.notes, *verdict.warnings):
         warn(doubt)
-    report_to_ci(verdict, config, junit=junit)
-    if as_json:
-        print_json(check_document(verdict, config=str(config), updates=done.sweep.updates))
+    document = check_document(verdict, config=str(config), updates=done.sweep.updates)
+    _answer(verdict, config, document=document if as_json else None, junit=junit)
+
+
+def _check_log(
+    context: typer.Context, log: Path, config: Path, *, tolerance: float, junit: Path | None, as_json: bool
+) -> NoReturn:
+    from lrfinder.api.check import check_log
+    from lrfinder.report.documents import used_rates_document
+
+    for name in given_options(context):
+        if name not in _OF_A_LOG:
+            option = "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} can't be given with --log: nothing is trained", hint="leave one of them out")
+    used = check_log(log, config, tolerance=tolerance)
+    document = used_rates_document(used, log=str(log), config=str(config))
+    _answer(used, log, document=document if as_json else None, junit=junit)
+
+
+def _answer(verdict: Verdict, about: Path, *, document: dict[str, Any] | None, junit: Path | None) -> NoReturn:
+    """Print the answer, or its JSON document, tell continuous integration, and leave with its status."""
+    from lrfinder.cli.ci import report_to_ci, word_for
+
+    report_to_ci(verdict, about, junit=junit)
+    if document is not None:
+        print_json(document)
     else:
         print_text(
-            f"{config}: {word_for(verdict.sane)}: {verdict.why}.",
+            f"{about}: {word_for(verdict.sane)}: {verdict.why}.",
             *([f"What to do: {verdict.hint}."] if verdict.hint else []),
         )
     raise typer.Exit(of_answer(verdict.sane))

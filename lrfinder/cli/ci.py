@@ -6,10 +6,18 @@ import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from lrfinder.advice import CheckResult
+
+class Verdict(Protocol):
+    """What a check answers: `sane` is None if it can't tell."""
+
+    @property
+    def sane(self) -> bool | None: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def hint(self) -> str: ...
 
 
 def word_for(sane: bool | None) -> str:
@@ -17,7 +25,7 @@ def word_for(sane: bool | None) -> str:
     return {True: "sane", False: "not sane", None: "inconclusive"}[sane]
 
 
-def report_to_ci(verdict: CheckResult, config: Path, *, junit: Path | None) -> None:
+def report_to_ci(verdict: Verdict, config: Path, *, junit: Path | None) -> None:
     """Write the answer as JUnit XML to `junit`, and as an annotation and a summary if this is a GitHub workflow."""
     if junit is not None:
         from lrfinder.files import write_atomic
@@ -30,7 +38,7 @@ def report_to_ci(verdict: CheckResult, config: Path, *, junit: Path | None) -> N
             file.write(f"### lrfinder check: {word_for(verdict.sane)}\n\n`{config}`: {_text(verdict)}\n")
 
 
-def annotation(verdict: CheckResult, config: Path) -> str:
+def annotation(verdict: Verdict, config: Path) -> str:
     """Return GitHub's workflow command: an error if the rate is out of the band, a warning if nothing can be told.
 
     Source: "Workflow commands for GitHub Actions" in GitHub's documentation; `%`, line ends, `:` and `,` are escaped.
@@ -40,7 +48,7 @@ def annotation(verdict: CheckResult, config: Path) -> str:
     return f"::{level} file={file},title=lrfinder check%3A {word_for(verdict.sane)}::{_escaped(_text(verdict))}"
 
 
-def junit_xml(verdict: CheckResult, config: Path) -> bytes:
+def junit_xml(verdict: Verdict, config: Path) -> bytes:
     """Return a test suite of one test: passed, failed, or skipped if nothing can be told."""
     from xml.etree import ElementTree as ET
 
@@ -56,7 +64,7 @@ def junit_xml(verdict: CheckResult, config: Path) -> bytes:
     return bytes(ET.tostring(suite, encoding="utf-8", xml_declaration=True))
 
 
-def _text(verdict: CheckResult) -> str:
+def _text(verdict: Verdict) -> str:
     return f"{verdict.why}. {verdict.hint}".strip()
 
 

@@ -12,9 +12,18 @@ import traceback
 from pathlib import Path
 
 from lrfinder.cli.exit_status import BUG, INTERRUPTED, TERMINATED, USER_CODE_FAILED
+from lrfinder.cli.output import print_json_error
 from lrfinder.cli.process.stdout import discard_stdout
 from lrfinder.engine.runtime.signals import Terminated
-from lrfinder.errors import EnvironmentFailure, LrfinderError, UsageError, frames_of, user_code_location, visible
+from lrfinder.errors import (
+    EnvironmentFailure,
+    LrfinderError,
+    UsageError,
+    error_text,
+    frames_of,
+    user_code_location,
+    visible,
+)
 from lrfinder.files import disk_hint
 
 _USER_FRAMES = 8  # the innermost ones, where the fault is; with two lines each they fill half a terminal
@@ -35,7 +44,7 @@ def show_own_frames(*, on: bool) -> None:
 
 
 def report(error: BaseException) -> int:
-    """Print what went wrong to standard error; return the exit status."""
+    """Print what went wrong to standard error, with --json as a document to standard output, too; return the status."""
     error = _of_the_machine(error) or error
     status = _status_of(error)
     with contextlib.suppress(OSError):  # the terminal was closed, the disk is full, or the reader of the pipe left
@@ -43,7 +52,19 @@ def report(error: BaseException) -> int:
             print(visible("".join(traceback.format_exception(error))), file=sys.stderr)
         if text := _text_of(error, status):
             print(visible(text), file=sys.stderr)
+    with contextlib.suppress(OSError, EnvironmentFailure):
+        hint = error.hint if isinstance(error, LrfinderError) else None
+        print_json_error(type(error).__name__, error_text(error), hint=hint, status=status)
     return status
+
+
+def report_usage(ended: SystemExit) -> None:
+    """Print what Typer said to standard error as a document, too, if --json was given."""
+    error = ended.__context__
+    said = getattr(error, "format_message", None)
+    if said is not None and isinstance(ended.code, int):
+        with contextlib.suppress(OSError, EnvironmentFailure):
+            print_json_error(UsageError.__name__, said(), hint=None, status=ended.code)
 
 
 def _of_the_machine(error: BaseException) -> LrfinderError | None:

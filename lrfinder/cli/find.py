@@ -62,7 +62,8 @@ def find(
         str | None,
         typer.Option(
             "--budget",
-            help="What trials may cost: 800 updates, or a share of the coming run, 5% or 0.05; 0: no trials. "
+            help="What trials may cost: 800 updates; a share of the coming run, 5% or 0.05; or a time, 90s, 5min "
+            "or 2h; 0: no trials. "
             "[default: 5%, no trials if that is fewer than 800 updates]",
         ),
     ] = None,
@@ -127,7 +128,7 @@ def find(
     options = FindOptions(
         steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed
     )
-    found = find_model(sweep, options, write=write, watch=watch)
+    found = find_model(sweep, options, write=write, watch=watch, tell=None if quiet else note)
     for message in (*found.result.notes, *([found.problem] if found.problem else [])):
         warn(message)
     stopped = _signal(found)
@@ -168,7 +169,7 @@ def _show(found: Found, *, details: bool) -> None:
     )
     verification = found.verification
     if verification is not None:
-        lines.insert(-1, verification.why)
+        lines.insert(-1, f"{verification.why} {verification.account or ''}".rstrip())
     elif found.unverified:
         lines.insert(-1, f"Not verified: {found.unverified}.")
     print_text(*lines)

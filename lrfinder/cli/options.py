@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lrfinder.cli import failures
-from lrfinder.options import Graph, Precision
+from lrfinder.options import Graph, Metric, Precision, read_count
 
 
 def _remember_debug(value: bool) -> bool:
@@ -37,15 +35,19 @@ UnusedSeed = Annotated[int, typer.Option("--seed", min=0, hidden=True)]
 
 def count(given: str | int) -> int:
     """Read a whole number as people write it: 10000, 1e4, 10k or 2.5M. Typer has it read the default, too."""
-    text = str(given)
-    factor = {"k": 1000, "K": 1000, "M": 1_000_000}.get(text[-1:], 1)
-    try:
-        value = factor * Decimal(text if factor == 1 else text[:-1])
-    except InvalidOperation:
-        value = Decimal("nan")
-    if not (value.is_finite() and abs(value) <= sys.maxsize and value == int(value)):
-        raise typer.BadParameter(f"{text!r} is not a whole number; 10000, 1e4 and 10k are")
-    return int(value)
+    value = read_count(str(given))
+    if value is None:
+        raise typer.BadParameter(f"{str(given)!r} is not a whole number; 10000, 1e4 and 10k are")
+    return value
+
+
+def given_options(context: typer.Context) -> dict[str, object]:
+    """Return the options and arguments that the command line itself names."""
+    return {
+        name: Path(str(value)) if name == "out" else value  # Typer before 0.29 gives the text
+        for name, value in context.params.items()
+        if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    }
 
 
 # The coming run.
@@ -118,6 +120,28 @@ SweptOptimizer = Annotated[
 ]
 ScaleOthers = Annotated[
     bool, typer.Option("--scale-others", help="Scale the other optimizers' rates too, in proportion.")
+]
+
+# What a sweep measures.
+MetricOption = Annotated[
+    Metric,
+    typer.Option(
+        "--metric",
+        help="The loss that the continuous sweep records after each update: `train`, that of the next training "
+        "batch; `probe`, that of a batch set aside before training; `val`, the mean over the first 10 batches of "
+        "val_loader. `probe` and `val` see the same batches at every rate, in evaluation mode, and cost a pass "
+        "over them an update. Short runs are always judged by held-out batches.",
+    ),
+]
+CacheBatches = Annotated[
+    int | None,
+    typer.Option(
+        "--cache-batches",
+        metavar="N",
+        help="Train on the first N batches over and over, the same ones in every repeat and at every rate, kept "
+        "in memory: a curve without the noise of the data, which says less about all of it. Example: "
+        "--cache-batches 8",
+    ),
 ]
 
 GraphOption = Annotated[

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import itertools
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,32 @@ WIDEST_PLOT = 120  # characters; a wider curve is hard to see as one shape
 PLOT_HEIGHT = 20  # lines
 
 
+_asked_for_json = False
+_answered = False
+
+
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print one JSON document."""
+    """Print the command's one JSON document."""
+    global _answered  # noqa: PLW0603 - a failure after the answer must not print a second document
     from lrfinder.report.documents import json_text
 
+    _answered = True
     with stdout_guard():
         sys.stdout.write(json_text(document, indent=2))
+
+
+def remember_json(arguments: Sequence[str]) -> None:
+    """Note whether the command line asks for JSON, as it stands: the failure may be that Typer can't read it."""
+    global _asked_for_json  # noqa: PLW0603 - see `_answered`; the user's code doesn't see the command line any more
+    _asked_for_json = "--json" in itertools.takewhile(lambda argument: argument != "--", arguments)
+
+
+def print_json_error(kind: str, message: str, *, hint: str | None, status: int) -> None:
+    """Print a failure as the command's JSON document, if it asks for JSON and has not answered."""
+    if _asked_for_json and not _answered:
+        from lrfinder.report.documents import error_document
+
+        print_json(error_document(kind, visible(message), hint=hint and visible(hint), status=status))
 
 
 def print_text(*parts: RenderableType) -> None:

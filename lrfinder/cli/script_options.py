@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lrfinder.cli.options import given_options
 from lrfinder.cli.script_arguments import ARGUMENTS
 from lrfinder.errors import UsageError
 
@@ -70,9 +70,3 @@ def named_script(
 
     program = script if script is not None else str(module)
     return Script(program=program, arguments=context.meta.get(ARGUMENTS, ()), module=script is None, which=which)
-
-
-def given_options(context: typer.Context) -> dict[str, Any]:
-    """Return the options and arguments that the command line itself names, as they were read."""
-    source: Callable[[str], Any] = context.get_parameter_source
-    return {name: value for name, value in context.params.items() if getattr(source(name), "name", "") == "COMMANDLINE"}

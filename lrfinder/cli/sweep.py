@@ -13,6 +13,7 @@ from lrfinder.cli.exit_status import DONE, INCONCLUSIVE, of_signal
 from lrfinder.cli.options import (
     Accumulate,
     BatchSize,
+    CacheBatches,
     ClipNorm,
     ClipValue,
     Debug,
@@ -21,6 +22,7 @@ from lrfinder.cli.options import (
     GraphOption,
     Json,
     LoaderTimeout,
+    MetricOption,
     Momentum,
     OptimizerName,
     Out,
@@ -31,9 +33,10 @@ from lrfinder.cli.options import (
     SweptOptimizer,
     WeightDecay,
     count,
+    given_options,
 )
 from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, warn
-from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, given_options, named_script
+from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -94,26 +97,8 @@ def sweep(
     run_steps: Annotated[
         int, typer.Option("--run-steps", metavar="N", parser=count, help="Updates of a short run.")
     ] = RUN_STEPS,
-    metric: Annotated[
-        Metric,
-        typer.Option(
-            "--metric",
-            help="The loss that the continuous sweep records after each update: `train`, that of the next training "
-            "batch; `probe`, that of a batch set aside before training; `val`, the mean over the first 10 batches of "
-            "val_loader. `probe` and `val` see the same batches at every rate, in evaluation mode, and cost a pass "
-            "over them an update. Short runs are always judged by held-out batches.",
-        ),
-    ] = Metric.TRAIN,
-    cache_batches: Annotated[
-        int | None,
-        typer.Option(
-            "--cache-batches",
-            metavar="N",
-            help="Train on the first N batches over and over, the same ones in every repeat and at every rate, kept "
-            "in memory: a curve without the noise of the data, which says less about all of it. Example: "
-            "--cache-batches 8",
-        ),
-    ] = None,
+    metric: MetricOption = Metric.TRAIN,
+    cache_batches: CacheBatches = None,
     optimizer: OptimizerName = None,
     momentum: Momentum = None,
     weight_decay: WeightDecay = None,
@@ -178,7 +163,7 @@ def sweep(
     if program is not None:
         done = script_run(program, settings, out=out, watch=watch, sinks=sinks or ())
     elif resume is not None:
-        done = resume_run(resume, _given(context), watch=watch, sinks=sinks or (), tell=None if quiet else note)
+        done = resume_run(resume, given_options(context), watch=watch, sinks=sinks or (), tell=None if quiet else note)
     elif model is None:
         raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
     else:
@@ -212,14 +197,6 @@ def sweep(
     if done.failure is not None:
         raise done.failure
     raise typer.Exit(of_signal(done.sweep.status) or (INCONCLUSIVE if done.advice.lr is None else DONE))
-
-
-def _given(context: typer.Context) -> dict[str, object]:
-    """Return the options and arguments that the command line itself names."""
-    return {
-        name: Path(str(value)) if name == "out" else value  # Typer before 0.29 gives the text
-        for name, value in given_options(context).items()
-    }
 
 
 def _show(done: SweepRun, *, details: bool, plot: bool) -> None:

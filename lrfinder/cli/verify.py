@@ -42,8 +42,9 @@ def verify(
         str | None,
         typer.Option(
             "--budget",
-            help="Updates to spend: 800, or a share of the coming run: 25% or 0.25. "
-            "[default: 25%, at least 800; for a run of up to 400 updates, five times its length]",
+            help="What trials may cost: 800 or 10k updates; a share of the coming run, 10% or 0.1; or a time, 90s, "
+            "5min or 2h. [default: 800 updates, or 12.5% if that is more; for a run of up to 400 updates, five times "
+            "its length]",
         ),
     ] = None,
     jobs: Jobs = None,
@@ -113,13 +114,14 @@ def _show(result: VerifyResult, *, details: bool) -> None:
     from lrfinder.report.verification import trials_table
 
     verification = result.verification
+    account = "" if verification.account is None else str(verification.account)
     if verification.stop is not None:
-        print_text(f"{verification.why}; {verification.hint}.")
+        print_text(f"{verification.why}; {verification.hint}.", account)
         return
     if not verification.trials and verification.lr is None:
         print_text(f"There is no recommendation to verify: {verification.why}.", f"What to do: {verification.hint}.")
         return
-    print_text(verification.why, f"Run: {result.run}.")
+    print_text(verification.why, f"{account} Run: {result.run}.")
     if result.written is not None and verification.schedule is not None:
         print_use(result.written, verification.schedule, "Corrected" if result.corrected else "Written")
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sized
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -21,7 +22,7 @@ from pydantic import (
 
 from lrfinder.batch_growth.plan import Epoch, grow_batches, rates, stretches
 from lrfinder.errors import UsageError
-from lrfinder.optimizers import LARGEST_INTEGER, check_name, check_setting, is_value
+from lrfinder.optimizers import LARGEST_INTEGER, check_name, check_setting, class_name, is_called, is_value
 from lrfinder.records import Status
 from lrfinder.schedules import AnySchedule, Schedule
 from lrfinder.schedules.base import as_tuple
@@ -225,13 +226,14 @@ class ScheduleConfig(_Section):
         `last_epoch` and resuming. A `plateau` schedule also needs `observe(loss)` after every validation. `record`
         names a CSV file that takes the gradient's norm at each update, for `lrfinder schedule refine`.
 
-        Raises ConfigError if `optimizer.groups` doesn't fit the live optimizer, UsageError if the schedule moves
-        a momentum that it doesn't have.
+        Warns if the optimizer is of another kind than the config's, whose rate says nothing about it. Raises
+        ConfigError if `optimizer.groups` doesn't fit the live optimizer, UsageError if the schedule moves a momentum
+        that it doesn't have.
         """
         from lrfinder.scheduler import scheduler_class
 
-        schedule = self.followed
-        return scheduler_class(schedule)(
+        schedule, name = self.followed, self.optimizer.name
+        made = scheduler_class(schedule)(
             optimizer,
             peak=self.optimizer.lr,
             schedule=schedule,
@@ -239,6 +241,14 @@ class ScheduleConfig(_Section):
             last_epoch=last_epoch,
             record=record,
         )
+        if not is_called(optimizer, name):
+            warnings.warn(
+                f"the config's rate is for {name}, and this optimizer is {class_name(optimizer)}: a rate for one says "
+                f"nothing about the other. Use {name}, or find the rate of this one",
+                UserWarning,
+                stacklevel=2,
+            )
+        return made
 
     def as_data(self) -> dict[str, Any]:
         """Return the config as the plain data that its file holds: nothing that was left out, lists for tuples."""

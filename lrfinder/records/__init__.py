@@ -24,6 +24,7 @@ from lrfinder.options import (
     Stop,
 )
 from lrfinder.records.chart import Chart
+from lrfinder.records.cost import Cost
 from lrfinder.records.measured import (
     FACTOR,
     JUDGED,
@@ -54,6 +55,7 @@ __all__ = [
     "STEPS",
     "Band",
     "Chart",
+    "Cost",
     "Fit",
     "Graph",
     "Metric",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.answer import RunAnswer
     from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.explain import Fact
+    from lrfinder.advice.used_rates import UsedRates
     from lrfinder.advice.verification import Verification
     from lrfinder.config import ScheduleConfig
     from lrfinder.config.refine import Refined
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 def json_text(document: Mapping[str, Any], *, indent: int = 1) -> str:
     """Return the document as JSON, with a newline at its end. Raises ValueError for NaN and infinity."""
     return json.dumps(document, indent=indent, allow_nan=False) + "\n"
+
+
+def error_document(kind: str, message: str, *, hint: str | None, status: int) -> dict[str, Any]:
+    """Return what every command with `--json` prints if it fails; `kind` is the class of the error."""
+    return {"error": {"kind": kind, "message": message, "hint": hint, "exit_status": status}}
 
 
 def sweep_document(result: SweepResult, advice: Advice) -> dict[str, Any]:
@@ -71,6 +77,7 @@ def verify_document(verification: Verification, *, run: str, written: str | None
         "why": verification.why,
         "hint": verification.hint,
         "trials": [asdict(trial) for trial in verification.trials],
+        "account": None if verification.account is None else asdict(verification.account),
         "run": run,
         "written": written,
     }
@@ -87,6 +94,7 @@ def find_document(
         "seconds": round(seconds, 3),
         "verified": None if verification is None else verification.confirmed,
         "verification": unverified if verification is None else verification.why,
+        "account": None if verification is None or verification.account is None else asdict(verification.account),
         "run": run,
         "written": written,
     }
@@ -95,6 +103,11 @@ def find_document(
 def check_document(checked: CheckResult, *, config: str, updates: int) -> dict[str, Any]:
     """Return what `lrfinder check --json` prints."""
     return {**asdict(checked), "config": config, "updates": updates}
+
+
+def used_rates_document(used: UsedRates, *, log: str, config: str) -> dict[str, Any]:
+    """Return what `lrfinder check --log --json` prints."""
+    return {**asdict(used), "log": log, "config": config}
 
 
 def report_document(page: Path, runs: Sequence[Path]) -> dict[str, Any]:

@@ -68,6 +68,7 @@ class ScriptRuns:
         self.seed = seed
         self.observer = observer
         self.deadline = deadline
+        self.memory: int | None = None  # the most bytes that a process has had
         self.starts: list[float] = []  # seconds from each start to the first step
         self.remarks: list[str] = []  # for people, once the context has ended
         self._log = log.absolute()
@@ -220,6 +221,7 @@ class ScriptRuns:
             run.stop, run.why = Stop(message["stop"]), visible(message["why"])
             run.updates, run.skipped = message["updates"], message["skipped"]
             run.note = pauses(message)
+            self.memory = max(self.memory or 0, message["memory"])
         else:
             self._footprints.take(message)
 

@@ -14,7 +14,7 @@ from helpers.advice import advice_on, concluded, next_trials
 from helpers.curves import falls_and_explodes, sweep_of, traces_of
 from helpers.runs import START, explored, parabola, run_at
 from lrfinder.advice import Request
-from lrfinder.advice.budget import VerifyRequest, budget_in_updates, default_budget
+from lrfinder.advice.budget import VerifyRequest, budget_in_updates, default_budget, read_budget
 from lrfinder.advice.decision import LOST
 from lrfinder.advice.verification import Verification
 from lrfinder.api.find import Found, with_verification
@@ -367,7 +367,9 @@ def test_what_was_cut_short_is_made_again_and_the_rest_is_not() -> None:
         (None, 100, 500),
         (None, 400, 2000),
         (None, 401, 800),
-        (None, 100_000, 25_000),
+        (None, 3200, 800),
+        (None, 6400, 800),
+        (None, 100_000, 12_500),
         ("900", 10, 900),
         ("25%", 4000, 1000),
         ("0.5", 4000, 2000),
@@ -376,15 +378,29 @@ def test_what_was_cut_short_is_made_again_and_the_rest_is_not() -> None:
         (900, 10, 900),
         (1000.0, 10, 1000),
         (0.25, 4000, 1000),
+        ("1e3", 4000, 1000),
+        ("10k", 4000, 10_000),
+        ("12.5 %", 4000, 500),
+        ("90s", 4000, 360),
+        ("5min", 4000, 1200),
+        ("5 min", 4000, 1200),
+        ("0.5h", 4000, 7200),
+        ("1h 1min1s", 4000, 14_644),
     ],
 )
 def test_budgets(text: float | str | None, steps: int, budget: int) -> None:
-    assert budget_in_updates(text, steps) == budget
+    assert budget_in_updates(read_budget(text), steps, pace=0.25) == budget
 
 
-@pytest.mark.parametrize(
-    "text", ["much", "-5", "1.5", "0", "12", "1e3", "nan", "0%", -5, 1.5, 0, 12, math.nan, math.inf]
-)
+BAD = ["much", "-5", "1.5", "0", "12", "nan", "0%", "5m", "min", "s", "5s2h", "-5min", "9s", -5, 1.5, 0, 12, math.nan]
+
+
+@pytest.mark.parametrize("text", [*BAD, math.inf, "9" * 400 + "h", True])
 def test_bad_budgets(text: float | str) -> None:
     with pytest.raises(UsageError, match="budget"):
-        budget_in_updates(text, 400)
+        budget_in_updates(read_budget(text), 400, pace=0.25)
+
+
+def test_a_time_needs_to_know_how_long_an_update_takes() -> None:
+    with pytest.raises(UsageError, match="how many updates 5min pay for isn't known"):
+        budget_in_updates(read_budget("5min"), 400)

@@ -87,7 +87,12 @@ def test_progress_and_a_run_folder_where_asked(capfd: pytest.CaptureFixture[str]
     assert printed.out == ""
     assert "repeat 2 of 2" in printed.err
     assert result.run == str(tmp_path / "run")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"run.json", "curve.csv", "runs.jsonl", "curve.png"}
+    files = {path.name for path in (tmp_path / "run").iterdir()}
+    assert files == {"run.json", "curve.csv", "runs.jsonl", "curve.png", "cost.json"}
+    cost = json.loads((tmp_path / "run" / "cost.json").read_text())
+    assert cost["updates"] == result.updates == result.cost.updates
+    assert 0 < cost["seconds"] == result.cost.seconds < 60
+    assert cost["memory"] > 50e6, "torch alone takes more"
     again = lrfinder.recommend(tmp_path / "run", steps=100)
     assert again.picks == lrfinder.recommend(result, steps=100).picks
 

@@ -93,7 +93,10 @@ def test_a_search_that_was_killed_carries_on(zygote, tmp_path: Path) -> None:
         (["net.py", "--steps", "10", "--epochs", "1"], "must be steps or epochs"),
         (["net.py", "--epochs", "nan"], "must be steps or epochs"),
         (["net.py", "--steps", "10", "--schedule", "cosin"], "cosine"),
-        (["net.py", "--steps", "1000", "--budget", "much"], "neither a whole number of updates nor a share"),
+        (
+            ["net.py", "--steps", "1000", "--budget", "much"],
+            "nor a share of the run, nor a time",
+        ),
         (["net.py", "--steps", "10", "--resume", "run"], "name a MODEL"),
     ],
 )

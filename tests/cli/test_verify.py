@@ -67,6 +67,50 @@ def test_it_confirms_or_corrects_and_says_so_with_its_status(folder: Path) -> No
     assert json.loads((folder / "run" / "verification.json").read_text()) == said
 
 
+def paced(folder: Path, seconds: float) -> None:
+    """Let the sweep have taken so many seconds for each update."""
+    file = folder / "run" / "cost.json"
+    cost = json.loads(file.read_text())
+    file.write_text(json.dumps({**cost, "seconds": seconds * cost["updates"]}))
+
+
+def test_a_budget_in_time_is_what_so_many_updates_of_the_sweep_took(folder: Path) -> None:
+    copy = Path(shutil.copytree(folder, folder.parent / "copy"))
+    paced(folder, 0.5)
+    done = run(folder, "verify", "run", "--steps", 120, "--budget", "3min", "--json", status=(0, 1))
+    by_time, by_updates = json.loads(done.stdout), verified(copy)
+    assert by_time["trials"] == by_updates["trials"]
+    assert by_time["account"]["planned"]["updates"] <= 360
+    said = "about 3 min 00 s, 0."
+    assert f"trials: at most {by_time['account']['planned']['updates']} updates, " in done.stderr
+    assert said in done.stderr or by_time["account"]["planned"]["updates"] < 360
+    spent = by_time["account"]["spent"]
+    assert spent["updates"] == sum(trial["updates"] for trial in by_time["trials"])
+    assert 0 < spent["seconds"] < 60, "the trials' own time"
+
+
+def test_on_a_machine_that_got_slower_trials_aren_t_begun_and_none_is_broken_off(folder: Path) -> None:
+    paced(folder, 1e-6)
+    args = ("verify", "run", "--steps", 120)
+    first = run(folder, *args, "--budget", "0.001s", status=(0, 1, 5))
+    trials = [json.loads(line) for line in (folder / "run" / "trials.jsonl").read_text().splitlines()]
+    assert {trial["stop"] for trial in trials} <= {"completed", "diverged"}
+    assert "of a budget of 0.001s; then the time was over, and " in first.stdout
+    again = json.loads(run(folder, *args, "--budget", "1min", "--json", status=(0, 1)).stdout)
+    assert again["account"]["unbegun"] == 0
+    assert again["trials"][: len(trials)] == trials
+
+
+def test_without_the_times_of_the_sweep_a_time_is_refused(folder: Path) -> None:
+    (folder / "run" / "cost.json").unlink()
+    done = run(folder, "verify", "run", "--steps", 120, "--budget", "5min", status=2)
+    assert "how many updates 5min pay for isn't known" in done.stderr
+    (folder / "run" / "cost.json").write_text('{"updates": 1, "seconds": -1}')
+    assert (
+        "cost.json: cost: Value error, seconds must be" in run(folder, "verify", "run", "--steps", 120, status=2).stderr
+    )
+
+
 def test_a_corrected_rate_once_written_is_confirmed_without_another_update(folder: Path) -> None:
     said = verified(folder, "--lr", "1e-4", status=1)
     assert said["config"]["optimizer"]["lr"] > 1e-3

@@ -206,8 +206,8 @@ def test_a_killed_worker_is_one_error_with_batch_and_process_at_whatever_moment_
             steps.append(1)
             if len(steps) == at:
                 victim = chance.choice(multiprocessing.active_children())
+                killed.append(victim.pid)  # first: torch's handler may raise from within `os.kill`
                 os.kill(victim.pid, signal.SIGKILL)
-                killed.append(victim.pid)
                 time.sleep(wait)
             return model(batch[0]).square().mean()
 

@@ -116,7 +116,7 @@ def test_accelerate_with_two_processes_is_told_to_step_once(how: str, monkeypatc
     from accelerate.state import PartialState
 
     accelerator, made, used = Accelerator(cpu=True), config(SHAPES[0]), []
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=1.0)
     scheduler: Any = made.scheduler(optimizer)
     prepared = accelerator.prepare(optimizer)
     if how != "not prepared":

@@ -199,7 +199,7 @@ def test_without_a_home_nothing_is_written_but_the_run(folder: Path) -> None:
     assert done.returncode in {0, 5}, done.stderr
     assert json.loads(done.stdout)["updates"] == 12
     assert {path.name for path in folder.iterdir()} == {"model.py", "run"}
-    assert {path.name for path in (folder / "run").iterdir()} == {"run.json", "curve.csv", "curve.png"}
+    assert {path.name for path in (folder / "run").iterdir()} == {"run.json", "curve.csv", "curve.png", "cost.json"}
 
 
 def test_32_sweeps_started_at_once_get_32_intact_folders(folder: Path, zygote: Zygote) -> None:
@@ -210,7 +210,7 @@ def test_32_sweeps_started_at_once_get_32_intact_folders(folder: Path, zygote: Z
     runs = list((folder / "lrfinder-runs").iterdir())
     assert len(runs) == 32
     for run in runs:
-        assert {path.name for path in run.iterdir()} == {"run.json", "curve.csv", "curve.png"}
+        assert {path.name for path in run.iterdir()} == {"run.json", "curve.csv", "curve.png", "cost.json"}
         assert len(load_run(run).traces[0].lrs) == 2
 
 

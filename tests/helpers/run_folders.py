@@ -31,13 +31,15 @@ def optimizer(params, lr):
     return torch.optim.SGD(params, lr=lr, momentum=0.9)
 """
 SWEEP = ("sweep", "model.py", "--quiet", "--steps", "6", "--repeats", "2", "--run-steps", "10", "--max-lr", "1")
-KNOWN = {"run.json", "curve.csv", "short-curve.csv", "runs.jsonl", "curve.png"}
-TEMPORARY = re.compile(r"\.(run\.json|curve\.png)\.[0-9a-f]{8}")
+KNOWN = {"run.json", "curve.csv", "short-curve.csv", "runs.jsonl", "curve.png", "cost.json"}
+TEMPORARY = re.compile(r"\.(run\.json|curve\.png|cost\.json)\.[0-9a-f]{8}")
 
 
 def contents(run: Path) -> dict[str, bytes]:
     """Return what a resumed run must share with an uninterrupted one."""
-    return {name: (run / name).read_bytes() for name in sorted(KNOWN - {"curve.png"}) if (run / name).exists()}
+    return {
+        name: (run / name).read_bytes() for name in sorted(KNOWN - {"curve.png", "cost.json"}) if (run / name).exists()
+    }
 
 
 def intact(run: Path, *, killed: bool = False, advised: bool = True) -> SweepResult | None:

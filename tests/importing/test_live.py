@@ -302,7 +302,7 @@ MAKERS: list[Make] = [
     lambda it: lrs.LinearLR(it, 0.3, 1.0, 20),
     lambda it: lrs.LambdaLR(it, lambda t: 0.9**t),
     lambda it: ScheduleConfig(
-        optimizer=OptimizerConfig(name="SGD", lr=0.2), schedule=Linear(steps=60, warmup=6)
+        optimizer=OptimizerConfig(name=type(it).__name__, lr=0.2), schedule=Linear(steps=60, warmup=6)
     ).scheduler(it),
 ]
 

@@ -185,7 +185,7 @@ def test_a_plateau_is_torchs() -> None:
         "max_steps": 400,
     }
     config = import_schedule(arguments)
-    theirs, ours = (torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.02) for _ in range(2))
+    theirs, ours = (torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=0.02) for _ in range(2))
     scheduler = get_scheduler("reduce_lr_on_plateau", theirs, 50, 400, scheduler_specific_kwargs=keywords)
     own: Any = config.scheduler(ours)
     cuts = []

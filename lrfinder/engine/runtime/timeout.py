@@ -12,6 +12,8 @@ from typing import Self, TypeVar
 
 _Result = TypeVar("_Result")
 
+LOOK = 1.0  # seconds between two looks at the handler: a look takes longer than a small batch (25 us)
+
 
 class TimedOut(BaseException):
     """The time is up. No `Exception`, like KeyboardInterrupt: a data set that skips bad samples must not catch it."""
@@ -22,12 +24,13 @@ class CallTimeout:
 
     Outside the main thread, and on Windows, calls have no limit: only the main thread runs handlers, and Windows has
     no timers. The user's own SIGALRM timer goes on: it is set again after each call and runs the user's handler. If the
-    user's code sets a handler meanwhile, that one stays, and calls have no limit any more.
+    user's code sets a handler meanwhile, that one stays, and within a second calls have no limit any more.
     """
 
     def __init__(self) -> None:
         self.works = False
         self._armed = False
+        self._next_look = 0.0
 
     def __enter__(self) -> Self:
         if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
@@ -40,17 +43,19 @@ class CallTimeout:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._handles():
+        if self._still_handles():
             signal.signal(signal.SIGALRM, self._previous)
         self.works = False
 
-    def _handles(self) -> bool:
-        """Tell whether this object's handler is the one that is set."""
-        return self.works and signal.getsignal(signal.SIGALRM) == self._on_timer
+    def _still_handles(self) -> bool:
+        """Tell whether the handler is still this object's own."""
+        self._next_look = time.monotonic() + LOOK
+        self.works = self.works and signal.getsignal(signal.SIGALRM) == self._on_timer
+        return self.works
 
     def within(self, seconds: float, call: Callable[..., _Result], *arguments: object) -> _Result:
         """Return what `call(*arguments)` returns; raise TimedOut after `seconds`, which are above 0."""
-        if not self.works or signal.getsignal(signal.SIGALRM) != self._on_timer:  # as `_handles`, without its call
+        if not self.works or (time.monotonic() >= self._next_look and not self._still_handles()):
             return call(*arguments)
         left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
         if left:

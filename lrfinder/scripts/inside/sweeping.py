@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import torch
 
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
+from lrfinder.engine.runtime.memory import most_memory
 from lrfinder.options import FINITE_WEIGHTS, Stop
 from lrfinder.scripts.inside.facts import LoaderWatch, facts_of
 from lrfinder.scripts.inside.losses import LossWatch
@@ -82,6 +83,7 @@ class ScriptRun:
             why=why,
             updates=self._updates,
             skipped=self._skipped,
+            memory=self._memory(),
             stepping_s=sum(gaps),
             pausing_s=sum(gap - median for gap in gaps if gap > PAUSE * median),
             optimizers=[list(names) for names in self._hooks.names.values()],
@@ -91,6 +93,11 @@ class ScriptRun:
                 stream.flush()
         _end_workers()
         os._exit(0)
+
+    def _memory(self) -> int:
+        followed = self._hooks.followed
+        parameters = [] if followed is None else followed.optimizer.param_groups[0]["params"]
+        return most_memory(parameters[0].device if parameters else torch.device("cpu"))
 
     # What the hooks call, in the order of an update.
 

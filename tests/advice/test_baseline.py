@@ -1,0 +1,95 @@
+"""Has the band moved? Known bands, beside the noise that they are known with."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from lrfinder.advice import Request, advise, gather_evidence
+from lrfinder.advice.baseline import CHANCE, compare_bands
+from lrfinder.errors import UsageError
+from lrfinder.records import Band, OptimizerFacts, SweepResult
+from lrfinder.store import load_run
+
+RUN = Path(__file__).parents[1] / "data" / "run-v5-tiny"
+
+
+@pytest.fixture(scope="module")
+def baseline() -> SweepResult:
+    return load_run(RUN)
+
+
+@pytest.fixture(scope="module")
+def band(baseline: SweepResult) -> Band:
+    found = advise(gather_evidence(baseline), Request()).band
+    assert found is not None
+    return found
+
+
+def moved(band: Band, *, low: float = 1.0, high: float = 1.0) -> Band:
+    return Band(
+        low=band.low * low,
+        high=band.high * high,
+        low_interval=(band.low_interval[0] * low, band.low_interval[1] * low),
+        high_interval=(band.high_interval[0] * high, band.high_interval[1] * high),
+    )
+
+
+def test_the_same_band_has_not_moved(band: Band, baseline: SweepResult) -> None:
+    shift = compare_bands(band, baseline, baseline, name="run.json")
+    assert shift.moved is False
+    assert [it.decades for it in shift.shifts] == [0.0, 0.0]
+    assert shift.why == "the trainable band is where it was in run.json, within noise"
+    assert shift.warnings == ()
+
+
+@pytest.mark.parametrize("end", ["low", "high"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_end_that_moved_by_more_than_noise_is_named(band: Band, baseline: SweepResult, end: str, sign: int) -> None:
+    here = compare_bands(moved(band, **{end: 10.0**sign}), baseline, baseline, name="run.json")
+    shift = here.shifts[end == "high"]
+    assert shift.decades == pytest.approx(sign)
+    assert shift.noise >= CHANCE
+    assert here.moved is (shift.noise < 1)
+    less = compare_bands(moved(band, **{end: 10.0 ** (sign * 0.95 * shift.noise)}), baseline, baseline, name="r")
+    more = compare_bands(moved(band, **{end: 10.0 ** (sign * 1.05 * shift.noise)}), baseline, baseline, name="r")
+    assert (less.moved, more.moved) == (False, True)
+    assert f"its {'upper' if end == 'high' else 'lower'} end from " in more.why
+    assert ("decades up" if sign > 0 else "decades down") in more.why
+
+
+def test_wider_intervals_leave_more_open(band: Band, baseline: SweepResult) -> None:
+    wide = dataclasses.replace(moved(band, low=10.0), low_interval=(band.low / 100, band.low * 1000))
+    assert compare_bands(wide, baseline, baseline, name="r").moved is False
+
+
+def test_without_an_interval_a_whole_decade_is_open(band: Band, baseline: SweepResult) -> None:
+    for decades, expected in ((-0.95, False), (-2.0, True)):
+        low = dataclasses.replace(moved(band, low=10.0**decades), low_interval=None)
+        shift = compare_bands(low, baseline, baseline, name="r")
+        assert (shift.moved, shift.shifts[0].noise >= 1) == (expected, True)
+
+
+def test_another_optimizer_is_another_rate(band: Band, baseline: SweepResult) -> None:
+    other = dataclasses.replace(baseline.setup, optimizer=OptimizerFacts(name="Lion", settings={}))
+    here = compare_bands(band, dataclasses.replace(baseline, setup=other), baseline, name="run.json")
+    assert here.moved is True
+    assert here.why.startswith("this is a sweep of Lion at 1 times the rate that is asked for, and run.json was ")
+
+
+def test_other_conditions_are_told(band: Band, baseline: SweepResult) -> None:
+    setup = dataclasses.replace(baseline.setup, batch_size=7, loss="other")
+    here = compare_bands(band, dataclasses.replace(baseline, setup=setup), baseline, name="r")
+    assert here.moved is False
+    assert [it.partition(" is ")[0] for it in here.warnings] == ["batch size", "loss"]
+
+
+def test_a_baseline_without_a_band_is_refused(band: Band, baseline: SweepResult) -> None:
+    flat = dataclasses.replace(
+        baseline, traces=tuple(dataclasses.replace(it, losses=(1.0,) * len(it.losses)) for it in baseline.traces)
+    )
+    flat = dataclasses.replace(flat, runs=(), short_sweeps=())
+    with pytest.raises(UsageError, match=r"run\.json: no trainable band was found there"):
+        compare_bands(band, baseline, flat, name="run.json")
