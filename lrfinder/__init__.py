@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lrfinder.api.report import compare, write_report
     from lrfinder.api.result import Sweep
     from lrfinder.api.script_sweep import sweep_script
+    from lrfinder.api.study import export_study
     from lrfinder.api.sweep import resume, sweep
     from lrfinder.api.verify import verify
     from lrfinder.batch_growth.sampler import BatchSchedule
@@ -72,6 +73,7 @@ __all__ = [
     "check_log",
     "compare",
     "export_schedule",
+    "export_study",
     "find",
     "import_schedule",
     "layerwise",
@@ -106,6 +108,7 @@ _HOMES = {
     "check_log": ("lrfinder.api.check", "check_log"),
     "compare": ("lrfinder.api.report", "compare"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
+    "export_study": ("lrfinder.api.study", "export_study"),
     "find": ("lrfinder.api.find", "find"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),
     "layerwise": ("lrfinder.param_groups", "layerwise"),

@@ -124,7 +124,9 @@ def _compared(plan: TrialPlan, long: LrProfile) -> str:
     """Return a sentence on the rate to compare with, empty if it wasn't tried."""
     if plan.worse is None or plan.request.against is None:
         return ""
-    yours = f" Yours, {format_lr(plan.request.against)},"
+    start = plan.sweep.setup.start
+    name = "Yours" if start is None or start.lr != plan.request.against else "The rate at which it stopped"
+    yours = f" {name}, {format_lr(plan.request.against)},"
     where = f"in a trial of {long.steps} updates on the same data"
     if abs(plan.worse) <= CLOSE:
         return f"{yours} is fine: it lost at most {CLOSE:.0%} more {where}."

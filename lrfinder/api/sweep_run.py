@@ -17,9 +17,10 @@ from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.run_files import write_picture
 from lrfinder.api.sinks import Sink, check_sinks
 from lrfinder.errors import EnvironmentFailure, RunError, UsageError
-from lrfinder.records import Script, Stop, SweepSettings
+from lrfinder.records import Script, Setup, Stop, SweepSettings
 from lrfinder.scripts.program import check_script, command_line
 from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished, write_cost
+from lrfinder.task.checkpoint.files import checkpoint_digest, checkpoint_files
 from lrfinder.task.reference import Reference, check_reference, code_places, digest_of, model_path
 from lrfinder.version import CREATED_BY
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from lrfinder.task.problem import Problem
 
 LIVE = "lrfinder.sweep(...)"  # the reference of a sweep of objects that Python code gave; no file is called that
-_OPTIONS = {"model": "MODEL", "swept_optimizer": "--sweep-optimizer"}  # the others are called as the keyword is
+# The others are called as the keyword is.
+_OPTIONS = {"model": "MODEL", "swept_optimizer": "--sweep-optimizer", "start_from": "--from"}
 
 Watch = Callable[[SweepSettings], AbstractContextManager["Observer"]]
 Tell = Callable[[str], object]
@@ -129,6 +131,7 @@ def resume_run(
         )
     _check_options(given or {}, kept)
     _check_model_file(kept, tell)
+    check_checkpoint(kept.source, kept.setup, kept.path)
     with RunFolder.resume(kept) as folder:
         result = sweep_model(kept.source, kept.settings, watch=watch, sinks=sinks, folder=folder, kept=kept)
     return advised(result, folder)
@@ -174,6 +177,17 @@ def announce_script(script: Script, folder: Path, tell: Tell | None) -> None:
         )
     if tell is not None:
         tell(f"script of {folder}: {command_line(script)}")
+
+
+def check_checkpoint(source: Source, setup: Setup, folder: Path) -> None:
+    """Raise RunError if the checkpoint of a run folder is another one now, UsageError if it is gone."""
+    if source.start_from is None or setup.start is None:
+        return
+    if checkpoint_digest(checkpoint_files(source.start_from)) != setup.start.sha256:
+        raise RunError(
+            f"{folder}: {source.start_from} has changed since the sweep began: the losses would not compare",
+            hint="sweep again from it, or bring back the checkpoint as it was",
+        )
 
 
 def advised(
@@ -235,6 +249,7 @@ def _check_options(given: Mapping[str, Any], kept: ResumableRun) -> None:
         "batch_size": kept.source.batch_size,
         "device": kept.source.device,
         "loader_timeout": kept.source.loader_timeout,
+        "start_from": kept.source.start_from,
         "out": kept.path,
     }
     for name, value in given.items():

@@ -19,6 +19,7 @@ Examples:
   lrfinder report                         one HTML page of the newest run: the rate, the curve, the reasons
   lrfinder compare runs/a runs/b          may two runs be compared, and do their picks differ?
   lrfinder runs                           the run folders, newest first, with their rates
+  lrfinder export-study runs/a            its trials as a study of Optuna
   lrfinder check model.py --config schedule.yaml
                                           in CI: does the model still train at this rate?
   lrfinder sweep --script train.py -- --epochs 30
@@ -80,13 +81,21 @@ COMMANDS = {
     ),
     "compare": Command(
         home="lrfinder.cli.report:compare",
-        summary="Overlay runs: may they be compared, and do their picks differ?",
+        summary="Overlay runs: may they be compared, do their picks differ?",
         examples=("lrfinder compare runs/a runs/b", "lrfinder compare runs/* --png compared.png --json"),
     ),
     "runs": Command(
         home="lrfinder.cli.runs:runs",
         summary="List the run folders, newest first.",
         examples=("lrfinder runs", "lrfinder runs experiments/ --json"),
+    ),
+    "export-study": Command(
+        home="lrfinder.cli.export_study:export_study",
+        summary="Write the trials of a run into a study of Optuna.",
+        examples=(
+            "lrfinder export-study runs/small                   into optuna.db, a file of SQLite",
+            "lrfinder export-study runs/small --storage sqlite:///all.db --name small --steps 75",
+        ),
     ),
     "check": Command(
         home="lrfinder.cli.check:check",

@@ -28,6 +28,7 @@ from lrfinder.cli.options import (
     Quiet,
     Schedule,
     Seed,
+    StartFrom,
     Steps,
     Warmup,
     WeightDecay,
@@ -77,6 +78,7 @@ def find(
     clip_norm: ClipNorm = None,
     clip_value: ClipValue = None,
     device: Device = "auto",
+    start_from: StartFrom = None,
     seed: Seed = 0,
     out: Out = None,
     write: WriteSchedule = None,
@@ -123,6 +125,7 @@ def find(
             accumulate=accumulate,
             clip_norm=clip_norm,
             clip_value=clip_value,
+            start_from=start_from,
         )
         sweep = functools.partial(sweep_run, source, make_settings(seed=seed), out=out, watch=watch)
     options = FindOptions(

@@ -30,6 +30,7 @@ from lrfinder.cli.options import (
     Quiet,
     ScaleOthers,
     Seed,
+    StartFrom,
     SweptOptimizer,
     WeightDecay,
     count,
@@ -112,6 +113,7 @@ def sweep(
     graph: GraphOption = Graph.OFF,
     loader_timeout: LoaderTimeout = LOADER_TIMEOUT,
     device: Device = "auto",
+    start_from: StartFrom = None,
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
     out: Out = None,
@@ -182,6 +184,7 @@ def sweep(
             swept_optimizer=swept_optimizer,
             scale_others=scale_others,
             graph=graph,
+            start_from=start_from,
         )
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
     for doubt in done.sweep.notes:

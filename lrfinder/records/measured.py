@@ -144,6 +144,28 @@ class OptimizerFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """The checkpoint from which all that is trained begins: `sha256` of its files, and the `step` that it had reached.
+
+    `lr` is the rate at which its run stopped, as a reference rate; None: it doesn't say. `optimizer`: the optimizer's
+    state was taken from it, too.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    file: str
+    sha256: str
+    step: int | None = None
+    lr: float | None = None
+    optimizer: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no optimizer has."""
+        if (self.step is not None and self.step < 0) or (self.lr is not None and not 0 <= self.lr < math.inf):
+            raise ValueError(f"start: step and lr can't be {self.step} and {self.lr}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What the curve was measured on. Curves may only be compared if this agrees."""
 
@@ -162,6 +184,7 @@ class Setup:
     cached_batches: int | None = None  # on so many batches, over and over; None: on all that came
     graph: str | None = None  # "" if updates were recorded, else why not; None: that wasn't asked for
     skipped_hooks: tuple[str, ...] = ()  # of a LightningModule, which aren't called and could change an update
+    start: Start | None = None  # None: from new weights
     judged: str | None = None  # the mode in which held-out data are judged, and why; None: nothing was judged
 
 

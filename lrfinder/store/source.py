@@ -26,6 +26,7 @@ class Source:
     device: str = "auto"
     training: UpdateOptions = UpdateOptions()
     loader_timeout: float = LOADER_TIMEOUT  # seconds that a batch may take; 0: forever
+    start_from: str | None = None  # the checkpoint from which training begins, as it was given
     script: Script | None = None
 
     def __post_init__(self) -> None:
