@@ -39,6 +39,7 @@ from lrfinder.records.measured import (
     losses_differ,
 )
 from lrfinder.records.picks import Band, Fit, Pick, Status
+from lrfinder.records.script import Script
 from lrfinder.records.settings import SweepSettings, UpdateOptions
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "Point",
     "Precision",
     "RunPlan",
+    "Script",
     "Setup",
     "ShortRun",
     "Spacing",
