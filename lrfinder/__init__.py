@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.used_rates import UsedRates
     from lrfinder.advice.verification import Verification
     from lrfinder.api.check import check, check_log
+    from lrfinder.api.dry_run import DryRun, dry_run
     from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.report import compare, write_report
@@ -49,6 +50,7 @@ __all__ = [
     "CheckResult",
     "Comparison",
     "ConfigError",
+    "DryRun",
     "EnvironmentFailure",
     "Found",
     "LrfinderError",
@@ -68,6 +70,7 @@ __all__ = [
     "check",
     "check_log",
     "compare",
+    "dry_run",
     "export_schedule",
     "find",
     "import_schedule",
@@ -86,6 +89,7 @@ _HOMES = {
     "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
     "CheckResult": ("lrfinder.advice.check", "CheckResult"),
     "Comparison": ("lrfinder.advice.comparison", "Comparison"),
+    "DryRun": ("lrfinder.api.dry_run", "DryRun"),
     "Found": ("lrfinder.api.find", "Found"),
     "Pick": ("lrfinder.records", "Pick"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
@@ -100,6 +104,7 @@ _HOMES = {
     "check": ("lrfinder.api.check", "check"),
     "check_log": ("lrfinder.api.check", "check_log"),
     "compare": ("lrfinder.api.report", "compare"),
+    "dry_run": ("lrfinder.api.dry_run", "dry_run"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
     "find": ("lrfinder.api.find", "find"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),

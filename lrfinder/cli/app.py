@@ -43,6 +43,7 @@ COMMANDS = {
         summary="Run the range test: the loss at each rate.",
         examples=(
             "lrfinder sweep model.py",
+            "lrfinder sweep model.py --dry-run                  five updates, undone: what would be swept, how long",
             "lrfinder sweep model.py:small --repeats 5 --out runs/small",
             "lrfinder sweep mypackage.net:build --optimizer SGD --momentum 0.9",
             "lrfinder sweep --resume runs/small                 continue where it was cut short",

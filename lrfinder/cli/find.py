@@ -18,6 +18,7 @@ from lrfinder.cli.options import (
     Debug,
     Details,
     Device,
+    DryRun,
     Epochs,
     Jobs,
     Json,
@@ -75,6 +76,7 @@ def find(
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Carry on in this run folder; what is finished is kept."),
     ] = None,
+    dry_run: DryRun = False,
     details: Details = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -89,12 +91,14 @@ def find(
     from lrfinder.api.find import FindOptions, find_model
     from lrfinder.api.settings import make_settings, make_source
     from lrfinder.api.sweep_run import resume_run, sweep_run
-    from lrfinder.cli.training import watch_training
+    from lrfinder.cli.training import show_dry_run, watch_training
     from lrfinder.report.documents import find_document
 
     watch = functools.partial(watch_training, quiet=quiet or as_json)
     if (model is None) == (resume is None):
         raise UsageError("name a MODEL, or a run folder with --resume", hint="lrfinder find model.py --epochs 10")
+    if resume is not None and dry_run:
+        raise UsageError("--dry-run can't be given with --resume", hint="leave one of them out")
     if resume is not None:
         sweep = functools.partial(resume_run, resume, watch=watch, tell=None if quiet else note)
     else:
@@ -110,6 +114,9 @@ def find(
             clip_norm=clip_norm,
             clip_value=clip_value,
         )
+        if dry_run:
+            show_dry_run(source, make_settings(seed=seed), as_json=as_json)
+            return
         sweep = functools.partial(sweep_run, source, make_settings(seed=seed), out=out, watch=watch)
     options = FindOptions(
         steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed

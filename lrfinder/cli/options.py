@@ -83,6 +83,13 @@ LoaderTimeout = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Make five updates, undo them, and say what would be swept: device, batch, first loss, groups, time.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option("--out", help="The run folder. [default: lrfinder-runs/<model>-<time>]")]
 
 WriteSchedule = Annotated[

@@ -19,6 +19,7 @@ from lrfinder.cli.options import (
     Debug,
     Details,
     Device,
+    DryRun,
     GraphOption,
     Json,
     LoaderTimeout,
@@ -120,6 +121,7 @@ def sweep(
         list[str] | None,
         typer.Option("--sink", metavar="NAME", help="Report every event to this sink of an installed plug-in, too."),
     ] = None,
+    dry_run: DryRun = False,
     details: Details = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -129,11 +131,13 @@ def sweep(
     del debug
     from lrfinder.api.settings import make_settings, make_source
     from lrfinder.api.sweep_run import resume_run, sweep_run
-    from lrfinder.cli.training import watch_training
+    from lrfinder.cli.training import show_dry_run, watch_training
     from lrfinder.report.documents import sweep_document
 
     watch = functools.partial(watch_training, quiet=quiet)
     if resume is not None:
+        if dry_run:
+            raise UsageError("--dry-run can't be given with --resume", hint="leave one of them out")
         done = resume_run(resume, given_options(context), watch=watch, sinks=sinks or (), tell=None if quiet else note)
     elif model is None:
         raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
@@ -167,6 +171,9 @@ def sweep(
             scale_others=scale_others,
             graph=graph,
         )
+        if dry_run:
+            show_dry_run(source, settings, as_json=as_json)
+            return
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
     for doubt in done.sweep.notes:
         warn(doubt)

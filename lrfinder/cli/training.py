@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+from lrfinder.cli.output import print_json, print_text, warn
 
 if TYPE_CHECKING:
     from lrfinder.records import SweepSettings
     from lrfinder.report.progress import SweepProgress
+    from lrfinder.store import Source
 
 
 @contextlib.contextmanager
@@ -22,3 +26,27 @@ def watch_training(settings: SweepSettings, *, quiet: bool) -> Iterator[SweepPro
 
     with run_user_code(), SweepProgress(settings, quiet=quiet) as progress:
         yield progress
+
+
+def show_dry_run(source: Source, settings: SweepSettings, *, as_json: bool) -> None:
+    """Print what a sweep would train, and what it would cost."""
+    from lrfinder.api.dry_run import dry_run_model
+    from lrfinder.report.documents import dry_run_document
+    from lrfinder.report.inspection import dry_run_lines
+
+    made = dry_run_model(source, settings, watch=functools.partial(watch_training, quiet=True))
+    for doubt in made.warnings:
+        warn(doubt)
+    if as_json:
+        print_json(dry_run_document(made))
+        return
+    print_text(
+        *dry_run_lines(
+            made.setup,
+            made.inspection,
+            updates=made.updates,
+            trials=made.trials,
+            trial_updates=made.trial_updates,
+            seconds=made.seconds,
+        )
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lrfinder.records import Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
+from lrfinder.records import Inspection, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
 
 
 class Observer:
@@ -26,6 +26,9 @@ class Observer:
 
         The repeats, the short sweeps and the short runs each call it once; the first call counts.
         """
+
+    def inspected(self, inspection: Inspection) -> None:
+        """What the first batch shows; it comes once, after `prepared`."""
 
     def judged(self, how: str) -> None:
         """It is settled how held-out data are judged: `Setup.judged`; if it comes before `prepared`, that says it."""

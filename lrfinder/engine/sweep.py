@@ -166,6 +166,7 @@ class _Repeat:
 
     def finish(self, stop: Stop, why: str) -> Trace:
         log, batching = self.log, self._sweep.batching
+        doubts = self._sweep.preparation.doubts if self._repeat == 0 else ()
         trace = Trace(
             repeat=self._repeat,
             seed=self._seed,
@@ -177,7 +178,7 @@ class _Repeat:
             why=why,
             skipped=log.skipped,
             micro_batches=batching.micro_batches,
-            note=batching.note,
+            note="; ".join(note for note in (batching.note, *doubts) if note),
             empty=batching.in_use.empty if log.updates else 0,
         )
         self._sweep.observer.repeat_ended(trace)

@@ -25,6 +25,7 @@ from lrfinder.options import (
 )
 from lrfinder.records.chart import Chart
 from lrfinder.records.cost import Cost
+from lrfinder.records.inspection import CROSS_ENTROPY, SQUARED_ERROR, Inspection
 from lrfinder.records.measured import (
     FACTOR,
     JUDGED,
@@ -41,6 +42,7 @@ from lrfinder.records.picks import Band, Fit, Pick, Status
 from lrfinder.records.settings import SweepSettings, UpdateOptions
 
 __all__ = [
+    "CROSS_ENTROPY",
     "FACTOR",
     "JUDGED",
     "LOADER_TIMEOUT",
@@ -51,12 +53,14 @@ __all__ = [
     "MOST_STEPS",
     "REPEATS",
     "RUN_STEPS",
+    "SQUARED_ERROR",
     "STEPS",
     "Band",
     "Chart",
     "Cost",
     "Fit",
     "Graph",
+    "Inspection",
     "Metric",
     "Mode",
     "OptimizerFacts",

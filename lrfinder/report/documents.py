@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.explain import Fact
     from lrfinder.advice.used_rates import UsedRates
     from lrfinder.advice.verification import Verification
+    from lrfinder.api.dry_run import DryRun
     from lrfinder.config import ScheduleConfig
     from lrfinder.config.refine import Refined
     from lrfinder.export.base import Export
@@ -48,6 +49,11 @@ def sweep_document(result: SweepResult, advice: Advice) -> dict[str, Any]:
         "runs": [_short_run(run) for run in result.runs],
         "advice": {"status": advice.status.value, "lr": advice.lr, "why": advice.why, "hint": advice.hint},
     }
+
+
+def dry_run_document(run: DryRun) -> dict[str, Any]:
+    """Return what `lrfinder sweep --dry-run --json` prints."""
+    return {**asdict(run), "updates": run.updates, "seconds": run.seconds}
 
 
 def recommend_document(advice: Advice) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
+from lrfinder.task.first_loss import FirstLoss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,7 @@ class BuiltProblem:
     name: str = "optimizer"
     others: tuple[SweptOptimizer, ...] = ()
     named_losses: Callable[[nn.Module, Any], dict[str, torch.Tensor]] | None = None
+    watch: Callable[[FirstLoss | None], None] = lambda _: None  # shows it what the next losses are computed of
     beside: tuple[Any, ...] = ()
 
     @property
