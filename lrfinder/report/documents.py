@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.answer import RunAnswer
     from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.explain import Fact
+    from lrfinder.advice.lint import Suspicion
     from lrfinder.advice.used_rates import UsedRates
     from lrfinder.advice.verification import Verification
     from lrfinder.api.dry_run import DryRun
@@ -145,6 +146,14 @@ def batches_document(planned: ScheduleConfig, *, written: str | None) -> dict[st
     """Return what `lrfinder schedule batches --json` prints."""
     epochs = [{"batch_size": it.batch_size, "factor": it.factor, "updates": it.updates} for it in planned.batch_plan()]
     return {"epochs": epochs, "config": planned.as_data(), "written": written}
+
+
+def lint_document(found: Sequence[tuple[str, Sequence[Suspicion]]], *, invalid: Sequence[str]) -> dict[str, Any]:
+    """Return what `lrfinder schedule lint --json` prints; `invalid` are the messages of configs that can't be read."""
+    return {
+        "suspicions": [{"config": config, **asdict(one)} for config, them in found for one in them],
+        "invalid": list(invalid),
+    }
 
 
 def shapes_document() -> dict[str, Any]:
