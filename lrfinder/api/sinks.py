@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from lrfinder.engine.observer import EVENTS, Observer
-from lrfinder.errors import UsageError
+from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.plugins import PluginTable, PluginWarning
 from lrfinder.records import SweepSettings
 
@@ -27,9 +27,9 @@ def check_sinks(names: Iterable[str]) -> None:
     """Raise UsageError for a name that no installed distribution has."""
     for name in names:
         if name not in SINKS:
-            known = ", ".join(SINKS)
-            hint = f"choose one of: {known}" if known else "install the distribution that brings it"
-            raise UsageError(f"no sink named {name!r} is installed", hint=hint)
+            if SINKS:
+                raise unknown_choice("sink", name, SINKS)
+            raise UsageError(f"no sink named {name!r} is installed", hint="install the distribution that brings it")
 
 
 class Sink(Observer):

@@ -83,7 +83,7 @@ COMMANDS = {
     "runs": Command(
         home="lrfinder.cli.runs:runs",
         summary="List the run folders, newest first.",
-        examples=("lrfinder runs", "lrfinder runs experiments/ --json"),
+        examples=("lrfinder runs", "lrfinder runs experiments/ --json", "lrfinder runs --clean --keep 3"),
     ),
     "check": Command(
         home="lrfinder.cli.check:check",

@@ -13,6 +13,7 @@ from lrfinder.cli.output import can_draw, print_json, print_line, print_text, wa
 from lrfinder.cli.schedule_explain import explain
 from lrfinder.cli.schedule_files import lint, schema
 from lrfinder.cli.schedule_import import import_schedule
+from lrfinder.cli.values import complete_target
 from lrfinder.export import TARGETS
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def export(
         str,
         typer.Option(
             "--to",
+            autocompletion=complete_target,
             help=f"Target: {', '.join(TARGETS)}, or one of a plug-in.",
         ),
     ],

@@ -37,6 +37,7 @@ from lrfinder.cli.options import (
     given_options,
 )
 from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, warn
+from lrfinder.cli.values import complete_sink
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -119,7 +120,12 @@ def sweep(
     ] = None,
     sinks: Annotated[
         list[str] | None,
-        typer.Option("--sink", metavar="NAME", help="Report every event to this sink of an installed plug-in, too."),
+        typer.Option(
+            "--sink",
+            metavar="NAME",
+            autocompletion=complete_sink,
+            help="Report every event to this sink, too.",
+        ),
     ] = None,
     dry_run: DryRun = False,
     details: Details = False,

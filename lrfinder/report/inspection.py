@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from lrfinder.formatting import format_count, format_duration, format_loss
+from lrfinder.formatting import format_bytes, format_count, format_duration, format_loss
 from lrfinder.records import Inspection, Setup
 
-_GIB = 2**30
 _MOST_GROUPS = 6  # that are told one by one
 
 
@@ -23,7 +22,7 @@ def inspection_facts(inspection: Inspection) -> list[str]:
         facts.append(f"{len(inspection.groups)} param groups: parameters {', '.join(each)}{more} times the rate")
     if inspection.memory is not None:
         total, free = inspection.memory
-        facts.append(f"{free / _GIB:.1f} of {total / _GIB:.1f} GiB of memory free")
+        facts.append(f"{format_bytes(free)} of {format_bytes(total)} of memory free")
     return facts
 
 

@@ -183,7 +183,7 @@ def test_the_first_batch_is_told() -> None:
         progress.inspected(inspection)
     assert file.getvalue() == (
         "batch: 32 x 8 float32, 32 int64; its cross-entropy 2.432, and 2.303 for a constant prediction; "
-        "2 param groups: parameters 640 at 1, 10 at 0.1 times the rate; 4.0 of 16.0 GiB of memory free\n"
+        "2 param groups: parameters 640 at 1, 10 at 0.1 times the rate; 4.0 GiB of 16.0 GiB of memory free\n"
     )
 
 
