@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.used_rates import UsedRates
     from lrfinder.advice.verification import Verification
     from lrfinder.api.check import check, check_log
-    from lrfinder.api.dry_run import DryRun, dry_run
+    from lrfinder.api.dry_run import dry_run
     from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.report import compare, write_report
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from lrfinder.export import export_schedule
     from lrfinder.importing import import_schedule
     from lrfinder.param_groups import layerwise
-    from lrfinder.records import Band, Pick, Status, Stop, Trace
+    from lrfinder.records import Band, DryRun, Pick, Status, Stop, Trace
 
     __version__: str
 
@@ -89,7 +89,7 @@ _HOMES = {
     "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
     "CheckResult": ("lrfinder.advice.check", "CheckResult"),
     "Comparison": ("lrfinder.advice.comparison", "Comparison"),
-    "DryRun": ("lrfinder.api.dry_run", "DryRun"),
+    "DryRun": ("lrfinder.records", "DryRun"),
     "Found": ("lrfinder.api.find", "Found"),
     "Pick": ("lrfinder.records", "Pick"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),

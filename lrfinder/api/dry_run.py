@@ -6,47 +6,19 @@ import dataclasses
 import os
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 from lrfinder.api.settings import make_settings, make_source
 from lrfinder.api.sweep_run import Watch, sweep_model
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.signals import Terminated
-from lrfinder.records import Inspection, Mode, Point, Setup, Stop, SweepSettings
+from lrfinder.records import DryRun, Inspection, Mode, Point, Setup, Stop, SweepSettings
 from lrfinder.store import Source
 from lrfinder.task.reference import check_reference
 
 UPDATES = 5
 _TRIALS = 3  # trial runs that `auto` makes at least
 _NEXT = 1.0 + 1e-9  # all five updates train at the lowest rate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DryRun:
-    """What a sweep would train, as its first batch shows it, and what it would cost.
-
-    `sweep_updates` are those of the repeats and short sweeps; `trials` runs of `trial_updates` follow at least.
-    `seconds` is the estimate for all of these. `warnings` say what looks like a mistake.
-    """
-
-    setup: Setup
-    inspection: Inspection
-    seconds_per_update: float
-    sweep_updates: int
-    trials: int
-    trial_updates: int
-    warnings: tuple[str, ...]
-
-    @property
-    def updates(self) -> int:
-        """The updates of the whole sweep, with the fewest trial runs."""
-        return self.sweep_updates + self.trials * self.trial_updates
-
-    @property
-    def seconds(self) -> float:
-        """The estimated duration of those updates."""
-        return self.updates * self.seconds_per_update
 
 
 class _Stopwatch(Observer):

@@ -40,13 +40,4 @@ def show_dry_run(source: Source, settings: SweepSettings, *, as_json: bool) -> N
     if as_json:
         print_json(dry_run_document(made))
         return
-    print_text(
-        *dry_run_lines(
-            made.setup,
-            made.inspection,
-            updates=made.updates,
-            trials=made.trials,
-            trial_updates=made.trial_updates,
-            seconds=made.seconds,
-        )
-    )
+    print_text(*dry_run_lines(made))

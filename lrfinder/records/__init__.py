@@ -25,7 +25,7 @@ from lrfinder.options import (
 )
 from lrfinder.records.chart import Chart
 from lrfinder.records.cost import Cost
-from lrfinder.records.inspection import CROSS_ENTROPY, SQUARED_ERROR, Inspection
+from lrfinder.records.inspection import CROSS_ENTROPY, SQUARED_ERROR, DryRun, Inspection
 from lrfinder.records.measured import (
     FACTOR,
     JUDGED,
@@ -58,6 +58,7 @@ __all__ = [
     "Band",
     "Chart",
     "Cost",
+    "DryRun",
     "Fit",
     "Graph",
     "Inspection",

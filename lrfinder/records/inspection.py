@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lrfinder.records.measured import Setup
+
 CROSS_ENTROPY = "cross-entropy"
 SQUARED_ERROR = "mean squared error"
 _FAR = 3.0  # times the loss of a constant prediction: no usual initialization begins there with scaled data
@@ -47,3 +49,30 @@ class Inspection:
 
     def _is_far(self, loss: float, constant: float) -> bool:
         return loss > _FAR * constant > 0 and (self.kind != CROSS_ENTROPY or loss > constant + _NATS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """What a sweep would train, as its first batch shows it, and what it would cost.
+
+    `sweep_updates` are those of the repeats and short sweeps; `trials` runs of `trial_updates` follow at least.
+    `seconds` is the estimate for all of these. `warnings` say what looks like a mistake.
+    """
+
+    setup: Setup
+    inspection: Inspection
+    seconds_per_update: float
+    sweep_updates: int
+    trials: int
+    trial_updates: int
+    warnings: tuple[str, ...]
+
+    @property
+    def updates(self) -> int:
+        """The updates of the whole sweep, with the fewest trial runs."""
+        return self.sweep_updates + self.trials * self.trial_updates
+
+    @property
+    def seconds(self) -> float:
+        """The estimated duration of those updates."""
+        return self.updates * self.seconds_per_update

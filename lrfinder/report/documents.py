@@ -21,11 +21,10 @@ if TYPE_CHECKING:
     from lrfinder.advice.lint import Suspicion
     from lrfinder.advice.used_rates import UsedRates
     from lrfinder.advice.verification import Verification
-    from lrfinder.api.dry_run import DryRun
     from lrfinder.config import ScheduleConfig
     from lrfinder.config.refine import Refined
     from lrfinder.export.base import Export
-    from lrfinder.records import Pick, ShortRun, SweepResult, Trace
+    from lrfinder.records import DryRun, Pick, ShortRun, SweepResult, Trace
 
 
 def json_text(document: Mapping[str, Any], *, indent: int = 1) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lrfinder.formatting import format_bytes, format_count, format_duration, format_loss
-from lrfinder.records import Inspection, Setup
+from lrfinder.records import DryRun, Inspection
 
 _MOST_GROUPS = 6  # that are told one by one
 
@@ -26,19 +26,20 @@ def inspection_facts(inspection: Inspection) -> list[str]:
     return facts
 
 
-def dry_run_lines(
-    setup: Setup, inspection: Inspection, *, updates: int, trials: int, trial_updates: int, seconds: float
-) -> list[str]:
-    """Return what would be swept and what it would cost: `updates` in all, `trials` runs of `trial_updates` in them."""
-    optimizer, after = setup.optimizer, f" with {trials} trial runs of {trial_updates}, or more" if trials else ""
+def dry_run_lines(run: DryRun) -> list[str]:
+    """Return what would be swept and what it would cost."""
+    setup = run.setup
+    optimizer, after = setup.optimizer, ""
+    if run.trials:
+        after = f" with {run.trials} trial runs of {run.trial_updates}, or more"
     chosen = "" if optimizer.chosen_by == "model file" else f" ({optimizer.chosen_by})"
     size = "" if setup.batch_size is None else f", {setup.batch_size} samples an update"
     length = "" if setup.batches_per_epoch is None else f", {format_count(setup.batches_per_epoch, 'update')} an epoch"
-    facts = [fact[0].upper() + fact[1:] + "." for fact in inspection_facts(inspection)]
+    facts = [fact[0].upper() + fact[1:] + "." for fact in inspection_facts(run.inspection)]
     return [
         f"{setup.model}: {setup.parameters:,} parameters, on {setup.device}; torch {setup.torch}.",
         f"Loss: {setup.loss}. Optimizer: {optimizer.name}{chosen}{size}{length}.",
         *facts,
-        f"A sweep takes {format_count(updates, 'update')}{after}: about {format_duration(seconds)}.",
+        f"A sweep takes {format_count(run.updates, 'update')}{after}: about {format_duration(run.seconds)}.",
         "Nothing was written, and the five updates that were made are undone.",
     ]
