@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.used_rates import UsedRates
     from lrfinder.advice.verification import Verification
+    from lrfinder.api.attach import attach
     from lrfinder.api.check import check, check_log
     from lrfinder.api.dry_run import dry_run
     from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.report import compare, write_report
     from lrfinder.api.result import Sweep
+    from lrfinder.api.script_sweep import sweep_script
+    from lrfinder.api.study import export_study
     from lrfinder.api.sweep import resume, sweep
     from lrfinder.api.verify import verify
     from lrfinder.batch_growth.sampler import BatchSchedule
@@ -67,11 +70,13 @@ __all__ = [
     "UsedRates",
     "Verification",
     "__version__",
+    "attach",
     "check",
     "check_log",
     "compare",
     "dry_run",
     "export_schedule",
+    "export_study",
     "find",
     "import_schedule",
     "layerwise",
@@ -79,6 +84,7 @@ __all__ = [
     "recommend",
     "resume",
     "sweep",
+    "sweep_script",
     "verify",
     "write_report",
 ]
@@ -101,11 +107,13 @@ _HOMES = {
     "UsedRates": ("lrfinder.advice.used_rates", "UsedRates"),
     "Verification": ("lrfinder.advice.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
+    "attach": ("lrfinder.api.attach", "attach"),
     "check": ("lrfinder.api.check", "check"),
     "check_log": ("lrfinder.api.check", "check_log"),
     "compare": ("lrfinder.api.report", "compare"),
     "dry_run": ("lrfinder.api.dry_run", "dry_run"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
+    "export_study": ("lrfinder.api.study", "export_study"),
     "find": ("lrfinder.api.find", "find"),
     "import_schedule": ("lrfinder.importing", "import_schedule"),
     "layerwise": ("lrfinder.param_groups", "layerwise"),
@@ -113,6 +121,7 @@ _HOMES = {
     "recommend": ("lrfinder.api.recommend", "recommend"),
     "resume": ("lrfinder.api.sweep", "resume"),
     "sweep": ("lrfinder.api.sweep", "sweep"),
+    "sweep_script": ("lrfinder.api.script_sweep", "sweep_script"),
     "verify": ("lrfinder.api.verify", "verify"),
     "write_report": ("lrfinder.api.report", "write_report"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from lrfinder.records import Band
 from lrfinder.search.drift import LrDrift, extrapolate
@@ -11,8 +12,8 @@ from lrfinder.search.lr_profile import CLEAR, CLIFF, LrProfile
 
 CONFIRMED = 0.1  # decades (a factor of 1.26): nearer, no run could tell the recommended rate from the verified one
 LOST = 0.1  # of the longest trials' fall: a rate that loses more did not train well: advice/README.md#lost
-Z90 = 1.645  # standard errors on each side of a normal 90 % interval
-LEAST_INTERVAL = 0.15  # decades on each side: advice/README.md#least_interval
+LEVEL = 0.9  # how sure the printed cost is
+LEAST_ERROR = 0.0912  # decades (sd), at least: advice/README.md#least_error
 CLOSE = 0.01  # of the fall; full-length trials nearer than that are equal: advice/README.md#close
 _SAME = 1e-3  # decades
 
@@ -36,7 +37,14 @@ class Decision:
 
 
 def decide(
-    asked: float, short: LrProfile | None, long: LrProfile, *, steps: int, expected: float, band: Band | None
+    asked: float,
+    short: LrProfile | None,
+    long: LrProfile,
+    *,
+    steps: int,
+    expected: float,
+    band: Band | None,
+    level: float = LEVEL,
 ) -> Decision:
     """Return the rate (log10) for a run of `steps` updates; `asked` is log10 of the recommended one.
 
@@ -45,8 +53,8 @@ def decide(
     in trials of either length: 2 CLEAR, as far as that costs LOST at most. An `expected` drift may go up to where less
     than CLIFF was lost: shorter trials overstate that loss.
 
-    Its cost is what the rates up to the end of the 90 % interval lose in the trials: so far the valley may move. Down
-    to the other end only if the trials are as long as the run: in a longer one slow rates catch up.
+    Its cost, at `level`, is what the rates up to the end of that interval lose in the trials: so far the valley may
+    move. Down to the other end only if the trials are as long as the run: in a longer one slow rates catch up.
 
     The asked rate is kept if it obeys all that (CLEAR off what failed is enough), and if the other one was better by no
     more than LOST, or CLOSE if the trials were as long as the run, or the trials' own roughness.
@@ -81,7 +89,7 @@ def decide(
     kept = allowed and (worse <= max(CLOSE if full else LOST, long.roughness) or abs(asked - x) <= CONFIRMED)
     if kept:
         x, to_try, limit = asked, asked, ""
-    half = max(LEAST_INTERVAL, Z90 * drift.error)
+    half = NormalDist().inv_cdf((1 + level) / 2) * max(LEAST_ERROR, drift.error)
     at = x - drift.moved if expected else x
     cost = _cost(short, long, low=at - half if full else at, high=at + half)
     return Decision(x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost, cost=cost)

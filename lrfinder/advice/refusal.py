@@ -10,6 +10,7 @@ import numpy as np
 
 from lrfinder.fit import MIN_POINTS, Curve, count_finite
 from lrfinder.formatting import format_loss, format_lr
+from lrfinder.options import UNMOVED_WEIGHTS
 from lrfinder.records import Stop, SweepSettings, Trace
 from lrfinder.rules.band import starts_falling
 from lrfinder.rules.smoothing import WIDTH
@@ -92,6 +93,9 @@ def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings
             f"{format_loss(errors[lowest])}",
             hint="average more: --repeats 5, or a larger --batch-size",
         )
+    unmoved = next((trace.note for trace in traces if UNMOVED_WEIGHTS in trace.note), None)
+    if unmoved is not None:
+        return Refusal(why=f"the loss never fell: {unmoved}", hint="give the optimizer whose step() trains this model")
     return Refusal(
         why=f"the loss never fell: it began at {format_loss(curve.points.start)} and no rate brought it clearly below "
         "that",

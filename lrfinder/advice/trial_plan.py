@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lrfinder.advice.budget import FIRST_RUNS, FULL_RUNS, LEAST_STEPS, LONG_RUNS, Lengths, VerifyRequest
-from lrfinder.advice.decision import CONFIRMED, Decision, decide
+from lrfinder.advice.decision import CONFIRMED, LEVEL, Decision, decide
 from lrfinder.advice.evidence import FIRST, NOTHING
 from lrfinder.formatting import round_lr
 from lrfinder.records import RunPlan, ShortRun, SweepResult
@@ -67,6 +67,10 @@ class TrialPlan:
     @cached_property
     def decision(self) -> Decision | None:
         """The rate that the trials speak for; None if the longer ones learned nothing."""
+        return self.decision_at(LEVEL)
+
+    def decision_at(self, level: float) -> Decision | None:
+        """Return the decision with its cost at another level than 90 %."""
         long, optimizer = self.long_profile, self.sweep.setup.optimizer
         if long is None or long.fall < self._enough(long) or len(long.points) < 2:  # noqa: PLR2004 - one has no lowest
             return None
@@ -77,6 +81,7 @@ class TrialPlan:
             steps=self.request.steps,
             expected=expected_drift(optimizer.name, optimizer.settings),
             band=self.request.band,
+            level=level,
         )
 
     @cached_property

@@ -19,8 +19,11 @@ Examples:
   lrfinder report                         one HTML page of the newest run: the rate, the curve, the reasons
   lrfinder compare runs/a runs/b          may two runs be compared, and do their picks differ?
   lrfinder runs                           the run folders, newest first, with their rates
+  lrfinder export-study runs/a            its trials as a study of Optuna
   lrfinder check model.py --config schedule.yaml
                                           in CI: does the model still train at this rate?
+  lrfinder sweep --script train.py -- --epochs 30
+                                          the same without a model file: a training script as it is
 """
 
 COMMANDS = {
@@ -36,6 +39,7 @@ COMMANDS = {
             "lrfinder find model.py --epochs 30",
             "lrfinder find model.py --steps 20k --budget 10% --write schedule.yaml",
             "lrfinder find --resume lrfinder-runs/model-1 --steps 20k",
+            "lrfinder find --script train.py --epochs 30 -- --epochs 30",
         ),
     ),
     "sweep": Command(
@@ -47,6 +51,7 @@ COMMANDS = {
             "lrfinder sweep model.py:small --repeats 5 --out runs/small",
             "lrfinder sweep mypackage.net:build --optimizer SGD --momentum 0.9",
             "lrfinder sweep --resume runs/small                 continue where it was cut short",
+            "lrfinder sweep --script train.py -- --epochs 30    a training script, unchanged",
         ),
     ),
     "recommend": Command(
@@ -77,13 +82,21 @@ COMMANDS = {
     ),
     "compare": Command(
         home="lrfinder.cli.report:compare",
-        summary="Overlay runs: may they be compared, and do their picks differ?",
+        summary="Overlay runs: may they be compared, do their picks differ?",
         examples=("lrfinder compare runs/a runs/b", "lrfinder compare runs/* --png compared.png --json"),
     ),
     "runs": Command(
         home="lrfinder.cli.runs:runs",
         summary="List the run folders, newest first.",
         examples=("lrfinder runs", "lrfinder runs experiments/ --json", "lrfinder runs --clean --keep 3"),
+    ),
+    "export-study": Command(
+        home="lrfinder.cli.export_study:export_study",
+        summary="Write the trials of a run into a study of Optuna.",
+        examples=(
+            "lrfinder export-study runs/small                   into optuna.db, a file of SQLite",
+            "lrfinder export-study runs/small --storage sqlite:///all.db --name small --steps 75",
+        ),
     ),
     "check": Command(
         home="lrfinder.cli.check:check",
@@ -92,6 +105,14 @@ COMMANDS = {
             "lrfinder check model.py --config schedule.yaml",
             "lrfinder check model.py --config schedule.yaml --max-seconds 60 --json",
             "lrfinder check --config schedule.yaml --log trainer_state.json      did a run use the config's rates?",
+        ),
+    ),
+    "run": Command(
+        home="lrfinder.cli.run:run",
+        summary="Train a script, unchanged, at the rates of a config.",
+        examples=(
+            "lrfinder run --config schedule.yaml --script train.py -- --epochs 30",
+            "lrfinder run --config schedule.yaml --first-update 4000 --module pkg.train -- --resume last.pt",
         ),
     ),
     "schedule": Command(

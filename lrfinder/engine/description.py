@@ -12,6 +12,7 @@ from lrfinder.engine.runtime.device import device_title
 from lrfinder.engine.runtime.memory import device_memory
 from lrfinder.errors import visible
 from lrfinder.records import Inspection, Setup
+from lrfinder.task.checkpoint.begin import describe_start
 from lrfinder.task.first_loss import FirstLoss, shapes_of
 from lrfinder.task.lightning import skipped_hooks
 from lrfinder.task.loader import batch_size_of, batches_per_epoch
@@ -62,5 +63,6 @@ def describe_setup(
         lrfinder=VERSION,
         cached_batches=cached_batches,
         graph=graph,
+        start=None if problem.start is None else describe_start(problem.start, trial.group_ratios),
         skipped_hooks=skipped_hooks(trial.model) if problem.training_step is None else (),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 
@@ -17,12 +17,12 @@ from lrfinder.engine.losses.readback import max_batching_delay_s, readback_for
 from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
-from lrfinder.engine.restore.snapshot import preserved
+from lrfinder.engine.restore.snapshot import Snapshot, preserved
 from lrfinder.engine.runtime.failures import environment_failure
 from lrfinder.engine.runtime.rng import derived_seed
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.records import Metric, Stop, SweepSettings, Trace
-from lrfinder.task.problem import Problem
+from lrfinder.task.problem import Problem, SweptOptimizer
 
 
 def run_sweep(
@@ -55,7 +55,7 @@ def run_sweep(
     try:
         with Interrupts() as interrupts, preserved(problem, device) as snapshot:
             shared = batching or micro_batching_for(problem, settings, device)
-            sweep = _Sweep(problem, settings, device, observer, interrupts, batching=shared, rewind=snapshot.rewind)
+            sweep = _Sweep(problem, settings, device, observer, interrupts, batching=shared, snapshot=snapshot)
             traces = list(known)
             while len(traces) < settings.repeats and not (traces and sweep.is_last(traces[-1])):
                 traces.append(sweep.repeat(len(traces)))
@@ -79,7 +79,7 @@ class _Sweep:
         interrupts: Interrupts,
         *,
         batching: MicroBatching,
-        rewind: Callable[[], None],
+        snapshot: Snapshot,
     ) -> None:
         self.problem = problem
         self.settings = settings
@@ -91,7 +91,7 @@ class _Sweep:
         self.batching = batching
         self.preparation = Preparation(problem, device, batching)
         self.held_out = HeldOut(problem, self.preparation, batching, device=device, seed=settings.seed)
-        self._rewind = rewind
+        self.snapshot = snapshot
         self._used = False  # whether the live objects have been trained on
 
     def repeat(self, repeat: int) -> Trace:
@@ -103,7 +103,7 @@ class _Sweep:
     def rewind(self) -> None:
         """Put the live objects back to where they began, if they have been used."""
         if self._used:
-            self._rewind()
+            self.snapshot.rewind()
         self._used = True
 
     def is_last(self, trace: Trace) -> bool:
@@ -120,6 +120,7 @@ class _Repeat:
         self._sweep = sweep
         self._repeat = repeat
         self._seed = derived_seed(sweep.settings.seed, repeat)
+        self._parts: tuple[SweptOptimizer, ...] = ()
         self.log = LossLog(
             repeat=repeat, rates=sweep.rates, measured=sweep.observer.measured, held=sweep.interrupts.held()
         )
@@ -138,6 +139,7 @@ class _Repeat:
         # pass gives at least one batch, and a repeat takes those of one update more than it has rates, and a probe.
         first_epoch = self._repeat * ((len(sweep.rates) + 1) * sweep.problem.training.accumulate + PROBES)
         trial, batches = sweep.preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
+        self._parts = trial.parts
         sweep.batching.check(trial, sweep.device, seed)
         readback = readback_for(sweep.problem, trial.parts, sweep.device, metric)
         judge = None
@@ -167,6 +169,8 @@ class _Repeat:
     def finish(self, stop: Stop, why: str) -> Trace:
         log, batching = self.log, self._sweep.batching
         doubts = self._sweep.preparation.doubts if self._repeat == 0 else ()
+        optimizers = [part.optimizer for part in self._parts if part.group_ratios is not None]
+        unmoved = "" if stop.cut_short else self._sweep.snapshot.unmoved(optimizers, log.updates)
         trace = Trace(
             repeat=self._repeat,
             seed=self._seed,
@@ -178,7 +182,7 @@ class _Repeat:
             why=why,
             skipped=log.skipped,
             micro_batches=batching.micro_batches,
-            note="; ".join(note for note in (batching.note, *doubts) if note),
+            note="; ".join(note for note in (batching.note, unmoved, *doubts) if note),
             empty=batching.in_use.empty if log.updates else 0,
         )
         self._sweep.observer.repeat_ended(trace)

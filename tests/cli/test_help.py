@@ -14,7 +14,19 @@ HEAVY = ("torch", "pandas", "matplotlib", "scipy", "lightning")
 # What --help can do without: each costs a tenth to twice of what `import typer` does, and help is to take at most half
 # as long again as that.
 NEEDLESS = (*HEAVY, "numpy", "pydantic", "rich", "plotext", "ruamel", "tomlkit", "json", "lrfinder.records")
-COMMANDS = ("init", "find", "sweep", "recommend", "verify", "report", "compare", "runs", "check", "schedule")
+COMMANDS = (
+    "init",
+    "find",
+    "sweep",
+    "recommend",
+    "verify",
+    "report",
+    "compare",
+    "runs",
+    "export-study",
+    "check",
+    "schedule",
+)
 
 
 def loaded_after(*args: str, cwd: Path, of: tuple[str, ...] = HEAVY) -> tuple[set[str], str]:
@@ -62,7 +74,7 @@ def test_help_loads_what_it_needs(args: list[str], tmp_path: Path) -> None:
 
 
 def test_the_list_of_commands_loads_none_of_them(tmp_path: Path) -> None:
-    homes = tuple(f"lrfinder.cli.{command}" for command in COMMANDS)
+    homes = tuple(f"lrfinder.cli.{command.replace('-', '_')}" for command in COMMANDS)
     assert loaded_after("--help", cwd=tmp_path, of=homes)[0] == set()
     assert loaded_after("check", "--help", cwd=tmp_path, of=homes)[0] == {"lrfinder.cli.check"}
 
@@ -81,7 +93,7 @@ def test_the_shell_completes_commands_and_their_options(tmp_path: Path) -> None:
         return done.stdout.split()
 
     assert completed("lrfinder", "sw") == ["sweep"]
-    assert completed("lrfinder", "sweep", "--mo") == ["--mode", "--momentum"]
+    assert completed("lrfinder", "sweep", "--mo") == ["--module", "--mode", "--momentum"]
     assert completed("lrfinder", "schedule", "ex") == ["export", "explain"]
     # Values, from the tables.
     assert completed("lrfinder", "recommend", "--schedule", "cos") == ["cosine", "cosine-restarts"]

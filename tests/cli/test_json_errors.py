@@ -18,6 +18,7 @@ FAILURES = {
     "report": ("report", "nowhere"),
     "compare": ("compare", "nowhere", "there"),
     "runs": ("runs", "--colour"),
+    "export-study": ("export-study", "nowhere"),
     "check": ("check", "nowhere.py", "--config", "none.yaml"),
     "config": ("config", "--colour"),
     "schedule": ("schedule", "show", "none.yaml"),

@@ -26,6 +26,7 @@ from lrfinder.engine.restore.reachable import reachable_state
 from lrfinder.engine.restore.tensors import TensorStates
 from lrfinder.engine.runtime.rng import is_generator, loader_parts, remember_generator, remember_global_state
 from lrfinder.errors import user_code
+from lrfinder.options import UNMOVED_WEIGHTS
 from lrfinder.task.problem import Problem
 
 # What each module has of torch itself and computing a loss doesn't change: its mode is put back by itself.
@@ -33,14 +34,14 @@ _INTERNAL = frozenset(vars(nn.Module())) - {"_buffers", "_modules"}
 
 
 @contextlib.contextmanager
-def preserved(problem: Problem, device: torch.device) -> Iterator[Snapshot]:
-    """Restore the live objects of `problem` and the random number generators when the context ends.
+def preserved(problem: Problem, device: torch.device, *, beside: Iterable[Any] = ()) -> Iterator[Snapshot]:
+    """Restore the live objects of `problem`, those `beside` them, and the random number generators at the end.
 
     At its beginning all gradients are set to None. `snapshot.rewind()` goes back to the beginning for another repeat.
     Raises ModelFileError for a live model with lazy layers, which can't be made lazy again.
     """
     put_generators_back = remember_global_state(device)
-    snapshot = Snapshot(reachable_state(problem))
+    snapshot = Snapshot([*reachable_state(problem), *beside])
     # Each step is made even if one before it fails: a GPU that reports an error fails every later call.
     with contextlib.ExitStack() as steps:
         steps.callback(put_generators_back)
@@ -72,6 +73,15 @@ class Snapshot:
             steps.callback(self.tensors.rewind)
             for container in self._containers:
                 steps.callback(container.restore)
+
+    def unmoved(self, optimizers: Iterable[torch.optim.Optimizer], updates: int) -> str:
+        """Return a note if `updates` updates changed no weight of `optimizers`, with the cause; else an empty text."""
+        weights = [weight for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]]
+        if not updates or not self.tensors.unchanged(weights):
+            return ""
+        gradients = any(weight.grad is not None and bool(weight.grad.any()) for weight in weights)
+        cause = "though there are gradients: is it a wrapper that waits?" if gradients else "and no gradient is there"
+        return f"{UNMOVED_WEIGHTS} in {updates} updates: optimizer.step() changed nothing, {cause}"
 
     def attributes_back(self) -> Callable[[], None]:
         """Return a function that puts the same objects back into the containers; what tensors contain stays."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,7 @@ class TensorStates:
         if _has_plain_memory(tensor) and (self._on_host or _overlaps(tensor)):
             # Whole storages, each once: so tied, overlapping, expanded and strided tensors need no cases.
             storage = saved.data.untyped_storage()
-            self._memory[storage.device, storage.data_ptr(), storage.nbytes()] = storage
+            self._memory[_place(storage)] = storage
         elif tensor.device.type != "meta":
             self._copies.append((tensor, tensor.detach().clone()))
 
@@ -72,6 +72,16 @@ class TensorStates:
         for storage in self._memory.values():
             yield storage, self._host[begin : begin + storage.nbytes()]
             begin += _room(storage)
+
+    def unchanged(self, tensors: Iterable[torch.Tensor]) -> bool:
+        """Tell whether the memory of all `tensors` holds what it held; False if one has been moved or wasn't kept."""
+        places = [_place(tensor.data.untyped_storage()) for tensor in tensors if _has_plain_memory(tensor)]
+        if not places or not all(place in self._memory for place in places):
+            return False
+        wanted = set(places)
+        return all(
+            torch.equal(_bytes_of(storage).cpu(), part) for storage, part in self._parts() if _place(storage) in wanted
+        )
 
     def take_gradients_off(self) -> None:
         """Set every gradient to None, so that nothing is added to the user's gradients."""
@@ -108,6 +118,10 @@ class TensorStates:
 def _overlaps(tensor: torch.Tensor) -> bool:
     """Return whether several elements of `tensor` are, or may be, in the same place."""
     return torch._debug_has_internal_overlap(tensor) != 0  # noqa: SLF001 - no public name
+
+
+def _place(storage: torch.UntypedStorage) -> tuple[torch.device, int, int]:
+    return storage.device, storage.data_ptr(), storage.nbytes()
 
 
 def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -29,15 +29,29 @@ _FOLLOWS = 1e-5
 def as_optimizer_set(made: Any) -> OptimizerSet:
     """Return the optimizers in `made` by name: an optimizer, or a sequence or mapping of optimizers.
 
-    Each optimizer appears only once. The result is empty if `made` is or holds something else.
+    Each optimizer appears only once, as what is inside its wrapper. The result is empty if `made` is or holds something
+    else.
     """
     if isinstance(made, torch.optim.Optimizer):
-        return {SINGLE: made}
+        return {SINGLE: unwrapped(made)}
     values = list(made.values()) if isinstance(made, Mapping) else list(made) if isinstance(made, list | tuple) else []
     if not all(isinstance(value, torch.optim.Optimizer) for value in values):
         return {}
-    each = {id(value): value for value in values}.values()
+    each = {id(value): unwrapped(value) for value in values}.values()
     return {f"{SINGLE} {index}": value for index, value in enumerate(each)}
+
+
+def unwrapped(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Return the optimizer inside one that only passes calls on, as Accelerate's does: it was never initialized.
+
+    Accelerate's makes no step in the middle of an accumulation, which nothing in a sweep would end.
+    """
+    inner: Any = optimizer
+    while not hasattr(inner, "_optimizer_step_pre_hooks") and isinstance(
+        getattr(inner, "optimizer", None), torch.optim.Optimizer
+    ):
+        inner = inner.optimizer
+    return cast("torch.optim.Optimizer", inner)
 
 
 def as_named_optimizer_set(made: Any) -> OptimizerSet:
@@ -45,7 +59,7 @@ def as_named_optimizer_set(made: Any) -> OptimizerSet:
     if not isinstance(made, Mapping):
         return {}
     good = all(isinstance(key, str) and isinstance(value, torch.optim.Optimizer) for key, value in made.items())
-    return dict(made) if good else {}
+    return {name: unwrapped(optimizer) for name, optimizer in made.items()} if good else {}
 
 
 def rates_of(fleet: OptimizerSet) -> OptimizerRates:
