@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from typing import Any
 
 from lrfinder.api.settings import make_settings, make_source
@@ -61,8 +62,10 @@ def dry_run_model(source: Source, settings: SweepSettings, *, watch: Watch | Non
         settings, max_lr=settings.min_lr * _NEXT, steps=UPDATES, repeats=1, mode=Mode.CONTINUOUS, max_seconds=None
     )
 
-    def watched(_: SweepSettings) -> AbstractContextManager[Observer]:
-        return _Watched(nullcontext(seen) if watch is None else watch(few), seen)
+    @contextlib.contextmanager
+    def watched(_: SweepSettings) -> Iterator[Observer]:
+        with contextlib.nullcontext() if watch is None else watch(few):
+            yield seen
 
     result = sweep_model(source, few, watch=watched)
     if result.status is Stop.INTERRUPTED:
@@ -83,17 +86,3 @@ def dry_run_model(source: Source, settings: SweepSettings, *, watch: Watch | Non
         trial_updates=settings.run_steps,
         warnings=result.notes,
     )
-
-
-class _Watched(AbstractContextManager["Observer"]):
-    """Enters what surrounds training in a command, and gives the stopwatch in place of its display."""
-
-    def __init__(self, around: AbstractContextManager[Observer], seen: _Stopwatch) -> None:
-        self._around, self._seen = around, seen
-
-    def __enter__(self) -> Observer:
-        self._around.__enter__()
-        return self._seen
-
-    def __exit__(self, *error: object) -> bool | None:
-        return self._around.__exit__(*error)

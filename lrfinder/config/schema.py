@@ -77,7 +77,7 @@ def _shape(name: str, own: dict[str, Any]) -> dict[str, Any]:
 def _or_epochs(value: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of a field that also takes a text such as "30 epochs" where it takes a whole number."""
     if value.get("type") == "integer":
-        kept = {key: value[key] for key in ("title", "default") if key in value}
+        kept: dict[str, Any] = {key: value[key] for key in ("title", "default") if key in value}
         number = {key: item for key, item in value.items() if key not in kept}
         return {**kept, "anyOf": [number, {"type": "string", "pattern": _EPOCHS}]}
     if "anyOf" in value:

@@ -74,7 +74,7 @@ def _entropy(target: torch.Tensor) -> float | None:
     labels = target[target >= 0]
     if labels.numel() < _LEAST_ROWS:
         return None
-    _, counts = labels.unique(return_counts=True)
+    _, counts = labels.unique(return_counts=True)  # type: ignore[no-untyped-call]
     shares = counts.double() / labels.numel()
     return float(-(shares * shares.log()).sum())
 
