@@ -15,7 +15,7 @@ from torch import nn
 from lrfinder.engine.data.digest import digest_of
 from lrfinder.engine.data.fetch import NO_MORE, Fetch, endless
 from lrfinder.engine.data.prefetch import read_ahead
-from lrfinder.engine.description import describe_setup
+from lrfinder.engine.description import describe_setup, inspect_batch
 from lrfinder.engine.extensions import graph_capture
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.observer import Observer
@@ -29,6 +29,7 @@ from lrfinder.engine.update.updater import Updater
 from lrfinder.errors import ModelFileError, user_code
 from lrfinder.options import LONGER
 from lrfinder.task.build import build_trial
+from lrfinder.task.first_loss import FirstLoss
 from lrfinder.task.loader import batches_per_epoch
 from lrfinder.task.optimizer_modes import training_modes
 from lrfinder.task.problem import BuiltProblem, Problem
@@ -52,6 +53,8 @@ class Preparation:
         self._reported = False
         self._length: int | None = None  # batches of a pass, as the loader says
         self._first_batch: str | None = None  # its digest
+        self._seen = FirstLoss()
+        self.doubts: tuple[str, ...] = ()  # of the first batch
         self._beside = state_beside(problem)
 
     def ready(
@@ -72,6 +75,7 @@ class Preparation:
             trial.model.train()
         trial.model.zero_grad(set_to_none=True)
         training_modes(trial)
+        trial.watch(None if self._reported else self._seen)
         trial = dataclasses.replace(trial, beside=(*trial.beside, *self._beside))
         trial = in_precision(trial, self._problem.training.precision, self._device)
         if self._cache is None:
@@ -111,8 +115,12 @@ class Preparation:
         graph = None if self._capture is None else self._capture.why
         setup = describe_setup(self._problem, trial, self._device, cached_batches=cached, graph=graph)
         setup = dataclasses.replace(setup, judged=self._batching.judging.description, first_batch=self._first_batch)
+        trial.watch(None)
+        inspection = inspect_batch(trial, self._batching.in_use.batch, self._seen, self._device)
+        self.doubts = inspection.doubts
         with interrupts.held():
             observer.prepared(setup)
+            observer.inspected(inspection)
 
     @property
     def note(self) -> str:
