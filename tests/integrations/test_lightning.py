@@ -81,7 +81,9 @@ def run(folder: Path, module: Net, *callbacks: LRFinderCallback, **options) -> t
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2, "gradient_clip_val": 1.0}, {"precision": "bf16-mixed"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"accumulate_grad_batches": 2, "gradient_clip_val": 1.0}, {"precision": "bf16-mixed"}]
+)
 def test_without_apply_the_run_is_what_it_would_have_been(tmp_path: Path, options: dict) -> None:
     finder, swept = LRFinderCallback(apply=False, **SHORT), Net(scheduler="cosine")
     rates, weights = run(tmp_path, swept, finder, **options)
