@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.report import compare, write_report
     from lrfinder.api.result import Sweep
+    from lrfinder.api.script_sweep import sweep_script
     from lrfinder.api.study import export_study
     from lrfinder.api.sweep import resume, sweep
     from lrfinder.api.verify import verify
@@ -80,6 +81,7 @@ __all__ = [
     "recommend",
     "resume",
     "sweep",
+    "sweep_script",
     "verify",
     "write_report",
 ]
@@ -114,6 +116,7 @@ _HOMES = {
     "recommend": ("lrfinder.api.recommend", "recommend"),
     "resume": ("lrfinder.api.sweep", "resume"),
     "sweep": ("lrfinder.api.sweep", "sweep"),
+    "sweep_script": ("lrfinder.api.script_sweep", "sweep_script"),
     "verify": ("lrfinder.api.verify", "verify"),
     "write_report": ("lrfinder.api.report", "write_report"),
 }

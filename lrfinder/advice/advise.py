@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from lrfinder.advice.against import Against, compare_rate, start_text
 from lrfinder.advice.doubts import curve_warnings, late_onset, lr_drifts, sweep_too_long, weak_fall
 from lrfinder.advice.evidence import SweepEvidence, untrainable_runs
 from lrfinder.advice.length import run_length
@@ -46,6 +47,8 @@ class Advice:
     schedule: ScheduleConfig | None
     updates: int
     notes: tuple[str, ...] = ()  # what holds for all picks, each a sentence; it stands in their `why`, too
+    against: tuple[Against, ...] = ()  # the rates that it was to be compared with
+    start: str = ""  # from which checkpoint the run goes on, and whether its last rate is as good
 
     def __str__(self) -> str:
         return self.why if self.lr is not None else f"No learning rate can be suggested: {self.why}. {self.hint}."
@@ -77,6 +80,7 @@ class Request:
     warmup: int | None = None
     rule: str | None = None  # None: `trials`, without any `steepest`, after a plateau `steepest-raw`
     lr: float | None = None
+    against: tuple[float, ...] = ()  # rates to compare with, such as the one that is used so far
 
 
 def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun] = ()) -> Advice:
@@ -100,10 +104,13 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
             result.setup.optimizer, length, name=request.schedule, warmup=request.warmup, trials=trials
         )
         config = _config(result, chosen, band, schedule)
+    lr = None if chosen.lr is None else round_lr(chosen.lr, 3)
+    against = tuple(compare_rate(evidence, rate, lr) for rate in request.against)
+    start = start_text(result.setup.start, evidence, lr)
     return Advice(
-        lr=None if chosen.lr is None else round_lr(chosen.lr, 3),
+        lr=lr,
         status=chosen.status,
-        why=summary(evidence, chosen, band, plan),
+        why=" ".join((summary(evidence, chosen, band, plan), *([start] if start and lr else []), *map(str, against))),
         hint=_hint(evidence, chosen),
         picks=picks if chosen is picks[0] else (chosen, *picks),
         band=band,
@@ -111,6 +118,8 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
         schedule=config,
         updates=result.updates,
         notes=notes,
+        against=against,
+        start=start,
     )
 
 

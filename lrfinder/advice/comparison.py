@@ -100,6 +100,7 @@ def _conditions(run: RunAnswer) -> dict[tuple[str, Bears], str]:
         ("judged in", losses): (setup.judged or JUDGED).partition(":")[0],
         ("sweep", losses): f"{length} from {format_interval(settings.min_lr, settings.max_lr)}, {settings.spacing}",
         ("cached batches", losses): setup.cached_batches,
+        ("begins at", losses): None if setup.start is None else f"{setup.start.file} ({setup.start.sha256[:8]})",
         (_SAMPLES, losses): _samples(setup),
         **{(name, Bears.RATES): value for name, value in _rate_unit(run).items()},
         ("batch size", Bears.CONDITIONS): setup.batch_size,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
+from lrfinder.advice.against import SAME
 from lrfinder.advice.evidence import FIRST, TOO_SMALL, found_nothing, read_curve, untrainable_runs
 from lrfinder.formatting import round_lr
-from lrfinder.records import Mode, RunPlan, SweepResult, SweepSettings
+from lrfinder.records import Mode, RunPlan, Setup, SweepResult, SweepSettings
 from lrfinder.rules.steepest import steepest
 from lrfinder.rules.trials import LEVEL, sweep_estimate
 from lrfinder.search.lr_profile import LrProfile, drift_of, lr_profile
@@ -38,6 +39,7 @@ def next_run(result: SweepResult, start: float | None) -> RunPlan | None:
         return None
     everywhere = start is None or found_nothing(result)
     x = _over_the_range(profile, result) if start is None or everywhere else _around(profile, start)
+    x = _last_rate(profile, result.setup) if x is None else x
     if x is None:
         return None
     return RunPlan(
@@ -89,6 +91,15 @@ def _around(profile: LrProfile | None, start: float) -> float | None:
     if count >= AROUND or (count >= FIRST and profile.level(LEVEL)):
         return None
     return next_bracket(profile, STEP)
+
+
+def _last_rate(profile: LrProfile | None, setup: Setup) -> float | None:
+    """Return log10 of the rate at which the run stopped that goes on, unless a run was made there: to compare with."""
+    begins = setup.start
+    if profile is None or begins is None or not begins.lr:
+        return None
+    x = math.log10(begins.lr)
+    return None if any(abs(point.x - x) <= SAME for point in profile.points) else x
 
 
 def _next_to(profile: LrProfile) -> float | None:

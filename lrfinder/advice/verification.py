@@ -124,7 +124,9 @@ def _compared(plan: TrialPlan, long: LrProfile) -> str:
     """Return a sentence on the rate to compare with, empty if it wasn't tried."""
     if plan.worse is None or plan.request.against is None:
         return ""
-    yours = f" Yours, {format_lr(plan.request.against)},"
+    start = plan.sweep.setup.start
+    name = "Yours" if start is None or start.lr != plan.request.against else "The rate at which it stopped"
+    yours = f" {name}, {format_lr(plan.request.against)},"
     where = f"in a trial of {long.steps} updates on the same data"
     if abs(plan.worse) <= CLOSE:
         return f"{yours} is fine: it lost at most {CLOSE:.0%} more {where}."
@@ -187,7 +189,9 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
         doubts.append(f"the trials point beyond it, but {decision.limit}")
     fresh = any(trial.fresh for trial in plan.runs)
     if fresh:
-        doubts.append("the batches were too large to keep, so no trial passed over its data as often as the run will")
+        own = any(trial.metric == "train" for trial in plan.runs)
+        cause = "a script draws its own batches" if own else "the batches were too large to keep"
+        doubts.append(f"{cause}, so no trial passed over its data as often as the run will")
     matched = plan.sweep.setup.batches_per_epoch is not None and not fresh and not plan.on_all_data
     if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):
         doubts.append(f"the coming run is {2**drift.doublings:.0f} times as long as any that was tried")
@@ -207,7 +211,8 @@ def _plateau(evidence: SweepEvidence) -> tuple[str, ...]:
 
 def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
     drift = decision.drift
-    batches = plan.different_batches(long.steps)
+    fresh = any(trial.fresh for trial in plan.runs)
+    batches = None if fresh else plan.different_batches(long.steps)
     data = (
         ""
         if batches is None

@@ -52,6 +52,7 @@ def check(
     scale_others: bool = False,
     graph: str = Graph.OFF,
     device: str = "auto",
+    start_from: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> CheckResult:
     """Make a short sweep of a model file, and compare the peak rate of a schedule config with the trainable band.
@@ -76,6 +77,7 @@ def check(
         swept_optimizer=swept_optimizer,
         scale_others=scale_others,
         graph=graph,
+        start_from=start_from,
     )
     checked = check_model(
         source,

@@ -110,6 +110,7 @@ def find(
     clip_norm: float | None = None,
     clip_value: float | None = None,
     device: str = "auto",
+    start_from: str | os.PathLike[str] | None = None,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
@@ -136,6 +137,7 @@ def find(
         accumulate=accumulate,
         clip_norm=clip_norm,
         clip_value=clip_value,
+        start_from=start_from,
     )
     options = FindOptions(
         steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed

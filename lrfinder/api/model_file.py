@@ -30,6 +30,7 @@ def load_source_problem(source: Source, *, seed: int) -> Problem:
             batch_size=source.batch_size,
             training=source.training,
             loader_timeout=source.loader_timeout,
+            start_from=source.start_from,
         )
     except Exception as error:
         failure = environment_failure(error)

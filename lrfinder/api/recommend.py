@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,14 +74,17 @@ def recommend(
     warmup: int | None = None,
     rule: str | None = None,
     lr: float | None = None,
+    against: Sequence[float] = (),
     seed: int = 0,
 ) -> Recommendation:
     """Fit the curve, pick the rate or refuse with a reason, and plan the schedule of a run of `steps` updates.
 
     `result` is what `sweep` returned, or a run folder; what `verify` measured there on shapes of the decay is used.
-    `open_ended` plans a run whose length is not known. The other keywords are the options of `lrfinder recommend`.
-    A sweep that allows no pick is a value too: then `status` is `refused`, `lr` is None, and `why` and `hint` say what
-    was seen and what to do. Raises UsageError for keywords that make no sense, RunError for a damaged run folder.
+    `open_ended` plans a run whose length is not known. `against` are rates to compare with, such as your own:
+    `.against` says what they lose in runs as short as the sweep's own, as far as these tell. The other keywords are the
+    options of `lrfinder recommend`. A sweep that allows no pick is a value too: then `status` is `refused`, `lr` is
+    None, and `why` and `hint` say what was seen and what to do. Raises UsageError for keywords that make no sense,
+    RunError for a damaged run folder.
     """
     sweep = result if isinstance(result, SweepResult) else load_run(Path(result))
     return _recommended(
@@ -93,6 +97,7 @@ def recommend(
             warmup=warmup,
             rule=rule,
             lr=lr,
+            against=tuple(against),
         ),
         seed,
     )
@@ -174,5 +179,7 @@ def _recommended(sweep: SweepResult, request: Request, seed: int) -> Recommendat
         notes=advice.notes,
         schedule=advice.schedule,
         updates=advice.updates,
+        against=advice.against,
+        start=advice.start,
         result=sweep,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from lrfinder.records import (
     UpdateOptions,
 )
 from lrfinder.store import Source
+from lrfinder.task.checkpoint.files import checkpoint_files
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -42,6 +44,7 @@ def make_source(
     batch_size: int | None = None,
     device: str = "auto",
     loader_timeout: float = LOADER_TIMEOUT,
+    start_from: str | os.PathLike[str] | None = None,
     **training: Any,
 ) -> Source:
     """Return where the model comes from, and how it is trained: `training` are keywords of UpdateOptions.
@@ -51,6 +54,8 @@ def make_source(
     for name, choices in (("precision", Precision), ("graph", Graph)):
         if name in training:
             training[name] = choose(name, choices, training[name])
+    if start_from is not None:
+        checkpoint_files(os.fspath(start_from))  # before torch is imported
     options = {"momentum": momentum, "weight_decay": weight_decay}
     try:
         return Source(
@@ -61,6 +66,7 @@ def make_source(
             device=device,
             training=UpdateOptions(**training),
             loader_timeout=loader_timeout,
+            start_from=None if start_from is None else os.fspath(start_from),
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

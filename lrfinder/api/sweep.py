@@ -30,6 +30,7 @@ from lrfinder.records import (
 )
 from lrfinder.report.progress import SweepProgress
 from lrfinder.store import Source
+from lrfinder.task.checkpoint.read import read_checkpoint
 from lrfinder.task.names import make_problem
 from lrfinder.task.problem import Problem
 
@@ -64,6 +65,7 @@ def sweep(
     graph: str = Graph.OFF,
     loader_timeout: float = LOADER_TIMEOUT,
     device: str = "auto",
+    start_from: str | os.PathLike[str] | None = None,
     seed: int = 0,
     max_seconds: float | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -83,6 +85,11 @@ def sweep(
     `swept_optimizer`. `graph` "auto" or "on" records an update on a GPU once and repeats it (CUDA graphs).
     `max_seconds` bounds the whole sweep, `loader_timeout` the seconds that a batch may take (the first one of a pass
     five times that; 0: forever).
+
+    `start_from` is the checkpoint of a run that goes on: a file with a dict that has the weights under `model`,
+    `model_state_dict` or `state_dict` (or nothing else) and the optimizer's state under `optimizer` or
+    `optimizer_state_dict`, a safetensors file, or a folder of Hugging Face's Trainer. Every repeat and short run begins
+    there.
 
     A sweep of 25 updates a decade or more (by default there are 12.5) has used up the loss before it reaches the best
     rates. So `mode` "auto" makes short sweeps beside it, and picks from those: `Sweep.short_sweeps`.
@@ -132,6 +139,7 @@ def sweep(
         swept_optimizer=new_keyword("swept_optimizer", swept_optimizer, old="sweep", given=sweep),
         scale_others=scale_others,
         graph=graph,
+        start_from=start_from,
     )
     if source.reference != LIVE and (also := [name for name, value in names.items() if value is not None]):
         raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {source.reference}")
@@ -172,4 +180,5 @@ def _live_problem(model: Any, names: Mapping[str, Any], source: Source) -> Probl
         batch_size=source.batch_size,
         training=source.training,
         loader_timeout=source.loader_timeout,
+        start=None if source.start_from is None else read_checkpoint(source.start_from),
     )

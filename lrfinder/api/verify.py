@@ -15,11 +15,11 @@ from lrfinder.advice.length import run_length
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
 from lrfinder.api.run_files import LastRecommendation, config_target, last_recommendation, write_verification
-from lrfinder.api.sweep_run import Tell, Watch, announce_model
+from lrfinder.api.sweep_run import Tell, Watch, announce_model, announce_script, check_checkpoint
 from lrfinder.api.time_limit import TimeLimit
 from lrfinder.config import dump, load_schedule
 from lrfinder.errors import UsageError, unknown_choice
-from lrfinder.records import Cost, ShortRun, SweepResult
+from lrfinder.records import Cost, Setup, ShortRun, SweepResult
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
 from lrfinder.store import TRIALS, Source, load_run, load_source, read_cost, read_log
@@ -77,12 +77,13 @@ def verify(
     """Confirm or correct the recommended rate of a run folder by short trainings from scratch around it.
 
     `run` is a folder that `sweep(..., out=...)` or `lrfinder sweep` wrote from a model file. Its trials are kept in it:
-    a second call trains only what is missing. Without `steps` or `epochs` the last recommendation of the run says
-    how long it is. `budget` is a number of updates (800, "10k"), a share of the coming run (0.25, "25%") or a time
-    ("90s", "5min", "2h"), which is turned into updates by the sweep's pace; `.account` says what was spent of it. `lr`
-    is verified instead of the recommended rate. `against` is a rate to compare with, such as the one that you use: it
-    costs one more trial. `jobs` trials are made at once, each in a process of its own; None: several, if that is
-    measured to be faster. `.schedule` is the config; `.save(path)` writes it.
+    a second call trains only what is missing. Without `steps` or `epochs` the last recommendation of the run says how
+    long it is. `budget` is a number of updates (800, "10k"), a share of the coming run (0.25, "25%") or a time ("90s",
+    "5min", "2h"), which is turned into updates by the sweep's pace; `.account` says what was spent of it. `lr` is
+    verified instead of the recommended rate. `against` is a rate to compare with, such as the one that you use: it
+    costs one more trial. A run that goes on from a checkpoint is compared with the rate at which that stopped. `jobs`
+    trials are made at once, each in a process of its own; None: several, if that is measured to be faster. `.schedule`
+    is the config; `.save(path)` writes it.
 
     Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
     EnvironmentFailure for the machine; what the user's code raises passes through.
@@ -127,7 +128,11 @@ def verify_run(
     folder, last = _recommended(target, options)
     sweep, source = load_run(folder), load_source(folder)
     if options.model is not None:
-        source = dataclasses.replace(source, reference=options.model)
+        source = dataclasses.replace(source, reference=options.model, script=None)
+    elif source.script is not None:
+        announce_script(source.script, folder, tell)
+        if options.jobs is not None and options.jobs > 1:
+            raise UsageError("trials of a script are made one by one", hint="leave --jobs out")
     else:
         announce_model(source, folder, tell)
     evidence = gather_evidence(sweep)
@@ -135,7 +140,9 @@ def verify_run(
     advice, request = _requests(evidence, options, last, budget, None if cost is None else cost.pace)
     if request is None:
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
-    check_reference(source.reference)
+    if source.script is None:
+        check_reference(source.reference)
+    check_checkpoint(source, sweep.setup, folder)
     trials, account = _train(
         request, sweep, folder, source=source, jobs=options.jobs, watch=watch, swept=cost, tell=tell
     )
@@ -216,9 +223,16 @@ def _requests(
         warmup=warmup,
         seed=options.seed,
         band=evidence.band,
-        against=options.against,
+        against=_against(options, evidence.result.setup),
         seconds=None if budget is None else budget.seconds,
     )
+
+
+def _against(options: VerifyOptions, setup: Setup) -> float | None:
+    """Return the rate to compare with: the one that was asked for, or that at which the run stopped that goes on."""
+    if options.against is not None or setup.start is None:
+        return options.against
+    return setup.start.lr or None
 
 
 def _train(

@@ -25,6 +25,7 @@ from lrfinder.cli.options import (
     Quiet,
     ScaleOthers,
     Seed,
+    StartFrom,
     SweptOptimizer,
     given_options,
 )
@@ -84,6 +85,7 @@ def check(
         typer.Option("--junit", metavar="FILE", help="Write the answer as JUnit XML, which CI servers read."),
     ] = None,
     device: Device = "auto",
+    start_from: StartFrom = None,
     seed: Seed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -118,6 +120,7 @@ def check(
         swept_optimizer=swept_optimizer,
         scale_others=scale_others,
         graph=graph,
+        start_from=start_from,
     )
     watch = functools.partial(watch_training, quiet=quiet or as_json)
     done = check_model(

@@ -17,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from lrfinder.cli.defaults import PREFIX, file_defaults
 from lrfinder.cli.output import warn
+from lrfinder.cli.script_arguments import split_script_arguments
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -29,6 +30,8 @@ class _CommandWithOldNames(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command's options and arguments."""
+        if any("--script" in parameter.opts for parameter in self.get_params(ctx)):
+            args = split_script_arguments(ctx, args)
         end = args.index("--") if "--" in args else len(args)
         known = {option for parameter in self.get_params(ctx) for option in parameter.opts}
         for i, argument in enumerate(args[:end]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -41,10 +42,16 @@ def count(given: str | int) -> int:
     return value
 
 
+_AS: dict[str, Callable[[object], object]] = {  # Typer before 0.29 gives the text
+    "out": lambda value: Path(str(value)),
+    "start_from": str,
+}
+
+
 def given_options(context: typer.Context) -> dict[str, object]:
     """Return the options and arguments that the command line itself names."""
     return {
-        name: Path(str(value)) if name == "out" else value  # Typer before 0.29 gives the text
+        name: _AS[name](value) if name in _AS else value
         for name, value in context.params.items()
         if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
     }
@@ -83,6 +90,15 @@ LoaderTimeout = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")]
+StartFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="CHECKPOINT",
+        help="Begin where a run stopped that is to go on: a file of torch.save (the weights, or a dict with `model` or "
+        "`state_dict`, and `optimizer`), a safetensors file, or a folder of Hugging Face's Trainer.",
+    ),
+]
 Out = Annotated[Path | None, typer.Option("--out", help="The run folder. [default: lrfinder-runs/<model>-<time>]")]
 
 WriteSchedule = Annotated[

@@ -42,6 +42,15 @@ def recommend(
         ),
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Use this peak rate instead of a pick.")] = None,
+    against: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--against",
+            metavar="LR",
+            help="A rate to compare with, such as the one that you use, by the sweep's own runs; several may be given. "
+            "`lrfinder verify --against` trains with it.",
+        ),
+    ] = None,
     write: WriteSchedule = None,
     unverified: Annotated[
         bool, typer.Option("--unverified", help="Leave aside what `verify` found for the same run.")
@@ -70,6 +79,7 @@ def recommend(
         warmup=warmup,
         rule=rule,
         lr=lr,
+        against=tuple(against or ()),
     )
     folder = run or latest_run()
     if run is None and not (quiet or as_json):

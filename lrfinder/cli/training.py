@@ -22,3 +22,12 @@ def watch_training(settings: SweepSettings, *, quiet: bool) -> Iterator[SweepPro
 
     with run_user_code(), SweepProgress(settings, quiet=quiet) as progress:
         yield progress
+
+
+@contextlib.contextmanager
+def watch_script(settings: SweepSettings, *, quiet: bool) -> Iterator[SweepProgress]:
+    """Yield the progress display that observes a script, which trains in processes of its own."""
+    from lrfinder.report.progress import SweepProgress
+
+    with SweepProgress(settings, quiet=quiet) as progress:
+        yield progress

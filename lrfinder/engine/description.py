@@ -10,6 +10,7 @@ import torch
 from lrfinder.engine.runtime.device import device_title
 from lrfinder.errors import visible
 from lrfinder.records import Setup
+from lrfinder.task.checkpoint.begin import describe_start
 from lrfinder.task.lightning import skipped_hooks
 from lrfinder.task.loader import batch_size_of, batches_per_epoch
 from lrfinder.task.optimizers.build import optimizer_facts
@@ -42,5 +43,6 @@ def describe_setup(
         lrfinder=VERSION,
         cached_batches=cached_batches,
         graph=graph,
+        start=None if problem.start is None else describe_start(problem.start, trial.group_ratios),
         skipped_hooks=skipped_hooks(trial.model) if problem.training_step is None else (),
     )

@@ -33,11 +33,13 @@ from lrfinder.records.measured import (
     RunPlan,
     Setup,
     ShortRun,
+    Start,
     SweepResult,
     Trace,
     losses_differ,
 )
 from lrfinder.records.picks import Band, Fit, Pick, Status
+from lrfinder.records.script import Script
 from lrfinder.records.settings import SweepSettings, UpdateOptions
 
 __all__ = [
@@ -64,9 +66,11 @@ __all__ = [
     "Point",
     "Precision",
     "RunPlan",
+    "Script",
     "Setup",
     "ShortRun",
     "Spacing",
+    "Start",
     "Status",
     "Stop",
     "SweepResult",

@@ -89,7 +89,8 @@ class ShortRun:
     """A short run that was made: `loss` is what it reached, on data that it is judged by, and None if it failed to.
 
     `initial_loss` is the loss on the same data before the first update. `metric` says which data that is: "val", the
-    val_loader, or "probe", batches of the train_loader that were set aside. `updates` were spent on it. `fresh`: it
+    val_loader, "probe", batches of the train_loader that were set aside, or "train", the training losses themselves,
+    the last tenth of them, since a script shows no other. `updates` were spent on it. `fresh`: it
     should have trained on the same batches over and over, but they were too large to be kept. `skipped`,
     `micro_batches` and `note`: as in Trace.
     """
@@ -111,6 +112,11 @@ class ShortRun:
     first_loss: float | None = None  # that of the first training batch, before any update; None: not known
     empty: int = 0  # as in Trace
     rise: float = 0.0  # of a control: how far its training loss rose, if that would have ended another run
+
+    @property
+    def judged_by(self) -> str:
+        """What `loss` is, in words."""
+        return {"val": "validation loss", "train": "mean of the last training losses"}.get(self.metric, "held-out loss")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +144,28 @@ class OptimizerFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """The checkpoint from which all that is trained begins: `sha256` of its files, and the `step` that it had reached.
+
+    `lr` is the rate at which its run stopped, as a reference rate; None: it doesn't say. `optimizer`: the optimizer's
+    state was taken from it, too.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    file: str
+    sha256: str
+    step: int | None = None
+    lr: float | None = None
+    optimizer: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no optimizer has."""
+        if (self.step is not None and self.step < 0) or (self.lr is not None and not 0 <= self.lr < math.inf):
+            raise ValueError(f"start: step and lr can't be {self.step} and {self.lr}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """What the curve was measured on. Curves may only be compared if this agrees."""
 
@@ -156,6 +184,7 @@ class Setup:
     cached_batches: int | None = None  # on so many batches, over and over; None: on all that came
     graph: str | None = None  # "" if updates were recorded, else why not; None: that wasn't asked for
     skipped_hooks: tuple[str, ...] = ()  # of a LightningModule, which aren't called and could change an update
+    start: Start | None = None  # None: from new weights
     judged: str | None = None  # the mode in which held-out data are judged, and why; None: nothing was judged
 
 

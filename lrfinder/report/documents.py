@@ -63,6 +63,8 @@ def recommend_document(advice: Advice) -> dict[str, Any]:
         "status": advice.status.value,
         "why": advice.why,
         "hint": advice.hint,
+        "against": [asdict(rate) for rate in advice.against],
+        "start": advice.start,
     }
 
 

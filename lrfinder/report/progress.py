@@ -198,8 +198,7 @@ class SweepProgress(Observer):
             f"{_skips(run.skipped)}"
         )
         if run.loss is not None:
-            held_out = "validation loss" if run.metric == "val" else "held-out loss"
-            self._say(f"{what}, {held_out} {format_loss(run.loss)}")
+            self._say(f"{what}, {run.judged_by} {format_loss(run.loss)}")
         else:
             self._say(f"{what}; {run.why or STOP_TEXT[run.stop]}")
 

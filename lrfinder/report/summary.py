@@ -55,6 +55,8 @@ def summary_lines(
         f"Suggested peak learning rate: {format_lr(advice.lr)}   ({interval}{pick.status})",
         *([f"Why uncertain: {pick.why}."] if reason and pick.status is Status.UNCERTAIN else []),
         *([f"{'; '.join(facts)}."] if facts else []),
+        *([advice.start] if advice.start else []),
+        *map(str, advice.against),
         spent,
     ]
 

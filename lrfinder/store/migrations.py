@@ -38,4 +38,5 @@ MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {
     2: _only_additions,
     3: _only_additions,
     4: _only_additions,
+    5: _only_additions,
 }

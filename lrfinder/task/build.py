@@ -10,6 +10,7 @@ from torch.nn.parameter import is_lazy
 
 from lrfinder.errors import user_code
 from lrfinder.task.batches import to_device
+from lrfinder.task.checkpoint.begin import load_optimizer, load_weights
 from lrfinder.task.loader import make_loader
 from lrfinder.task.loss import make_loss
 from lrfinder.task.model import check_trainable, lazy_layers, make_model
@@ -27,13 +28,20 @@ def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) ->
     must hold the parameters that it will update. `place` moves a live model too; the caller must remember on which
     device that model was.
 
+    If the problem has a checkpoint, weights and optimizer then are as it says.
+
     Raises UsageError, ModelFileError, and any exception of the user's code.
     """
-    model = place(make_model(problem))
+    model = make_model(problem)
+    if problem.start is not None:
+        load_weights(problem.start, model, problem.where)
+    model = place(model)
     early = make_loss(problem, model) if problem.loss_fn is not None else None  # it may have weights to train
     if any(map(is_lazy, model.parameters())):
         _materialize(problem, model)
     made = make_optimizer(problem, model, [] if early is None else early.weights)
+    if problem.start is not None:
+        load_optimizer(problem.start, made.parts, problem.where)
     loader = make_loader(problem, model)
     loss = early or make_loss(problem, model)
     named = None if problem.optimizers is None else NamedLosses(loss, made.parts, problem.where)

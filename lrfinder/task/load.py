@@ -12,6 +12,7 @@ from torch import nn
 from lrfinder.errors import ModelFileError
 from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
 from lrfinder.task.calling import describe_value, required_arguments, user_call
+from lrfinder.task.checkpoint.read import read_checkpoint
 from lrfinder.task.hosts import HOSTS
 from lrfinder.task.names import make_problem, names_of
 from lrfinder.task.problem import Problem
@@ -29,6 +30,7 @@ def load_problem(
     batch_size: int | None = None,
     training: UpdateOptions = UpdateOptions(),
     loader_timeout: float = LOADER_TIMEOUT,
+    start_from: str | None = None,
 ) -> Problem:
     """Import the model file that `reference` names and return the problem that it defines. Nothing is built yet.
 
@@ -36,10 +38,13 @@ def load_problem(
     holds the names of a model file, or a function or a class without required arguments that returns one.
     `host://argument` calls an installed host: see `task.hosts`.
 
-    Raises UsageError if the file, the module or the host doesn't exist, and ModelFileError if a name is missing or
-    holds an object of the wrong kind. An exception of the user's code passes through unchanged.
+    Training begins at the checkpoint `start_from`, if there is one.
+
+    Raises UsageError if the file, the module, the host or the checkpoint doesn't exist, and ModelFileError if a name is
+    missing or holds an object of the wrong kind. An exception of the user's code passes through unchanged.
     """
     found = check_reference(reference)
+    start = None if start_from is None else read_checkpoint(start_from)  # first: the file may change the folder
     where = found.file_name
     given: Mapping[str, Any]
     if found.host is not None:
@@ -61,6 +66,7 @@ def load_problem(
         batch_size=batch_size,
         training=training,
         loader_timeout=loader_timeout,
+        start=start,
     )
 
 

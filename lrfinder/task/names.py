@@ -16,6 +16,7 @@ from torch import nn
 from lrfinder.errors import ModelFileError
 from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
 from lrfinder.task.calling import accepts_args, describe_value
+from lrfinder.task.checkpoint.read import Checkpoint
 from lrfinder.task.lightning import is_lightning_class, is_lightning_module
 from lrfinder.task.loader import check_loader
 from lrfinder.task.optimizers.group_rates import as_named_optimizer_set, as_optimizer_set, describe_optimizer_set
@@ -59,10 +60,12 @@ def make_problem(
     batch_size: int | None = None,
     training: UpdateOptions = UpdateOptions(),
     loader_timeout: float = LOADER_TIMEOUT,
+    start: Checkpoint | None = None,
 ) -> Problem:
     """Check the objects that `given` holds under the names of the model file, and return a Problem. Nothing is built.
 
-    A name whose value is None counts as left out. `where` is what messages call the place of the names.
+    A name whose value is None counts as left out. `where` is what messages call the place of the names. Training
+    begins at `start`, if it is given.
 
     Raises ModelFileError if a name is missing, misspelt, or holds an object of the wrong kind.
     """
@@ -82,6 +85,7 @@ def make_problem(
         batch_size=batch_size,
         training=training,
         loader_timeout=loader_timeout,
+        start=start,
     )
 
 

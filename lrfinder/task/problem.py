@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
+from lrfinder.task.checkpoint.read import Checkpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,7 @@ class Problem:
     batch_size: int | None = None  # in samples, passed to `train_loader(batch_size)`; None: the loader's default
     training: UpdateOptions = UpdateOptions()
     loader_timeout: float = LOADER_TIMEOUT  # seconds that the loader may take for a batch; 0: no limit
+    start: Checkpoint | None = None  # where training begins; None: as `model` and `optimizer` are
     where: str = "the model file"  # what messages call the place of the names, such as "digits.py"
 
 

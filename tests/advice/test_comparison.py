@@ -23,6 +23,7 @@ from lrfinder.records import (
     Precision,
     Setup,
     Spacing,
+    Start,
     Status,
     SweepResult,
     SweepSettings,
@@ -82,6 +83,7 @@ def test_the_same_run_twice_is_comparable_and_not_different() -> None:
 
 CHANGED: dict[type, dict[str, Any]] = {
     Setup: {
+        "start": Start(file="ck.pt", sha256="ab" * 32),
         "model": "other", "parameters": 11, "loss": "mean squared error", "batch_size": 32, "batches_per_epoch": 300,
         "device": "cuda", "torch": "2.6.0", "cached_batches": 4, "judged": "training mode: it fails in evaluation mode",
         "optimizer": OptimizerFacts(name="AdamW", settings={"momentum": 0.9}),
@@ -112,6 +114,7 @@ IN_NUMBERS = {
         "spacing",
         "metric",
         "judged",
+        "start",
     }
 }
 

@@ -93,7 +93,7 @@ def test_the_shell_completes_commands_and_their_options(tmp_path: Path) -> None:
         return done.stdout.split()
 
     assert completed("lrfinder", "sw") == ["sweep"]
-    assert completed("lrfinder", "sweep", "--mo") == ["--mode", "--momentum"]
+    assert completed("lrfinder", "sweep", "--mo") == ["--module", "--mode", "--momentum"]
     assert completed("lrfinder", "schedule", "ex") == ["export", "explain"]
 
 
