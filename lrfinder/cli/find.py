@@ -18,6 +18,7 @@ from lrfinder.cli.options import (
     Debug,
     Details,
     Device,
+    DryRun,
     Epochs,
     Jobs,
     Json,
@@ -86,6 +87,7 @@ def find(
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Carry on in this run folder; what is finished is kept."),
     ] = None,
+    dry_run: DryRun = False,
     details: Details = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -102,9 +104,10 @@ def find(
     from lrfinder.api.script_sweep import script_run
     from lrfinder.api.settings import make_settings, make_source
     from lrfinder.api.sweep_run import resume_run, sweep_run
-    from lrfinder.cli.training import watch_script, watch_training
+    from lrfinder.cli.training import check_dry_run, show_dry_run, watch_script, watch_training
     from lrfinder.report.documents import find_document
 
+    check_dry_run(dry_run, resume)
     program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
     watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet or as_json)
     if program is None and (model is None) == (resume is None):
@@ -127,6 +130,9 @@ def find(
             clip_value=clip_value,
             start_from=start_from,
         )
+        if dry_run:
+            show_dry_run(source, make_settings(seed=seed), as_json=as_json)
+            return
         sweep = functools.partial(sweep_run, source, make_settings(seed=seed), out=out, watch=watch)
     options = FindOptions(
         steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed

@@ -19,6 +19,7 @@ from lrfinder.cli.options import (
     Debug,
     Details,
     Device,
+    DryRun,
     GraphOption,
     Json,
     LoaderTimeout,
@@ -38,6 +39,7 @@ from lrfinder.cli.options import (
 )
 from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, warn
 from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, named_script
+from lrfinder.cli.values import complete_sink
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -128,8 +130,14 @@ def sweep(
     ] = None,
     sinks: Annotated[
         list[str] | None,
-        typer.Option("--sink", metavar="NAME", help="Report every event to this sink of an installed plug-in, too."),
+        typer.Option(
+            "--sink",
+            metavar="NAME",
+            autocompletion=complete_sink,
+            help="Report every event to this sink, too.",
+        ),
     ] = None,
+    dry_run: DryRun = False,
     details: Details = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -144,9 +152,10 @@ def sweep(
     from lrfinder.api.script_sweep import script_run
     from lrfinder.api.settings import make_settings, make_source
     from lrfinder.api.sweep_run import resume_run, sweep_run
-    from lrfinder.cli.training import watch_script, watch_training
+    from lrfinder.cli.training import check_dry_run, show_dry_run, watch_script, watch_training
     from lrfinder.report.documents import sweep_document
 
+    check_dry_run(dry_run, resume)
     program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
     watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet)
     settings = make_settings(
@@ -186,6 +195,9 @@ def sweep(
             graph=graph,
             start_from=start_from,
         )
+        if dry_run:
+            show_dry_run(source, settings, as_json=as_json)
+            return
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
     for doubt in done.sweep.notes:
         warn(doubt)
