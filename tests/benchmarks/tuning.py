@@ -28,7 +28,8 @@ import lrfinder
 from lrfinder.integrations.huggingface import find_lr
 
 KINDS = [(kind, rank) for kind in ("digits", "language") for rank in (None, 2, 8)]
-GRID = tuple(10 ** (exponent / 4) for exponent in range(-16, 1))  # 1e-4 to 1, four rates a decade
+# 1e-4 to 1: four rates a decade, and two for the decoder, whose updates take five times as long.
+GRIDS = {"digits": tuple(10 ** (n / 4) for n in range(-16, 1)), "language": tuple(10 ** (n / 2) for n in range(-8, 1))}
 FULL, ADAPTERS = 2e-5, 3e-4  # what people use without looking
 SEEDS = (0, 1)
 WAYS = ("trainer", "model file")
@@ -102,7 +103,7 @@ def by_model_file(kind: str, rank: int | None, seed: int, steps: int) -> Any:
 def missing(done: set[tuple[Any, ...]], task: str, steps: int) -> Iterator[tuple[str, float, int]]:
     """Yield what is to be done: (what, rate, seed)."""
     constant = FULL if task.endswith("full") else ADAPTERS
-    jobs = [("run", rate, seed) for rate in (0.0, *GRID, constant) for seed in SEEDS]
+    jobs = [("run", rate, seed) for rate in (0.0, *GRIDS[task.partition("_")[0]], constant) for seed in SEEDS]
     jobs += [(way, 0.0, seed) for way in WAYS for seed in SEEDS]
     yield from (job for job in jobs if (task, steps, *job) not in done)
 
@@ -147,7 +148,7 @@ def show(rows: list[dict[str, Any]], steps: int) -> None:
     for kind, rank in KINDS:
         task = name_of(kind, rank)
         own = [row for row in rows if row["task"] == task and row["steps"] == steps]
-        runs = {rate: _mean(own, rate) for rate in GRID if _mean(own, rate) is not None}
+        runs = {rate: _mean(own, rate) for rate in GRIDS[kind] if _mean(own, rate) is not None}
         before = _mean(own, 0.0)
         if not runs or before is None:
             continue

@@ -1,7 +1,7 @@
 """Small models that are pretrained here on one data set, to be tuned on another: in full, or by adapters of PEFT.
 
 `digits`: a perceptron that knows the digits 0 to 4, tuned on 5 to 9 with a new head. `language`: a decoder (Llama's, of
-two layers) that knows one language of 24 letters, tuned on another that shares half of its rules.
+one layer) that knows one language of 24 letters, tuned on another that shares half of its rules.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _decoder() -> LlamaForCausalLM:
         vocab_size=LETTERS,
         hidden_size=32,
         intermediate_size=64,
-        num_hidden_layers=2,
+        num_hidden_layers=1,
         num_attention_heads=2,
         max_position_embeddings=LENGTH,
     )
