@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from lrfinder.advice.verification import Verification
     from lrfinder.api.attach import attach
     from lrfinder.api.check import check, check_log
+    from lrfinder.api.dry_run import dry_run
     from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.report import compare, write_report
     from lrfinder.api.result import Sweep
+    from lrfinder.api.script_sweep import sweep_script
     from lrfinder.api.study import export_study
     from lrfinder.api.sweep import resume, sweep
     from lrfinder.api.verify import verify
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from lrfinder.export import export_schedule
     from lrfinder.importing import import_schedule
     from lrfinder.param_groups import layerwise
-    from lrfinder.records import Band, Pick, Status, Stop, Trace
+    from lrfinder.records import Band, DryRun, Pick, Status, Stop, Trace
 
     __version__: str
 
@@ -51,6 +53,7 @@ __all__ = [
     "CheckResult",
     "Comparison",
     "ConfigError",
+    "DryRun",
     "EnvironmentFailure",
     "Found",
     "LrfinderError",
@@ -71,6 +74,7 @@ __all__ = [
     "check",
     "check_log",
     "compare",
+    "dry_run",
     "export_schedule",
     "export_study",
     "find",
@@ -80,6 +84,7 @@ __all__ = [
     "recommend",
     "resume",
     "sweep",
+    "sweep_script",
     "verify",
     "write_report",
 ]
@@ -90,6 +95,7 @@ _HOMES = {
     "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
     "CheckResult": ("lrfinder.advice.check", "CheckResult"),
     "Comparison": ("lrfinder.advice.comparison", "Comparison"),
+    "DryRun": ("lrfinder.records", "DryRun"),
     "Found": ("lrfinder.api.find", "Found"),
     "Pick": ("lrfinder.records", "Pick"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
@@ -105,6 +111,7 @@ _HOMES = {
     "check": ("lrfinder.api.check", "check"),
     "check_log": ("lrfinder.api.check", "check_log"),
     "compare": ("lrfinder.api.report", "compare"),
+    "dry_run": ("lrfinder.api.dry_run", "dry_run"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
     "export_study": ("lrfinder.api.study", "export_study"),
     "find": ("lrfinder.api.find", "find"),
@@ -114,6 +121,7 @@ _HOMES = {
     "recommend": ("lrfinder.api.recommend", "recommend"),
     "resume": ("lrfinder.api.sweep", "resume"),
     "sweep": ("lrfinder.api.sweep", "sweep"),
+    "sweep_script": ("lrfinder.api.script_sweep", "sweep_script"),
     "verify": ("lrfinder.api.verify", "verify"),
     "write_report": ("lrfinder.api.report", "write_report"),
 }

@@ -46,7 +46,9 @@ def _runs(evidence: SweepEvidence) -> list[str]:
     if evidence.profile is None:
         return []
     fell = f"from {format_loss(evidence.profile.start)} to {format_loss(evidence.profile.lowest.loss)}"
-    sentences = [f"The best of {len(evidence.result.runs)} short runs brought the held-out loss {fell}."]
+    runs = evidence.result.runs
+    judged_by = runs[0].judged_by if runs[0].metric == "train" else "held-out loss"
+    sentences = [f"The best of {len(runs)} short runs brought the {judged_by} {fell}."]
     judged = evidence.result.setup.judged or ""
     return [*sentences, f"It was judged in {judged}."] if ":" in judged else sentences
 

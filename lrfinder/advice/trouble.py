@@ -16,7 +16,8 @@ EARLY = 5  # losses of a repeat, at rates too small to learn at, whose range sho
 
 _HINTS = {
     Stop.FAILED: "mend that, and sweep again",
-    Stop.OUT_OF_DATA: "give a train_loader that can be started again (a function that returns a new one), or more data",
+    Stop.OUT_OF_DATA: "give a train_loader that can be started again (a function that returns a new one), or more "
+    "data; have a script train longer by its own arguments, such as more epochs",
     Stop.OUT_OF_TIME: "sweep again with more --max-seconds",
 }
 _DATA_HINT = (

@@ -189,7 +189,9 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
         doubts.append(f"the trials point beyond it, but {decision.limit}")
     fresh = any(trial.fresh for trial in plan.runs)
     if fresh:
-        doubts.append("the batches were too large to keep, so no trial passed over its data as often as the run will")
+        own = any(trial.metric == "train" for trial in plan.runs)
+        cause = "a script draws its own batches" if own else "the batches were too large to keep"
+        doubts.append(f"{cause}, so no trial passed over its data as often as the run will")
     matched = plan.sweep.setup.batches_per_epoch is not None and not fresh and not plan.on_all_data
     if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):
         doubts.append(f"the coming run is {2**drift.doublings:.0f} times as long as any that was tried")
@@ -209,7 +211,8 @@ def _plateau(evidence: SweepEvidence) -> tuple[str, ...]:
 
 def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
     drift = decision.drift
-    batches = plan.different_batches(long.steps)
+    fresh = any(trial.fresh for trial in plan.runs)
+    batches = None if fresh else plan.different_batches(long.steps)
     data = (
         ""
         if batches is None

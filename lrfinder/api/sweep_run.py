@@ -17,10 +17,11 @@ from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.run_files import write_picture
 from lrfinder.api.sinks import Sink, check_sinks
 from lrfinder.errors import EnvironmentFailure, RunError, UsageError
-from lrfinder.records import Setup, Stop, SweepSettings
+from lrfinder.records import Script, Setup, Stop, SweepSettings
+from lrfinder.scripts.program import check_script, command_line
 from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished, write_cost
 from lrfinder.task.checkpoint.files import checkpoint_digest, checkpoint_files
-from lrfinder.task.reference import check_reference, code_places, digest_of, model_path
+from lrfinder.task.reference import Reference, check_reference, code_places, digest_of, model_path
 from lrfinder.version import CREATED_BY
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class SweepRun:
     picture: Path | None  # None: not drawn, since a signal ended the sweep or the disk refused
     failure: EnvironmentFailure | None = None  # what the disk said; all that was measured is kept
     seconds: float | None  # None: not known, since the sweep was resumed
+    of_script: bool = False
+    remarks: tuple[str, ...] = ()  # what the starts of a script cost, and what they left
 
 
 def sweep_model(
@@ -73,10 +76,18 @@ def sweep_model(
         from lrfinder.api.measure import measure  # torch, once `watch` has prepared for it
         from lrfinder.api.model_file import load_source_problem
 
-        observers.extend(Sink(name, settings) for name in sinks)
+        told = [Sink(name, settings) for name in sinks]
+        for sink in told:
+            sink.began(None if folder is None else folder.place)
+        observers.extend(told)
         problem = live() if live is not None else load_source_problem(source, seed=settings.seed)
         run = str(folder.path) if folder is not None else None
-        return measure(problem, settings, device=source.device, observers=observers, run=run, kept=kept)
+        result = measure(problem, settings, device=source.device, observers=observers, run=run, kept=kept)
+        if told:
+            advice = advise(gather_evidence(result), Request())
+            for sink in told:
+                sink.finished(result, advice)
+        return result
 
 
 def sweep_run(
@@ -103,7 +114,7 @@ def sweep_run(
         model_sha256=digest_of(found) if found is not None else None,
     ) as folder:
         result = sweep_model(source, settings, live=live, watch=watch, sinks=sinks, folder=folder)
-    return _advised(result, folder, time.monotonic() - begun)
+    return advised(result, folder, time.monotonic() - begun)
 
 
 def resume_run(
@@ -121,12 +132,17 @@ def resume_run(
     changed.
     """
     kept = load_unfinished(run)
+    if kept.source.script is not None:
+        raise UsageError(
+            f"{run}: the sweep of a script can't be resumed; what it measured is kept",
+            hint=f"lrfinder recommend {run} reads it, and `lrfinder sweep --script` begins again",
+        )
     _check_options(given or {}, kept)
     _check_model_file(kept, tell)
     check_checkpoint(kept.source, kept.setup, kept.path)
     with RunFolder.resume(kept) as folder:
         result = sweep_model(kept.source, kept.settings, watch=watch, sinks=sinks, folder=folder, kept=kept)
-    return _advised(result, folder)
+    return advised(result, folder)
 
 
 def announce_model(source: Source, folder: Path, tell: Tell | None) -> None:
@@ -154,6 +170,23 @@ def announce_model(source: Source, folder: Path, tell: Tell | None) -> None:
         tell(f"model of {folder}: {model_path(found) or source.reference}")
 
 
+def announce_script(script: Script, folder: Path, tell: Tell | None) -> None:
+    """Tell which script a run folder names, before it is started.
+
+    Raises UsageError if it isn't there, RunError if it is in the folder itself: a stranger's folder must not run any
+    code.
+    """
+    check_script(script)
+    places = code_places(Reference(module=script.program) if script.module else Reference(path=Path(script.program)))
+    if any(place.resolve().is_relative_to(folder.resolve()) for place in places):
+        raise RunError(
+            f"{folder}: its run.json names a script inside the folder, {script.program}",
+            hint="move the script out of the run folder",
+        )
+    if tell is not None:
+        tell(f"script of {folder}: {command_line(script)}")
+
+
 def check_checkpoint(source: Source, setup: Setup, folder: Path) -> None:
     """Raise RunError if the checkpoint of a run folder is another one now, UsageError if it is gone."""
     if source.start_from is None or setup.start is None:
@@ -165,8 +198,15 @@ def check_checkpoint(source: Source, setup: Setup, folder: Path) -> None:
         )
 
 
-def _advised(result: Sweep, folder: RunFolder, seconds: float | None = None) -> SweepRun:
-    """Keep what it cost, and draw the picture, unless somebody interrupted the sweep: they want to leave at once."""
+def advised(
+    result: Sweep,
+    folder: RunFolder,
+    seconds: float | None = None,
+    *,
+    of_script: bool = False,
+    remarks: tuple[str, ...] = (),
+) -> SweepRun:
+    """Advise, keep what it cost, and draw the picture, unless somebody interrupted the sweep: they want to leave."""
     advice = advise(gather_evidence(result), Request())
     picture, failure = None, None
     try:
@@ -177,7 +217,16 @@ def _advised(result: Sweep, folder: RunFolder, seconds: float | None = None) -> 
             picture = folder.path / PICTURE
     except EnvironmentFailure as error:
         failure = error
-    return SweepRun(sweep=result, advice=advice, folder=folder.path, picture=picture, seconds=seconds, failure=failure)
+    return SweepRun(
+        sweep=result,
+        advice=advice,
+        folder=folder.path,
+        picture=picture,
+        seconds=seconds,
+        of_script=of_script,
+        remarks=remarks,
+        failure=failure,
+    )
 
 
 def _check_model_file(kept: ResumableRun, tell: Tell | None) -> None:

@@ -17,7 +17,8 @@ from lrfinder.engine.observer import Observer
 from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.records import ShortRun
-from lrfinder.store import TRIALS, RunLog, Source
+from lrfinder.scripts.runs import ScriptRuns
+from lrfinder.store import SCRIPT_LOG, TRIALS, RunLog, Source
 
 
 def make_trials(
@@ -41,7 +42,7 @@ def make_trials(
     folder = folder.absolute()  # a model file may change the working directory
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(RunLog(folder / TRIALS))
-        make = stack.enter_context(_maker(plan.request, source, jobs, observers))
+        make = stack.enter_context(_maker(plan.request, source, jobs, observers, folder))
         limit.begin()
         while plans := limit.in_time(plan.next_runs()):
             for made in make(plans):
@@ -54,8 +55,19 @@ def make_trials(
 
 
 @contextlib.contextmanager
-def _maker(request: VerifyRequest, source: Source, jobs: int | None, observers: Sequence[Observer]) -> Any:
-    """Return a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both."""
+def _maker(
+    request: VerifyRequest, source: Source, jobs: int | None, observers: Sequence[Observer], folder: Path
+) -> Any:
+    """Return a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both.
+
+    Those of a script are made one by one, each in a process of its own, whose output goes to a log in the `folder`.
+    """
+    if source.script is not None:
+        with ScriptRuns(
+            source.script, seed=request.seed, observer=Broadcast(observers), log=folder / SCRIPT_LOG
+        ) as trials:
+            yield lambda plans: map(trials.run, plans)
+        return
     if jobs is not None and jobs > 1:
         from lrfinder.api.run_pool import RunPool
 

@@ -15,7 +15,7 @@ from lrfinder.advice.length import run_length
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
 from lrfinder.api.run_files import LastRecommendation, config_target, last_recommendation, write_verification
-from lrfinder.api.sweep_run import Tell, Watch, announce_model, check_checkpoint
+from lrfinder.api.sweep_run import Tell, Watch, announce_model, announce_script, check_checkpoint
 from lrfinder.api.time_limit import TimeLimit
 from lrfinder.config import dump, load_schedule
 from lrfinder.errors import UsageError, unknown_choice
@@ -128,7 +128,11 @@ def verify_run(
     folder, last = _recommended(target, options)
     sweep, source = load_run(folder), load_source(folder)
     if options.model is not None:
-        source = dataclasses.replace(source, reference=options.model)
+        source = dataclasses.replace(source, reference=options.model, script=None)
+    elif source.script is not None:
+        announce_script(source.script, folder, tell)
+        if options.jobs is not None and options.jobs > 1:
+            raise UsageError("trials of a script are made one by one", hint="leave --jobs out")
     else:
         announce_model(source, folder, tell)
     evidence = gather_evidence(sweep)
@@ -136,7 +140,8 @@ def verify_run(
     advice, request = _requests(evidence, options, last, budget, None if cost is None else cost.pace)
     if request is None:
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
-    check_reference(source.reference)
+    if source.script is None:
+        check_reference(source.reference)
     check_checkpoint(source, sweep.setup, folder)
     trials, account = _train(
         request, sweep, folder, source=source, jobs=options.jobs, watch=watch, swept=cost, tell=tell

@@ -22,6 +22,8 @@ Examples:
   lrfinder export-study runs/a            its trials as a study of Optuna
   lrfinder check model.py --config schedule.yaml
                                           in CI: does the model still train at this rate?
+  lrfinder sweep --script train.py -- --epochs 30
+                                          the same without a model file: a training script as it is
 """
 
 COMMANDS = {
@@ -37,6 +39,7 @@ COMMANDS = {
             "lrfinder find model.py --epochs 30",
             "lrfinder find model.py --steps 20k --budget 10% --write schedule.yaml",
             "lrfinder find --resume lrfinder-runs/model-1 --steps 20k",
+            "lrfinder find --script train.py --epochs 30 -- --epochs 30",
         ),
     ),
     "sweep": Command(
@@ -44,9 +47,11 @@ COMMANDS = {
         summary="Run the range test: the loss at each rate.",
         examples=(
             "lrfinder sweep model.py",
+            "lrfinder sweep model.py --dry-run                  five updates, undone: what would be swept, how long",
             "lrfinder sweep model.py:small --repeats 5 --out runs/small",
             "lrfinder sweep mypackage.net:build --optimizer SGD --momentum 0.9",
             "lrfinder sweep --resume runs/small                 continue where it was cut short",
+            "lrfinder sweep --script train.py -- --epochs 30    a training script, unchanged",
         ),
     ),
     "recommend": Command(
@@ -83,7 +88,7 @@ COMMANDS = {
     "runs": Command(
         home="lrfinder.cli.runs:runs",
         summary="List the run folders, newest first.",
-        examples=("lrfinder runs", "lrfinder runs experiments/ --json"),
+        examples=("lrfinder runs", "lrfinder runs experiments/ --json", "lrfinder runs --clean --keep 3"),
     ),
     "export-study": Command(
         home="lrfinder.cli.export_study:export_study",
@@ -100,6 +105,14 @@ COMMANDS = {
             "lrfinder check model.py --config schedule.yaml",
             "lrfinder check model.py --config schedule.yaml --max-seconds 60 --json",
             "lrfinder check --config schedule.yaml --log trainer_state.json      did a run use the config's rates?",
+        ),
+    ),
+    "run": Command(
+        home="lrfinder.cli.run:run",
+        summary="Train a script, unchanged, at the rates of a config.",
+        examples=(
+            "lrfinder run --config schedule.yaml --script train.py -- --epochs 30",
+            "lrfinder run --config schedule.yaml --first-update 4000 --module pkg.train -- --resume last.pt",
         ),
     ),
     "schedule": Command(

@@ -99,6 +99,11 @@ def check(
     rates, and 1 if it didn't: the first step that differs is named.
     """
     del debug
+    if model is not None and config.suffix == ".py":
+        raise UsageError(
+            f"{config} is a Python file, not a schedule config",
+            hint=f"the model file comes first: lrfinder check {config} --config {model}",
+        )
     if log is not None:
         _check_log(context, log, config, tolerance=tolerance, junit=junit, as_json=as_json)
     if model is None:

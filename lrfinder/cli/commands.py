@@ -7,6 +7,7 @@ would take half of its time.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from lrfinder.cli.defaults import PREFIX, file_defaults
 from lrfinder.cli.output import warn
+from lrfinder.cli.script_arguments import split_script_arguments
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -29,6 +31,8 @@ class _CommandWithOldNames(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command's options and arguments."""
+        if any("--script" in parameter.opts for parameter in self.get_params(ctx)):
+            args = split_script_arguments(ctx, args)
         end = args.index("--") if "--" in args else len(args)
         known = {option for parameter in self.get_params(ctx) for option in parameter.opts}
         for i, argument in enumerate(args[:end]):
@@ -104,6 +108,16 @@ class Commands(Group):
         super().__init__(**settings)
         for name, command in self.listed.items():
             self.add_command(TyperCommand(name, help=command.summary, rich_markup_mode=None))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a value that an option doesn't take is told in plain words."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            from lrfinder.cli.values import plain_words
+
+            error.message = plain_words(error.message, getattr(error.param, "opts", ()), sys.argv[1:])
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Import the command; return its name, the command and its arguments."""

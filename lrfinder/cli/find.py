@@ -18,6 +18,7 @@ from lrfinder.cli.options import (
     Debug,
     Details,
     Device,
+    DryRun,
     Epochs,
     Jobs,
     Json,
@@ -35,6 +36,7 @@ from lrfinder.cli.options import (
     WriteSchedule,
 )
 from lrfinder.cli.output import note, print_json, print_line, print_text, print_use, warn
+from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision
 
@@ -42,10 +44,18 @@ if TYPE_CHECKING:
     from lrfinder.api.find import Found
 
 
+# What `find` takes with a script beside what names it; all else is the script's own.
+_FOR_SCRIPTS = frozenset({"steps", "epochs", "schedule", "warmup", "budget"})
+
+
 def find(
+    context: typer.Context,
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="The model file, as for `sweep`. Not with --resume.")
     ] = None,
+    script: ScriptFile = None,
+    module: ScriptModule = None,
+    which: Which = None,
     steps: Steps = None,
     epochs: Epochs = None,
     schedule: Schedule = None,
@@ -77,6 +87,7 @@ def find(
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Carry on in this run folder; what is finished is kept."),
     ] = None,
+    dry_run: DryRun = False,
     details: Details = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -85,19 +96,25 @@ def find(
     """Find the peak rate of a coming run, and write its schedule config: sweep, recommend, and verify within --budget.
 
     The length of the coming run is needed: --epochs or --steps. Trials confirm or correct the rate, if the budget pays
-    for them. The exit status is 0 if there is a rate, confirmed or not, and 5 if none can be recommended.
+    for them. With --script or --module a training script is used as it is. The exit status is 0 if there is a rate,
+    confirmed or not, and 5 if none can be recommended.
     """
     del debug
     from lrfinder.api.find import FindOptions, find_model
+    from lrfinder.api.script_sweep import script_run
     from lrfinder.api.settings import make_settings, make_source
     from lrfinder.api.sweep_run import resume_run, sweep_run
-    from lrfinder.cli.training import watch_training
+    from lrfinder.cli.training import check_dry_run, show_dry_run, watch_script, watch_training
     from lrfinder.report.documents import find_document
 
-    watch = functools.partial(watch_training, quiet=quiet or as_json)
-    if (model is None) == (resume is None):
+    check_dry_run(dry_run, resume)
+    program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
+    watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet or as_json)
+    if program is None and (model is None) == (resume is None):
         raise UsageError("name a MODEL, or a run folder with --resume", hint="lrfinder find model.py --epochs 10")
-    if resume is not None:
+    if program is not None:
+        sweep = functools.partial(script_run, program, make_settings(seed=seed), out=out, watch=watch)
+    elif resume is not None:
         sweep = functools.partial(resume_run, resume, watch=watch, tell=None if quiet else note)
     else:
         source = make_source(
@@ -113,6 +130,9 @@ def find(
             clip_value=clip_value,
             start_from=start_from,
         )
+        if dry_run:
+            show_dry_run(source, make_settings(seed=seed), as_json=as_json)
+            return
         sweep = functools.partial(sweep_run, source, make_settings(seed=seed), out=out, watch=watch)
     options = FindOptions(
         steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed

@@ -19,6 +19,7 @@ from lrfinder.cli.options import (
     Debug,
     Details,
     Device,
+    DryRun,
     GraphOption,
     Json,
     LoaderTimeout,
@@ -37,6 +38,8 @@ from lrfinder.cli.options import (
     given_options,
 )
 from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, warn
+from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, named_script
+from lrfinder.cli.values import complete_sink
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -55,6 +58,10 @@ from lrfinder.options import (
 if TYPE_CHECKING:
     from lrfinder.api.sweep_run import SweepRun
 
+# What a sweep of a script takes beside what names it; all else is the script's own.
+_FOR_SCRIPTS = frozenset(
+    {"min_lr", "max_lr", "steps", "repeats", "spacing", "mode", "run_steps", "max_seconds", "sinks"}
+)
 _MODEL = (
     "The model file: model.py, model.py:name, package.module:name or a plug-in's host://argument. Not with --resume."
 )
@@ -63,6 +70,9 @@ _MODEL = (
 def sweep(
     context: typer.Context,
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help=_MODEL)] = None,
+    script: ScriptFile = None,
+    module: ScriptModule = None,
+    which: Which = None,
     min_lr: Annotated[float, typer.Option("--min-lr", help="The lowest rate.")] = MIN_LR,
     max_lr: Annotated[
         float, typer.Option("--max-lr", help="The highest rate; the sweep stops earlier if the loss diverges.")
@@ -120,39 +130,54 @@ def sweep(
     ] = None,
     sinks: Annotated[
         list[str] | None,
-        typer.Option("--sink", metavar="NAME", help="Report every event to this sink of an installed plug-in, too."),
+        typer.Option(
+            "--sink",
+            metavar="NAME",
+            autocompletion=complete_sink,
+            help="Report every event to this sink, too.",
+        ),
     ] = None,
+    dry_run: DryRun = False,
     details: Details = False,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Run the range test: grow the rate while training, and record the loss after each update."""
+    """Run the range test: grow the rate while training, and record the loss after each update.
+
+    With --script or --module a training script is swept as it is: every repeat and trial run is a new process of it,
+    ended when enough is known.
+    """
     del debug
+    from lrfinder.api.script_sweep import script_run
     from lrfinder.api.settings import make_settings, make_source
     from lrfinder.api.sweep_run import resume_run, sweep_run
-    from lrfinder.cli.training import watch_training
+    from lrfinder.cli.training import check_dry_run, show_dry_run, watch_script, watch_training
     from lrfinder.report.documents import sweep_document
 
-    watch = functools.partial(watch_training, quiet=quiet)
-    if resume is not None:
+    check_dry_run(dry_run, resume)
+    program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
+    watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet)
+    settings = make_settings(
+        min_lr=min_lr,
+        max_lr=max_lr,
+        steps=steps,
+        repeats=repeats,
+        spacing=spacing,
+        mode=mode,
+        run_steps=run_steps,
+        metric=metric,
+        cache_batches=cache_batches,
+        seed=seed,
+        max_seconds=max_seconds,
+    )
+    if program is not None:
+        done = script_run(program, settings, out=out, watch=watch, sinks=sinks or ())
+    elif resume is not None:
         done = resume_run(resume, given_options(context), watch=watch, sinks=sinks or (), tell=None if quiet else note)
     elif model is None:
         raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
     else:
-        settings = make_settings(
-            min_lr=min_lr,
-            max_lr=max_lr,
-            steps=steps,
-            repeats=repeats,
-            spacing=spacing,
-            mode=mode,
-            run_steps=run_steps,
-            metric=metric,
-            cache_batches=cache_batches,
-            seed=seed,
-            max_seconds=max_seconds,
-        )
         source = make_source(
             model,
             optimizer=optimizer,
@@ -170,9 +195,14 @@ def sweep(
             graph=graph,
             start_from=start_from,
         )
+        if dry_run:
+            show_dry_run(source, settings, as_json=as_json)
+            return
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
     for doubt in done.sweep.notes:
         warn(doubt)
+    for remark in () if quiet else done.remarks:
+        note(remark)
     if as_json:
         print_json(sweep_document(done.sweep, done.advice))
     elif quiet and not details and done.advice.lr is not None and of_signal(done.sweep.status) is None:
@@ -192,7 +222,7 @@ def _show(done: SweepRun, *, details: bool, plot: bool) -> None:
     if plot and not signalled:
         print_plot(result, advice)
     print_text(*summary_lines(advice, result, seconds=done.seconds, picture=done.picture))
-    if signalled:
+    if signalled and not done.of_script:
         print_line(f"To carry on: lrfinder sweep --resume {folder}")
     if advice.lr is not None:
         print_line(f"Next: lrfinder recommend {folder} --epochs E      all rules and reasons: --details")

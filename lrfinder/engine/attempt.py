@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -13,7 +12,7 @@ from lrfinder.engine.losses.log import LossLog, StopReason
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.runtime.failures import environment_failure
 from lrfinder.engine.runtime.memory import free_memory
-from lrfinder.engine.runtime.signals import Interrupts, Terminated
+from lrfinder.engine.runtime.signals import Interrupts, answer_signal
 from lrfinder.errors import error_text, user_code_location
 from lrfinder.records import Stop
 
@@ -84,19 +83,6 @@ def _attempt(attempt: Attempt[_Record_co], interrupts: Interrupts, batching: Mic
                 raise
             raise failure from error
     return attempt.finish(stop, why or attempt.progress(stop))
-
-
-def answer_signal(interrupts: Interrupts, error: BaseException) -> Stop | None:
-    """Return how a signal ends the work that `error` ended, and note that it was answered; None if there was none."""
-    if isinstance(error, KeyboardInterrupt | Terminated):
-        terminated = isinstance(error, Terminated)
-    elif interrupts.pending is not None:
-        # A Ctrl-C in a terminal reaches the loader's workers, too; their end may be seen first.
-        terminated = interrupts.pending != signal.SIGINT
-    else:
-        return None
-    interrupts.answered()
-    return Stop.TERMINATED if terminated else Stop.INTERRUPTED
 
 
 def _settle(log: LossLog) -> StopReason | None:

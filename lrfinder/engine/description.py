@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import math
 import platform
+from typing import Any
 
 import torch
 
 from lrfinder.engine.runtime.device import device_title
+from lrfinder.engine.runtime.memory import device_memory
 from lrfinder.errors import visible
-from lrfinder.records import Setup
+from lrfinder.records import Inspection, Setup
 from lrfinder.task.checkpoint.begin import describe_start
+from lrfinder.task.first_loss import FirstLoss, shapes_of
 from lrfinder.task.lightning import skipped_hooks
 from lrfinder.task.loader import batch_size_of, batches_per_epoch
 from lrfinder.task.optimizers.build import optimizer_facts
 from lrfinder.task.problem import BuiltProblem, Problem
 from lrfinder.version import VERSION
+
+
+def inspect_batch(trial: BuiltProblem, batch: Any, seen: FirstLoss, device: torch.device) -> Inspection:
+    """Return what the first batch shows; `seen` has watched its loss."""
+    groups = [
+        (sum(weight.numel() for weight in group["params"] if weight.requires_grad), ratio)
+        for group, ratio in zip(trial.optimizer.param_groups, trial.group_ratios, strict=True)
+    ]
+    return Inspection(
+        shapes=shapes_of(batch),
+        groups=tuple(groups),
+        memory=device_memory(device),
+        kind=seen.kind,
+        loss=seen.loss if seen.loss is not None and math.isfinite(seen.loss) else None,
+        constant=seen.constant,
+        probabilities=seen.probabilities,
+    )
 
 
 def describe_setup(

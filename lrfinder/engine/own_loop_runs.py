@@ -14,9 +14,10 @@ from lrfinder.engine.losses.divergence import rise_of
 from lrfinder.engine.losses.evaluation import VAL
 from lrfinder.engine.losses.log import LossLog, StoppingRule, StopReason, When
 from lrfinder.engine.runtime.rng import derived_seed, remember_global_state
-from lrfinder.engine.short_runs import final_result, schedule_factor
+from lrfinder.engine.short_runs import final_result
 from lrfinder.errors import user_code
 from lrfinder.records import Point, RunPlan, ShortRun, Stop, SweepSettings, Trace
+from lrfinder.search.run_schedule import schedule_factor
 
 
 class _Training:

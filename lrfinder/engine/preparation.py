@@ -14,7 +14,7 @@ from torch import nn
 
 from lrfinder.engine.data.fetch import Fetch, endless
 from lrfinder.engine.data.prefetch import read_ahead
-from lrfinder.engine.description import describe_setup
+from lrfinder.engine.description import describe_setup, inspect_batch
 from lrfinder.engine.extensions import graph_capture
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.observer import Observer
@@ -27,6 +27,7 @@ from lrfinder.engine.update.autocast import in_precision
 from lrfinder.engine.update.updater import Updater
 from lrfinder.errors import ModelFileError, user_code
 from lrfinder.task.build import build_trial
+from lrfinder.task.first_loss import FirstLoss
 from lrfinder.task.optimizer_modes import training_modes
 from lrfinder.task.problem import BuiltProblem, Problem
 
@@ -47,6 +48,8 @@ class Preparation:
         self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made the last time
         self._capture = graph_capture(problem.training, device)
         self._reported = False
+        self._seen = FirstLoss()
+        self.doubts: tuple[str, ...] = ()  # of the first batch
         self._beside = state_beside(problem)
 
     def ready(
@@ -67,6 +70,7 @@ class Preparation:
             trial.model.train()
         trial.model.zero_grad(set_to_none=True)
         training_modes(trial)
+        trial.watch(None if self._reported else self._seen)
         trial = dataclasses.replace(trial, beside=(*trial.beside, *self._beside))
         trial = in_precision(trial, self._problem.training.precision, self._device)
         if self._cache is None:
@@ -106,8 +110,12 @@ class Preparation:
         graph = None if self._capture is None else self._capture.why
         setup = describe_setup(self._problem, trial, self._device, cached_batches=cached, graph=graph)
         setup = dataclasses.replace(setup, judged=self._batching.judging.description)
+        trial.watch(None)
+        inspection = inspect_batch(trial, self._batching.in_use.batch, self._seen, self._device)
+        self.doubts = inspection.doubts
         with interrupts.held():
             observer.prepared(setup)
+            observer.inspected(inspection)
 
     @property
     def due(self) -> int:

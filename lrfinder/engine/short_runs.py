@@ -33,12 +33,11 @@ from lrfinder.engine.restore.snapshot import Snapshot, preserved
 from lrfinder.engine.runtime.rng import derived_seed, remember_global_state
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.records import Metric, RunPlan, ShortRun, Stop
-from lrfinder.schedules import SCHEDULES
+from lrfinder.search.run_schedule import schedule_factor
 from lrfinder.task.loader import make_val_loader
 from lrfinder.task.problem import BuiltProblem, Problem
 
 CUT_SHORT = "the run was cut short"
-WARMUP = 0.05  # share of a run's updates, at least one: as long as `recommend` warms up plain optimizers
 
 
 @dataclass(slots=True)
@@ -274,9 +273,3 @@ def final_result(loss: float, plan: RunPlan) -> tuple[float | None, Stop, str]:
     if not math.isfinite(loss):
         return None, Stop.NON_FINITE, f"the held-out loss is {loss} after {plan.steps} updates"
     return loss, Stop.COMPLETED, ""
-
-
-def schedule_factor(plan: RunPlan) -> Callable[[int], float]:
-    """Return f(t) / peak of the plan's schedule, compressed to the run's length."""
-    warmup = max(1, round(WARMUP * plan.steps))
-    return SCHEDULES[plan.schedule].for_run(steps=plan.steps, warmup=warmup).factor

@@ -168,6 +168,7 @@ class _Repeat:
 
     def finish(self, stop: Stop, why: str) -> Trace:
         log, batching = self.log, self._sweep.batching
+        doubts = self._sweep.preparation.doubts if self._repeat == 0 else ()
         optimizers = [part.optimizer for part in self._parts if part.group_ratios is not None]
         unmoved = "" if stop.cut_short else self._sweep.snapshot.unmoved(optimizers, log.updates)
         trace = Trace(
@@ -181,7 +182,7 @@ class _Repeat:
             why=why,
             skipped=log.skipped,
             micro_batches=batching.micro_batches,
-            note="; ".join(note for note in (batching.note, unmoved) if note),
+            note="; ".join(note for note in (batching.note, unmoved, *doubts) if note),
             empty=batching.in_use.empty if log.updates else 0,
         )
         self._sweep.observer.repeat_ended(trace)

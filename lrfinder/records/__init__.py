@@ -25,6 +25,7 @@ from lrfinder.options import (
 )
 from lrfinder.records.chart import Chart
 from lrfinder.records.cost import Cost
+from lrfinder.records.inspection import CROSS_ENTROPY, SQUARED_ERROR, DryRun, Inspection
 from lrfinder.records.measured import (
     FACTOR,
     JUDGED,
@@ -39,9 +40,11 @@ from lrfinder.records.measured import (
     losses_differ,
 )
 from lrfinder.records.picks import Band, Fit, Pick, Status
+from lrfinder.records.script import Script
 from lrfinder.records.settings import SweepSettings, UpdateOptions
 
 __all__ = [
+    "CROSS_ENTROPY",
     "FACTOR",
     "JUDGED",
     "LOADER_TIMEOUT",
@@ -52,12 +55,15 @@ __all__ = [
     "MOST_STEPS",
     "REPEATS",
     "RUN_STEPS",
+    "SQUARED_ERROR",
     "STEPS",
     "Band",
     "Chart",
     "Cost",
+    "DryRun",
     "Fit",
     "Graph",
+    "Inspection",
     "Metric",
     "Mode",
     "OptimizerFacts",
@@ -65,6 +71,7 @@ __all__ = [
     "Point",
     "Precision",
     "RunPlan",
+    "Script",
     "Setup",
     "ShortRun",
     "Spacing",

@@ -89,7 +89,8 @@ class ShortRun:
     """A short run that was made: `loss` is what it reached, on data that it is judged by, and None if it failed to.
 
     `initial_loss` is the loss on the same data before the first update. `metric` says which data that is: "val", the
-    val_loader, or "probe", batches of the train_loader that were set aside. `updates` were spent on it. `fresh`: it
+    val_loader, "probe", batches of the train_loader that were set aside, or "train", the training losses themselves,
+    the last tenth of them, since a script shows no other. `updates` were spent on it. `fresh`: it
     should have trained on the same batches over and over, but they were too large to be kept. `skipped`,
     `micro_batches` and `note`: as in Trace.
     """
@@ -111,6 +112,11 @@ class ShortRun:
     first_loss: float | None = None  # that of the first training batch, before any update; None: not known
     empty: int = 0  # as in Trace
     rise: float = 0.0  # of a control: how far its training loss rose, if that would have ended another run
+
+    @property
+    def judged_by(self) -> str:
+        """What `loss` is, in words."""
+        return {"val": "validation loss", "train": "mean of the last training losses"}.get(self.metric, "held-out loss")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,11 @@ def subtitle(result: SweepResult) -> str:
 
 def trial_runs(result: SweepResult) -> str:
     """Return what the legend calls the ends of the trial runs: they have another loss than the sweep."""
-    return f"trial runs of {result.settings.run_steps} updates (held-out loss)"
+    return f"trial runs of {result.settings.run_steps} updates ({_judged_by(result)})"
+
+
+def _judged_by(result: SweepResult) -> str:
+    return next((run.judged_by for run in result.runs if run.metric == "train"), "held-out loss")
 
 
 def _header(figure: Figure, result: SweepResult) -> None:
@@ -171,7 +175,8 @@ def _trials_panel(axes: Axes, chart: Chart, window: Window, *, alone: bool) -> N
     if alone:
         layers.rate_axis(axes, window, chart.result.settings.spacing)
     updates = chart.result.settings.run_steps
-    layers.loss_axis(axes, window, "loss" if alone else f"held-out loss after {updates} updates at one rate")
+    judged_by = _judged_by(chart.result)
+    layers.loss_axis(axes, window, "loss" if alone else f"{judged_by} after {updates} updates at one rate")
     if chart.band is not None:
         layers.trainable_band(axes, chart.band)
         layers.zone_labels(axes, chart.band)

@@ -8,6 +8,7 @@
     recommendation.json   the last result of `recommend`
     verification.json     the last result of `verify`
     report.html           the page of `report`
+    script.log            the output of a training script, if one was swept
     cost.json             updates, seconds and memory of the sweep
 
 A killed run leaves a complete run.json and a curve.csv whose last line may be torn: both are read, and the sweep can
@@ -16,8 +17,9 @@ go on from there (`load_unfinished`, `RunFolder.resume`).
 
 from lrfinder.store.answers import read_answer
 from lrfinder.store.cost_file import COST, read_cost, write_cost
+from lrfinder.store.curve_file import is_written
 from lrfinder.store.folder import RunFolder
-from lrfinder.store.layout import CONFIG, PAGE, PICTURE, RECOMMENDATION, RUN, TRIALS, VERIFICATION
+from lrfinder.store.layout import CONFIG, PAGE, PICTURE, RECOMMENDATION, RUN, SCRIPT_LOG, TRIALS, VERIFICATION
 from lrfinder.store.load import all_runs, config_path, latest_run, load_run, load_source, model_digest
 from lrfinder.store.run_log import RunLog, read_log
 from lrfinder.store.source import Source
@@ -30,6 +32,7 @@ __all__ = [
     "PICTURE",
     "RECOMMENDATION",
     "RUN",
+    "SCRIPT_LOG",
     "TRIALS",
     "VERIFICATION",
     "ResumableRun",
@@ -38,6 +41,7 @@ __all__ = [
     "Source",
     "all_runs",
     "config_path",
+    "is_written",
     "latest_run",
     "load_run",
     "load_source",

@@ -7,7 +7,8 @@ Format history of run.json:
        setup has `cached_batches`; repeats and short runs have `skipped`, `micro_batches` and `note`
     4  `source.training` and the setup have `graph`
     5  `short_sweeps`, if there are any, as `repeats`; their points are in short-curve.csv
-    6  `source.start_from`, and the setup has `start`: the checkpoint from which training begins
+    6  `source.start_from`, and the setup has `start`: the checkpoint from which training begins; `source.script`, if a
+       training script was swept
 
 A new version needs a line here, a step in `migrations.py`, and a run folder in tests/data.
 """
@@ -31,6 +32,7 @@ PICTURE = "curve.png"
 RECOMMENDATION = "recommendation.json"
 VERIFICATION = "verification.json"
 PAGE = "report.html"
+SCRIPT_LOG = "script.log"  # what the script printed, all of its runs
 COLUMNS = ("repeat", "step", "lr", "loss")
 
 CONFIG = "schedule.yaml"

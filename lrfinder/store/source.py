@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
+from lrfinder.records import LOADER_TIMEOUT, Script, UpdateOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The reference of the model file, as it was given, and the options that say what is trained, and how."""
+    """The reference of the model file, as it was given, and the options that say what is trained, and how.
+
+    Of a `script` the reference is its program, and the other options are its own.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
@@ -24,6 +27,7 @@ class Source:
     training: UpdateOptions = UpdateOptions()
     loader_timeout: float = LOADER_TIMEOUT  # seconds that a batch may take; 0: forever
     start_from: str | None = None  # the checkpoint from which training begins, as it was given
+    script: Script | None = None
 
     def __post_init__(self) -> None:
         for name, value in self.optimizer_options.items():

@@ -12,6 +12,7 @@ from torch import nn
 
 from lrfinder.errors import ModelFileError
 from lrfinder.task.calling import accepts_args, call_name, describe_value, explain_inputs, user_call
+from lrfinder.task.first_loss import FirstLoss, kind_of
 from lrfinder.task.inferred import InferredLoss
 from lrfinder.task.lightning import LightningLoss, overrides
 from lrfinder.task.optimizers.group_rates import as_named_optimizer_set, as_optimizer_set
@@ -56,6 +57,11 @@ class Loss:
     def note(self) -> str:
         """Say in words how the loss was found. An inferred loss is known only after the first batch."""
         return self.raw.note()
+
+    def watch(self, seen: FirstLoss | None) -> None:
+        """Show `seen` what the next losses are computed of, if they are of a kind that can be told; None: nobody."""
+        if isinstance(self.raw, _FunctionLoss | InferredLoss):
+            self.raw.seen = seen
 
 
 def make_loss(problem: Problem, model: nn.Module) -> Loss:
@@ -113,6 +119,7 @@ class _FunctionLoss:
     def __init__(self, function: Callable[..., Any], where: str) -> None:
         self._function = function
         self._where = where
+        self.seen: FirstLoss | None = None
 
     def __call__(self, model: nn.Module, batch: Any) -> Any:
         if batch is None:  # a collate function found no sample
@@ -130,7 +137,10 @@ class _FunctionLoss:
                 explain_inputs(error, inputs)
                 raise
             now.place = "calling loss_fn(output, target)"
-            return self._function(output, target)
+            loss = self._function(output, target)
+        if self.seen is not None:
+            self.seen.see(kind_of(self._function), output, target, loss)
+        return loss
 
     def note(self) -> str:
         return f"loss_fn {call_name(self._function)}"

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
+from lrfinder.options import Stop
+
 # SIGHUP, which Windows doesn't know: the terminal was closed. Like SIGTERM it asks the process to end.
 _TERMINATING: tuple[int, ...] = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _SIGNALS = (signal.SIGINT, *_TERMINATING)
@@ -164,3 +166,16 @@ class _Held:
             self._interrupts._held = False  # noqa: SLF001
             if self._interrupts.pending is not None:
                 self._interrupts.release()
+
+
+def answer_signal(interrupts: Interrupts, error: BaseException) -> Stop | None:
+    """Return how a signal ends the work that `error` ended, and note that it was answered; None if there was none."""
+    if isinstance(error, KeyboardInterrupt | Terminated):
+        terminated = isinstance(error, Terminated)
+    elif interrupts.pending is not None:
+        # A Ctrl-C in a terminal reaches the loader's workers, too; their end may be seen first.
+        terminated = interrupts.pending != signal.SIGINT
+    else:
+        return None
+    interrupts.answered()
+    return Stop.TERMINATED if terminated else Stop.INTERRUPTED

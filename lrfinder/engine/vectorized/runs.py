@@ -14,16 +14,16 @@ from typing import Any
 
 import torch
 
-from lrfinder.engine.attempt import answer_signal
 from lrfinder.engine.data.fetch import NO_MORE
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.losses.evaluation import PLAIN, Way, mean_losses
 from lrfinder.engine.losses.log import LossLog
-from lrfinder.engine.runtime.signals import Terminated
-from lrfinder.engine.short_runs import CUT_SHORT, PreparedRun, ShortRuns, final_result, schedule_factor
+from lrfinder.engine.runtime.signals import Terminated, answer_signal
+from lrfinder.engine.short_runs import CUT_SHORT, PreparedRun, ShortRuns, final_result
 from lrfinder.engine.vectorized.models import VmappedModels
 from lrfinder.engine.vectorized.optimizers import NotStackable
 from lrfinder.records import Graph, RunPlan, ShortRun, Stop, UpdateOptions
+from lrfinder.search.run_schedule import schedule_factor
 from lrfinder.task.batches import to_device
 
 LEAST_RUNS = 4  # fewer are made one by one: engine/README.md#least_runs

@@ -1,0 +1,50 @@
+"""`lrfinder run`: train a script, unchanged, at the rates of a schedule config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lrfinder.cli.options import Debug, count
+from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, named_script
+from lrfinder.errors import UsageError
+
+_OWN = frozenset({"config", "log", "first_update"})
+
+
+def run(
+    context: typer.Context,
+    config: Annotated[Path, typer.Option("--config", help="The schedule config, such as `recommend` writes.")],
+    script: ScriptFile = None,
+    module: ScriptModule = None,
+    which: Which = None,
+    log: Annotated[
+        Path | None,
+        typer.Option("--log", metavar="FILE", help="Where each update's rates go. [default: CONFIG-rates.csv]"),
+    ] = None,
+    first_update: Annotated[
+        int,
+        typer.Option(
+            "--first-update",
+            metavar="N",
+            parser=count,
+            help="The update at which a run goes on that the script resumes from its own checkpoint; the log grows.",
+        ),
+    ] = 0,
+    debug: Debug = False,
+) -> None:
+    """Train a script, unchanged, at the rates of a schedule config: f(t) at update t, whatever its own schedule says.
+
+    Everything else is the script's: its files, its output, its exit status. The rates are set around each step of its
+    optimizer, in which the groups keep their ratios; its own schedulers find what they left, and what it prints of its
+    rate is its own. What was set is in the log.
+    """
+    del debug
+    from lrfinder.api.script_training import TrainingOptions, train_script
+
+    program = named_script(context, script=script, module=module, which=which, also=_OWN)
+    if program is None:
+        raise UsageError("name a --script or a --module", hint="lrfinder run --config schedule.yaml --script train.py")
+    train_script(program, TrainingOptions(config=config, log=log, first_update=first_update))

@@ -1,0 +1,66 @@
+"""What a script's process says of itself, in the words of a run folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lrfinder.errors import CONTROL, visible
+from lrfinder.optimizers import is_setting, is_value
+from lrfinder.records import OptimizerFacts, Script, Setup
+from lrfinder.version import VERSION
+
+LONGEST = 1000  # characters of a setting; what is longer is data
+TAIL = 30  # lines of the script's output that are shown if it fails
+PAUSES = 0.3  # share of the time between the first step and the last from which on its use is told,
+LEAST_PAUSES_S = 2.0  # if it is so long
+JUDGED = "training mode: a script shows no held-out data, so the mean of the last tenth of its training losses counts"
+_INTERNAL = frozenset({"lr", "initial_lr", "foreach", "fused", "capturable", "differentiable", "param_names"})
+
+
+def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
+    """Return the setup of a sweep from what the script's process says of it."""
+    settings = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in facts["settings"].items()
+        if key not in _INTERNAL and is_setting(key)
+    }
+    return Setup(
+        model=visible(script.title),
+        parameters=facts["parameters"],
+        loss="what the script calls backward() on",
+        optimizer=OptimizerFacts(
+            name=facts["optimizer"],
+            settings={key: value for key, value in settings.items() if value is None or _is_kept(value)},
+            group_ratios=tuple(facts["ratios"]),
+            default_lr=facts["default_lr"],
+            chosen_by="script",
+        ),
+        batch_size=facts["batch_size"],
+        batches_per_epoch=facts["batches_per_epoch"],
+        device=facts["device"],
+        torch=facts["torch"],
+        python=facts["python"],
+        lrfinder=VERSION,
+        judged=JUDGED,
+    )
+
+
+def _is_kept(value: Any) -> bool:
+    return is_value(value) and not (isinstance(value, str) and (len(value) > LONGEST or CONTROL.search(value)))
+
+
+def pauses(end: dict[str, Any]) -> str:
+    """Say how much of a run's time was no training, if it was much; `end` is the message of its end."""
+    share = end["pausing_s"] / end["stepping_s"] if end["stepping_s"] else 0.0
+    if share < PAUSES or end["pausing_s"] < LEAST_PAUSES_S:
+        return ""
+    return (
+        f"{share:.0%} of the time between the first update and the last was no training but evaluation, sampling or "
+        "saving: an argument of the script that makes it rarer makes the sweep faster"
+    )
+
+
+def last_lines(output: bytes) -> str:
+    """Return the last TAIL lines of what the script has printed."""
+    lines = visible(output.decode(errors="replace")).splitlines()
+    return "\n".join(lines[-TAIL:])

@@ -1,0 +1,293 @@
+"""Writes of the script: what was there before the sweep stays as it is, and what is new is reported, to be removed.
+
+Before the first optimizer step everything is real, since scripts download and cache data then. What a write would
+change is copied first, and put back when the process has ended. After it a file that was there before is never opened
+for writing: what the script writes there goes to a scratch folder, where the script reads it back.
+
+An audit hook sees every open, rename and removal that Python makes, also those of modules that took `open` before
+anything was replaced; replaced functions redirect. Compiled writers that take a path are known one by one (torch.save,
+safetensors); others, and programs that the script starts, are not seen.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import io
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from lrfinder.scripts.inside.compiled_writers import guard_safetensors, guard_torch
+from lrfinder.scripts.inside.messages import Messages
+
+MOST_COPIED = 2**28  # bytes of a file that is copied before the script may change it; a larger one is only named
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
+_WRITE_MODES = frozenset("wax+")
+
+
+class FileGuard:
+    """Watches the writes of this process, and of those that it forks.
+
+    `made_before` are the paths that earlier runs of the same sweep have made. In the folder `scratch` everything is
+    allowed.
+    """
+
+    def __init__(self, messages: Messages, scratch: str, made_before: list[str]) -> None:
+        self._messages = messages
+        self._scratch = os.path.realpath(scratch)
+        self._made_before = set(made_before)
+        self._made = set(made_before)  # files and folders that weren't there before the sweep
+        self._kept: set[str] = set()  # what was copied, or is only named, before it was changed
+        self._moved: dict[str, str] = {}  # where what the script writes to a path really is
+        self._copies = 0
+        self._closed = False  # after the first step
+        self._busy = False
+        self._audited: dict[str, Callable[..., None]] = {
+            "open": self._opens,
+            "os.mkdir": lambda path, _mode, folder: self._makes(path, folder),
+            "os.rename": self._renames,
+            "os.remove": self._changes,
+            "os.rmdir": self._changes,
+            "os.truncate": lambda path, _length: self._changes(path),
+            "os.symlink": lambda _target, place, folder: self._makes(place, folder),
+            "os.link": lambda _target, place, _folder, folder: self._makes(place, folder),
+            "shutil.rmtree": lambda path, *_: self._changes(path),
+        }
+        sys.addaudithook(self._audit)
+        guard_torch(self._target)
+
+    def close(self) -> None:
+        """From now on, redirect every write to what was there before."""
+        self._closed = True
+        real_open, real_os_open, real_truncate = io.open, os.open, os.truncate
+
+        def guarded_open(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            writes = bool(_WRITE_MODES & set(mode))
+            return real_open(self._place(file, writes=writes, keep="w" not in mode), mode, *args, **kwargs)
+
+        def guarded_os_open(path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            if dir_fd is None:
+                path = self._place(path, writes=bool(flags & _WRITES), keep=not flags & os.O_TRUNC)
+            return real_os_open(path, flags, mode, dir_fd=dir_fd)
+
+        def guarded_truncate(path: Any, length: int) -> None:
+            real_truncate(self._place(path, writes=True, keep=True), length)
+
+        _replace(io, "open", guarded_open)
+        builtins.open = io.open
+        _replace(os, "open", guarded_os_open)
+        _replace(os, "truncate", guarded_truncate)
+        for name in ("rename", "replace"):
+            _replace(os, name, self._guarded_rename(getattr(os, name)))
+        for name in ("remove", "unlink", "rmdir", "chmod", "utime"):
+            _replace(os, name, self._guarded_change(getattr(os, name)))
+        _replace(shutil, "rmtree", self._guarded_change(shutil.rmtree))
+        guard_safetensors(self._target)
+
+    # Where a path leads to.
+
+    def _place(self, file: Any, *, writes: bool, keep: bool) -> Any:
+        """Return where the script's file really is; `keep`: what is in it stays, and is added to or changed."""
+        path = _path_of(file)
+        if path is None:
+            return file
+        if path in self._moved:
+            return self._moved[path]
+        if not writes or not self._was_there(path):
+            return file
+        if os.path.isdir(path) or not _is_regular(path):
+            return file
+        place = self._new_place(path)
+        if keep:
+            self._quietly(shutil.copyfile, path, place)
+        self._moved[path] = place
+        return place
+
+    def _new_place(self, path: str) -> str:
+        self._copies += 1
+        folder = os.path.join(self._scratch, f"{os.getpid()}-{self._copies}")
+        self._quietly(os.makedirs, folder, exist_ok=True)
+        return os.path.join(folder, os.path.basename(path))
+
+    def _was_there(self, path: str) -> bool:
+        """Tell whether something was there before the sweep, and is the user's."""
+        if path.startswith(self._scratch + os.sep) or not os.path.lexists(path):
+            return False
+        if not self._is_new(path):
+            return True
+        really = os.path.realpath(path)  # a new link may lead to an old file
+        return really != path and os.path.lexists(really) and not self._is_new(really)
+
+    def _is_new(self, path: str) -> bool:
+        while path not in self._made:
+            parent = os.path.dirname(path)
+            if parent == path:
+                return False
+            path = parent
+        return True
+
+    # What replaces the functions of os and shutil after the first step.
+
+    def _guarded_rename(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def rename(src: Any, dst: Any, **folders: Any) -> Any:
+            source, target = _path_of(src), _path_of(dst)
+            if source is None or target is None or any(value is not None for value in folders.values()):
+                return real(src, dst, **folders)
+            really = self._moved.get(source, source)
+            target_is_kept = target in self._moved or self._was_there(target)
+            if really == source and not self._was_there(source) and not target_is_kept:
+                return real(src, dst)
+            if os.path.isdir(really) or os.path.isdir(target):
+                return None if self._was_there(source) or target_is_kept else real(src, dst)
+            place = self._moved[target] = self._new_place(target)
+            if really == source and self._was_there(source):  # it stays where it was
+                return self._quietly(shutil.copyfile, source, place)
+            self._moved.pop(source, None)
+            return self._quietly(shutil.move, really, place)
+
+        return rename
+
+    def _guarded_change(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        """Guard a function that removes or changes a path: on what was there before it does nothing."""
+
+        def change(path: Any, *args: Any, **kwargs: Any) -> Any:
+            if kwargs.get("dir_fd") is not None:
+                return real(path, *args, **kwargs)
+            known = _path_of(path)
+            if known is not None and not self._busy and (known in self._moved or self._was_there(known)):
+                return None
+            return real(path, *args, **kwargs)
+
+        return change
+
+    def _target(self, file: Any) -> Any:
+        """Return where a compiled writer may write what the script wants in `file`; note what it makes or changes."""
+        if hasattr(file, "write"):
+            return file
+        if self._closed:
+            place = self._place(file, writes=True, keep=False)
+            if place is not file:
+                return place
+        self._writes(file)
+        return file
+
+    # What the audit hook sees.
+
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
+        handle = self._audited.get(event)
+        if handle is None or self._busy:
+            return
+        self._busy = True
+        try:
+            handle(*args)
+        finally:
+            self._busy = False
+
+    def _opens(self, file: Any, mode: str | None, flags: int) -> None:
+        writes = bool(_WRITE_MODES & set(mode)) if mode is not None else bool(flags & _WRITES)
+        if writes:
+            self._writes(file)
+        elif self._made_before and (path := _path_of(file)) in self._made_before:
+            self._messages.send("read", path=path)
+            self._made_before.discard(str(path))
+
+    def _renames(self, source: Any, target: Any, *folders: int) -> None:
+        if any(folder != -1 for folder in folders):
+            return
+        self._changes(source)
+        self._writes(target)
+
+    def _writes(self, file: Any) -> None:
+        path = _path_of(file)
+        if path is None:
+            return
+        if self._was_there(path):
+            self._keep(path)
+        else:
+            self._note_made(path)
+
+    def _makes(self, file: Any, folder: int) -> None:
+        path = _path_of(file)
+        if folder == -1 and path is not None and not os.path.lexists(path):
+            self._note_made(path)
+
+    def _note_made(self, path: str) -> None:
+        if path.startswith((self._scratch + os.sep, "/dev/", "/proc/")):
+            return
+        known = path in self._made
+        self._made.update({path, os.path.realpath(path)})
+        if not known or path in self._made_before:
+            self._messages.send("made", path=path, late=self._closed)
+
+    def _changes(self, file: Any, folder: int = -1) -> None:
+        path = _path_of(file)
+        if folder == -1 and path is not None and self._was_there(path):
+            self._keep(path)
+
+    def _keep(self, path: str) -> None:
+        """Copy what the script is about to change."""
+        if path in self._kept:
+            return
+        self._kept.add(path)
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
+            return  # a device or a pipe
+        if _size(path) > MOST_COPIED:
+            self._messages.send("too_large", path=path)
+            return
+        copy = self._new_place(path)
+        if stat.S_ISDIR(mode):
+            shutil.copytree(path, copy, symlinks=True)
+        else:
+            shutil.copy2(path, copy, follow_symlinks=False)
+        self._messages.send("kept", path=path, copy=copy)
+
+    def _quietly(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call something of our own, which the audit hook needn't see."""
+        before, self._busy = self._busy, True
+        try:
+            return call(*args, **kwargs)
+        finally:
+            self._busy = before
+
+
+class _Function:
+    """A function that a class may have as an attribute without making a method of it, as builtin ones."""
+
+    def __init__(self, call: Callable[..., Any], real: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, real)
+        self._call = call
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._call(*args, **kwargs)
+
+
+def _replace(owner: Any, name: str, call: Callable[..., Any]) -> None:
+    setattr(owner, name, _Function(call, getattr(owner, name)))
+
+
+def _path_of(file: Any) -> str | None:
+    """Return the absolute path of what the script opens; None for a number, and for a name that can't be."""
+    if isinstance(file, int):
+        return None
+    try:
+        return os.path.abspath(os.fsdecode(file))
+    except (TypeError, ValueError, OSError):  # OSError: the working folder is gone
+        return None
+
+
+def _is_regular(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:  # a link to nowhere
+        return True
+
+
+def _size(path: str) -> int:
+    if not os.path.isdir(path) or os.path.islink(path):
+        return os.lstat(path).st_size
+    return sum(_size(os.path.join(path, name)) for name in os.listdir(path))

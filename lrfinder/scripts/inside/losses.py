@@ -1,0 +1,127 @@
+"""The loss of an update: what `backward()` was called on since the last step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+_UNSCALED = "_lrfinder_unscaled"  # the attribute of a scaled loss that remembers the loss itself
+
+
+class LossWatch:
+    """Watches `Tensor.backward` and `torch.autograd.backward`, gradient scalers, and `zero_grad`.
+
+    Of several backward() calls before one step the mean counts: right if the script doesn't divide its accumulated
+    losses, and off by a constant factor if it does, which no rule minds. What comes after a `zero_grad()` that no step
+    came before doesn't count: it may be computed elsewhere than at the weights, as SAM's second loss is.
+    """
+
+    def __init__(self, *, backward_seen: Callable[[], None], step_skipped: Callable[[], None]) -> None:
+        """`backward_seen` is called after each backward(), `step_skipped` if a gradient scaler left a step out."""
+        self.calls = 0  # of backward() since the last step
+        self.steps = 0  # that any optimizer has begun
+        self._values: list[torch.Tensor] = []
+        self._closed = False
+        self._depth = 0  # of backward() within backward(), as in activation checkpointing
+        self._seen, self._skipped = backward_seen, step_skipped
+        self._watch_backward()
+        self._watch_scaler()
+        for kind in (torch.optim.Optimizer, torch.nn.Module):
+            self._watch_zero_grad(kind)
+
+    @property
+    def counted(self) -> int:
+        """How many backward() calls the loss is the mean of."""
+        return len(self._values)
+
+    def take(self) -> float | None:
+        """Return the loss since the last step, and begin anew; None if backward() wasn't called."""
+        loss = self.peek()
+        self.forget()
+        return loss
+
+    def peek(self) -> float | None:
+        """Return the loss since the last step."""
+        if not self._values:
+            return None
+        return sum(float(value) for value in self._values) / len(self._values)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._values = []
+        self._closed = False
+        self.calls = 0
+
+    def _watch_backward(self) -> None:
+        real = torch.autograd.backward
+
+        def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> Any:
+            outermost = self._depth == 0
+            if outermost:
+                self._note(tensors, grad_tensors)
+            self._depth += 1
+            try:
+                return real(tensors, grad_tensors, *args, **kwargs)
+            finally:
+                self._depth -= 1
+                if outermost:
+                    self._seen()
+
+        torch.autograd.backward = backward
+
+    def _note(self, tensors: Any, gradients: Any) -> None:
+        self.calls += 1
+        if self._closed:
+            return
+        tensors = (tensors,) if isinstance(tensors, torch.Tensor) else tuple(tensors)
+        weights = gradients if isinstance(gradients, list | tuple) else [gradients] * len(tensors)
+        with torch.no_grad():
+            parts = [_value(tensor, weight) for tensor, weight in zip(tensors, weights, strict=False)]
+            if parts:
+                self._values.append(torch.stack(parts).sum())
+
+    def _watch_scaler(self) -> None:
+        scaler: Any = torch.amp.GradScaler
+        real_scale, real_step = scaler.scale, scaler.step
+
+        def scale(this: Any, outputs: Any) -> Any:
+            scaled = real_scale(this, outputs)
+            _remember(scaled, outputs)
+            return scaled
+
+        def step(this: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+            before = self.steps
+            result = real_step(this, optimizer, *args, **kwargs)
+            if self.steps == before and this.is_enabled():
+                self._closed = True  # the weights are as they were: the loss that was computed there stays
+                self._skipped()
+            return result
+
+        scaler.scale, scaler.step = scale, step
+
+    def _watch_zero_grad(self, kind: Any) -> None:
+        real = kind.zero_grad
+
+        def zero_grad(this: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._values and self._depth == 0:
+                self._closed = True
+            return real(this, *args, **kwargs)
+
+        kind.zero_grad = zero_grad
+
+
+def _value(tensor: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+    tensor = getattr(tensor, _UNSCALED, tensor).detach()
+    return (tensor if weight is None else tensor * weight).sum(dtype=None if tensor.is_mps else torch.float64)
+
+
+def _remember(scaled: Any, outputs: Any) -> None:
+    """Note on each scaled tensor what it was before."""
+    if isinstance(scaled, torch.Tensor):
+        if scaled is not outputs:
+            setattr(scaled, _UNSCALED, outputs)
+        return
+    for one, other in zip(scaled, outputs, strict=False):
+        _remember(one, other)

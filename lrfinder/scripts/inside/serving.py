@@ -1,0 +1,62 @@
+"""A process that has imported torch, and is forked for each run of the script: it starts as far as a new one would be.
+
+It runs nothing of the script's itself, has no other thread, and has not touched a GPU: what it has done is what every
+run would do first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import socket
+import time
+from typing import Any, NoReturn
+
+_PATH = 4096  # bytes of a message: the path of a plan
+
+
+def serve(plan: dict[str, Any]) -> NoReturn:
+    """Fork for each plan that comes, with its pipe and its log, and report the process and its exit status."""
+    from lrfinder.scripts.inside import sweep_process
+
+    sweep_process.end_with_parent(plan["parent"])
+    with contextlib.suppress(ImportError):  # the first optimizer of a process imports it
+        importlib.import_module("torch._dynamo")
+    gc.freeze()  # what is here is shared with all forks
+    with socket.socket(fileno=plan["handle"]) as parent:
+        while True:
+            path, handles, _, _ = socket.recv_fds(parent, _PATH, 2)
+            if not path:
+                os._exit(0)
+            began = time.monotonic()
+            child = os.fork()
+            if child == 0:
+                parent.close()
+                _become(path.decode(), *handles, began=began)
+            for handle in handles:
+                os.close(handle)
+            parent.sendall(f"{child}\n".encode())
+            _, status = os.waitpid(child, 0)
+            parent.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def _become(path: str, messages: int, log: int, *, began: float) -> NoReturn:
+    """Run the script of the plan in this process, as if it had been started for it."""
+    from lrfinder.scripts.inside import sweep_process
+
+    server = os.getppid()
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    for handle in (nothing, log):
+        os.close(handle)
+    with open(path, encoding="utf-8") as file:
+        plan = json.load(file)
+    os.environ.clear()
+    os.environ.update(plan["environment"])
+    os.chdir(plan["folder"])
+    sweep_process.run({**plan, "handle": messages, "parent": server}, began)

@@ -1,0 +1,49 @@
+"""The life of a process that runs the script for a sweep."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from typing import Any, NoReturn
+
+from lrfinder.scripts.inside.file_guard import FileGuard
+from lrfinder.scripts.inside.messages import Messages
+from lrfinder.scripts.inside.program import run_program, user_traceback
+from lrfinder.scripts.inside.seeds import seed_start
+from lrfinder.scripts.inside.sweeping import ScriptRun
+
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
+
+
+def run(plan: dict[str, Any], began: float) -> NoReturn:
+    """Run the script of `plan` until enough is known, and end the process."""
+    end_with_parent(plan["parent"])
+    messages = Messages(plan["handle"])
+    sys.dont_write_bytecode = True
+    messages.send("started", seed=seed_start(plan["seed"], plan["repeat"]))
+    guard = FileGuard(messages, plan["scratch"], plan["made_before"])
+    watched = ScriptRun(
+        messages, plan["rates"], which=plan["which"], drift=plan["drift"], began=began, first_step=guard.close
+    )
+    error: BaseException | None = None
+    try:
+        run_program(plan["program"], plan["arguments"], module=plan["module"])
+    except SystemExit as ended:
+        error = ended
+        if ended.code is not None and not isinstance(ended.code, int):
+            print(ended.code, file=sys.stderr)  # noqa: T201 - as Python does
+    except BaseException as raised:  # noqa: BLE001 - whatever the script raises ends it
+        error = raised
+        trace = user_traceback(raised.__traceback__)
+        sys.excepthook(type(raised), raised.with_traceback(trace), trace)
+    watched.ended_by_itself(error)
+
+
+def end_with_parent(parent: int) -> None:
+    """Have Linux kill this process when the one that started it dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)

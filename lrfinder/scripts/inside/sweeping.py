@@ -1,0 +1,263 @@
+"""One run of the script for a sweep: a rate for each update, a message for each loss, and the end."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import torch
+
+from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
+from lrfinder.engine.runtime.memory import most_memory
+from lrfinder.options import FINITE_WEIGHTS, Stop
+from lrfinder.scripts.inside.facts import LoaderWatch, facts_of
+from lrfinder.scripts.inside.losses import LossWatch
+from lrfinder.scripts.inside.messages import Messages
+from lrfinder.scripts.inside.rates import FollowedOptimizer, StepHooks, listed
+
+MOST_BACKWARDS = 300  # calls of backward() without a step: nobody accumulates so many batches
+MOST_SKIPPED = 100  # steps in a row that a gradient scaler leaves out: by then it has halved itself down to nothing
+MOST_OTHER_STEPS = 50  # before the first one of the optimizer that was named
+MOST_WITHOUT_LOSS = 10  # steps for which no backward() was seen
+PAUSE = 3.0  # medians: a longer time between two steps is not training but evaluation, sampling or saving
+_WORKERS_END_S = 2.0
+
+
+class ScriptRun:
+    """Sets rate i before update i, and sends the loss that follows it: the one of the next batch, before its update.
+
+    A loss that isn't finite or has diverged ends the process, and so does the loss after the last update. `drift` is
+    added to the rise that counts as divergence; None: no rise ends the run.
+    """
+
+    def __init__(
+        self,
+        messages: Messages,
+        rates: list[float],
+        *,
+        which: str | None,
+        drift: float | None,
+        began: float,
+        first_step: Callable[[], None],
+    ) -> None:
+        """`began` is when the process started, by `time.monotonic`; `first_step` is called before the first step."""
+        self.rates = rates
+        self._messages, self._which, self._drift = messages, which, drift
+        self._began, self._first_step = began, first_step
+        self._rule: DivergenceRule | None = None
+        self._updates = self._losses = self._skipped = self._skipped_in_a_row = self._without_loss = 0
+        self._skipping = False  # the step under way, or the last one, is left out by the gradient scaler
+        self._shared: float | None = None  # the loss that another optimizer's step has just used
+        self._times: list[float] = []  # at the end of each step
+        self._owner = os.getpid()
+        self._loaders = LoaderWatch()
+        self._losses_seen = LossWatch(backward_seen=self._backward_seen, step_skipped=self._step_skipped)
+        self._hooks = StepHooks(
+            which, seen=self._optimizer_seen, before=self._before, after=self._after, of_others=self._other_stepped
+        )
+
+    def ended_by_itself(self, error: BaseException | None) -> NoReturn:
+        """End, since the script has ended: by `error`, or None."""
+        status = error.code if isinstance(error, SystemExit) else None
+        failed = error is not None and (not isinstance(error, SystemExit) or status not in {None, 0})
+        if self._losses == len(self.rates) and not failed:
+            self.end(Stop.COMPLETED)  # every rate was tried; the loss after the last one is missing
+        if not failed:
+            self.end(Stop.OUT_OF_DATA, f"the script ended after {_count(self._updates)}")
+        what = f"exit status {status}" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+        self.end(Stop.FAILED, " ".join(what.split())[:1000])
+
+    def end(self, stop: Stop, why: str = "") -> NoReturn:
+        """Report how the run ended, and end the process: nothing of the script's runs on, no `finally`, no atexit."""
+        gaps = [later - earlier for earlier, later in zip(self._times, self._times[1:], strict=False)]
+        median = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
+        self._messages.send(
+            "end",
+            stop=stop.value,
+            why=why,
+            updates=self._updates,
+            skipped=self._skipped,
+            memory=self._memory(),
+            stepping_s=sum(gaps),
+            pausing_s=sum(gap - median for gap in gaps if gap > PAUSE * median),
+            optimizers=[list(names) for names in self._hooks.names.values()],
+        )
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # the script may have closed or replaced it
+                stream.flush()
+        _end_workers()
+        os._exit(0)
+
+    def _memory(self) -> int:
+        followed = self._hooks.followed
+        parameters = [] if followed is None else followed.optimizer.param_groups[0]["params"]
+        return most_memory(parameters[0].device if parameters else torch.device("cpu"))
+
+    # What the hooks call, in the order of an update.
+
+    def _backward_seen(self) -> None:
+        if self._losses_seen.calls <= MOST_BACKWARDS or self._hooks.inside_step or os.getpid() != self._owner:
+            return
+        if self._hooks.followed is not None:
+            self.end(Stop.FAILED, f"{MOST_BACKWARDS} calls of backward() without a step after {_count(self._updates)}")
+        if self._hooks.names:
+            self._no_such_optimizer()
+        self.end(
+            Stop.FAILED,
+            f"{MOST_BACKWARDS} calls of backward() and no step of a torch optimizer: the script updates its weights by "
+            "hand, or with an optimizer that is not a torch.optim.Optimizer",
+        )
+
+    def _step_skipped(self) -> None:
+        self._skipped += 1
+        self._skipped_in_a_row += 1
+        loss = self._losses_seen.peek()
+        if loss is not None and not math.isfinite(loss) and self._hooks.followed is not None:
+            self._loss(loss)
+        if self._skipped_in_a_row > MOST_SKIPPED:
+            self.end(Stop.NON_FINITE, f"the loss scaler skipped {MOST_SKIPPED} updates in a row {self._when()}")
+
+    def _optimizer_seen(self, _optimizer: torch.optim.Optimizer, names: tuple[str, ...]) -> None:
+        known = list(self._hooks.names.values())
+        if len(known) == 1:
+            self._first_step()
+        followed = self._hooks.followed
+        if followed is not None and self._which is None:
+            self.end(Stop.FAILED, f"the script has several optimizers: {listed(known)}; name one by --which")
+        if followed is not None and self._which in names:
+            self.end(Stop.FAILED, f"--which {self._which} names several optimizers: {listed(known)}")
+
+    def _other_stepped(self, _optimizer: torch.optim.Optimizer) -> None:
+        self._losses_seen.steps += 1
+        self._shared = self._losses_seen.take()
+        if self._hooks.followed is None and self._losses_seen.steps > MOST_OTHER_STEPS:
+            self._no_such_optimizer()
+
+    def _before(
+        self, followed: FollowedOptimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        watch = self._losses_seen
+        watch.steps += 1
+        batches = watch.counted
+        loss = watch.take()
+        closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)  # args[0] is the optimizer itself
+        if loss is None and closure is None:
+            loss = self._shared  # several optimizers on one loss
+        found = getattr(followed.optimizer, "found_inf", None)  # set by a scaler whose optimizer skips by itself
+        self._skipping = found is not None and bool(found)
+        if loss is not None:
+            self._report(followed, batches)
+            self._loss(loss)
+            followed.set(self._rate)
+            return None
+        followed.set(self._rate)
+        if closure is None:
+            self._without_loss += 1
+            if self._without_loss >= MOST_WITHOUT_LOSS:
+                self.end(
+                    Stop.FAILED, f"{MOST_WITHOUT_LOSS} steps, and no backward() was seen: there is no loss to read"
+                )
+            return None
+        return self._with_first_loss(followed, closure, args, kwargs)
+
+    def _with_first_loss(
+        self, followed: FollowedOptimizer, closure: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the step's arguments with a closure whose first evaluation, at the weights before the step, counts."""
+        first = True
+
+        def evaluate(*more: Any, **keywords: Any) -> Any:
+            nonlocal first
+            self._losses_seen.forget()
+            result = closure(*more, **keywords)
+            if first:
+                first = False
+                batches, loss = self._losses_seen.counted, self._losses_seen.peek()
+                if loss is None and isinstance(result, torch.Tensor | float):
+                    loss = float(result)
+                if loss is not None:
+                    self._report(followed, batches)
+                    self._loss(loss)
+            return result
+
+        if kwargs.get("closure"):
+            return args, {**kwargs, "closure": evaluate}
+        return (args[0], evaluate, *args[2:]), kwargs
+
+    def _after(self, _followed: FollowedOptimizer) -> None:
+        self._losses_seen.forget()
+        self._shared = None
+        self._times.append(time.monotonic())
+        if self._skipping:
+            self._step_skipped()
+        else:
+            self._updates += 1
+            self._skipped_in_a_row = 0
+
+    # What is known of the losses.
+
+    @property
+    def _rate(self) -> float:
+        return self.rates[min(self._updates, len(self.rates) - 1)]
+
+    def _report(self, followed: FollowedOptimizer, batches: int) -> None:
+        """Send what is trained before the first loss; `batches` make an update."""
+        if self._losses:
+            return
+        facts = facts_of(followed.optimizer, followed.learn_ratios(), max(1, batches), self._loaders)
+        self._messages.send("first", setup_s=time.monotonic() - self._began, own_rate=followed.own_rate, **facts)
+
+    def _loss(self, loss: float) -> None:
+        """Take the loss of a batch before its update: the one after the update before."""
+        if self._losses and self._losses > self._updates:  # the last update was skipped: its loss is known already
+            if not math.isfinite(loss):
+                self._not_finite(loss)
+            return
+        self._messages.send("loss", loss=loss, updates=self._updates)
+        self._losses += 1
+        if not math.isfinite(loss):
+            self._not_finite(loss)
+        if self._rule is None:
+            drift = math.inf if self._drift is None else self._drift
+            self._rule = DivergenceRule(least_rise=LEAST_SHARE * abs(loss) + drift)
+        if self._rule.observe(loss):
+            self.end(Stop.DIVERGED, self._rule.reason)
+        if self._updates == len(self.rates):
+            self.end(Stop.COMPLETED)
+
+    def _not_finite(self, loss: float) -> NoReturn:
+        followed = self._hooks.followed
+        weights = [] if followed is None else [p for g in followed.optimizer.param_groups for p in g["params"]]
+        finite = all(bool(weight.detach().isfinite().all()) for weight in weights)
+        self.end(Stop.NON_FINITE, f"the loss is {loss} {self._when()}" + (f": {FINITE_WEIGHTS}" if finite else ""))
+
+    def _when(self) -> str:
+        if self._updates == 0:
+            return "before any update"
+        return f"after the update at rate {self.rates[self._updates - 1]:.3g}"
+
+    def _no_such_optimizer(self) -> NoReturn:
+        known = listed(list(self._hooks.names.values()))
+        self.end(Stop.FAILED, f"no optimizer called {self._which} makes a step; there is {known}")
+
+
+def _count(updates: int) -> str:
+    return f"{updates} update" + ("" if updates == 1 else "s")
+
+
+def _end_workers() -> None:
+    """End the loader's workers and other children, which would wait for this process."""
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        worker.terminate()
+    until = time.monotonic() + _WORKERS_END_S
+    for worker in workers:
+        worker.join(max(0.0, until - time.monotonic()))
+        if worker.is_alive():
+            worker.kill()

@@ -1,0 +1,94 @@
+"""The life of a process that trains the script at the rates of a schedule config; all else is as without it."""
+
+from __future__ import annotations
+
+import atexit
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from lrfinder.config import ScheduleConfig, load_schedule
+from lrfinder.scripts.inside.program import run_program, user_traceback
+from lrfinder.scripts.inside.rates import FollowedOptimizer, StepHooks, listed
+
+
+def run(plan: dict[str, Any]) -> None:
+    """Run the script of `plan` in this process, to its own end."""
+    config = load_schedule(plan["config"])
+    training = ScheduledTraining(config, which=plan["which"], log=Path(plan["log"]), first=plan["first_update"])
+    atexit.register(training.report)
+    python_reports = sys.excepthook
+
+    def report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        own = user_traceback(trace)
+        python_reports(kind, error.with_traceback(own), own)
+
+    sys.excepthook = report
+    run_program(plan["program"], plan["arguments"], module=plan["module"])
+
+
+class ScheduledTraining:
+    """Sets rate f(t) before update t, and logs what each param group then has; past the end the last rate is held."""
+
+    def __init__(self, config: ScheduleConfig, *, which: str | None, log: Path, first: int) -> None:
+        """`first` is the index of the first update: that of the checkpoint, in a run that is resumed."""
+        self._config, self._which, self._path = config, which, log.absolute()
+        self._schedule, self._peak = config.followed, config.optimizer.lr
+        self._update = self._first = first
+        self._made = False  # whether the step under way changes the weights
+        self._log: Any = None
+        self._hooks = StepHooks(which, seen=self._seen, before=self._before, after=self._after)
+
+    def report(self) -> None:
+        """Say on standard error what was set, at the end of the process."""
+        if self._log is not None:
+            self._log.close()
+        made, steps = self._update - self._first, self._schedule.steps
+        if self._hooks.followed is None:
+            there = f"; there is {listed(list(self._hooks.names.values()))}" if self._hooks.names else ""
+            _say(f"no rate was set: no step of {self._which or 'a torch optimizer'} was made{there}")
+            return
+        text = f"{made} updates at the rates of the schedule, logged in {self._path}"
+        if self._update > steps:
+            text += f"; the last {self._update - steps} are beyond its {steps} updates, at its last rate"
+        elif self._update < steps:
+            text += f"; its {steps} updates are not all made: the last one was {self._update}"
+        _say(text)
+
+    def _seen(self, _optimizer: torch.optim.Optimizer, names: tuple[str, ...]) -> None:
+        followed = self._hooks.followed
+        if followed is not None and (self._which is None or self._which in names):
+            known = listed(list(self._hooks.names.values()))
+            _say(f"the script has several optimizers: {known}; name one by --which")
+            sys.exit(2)
+
+    def _before(self, followed: FollowedOptimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+        if self._log is None:
+            self._begin(followed)
+        followed.set(self._peak * self._schedule.factor(self._update))
+        rates = ",".join(repr(float(group["lr"])) for group in followed.optimizer.param_groups)
+        self._log.write(f"{self._update},{rates}\n")
+        found = getattr(followed.optimizer, "found_inf", None)  # set by a loss scaler whose optimizer skips by itself
+        self._made = found is None or not bool(found)
+
+    def _after(self, _followed: FollowedOptimizer) -> None:
+        self._update += self._made
+
+    def _begin(self, followed: FollowedOptimizer) -> None:
+        ratios, groups = self._config.optimizer.groups, len(followed.optimizer.param_groups)
+        if ratios is not None and len(ratios) != groups:
+            _say(f"the config has {len(ratios)} ratios of param groups, but the script's optimizer has {groups}")
+            sys.exit(2)
+        if ratios is not None:
+            followed.ratios = list(ratios)
+        self._log = self._path.open("a", encoding="utf-8", buffering=1)  # a line is on the disk once it is written
+        if self._log.tell() == 0:
+            columns = ["lr"] if groups == 1 else [f"lr_{index}" for index in range(groups)]
+            self._log.write(",".join(["update", *columns]) + "\n")
+
+
+def _say(text: str) -> None:
+    print(f"lrfinder: {text}", file=sys.stderr)  # noqa: T201 - the process is the script's, and its output too

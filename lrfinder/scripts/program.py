@@ -1,0 +1,66 @@
+"""The script as the user names it: checked before anything is started."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from lrfinder.errors import UsageError, fault_of_name
+from lrfinder.records import Script
+from lrfinder.task.reference import Reference, code_places, digest_of
+
+# Off by what their documentation names: a sweep is no experiment to keep.
+_TRACKERS = {
+    "WANDB_MODE": "disabled",
+    "SWANLAB_MODE": "disabled",
+    "NEPTUNE_MODE": "debug",
+    "CLEARML_OFFLINE_MODE": "1",
+    "COMET_AUTO_LOG_DISABLE": "1",
+    "COMET_MODE": "DISABLED",
+    "DISABLE_MLFLOW_INTEGRATION": "TRUE",
+}
+
+
+def check_script(script: Script) -> str | None:
+    """Return the SHA-256 of the script's file, in hexadecimal; None for a module without one. Nothing is imported.
+
+    Raises UsageError if there is no such file or module, or if a name or an argument can't be written down.
+    """
+    for text in (script.program, *script.arguments):
+        if fault := fault_of_name(text):
+            raise UsageError(f"{text!a}: {fault}, and could not be written down", hint="rename it")
+    if not script.module:
+        path = Path(script.program)
+        if path.is_dir():
+            raise UsageError(f"{script.program!r} is a folder, not a script", hint="name the file in it")
+        if not path.exists():
+            raise UsageError(f"no such file: {script.program!r}", hint="name the script; --module takes pkg.train")
+        return digest_of(Reference(path=path))
+    found = Reference(module=script.program)
+    if not all(part.isidentifier() for part in script.program.split(".")) or not code_places(found):
+        raise UsageError(f"no module named {script.program!r}, here or installed", hint="write --module pkg.train")
+    return digest_of(found)
+
+
+def command_line(script: Script) -> str:
+    """Return how the user would start the script."""
+    return shlex.join(["python", *(["-m"] if script.module else []), script.program, *script.arguments])
+
+
+def sweep_environment(scratch: Path) -> dict[str, str]:
+    """Return the environment of the processes of a sweep: trackers off, temporary files in `scratch`.
+
+    The order of sets of text is the same in each process, since a vocabulary may be made of one.
+    """
+    temporary = scratch / "tmp"
+    temporary.mkdir(exist_ok=True)
+    own = {
+        **_TRACKERS,
+        "MLFLOW_TRACKING_URI": (scratch / "mlflow").as_uri(),
+        "COMET_OFFLINE_DIRECTORY": str(scratch),
+        "TMPDIR": str(temporary),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    return {"PYTHONHASHSEED": "0", **os.environ, **own}

@@ -1,0 +1,275 @@
+"""Repeats and short runs of a sweep, each a new process of the script."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from lrfinder.engine.losses.divergence import rise_of
+from lrfinder.engine.observer import Observer
+from lrfinder.engine.runtime.signals import Interrupts, answer_signal
+from lrfinder.errors import EnvironmentFailure, ModelFileError, visible
+from lrfinder.options import Stop
+from lrfinder.records import Point, RunPlan, Script, Setup, ShortRun, SweepSettings, Trace
+from lrfinder.scripts.described import last_lines, pauses, setup_of
+from lrfinder.scripts.footprints import Footprints
+from lrfinder.scripts.process import ScriptProcess, starter
+from lrfinder.scripts.program import command_line, sweep_environment
+from lrfinder.search.run_schedule import schedule_factor
+
+METRIC = "train"  # of short runs: the mean of their last training losses
+LAST = 0.1  # share of a short run's losses whose mean judges it, at least LEAST_LAST of them
+LEAST_LAST = 3
+# How scripts say that they end because of a loss that isn't finite, before backward() shows it.
+_NOT_FINITE = re.compile(r"\b(nan|inf|infinity|infinite|not finite|non-?finite|diverged)\b", re.IGNORECASE)
+
+
+@dataclasses.dataclass(slots=True)
+class _Run:
+    """What is known of one process."""
+
+    seed: int = 0
+    setup: Setup | None = None
+    first: float | None = None
+    losses: list[float] = dataclasses.field(default_factory=list)
+    stop: Stop | None = None
+    why: str = ""
+    updates: int = 0
+    skipped: int = 0
+    note: str = ""
+    error: Exception | None = None  # to be raised once the record is made
+
+
+class ScriptRuns:
+    """A context in which runs of the script are made, one at a time; at its end nothing of them is left.
+
+    `log` takes the script's output; `deadline` is a time of `time.monotonic`.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        seed: int,
+        observer: Observer,
+        log: Path,
+        deadline: float = math.inf,
+    ) -> None:
+        self.script = script
+        self.seed = seed
+        self.observer = observer
+        self.deadline = deadline
+        self.memory: int | None = None  # the most bytes that a process has had
+        self.starts: list[float] = []  # seconds from each start to the first step
+        self.remarks: list[str] = []  # for people, once the context has ended
+        self._log = log.absolute()
+        self._interrupts = Interrupts()
+        self._footprints = Footprints()
+        self._stack = contextlib.ExitStack()
+        self._own_rate = math.nan
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._interrupts)
+            made = tempfile.mkdtemp(prefix="lrfinder-")
+            stack.callback(shutil.rmtree, made, ignore_errors=True)
+            self._scratch = Path(made).resolve()
+            stack.callback(self._clean_up)
+            self._starter = starter(sweep_environment(self._scratch))
+            stack.callback(self._starter.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def repeat(self, settings: SweepSettings, repeat: int) -> Trace:
+        """Make one repeat of a sweep, and return its trace.
+
+        Raises ModelFileError if the script failed or can't be swept, once its trace is made.
+        """
+        self.observer.repeat_started(repeat)
+        rates = settings.lrs()
+
+        def lost(step: int, loss: float) -> None:
+            self.observer.measured(Point(repeat=repeat, step=step, lr=rates[step], loss=loss))
+
+        run = self._run(rates, repeat, drift=0.0, measured=lost)
+        stop = run.stop or Stop.FAILED
+        words = "" if stop is Stop.COMPLETED else f"{run.updates} of {len(rates)} updates made"
+        trace = Trace(
+            repeat=repeat,
+            seed=run.seed,
+            initial_loss=run.first,
+            lrs=rates[: len(run.losses)],
+            losses=tuple(run.losses),
+            stop=stop,
+            updates=run.updates,
+            why=self._why(run, words),
+            skipped=run.skipped,
+            note=run.note,
+        )
+        self.observer.repeat_ended(trace)
+        if run.error is not None:
+            raise run.error
+        return trace
+
+    def run(self, plan: RunPlan) -> ShortRun:
+        """Make a short run under the schedule of `plan`, judged by the mean of the last tenth of its training losses.
+
+        It trains on the batches that come: `fresh` says so if the plan wants the same few over and over. Raises as
+        `repeat` does.
+        """
+        self.observer.run_started(plan)
+        factor = schedule_factor(plan)
+
+        def made(step: int, loss: float) -> None:
+            self.observer.run_updated(plan, step + 1, loss)
+
+        drift = None if plan.control else plan.drift
+        run = self._run([plan.lr * factor(t) for t in range(plan.steps)], plan.repeat, drift=drift, measured=made)
+        stop = run.stop or Stop.FAILED
+        last = run.losses[-max(LEAST_LAST, round(LAST * plan.steps)) :]
+        loss = sum(last) / len(last) if stop is Stop.COMPLETED and last else None
+        finite = run.first if run.first is not None and math.isfinite(run.first) else None
+        short = ShortRun(
+            plan=plan,
+            seed=self.seed,
+            metric=METRIC,
+            initial_loss=finite,
+            loss=loss,
+            stop=stop,
+            updates=run.updates,
+            why=self._why(run, f"after {run.updates} updates"),
+            fresh=plan.batches is not None,
+            skipped=run.skipped,
+            note=run.note,
+            first_loss=finite,
+            rise=rise_of([run.first or 0.0, *run.losses]) if plan.control and loss is not None else 0.0,
+        )
+        self.observer.run_ended(short)
+        if run.error is not None:
+            raise run.error
+        return short
+
+    def _run(self, rates: Sequence[float], repeat: int, *, drift: float | None, measured: Any) -> _Run:
+        """Start the script, take in what it reports, and see to it that it is gone; a signal ends it."""
+        run = _Run()
+        plan = {
+            "job": "sweep",
+            "program": self.script.program,
+            "arguments": list(self.script.arguments),
+            "module": self.script.module,
+            "which": self.script.which,
+            "rates": list(rates),
+            "seed": self.seed,
+            "repeat": repeat,
+            "drift": drift,
+            "made_before": self._footprints.made_before,
+        }
+        self._footprints.run_started()
+        logged = self._head_of_log()
+        try:
+            with ScriptProcess(self._starter, plan, scratch=self._scratch, log=self._log) as process:
+                try:
+                    with self._interrupts.allowed():
+                        for message in process.messages(self.deadline):
+                            with self._interrupts.held():
+                                self._take(message, run, measured)
+                except TimeoutError:
+                    run.stop = run.stop or Stop.OUT_OF_TIME
+                    run.why = run.why or "the time limit was reached"
+                except BaseException as error:
+                    run.stop = answer_signal(self._interrupts, error)
+                    if run.stop is None:
+                        raise
+                status = process.exit_status()
+                self._judge_end(run, status, self._log.read_bytes()[logged:])
+        finally:
+            self._footprints.run_ended()
+        return run
+
+    def _take(self, message: dict[str, Any], run: _Run, measured: Any) -> None:
+        kind = message["kind"]
+        if kind == "loss":
+            loss = float(message["loss"])
+            run.updates = message["updates"]
+            if run.first is None:
+                run.first = loss
+            else:
+                run.losses.append(loss)
+                measured(len(run.losses) - 1, loss)
+        elif kind == "started":
+            run.seed = message["seed"]
+        elif kind == "first":
+            self.starts.append(message["setup_s"])
+            self._own_rate = message["own_rate"]
+            run.setup = setup_of(self.script, message)
+            self.observer.prepared(run.setup)
+        elif kind == "end":
+            run.stop, run.why = Stop(message["stop"]), visible(message["why"])
+            run.updates, run.skipped = message["updates"], message["skipped"]
+            run.note = pauses(message)
+            self.memory = max(self.memory or 0, message["memory"])
+        else:
+            self._footprints.take(message)
+
+    def _judge_end(self, run: _Run, status: int, output: bytes) -> None:
+        """Find out what an end means that isn't the sweep's own, from what the script has said."""
+        tail = last_lines(output)
+        if run.stop is None:  # it was killed, or it left by os._exit
+            how = f"signal {-status}" if status < 0 else f"exit status {status}"
+            run.stop, run.why = Stop.FAILED, f"the script's process ended by itself: {how}"
+            run.error = EnvironmentFailure(
+                f"{self._name}: {run.why} after {run.updates} updates\n{tail}".rstrip(),
+                hint="a process is often killed for lack of memory: see the system's log",
+            )
+            return
+        if run.stop is not Stop.FAILED:
+            return
+        last = "\n".join(tail.splitlines()[-3:])
+        if run.updates and (
+            _NOT_FINITE.search(run.why) or (run.why.startswith("exit status") and _NOT_FINITE.search(last))
+        ):
+            run.stop, run.why = Stop.NON_FINITE, f"the script ended itself: {run.why}"
+            return
+        place = f"after {run.updates} updates" if run.updates else "before its first update"
+        shown = f"\nThe end of its output, {self._log}:\n{tail}" if tail else ""
+        run.error = ModelFileError(
+            f"{self._name} failed {place}: {run.why}{shown}", hint=f"try it alone: {command_line(self.script)}"
+        )
+
+    @property
+    def _name(self) -> str:
+        return self.script.program
+
+    def _why(self, run: _Run, words: str) -> str:
+        if run.stop is Stop.OUT_OF_DATA:
+            return f"{run.why}, before the sweep did"
+        return run.why or words
+
+    def _head_of_log(self) -> int:
+        """Write what follows in the log, and return where that begins."""
+        with self._log.open("ab") as log:
+            log.write(f"--- {time.strftime('%H:%M:%S')} {command_line(self.script)}\n".encode())
+            return log.tell()
+
+    def _clean_up(self) -> None:
+        left = self._footprints.sweep_ended()
+        if left:
+            self.remarks.append(f"made before the first step, and left since runs read it: {', '.join(left)}")
+        for path in self._footprints.too_large:
+            self.remarks.append(f"{path} was opened for writing before the first step, and is too large to be kept")
+        for path in self._footprints.not_put_back:
+            self.remarks.append(f"{path} was changed before the first step, and could not be put back")

@@ -1,0 +1,67 @@
+"""Sweeps of the scripts in programs/, by processes that are forked from one that all tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lrfinder.api.script_sweep import script_run
+from lrfinder.api.sweep_run import SweepRun
+from lrfinder.records import Mode, Script, SweepSettings
+from lrfinder.scripts.process import ForkServer, Handle
+
+PROGRAMS = Path(__file__).parent / "programs"
+Swept = Callable[..., SweepRun]
+
+
+class Borrowed:
+    """The shared server, with an environment of its own."""
+
+    def __init__(self, server: ForkServer, environment: Mapping[str, str]) -> None:
+        self._server, self._environment = server, environment
+
+    def start(self, plan: Mapping[str, Any], *, file: Path, log: Path, messages: int) -> Handle:
+        told = {**plan, "environment": self._environment}
+        return self._server.start(told, file=file, log=log, messages=messages)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ForkServer]:
+    made = ForkServer({**os.environ, "OMP_NUM_THREADS": "1"})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Copy a program into the test's own folder, which becomes the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def copied(name: str) -> str:
+        shutil.copy(PROGRAMS / name, tmp_path)
+        return name
+
+    return copied
+
+
+@pytest.fixture
+def sweep(
+    program: Callable[[str], str], server: ForkServer, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any
+) -> Swept:
+    """Sweep a program continuously, once; `settings` say otherwise. The run folder is elsewhere."""
+    monkeypatch.setattr("lrfinder.scripts.runs.starter", lambda environment: Borrowed(server, environment))
+
+    def run(name: str, *arguments: object, which: str | None = None, **settings: Any) -> SweepRun:
+        script = Script(program=program(name), arguments=tuple(map(str, arguments)), which=which)
+        told = {"mode": Mode.CONTINUOUS, "repeats": 1, "steps": 40, "min_lr": 1e-3, "max_lr": 1.0, **settings}
+        return script_run(script, SweepSettings(**told), out=tmp_path_factory.mktemp("run") / "out")
+
+    return run

@@ -1,0 +1,103 @@
+"""A training script as people write them: arguments, a loop in main(), a schedule of its own, checkpoints."""
+
+import argparse
+import atexit
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, StepLR
+from torch.utils.data import DataLoader, TensorDataset
+
+
+def parse(argv=None):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--lr", type=float, default=0.05)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--accumulate", type=int, default=1)
+    parser.add_argument("--warmup", type=int, default=0)
+    parser.add_argument("--scaler", action="store_true")
+    parser.add_argument("--lbfgs", action="store_true")
+    parser.add_argument("--sam", action="store_true")
+    parser.add_argument("--save", type=Path)
+    parser.add_argument("--fail-at", type=int)
+    parser.add_argument("--guard", action="store_true", help="leave if the loss is not a number, as many scripts do")
+    return parser.parse_args(argv)
+
+
+def data():
+    generator = torch.Generator().manual_seed(7)
+    x = torch.randn(640, 12, generator=generator)
+    return TensorDataset(x, (x @ torch.randn(12, 4, generator=generator)).argmax(1))
+
+
+def network():
+    return nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 4))
+
+
+def make_optimizer(net, args):
+    if args.lbfgs:
+        return torch.optim.LBFGS(net.parameters(), lr=args.lr, max_iter=3)
+    head = {"params": net[2].parameters(), "lr": args.lr / 4}
+    return torch.optim.SGD([{"params": net[0].parameters()}, head], lr=args.lr, momentum=0.9)
+
+
+def main():
+    args = parse()
+    if args.seed is not None:
+        torch.manual_seed(args.seed)
+    loader = DataLoader(data(), batch_size=16, shuffle=True, num_workers=args.workers)
+    net = network()
+    optimizer = make_optimizer(net, args)
+    scheduler = (
+        LambdaLR(optimizer, lambda t: min(1.0, t / args.warmup)) if args.warmup else StepLR(optimizer, 25, gamma=0.5)
+    )
+    scaler = torch.amp.GradScaler("cpu", enabled=args.scaler, init_scale=2.0**10)
+    if args.save:
+        atexit.register(lambda: (args.save.parent / "atexit").touch())
+    done = 0
+    try:
+        for epoch in range(args.epochs):
+            for index, (x, y) in enumerate(loader, start=1):
+                if args.lbfgs:
+
+                    def closure(x=x, y=y):
+                        optimizer.zero_grad()
+                        loss = nn.functional.cross_entropy(net(x), y)
+                        loss.backward()
+                        return loss
+
+                    optimizer.step(closure)
+                    continue
+                loss = nn.functional.cross_entropy(net(x), y)
+                if args.guard and not torch.isfinite(loss):
+                    raise SystemExit("Loss is nan, stopping training")
+                scaler.scale(loss).backward()
+                if args.sam:  # a second loss, elsewhere than at the weights
+                    optimizer.zero_grad()
+                    (10 * nn.functional.cross_entropy(net(x + 1), y)).backward()
+                if index % args.accumulate:
+                    continue
+                scaler.step(optimizer)
+                scaler.update()
+                scheduler.step()
+                assert scheduler.get_last_lr() == [group["lr"] for group in optimizer.param_groups]
+                optimizer.zero_grad()
+                done += 1
+                if done == args.fail_at:
+                    raise RuntimeError("the script's own mistake")
+            print(f"epoch {epoch} loss {loss.item() if not args.lbfgs else 0:.3f}", flush=True)
+            if args.save:
+                torch.save(net.state_dict(), args.save)
+                net.load_state_dict(torch.load(args.save))
+    finally:
+        if args.save:
+            (args.save.parent / "finally").touch()
+    if args.save:
+        (args.save.parent / "rates.txt").write_text(f"{done} {scheduler.get_last_lr()}\n")
+
+
+if __name__ == "__main__":
+    main()

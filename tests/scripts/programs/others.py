@@ -1,0 +1,59 @@
+"""Trainings that can't be swept as they are, or only in part: `others.py KIND`."""
+
+import sys
+
+import torch
+from torch import nn
+
+kind = sys.argv[1]
+net, other = nn.Linear(4, 1), nn.Linear(4, 1)
+x = torch.randn(16, 4)
+if kind == "import":
+    raise ModuleNotFoundError("No module named 'nowhere'")
+if kind == "exit":
+    print("usage: others.py KIND", file=sys.stderr)
+    raise SystemExit(7)
+if kind == "by hand":
+    while True:
+        net(x).pow(2).mean().backward()
+        with torch.no_grad():
+            for parameter in net.parameters():
+                parameter -= 0.01 * parameter.grad
+                parameter.grad = None
+if kind == "no loss":
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    while True:
+        for parameter in net.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+if kind == "two":
+    critic = torch.optim.SGD(net.parameters(), lr=0.1)
+    actor = torch.optim.Adam(other.parameters(), lr=0.001)
+    for _ in range(100):
+        critic.zero_grad()
+        (net(x) - 1).pow(2).mean().backward()
+        critic.step()
+        actor.zero_grad()
+        (other(x) + 2).pow(2).mean().mul(5).backward()
+        actor.step()
+if kind == "killed":
+    import os
+    import signal
+
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for step in range(100):
+        optimizer.zero_grad()
+        net(x).pow(2).mean().backward()
+        optimizer.step()
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+if kind == "hangs":
+    import time
+
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for step in range(100):
+        optimizer.zero_grad()
+        net(x).pow(2).mean().backward()
+        optimizer.step()
+        print("step", step, flush=True)
+        time.sleep(0.15 if step < 3 else 1000)

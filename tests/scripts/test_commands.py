@@ -1,0 +1,180 @@
+"""The commands, as processes: statuses, signals, and a real run at the rates of a config."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from helpers.zygote import Zygote
+from lrfinder import load_schedule
+from lrfinder.store import load_run, load_source
+
+ENV = {"OMP_NUM_THREADS": "1"}
+SCHEDULE = """
+version: 1
+optimizer: {name: SGD, lr: 0.08}
+schedule: {name: cosine, warmup: 5, steps: 80, final: 0.001}
+"""
+
+
+def started(zygote: Zygote, folder: Path, *args: object) -> object:
+    return zygote.start(*args, cwd=folder, env=ENV)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_script_is_swept_and_recommended(zygote: Zygote, tmp_path: Path, program: Callable[[str], str]) -> None:
+    program("classifier.py")
+    status, done = zygote.run(
+        *("sweep", "--script", "classifier.py", "--out", "run", "--json", "--run-steps", 30),
+        *("--", "--epochs", 4, "--warmup", 20),
+        cwd=tmp_path,
+        env=ENV,
+        timeout=120,
+    )
+    assert status == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert "starts of the script" in done.stderr
+    source, result = load_source(tmp_path / "run"), load_run(tmp_path / "run")
+    assert source.script is not None
+    assert source.script.arguments == ("--epochs", "4", "--warmup", "20")
+    assert document["updates"] == result.updates
+    assert result.setup.optimizer.chosen_by == "script"
+    assert "epoch 0" in (tmp_path / "run" / "script.log").read_text()
+    status, done = zygote.run("recommend", "run", "--epochs", 10, "--json", cwd=tmp_path)
+    advised = json.loads(done.stdout)
+    assert status == 0
+    assert advised["picks"][0]["lr"] == pytest.approx(document["advice"]["lr"], rel=1e-2)
+    assert advised["config"]["schedule"]["steps"] == 400
+    status, done = zygote.run("sweep", "--resume", "run", cwd=tmp_path)
+    assert status == 2
+    assert "can't be resumed" in done.stderr
+
+
+def test_ctrl_c_ends_the_script_and_keeps_what_was_measured(
+    zygote: Zygote, tmp_path: Path, program: Callable[[str], str]
+) -> None:
+    program("others.py")
+    child = started(zygote, tmp_path, "sweep", "--script", "others.py", "--out", "run", "--", "hangs")
+    curve = tmp_path / "run" / "curve.csv"
+    wait_for(lambda: curve.exists() and len(curve.read_text().splitlines()) > 3)
+    family = psutil.Process(child.pid).children(recursive=True)
+    assert family
+    child.send_signal(signal.SIGINT)
+    assert child.wait() == 130
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not alive
+    assert len(load_run(tmp_path / "run").traces[0].losses) == 3
+
+
+def test_a_killed_command_takes_the_script_with_it(
+    zygote: Zygote, tmp_path: Path, program: Callable[[str], str]
+) -> None:
+    program("others.py")
+    child = started(zygote, tmp_path, "sweep", "--script", "others.py", "--out", "run", "--", "hangs")
+    curve = tmp_path / "run" / "curve.csv"
+    wait_for(lambda: curve.exists() and len(curve.read_text().splitlines()) > 3)
+    family = psutil.Process(child.pid).children(recursive=True)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert not alive
+    assert len(load_run(tmp_path / "run").traces[0].losses) == 3
+
+
+def test_a_run_trains_at_the_rates_of_the_config(zygote: Zygote, tmp_path: Path, program: Callable[[str], str]) -> None:
+    program("classifier.py")
+    (tmp_path / "schedule.yaml").write_text(SCHEDULE)
+    run = ("run", "--config", "schedule.yaml", "--script", "classifier.py")
+    status, done = zygote.run(*run, "--", "--seed", 5, "--save", "model.pt", "--epochs", 2, cwd=tmp_path, env=ENV)
+    assert status == 0, done.stderr
+    assert "epoch 1" in done.stdout
+    assert "80 updates at the rates of the schedule" in done.stderr
+    with (tmp_path / "schedule-rates.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    expected = load_schedule(tmp_path / "schedule.yaml").lrs()
+    assert [int(row["update"]) for row in rows] == list(range(80))
+    assert [float(row["lr_0"]) for row in rows] == list(expected)
+    assert [float(row["lr_1"]) for row in rows] == [rate * 0.25 for rate in expected]
+    # Everything of the script's is real, and its own scheduler went on as without us: twice StepLR's cut.
+    assert (tmp_path / "finally").exists()
+    assert (tmp_path / "atexit").exists()
+    assert (tmp_path / "rates.txt").read_text() == "80 [0.00625, 0.0015625]\n"
+    assert torch.equal(torch.load(tmp_path / "model.pt")["0.weight"], trained(tmp_path, expected)["0.weight"])
+    status, done = zygote.run(*run, cwd=tmp_path)
+    assert status == 2
+    assert "there is a log already" in done.stderr
+    status, done = zygote.run(*run, "--first-update", 80, "--", "--fail-at", 3, "--epochs", 1, cwd=tmp_path, env=ENV)
+    assert status == 1
+    assert done.stderr.count("Traceback") == 1
+    assert "the script's own mistake" in done.stderr
+    assert "inside" not in done.stderr.partition("Traceback")[2].partition("lrfinder:")[0]
+    assert len((tmp_path / "schedule-rates.csv").read_text().splitlines()) == 1 + 80 + 3
+
+
+def trained(folder: Path, rates: tuple[float, ...]) -> dict[str, torch.Tensor]:
+    """Train the program's network by hand at the rates; return its weights."""
+    import importlib.util
+
+    from torch.utils.data import DataLoader
+
+    spec = importlib.util.spec_from_file_location("classifier", folder / "classifier.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(5)
+    args = module.parse([])
+    loader = DataLoader(module.data(), batch_size=16, shuffle=True)
+    net = module.network()
+    optimizer = module.make_optimizer(net, args)
+    step = 0
+    for _ in range(2):
+        for x, y in loader:
+            for group, share in zip(optimizer.param_groups, (1.0, 0.25), strict=True):
+                group["lr"] = rates[step] * share
+            torch.nn.functional.cross_entropy(net(x), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+    torch.set_num_threads(threads)
+    return net.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("sweep", "--script", "no.py"), "no such file"),
+        (("sweep", "--script", "classifier.py", "--batch-size", 3), "--batch-size can't be given with a script"),
+        (("sweep", "--script", "classifier.py", "--module", "m"), "can't both be given"),
+        (("sweep", "model.py", "--script", "classifier.py"), "a script is given, and 'model.py' too"),
+        (("sweep", "--module", "no.such"), "no module named 'no.such'"),
+        (("sweep", "model.py", "--which", "G"), "--which is for a script"),
+        (("run", "--config", "schedule.yaml"), "name a --script or a --module"),
+        (("run", "--config", "plateau.yaml", "--script", "classifier.py"), "needs validation losses"),
+    ],
+)
+def test_bad_usage(
+    zygote: Zygote, tmp_path: Path, program: Callable[[str], str], args: tuple[object, ...], said: str
+) -> None:
+    program("classifier.py")
+    (tmp_path / "schedule.yaml").write_text(SCHEDULE)
+    (tmp_path / "plateau.yaml").write_text(
+        "version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule: {name: plateau, steps: 100}\n"
+    )
+    status, done = zygote.run(*args, cwd=tmp_path)
+    assert status == 2
+    assert said in done.stderr

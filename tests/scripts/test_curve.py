@@ -1,0 +1,133 @@
+"""The curve of a script is that of a loop written by hand which sets the same rates, bit for bit."""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from lrfinder.engine.runtime.rng import derived_seed
+from lrfinder.records import Mode, Stop, SweepSettings
+
+Swept = Callable[..., Any]
+RATES = SweepSettings(min_lr=1e-3, max_lr=1.0, steps=40).lrs()
+
+
+@pytest.fixture(scope="module")
+def classifier() -> ModuleType:
+    path = Path(__file__).parent / "programs" / "classifier.py"
+    spec = importlib.util.spec_from_file_location("classifier", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def by_hand(module: ModuleType, rates: tuple[float, ...], *argv: str, seed: int) -> list[float]:
+    """Train the program's network at these rates, and return the losses before each update and after the last."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - as the script's process does
+    torch.manual_seed(seed)
+    args = module.parse(argv)
+    loader = DataLoader(module.data(), batch_size=16, shuffle=True)
+    net = module.network()
+    optimizer = module.make_optimizer(net, args)
+    losses: list[float] = []
+
+    def batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        while True:
+            yield from loader
+
+    stream = batches()
+    for step in range(len(rates) + 1):
+        for group, share in zip(optimizer.param_groups, (1.0, 0.25), strict=False):
+            group["lr"] = rates[min(step, len(rates) - 1)] * share
+        several = [next(stream) for _ in range(args.accumulate)]
+        if args.lbfgs:
+            [(x, y)] = several
+            first: list[float] = []
+
+            def closure(x: torch.Tensor = x, y: torch.Tensor = y, first: list[float] = first) -> torch.Tensor:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(net(x), y)
+                loss.backward()
+                first.append(loss.item())
+                return loss
+
+            optimizer.step(closure)
+            losses.append(first[0])
+            continue
+        parts = []
+        for x, y in several:
+            loss = nn.functional.cross_entropy(net(x), y)
+            parts.append(loss.item())
+            loss.backward()
+            if args.sam:
+                optimizer.zero_grad()
+                (10 * nn.functional.cross_entropy(net(x + 1), y)).backward()
+        losses.append(sum(parts) / len(parts))
+        optimizer.step()
+        optimizer.zero_grad()
+    return losses
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),  # StepLR, two groups at 1 : 1/4
+        ("--warmup", "10"),  # the script's own rate begins at 0
+        ("--accumulate", "4", "--epochs", "5"),
+        ("--lbfgs",),
+        ("--sam",),
+    ],
+    ids=" ".join,
+)
+def test_the_losses_are_those_of_a_loop_by_hand(sweep: Swept, classifier: ModuleType, argv: tuple[str, ...]) -> None:
+    [trace] = sweep("classifier.py", *argv).sweep.traces
+    expected = by_hand(classifier, RATES, *argv, seed=derived_seed(0, 0))
+    assert trace.lrs == RATES[: len(trace.lrs)]
+    assert [trace.initial_loss, *trace.losses] == expected[: 1 + len(trace.losses)]
+    assert len(trace.losses) == 40 or trace.stop is Stop.DIVERGED
+    assert len(trace.losses) > 30
+
+
+def test_a_scaled_loss_is_unscaled(sweep: Swept, classifier: ModuleType) -> None:
+    [trace] = sweep("classifier.py", "--scaler").sweep.traces
+    expected = by_hand(classifier, RATES, seed=derived_seed(0, 0))
+    assert [trace.initial_loss, *trace.losses] == pytest.approx(expected[: 1 + len(trace.losses)], rel=1e-5)
+
+
+def test_repeats_differ_where_the_script_seeds_itself_and_short_runs_do_not(
+    sweep: Swept, classifier: ModuleType
+) -> None:
+    done = sweep("classifier.py", "--seed", "3", "--workers", "2", repeats=2, mode=Mode.AUTO, run_steps=20)
+    first, second = done.sweep.traces
+    runs = done.sweep.runs
+    expected = by_hand(classifier, RATES, seed=3)  # workers change nothing
+    assert [first.initial_loss, *first.losses] == expected[: 1 + len(first.losses)]
+    assert second.initial_loss != first.initial_loss
+    assert runs
+    assert {run.first_loss for run in runs} == {first.initial_loss}
+    factors = [(t + 1) / 1 if t < 1 else (20 - t) / 19 for t in range(20)]  # one update of warm-up, then linear to 0
+    run = runs[0]
+    if run.loss is not None:
+        trained = by_hand(classifier, tuple(run.plan.lr * factor for factor in factors), seed=3)
+        assert run.loss == pytest.approx(sum(trained[-3:]) / 3, rel=1e-12)
+    assert done.sweep.setup.optimizer.group_ratios == (1.0, 0.25)
+    assert (done.sweep.setup.batch_size, done.sweep.setup.batches_per_epoch) == (16, 40)

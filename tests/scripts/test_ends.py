@@ -1,0 +1,93 @@
+"""How a run of a script may end, and what is said then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lrfinder.errors import EnvironmentFailure, ModelFileError
+from lrfinder.options import Stop
+from lrfinder.records import Status
+
+Swept = Callable[..., Any]
+
+
+def test_a_script_that_fails_before_its_first_step_shows_its_own_traceback(sweep: Swept) -> None:
+    with pytest.raises(ModelFileError, match="failed before its first update: ModuleNotFoundError") as failure:
+        sweep("others.py", "import")
+    text = str(failure.value)
+    assert 'File "others.py", line' in text
+    assert "No module named 'nowhere'" in text
+    assert "lrfinder" not in text.partition("Traceback")[2]  # none of our own frames
+    assert "python others.py import" in str(failure.value.hint)
+
+
+def test_the_exit_status_of_a_script_is_told(sweep: Swept) -> None:
+    with pytest.raises(ModelFileError, match="exit status 7") as failure:
+        sweep("others.py", "exit")
+    assert "usage: others.py KIND" in str(failure.value)
+
+
+def test_a_script_that_fails_later_keeps_what_was_measured(sweep: Swept, tmp_path_factory: Any) -> None:
+    with pytest.raises(ModelFileError, match="failed after 5 updates: RuntimeError: the script's own mistake"):
+        sweep("classifier.py", "--fail-at", 5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("by hand", "no step of a torch optimizer"),
+        ("no loss", "no backward"),
+        ("two", r"several optimizers: SGD \(critic\), Adam \(actor\); name one by --which"),
+    ],
+)
+def test_what_cannot_be_seen_is_said(sweep: Swept, kind: str, said: str) -> None:
+    with pytest.raises(ModelFileError, match=said):
+        sweep("others.py", kind)
+
+
+@pytest.mark.parametrize("which", ["critic", "SGD", "actor"])
+def test_one_of_several_optimizers_is_named(sweep: Swept, which: str) -> None:
+    done = sweep("others.py", "two", which=which)
+    [trace] = done.sweep.traces
+    assert done.sweep.setup.optimizer.name == ("Adam" if which == "actor" else "SGD")
+    assert (trace.initial_loss > 8) == (which == "actor")  # each optimizer has a loss of its own
+    assert len(trace.losses) > 20
+
+
+def test_an_unknown_optimizer_is_refused_with_those_that_there_are(sweep: Swept) -> None:
+    with pytest.raises(ModelFileError, match=r"no optimizer called AdamW makes a step; there is SGD \(critic\), Adam"):
+        sweep("others.py", "two", which="AdamW")
+
+
+def test_a_script_that_ends_too_early_is_a_value(sweep: Swept) -> None:
+    done = sweep("classifier.py", "--epochs", 1, steps=60, max_lr=0.05)
+    [trace] = done.sweep.traces
+    assert (trace.stop, trace.updates, len(trace.losses)) == (Stop.OUT_OF_DATA, 40, 39)
+    assert done.advice.status is Status.REFUSED
+    assert "the script ended after 40 updates" in done.advice.why
+    assert "more epochs" in done.advice.hint
+
+
+def test_a_script_of_exactly_so_many_updates_is_enough(sweep: Swept) -> None:
+    [trace] = sweep("classifier.py", "--epochs", 1, steps=40, max_lr=0.05).sweep.traces
+    assert (trace.stop, trace.updates, len(trace.losses)) == (Stop.COMPLETED, 40, 39)
+
+
+def test_a_script_that_leaves_at_a_loss_that_is_no_number_has_answered(sweep: Swept) -> None:
+    [trace] = sweep("classifier.py", "--guard", min_lr=1e-2, max_lr=1e38, steps=10).sweep.traces
+    assert trace.stop in {Stop.NON_FINITE, Stop.DIVERGED}
+    assert "Loss is nan" in trace.why or trace.stop is Stop.DIVERGED
+
+
+def test_a_process_that_is_killed_is_a_failure_of_the_machine(sweep: Swept) -> None:
+    with pytest.raises(EnvironmentFailure, match=r"signal 9 after \d updates"):
+        sweep("others.py", "killed")
+
+
+def test_a_script_that_hangs_is_ended_in_time(sweep: Swept) -> None:
+    done = sweep("others.py", "hangs", max_seconds=2.0)
+    [trace] = done.sweep.traces
+    assert (trace.stop, len(trace.losses)) == (Stop.OUT_OF_TIME, 3)

@@ -1,0 +1,73 @@
+"""A sweep leaves no trace: files that were there are as they were, and new ones are gone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from lrfinder.records import Stop
+
+Swept = Callable[..., Any]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Return a digest of every file, and the names of all folders."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def before(tmp_path: Path, program: Callable[[str], str]) -> dict[str, str]:
+    """What the user has in the folder: everything that the script would overwrite."""
+    program("top_level.py")
+    for name in ("last.pt", "best.pt"):
+        torch.save({"weight": torch.ones(3)}, tmp_path / name)
+    save_file({"weight": torch.ones(3)}, tmp_path / "model.safetensors")
+    (tmp_path / "array.npy").write_bytes(b"an array")
+    (tmp_path / "copied.npy").write_bytes(b"another")
+    (tmp_path / "history.csv").write_text("step\n")
+    (tmp_path / "train.log").write_text("of yesterday\n")
+    (tmp_path / "settings.json").write_text('{"mine": true}')
+    (tmp_path / "notes.txt").write_text("keep me")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "exp0").mkdir()
+    (tmp_path / "runs" / "exp0" / "step0.pt").write_bytes(b"a checkpoint")
+    (tmp_path / "stale").mkdir()
+    (tmp_path / "stale" / "inside.txt").write_text("mine, too")
+    return contents(tmp_path)
+
+
+def test_what_was_there_is_as_it_was_and_what_is_new_is_gone(
+    sweep: Swept, before: dict[str, str], tmp_path: Path
+) -> None:
+    done = sweep("top_level.py", repeats=2)
+    assert [trace.stop for trace in done.sweep.traces] == [Stop.COMPLETED] * 2
+    assert len(done.sweep.traces[0].losses) == 40
+    after = contents(tmp_path)
+    # What the first run made before its first step and the second one read is a cache, and stays.
+    assert after.pop("cache.pt")
+    assert after == before
+    assert any("cache.pt" in remark for remark in done.remarks)
+
+
+def test_a_checkpoint_that_was_there_is_never_opened_for_writing(
+    sweep: Swept, tmp_path: Path, program: Callable[[str], str]
+) -> None:
+    program("classifier.py")
+    place = tmp_path / "model.pt"
+    torch.save({"mine": torch.ones(3)}, place)
+    place.chmod(0o444)
+    stat = place.stat()
+    before = contents(tmp_path)
+    [trace] = sweep("classifier.py", "--save", place, "--workers", "1", steps=60).sweep.traces
+    assert len(trace.losses) > 45  # beyond the first epoch, at whose end the checkpoint is written and read
+    assert contents(tmp_path) == before  # neither `finally` nor atexit ran on
+    assert (place.stat().st_ino, place.stat().st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns)
