@@ -192,7 +192,7 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
         own = any(trial.metric == "train" for trial in plan.runs)
         cause = "a script draws its own batches" if own else "the batches were too large to keep"
         doubts.append(f"{cause}, so no trial passed over its data as often as the run will")
-    matched = plan.sweep.setup.batches_per_epoch is not None and not fresh and not plan.on_all_data
+    matched = plan.sweep.batches_per_epoch is not None and not fresh and not plan.on_all_data
     if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):
         doubts.append(f"the coming run is {2**drift.doublings:.0f} times as long as any that was tried")
     return tuple(doubts)

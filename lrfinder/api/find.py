@@ -188,7 +188,7 @@ def find_model(
         written=recommended.written,
         problem=recommended.problem,
     )
-    steps = run_length(swept.sweep.setup, options.steps, options.epochs) or 1
+    steps = run_length(swept.sweep, options.steps, options.epochs) or 1
     if found.lr is None or (unverified := _left_out(budget, steps)):
         return replace(found, unverified=unverified if found.lr is not None else "", seconds=time.monotonic() - begun)
     checked = verify_run(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lrfinder.advice.budget import VerifyRequest
+from lrfinder.advice.kept_trials import replayed
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.model_file import load_source_problem
@@ -29,20 +30,23 @@ def make_trials(
     jobs: int | None = None,
     observers: Sequence[Observer] = (),
     limit: TimeLimit | None = None,
-) -> tuple[ShortRun, ...]:
-    """Make the runs that `plan` still needs, and return all of them.
+) -> TrialPlan:
+    """Make the runs that `plan` still needs, and return it with all of them.
 
     Each is in the folder's log as it ends. `jobs` are made at once, each in a process of its own; None: several if that
     is measured to be faster. An interruption ends them: the last run says so. A run that would begin after the `limit`
-    is left out.
+    is left out. Meanwhile no other process makes trials of this folder.
+
+    Raises RunError if another process is making some.
     """
     limit = limit or TimeLimit(None, None)
     if not plan.next_runs():
-        return plan.runs
+        return plan
     folder = folder.absolute()  # a model file may change the working directory
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(RunLog(folder / TRIALS))
         make = stack.enter_context(_maker(plan.request, source, jobs, observers, folder))
+        plan = replayed(plan.request, plan.sweep, log.hold())  # another process may have just made some
         limit.begin()
         while plans := limit.in_time(plan.next_runs()):
             for made in make(plans):
@@ -50,8 +54,8 @@ def make_trials(
                 plan = dataclasses.replace(plan, runs=(*plan.runs, made))
                 limit.made(made.updates)
                 if made.stop.ends_the_sweep:
-                    return plan.runs
-    return plan.runs
+                    return plan
+    return plan
 
 
 @contextlib.contextmanager

@@ -65,7 +65,11 @@ class MicroBatching:
 
     def carry_on(self, last: Trace | ShortRun) -> None:
         """Go on with the split of `last`, which an earlier process measured."""
-        self.micro_batches, self.note = last.micro_batches, last.note
+        self.micro_batches, self.note = last.micro_batches, last.note if last.micro_batches > 1 else ""
+
+    def noted(self, *others: str) -> str:
+        """Return `note` and those of `others` that it doesn't hold already, as a record of an earlier process may."""
+        return "; ".join(filter(None, (self.note, *(other for other in others if other not in self.note))))
 
     def check(self, trial: BuiltProblem, device: torch.device, seed: int) -> None:
         """Compare the loss of the batch that didn't fit with that of its parts, and set `note`.

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder.engine.data.fetch import Fetch, endless
+from lrfinder.engine.data.digest import digest_of
+from lrfinder.engine.data.fetch import NO_MORE, Fetch, endless
 from lrfinder.engine.data.prefetch import read_ahead
 from lrfinder.engine.description import describe_setup, inspect_batch
 from lrfinder.engine.extensions import graph_capture
@@ -26,8 +27,10 @@ from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.engine.update.autocast import in_precision
 from lrfinder.engine.update.updater import Updater
 from lrfinder.errors import ModelFileError, user_code
+from lrfinder.options import LONGER
 from lrfinder.task.build import build_trial
 from lrfinder.task.first_loss import FirstLoss
+from lrfinder.task.loader import batches_per_epoch
 from lrfinder.task.optimizer_modes import training_modes
 from lrfinder.task.problem import BuiltProblem, Problem
 
@@ -48,6 +51,8 @@ class Preparation:
         self._made: Callable[[], nn.Module | None] = lambda: None  # the model that was made the last time
         self._capture = graph_capture(problem.training, device)
         self._reported = False
+        self._length: int | None = None  # batches of a pass, as the loader says
+        self._first_batch: str | None = None  # its digest
         self._seen = FirstLoss()
         self.doubts: tuple[str, ...] = ()  # of the first batch
         self._beside = state_beside(problem)
@@ -109,13 +114,23 @@ class Preparation:
         cached = None if self._cache is None else len(self._cache)
         graph = None if self._capture is None else self._capture.why
         setup = describe_setup(self._problem, trial, self._device, cached_batches=cached, graph=graph)
-        setup = dataclasses.replace(setup, judged=self._batching.judging.description)
+        setup = dataclasses.replace(setup, judged=self._batching.judging.description, first_batch=self._first_batch)
         trial.watch(None)
         inspection = inspect_batch(trial, self._batching.in_use.batch, self._seen, self._device)
         self.doubts = inspection.doubts
         with interrupts.held():
             observer.prepared(setup)
             observer.inspected(inspection)
+
+    @property
+    def note(self) -> str:
+        """What is wrong with the loader's length, in words for people; empty if nothing was seen."""
+        if self._length is None or self._fetch.longest_pass <= self._length:
+            return ""
+        return (
+            f"{LONGER} ({self._length}), so epochs can't be counted by it; if several workers each give all data, "
+            "divide it among them"
+        )
 
     @property
     def due(self) -> int:
@@ -130,7 +145,18 @@ class Preparation:
         self._fetch = self._new_fetch()
         batches = endless(trial.loader, first_epoch=first_epoch, where=self._problem.where, fetch=self._fetch)
         cleanup.callback(batches.close)
-        return batches
+        return self._watched(batches, trial)
+
+    def _watched(self, batches: Generator[Any, None, None], trial: BuiltProblem) -> Generator[Any, None, None]:
+        """Yield `batches`; with the first one comes what is recorded of the loader."""
+        first = next(batches, NO_MORE)
+        if first is NO_MORE:
+            return
+        if not self._reported:
+            self._first_batch = self._first_batch or digest_of(first)
+        self._length = batches_per_epoch(trial.loader)
+        yield first
+        yield from batches
 
     def _new_fetch(self) -> Fetch:
         return Fetch("train_loader", self._problem.loader_timeout)

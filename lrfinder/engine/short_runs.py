@@ -195,7 +195,7 @@ class ShortRuns:
             fresh=ready is not None and ready.subset is not None and ready.subset.too_large,
             skipped=log.skipped,
             micro_batches=self.batching.micro_batches,
-            note="; ".join(note for note in (self.batching.note, self.batching.judging.note) if note),
+            note=self.batching.noted(self.batching.judging.note, self.preparation.note),
             empty=self.batching.in_use.empty if log.updates else 0,
             rise=rise_of(self.training_losses) if plan.control and loss is not None else 0.0,
             first_loss=log.first if log.first is not None and math.isfinite(log.first) else None,

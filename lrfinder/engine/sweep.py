@@ -182,7 +182,7 @@ class _Repeat:
             why=why,
             skipped=log.skipped,
             micro_batches=batching.micro_batches,
-            note="; ".join(note for note in (batching.note, unmoved, *doubts) if note),
+            note=batching.noted(unmoved, *doubts, self._sweep.preparation.note),
             empty=batching.in_use.empty if log.updates else 0,
         )
         self._sweep.observer.repeat_ended(trace)

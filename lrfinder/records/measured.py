@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from lrfinder.optimizers import check_name, is_value
-from lrfinder.options import Stop
+from lrfinder.options import LONGER, Stop
 from lrfinder.records.settings import SweepSettings
 from lrfinder.records.strict import STRICT
 
@@ -185,6 +185,7 @@ class Setup:
     graph: str | None = None  # "" if updates were recorded, else why not; None: that wasn't asked for
     skipped_hooks: tuple[str, ...] = ()  # of a LightningModule, which aren't called and could change an update
     start: Start | None = None  # None: from new weights
+    first_batch: str | None = None  # its digest, which tells whether two runs began on the same data; None: not known
     judged: str | None = None  # the mode in which held-out data are judged, and why; None: nothing was judged
 
 
@@ -233,6 +234,11 @@ class SweepResult:
         if short is None or cut or len(self.short_sweeps) < short.repeats:
             return self
         return dataclasses.replace(self, settings=short, traces=self.short_sweeps, short_sweeps=())
+
+    @property
+    def batches_per_epoch(self) -> int | None:
+        """Updates of a pass over the data; None if the loader has no length, or a wrong one."""
+        return None if any(LONGER in note for note in self.notes) else self.setup.batches_per_epoch
 
     @property
     def status(self) -> Stop:

@@ -19,6 +19,8 @@ from lrfinder.engine.losses.nonfinite import EVERY, WeightsTotal, all_finite, lo
 from lrfinder.engine.losses.readback import DelayedReadback, Pair
 from lrfinder.records import Point, Stop
 
+GROWN = 1000.0  # times the first loss: engine/README.md#grown
+
 StopReason = tuple[Stop, str]  # and why
 When = Callable[[int, float], str]  # from the updates made and the rate of the last one: "after 5 updates"
 
@@ -39,8 +41,10 @@ class StoppingRule:
         self.first = first
         self._when = when
         self._gradients = gradients and not late
+        self._drift = drift
         self._late = late
         self._seen_finite = 0  # updates after which the weights were seen to be finite
+        self._last = first  # the last finite loss
         self._divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(first) + drift)
         if math.isfinite(first):
             self._divergence.observe(first)
@@ -70,12 +74,18 @@ class StoppingRule:
                 state = f"the loss is still {loss:.4g} {self._when(updates, rate)}"
                 return Stop.NON_FINITE, f"{state}: {locate_nonfinite(self._model, gradients=self._gradients)}"
             self._seen_finite = updates
+        self._last = loss
         if self._divergence.observe(loss):
             return Stop.DIVERGED, self._divergence.reason
         return None
 
     def not_finite(self, what: str) -> StopReason:
-        """Return the end by a loss that isn't finite: `what` it was, and where it came from."""
+        """Return the end by a loss that isn't finite: `what` it was, and where it came from.
+
+        A loss that had grown GROWN-fold before has diverged: its overflow says nothing of the data.
+        """
+        if self.first and self._last - self.first > GROWN * max(abs(self.first), self._drift):
+            return Stop.DIVERGED, f"the loss began at {self.first:.4g} and grew to {self._last:.4g}; then {what}"
         if self._late:
             why = f"{what}: where it came from can't be seen, since losses are read some updates late on a GPU"
             seen = f"; the weights were finite after {self._seen_finite} updates" if self._seen_finite else ""

@@ -185,11 +185,13 @@ class Updater:
                 self._backward(self._step_for(name), self._pending[name], self._share)
             self._pending.clear()  # frees its graph before the next one is made
             self._pending, self._share = self._losses_of(part), part.share
-            if not self._pending:
-                raise ModelFileError(
-                    f"the loss of batch {part.number} is None, and an update takes several batches or parts of one",
-                    hint="leave --accumulate out, or let the data give no such batch: None skips a whole update",
-                )
+            while not self._pending:
+                self._in_use.skip(part.number)
+                self._group = [known for known in self._group if known.number != part.number]
+                other = self._in_its_place(part)
+                if other is None:
+                    return None
+                part, self._pending = other, self._losses_of(other)  # noqa: PLW2901 - it takes that one's place
             value = part.share * _wide(self._measured(self._pending))
             total = value if total is None else total.to(value.device) + value
         return total
@@ -211,6 +213,20 @@ class Updater:
             for number, batch in enumerate(taken, start=first)
             for share, part in (((1.0, batch),) if self._split is None else self._split(batch))
         ]
+
+    def _in_its_place(self, skipped: _Part) -> _Part | None:
+        """Return the next batch in place of one without a loss; None if there is none. Parts of a batch have none."""
+        if self._split is not None:
+            raise ModelFileError(
+                f"the loss of a part of batch {skipped.number} is None, and memory allows no whole one",
+                hint="let the data give no such batch, or use a smaller batch (`--batch-size N`)",
+            )
+        batch = next(self._batches, NO_MORE)
+        if batch is NO_MORE:
+            return None
+        self._in_use.batch = batch
+        self._count += 1
+        return _Part(skipped.share, self._count - 1, batch)
 
     def _losses_of(self, part: _Part) -> dict[str, torch.Tensor]:
         moved = to_device(part.batch, self._device)
