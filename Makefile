@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-noise bench-speed bench-graphs \
-	bench-growth bench-scheduler bench-check bench-baseline kills every-fault restoration coverage mutation fuzz clean
+	bench-growth bench-scheduler bench-check bench-baseline bench-tuning kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -115,6 +115,10 @@ bench-check: $(STAMP)  ## how often `lrfinder check` cries wolf, and how often i
 bench-baseline: $(STAMP)  ## how often `check --baseline` cries wolf, and whether it sees updates ten times off
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python tests/benchmarks/band_shifts.py $(TASKS)
+
+# Twenty minutes on a core; what is measured already is kept.
+bench-tuning: $(STAMP)  ## the rate for fine-tuning, in full and by adapters, beside the usual constants
+	$(BIN)/python tests/benchmarks/tuning.py $(BENCH)/tuning.jsonl
 
 kills: $(STAMP)  ## kill 200 real sweeps at random moments; says what survived
 	$(BIN)/python tests/benchmarks/kills.py
