@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-noise bench-speed bench-graphs \
-	bench-growth bench-scheduler bench-check bench-baseline bench-tuning kills every-fault restoration coverage mutation fuzz clean
+	bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-several lost-ranks kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -148,6 +148,12 @@ MINUTES := 10
 fuzz: $(STAMP)  ## fuzz what reads run folders and configs, for MINUTES=10
 	$(BIN)/python -m pip install --quiet atheris==3.0.0
 	$(BIN)/python tests/benchmarks/fuzz.py --minutes $(MINUTES)
+
+lost-ranks: $(STAMP)  ## fail on each rank of real two-process sweeps in each way that a process can
+	$(BIN)/python tests/benchmarks/lost_ranks.py
+
+bench-several: $(STAMP)  ## a sweep's update on two processes beside a bare DDP loop's on the same ones
+	$(BIN)/torchrun --standalone --nproc-per-node 2 tests/benchmarks/several.py
 
 every-fault: $(STAMP)  ## fail or kill at every single system call of real sweeps that writes
 	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_disk.py

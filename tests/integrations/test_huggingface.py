@@ -153,6 +153,29 @@ def test_it_computes_in_the_trainer_s_precision(tmp_path: Path, arguments: dict,
     assert seen == {kind}
 
 
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # PEFT's own
+def test_a_model_of_peft_trains_its_adapter_alone(tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    made, plain = trainer(tmp_path), trainer(tmp_path)
+    for one in (made, plain):
+        torch.manual_seed(3)
+        one.model = get_peft_model(one.model, LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"]))
+    before = weights(made)
+    advice = find_lr(made, schedule="cosine", max_lr=10.0, repeats=1, run_steps=10)
+    assert all(map(torch.equal, weights(made), before))
+    held = sum(p.numel() for group in made.create_optimizer().param_groups for p in group["params"])
+    assert held < sum(p.numel() for p in made.model.parameters()) / 2
+    made.optimizer = None
+    assert advice.lr is not None, advice.why
+    advice.apply(made)
+    assert rates_of(made) == pytest.approx(advice.schedule.lrs())
+    frozen = [name for name, p in made.model.named_parameters() if not p.requires_grad]
+    after = dict(made.model.named_parameters())
+    there = dict(plain.model.named_parameters())
+    assert all(torch.equal(after[name], there[name]) for name in frozen)
+
+
 def test_frozen_weights_stay_and_cost_nothing(tmp_path: Path) -> None:
     made = trainer(tmp_path)
     for parameter in made.model.bert.parameters():
