@@ -17,7 +17,7 @@ from typing import Any, Self
 from lrfinder.engine.losses.divergence import rise_of
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.signals import Interrupts, answer_signal
-from lrfinder.errors import EnvironmentFailure, ModelFileError, visible
+from lrfinder.errors import EnvironmentFailure, ModelFileError, UsageError, visible
 from lrfinder.options import Stop
 from lrfinder.records import Point, RunPlan, Script, Setup, ShortRun, SweepSettings, Trace
 from lrfinder.scripts.described import last_lines, pauses, setup_of
@@ -29,6 +29,8 @@ from lrfinder.search.run_schedule import schedule_factor
 METRIC = "train"  # of short runs: the mean of their last training losses
 LAST = 0.1  # share of a short run's losses whose mean judges it, at least LEAST_LAST of them
 LEAST_LAST = 3
+_INSTEAD = "or put its model, data and loss in a model file: lrfinder init"
+MOST_NAMED = 4  # paths in a message
 # How scripts say that they end because of a loss that isn't finite, before backward() shows it.
 _NOT_FINITE = re.compile(r"\b(nan|inf|infinity|infinite|not finite|non-?finite|diverged)\b", re.IGNORECASE)
 
@@ -116,7 +118,7 @@ class ScriptRuns:
             losses=tuple(run.losses),
             stop=stop,
             updates=run.updates,
-            why=self._why(run, words),
+            why=_why(run, words, len(rates)),
             skipped=run.skipped,
             note=run.note,
         )
@@ -151,7 +153,7 @@ class ScriptRuns:
             loss=loss,
             stop=stop,
             updates=run.updates,
-            why=self._why(run, f"after {run.updates} updates"),
+            why=_why(run, f"after {run.updates} updates" if stop.cut_short else "", plan.steps),
             fresh=plan.batches is not None,
             skipped=run.skipped,
             note=run.note,
@@ -221,6 +223,8 @@ class ScriptRuns:
             run.stop, run.why = Stop(message["stop"]), visible(message["why"])
             run.updates, run.skipped = message["updates"], message["skipped"]
             run.note = pauses(message)
+            if message["refused"]:
+                run.error = UsageError(f"{self._name} can't be swept so: {run.why}", hint=_INSTEAD)
             self.memory = max(self.memory or 0, message["memory"])
         else:
             self._footprints.take(message)
@@ -236,7 +240,7 @@ class ScriptRuns:
                 hint="a process is often killed for lack of memory: see the system's log",
             )
             return
-        if run.stop is not Stop.FAILED:
+        if run.stop is not Stop.FAILED or run.error is not None:
             return
         last = "\n".join(tail.splitlines()[-3:])
         if run.updates and (
@@ -254,11 +258,6 @@ class ScriptRuns:
     def _name(self) -> str:
         return self.script.program
 
-    def _why(self, run: _Run, words: str) -> str:
-        if run.stop is Stop.OUT_OF_DATA:
-            return f"{run.why}, before the sweep did"
-        return run.why or words
-
     def _head_of_log(self) -> int:
         """Write what follows in the log, and return where that begins."""
         with self._log.open("ab") as log:
@@ -268,8 +267,22 @@ class ScriptRuns:
     def _clean_up(self) -> None:
         left = self._footprints.sweep_ended()
         if left:
-            self.remarks.append(f"made before the first step, and left since runs read it: {', '.join(left)}")
+            self.remarks.append(f"made before the training, and left for other runs of the script: {_few(left)}")
         for path in self._footprints.too_large:
-            self.remarks.append(f"{path} was opened for writing before the first step, and is too large to be kept")
+            self.remarks.append(f"{path} was opened for writing before the training, and is too large to be copied")
         for path in self._footprints.not_put_back:
-            self.remarks.append(f"{path} was changed before the first step, and could not be put back")
+            self.remarks.append(f"{path} was changed before the training, and could not be put back")
+
+
+def _why(run: _Run, words: str, wanted: int) -> str:
+    """Return the reason of the run's end, or `words` if it has none; `wanted` are the updates that were to be made."""
+    if run.stop is Stop.OUT_OF_DATA:
+        return f"{run.why}, and {wanted} were wanted"
+    return run.why or words
+
+
+def _few(paths: Sequence[str]) -> str:
+    """Return the first paths; what lies in a folder among them isn't named by itself."""
+    tops = [path for path in paths if not any(path.startswith(f"{other}/") for other in paths)]
+    more = f" and {len(tops) - MOST_NAMED} more" if len(tops) > MOST_NAMED else ""
+    return ", ".join(tops[:MOST_NAMED]) + more
