@@ -20,7 +20,7 @@ from lrfinder.engine.runtime.signals import Interrupts, answer_signal
 from lrfinder.errors import EnvironmentFailure, ModelFileError, UsageError, visible
 from lrfinder.options import Stop
 from lrfinder.records import Point, RunPlan, Script, Setup, ShortRun, SweepSettings, Trace
-from lrfinder.scripts.described import last_lines, pauses, setup_of
+from lrfinder.scripts.described import last_lines, own_rate, pauses, setup_of
 from lrfinder.scripts.footprints import Footprints
 from lrfinder.scripts.process import ScriptProcess, starter
 from lrfinder.scripts.program import command_line, sweep_environment
@@ -44,6 +44,7 @@ class _Run:
     first: float | None = None
     losses: list[float] = dataclasses.field(default_factory=list)
     stop: Stop | None = None
+    reported: bool = False  # by the process itself
     why: str = ""
     updates: int = 0
     skipped: int = 0
@@ -73,11 +74,13 @@ class ScriptRuns:
         self.memory: int | None = None  # the most bytes that a process has had
         self.starts: list[float] = []  # seconds from each start to the first step
         self.remarks: list[str] = []  # for people, once the context has ended
+        self._own_rate: float | None = None  # the script's
+        self._own_rate_moved = False
         self._log = log.absolute()
         self._interrupts = Interrupts()
         self._footprints = Footprints()
         self._stack = contextlib.ExitStack()
-        self._own_rate = math.nan
+        self._told_pauses = False
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -196,6 +199,8 @@ class ScriptRuns:
                     run.stop = answer_signal(self._interrupts, error)
                     if run.stop is None:
                         raise
+                if not run.reported:  # it is asked for no status of its own, or has none to give
+                    process.kill()
                 status = process.exit_status()
                 self._judge_end(run, status, self._log.read_bytes()[logged:])
         finally:
@@ -216,13 +221,17 @@ class ScriptRuns:
             run.seed = message["seed"]
         elif kind == "first":
             self.starts.append(message["setup_s"])
-            self._own_rate = message["own_rate"]
             run.setup = setup_of(self.script, message)
             self.observer.prepared(run.setup)
         elif kind == "end":
+            run.reported = True
+            self._own_rate, moved = message["own_rate"], message["own_rate_moved"]
+            self._own_rate_moved = self._own_rate_moved or moved
             run.stop, run.why = Stop(message["stop"]), visible(message["why"])
             run.updates, run.skipped = message["updates"], message["skipped"]
-            run.note = pauses(message)
+            if not self._told_pauses:  # once: the share differs a little from run to run
+                run.note = pauses(message)
+                self._told_pauses = bool(run.note)
             if message["refused"]:
                 run.error = UsageError(f"{self._name} can't be swept so: {run.why}", hint=_INSTEAD)
             self.memory = max(self.memory or 0, message["memory"])
@@ -265,6 +274,8 @@ class ScriptRuns:
             return log.tell()
 
     def _clean_up(self) -> None:
+        if self._own_rate is not None:
+            self.remarks.append(own_rate(self._own_rate, moved=self._own_rate_moved))
         left = self._footprints.sweep_ended()
         if left:
             self.remarks.append(f"made before the training, and left for other runs of the script: {_few(left)}")

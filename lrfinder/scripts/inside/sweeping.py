@@ -96,6 +96,8 @@ class ScriptRun:
             updates=self._updates,
             skipped=self._skipped,
             memory=self._memory(),
+            own_rate=None if self._hooks.followed is None else self._hooks.followed.own_rate,
+            own_rate_moved=self._hooks.followed is not None and self._hooks.followed.moved,
             stepping_s=sum(gaps),
             pausing_s=sum(gap - median for gap in gaps if gap > PAUSE * median),
             optimizers=[list(names) for names in self._hooks.names.values()],
@@ -223,7 +225,7 @@ class ScriptRun:
         if self._losses:
             return
         facts = facts_of(followed.optimizer, followed.learn_ratios(), max(1, batches), self._loaders)
-        self._messages.send("first", setup_s=time.monotonic() - self._began, own_rate=followed.own_rate, **facts)
+        self._messages.send("first", setup_s=time.monotonic() - self._began, **facts)
 
     def _loss(self, loss: float) -> None:
         """Take the loss of a batch before its update: the one after the update before."""
