@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lrfinder.advice.verification import Verification
     from lrfinder.api.attach import attach
     from lrfinder.api.check import check, check_log
+    from lrfinder.api.dry_run import dry_run
     from lrfinder.api.find import Found, find
     from lrfinder.api.recommend import Recommendation, recommend
     from lrfinder.api.report import compare, write_report
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from lrfinder.export import export_schedule
     from lrfinder.importing import import_schedule
     from lrfinder.param_groups import layerwise
-    from lrfinder.records import Band, Pick, Status, Stop, Trace
+    from lrfinder.records import Band, DryRun, Pick, Status, Stop, Trace
 
     __version__: str
 
@@ -52,6 +53,7 @@ __all__ = [
     "CheckResult",
     "Comparison",
     "ConfigError",
+    "DryRun",
     "EnvironmentFailure",
     "Found",
     "LrfinderError",
@@ -72,6 +74,7 @@ __all__ = [
     "check",
     "check_log",
     "compare",
+    "dry_run",
     "export_schedule",
     "export_study",
     "find",
@@ -92,6 +95,7 @@ _HOMES = {
     "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
     "CheckResult": ("lrfinder.advice.check", "CheckResult"),
     "Comparison": ("lrfinder.advice.comparison", "Comparison"),
+    "DryRun": ("lrfinder.records", "DryRun"),
     "Found": ("lrfinder.api.find", "Found"),
     "Pick": ("lrfinder.records", "Pick"),
     "Recommendation": ("lrfinder.api.recommend", "Recommendation"),
@@ -107,6 +111,7 @@ _HOMES = {
     "check": ("lrfinder.api.check", "check"),
     "check_log": ("lrfinder.api.check", "check_log"),
     "compare": ("lrfinder.api.report", "compare"),
+    "dry_run": ("lrfinder.api.dry_run", "dry_run"),
     "export_schedule": ("lrfinder.export", "export_schedule"),
     "export_study": ("lrfinder.api.study", "export_study"),
     "find": ("lrfinder.api.find", "find"),

@@ -13,6 +13,7 @@ LARGEST_PLAIN_LOSS = 1_000_000.0
 
 MINUTE_S = 60
 HOUR_S = 3600
+KIBI = 1024
 
 
 def _significant(value: float, *, digits: int, smallest: float, largest: float) -> str:
@@ -85,3 +86,11 @@ def format_duration(seconds: float) -> str:
 def format_count(number: int, noun: str, plural: str = "") -> str:
     """Write a number with its noun in the singular or the plural, the regular one or `plural`: "3 repeats"."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
+
+
+def format_bytes(count: int) -> str:
+    """Write a size in memory or on a disk: "512 bytes", "1.4 MiB", "23.5 GiB"."""
+    size, units = float(count), ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while size >= KIBI and len(units) > 1:
+        size, units = size / KIBI, units[1:]
+    return f"{count} bytes" if units[0] == "bytes" else f"{size:.1f} {units[0]}"

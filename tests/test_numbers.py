@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lrfinder.formatting import (
     decade,
+    format_bytes,
     format_count,
     format_duration,
     format_factor,
@@ -105,3 +106,11 @@ def test_interval_decade_count_and_movement() -> None:
         "down by a factor of 2.00",
         "up by a factor of 1.00",
     ]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 bytes"), (1023, "1023 bytes"), (1024, "1.0 KiB"), (1536 * 1024, "1.5 MiB"), (2**44, "16.0 TiB")],
+)
+def test_sizes(count: int, text: str) -> None:
+    assert format_bytes(count) == text

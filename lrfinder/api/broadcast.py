@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lrfinder.engine.observer import EVENTS, Observer
-from lrfinder.records import Setup
+from lrfinder.records import Inspection, Setup
 
 
 class Broadcast(Observer):
@@ -15,12 +15,14 @@ class Broadcast(Observer):
 
     def __init__(self, observers: Sequence[Observer], *, setup: Setup | None = None) -> None:
         self.setup = setup
-        self._prepared = False
+        self._prepared = self._inspected = False
         for event in EVENTS:
             # Bound once: an update with one observer calls that observer's own method.
             setattr(self, event, _call_all([getattr(observer, event) for observer in observers]))
         self._forward_setup = self.prepared
         self.prepared = self._keep_setup  # type: ignore[method-assign]
+        self._forward_inspection = self.inspected
+        self.inspected = self._first_inspection  # type: ignore[method-assign]
         self._forward_judged = self.judged
         self.judged = self._keep_judged  # type: ignore[method-assign]
 
@@ -28,8 +30,15 @@ class Broadcast(Observer):
         """Keep the first report and forward it; the others say the same."""
         if not self._prepared:
             self._prepared = True
+            if self.setup is not None:  # this process may begin on another batch
+                setup = dataclasses.replace(setup, first_batch=self.setup.first_batch)
             self.setup = setup
             self._forward_setup(setup)
+
+    def _first_inspection(self, inspection: Inspection) -> None:
+        if not self._inspected:
+            self._inspected = True
+            self._forward_inspection(inspection)
 
     def _keep_judged(self, how: str) -> None:
         if self.setup is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrfinder.errors import LrfinderError
+from lrfinder.errors import LrfinderError, RunError
+from lrfinder.files import disk_errors
 from lrfinder.options import STOP_TEXT
 from lrfinder.records import Pick
-from lrfinder.store import RECOMMENDATION, VERIFICATION, all_runs, load_run, read_answer
+from lrfinder.store import RECOMMENDATION, VERIFICATION, all_runs, is_written, load_run, read_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,28 @@ class RunLine:
 def list_runs(folder: Path) -> list[RunLine]:
     """Return the run folders in `folder`, newest first. Nothing is fitted, and nothing is written."""
     return [_line(path) for path in all_runs(folder)]
+
+
+def size_of(path: Path) -> int:
+    """Return the bytes of all files in a folder."""
+    return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file() or file.is_symlink())
+
+
+def remove_run(path: Path) -> None:
+    """Remove a run folder with all that is in it.
+
+    Raises RunError for what is no valid run folder, is a link, is being written, or holds the working folder;
+    EnvironmentFailure if the disk refuses.
+    """
+    if path.is_symlink():
+        raise RunError(f"{path}: a link, which was left as it is", hint="remove it yourself")
+    load_run(path)
+    if Path.cwd().resolve().is_relative_to(path.resolve()):
+        raise RunError(f"{path}: the working folder is in it", hint="go to another folder first")
+    with disk_errors(path):
+        if is_written(path):
+            raise RunError(f"{path}: another process is writing it", hint="wait for its end")
+        shutil.rmtree(path)
 
 
 def _line(path: Path) -> RunLine:

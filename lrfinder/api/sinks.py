@@ -1,4 +1,4 @@
-"""Sinks: observers that installed distributions bring, by their entry points; they get every event of a sweep.
+"""Sinks: trackers of ours, and observers that distributions bring by entry points; they get every event of a sweep.
 
 A sink is `make(settings) -> Observer`. One that fails costs a warning, never the sweep.
 """
@@ -6,12 +6,13 @@ A sink is `make(settings) -> Observer`. One that fails costs a warning, never th
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 from lrfinder.engine.observer import EVENTS, Observer
-from lrfinder.errors import UsageError
+from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.plugins import PluginTable, PluginWarning
 from lrfinder.records import SweepSettings
 
@@ -20,16 +21,26 @@ def _fault(_name: str, found: Any) -> str | None:
     return None if callable(found) else "isn't a function of the settings"
 
 
-SINKS: PluginTable[Callable[[SweepSettings], Observer]] = PluginTable("lrfinder.sinks", {}, _fault)
+def _tensorboard(settings: SweepSettings) -> Observer:
+    from lrfinder.trackers.tensorboard import TensorBoard
+
+    return TensorBoard(settings)
+
+
+NEEDS: Mapping[str, str] = {"tensorboard": "tensorboard"}  # the package of each of ours, and the extra that brings it
+SINKS: PluginTable[Callable[[SweepSettings], Observer]] = PluginTable(
+    "lrfinder.sinks", {"tensorboard": _tensorboard}, _fault
+)
 
 
 def check_sinks(names: Iterable[str]) -> None:
-    """Raise UsageError for a name that no installed distribution has."""
+    """Raise UsageError for a name that neither lrfinder nor a distribution has, or whose package is missing."""
     for name in names:
         if name not in SINKS:
-            known = ", ".join(SINKS)
-            hint = f"choose one of: {known}" if known else "install the distribution that brings it"
-            raise UsageError(f"no sink named {name!r} is installed", hint=hint)
+            raise unknown_choice("sink", name, SINKS)
+        package = NEEDS.get(name)
+        if package is not None and find_spec(package) is None:
+            raise UsageError(f"the sink {name} needs the package {package}", hint=f"pip install {package}")
 
 
 class Sink(Observer):
@@ -53,7 +64,8 @@ class Sink(Observer):
     def _leave_out(self, error: BaseException) -> None:
         self._observer = None
         why = f"{type(error).__name__}: {error}"
-        message = f"{SINKS.distributions[self._name]}: its sink {self._name} is left out from here on: {why}"
+        origin = SINKS.distributions.get(self._name, "lrfinder")
+        message = f"{origin}: its sink {self._name} is left out from here on: {why}"
         warnings.warn(message, PluginWarning, stacklevel=3)
 
     def _forward(self, event: str, *details: Any) -> None:

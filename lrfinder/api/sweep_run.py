@@ -76,10 +76,18 @@ def sweep_model(
         from lrfinder.api.measure import measure  # torch, once `watch` has prepared for it
         from lrfinder.api.model_file import load_source_problem
 
-        observers.extend(Sink(name, settings) for name in sinks)
+        told = [Sink(name, settings) for name in sinks]
+        for sink in told:
+            sink.began(None if folder is None else folder.place)
+        observers.extend(told)
         problem = live() if live is not None else load_source_problem(source, seed=settings.seed)
         run = str(folder.path) if folder is not None else None
-        return measure(problem, settings, device=source.device, observers=observers, run=run, kept=kept)
+        result = measure(problem, settings, device=source.device, observers=observers, run=run, kept=kept)
+        if told:
+            advice = advise(gather_evidence(result), Request())
+            for sink in told:
+                sink.finished(result, advice)
+        return result
 
 
 def sweep_run(

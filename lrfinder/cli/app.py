@@ -29,8 +29,12 @@ Examples:
 COMMANDS = {
     "init": Command(
         home="lrfinder.cli.init:init",
-        summary="Write a commented starter model file that runs as it is.",
-        examples=("lrfinder init", "lrfinder init experiments/net.py"),
+        summary="Write a commented starter that runs as it is.",
+        examples=(
+            "lrfinder init                                      model.py, a model file",
+            "lrfinder init experiments/net.py",
+            "lrfinder init --from trainer                       train.py, a script with a Trainer of Hugging Face",
+        ),
     ),
     "find": Command(
         home="lrfinder.cli.find:find",
@@ -47,6 +51,7 @@ COMMANDS = {
         summary="Run the range test: the loss at each rate.",
         examples=(
             "lrfinder sweep model.py",
+            "lrfinder sweep model.py --dry-run                  five updates, undone: what would be swept, how long",
             "lrfinder sweep model.py:small --repeats 5 --out runs/small",
             "lrfinder sweep mypackage.net:build --optimizer SGD --momentum 0.9",
             "lrfinder sweep --resume runs/small                 continue where it was cut short",
@@ -87,7 +92,7 @@ COMMANDS = {
     "runs": Command(
         home="lrfinder.cli.runs:runs",
         summary="List the run folders, newest first.",
-        examples=("lrfinder runs", "lrfinder runs experiments/ --json"),
+        examples=("lrfinder runs", "lrfinder runs experiments/ --json", "lrfinder runs --clean --keep 3"),
     ),
     "export-study": Command(
         home="lrfinder.cli.export_study:export_study",

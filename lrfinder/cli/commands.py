@@ -7,6 +7,7 @@ would take half of its time.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,16 @@ class Commands(Group):
         super().__init__(**settings)
         for name, command in self.listed.items():
             self.add_command(TyperCommand(name, help=command.summary, rich_markup_mode=None))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; a value that an option doesn't take is told in plain words."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            from lrfinder.cli.values import plain_words
+
+            error.message = plain_words(error.message, getattr(error.param, "opts", ()), sys.argv[1:])
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Import the command; return its name, the command and its arguments."""

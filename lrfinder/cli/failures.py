@@ -12,6 +12,7 @@ import traceback
 from pathlib import Path
 
 from lrfinder.cli.exit_status import BUG, INTERRUPTED, TERMINATED, USER_CODE_FAILED
+from lrfinder.cli.hints import hint_for
 from lrfinder.cli.output import print_json_error
 from lrfinder.cli.process.stdout import discard_stdout
 from lrfinder.engine.runtime.signals import Terminated
@@ -53,7 +54,7 @@ def report(error: BaseException) -> int:
         if text := _text_of(error, status):
             print(visible(text), file=sys.stderr)
     with contextlib.suppress(OSError, EnvironmentFailure):
-        hint = error.hint if isinstance(error, LrfinderError) else None
+        hint = error.hint if isinstance(error, LrfinderError) else _hint_for(error)
         print_json_error(type(error).__name__, error_text(error), hint=hint, status=status)
     return status
 
@@ -122,7 +123,18 @@ def _user_failure(error: BaseException, place: str | None) -> str:
         lines.append(f'  File "{frame.filename}", line {frame.lineno}, in {frame.name}')
         lines += [f"    {frame.line}"] if frame.line else []
     lines += [f"  {line}" for line in "".join(traceback.format_exception_only(error)).rstrip().splitlines()]
+    hint = _hint_for(error)
+    lines += [f"  {hint}"] if hint else []
     return "\n".join(lines)
+
+
+def _hint_for(error: BaseException) -> str | None:
+    if user_code_location(error) is None:
+        return None
+    try:
+        return hint_for(error)
+    except Exception:  # noqa: BLE001 - the text of the user's own class may fail
+        return None
 
 
 def _is_user_file(filename: str) -> bool:

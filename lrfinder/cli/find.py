@@ -18,6 +18,7 @@ from lrfinder.cli.options import (
     Debug,
     Details,
     Device,
+    DryRun,
     Epochs,
     Jobs,
     Json,
@@ -35,6 +36,7 @@ from lrfinder.cli.options import (
     WriteSchedule,
 )
 from lrfinder.cli.output import note, print_json, print_line, print_text, print_use, warn
+from lrfinder.cli.process.several import Nproc, in_several
 from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision
@@ -78,6 +80,7 @@ def find(
     clip_norm: ClipNorm = None,
     clip_value: ClipValue = None,
     device: Device = "auto",
+    nproc: Nproc = None,
     start_from: StartFrom = None,
     seed: Seed = 0,
     out: Out = None,
@@ -86,6 +89,7 @@ def find(
         Path | None,
         typer.Option("--resume", metavar="RUN", help="Carry on in this run folder; what is finished is kept."),
     ] = None,
+    dry_run: DryRun = False,
     details: Details = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -102,9 +106,10 @@ def find(
     from lrfinder.api.script_sweep import script_run
     from lrfinder.api.settings import make_settings, make_source
     from lrfinder.api.sweep_run import resume_run, sweep_run
-    from lrfinder.cli.training import watch_script, watch_training
+    from lrfinder.cli.training import check_dry_run, show_dry_run, watch_script, watch_training
     from lrfinder.report.documents import find_document
 
+    check_dry_run(dry_run, resume)
     program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
     watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet or as_json)
     if program is None and (model is None) == (resume is None):
@@ -127,10 +132,14 @@ def find(
             clip_value=clip_value,
             start_from=start_from,
         )
+        if dry_run:
+            show_dry_run(source, make_settings(seed=seed), as_json=as_json)
+            return
         sweep = functools.partial(sweep_run, source, make_settings(seed=seed), out=out, watch=watch)
     options = FindOptions(
         steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed
     )
+    in_several(nproc)
     found = find_model(sweep, options, write=write, watch=watch, tell=None if quiet else note)
     for message in (*found.result.notes, *([found.problem] if found.problem else [])):
         warn(message)

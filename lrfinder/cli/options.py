@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli import failures
+from lrfinder.cli.values import complete_optimizer, complete_schedule
 from lrfinder.options import Graph, Metric, Precision, read_count
 
 
@@ -71,12 +72,21 @@ Jobs = Annotated[
         help="Runs at once, each in a process of its own. [default: several if that is measured to be faster]",
     ),
 ]
-Schedule = Annotated[str | None, typer.Option("--schedule", help="Shape of the decay; see `lrfinder schedule list`.")]
+Schedule = Annotated[
+    str | None,
+    typer.Option(
+        "--schedule", autocompletion=complete_schedule, help="Shape of the decay; see `lrfinder schedule list`."
+    ),
+]
 
 # What is trained, and where.
 OptimizerName = Annotated[
     str | None,
-    typer.Option("--optimizer", help="A class of torch.optim, if the model file has none. [default: AdamW]"),
+    typer.Option(
+        "--optimizer",
+        autocompletion=complete_optimizer,
+        help="A class of torch.optim, if the model file has none. [default: AdamW]",
+    ),
 ]
 Momentum = Annotated[float | None, typer.Option("--momentum", help="Momentum of that optimizer.")]
 WeightDecay = Annotated[float | None, typer.Option("--weight-decay", help="Weight decay of that optimizer.")]
@@ -90,6 +100,13 @@ LoaderTimeout = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto is CUDA, then MPS, then CPU.")]
+DryRun = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Make five updates, undo them, and say what would be swept: device, batch, first loss, groups, time.",
+    ),
+]
 StartFrom = Annotated[
     Path | None,
     typer.Option(

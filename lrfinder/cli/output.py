@@ -41,7 +41,8 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 def remember_json(arguments: Sequence[str]) -> None:
     """Note whether the command line asks for JSON, as it stands: the failure may be that Typer can't read it."""
-    global _asked_for_json  # noqa: PLW0603 - see `_answered`; the user's code doesn't see the command line any more
+    global _asked_for_json, _answered  # noqa: PLW0603 - see `_answered`; the user's code doesn't see the command line any more
+    _answered = False
     _asked_for_json = "--json" in itertools.takewhile(lambda argument: argument != "--", arguments)
 
 

@@ -10,6 +10,7 @@ import typer
 from lrfinder.cli.exit_status import INCONCLUSIVE
 from lrfinder.cli.options import BootstrapSeed, Debug, Details, Epochs, Json, Quiet, Steps, Warmup, WriteSchedule
 from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, print_use, warn
+from lrfinder.cli.values import complete_rule, complete_schedule
 
 if TYPE_CHECKING:
     from lrfinder.api.recommend import RecommendResult
@@ -29,6 +30,7 @@ def recommend(
         str | None,
         typer.Option(
             "--schedule",
+            autocompletion=complete_schedule,
             help="Shape of the decay; see `lrfinder schedule list`. [default: by the length, the optimizer, and what "
             "`verify --schedules` measured]",
         ),
@@ -38,6 +40,7 @@ def recommend(
         str | None,
         typer.Option(
             "--rule",
+            autocompletion=complete_rule,
             help="The rule whose pick is used; --details lists them. [default: trials, or steepest if there are none]",
         ),
     ] = None,

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
-from lrfinder.cli.output import print_json, print_line, print_text, warn
+from lrfinder.cli.output import note, print_json, print_line, print_text, warn
+from lrfinder.errors import UsageError
+from lrfinder.formatting import format_bytes, format_count
 
 
 def runs(
     folder: Annotated[Path, typer.Argument(help="Where the run folders are.")] = Path("lrfinder-runs"),
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Remove the run folders, with all that is in them; it asks first.")
+    ] = False,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", min=0, help="With --clean: keep the newest N.")] = 1,
+    yes: Annotated[bool, typer.Option("--yes", help="With --clean: don't ask.")] = False,
     seed: UnusedSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -20,7 +28,8 @@ def runs(
 ) -> None:
     """List the run folders, newest first: what was swept, how it ended, and what was recommended or verified.
 
-    Folders that can't be read are named on standard error. Nothing is changed.
+    Folders that can't be read are named on standard error. Nothing is changed without --clean, which removes run
+    folders, but for the newest, and never a folder that isn't one.
     """
     del seed, debug
     from lrfinder.api.run_list import list_runs
@@ -30,6 +39,9 @@ def runs(
         if run.problem:
             warn(run.problem)
     readable = [run for run in found if not run.problem]
+    if clean:
+        _clean([run.path for run in readable[keep:]], yes=yes, as_json=as_json, quiet=quiet)
+        return
     if as_json:
         from lrfinder.report.documents import runs_document
 
@@ -43,3 +55,24 @@ def runs(
         from lrfinder.report.picks import runs_table
 
         print_text(runs_table([(str(run.path), run.model, run.optimizer, run.ended, run.pick) for run in readable]))
+
+
+def _clean(paths: list[Path], *, yes: bool, as_json: bool, quiet: bool) -> None:
+    """Remove run folders if somebody says yes."""
+    from lrfinder.api.run_list import remove_run, size_of
+
+    sizes = {path: size_of(path) for path in paths}
+    if paths and not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("--clean asks before it removes anything, and nobody can answer here", hint="add --yes")
+        for path, size in sizes.items():
+            note(f"{path}  {format_bytes(size)}")
+        total = format_bytes(sum(sizes.values()))
+        if not typer.confirm(f"Remove {format_count(len(paths), 'run folder')}, {total}?", err=True):
+            raise typer.Exit
+    for path in paths:
+        remove_run(path)
+    if as_json:
+        print_json({"removed": [str(path) for path in paths], "bytes": sum(sizes.values())})
+    elif not quiet:
+        print_text(f"Removed: {format_count(len(paths), 'run folder')}, {format_bytes(sum(sizes.values()))}.")

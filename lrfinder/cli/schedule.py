@@ -11,7 +11,9 @@ from lrfinder.cli.commands import Group
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed, WriteConfig
 from lrfinder.cli.output import can_draw, print_json, print_line, print_text, warn
 from lrfinder.cli.schedule_explain import explain
+from lrfinder.cli.schedule_files import lint, schema
 from lrfinder.cli.schedule_import import import_schedule
+from lrfinder.cli.values import complete_target
 from lrfinder.export import TARGETS
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def show(
     configs: Annotated[
         list[Path], typer.Argument(metavar="CONFIG...", help="Schedule configs, drawn over each other.")
     ],
+    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw a picture, too.")] = None,
     seed: UnusedSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -39,18 +42,25 @@ def show(
 ) -> None:
     """Plot the learning rate over the run, f(t), and print it at the updates that matter.
 
-    Examples: `lrfinder schedule show schedule.yaml`, `lrfinder schedule show half.yaml quarter.yaml`.
+    Examples: `lrfinder schedule show schedule.yaml`, `lrfinder schedule show half.yaml quarter.yaml --png both.png`.
     """
     del debug, seed
     from lrfinder.config import load_schedule
 
     loaded = [(str(path), load_schedule(path)) for path in configs]
+    if png is not None:
+        from lrfinder.files import write_named
+        from lrfinder.report.schedule_figure import schedule_png
+
+        write_named(png, schedule_png(dict(loaded)))
     if as_json:
         from lrfinder.report.documents import rates_document
 
         print_json(rates_document(loaded))
     else:
         _print_schedules(dict(loaded), plot=not quiet)
+        if png is not None:
+            print_text("", f"Picture: {png}")
 
 
 @app.command("list")
@@ -92,6 +102,7 @@ def export(
         str,
         typer.Option(
             "--to",
+            autocompletion=complete_target,
             help=f"Target: {', '.join(TARGETS)}, or one of a plug-in.",
         ),
     ],
@@ -139,6 +150,8 @@ def export(
 
 app.command("import")(import_schedule)
 app.command()(explain)
+app.command()(lint)
+app.command()(schema)
 
 
 @app.command()

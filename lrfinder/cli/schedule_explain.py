@@ -9,6 +9,7 @@ import typer
 
 from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
 from lrfinder.cli.output import print_json, print_text
+from lrfinder.cli.values import complete_optimizer
 from lrfinder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ def explain(
         Path | None, typer.Argument(metavar="[CONFIG]", help="The schedule config. [default: --optimizer instead]")
     ] = None,
     optimizer: Annotated[
-        str | None, typer.Option("--optimizer", help="A class of torch.optim, instead of a config.")
+        str | None,
+        typer.Option(
+            "--optimizer", autocompletion=complete_optimizer, help="A class of torch.optim, instead of a config."
+        ),
     ] = None,
     lr: Annotated[
         float | None, typer.Option("--lr", help="Its rate; torch's default if left out, like the rest.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,7 @@ from lrfinder.schedules.base import UNCOUNTED
 _SECTIONS: dict[str, type[BaseModel]] = {"optimizer": OptimizerConfig, "batch": BatchConfig, "evidence": Evidence}
 
 # pydantic's error types by what they expected; {…} is filled from the error's context.
+_NUMBER = re.compile(r"[-+]?[0-9.]+(?:e[-+]?[0-9]+)?", re.IGNORECASE)  # that somebody put into quotes
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -113,6 +115,8 @@ def _wrong_value(details: ErrorDetails) -> str:
         return f"{details['msg']}, got {show_value(found)}"
     whole = isinstance(found, float) and details["type"] == "int_type" and found.is_integer()
     advice = f"; write {int(found)}" if whole else ""
+    if isinstance(found, str) and details["type"] in {"int_type", "float_type"} and _NUMBER.fullmatch(found):
+        advice = f"; write {found}, without quotes"
     bounds = {key: f"{bound:g}" if isinstance(bound, float) else bound for key, bound in details.get("ctx", {}).items()}
     return f"expected {expected.format(**bounds)}, got {show_value(found)}{advice}"
 

@@ -52,8 +52,9 @@ def read(text: str) -> Document:
         raise UnreadableError([Problem(places_in(text)(error.position), message)]) from None
     except MarkedYAMLError as error:
         context = f"{error.context}: " if error.context else ""
+        tab = "; YAML indents by spaces, not by tabs" if "'\\t'" in str(error.problem) else ""
         raise UnreadableError(
-            [Problem(_place(error.problem_mark), f"not valid YAML: {context}{error.problem}")]
+            [Problem(_place(error.problem_mark), f"not valid YAML: {context}{error.problem}{tab}")]
         ) from None
     except YAMLError as error:
         raise UnreadableError([Problem(Place(1, 1), f"not valid YAML: {error}")]) from None

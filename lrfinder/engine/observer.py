@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from lrfinder.records import Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrfinder.records import Inspection, Point, RunPlan, Setup, ShortRun, SweepResult, SweepSettings, Trace
+
+if TYPE_CHECKING:
+    from lrfinder.advice import Advice
 
 
 class Observer:
@@ -11,6 +17,9 @@ class Observer:
     They are called by the sweep's own thread, and Ctrl-C waits until they return. An exception raised here ends the
     sweep.
     """
+
+    def began(self, run: Path | None) -> None:
+        """The sweep begins; `run` is its run folder, if it has one. Called for sinks, before all else."""
 
     def repeat_started(self, repeat: int) -> None:
         """Repeat number `repeat` begins, counted from 0; nothing has been built for it yet.
@@ -26,6 +35,9 @@ class Observer:
 
         The repeats, the short sweeps and the short runs each call it once; the first call counts.
         """
+
+    def inspected(self, inspection: Inspection) -> None:
+        """What the first batch shows; it comes once, after `prepared`."""
 
     def judged(self, how: str) -> None:
         """It is settled how held-out data are judged: `Setup.judged`; if it comes before `prepared`, that says it."""
@@ -44,6 +56,9 @@ class Observer:
 
     def run_ended(self, run: ShortRun) -> None:
         """A short run has ended, for any reason; the user's objects are restored after this call."""
+
+    def finished(self, result: SweepResult, advice: Advice) -> None:
+        """The sweep has ended in another way than by an exception. Called for sinks, after all else."""
 
 
 EVENTS = tuple(name for name in vars(Observer) if not name.startswith("_"))

@@ -25,6 +25,7 @@ from lrfinder.options import (
 )
 from lrfinder.records.chart import Chart
 from lrfinder.records.cost import Cost
+from lrfinder.records.inspection import CROSS_ENTROPY, SQUARED_ERROR, DryRun, Inspection
 from lrfinder.records.measured import (
     FACTOR,
     JUDGED,
@@ -43,6 +44,7 @@ from lrfinder.records.script import Script
 from lrfinder.records.settings import SweepSettings, UpdateOptions
 
 __all__ = [
+    "CROSS_ENTROPY",
     "FACTOR",
     "JUDGED",
     "LOADER_TIMEOUT",
@@ -53,12 +55,15 @@ __all__ = [
     "MOST_STEPS",
     "REPEATS",
     "RUN_STEPS",
+    "SQUARED_ERROR",
     "STEPS",
     "Band",
     "Chart",
     "Cost",
+    "DryRun",
     "Fit",
     "Graph",
+    "Inspection",
     "Metric",
     "Mode",
     "OptimizerFacts",

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from lrfinder.advice.answer import RunAnswer
     from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.explain import Fact
+    from lrfinder.advice.lint import Suspicion
     from lrfinder.advice.used_rates import UsedRates
     from lrfinder.advice.verification import Verification
     from lrfinder.config import ScheduleConfig
     from lrfinder.config.refine import Refined
     from lrfinder.export.base import Export
-    from lrfinder.records import Pick, ShortRun, SweepResult, Trace
+    from lrfinder.records import DryRun, Pick, ShortRun, SweepResult, Trace
 
 
 def json_text(document: Mapping[str, Any], *, indent: int = 1) -> str:
@@ -48,6 +49,11 @@ def sweep_document(result: SweepResult, advice: Advice) -> dict[str, Any]:
         "runs": [_short_run(run) for run in result.runs],
         "advice": {"status": advice.status.value, "lr": advice.lr, "why": advice.why, "hint": advice.hint},
     }
+
+
+def dry_run_document(run: DryRun) -> dict[str, Any]:
+    """Return what `lrfinder sweep --dry-run --json` prints."""
+    return {**asdict(run), "updates": run.updates, "seconds": run.seconds}
 
 
 def recommend_document(advice: Advice) -> dict[str, Any]:
@@ -141,6 +147,14 @@ def batches_document(planned: ScheduleConfig, *, written: str | None) -> dict[st
     """Return what `lrfinder schedule batches --json` prints."""
     epochs = [{"batch_size": it.batch_size, "factor": it.factor, "updates": it.updates} for it in planned.batch_plan()]
     return {"epochs": epochs, "config": planned.as_data(), "written": written}
+
+
+def lint_document(found: Sequence[tuple[str, Sequence[Suspicion]]], *, invalid: Sequence[str]) -> dict[str, Any]:
+    """Return what `lrfinder schedule lint --json` prints; `invalid` are the messages of configs that can't be read."""
+    return {
+        "suspicions": [{"config": config, **asdict(one)} for config, them in found for one in them],
+        "invalid": list(invalid),
+    }
 
 
 def shapes_document() -> dict[str, Any]:

@@ -18,10 +18,12 @@ from rich.text import Text
 from lrfinder.engine.observer import Observer
 from lrfinder.formatting import format_count, format_duration, format_interval, format_loss, format_lr
 from lrfinder.options import STOP_TEXT
-from lrfinder.records import Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
+from lrfinder.records import Inspection, Mode, Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.report.console import stderr_console
+from lrfinder.report.inspection import inspection_facts
 
 REFRESH_S = 0.1  # ten times a second looks live; a terminal is slow to write to, and an update is not
+FIRST_UPDATES = 5  # after which the time to come is told
 LOG_EVERY_S = 30.0  # off a terminal, a slow sweep still shows a sign of life; CI systems end silent jobs
 
 
@@ -65,6 +67,7 @@ class SweepProgress(Observer):
         self._task: TaskID | None = None
         self._began = self._repeat_began = self._drawn = clock()
         self._measured = 0  # over all repeats
+        self._first_measured = self._began
         parts = [part for part in (settings, settings.short()) if part is not None]
         self._planned = sum(part.repeats * part.steps for part in parts)
         self._best: Point | None = None
@@ -126,6 +129,11 @@ class SweepProgress(Observer):
         self._say(f"{what}; loss: {setup.loss}; optimizer: {optimizer.name}{chosen}{recorded}")
 
     @_for_readers
+    def inspected(self, inspection: Inspection) -> None:
+        """Say what the first batch shows."""
+        self._say("; ".join(inspection_facts(inspection)))
+
+    @_for_readers
     def measured(self, point: Point) -> None:
         """Take in one measurement; drawn only if the last drawing was long enough ago."""
         self._measured += 1
@@ -135,6 +143,13 @@ class SweepProgress(Observer):
         if self._console is None:
             return
         now = self._clock()
+        if self._measured == 1:
+            self._first_measured = now
+        if self._measured == FIRST_UPDATES and self._live is None:
+            left = (self._planned - FIRST_UPDATES) * (now - self._first_measured) / (FIRST_UPDATES - 1)
+            others = format_count(self._planned - FIRST_UPDATES, "update")
+            after = "" if self._settings.mode is Mode.CONTINUOUS else ", and trial runs after them"
+            self._say(f"about {format_duration(left)} for the other {others}{after}")
         if now - self._drawn < (LOG_EVERY_S if self._live is None else REFRESH_S):
             return
         self._drawn = now

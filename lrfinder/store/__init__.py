@@ -17,6 +17,7 @@ go on from there (`load_unfinished`, `RunFolder.resume`).
 
 from lrfinder.store.answers import read_answer
 from lrfinder.store.cost_file import COST, read_cost, write_cost
+from lrfinder.store.curve_file import is_written
 from lrfinder.store.folder import RunFolder
 from lrfinder.store.layout import CONFIG, PAGE, PICTURE, RECOMMENDATION, RUN, SCRIPT_LOG, TRIALS, VERIFICATION
 from lrfinder.store.load import all_runs, config_path, latest_run, load_run, load_source, model_digest
@@ -40,6 +41,7 @@ __all__ = [
     "Source",
     "all_runs",
     "config_path",
+    "is_written",
     "latest_run",
     "load_run",
     "load_source",

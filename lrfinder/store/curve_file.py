@@ -10,7 +10,7 @@ from pathlib import Path
 from lrfinder.errors import LrfinderError
 from lrfinder.files import AppendFile, disk_errors
 from lrfinder.records import Point
-from lrfinder.store.layout import COLUMNS
+from lrfinder.store.layout import COLUMNS, CURVE
 
 _SYNC_SECONDS = 1.0  # a power cut loses at most this much; syncing every line would cost more than most updates
 # A kill loses at most the points of this time. Writing each by itself takes 15 to 40 us, as much as all else that an
@@ -103,3 +103,15 @@ class CurveFile:
 
 def _row(point: Point) -> str:
     return f"{point.repeat},{point.step},{point.lr!r},{point.loss!r}"
+
+
+def is_written(folder: Path) -> bool:
+    """Tell whether another process is writing the curve of a run folder, or has it open for that."""
+    path = folder / CURVE
+    if not path.is_file():
+        return False
+    curve = CurveFile(path)
+    try:
+        return not curve.open()
+    finally:
+        curve.close()

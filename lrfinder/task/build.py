@@ -56,6 +56,7 @@ def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) ->
         name=made.parts[0].name,
         others=made.parts[1:],
         named_losses=named,
+        watch=loss.watch,
         beside=() if loss.module is None else (loss.module,),
     )
 

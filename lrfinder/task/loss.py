@@ -12,6 +12,7 @@ from torch import nn
 
 from lrfinder.errors import ModelFileError
 from lrfinder.task.calling import accepts_args, call_name, describe_value, explain_inputs, user_call
+from lrfinder.task.first_loss import FirstLoss, kind_of
 from lrfinder.task.inferred import InferredLoss
 from lrfinder.task.lightning import LightningLoss, overrides
 from lrfinder.task.optimizers.group_rates import as_named_optimizer_set, as_optimizer_set
@@ -47,6 +48,8 @@ class Loss:
         Raises ModelFileError if the loss isn't one floating-point number that depends on the model's parameters.
         """
         loss = self.raw(model, batch)
+        if isinstance(loss, Mapping) and "loss" in loss:
+            loss = loss["loss"]
         if type(loss) is torch.Tensor and loss.requires_grad and not loss.dim() and not loss.is_complex():
             return loss  # the usual case; only float and complex tensors can require a gradient
         if loss is None:
@@ -56,6 +59,11 @@ class Loss:
     def note(self) -> str:
         """Say in words how the loss was found. An inferred loss is known only after the first batch."""
         return self.raw.note()
+
+    def watch(self, seen: FirstLoss | None) -> None:
+        """Show `seen` what the next losses are computed of, if they are of a kind that can be told; None: nobody."""
+        if isinstance(self.raw, _FunctionLoss | InferredLoss):
+            self.raw.seen = seen
 
 
 def make_loss(problem: Problem, model: nn.Module) -> Loss:
@@ -81,7 +89,12 @@ def checked_loss(loss: Any, where: str, what: str = "the loss") -> torch.Tensor:
     """Return `loss` as a tensor without dimensions; raise ModelFileError if it can't be minimized. `what` names it."""
     if not isinstance(loss, torch.Tensor):
         asked = "; did it go through .item() or float()?" if isinstance(loss, float) else ""
-        raise ModelFileError(f"{where}: {what} is {describe_value(loss)}, not a tensor{asked}", hint=_STEP_HINT)
+        hint = _STEP_HINT
+        if isinstance(loss, Mapping):
+            hint = 'return what is minimized, such as sum(losses.values()), or a mapping with the key "loss"'
+        elif isinstance(loss, list | tuple):
+            hint = "return what is minimized alone: the first of them?"
+        raise ModelFileError(f"{where}: {what} is {_shape_of(loss)}, not a tensor{asked}", hint=hint)
     if loss.numel() != 1:
         raise ModelFileError(
             f"{where}: {what} has the shape {tuple(loss.shape)}, not a single number",
@@ -113,6 +126,7 @@ class _FunctionLoss:
     def __init__(self, function: Callable[..., Any], where: str) -> None:
         self._function = function
         self._where = where
+        self.seen: FirstLoss | None = None
 
     def __call__(self, model: nn.Module, batch: Any) -> Any:
         if batch is None:  # a collate function found no sample
@@ -130,7 +144,10 @@ class _FunctionLoss:
                 explain_inputs(error, inputs)
                 raise
             now.place = "calling loss_fn(output, target)"
-            return self._function(output, target)
+            loss = self._function(output, target)
+        if self.seen is not None:
+            self.seen.see(kind_of(self._function), output, target, loss)
+        return loss
 
     def note(self) -> str:
         return f"loss_fn {call_name(self._function)}"

@@ -95,6 +95,12 @@ def test_the_shell_completes_commands_and_their_options(tmp_path: Path) -> None:
     assert completed("lrfinder", "sw") == ["sweep"]
     assert completed("lrfinder", "sweep", "--mo") == ["--module", "--mode", "--momentum"]
     assert completed("lrfinder", "schedule", "ex") == ["export", "explain"]
+    # Values, from the tables.
+    assert completed("lrfinder", "recommend", "--schedule", "cos") == ["cosine", "cosine-restarts"]
+    assert completed("lrfinder", "recommend", "--rule", "t") == ["trials", "torch-lr-finder"]
+    assert completed("lrfinder", "sweep", "m.py", "--optimizer", "AdamW") == ["AdamW"]
+    assert completed("lrfinder", "schedule", "export", "c.yaml", "--to", "tim") == ["timm"]
+    assert completed("lrfinder", "verify", "--schedules", "rex,cos") == ["rex,cosine", "rex,cosine-restarts"]
 
 
 def test_commands_stand_in_the_order_of_use_with_examples(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -125,3 +126,52 @@ def test_a_terminal_that_knows_only_ascii(linear: Path) -> None:
     command = [sys.executable, "-X", "utf8=0", "-c", script, "show", str(linear)]
     done = subprocess.run(command, capture_output=True, check=True, env={"PYTHONIOENCODING": "ascii"})
     assert done.stdout.decode("ascii").count("*") > 10
+
+
+class TestLint:
+    def test_its_statuses(self, linear: Path, tmp_path: Path) -> None:
+        bad, broken = tmp_path / "bad.yaml", tmp_path / "broken.yaml"
+        bad.write_text(LINEAR.replace("1e-2", "3.0"))
+        broken.write_text("version: 2")
+        well = run("lint", linear, linear)
+        assert (well.exit_code, well.stdout) == (0, "2 configs, nothing suspicious.\n")
+        found = run("lint", linear, bad)
+        assert found.exit_code == 1
+        assert (
+            found.stdout
+            == f"{bad}: optimizer.lr: 3: AdamW moves each weight by about that much in every update; " + ("sweep it\n")
+        )
+        both = run("lint", bad, broken, "--json")
+        document = json.loads(both.stdout)
+        assert both.exit_code == 2
+        assert [one["where"] for one in document["suspicions"]] == ["optimizer.lr"]
+        assert "broken.yaml:1:" in document["invalid"][0]
+        with pytest.raises(ConfigError):
+            run("lint", broken)
+
+    def test_the_hook_for_pre_commit_runs_it(self) -> None:
+        from ruamel.yaml import YAML
+
+        (hook,) = YAML(typ="safe").load(Path(__file__).parents[2] / ".pre-commit-hooks.yaml")
+        assert hook["entry"] == "lrfinder schedule lint"
+        named = {path for path in CONFIGS.parent.rglob("*") if re.search(hook["files"], str(path))}
+        assert named == set(CONFIGS.iterdir())
+        assert re.search(hook["files"], "lrfinder-runs/demo/schedule.yaml")
+
+
+def test_schema_is_printed_or_written(tmp_path: Path) -> None:
+    printed = run("schema")
+    assert json.loads(printed.stdout)["title"] == "lrfinder schedule config"
+    assert run("schema", "--write", tmp_path / "s.json").exit_code == 0
+    assert (tmp_path / "s.json").read_text() == printed.stdout
+
+
+def test_a_picture_of_several(linear: Path, tmp_path: Path) -> None:
+    import matplotlib.image
+
+    done = run("show", linear, CONFIGS / "step-half.yaml", "--png", tmp_path / "s.png", "--quiet")
+    assert done.stdout.endswith(f"Picture: {tmp_path / 's.png'}\n")
+    assert matplotlib.image.imread(tmp_path / "s.png").shape == (420, 800, 4)
+    first = (tmp_path / "s.png").read_bytes()
+    run("show", linear, CONFIGS / "step-half.yaml", "--png", tmp_path / "s.png", "--json")
+    assert (tmp_path / "s.png").read_bytes() == first

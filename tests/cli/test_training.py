@@ -120,3 +120,16 @@ def test_the_optimizer_that_is_swept_stays_the_same_for_verify(cli, tmp_path: Pa
     done = cli("verify", "run", "--steps", "30", "--budget", "90", "--quiet")
     assert done.returncode in {0, 1, 5}, done.stderr
     assert set((tmp_path / "seen.txt").read_text().split()) == {"0.0625"}  # held, whatever the other did
+
+
+def test_a_dry_run_trains_nothing_and_writes_nothing(cli, model_file: Path, tmp_path: Path) -> None:
+    shown = cli("sweep", model_file, "--dry-run", "--repeats", "3")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for fact in ("model: 27 parameters, on cpu", "Optimizer: SGD, 20 updates an epoch", "32 x 8 float32, 32 int64",
+                 "for a constant prediction", "A sweep takes 525 updates with 3 trial runs of 75"):  # fmt: skip
+        assert fact in shown.stdout, fact
+    answer = json.loads(cli("find", model_file, "--epochs", "3", "--dry-run", "--json").stdout)
+    assert (answer["updates"], answer["setup"]["optimizer"]["name"]) == (425, "SGD")
+    assert not (tmp_path / "lrfinder-runs").exists()
+    both = cli("sweep", "--resume", "somewhere", "--dry-run")
+    assert (both.returncode, "--dry-run can't be given with --resume" in both.stderr) == (2, True)

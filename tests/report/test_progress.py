@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from lrfinder.records import Mode, Point, RunPlan, ShortRun, Stop, SweepSettings, Trace
+from lrfinder.records import Inspection, Mode, Point, RunPlan, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.report.progress import SweepProgress
 
 SETTINGS = SweepSettings(min_lr=1e-4, max_lr=1.0, steps=500, repeats=2, mode=Mode.CONTINUOUS)
@@ -150,6 +150,7 @@ def test_off_a_terminal_it_writes_two_plain_lines_a_repeat_to_stderr(
     end = f"{facts}; stopped at rate 1.04e-04: the loss rose to 4 times where it began"
     begin = "500 updates, rates 1e-04 to 1"
     expected = [f"repeat {k} of 2: {line}" for k in (1, 2) for line in (begin, end)]
+    expected.insert(3, "about 8 min 18 s for the other 498 updates")
     assert captured.err.splitlines() == expected
 
 
@@ -158,7 +159,8 @@ def test_a_slow_sweep_off_a_terminal_shows_a_sign_of_life_every_half_minute() ->
     with SweepProgress(SETTINGS, console=Console(file=file), clock=clock) as progress:
         progress.repeat_started(0)
         measure(progress, clock, repeat=0, losses=(2.0,) * 120, seconds=1.0)  # two minutes
-    assert len(file.getvalue().splitlines()) == 1 + 4
+    assert len(file.getvalue().splitlines()) == 1 + 1 + 4
+    assert file.getvalue().splitlines()[1] == "about 16 min 35 s for the other 995 updates"
 
 
 def test_what_is_swept_is_said_with_the_choices_made(digits: Any) -> None:
@@ -169,6 +171,20 @@ def test_what_is_swept_is_said_with_the_choices_made(digits: Any) -> None:
     assert len(lines) == 1
     for fact in ("digits_mlp", "cpu", "loss_fn CrossEntropyLoss", "AdamW"):
         assert fact in lines[0]
+
+
+def test_the_first_batch_is_told() -> None:
+    file = io.StringIO()
+    inspection = Inspection(
+        shapes=("32 x 8 float32", "32 int64"), groups=((640, 1.0), (10, 0.1)), memory=(16 * 2**30, 4 * 2**30),
+        kind="cross-entropy", loss=2.4321, constant=2.3026,
+    )  # fmt: skip
+    with SweepProgress(SETTINGS, console=Console(file=file), clock=Clock()) as progress:
+        progress.inspected(inspection)
+    assert file.getvalue() == (
+        "batch: 32 x 8 float32, 32 int64; its cross-entropy 2.432, and 2.303 for a constant prediction; "
+        "2 param groups: parameters 640 at 1, 10 at 0.1 times the rate; 4.0 GiB of 16.0 GiB of memory free\n"
+    )
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str], digits: Any) -> None:
@@ -204,7 +220,7 @@ def test_an_exception_passes_through_and_gives_the_cursor_back() -> None:
 
 SCRIPT = """
 import time
-from lrfinder.records import Point, RunPlan, ShortRun, Stop, SweepSettings, Trace
+from lrfinder.records import Inspection, Point, RunPlan, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.report.progress import SweepProgress
 settings = SweepSettings(steps=30, repeats=1)
 with SweepProgress(settings) as progress:

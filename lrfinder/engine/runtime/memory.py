@@ -22,6 +22,19 @@ def most_memory(device: torch.device) -> int:
     return torch.cuda.max_memory_reserved(device) if device.type == "cuda" else peak_memory()
 
 
+def device_memory(device: torch.device) -> tuple[int, int] | None:
+    """Return the memory of a CUDA device or of the machine, and what of it is free, in bytes; None of other devices."""
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return total, free
+    if device.type != "cpu":
+        return None
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return memory.total, memory.available
+
+
 def peak_memory() -> int:
     """Return the most memory that this process has had, in bytes."""
     if sys.platform == "win32":

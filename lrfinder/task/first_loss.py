@@ -1,0 +1,99 @@
+"""Look at how the first loss of a run is computed: the output, the target, and what is made of them.
+
+Nothing is computed twice, and no random number is drawn: a run that is looked at stays the same bit for bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
+from torch import nn
+
+from lrfinder.records import CROSS_ENTROPY, SQUARED_ERROR
+from lrfinder.task.batches import is_structure, parts_of
+
+_MOST_SHAPES = 8  # of a batch that are told
+_SUMS_TO_1 = 1e-3  # how far from 1 rows of probabilities may sum, in half precision too
+_LEAST_ROWS = 2  # fewer have no spread
+_ROWS, _TABLE = 64, 2  # are looked at for probabilities, of an output with two axes
+
+
+class FirstLoss:
+    """The first loss of a recognised kind that was computed: its value, and that of a constant prediction."""
+
+    def __init__(self) -> None:
+        self.kind = ""
+        self.loss: float | None = None
+        self.constant: float | None = None
+        self.probabilities = False
+
+    def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
+        """Take in a loss of the kind `kind` and what it was computed of, unless there was one."""
+        if self.kind or not kind or not all(isinstance(part, torch.Tensor) for part in (output, target, loss)):
+            return
+        with torch.no_grad(), contextlib.suppress(RuntimeError, TypeError, IndexError):  # tensors of a rare kind
+            self.constant = _entropy(target) if kind == CROSS_ENTROPY else _variance(target)
+            self.probabilities = kind == CROSS_ENTROPY and _are_probabilities(output.detach(), target)
+            self.loss = float(loss)
+            self.kind = kind
+
+
+def kind_of(function: Any) -> str:
+    """Return the kind of a loss function of torch's own, with the settings that `FirstLoss` assumes; else ""."""
+    if function is F.cross_entropy:
+        return CROSS_ENTROPY
+    if function is F.mse_loss:
+        return SQUARED_ERROR
+    plain = getattr(function, "reduction", None) == "mean"
+    if type(function) is nn.MSELoss:
+        return SQUARED_ERROR if plain else ""
+    if type(function) is nn.CrossEntropyLoss:
+        plain = plain and function.weight is None and not function.label_smoothing
+        return CROSS_ENTROPY if plain else ""
+    return ""
+
+
+def shapes_of(batch: Any) -> tuple[str, ...]:
+    """Return the shapes and types of the tensors in a batch, such as "32 x 64 float32"."""
+    if isinstance(batch, torch.Tensor):
+        size = " x ".join(map(str, batch.shape)) or "a single"
+        return (f"{size} {str(batch.dtype).removeprefix('torch.')}",)
+    if not is_structure(batch):
+        return ()
+    return tuple(shape for part in parts_of(batch) for shape in shapes_of(part))[:_MOST_SHAPES]
+
+
+def _entropy(target: torch.Tensor) -> float | None:
+    """Return the entropy of the labels' frequencies, in nats; None for targets that are no labels."""
+    if target.is_floating_point():
+        return None
+    labels = target[target >= 0]
+    if labels.numel() < _LEAST_ROWS:
+        return None
+    _, counts = labels.unique(return_counts=True)  # type: ignore[no-untyped-call]
+    shares = counts.double() / labels.numel()
+    return float(-(shares * shares.log()).sum())
+
+
+def _variance(target: torch.Tensor) -> float | None:
+    """Return the variance over the samples, the mean of all numbers of a target."""
+    if target.ndim == 0 or len(target) < _LEAST_ROWS:
+        return None
+    variance = float(target.float().var(dim=0, correction=0).mean())
+    return variance if math.isfinite(variance) else None
+
+
+def _are_probabilities(output: torch.Tensor, target: torch.Tensor) -> bool:
+    """Tell whether the first rows of the output are distributions over the classes.
+
+    The classes are on the last axis if the labels have all others, else on the second.
+    """
+    axis = -1 if output.shape[:-1] == target.shape else 1
+    if output.ndim <= 1 or output.shape[axis] <= 1 or not output.is_floating_point():
+        return False
+    rows = output[: _ROWS if output.ndim == _TABLE else 1].float()  # no copy of a large output: there may be no room
+    return bool((rows >= 0).all() and ((rows.sum(axis) - 1).abs() < _SUMS_TO_1).all())
