@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-noise bench-speed bench-graphs \
-	bench-growth bench-scheduler bench-check bench-baseline kills every-fault restoration coverage mutation fuzz clean
+	bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-several lost-ranks kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -103,6 +103,10 @@ bench: $(STAMP)  ## regret of our rates and the peers' against oracles of real t
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/plateaus.jsonl --tasks tests/benchmarks/plateaus/tasks \
 		--seeds 10 11 12 --per-task
 
+calibration: $(STAMP)  ## what is stated of verified rates against oracles, runs of 400 to 25,600 updates; prints the tables
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python tests/benchmarks/calibration.py lrfinder-runs/calibration
+
 bench-noise: $(STAMP)  ## what is said if there is nothing to learn; fails if a rate is confident
 	$(BIN)/python tests/benchmarks/noise.py --steps 400
 	$(BIN)/python tests/benchmarks/noise.py
@@ -115,6 +119,10 @@ bench-check: $(STAMP)  ## how often `lrfinder check` cries wolf, and how often i
 bench-baseline: $(STAMP)  ## how often `check --baseline` cries wolf, and whether it sees updates ten times off
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python tests/benchmarks/band_shifts.py $(TASKS)
+
+# Twenty minutes on a core; what is measured already is kept.
+bench-tuning: $(STAMP)  ## the rate for fine-tuning, in full and by adapters, beside the usual constants
+	$(BIN)/python tests/benchmarks/tuning.py $(BENCH)/tuning.jsonl
 
 kills: $(STAMP)  ## kill 200 real sweeps at random moments; says what survived
 	$(BIN)/python tests/benchmarks/kills.py
@@ -140,6 +148,12 @@ MINUTES := 10
 fuzz: $(STAMP)  ## fuzz what reads run folders and configs, for MINUTES=10
 	$(BIN)/python -m pip install --quiet atheris==3.0.0
 	$(BIN)/python tests/benchmarks/fuzz.py --minutes $(MINUTES)
+
+lost-ranks: $(STAMP)  ## fail on each rank of real two-process sweeps in each way that a process can
+	$(BIN)/python tests/benchmarks/lost_ranks.py
+
+bench-several: $(STAMP)  ## a sweep's update on two processes beside a bare DDP loop's on the same ones
+	$(BIN)/torchrun --standalone --nproc-per-node 2 tests/benchmarks/several.py
 
 every-fault: $(STAMP)  ## fail or kill at every single system call of real sweeps that writes
 	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_disk.py

@@ -210,7 +210,7 @@ class AppendFile:
 
     def keep(self, count: int | None = None) -> None:
         """Cut the file after its first `count` lines; None: after its last whole line."""
-        data = self._read()
+        data = self.read()
         whole = data.split(b"\n")[:-1][:count]
         length = sum(len(line) + 1 for line in whole)
         if length < len(data):
@@ -253,7 +253,8 @@ class AppendFile:
         if handle is not None and identity(handle) == self._identity:
             os.close(handle)
 
-    def _read(self) -> bytes:
+    def read(self) -> bytes:
+        """Return what the file holds now."""
         handle = self._open()  # not a second one: closing that would end the lock
         os.lseek(handle, 0, os.SEEK_SET)
         return b"".join(iter(lambda: os.read(handle, _CHUNK), b""))

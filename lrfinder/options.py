@@ -124,6 +124,9 @@ class Stop(StrEnum):
 # In the reason of an end by a loss that isn't finite, if no weight and no buffer is to blame.
 FINITE_WEIGHTS = "the weights are finite, so it comes from the loss or the data"
 
+# In a note on a loader whose length isn't the number of batches in a pass.
+LONGER = "train_loader gives more batches in a pass than its length"
+
 # How a note begins if training changed nothing, and so no rate can have done anything.
 UNMOVED_WEIGHTS = "no weight moved"
 

@@ -24,6 +24,7 @@ from lrfinder.config import (
     Evidence,
     OptimizerConfig,
     ScheduleConfig,
+    document,
     dump,
     format_schedule,
     load_schedule,
@@ -34,6 +35,7 @@ from lrfinder.errors import CONTROL, ConfigError, EnvironmentFailure, UsageError
 from lrfinder.optimizers import is_setting
 from lrfinder.records import Status
 from lrfinder.schedules import Constant, Linear
+from lrfinder.schedules.table import MOST_POINTS
 
 SUFFIXES = sorted(FORMATS)
 EXAMPLES = sorted((Path(__file__).parents[1] / "configs" / "schedules").iterdir())
@@ -322,3 +324,22 @@ def test_what_no_reader_takes_back_is_not_written(suffix: str) -> None:
     config = ScheduleConfig(optimizer=optimizer, schedule=Constant(steps=5))
     with pytest.raises(ConfigError, match="a control character can't stand in a config"):
         format_schedule(config, suffix=suffix)
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".json"])
+def test_a_file_with_far_too_many_values_is_refused_before_it_is_read_whole(
+    suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document, "MOST_VALUES", 100)
+    many = "[" + ",".join("1" for _ in range(100)) + "]"
+    with pytest.raises(ConfigError, match="more than 100 values") as caught:
+        parse_schedule(f'{{"x": {many}}}', suffix=suffix, where="c")
+    line, column = (int(part) for part in str(caught.value).split(":")[1:3])
+    assert (line, column) == (1, len(f'{{"x": {many}}}') - 4)
+
+
+def test_the_longest_table_that_a_config_may_hold_is_read() -> None:
+    points = ",".join(f"[{update}, 0.5]" for update in range(MOST_POINTS))
+    text = '{"version": 1, "optimizer": {"name": "AdamW", "lr": 0.1}, "schedule": '
+    text += f'{{"name": "table", "steps": 20000, "points": [{points}]}}}}'
+    assert len(parse_schedule(text, suffix=".json", where="c").schedule.points) == MOST_POINTS

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers import inject
+from helpers.processes import environment
 from helpers.runs import parabola, runs_at
 from lrfinder.errors import EnvironmentFailure, RunError
 from lrfinder.records import RunPlan, ShortRun, Stop
@@ -180,3 +183,32 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFailure, match="a symbolic link"):
         write(tmp_path / "runs.jsonl", RUNS)
     assert (tmp_path / "mine").read_text() == "mine"
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from lrfinder.store import RunLog
+with RunLog(Path(sys.argv[1])) as log:
+    print(len(log.hold()), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
+def test_a_log_that_is_held_is_read_and_added_to_by_one_process(tmp_path: Path) -> None:
+    path = write(tmp_path / "log.jsonl", RUNS[:2])
+    with path.open("ab") as file:
+        file.write(b'{"plan": torn')
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment()) as holder:
+        assert holder.stdout.readline() == b"2\n"
+        with RunLog(path) as log, pytest.raises(RunError, match="another process is making trials") as caught:
+            log.hold()
+        assert "only what is missing" in caught.value.hint
+        assert read_log(path) == RUNS[:2], "reading needs no lock"
+        holder.communicate()
+    with RunLog(path) as log:
+        assert log.hold() == RUNS[:2]
+        log.add(RUNS[2])
+    assert read_log(path) == RUNS

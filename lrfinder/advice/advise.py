@@ -92,7 +92,7 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
     if request.rule is not None and request.rule in OLD_NAMES:
         warnings.warn(renamed(request.rule), FutureWarning, stacklevel=2)
         request = dataclasses.replace(request, rule=OLD_NAMES[request.rule])
-    length = run_length(result.setup, request.steps, request.epochs)
+    length = run_length(result, request.steps, request.epochs)
     _check(request)
     picks, notes = _picks(evidence, request, length), _too_far(result, length)
     picks = tuple(pick if pick.lr is None else _doubted(pick, notes) for pick in picks)

@@ -14,6 +14,7 @@ from lrfinder.formatting import format_count, format_interval
 from lrfinder.records import JUDGED, Pick, Setup, Status
 
 _NOT_SET, _LENGTH, _SAMPLES = "not set", "length of the coming run", "samples of an epoch"
+_FIRST = "digest of the first batch"
 COVERAGE = 0.9  # of an interval; two picks that are the same are told apart in one comparison of ten
 
 
@@ -73,6 +74,7 @@ def compare_answers(runs: Sequence[RunAnswer]) -> Comparison:
         if len(set(values := tuple(each.get((what, bears_on), _NOT_SET) for each in conditions))) > 1
         and not (what == _LENGTH and _NOT_SET in values)  # nobody asked: that is no other length
         and not (what == _SAMPLES and _same_samples([run.result.setup for run in runs]))
+        and not (what == _FIRST and (_NOT_SET in values or not _drawn_alike(runs)))
     )
     couples = tuple(itertools.combinations(runs, 2))
     among = sum(_can_be_judged(first, second) for first, second in couples)
@@ -102,8 +104,10 @@ def _conditions(run: RunAnswer) -> dict[tuple[str, Bears], str]:
         ("cached batches", losses): setup.cached_batches,
         ("begins at", losses): None if setup.start is None else f"{setup.start.file} ({setup.start.sha256[:8]})",
         (_SAMPLES, losses): _samples(setup),
+        (_FIRST, losses): setup.first_batch,
         **{(name, Bears.RATES): value for name, value in _rate_unit(run).items()},
         ("batch size", Bears.CONDITIONS): setup.batch_size,
+        ("processes", Bears.CONDITIONS): setup.processes or 1,
         ("model", Bears.CONDITIONS): f"{setup.model}, {setup.parameters} parameters",
         ("model file", Bears.CONDITIONS): f"{run.model_file}{digest}",
         ("mode", Bears.CONDITIONS): settings.mode.value,
@@ -132,6 +136,13 @@ def _samples(setup: Setup) -> str | None:
         return None
     batches = format_count(setup.batches_per_epoch, "batch", "batches")
     return batches if setup.batch_size is None else f"{batches} of {setup.batch_size}"
+
+
+def _drawn_alike(runs: Sequence[RunAnswer]) -> bool:
+    """Tell whether the first batch is the same of the same data: which samples come first hangs on all of this."""
+    files = {run.model_sha256 for run in runs}
+    drawn = {(run.result.settings.seed, run.result.setup.batch_size, run.result.setup.torch) for run in runs}
+    return len(files) == len(drawn) == 1 and None not in files
 
 
 def _same_samples(setups: Sequence[Setup]) -> bool:

@@ -64,7 +64,7 @@ def _batches(result: SweepResult) -> int | None:
     settings = result.settings
     if settings.cache_batches is not None:
         return settings.cache_batches
-    return subset_size(result.setup.batches_per_epoch, steps=settings.run_steps, whole=REFERENCE_RUN)
+    return subset_size(result.batches_per_epoch, steps=settings.run_steps, whole=REFERENCE_RUN)
 
 
 def start_of(result: SweepResult) -> float | None:

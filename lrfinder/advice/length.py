@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from lrfinder.errors import UsageError
-from lrfinder.records import Setup
+from lrfinder.records import SweepResult
 from lrfinder.schedules.base import MAX_STEPS
 
 
-def run_length(setup: Setup, steps: int | None, epochs: float | None) -> int | None:
+def run_length(sweep: SweepResult, steps: int | None, epochs: float | None) -> int | None:
     """Return the run's length in updates: `steps`, or `epochs` times the loader's length; None if neither is given.
 
-    Raises UsageError if both are given, if one is not above 0, or if the loader has no length.
+    Raises UsageError if both are given, if one is not above 0, or if the loader has no length, or a wrong one.
     """
     if steps is not None and epochs is not None:
         raise UsageError("steps and epochs can't both be given", hint="keep one: they say the same thing")
@@ -20,12 +20,14 @@ def run_length(setup: Setup, steps: int | None, epochs: float | None) -> int | N
         return None
     if not 0 < epochs <= MAX_STEPS:
         raise UsageError(f"epochs must be above 0 and at most {MAX_STEPS:g}, got {epochs:g}")
-    if setup.batches_per_epoch is None:
+    per_epoch = sweep.batches_per_epoch
+    if per_epoch is None:
+        wrong = sweep.setup.batches_per_epoch is not None
         raise UsageError(
-            "epochs can't be counted: the train_loader of this run has no length",
+            f"epochs can't be counted: the train_loader of this run has {'a wrong' if wrong else 'no'} length",
             hint="give the run's length in updates: --steps",
         )
-    return _checked(max(1, round(epochs * setup.batches_per_epoch)), f"{epochs:g} epochs, in updates,")
+    return _checked(max(1, round(epochs * per_epoch)), f"{epochs:g} epochs, in updates,")
 
 
 def _checked(updates: int, what: str) -> int:

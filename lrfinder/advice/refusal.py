@@ -52,7 +52,7 @@ def refuse_points(traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal
             f"rate, {_lower(settings)}",
         )
     if traces and all(trace.stop.blew_up for trace in traces):
-        return Refusal(why=f"the loss diverged at once ({found})", hint=_lower(settings))
+        return Refusal(why=f"the loss diverged at once ({found})", hint=_lower(settings), known=True)
     return Refusal(why=f"too few points: {found}", hint="sweep again with more --steps")
 
 
@@ -81,10 +81,19 @@ def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings
     # Anywhere, not only at the lowest point: high rates are noisy, and the start of a fall is often its surest part.
     if np.any(falls > np.maximum(SIGNIFICANT_FALL * errors, rounding)):
         return None
+    if len({trace.initial_loss for trace in traces} | {loss for trace in traces for loss in trace.losses}) == 1:
+        return Refusal(
+            why=f"the loss is exactly {format_loss(curve.points.start)} before and after every update",
+            hint="no trained weight changes it: look for a loss that is met from the start, a detach, a clamp, an "
+            "activation at its limit",
+            known=True,
+        )
     reach = max(np.log10(trace.lrs[-1]) for trace in traces if trace.lrs) - np.log10(settings.min_lr)
     if all(trace.stop.blew_up for trace in traces) and reach < AT_ONCE:
         return Refusal(
-            why="the loss diverged at once: it rose within the first decade and never fell", hint=_lower(settings)
+            why="the loss diverged at once: it rose within the first decade and never fell",
+            hint=_lower(settings),
+            known=True,
         )
     lowest = int(falls.argmax())
     if falls[lowest] > max(2 * curve.noise, rounding):

@@ -31,6 +31,7 @@ class TrialPlan:
     request: VerifyRequest
     sweep: SweepResult
     runs: tuple[ShortRun, ...] = ()
+    spent_elsewhere: int = 0  # updates, on trials of other requests
 
     @cached_property
     def lengths(self) -> Lengths:
@@ -101,8 +102,8 @@ class TrialPlan:
 
     @property
     def updates(self) -> int:
-        """Every optimizer update spent on trials, those of another length in the log included."""
-        return sum(run.updates for run in self.runs)
+        """Every optimizer update spent on trials, those of other requests in the log included."""
+        return self.spent_elsewhere + sum(run.updates for run in self.runs)
 
     def different_batches(self, steps: int) -> int | None:
         """Return on how many different batches a trial of `steps` updates trains, again and again; None: on all.
@@ -118,7 +119,7 @@ class TrialPlan:
         return self.lengths.short is not None and self._learned_nothing(self.lengths.short)
 
     def _matched(self, steps: int) -> int | None:
-        return subset_size(self.sweep.setup.batches_per_epoch, steps=steps, whole=self.request.steps)
+        return subset_size(self.sweep.batches_per_epoch, steps=steps, whole=self.request.steps)
 
     def _learned_nothing(self, short: int) -> bool:
         """Tell whether the first runs of `short` updates learned next to nothing: advice/README.md#too_little."""
@@ -182,7 +183,7 @@ class TrialPlan:
 
     @cached_property
     def _finished(self) -> tuple[ShortRun, ...]:
-        """The runs made for a run like the coming one, and not cut short: a log may hold others."""
+        """The runs made for a run like the coming one, and not cut short."""
         return tuple(
             run
             for run in self.runs
@@ -212,7 +213,7 @@ class TrialPlan:
     @property
     def _repeats_data(self) -> bool:
         """True if the coming run goes through the data more than once; False if the data's length isn't known."""
-        per_epoch = self.sweep.setup.batches_per_epoch
+        per_epoch = self.sweep.batches_per_epoch
         return per_epoch is not None and self.request.steps > per_epoch
 
     @property

@@ -30,6 +30,8 @@ class Broadcast(Observer):
         """Keep the first report and forward it; the others say the same."""
         if not self._prepared:
             self._prepared = True
+            if self.setup is not None:  # this process may begin on another batch
+                setup = dataclasses.replace(setup, first_batch=self.setup.first_batch)
             self.setup = setup
             self._forward_setup(setup)
 

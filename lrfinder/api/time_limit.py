@@ -18,7 +18,7 @@ class TimeLimit:
         self._pace = pace or 0.0
         self._clock = clock
         self._begun: float | None = None
-        self._updates = 0
+        self.updates = 0  # made so far
 
     def begin(self) -> None:
         """The first run begins now."""
@@ -26,7 +26,7 @@ class TimeLimit:
 
     def made(self, updates: int) -> None:
         """So many more updates were made."""
-        self._updates += updates
+        self.updates += updates
 
     @property
     def elapsed(self) -> float:
@@ -36,7 +36,7 @@ class TimeLimit:
     def in_time(self, plans: Sequence[RunPlan]) -> tuple[RunPlan, ...]:
         """Return the first of the plans, each of which begins in time if they are made one after the other."""
         begins, kept = self.elapsed, []
-        pace = begins / self._updates if self._updates else self._pace
+        pace = begins / self.updates if self.updates else self._pace
         for plan in plans:
             if begins >= self._seconds:
                 break

@@ -9,13 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from lrfinder.advice.budget import VerifyRequest
+from lrfinder.advice.kept_trials import replayed
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.model_file import load_source_problem
 from lrfinder.api.time_limit import TimeLimit
+from lrfinder.engine.distributed.environment import launched_place
+from lrfinder.engine.distributed.orders import Begin
+from lrfinder.engine.distributed.team import current_team
+from lrfinder.engine.micro_batches import micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.device import choose_device
+from lrfinder.errors import UsageError
 from lrfinder.records import ShortRun
 from lrfinder.scripts.runs import ScriptRuns
 from lrfinder.store import SCRIPT_LOG, TRIALS, RunLog, Source
@@ -29,20 +35,23 @@ def make_trials(
     jobs: int | None = None,
     observers: Sequence[Observer] = (),
     limit: TimeLimit | None = None,
-) -> tuple[ShortRun, ...]:
-    """Make the runs that `plan` still needs, and return all of them.
+) -> TrialPlan:
+    """Make the runs that `plan` still needs, and return it with all of them.
 
     Each is in the folder's log as it ends. `jobs` are made at once, each in a process of its own; None: several if that
     is measured to be faster. An interruption ends them: the last run says so. A run that would begin after the `limit`
-    is left out.
+    is left out. Meanwhile no other process makes trials of this folder.
+
+    Raises RunError if another process is making some.
     """
     limit = limit or TimeLimit(None, None)
     if not plan.next_runs():
-        return plan.runs
+        return plan
     folder = folder.absolute()  # a model file may change the working directory
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(RunLog(folder / TRIALS))
         make = stack.enter_context(_maker(plan.request, source, jobs, observers, folder))
+        plan = replayed(plan.request, plan.sweep, log.hold())  # another process may have just made some
         limit.begin()
         while plans := limit.in_time(plan.next_runs()):
             for made in make(plans):
@@ -50,8 +59,8 @@ def make_trials(
                 plan = dataclasses.replace(plan, runs=(*plan.runs, made))
                 limit.made(made.updates)
                 if made.stop.ends_the_sweep:
-                    return plan.runs
-    return plan.runs
+                    return plan
+    return plan
 
 
 @contextlib.contextmanager
@@ -69,6 +78,8 @@ def _maker(
             yield lambda plans: map(trials.run, plans)
         return
     if jobs is not None and jobs > 1:
+        if launched_place() is not None:
+            raise UsageError("--jobs makes trials of one process each at once", hint="leave it out with --nproc")
         from lrfinder.api.run_pool import RunPool
 
         with RunPool(source, seed=request.seed, jobs=jobs) as pool:
@@ -76,12 +87,18 @@ def _maker(
         return
     problem = load_source_problem(source, seed=request.seed)
     device = choose_device(source.device)
+    team = current_team()
+    if team is not None:
+        team.tell(Begin(None, source.device))
+    batching = micro_batching_for(problem, None, device, team=team)
     with contextlib.ExitStack() as stack:
         elsewhere = None
-        if jobs is None:
+        if jobs is None and team is None:
             elsewhere = stack.enter_context(_spare_cores(request, source, device))
         listeners = Broadcast(observers)
-        runs = RunQueue(problem, seed=request.seed, device=device, observer=listeners, elsewhere=elsewhere)
+        runs = RunQueue(
+            problem, seed=request.seed, device=device, observer=listeners, batching=batching, elsewhere=elsewhere
+        )
         yield stack.enter_context(runs).run_all
 
 

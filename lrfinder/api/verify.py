@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
 from lrfinder.advice.budget import Account, Budget, VerifyRequest, budget_in_updates, estimate, read_budget
+from lrfinder.advice.kept_trials import replayed
 from lrfinder.advice.length import run_length
 from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.advice.verification import Verification, conclude
@@ -18,8 +19,9 @@ from lrfinder.api.run_files import LastRecommendation, config_target, last_recom
 from lrfinder.api.sweep_run import Tell, Watch, announce_model, announce_script, check_checkpoint
 from lrfinder.api.time_limit import TimeLimit
 from lrfinder.config import dump, load_schedule
-from lrfinder.errors import UsageError, unknown_choice
-from lrfinder.records import Cost, Setup, ShortRun, SweepResult
+from lrfinder.engine.distributed.environment import launched_place
+from lrfinder.errors import RunError, UsageError, unknown_choice
+from lrfinder.records import Cost, Setup, SweepResult
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
 from lrfinder.store import TRIALS, Source, load_run, load_source, read_cost, read_log
@@ -100,7 +102,9 @@ def verify(
         jobs=jobs,
         seed=seed,
     )
-    result = verify_run(Path(run), options, keep=False)
+    from lrfinder.api.together import together
+
+    result = together(lambda: verify_run(Path(run), options, keep=False), device="auto")
     verification = result.verification
     if verification.stop is None and not verification.trials and verification.lr is None:
         raise UsageError(f"there is no recommendation to verify: {verification.why}", hint=verification.hint)
@@ -142,20 +146,22 @@ def verify_run(
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
     if source.script is None:
         check_reference(source.reference)
+    _check_processes(sweep, folder)
     check_checkpoint(source, sweep.setup, folder)
-    trials, account = _train(
-        request, sweep, folder, source=source, jobs=options.jobs, watch=watch, swept=cost, tell=tell
-    )
+    plan, account = _train(request, sweep, folder, source=source, jobs=options.jobs, watch=watch, swept=cost, tell=tell)
     account = dataclasses.replace(account, budget="" if budget is None else budget.said)
+    trials = plan.runs
     if trials and trials[-1].stop.was_asked_for:
         why = f"{trials[-1].stop.value}: {len(trials) - 1} runs are kept in {folder}"
-        spent = sweep.updates + sum(trial.updates for trial in trials)
         stopped = dataclasses.replace(
-            _none(advice, spent), why=why, hint="the same command carries on", stop=trials[-1].stop, account=account
+            _none(advice, sweep.updates + plan.updates),
+            why=why,
+            hint="the same command carries on",
+            stop=trials[-1].stop,
+            account=account,
         )
         return VerifyResult(verification=stopped, sweep=sweep, run=folder)
-    concluded = conclude(TrialPlan(request=request, sweep=sweep, runs=trials), evidence)
-    verification = dataclasses.replace(concluded, account=account)
+    verification = dataclasses.replace(conclude(plan, evidence), account=account)
     written = None
     if keep and verification.schedule is not None:
         written = write or config_target(folder, last)
@@ -165,6 +171,18 @@ def verify_run(
         write_verification(folder, verify_document(verification, run=str(folder), written=place))
     corrected = written is not None and last is not None and written == last.path and not verification.confirmed
     return VerifyResult(verification=verification, sweep=sweep, run=folder, written=written, corrected=corrected)
+
+
+def _check_processes(sweep: SweepResult, folder: Path) -> None:
+    """Raise RunError if trials would train with another batch than the sweep, by another number of processes."""
+    place = launched_place()
+    now, then = (1 if place is None else place.size), sweep.setup.processes or 1
+    if now != then:
+        raise RunError(
+            f"{folder}: the sweep was made by {then} processes together, and this is a job of {now}: trials would "
+            "train with another batch",
+            hint=f"lrfinder verify --nproc {then}" if then > 1 else "leave --nproc out",
+        )
 
 
 def check_options(options: VerifyOptions) -> None:
@@ -200,7 +218,7 @@ def _requests(
     pace: float | None,
 ) -> tuple[Advice, VerifyRequest | None]:
     """Return the advice and what is to be verified of it; None if the sweep allows no recommendation."""
-    steps = run_length(evidence.result.setup, options.steps, options.epochs)
+    steps = run_length(evidence.result, options.steps, options.epochs)
     lr, schedule, warmup = options.lr, options.schedule, options.warmup
     if steps is None and last is None:
         hint = "add --steps T or --epochs E (in Python: steps=..., epochs=...), or run `lrfinder recommend` with one"
@@ -245,16 +263,15 @@ def _train(
     watch: Watch | None,
     swept: Cost | None,
     tell: Tell | None,
-) -> tuple[tuple[ShortRun, ...], Account]:
-    """Make the missing trials of the request's seed, and return all of them, with an account of those made now.
+) -> tuple[TrialPlan, Account]:
+    """Make the missing trials of the request, and return its plan with all of them, and an account of those made now.
 
     `swept` is what the sweep cost; `tell` gets what the trials are expected to cost before they begin.
     """
-    known = tuple(trial for trial in read_log(folder / TRIALS) if trial.seed == request.seed)
-    plan = TrialPlan(request=request, sweep=sweep, runs=known)
+    plan = replayed(request, sweep, read_log(folder / TRIALS))
     planned = _planned(plan, swept)
     if not plan.next_runs():
-        return known, Account(planned=planned, spent=Cost(updates=0))
+        return plan, Account(planned=planned, spent=Cost(updates=0))
     if tell is not None:
         tell(estimate(planned))
     limit = TimeLimit(request.seconds, None if swept is None else swept.pace)
@@ -262,17 +279,16 @@ def _train(
         observers = [] if watch is None else [stack.enter_context(watch(sweep.settings))]
         from lrfinder.api.trials import make_trials  # torch, after `watch` has prepared for it
 
-        trials = make_trials(plan, folder, source=source, jobs=jobs, observers=observers, limit=limit)
-        seconds = limit.elapsed
-    made = trials[len(known) :]
-    spent = Cost(updates=sum(trial.updates for trial in made), seconds=seconds)
-    missing = () if made and made[-1].stop.ends_the_sweep else dataclasses.replace(plan, runs=trials).next_runs()
-    return trials, Account(planned=planned, spent=spent, unbegun=sum(run.steps for run in missing))
+        plan = make_trials(plan, folder, source=source, jobs=jobs, observers=observers, limit=limit)
+        spent = Cost(updates=limit.updates, seconds=limit.elapsed)
+    missing = () if plan.runs and plan.runs[-1].stop.ends_the_sweep else plan.next_runs()
+    return plan, Account(planned=planned, spent=spent, unbegun=sum(run.steps for run in missing))
 
 
 def _planned(plan: TrialPlan, swept: Cost | None) -> Cost:
     """Return what the trials that are missing may cost at most, if they are like the sweep's own short runs."""
-    updates = min(max(0, plan.request.budget - plan.updates), plan.lengths.most_updates(len(plan.request.others)))
+    left = max(0, plan.request.budget - sum(run.updates for run in plan.runs))
+    updates = min(left, plan.lengths.most_updates(len(plan.request.others)))
     updates += 0 if plan.request.against is None else plan.lengths.long
     pace = None if swept is None else swept.pace
     return Cost(

@@ -12,6 +12,8 @@ KeyPath = tuple[str | int, ...]  # ("schedule", "final"); list items by index
 
 MAX_DEPTH = 16  # a config is 4 levels deep; what nests deeper is a mistake or an attack on the reader's stack
 
+MOST_VALUES = 40_000  # a table of 10,000 points has 30,002; YAML's reader takes 90 us for each
+
 
 class Place(NamedTuple):
     """A position in a text file; line and column (in characters) count from 1, as editors do."""
@@ -118,6 +120,9 @@ class DocumentBuilder:
 
     def _add(self, value: Any, place: Place) -> KeyPath:
         """Put `value` where it belongs; the first of two values under one key stays."""
+        if len(self.values) == MOST_VALUES:
+            message = f"more than {MOST_VALUES} values; a schedule config has fewer, whatever its table"
+            raise UnreadableError([Problem(place, message)])
         path: KeyPath = ()
         if self.stack:
             path = self._add_to(self.stack[-1], value, place)

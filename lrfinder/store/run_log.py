@@ -26,6 +26,7 @@ class RunLog:
         self._path = path
         self._owner = os.getpid()
         self._lines: AppendFile | None = None
+        self._held = False
 
     def __enter__(self) -> Self:
         return self
@@ -34,6 +35,16 @@ class RunLog:
         if self._lines is not None:
             self._lines.close()
             self._lines = None
+
+    def hold(self) -> tuple[ShortRun, ...]:
+        """Keep other processes from adding runs until this is closed, and return those that are there.
+
+        Raises RunError if another process has done so, and with file and line if a line is damaged.
+        """
+        self._held = True
+        with disk_errors(self._path):
+            lines = self._opened().read().split(b"\n")[:-1]
+        return tuple(_run(line, number, self._path) for number, line in enumerate(lines, start=1))
 
     def keep(self, count: int) -> None:
         """Cut the log after its first `count` runs; no file is created if there is none."""
@@ -54,8 +65,15 @@ class RunLog:
 
     def _opened(self) -> AppendFile:
         if self._lines is None:
-            self._lines = AppendFile(self._path)
-            self._lines.keep()
+            lines = AppendFile(self._path)
+            if self._held and not lines.lock():
+                lines.close()
+                raise RunError(
+                    f"{self._path}: another process is making trials of this run",
+                    hint="let it end, or end it: then the same command makes only what is missing",
+                )
+            lines.keep()
+            self._lines = lines
         return self._lines
 
 

@@ -21,6 +21,7 @@ from torch import nn
 
 from lrfinder.errors import ModelFileError
 from lrfinder.task.calling import accepts_args, describe_value, user_call
+from lrfinder.task.combined_loader import combined
 
 _PACKAGES = ("lightning", "pytorch_lightning")  # the new and the old name of the package
 
@@ -83,11 +84,15 @@ def set_up(model: Any) -> None:
 
 
 def own_train_loader(model: Any) -> Any:
-    """Return the result of the LightningModule's `train_dataloader()`; None if the class doesn't override it."""
-    if not (is_lightning_module(model) and overrides(model, "train_dataloader")):
+    """Return the result of the LightningModule's `train_dataloader()`; None if the class doesn't override it.
+
+    Several loaders are combined, as a Trainer does it.
+    """
+    base = _base(type(model))
+    if base is None or not overrides(model, "train_dataloader"):
         return None
     with _trainer_explained():
-        return model.train_dataloader()
+        return combined(model.train_dataloader(), base.__module__.partition(".")[0])
 
 
 def own_optimizer(model: Any, where: str) -> torch.optim.Optimizer:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from lrfinder.errors import ModelFileError, UsageError
 from lrfinder.task.calling import call_name, describe_value, required_arguments, takes_keyword, user_call
+from lrfinder.task.combined_loader import CombinedBatches, is_combined
 from lrfinder.task.lightning import own_train_loader
 from lrfinder.task.problem import Problem
 from lrfinder.task.source import UNIMPORTABLE
@@ -57,16 +58,20 @@ def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
         return cast("Iterable[Any]", loader)
     if not _is_function(loader):
         _refuse_batch_size(problem, f"train_loader is {describe_value(loader)}, already made")
-        _check_workers(loader, problem.where)
-        return cast("Iterable[Any]", loader)
+        return _without_numbers(loader, problem.where)
     call = _loader_call(loader, problem)
     if inspect.isgeneratorfunction(loader):
         return RestartedByCalling(call)
     with user_call("calling train_loader()"):
         made = call()
     check_batches(made, "train_loader()", problem.where)
-    _check_workers(made, problem.where)
-    return RestartedByCalling(lambda: iter(call())) if isinstance(made, Iterator) else cast("Iterable[Any]", made)
+    made = _without_numbers(made, problem.where)
+    return RestartedByCalling(lambda: iter(call())) if isinstance(made, Iterator) else made
+
+
+def _without_numbers(loader: Any, where: str) -> Iterable[Any]:
+    _check_workers(loader, where)
+    return CombinedBatches(loader) if is_combined(loader) else cast("Iterable[Any]", loader)
 
 
 def make_val_loader(problem: Problem) -> Iterable[Any] | None:
@@ -107,6 +112,9 @@ def check_batches(value: object, key: str, where: str) -> None:
         )
     if isinstance(value, list | tuple) and any(isinstance(item, DataLoader) for item in value):
         raise ModelFileError(f"{what} of loaders", hint="give one loader; torch's ConcatDataset joins data sets")
+    if callable(getattr(value, "train_dataloader", None)):
+        hint = "give what its train_dataloader() returns, after prepare_data() and setup('fit')"
+        raise ModelFileError(f"{what}: a data module has loaders, and is none", hint=hint)
     iterable = isinstance(value, Iterable) or (hasattr(value, "__getitem__") and not inspect.isclass(value))
     if not iterable or isinstance(value, nn.Module | torch.Tensor | Mapping | str | bytes):
         raise ModelFileError(
@@ -138,12 +146,15 @@ def batch_size_of(loader: Iterable[Any]) -> int | None:
 
 
 def batches_per_epoch(loader: Iterable[Any]) -> int | None:
-    """Return the number of batches in one pass over the data; None if the loader has no length."""
+    """Return the number of batches in one pass over the data; None if the loader has no length, or none to count to."""
     if not isinstance(loader, Sized):
         return None
     try:
-        return len(loader)
-    except TypeError:  # `len` of a DataLoader over an IterableDataset raises
+        with user_call("taking len(train_loader)"):
+            return len(loader)
+    except (TypeError, NotImplementedError):  # so does a DataLoader over an IterableDataset say that it has none
+        return None
+    except (OverflowError, ValueError):  # beyond what an index can be, or negative
         return None
 
 

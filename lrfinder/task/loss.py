@@ -48,6 +48,8 @@ class Loss:
         Raises ModelFileError if the loss isn't one floating-point number that depends on the model's parameters.
         """
         loss = self.raw(model, batch)
+        if isinstance(loss, Mapping) and "loss" in loss:
+            loss = loss["loss"]
         if type(loss) is torch.Tensor and loss.requires_grad and not loss.dim() and not loss.is_complex():
             return loss  # the usual case; only float and complex tensors can require a gradient
         if loss is None:
@@ -87,7 +89,12 @@ def checked_loss(loss: Any, where: str, what: str = "the loss") -> torch.Tensor:
     """Return `loss` as a tensor without dimensions; raise ModelFileError if it can't be minimized. `what` names it."""
     if not isinstance(loss, torch.Tensor):
         asked = "; did it go through .item() or float()?" if isinstance(loss, float) else ""
-        raise ModelFileError(f"{where}: {what} is {describe_value(loss)}, not a tensor{asked}", hint=_STEP_HINT)
+        hint = _STEP_HINT
+        if isinstance(loss, Mapping):
+            hint = 'return what is minimized, such as sum(losses.values()), or a mapping with the key "loss"'
+        elif isinstance(loss, list | tuple):
+            hint = "return what is minimized alone: the first of them?"
+        raise ModelFileError(f"{where}: {what} is {_shape_of(loss)}, not a tensor{asked}", hint=hint)
     if loss.numel() != 1:
         raise ModelFileError(
             f"{where}: {what} has the shape {tuple(loss.shape)}, not a single number",

@@ -33,6 +33,11 @@ def make_model(problem: Problem) -> nn.Module:
         )
     if is_lightning_module(model):
         set_up(model)
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        raise ModelFileError(
+            f"{problem.where}: {type(model).__name__} has weights on the meta device, which has no numbers",
+            hint="model.to_empty(device='cpu'), then initialise them, before model() returns it",
+        )
     if not any(map(is_lazy, model.parameters())):
         check_trainable(model, problem.where)
     return model

@@ -83,7 +83,7 @@ def test_the_same_run_twice_is_comparable_and_not_different() -> None:
 
 CHANGED: dict[type, dict[str, Any]] = {
     Setup: {
-        "start": Start(file="ck.pt", sha256="ab" * 32),
+        "start": Start(file="ck.pt", sha256="ab" * 32), "processes": 2,
         "model": "other", "parameters": 11, "loss": "mean squared error", "batch_size": 32, "batches_per_epoch": 300,
         "device": "cuda", "torch": "2.6.0", "cached_batches": 4, "judged": "training mode: it fails in evaluation mode",
         "optimizer": OptimizerFacts(name="AdamW", settings={"momentum": 0.9}),
@@ -101,7 +101,7 @@ CHANGED: dict[type, dict[str, Any]] = {
 # What is chance, only narrows an interval, follows from the rest, or can't move a loss.
 FREE = {
     "seed", "repeats", "max_seconds", "cache_batches", "python", "lrfinder", "graph", "default_lr", "chosen_by",
-    "skipped_hooks",
+    "skipped_hooks", "first_batch", "batch_per_process", "sharding",
 }  # fmt: skip
 IN_NUMBERS = {
     "losses": {
@@ -189,3 +189,26 @@ def test_a_difference_that_rests_on_an_uncertain_pick_says_so() -> None:
     sentences = " ".join(compare_answers([answer(-3.0, 0.1), doubted]).verdict)
     assert "differ clearly: they lie a factor of 1000.00 apart" in sentences
     assert "One of the two is uncertain" in sentences
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({}, True),
+        ({"seed": 1}, False),
+        ({"torch": "2.6.0"}, False),
+        ({"file": "b"}, False),
+        ({"data": None}, False),
+    ],
+)
+def test_other_data_are_told_where_the_first_batch_would_be_the_same(changed: dict[str, Any], told: bool) -> None:
+    def one(data: str | None, seed: int = 0, torch: str = "2.13.0", file: str = "a" * 64) -> RunAnswer:
+        setup = dataclasses.replace(SETUP, first_batch=data, torch=torch)
+        result = dataclasses.replace(RUN, setup=setup, settings=dataclasses.replace(RUN.settings, seed=seed))
+        return dataclasses.replace(answer(result=result), model_sha256=file)
+
+    comparison = compare_answers([one("1234"), one(**({"data": "5678"} | changed))])
+    found = [difference for difference in comparison.differences if difference.what == "digest of the first batch"]
+    assert [difference.values for difference in found] == ([("1234", "5678")] if told else [])
+    if told:
+        assert not comparison.losses_comparable

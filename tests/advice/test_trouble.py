@@ -104,3 +104,15 @@ def test_first_losses_that_are_factors_apart_are_named() -> None:
         status, why = advised(first, apart)
         assert status is Status.UNCERTAIN
         assert "in the short run at rate" in why
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5, -2.0])
+def test_a_loss_that_no_update_changes_is_told_so(value: float) -> None:
+    flat = sweep_of(traces_of(SweepSettings(), lambda _: value), SweepSettings())
+    flat = dataclasses.replace(
+        flat, traces=tuple(dataclasses.replace(trace, initial_loss=value) for trace in flat.traces)
+    )
+    advice = advice_on(flat, Request(steps=400))
+    assert advice.status is Status.REFUSED
+    assert advice.why.startswith(f"the loss is exactly {value:g} before and after every update")
+    assert "--run-steps" not in advice.hint

@@ -30,7 +30,8 @@ def test_from_nothing_to_a_training_run(cli, tmp_path: Path) -> None:
     document = json.loads(swept.stdout)
     run = tmp_path / document["run"]
     assert run.parent.name == "lrfinder-runs"
-    written = {f"lrfinder-runs/{run.name}/{name}" for name in ("run.json", "curve.csv", "runs.jsonl", "curve.png")}
+    names = ("run.json", "curve.csv", "runs.jsonl", "curve.png", "cost.json")
+    written = {f"lrfinder-runs/{run.name}/{name}" for name in names}
     assert files_in(tmp_path) - before == written | {"lrfinder-runs", f"lrfinder-runs/{run.name}"}
 
     rows = list(csv.DictReader(io.StringIO((run / "curve.csv").read_text())))

@@ -309,3 +309,20 @@ def test_what_was_verified_is_kept_by_recommend(tmp_path: Path) -> None:
     assert other["config"]["evidence"]["rule"] != "verified"
     back = json.loads(run(tmp_path, "recommend", "run", "--steps", 120, "--unverified", "--json", status=0).stdout)
     assert back["config"]["optimizer"] == alone["config"]["optimizer"]
+
+
+def test_a_second_process_on_the_same_run_is_told_to_wait_and_doubles_nothing(folder: Path) -> None:
+    (folder / "model.py").write_text(
+        GOOD_WITH_VAL.replace("return nn.functional", "time.sleep(0.01); return nn.functional")
+    )
+    log = folder / "run" / "trials.jsonl"
+    command = [sys.executable, "-m", "lrfinder", "verify", "run", *BUDGET, "--quiet"]
+    first = subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline and not log.exists():
+        time.sleep(0.02)
+    second = run(folder, "verify", "run", *BUDGET, status=2)
+    assert "another process is making trials of this run" in second.stderr
+    assert first.wait() in {0, 1}
+    plans = [json.dumps(json.loads(line)["plan"]) for line in log.read_text().splitlines()]
+    assert len(set(plans)) == len(plans) > 0

@@ -9,7 +9,10 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
+from helpers.advice import advice_on
+from helpers.curves import sweep_of
 from helpers.problems import CPU, regression
+from lrfinder.advice import Request
 from lrfinder.engine.losses.nonfinite import EVERY, WeightsTotal, all_finite, locate_nonfinite
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
@@ -168,3 +171,31 @@ def test_buffers_and_sparse_gradients_are_told_apart() -> None:
     with torch.no_grad():
         table.weight[1] = math.nan
     assert locate_nonfinite(table) == "the gradient of 'weight' is not finite, and so the weight 'weight' is not"
+
+
+def test_a_loss_that_grows_until_it_overflows_has_diverged_and_no_data_are_blamed(recorder) -> None:
+    x = 10 * torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    batches = [(x, x.sum(1, keepdim=True))] * 4
+    steep = regression(
+        model=lambda: nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 1)),
+        loss_fn=lambda output, target: ((output - target) ** 4).mean(),
+        train_loader=batches,
+    )
+    trace = one(recorder, steep)
+    assert not math.isfinite(trace.losses[-1])
+    assert trace.stop is Stop.DIVERGED
+    assert f"the loss began at {trace.initial_loss:.4g} and grew to" in trace.why
+    refused = advice_on(sweep_of((trace,), SweepSettings(min_lr=1e-5, max_lr=1e-3, repeats=1)), Request(steps=100))
+    assert refused.hint.startswith("sweep again with --min-lr")
+    assert "data" not in refused.why
+
+
+def test_weights_in_half_precision_are_told_what_they_are_too_narrow_for(recorder) -> None:
+    x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0)).half()
+    x[:, 0] = 0  # a gradient of 0, which Adam divides by the root of its square and 1e-8
+    narrow = regression(
+        model=lambda: nn.Linear(3, 1).half(), optimizer=torch.optim.Adam, train_loader=[(x, x.sum(1, keepdim=True))]
+    )
+    trace = one(recorder, narrow)
+    assert trace.stop is Stop.NON_FINITE
+    assert "it is float16" in trace.why

@@ -14,8 +14,10 @@ import torch
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
 
-from helpers.problems import CPU
+import lrfinder
+from helpers.problems import CPU, regression
 from lrfinder.engine.sweep import run_sweep
+from lrfinder.errors import UsageError
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.task.problem import Problem
 
@@ -240,3 +242,65 @@ def test_torchdata_s_loader_goes_on_where_it_would_have(recorder, workers) -> No
     resumed.load_state_dict(stopped.state_dict())
     sweep(recorder, resumed)
     assert torch.equal(torch.cat([batch[0] for batch in resumed]), INPUTS[8:])
+
+
+class Streamed(IterableDataset):
+    """Forty samples, of which the length tells `length`."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self):
+        return iter(DATA)
+
+
+def test_a_length_that_the_loader_exceeds_is_named_and_counts_nothing() -> None:
+    def result(length: int) -> lrfinder.SweepResult:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own, of a pass longer than it was said to be
+            return lrfinder.sweep(
+                lambda: nn.Linear(3, 1),
+                train_loader=lambda: DataLoader(Streamed(length), batch_size=4),
+                loss_fn=nn.functional.mse_loss,
+                steps=30,
+                repeats=1,
+                run_steps=10,
+            )
+
+    right, wrong = result(40), result(8)
+    assert (right.batches_per_epoch, right.notes) == (10, ())
+    assert (wrong.setup.batches_per_epoch, wrong.batches_per_epoch) == (2, None)
+    assert [
+        note.startswith("train_loader gives more batches in a pass than its length (2)") for note in wrong.notes
+    ] == [True]
+    assert {run.plan.batches for run in wrong.runs} == {None}, "no run goes round two batches"
+    assert right.losses == wrong.losses
+    with pytest.raises(UsageError, match="has a wrong length"):
+        lrfinder.recommend(wrong, epochs=3)
+
+
+def test_the_first_batch_has_a_digest_of_its_numbers(recorder) -> None:
+    def digest(loader, seed: int = 0, step=None) -> str | None:
+        seen = recorder()
+        problem = regression(train_loader=loader, **({} if step is None else {"loss_fn": None, "training_step": step}))
+        settings = dataclasses.replace(SETTINGS, repeats=1, seed=seed)
+        run_sweep(problem, settings, device=CPU, observer=seen)
+        return seen.setups[0].first_batch
+
+    def shuffled(data):
+        return lambda: DataLoader(data, batch_size=8, shuffle=True)
+
+    first = digest(shuffled(DATA))
+    assert len(first) == 16
+    assert digest(shuffled(DATA)) == first
+    changed = INPUTS.clone()
+    changed += 1e-6
+    assert digest(shuffled(TensorDataset(changed, TARGETS))) != first
+    assert digest(shuffled(DATA), seed=1) != first
+    named = lambda: ({"x": INPUTS, "names": ["a"] * 40}, TARGETS)  # noqa: E731
+    in_structure = digest([named()], step=lambda model, batch: (model(batch[0]["x"]) - batch[1]).pow(2).mean())
+    assert in_structure == digest([(INPUTS, TARGETS)])
+    assert digest([INPUTS.tolist()], step=lambda model, batch: model(torch.tensor(batch)).pow(2).mean()) is None

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
 import lrfinder
+from lrfinder.integrations.huggingface import find_lr
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of torch, in Lightning
 
@@ -99,4 +100,8 @@ def test_a_checkpoint_folder_of_a_hugging_face_trainer(tmp_path: Path) -> None:
     there = BertForSequenceClassification.from_pretrained(tmp_path / "checkpoint-10")
     with torch.no_grad():
         assert abs(swept.traces[0].initial_loss - there(**batches[0]).loss.item()) < 1e-6
+    assert all(map(torch.equal, trainer.model.parameters(), before))
+    advice = find_lr(trainer, start_from=tmp_path / "checkpoint-10", **SHORT)
+    assert advice.result.setup.start == start
+    assert advice.result.traces[0].initial_loss != swept.traces[0].initial_loss, "the Trainer's own batches"
     assert all(map(torch.equal, trainer.model.parameters(), before))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
+from lrfinder.engine.runtime.rng import is_generator, loader_parts
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError, UsageError, user_code_location
 from lrfinder.records import Spacing, SweepSettings
@@ -171,8 +172,6 @@ def test_a_scheduler_in_configure_optimizers_does_not_touch_the_ratio(build: Cal
             "returned 2 optimizers, and a sweep has one rate",
         ),
         (FILE.replace("self.seen = []", "self.automatic_optimization = False") + MODEL, "makes its own updates"),
-        (FILE.replace("return DataLoader(", "return [DataLoader([1]), DataLoader(") .replace("size=4)", "size=4)]")
-         + MODEL, "train_dataloader() is a list of loaders"),
         (FILE.replace("return loss\n", "return {'a': loss}\n") + MODEL, "the loss is a dict"),
         (FILE.replace("train_dataloader", "other") + MODEL, "has no train_loader"),
     ],
@@ -274,3 +273,39 @@ def test_the_old_package_name_is_the_same(write: Callable[..., str]) -> None:
     problem = load_problem(write(text + MODEL))
     torch.manual_seed(0)
     assert len(five_updates(build_trial(problem, place=lambda model: model), 0.1)) == 5
+
+
+COMBINED = """
+class Net(Net):
+    def training_step(self, batch, batch_idx):
+        (a,), (b,) = batch["a"], batch["b"]
+        loss = self.layer(a).pow(2).mean() + (self.layer(b) - 1).pow(2).mean()
+        self.seen.append(loss.item())
+        return loss
+
+    def train_dataloader(self):
+        # Of other lengths: the shorter one begins again.
+        loaders = {
+            "a": DataLoader(TensorDataset(self.x), batch_size=4, shuffle=True, generator=torch.Generator()),
+            "b": DataLoader(TensorDataset(self.x), batch_size=5),
+        }
+        return LOADERS
+"""
+_COMBINED_LOADER = "lightning.pytorch.utilities.combined_loader.CombinedLoader(loaders, 'max_size_cycle')"
+
+
+@pytest.mark.parametrize("loaders", ["loaders", _COMBINED_LOADER])
+def test_several_loaders_are_combined_as_lightnings_trainer_does_it(
+    build: Callable[..., BuiltProblem], trainer: object, loaders: str
+) -> None:
+    text = FILE + COMBINED.replace("LOADERS", loaders) + MODEL
+    theirs, ours = build(text).model, build(text)
+    ours.model.load_state_dict(theirs.state_dict())
+    trainer.fit(theirs)  # type: ignore[attr-defined]
+    assert five_updates(ours, 0.1) == theirs.seen
+    assert seeded_generators(ours.loader) == 1
+
+
+def seeded_generators(loader: object) -> int:
+    parts = [value for part in loader_parts(loader) for value in vars(part).values()]
+    return len({id(value) for value in parts if is_generator(value)})

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
 
-from lrfinder.errors import UsageError
+from lrfinder.errors import ModelFileError, UsageError, user_code_location
 from lrfinder.task.loader import batch_size_of, batches_per_epoch
 from lrfinder.task.problem import BuiltProblem
 
@@ -19,6 +19,21 @@ DATA = TensorDataset(torch.arange(10.0))
 class Stream(IterableDataset[int]):
     def __iter__(self):  # type: ignore[no-untyped-def]
         yield from range(3)
+
+
+class Long:
+    """A loader with an odd length, or none."""
+
+    def __init__(self, length: int | Exception) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        if isinstance(self.length, Exception):
+            raise self.length
+        return self.length
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter([1, 2, 3])
 
 
 @pytest.mark.parametrize(
@@ -84,8 +99,23 @@ def test_a_loader_from_a_function_is_handed_on_as_it_is(build: Callable[..., Bui
         (DataLoader(Stream(), batch_size=2), 2, None),
         ([1, 2, 3], None, 3),
         (iter([1, 2, 3]), None, None),
+        (Long(NotImplementedError("no length")), None, None),
+        (Long(10**30), None, None),
+        (Long(-1), None, None),
     ],
 )
 def test_what_a_loader_says_of_itself(loader: object, size: int | None, count: int | None) -> None:
     assert batch_size_of(loader) == size  # type: ignore[arg-type]
     assert batches_per_epoch(loader) == count  # type: ignore[arg-type]
+
+
+def test_a_length_that_fails_is_the_user_s_own_failure() -> None:
+    with pytest.raises(AttributeError) as caught:
+        batches_per_epoch(Long(AttributeError("no data yet")))  # type: ignore[arg-type]
+    assert user_code_location(caught.value) == "taking len(train_loader)"
+
+
+def test_a_data_module_is_told_from_a_loader(build: Callable[..., BuiltProblem]) -> None:
+    module = "class Data:\n    def train_dataloader(self):\n        return [1]\ntrain_loader = Data()"
+    with pytest.raises(ModelFileError, match="a data module has loaders, and is none"):
+        build(MODEL + module)

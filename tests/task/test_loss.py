@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
+from lrfinder.errors import ModelFileError
 from lrfinder.task.inferred import InferredLoss
 from lrfinder.task.loss import make_loss
 from lrfinder.task.problem import BuiltProblem, Problem
@@ -171,3 +172,43 @@ def test_a_loss_with_weights_follows_the_model_and_stays_as_it_was() -> None:
     assert loss(net, batch).device.type == "meta"
     assert weighted.weight is not None
     assert weighted.weight.device.type == "cpu"
+
+
+@pytest.mark.parametrize("step", ["{'loss': loss, 'accuracy': 1}", "collections.OrderedDict(loss=loss)"])
+def test_a_mapping_may_hold_the_loss_beside_others(
+    build: Callable[..., BuiltProblem], first_loss: Any, step: str
+) -> None:
+    text = f"""
+import collections
+def model():
+    return nn.Linear(1, 1)
+train_loader = [(torch.ones(2, 1), torch.zeros(2, 1))]
+def training_step(model, batch):
+    loss = (model(batch[0]) - batch[1]).pow(2).mean()
+    return {step}
+"""
+    alone = build(text.replace(step, "loss"))
+    assert first_loss(build(text)).item() == first_loss(alone).item()
+
+
+@pytest.mark.parametrize(
+    ("step", "phrase", "hint"),
+    [
+        ("{'box': loss, 'class': loss}", "a dict with the keys box, class", "sum(losses.values())"),
+        ("(loss, loss)", "a tuple of 2", "alone"),
+    ],
+)
+def test_several_losses_are_told_what_to_do(
+    build: Callable[..., BuiltProblem], first_loss: Any, step: str, phrase: str, hint: str
+) -> None:
+    text = f"""
+def model():
+    return nn.Linear(1, 1)
+train_loader = [(torch.ones(2, 1), torch.zeros(2, 1))]
+def training_step(model, batch):
+    loss = model(batch[0]).mean()
+    return {step}
+"""
+    with pytest.raises(ModelFileError, match=phrase) as caught:
+        first_loss(build(text))
+    assert hint in str(caught.value.hint)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrfinder.config import OptimizerConfig
-from lrfinder.errors import LrfinderError, UsageError
+from lrfinder.errors import LrfinderError, ModelFileError, UsageError
+from lrfinder.records import UpdateOptions
 from lrfinder.task.optimizers.build import REFERENCE_LR, make_optimizer, optimizer_facts
 from lrfinder.task.optimizers.by_name import named_optimizer
 from lrfinder.task.problem import BuiltProblem, Problem, SweptOptimizer
@@ -194,3 +195,41 @@ def test_a_setting_that_no_config_could_hold_is_left_out() -> None:
         name=facts.name, lr=0.1, settings={k: v for k, v in facts.settings.items() if v is not None}
     )
     assert config.settings["momentum"] == 0.9
+
+
+@pytest.mark.parametrize("rate", [None, [0.1, 0.2], "fast", torch.ones(2)])
+def test_an_optimizer_that_takes_no_rate_can_t_be_swept(rate: object) -> None:
+    net = nn.Linear(1, 1)
+
+    def own_steps(params: object, lr: float) -> torch.optim.Optimizer:
+        made = torch.optim.SGD(params, lr=lr)  # type: ignore[arg-type]
+        made.param_groups[0]["lr"] = rate
+        return made
+
+    given = [{"optimizer": own_steps}, {"optimizer": own_steps(net.parameters(), 0.1)}]
+    given += [{"optimizers": lambda model, lr: {"net": own_steps(model.parameters(), lr)}}]
+    for names in given:
+        with pytest.raises(ModelFileError, match=r"param group 0 of SGD has .* so there is none to sweep"):
+            make_optimizer(Problem(name="net", model=net, train_loader=[], **names), net)  # type: ignore[arg-type]
+
+
+def test_an_optimizer_that_maximizes_is_swept_only_beside_another() -> None:
+    net = nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)])
+    up = torch.optim.SGD(net[1].parameters(), lr=0.1, maximize=True)
+    with pytest.raises(ModelFileError, match="SGD maximizes"):
+        make_optimizer(problem(net, up), net)
+    pair = {"down": torch.optim.SGD(net[0].parameters(), lr=0.1), "up": up}
+    beside = Problem(
+        name="net", model=net, train_loader=[], optimizers=pair, training=UpdateOptions(swept_optimizer="down")
+    )
+    assert [part.name for part in make_optimizer(beside, net).parts] == ["down", "up"]
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
+def test_what_a_scheduler_keeps_in_a_group_is_no_setting_of_the_optimizer(kind: type) -> None:
+    net = nn.Linear(1, 1)
+    live = kind(net.parameters(), lr=0.1)
+    torch.optim.lr_scheduler.OneCycleLR(live, 0.5, total_steps=100)
+    torch.optim.swa_utils.SWALR(live, swa_lr=0.05)
+    facts = optimizer_facts(make_optimizer(problem(net, live), net).parts, "model file")
+    assert facts.settings.keys() <= live.defaults.keys()

@@ -15,7 +15,7 @@ from helpers.problems import CPU, Recorder, regression
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
-from lrfinder.records import RunPlan, Status, Stop, SweepSettings
+from lrfinder.records import RunPlan, Status, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.build import build_trial
 from lrfinder.task.load import load_problem
 
@@ -308,3 +308,33 @@ def test_a_missing_logger_is_explained(tmp_path: Path) -> None:
     with pytest.raises(AttributeError) as raised:
         lrfinder.sweep(lightning_file(tmp_path, extra="self.logger.experiment.add_scalar('a', 1)"))
     assert "without a logger" in raised.value.__notes__[0]
+
+
+def test_weights_without_numbers_are_refused_before_anything_is_moved() -> None:
+    with pytest.raises(ModelFileError, match="weights on the meta device") as caught:
+        swept(model=lambda: nn.Linear(3, 1, device="meta"))
+    assert "to_empty" in str(caught.value.hint)
+
+
+def test_of_accumulated_batches_one_without_a_loss_is_replaced_by_the_next() -> None:
+    def problem(loader):
+        accumulated = UpdateOptions(accumulate=3)
+        return regression(train_loader=loader, loss_fn=None, training_step=some_none, training=accumulated)
+
+    full = [(x, y) for x, y in BATCHES if x[0, 0] <= 0.5]
+    recorder = Recorder()
+    with_holes = run_sweep(problem(BATCHES), SETTINGS, device=CPU, observer=recorder)[0]
+    without = run_sweep(problem(full), SETTINGS, device=CPU, observer=recorder)[0]
+    assert with_holes.stop is Stop.COMPLETED
+    assert with_holes.empty > 0
+    # Two are taken in another order within an update, whose gradient is the mean of theirs.
+    assert with_holes.losses == pytest.approx(without.losses, rel=1e-5)
+    with pytest.raises(ModelFileError, match="the loss is None for"):
+        run_sweep(
+            regression(
+                train_loader=BATCHES, loss_fn=None, training_step=lambda *_: None, training=UpdateOptions(accumulate=2)
+            ),
+            SETTINGS,
+            device=CPU,
+            observer=recorder,
+        )

@@ -23,11 +23,12 @@ class Fetch:
     """A context for getting batches of the loader called `name`, each within `seconds` (0: no limit).
 
     In the main thread the limit holds for every iterable. In other threads it holds only for a DataLoader with workers,
-    by its own `timeout`. `count` is the number of batches so far.
+    by its own `timeout`. `count` is the number of batches so far, `longest_pass` that of the longest pass.
     """
 
     def __init__(self, name: str, seconds: float) -> None:
         self.count = 0
+        self._began, self._longest = 0, 0  # the count when the pass began, and the longest of those before
         self._name = name
         self._seconds = seconds
         self._timer = CallTimeout()
@@ -42,8 +43,14 @@ class Fetch:
     ) -> None:
         self._timer.__exit__(kind, error, trace)
 
+    @property
+    def longest_pass(self) -> int:
+        """The most batches that a pass gave."""
+        return max(self._longest, self.count - self._began)
+
     def start(self, loader: Iterable[Any]) -> Iterator[Any]:
         """Return an iterator over `loader`. Raises EnvironmentFailure if that takes too long."""
+        self._longest, self._began = self.longest_pass, self.count
         with user_code(f"starting {self._name}"), self._own_timeout(loader):
             # Lists and tuples don't wait, and a timer takes longer than their next item.
             self._waits = type(loader) not in {list, tuple}

@@ -64,9 +64,14 @@ def copied(batch: Any) -> Any:
 
 
 def size_in_bytes(batch: Any) -> int:
-    """Return the bytes of the tensors in a batch, in containers of any depth; 0 for unknown objects."""
+    """Return the bytes of the tensors in a batch."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in batch_tensors(batch))
+
+
+def batch_tensors(batch: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors in a batch, in containers of any depth; none for unknown objects."""
     if isinstance(batch, torch.Tensor):
-        return batch.numel() * batch.element_size()
+        yield batch
     parts: Iterable[Any] = ()
     if isinstance(batch, Mapping):
         parts = batch.values()
@@ -74,4 +79,5 @@ def size_in_bytes(batch: Any) -> int:
         parts = batch
     elif hasattr(batch, "__dict__") and not isinstance(batch, type | torch.nn.Module):
         parts = (part for part in vars(batch).values() if isinstance(part, torch.Tensor | Mapping | list | tuple))
-    return sum(size_in_bytes(part) for part in parts)
+    for part in parts:
+        yield from batch_tensors(part)

@@ -11,6 +11,8 @@ from torch.nn.utils import get_total_norm
 
 from lrfinder.options import FINITE_WEIGHTS
 
+# 1e-8, Adam's eps, is 0 in float16.
+_TOO_NARROW = "; it is float16, too narrow for an optimizer: keep weights in float32, and train with --precision fp16"
 EVERY = 8  # updates between two checks of the weights: engine/README.md#every
 
 
@@ -55,7 +57,8 @@ def locate_nonfinite(model: nn.Module, *, gradients: bool = True) -> str:
     gradient = _first_bad((name, slope) for name, slope in slopes if slope is not None) if gradients else None
     if gradient is not None:
         return f"the gradient of {gradient!r} is not finite, and so the weight {weight!r} is not"
-    return f"the weight {weight!r} is not finite"
+    half = dict(model.named_parameters())[weight].dtype is torch.float16
+    return f"the weight {weight!r} is not finite" + (_TOO_NARROW if half else "")
 
 
 def _wide_sum(values: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -28,6 +28,13 @@ def reachable_state(problem: Problem) -> list[Any]:
     for function in (problem.loss_fn, problem.training_step):
         found += [function] if _is_live(function) else _referenced_by(function)
     return found
+
+
+def base_weights(roots: Iterable[Any]) -> list[nn.Parameter]:
+    """Return the frozen weights of the models of PEFT among `roots`, and of those that transformers gave adapters."""
+    modules = [module for root in roots if isinstance(root, nn.Module) for module in root.modules()]
+    adapted = [module for module in modules if getattr(module, "peft_config", None)]
+    return [weight for module in adapted for weight in module.parameters() if not weight.requires_grad]
 
 
 def state_beside(problem: Problem) -> tuple[Any, ...]:

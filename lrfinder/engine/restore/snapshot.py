@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lrfinder.engine.restore.containers import ContainerState, is_container, parts_of
-from lrfinder.engine.restore.reachable import reachable_state
+from lrfinder.engine.restore.reachable import base_weights, reachable_state
 from lrfinder.engine.restore.tensors import TensorStates
 from lrfinder.engine.runtime.rng import is_generator, loader_parts, remember_generator, remember_global_state
 from lrfinder.errors import user_code
@@ -41,7 +41,9 @@ def preserved(problem: Problem, device: torch.device, *, beside: Iterable[Any] =
     Raises ModelFileError for a live model with lazy layers, which can't be made lazy again.
     """
     put_generators_back = remember_global_state(device)
-    snapshot = Snapshot([*reachable_state(problem), *beside])
+    roots = [*reachable_state(problem), *beside]
+    # A checkpoint is copied into the very weights; otherwise nothing writes into the base of a model of PEFT.
+    snapshot = Snapshot(roots, constant=base_weights(roots) if problem.start is None else ())
     # Each step is made even if one before it fails: a GPU that reports an error fails every later call.
     with contextlib.ExitStack() as steps:
         steps.callback(put_generators_back)
@@ -52,10 +54,15 @@ def preserved(problem: Problem, device: torch.device, *, beside: Iterable[Any] =
 
 
 class Snapshot:
-    """What the objects `roots` held when this was made. Without `weights` parameters and hooks are left out."""
+    """What the objects `roots` held when this was made. Without `weights` parameters and hooks are left out.
 
-    def __init__(self, roots: Iterable[Any], *, weights: bool = True) -> None:
+    What `constant` weights contain isn't copied: a base of billions of weights would take as much memory again. Their
+    version counters tell if they were written to all the same.
+    """
+
+    def __init__(self, roots: Iterable[Any], *, weights: bool = True, constant: Iterable[torch.Tensor] = ()) -> None:
         self._weights = weights
+        self._constant = {id(weight) for weight in constant}
         self.tensors = TensorStates(on_host=weights)
         self._containers: list[ContainerState] = []
         self._generators: list[Callable[[], object]] = []
@@ -64,7 +71,10 @@ class Snapshot:
         self.tensors.copy()
 
     def rewind(self) -> None:
-        """Set gradients to None and restore all else but the process's generators; may be called several times."""
+        """Set gradients to None and restore all else but the process's generators; may be called several times.
+
+        Raises ModelFileError if constant weights were written to: they can't be put back.
+        """
         with contextlib.ExitStack() as steps:
             for restore in self._generators:
                 steps.callback(restore)
@@ -103,7 +113,7 @@ class Snapshot:
             seen[id(value)] = value
             if isinstance(value, torch.Tensor):
                 if self._weights or not isinstance(value, nn.Parameter):
-                    self.tensors.keep(value)
+                    self.tensors.keep(value, constant=id(value) in self._constant)
             elif is_generator(value):
                 self._generators.append(remember_generator(value))
             elif isinstance(value, torch.jit.ScriptModule):  # keeps its mode and its tensors outside Python

@@ -22,6 +22,7 @@ class _SavedTensor:
     leaf: bool
     requires_grad: bool
     gradient: torch.Tensor | None
+    version: int | None = None  # of a constant one
 
 
 class TensorStates:
@@ -35,8 +36,8 @@ class TensorStates:
         self._host = torch.empty(0, dtype=torch.uint8)
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def keep(self, tensor: torch.Tensor) -> None:
-        """Remember `tensor`; `copy` then keeps what it contains.
+    def keep(self, tensor: torch.Tensor, *, constant: bool = False) -> None:
+        """Remember `tensor`; `copy` then keeps what it contains, unless it is constant.
 
         Raises ModelFileError for the weights of a lazy layer, which don't exist yet.
         """
@@ -50,7 +51,9 @@ class TensorStates:
         self._saved.append(saved)
         if saved.leaf:
             self._hooks.append(remember_hooks(tensor))
-        if _has_plain_memory(tensor) and (self._on_host or _overlaps(tensor)):
+        if constant:
+            saved.version = tensor._version  # noqa: SLF001 - no public name
+        elif _has_plain_memory(tensor) and (self._on_host or _overlaps(tensor)):
             # Whole storages, each once: so tied, overlapping, expanded and strided tensors need no cases.
             storage = saved.data.untyped_storage()
             self._memory[_place(storage)] = storage
@@ -90,7 +93,10 @@ class TensorStates:
                 saved.tensor.grad = None
 
     def rewind(self) -> None:
-        """Put the tensors back to their memory and contents, with gradients of None, and remove hooks added since."""
+        """Put the tensors back to their memory and contents, with gradients of None, and remove hooks added since.
+
+        Raises ModelFileError if constant ones were written to.
+        """
         for saved in self._saved:
             tensor = saved.tensor
             if saved.leaf:
@@ -107,6 +113,12 @@ class TensorStates:
         with torch.no_grad():
             for tensor, values in self._copies:
                 tensor.copy_(values)
+        written = [saved for saved in self._saved if saved.version not in {None, saved.tensor._version}]  # noqa: SLF001
+        if written:
+            raise ModelFileError(
+                f"training wrote to {len(written)} frozen weights of the adapters' base model, which can't be put back",
+                hint="give a function that makes the model, or load it again before you go on",
+            )
 
     def put_gradients_back(self) -> None:
         """Set every gradient to the tensor that it was at the beginning."""

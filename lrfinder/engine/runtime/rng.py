@@ -92,14 +92,16 @@ def loader_parts(loader: Any) -> list[Any]:
     """
     if inspect.isclass(loader):
         return []
-    batch_sampler = getattr(loader, "batch_sampler", None)
-    pending = [
-        loader,
-        getattr(loader, "sampler", None),
-        batch_sampler,
-        getattr(batch_sampler, "sampler", None),
-        getattr(loader, "dataset", None),
-    ]
+    pending: list[Any] = []
+    for each in (loader, *getattr(loader, "flattened", ())):  # the loaders that a CombinedLoader holds
+        batch_sampler = getattr(each, "batch_sampler", None)
+        pending += [
+            each,
+            getattr(each, "sampler", None),
+            batch_sampler,
+            getattr(batch_sampler, "sampler", None),
+            getattr(each, "dataset", None),
+        ]
     parts: dict[int, Any] = {}
     while pending:
         part = pending.pop(0)

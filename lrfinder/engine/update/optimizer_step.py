@@ -14,6 +14,8 @@ from lrfinder.records import Precision, UpdateOptions
 from lrfinder.task.optimizers.by_name import needs_closure
 from lrfinder.task.problem import SweptOptimizer
 
+_NO_CLOSURE = "If step() needs a closure, let it be required: `def step(self, closure)`; then lrfinder gives one."
+
 
 class OptimizerStep:
     """The optimizers of `parts` on one loss: `zero_grad`, `backward` once or more, `step`.
@@ -100,6 +102,8 @@ class OptimizerStep:
             except Exception as error:
                 # Sharpness-aware minimizers have `step(closure=None)` and assert that there is a closure.
                 if self._begun or "closure" not in str(error).lower():
+                    if isinstance(error, TypeError) and "'NoneType' object is not callable" in str(error):
+                        error.add_note(_NO_CLOSURE)
                     raise
                 self._closing.add(part.name)
             else:

@@ -22,6 +22,7 @@ from lrfinder.task.optimizers.group_rates import (
     OptimizerRates,
     OptimizerSet,
     as_optimizer_set,
+    check_rates,
     describe_optimizer_set,
     largest_rate,
     probe_lr_scaling,
@@ -36,6 +37,8 @@ _HINT = "write `def optimizer(params, lr): return torch.optim.SGD(params, lr=lr)
 
 # Keys of a param group that aren't recorded as settings: rates, choices of torch's implementation, and bookkeeping.
 _INTERNAL = frozenset({"params", "param_names", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable"})
+# What torch's OneCycleLR, CyclicLR and SWALR keep of theirs in a param group: no optimizer takes it.
+_OF_SCHEDULERS = frozenset({"max_lr", "min_lr", "max_momentum", "base_momentum", "swa_lr"})
 _LONGEST = 1000  # characters or numbers of a setting; what is longer is data, not a setting
 
 
@@ -89,7 +92,7 @@ def make_optimizer(problem: Problem, model: nn.Module, beside: Sequence[nn.Param
     elif given is not None:
         parts = _to_largest(_checked(given, "optimizer is", where), where)
     elif own:
-        parts = _to_largest({SINGLE: own_optimizer(model, where)}, where)
+        parts = _to_largest(_checked(own_optimizer(model, where), "configure_optimizers() returned", where), where)
     else:
         options = problem.optimizer_options
         named = named_optimizer(problem.optimizer_name, [*model.parameters(), *beside], REFERENCE_LR, options)
@@ -132,6 +135,7 @@ def _checked(made: Any, what: str, where: str) -> OptimizerSet:
     fleet = as_optimizer_set(made)
     if not fleet:
         raise ModelFileError(f"{where}: {what} {describe_optimizer_set(made)}", hint=_HINT)
+    check_rates(fleet, where)
     return fleet
 
 
@@ -172,6 +176,11 @@ def _refuse_choice(problem: Problem) -> None:
 def _check_usable(parts: tuple[SweptOptimizer, ...], model: nn.Module, where: str) -> None:
     trainable = {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     for part in parts:
+        if part.group_ratios is not None and any(group.get("maximize") for group in part.optimizer.param_groups):
+            raise ModelFileError(
+                f"{where}: {type(part.optimizer).__name__} maximizes (maximize=True), and a sweep wants a falling loss",
+                hint="leave maximize out, and return the loss with the other sign",
+            )
         if not any(id(p) in trainable for group in part.optimizer.param_groups for p in group["params"]):
             what = f"the {SINGLE}" if part.name == SINGLE else f"optimizer {part.name!r}"
             raise ModelFileError(
@@ -204,7 +213,7 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> Optimize
     swept = [part for part in parts if part.group_ratios is not None]
     settings = {}
     for key, value in optimizer.param_groups[0].items():
-        if key not in _INTERNAL:
+        if key not in _INTERNAL and (key in optimizer.defaults or key not in _OF_SCHEDULERS):
             plain = _plain(value)
             if plain is None or (is_value(plain) and not _unreadable(plain)):
                 settings[key] = plain

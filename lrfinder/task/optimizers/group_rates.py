@@ -73,6 +73,21 @@ def rates_of(fleet: OptimizerSet) -> OptimizerRates:
     }
 
 
+def check_rates(fleet: OptimizerSet, where: str) -> None:
+    """Raise ModelFileError if a param group has no number as its rate: such an optimizer chooses its own steps."""
+    for optimizer in fleet.values():
+        for index, group in enumerate(optimizer.param_groups):
+            try:
+                float(group["lr"])
+            except (TypeError, ValueError, RuntimeError):  # None, a list, a tensor of several numbers
+                kind, rate = type(optimizer).__name__, group["lr"]
+                shown = "no rate" if rate is None else f"{describe_value(rate)} as its rate"
+                raise ModelFileError(
+                    f"{where}: param group {index} of {kind} has {shown}, so there is none to sweep",
+                    hint="pass lr on as a number, and switch off what replaces it, such as relative_step=False",
+                ) from None
+
+
 def _rates(optimizer: torch.optim.Optimizer) -> list[float]:
     return [float(group["lr"]) for group in optimizer.param_groups]
 

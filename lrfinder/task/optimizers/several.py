@@ -15,6 +15,7 @@ from lrfinder.task.optimizers.group_rates import (
     OptimizerRates,
     OptimizerSet,
     as_named_optimizer_set,
+    check_rates,
     describe_optimizer_set,
     largest_rate,
     probe_lr_scaling,
@@ -116,6 +117,7 @@ def _checked(made: Any, where: str) -> OptimizerSet:
         raise ModelFileError(
             f"{where}: optimizers is {describe_optimizer_set(made)}, not a mapping from names to optimizers", hint=HINT
         )
+    check_rates(fleet, where)
     return fleet
 
 
