@@ -103,6 +103,10 @@ bench: $(STAMP)  ## regret of our rates and the peers' against oracles of real t
 	$(BIN)/python tests/benchmarks/run.py $(BENCH)/plateaus.jsonl --tasks tests/benchmarks/plateaus/tasks \
 		--seeds 10 11 12 --per-task
 
+calibration: $(STAMP)  ## what is stated of verified rates against oracles, runs of 400 to 25,600 updates; prints the tables
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python tests/benchmarks/calibration.py lrfinder-runs/calibration
+
 bench-noise: $(STAMP)  ## what is said if there is nothing to learn; fails if a rate is confident
 	$(BIN)/python tests/benchmarks/noise.py --steps 400
 	$(BIN)/python tests/benchmarks/noise.py

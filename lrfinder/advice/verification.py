@@ -24,7 +24,7 @@ VERIFIED = "verified"  # the rule's name of what was verified by training
 
 # Doublings of the length, from the longest trials to the coming run, up to which a rate can be confident; the second is
 # for trials that can't pass over their data as often as the coming run: advice/README.md#most_doublings
-MOST_DOUBLINGS, MOST_DOUBLINGS_UNMATCHED = 4.0, 2.0
+MOST_DOUBLINGS, MOST_DOUBLINGS_UNMATCHED = 6.0, 2.0
 LEAST_COST = 0.02  # of the fall: nearer to the best, three seeds don't tell a rate from it
 SHELF = 1 / 3  # of the first loss: advice/README.md#shelf
 DEAR = 0.05  # of the fall: what a confident rate is expected to lose at most: advice/README.md#dear

@@ -123,6 +123,11 @@ class Finder:
                 f"{type(optimizer).__name__} is no torch.optim.Optimizer",
                 hint="attach the optimizer whose step() the loop calls; of a wrapper, the one inside",
             )
+        if (processes := _processes()) > 1:
+            raise UsageError(
+                f"this is one of {processes} processes of a training: each would end its runs at losses of its own",
+                hint="sweep in one process with the same batch, by accumulation",
+            )
         self._device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self._model = model
         self._problem = Problem(name=type(model).__name__, model=model, optimizer=optimizer, where=_WHERE)
@@ -258,3 +263,8 @@ class Finder:
         training = UpdateOptions(accumulate=self._loop.per_update)
         problem = Problem(name=self._problem.name, model=model, training=training, where=_WHERE)
         return describe_setup(problem, trial, self._device, cached_batches=None, graph=None)
+
+
+def _processes() -> int:
+    there = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if there else 1

@@ -29,8 +29,12 @@ Examples:
 COMMANDS = {
     "init": Command(
         home="lrfinder.cli.init:init",
-        summary="Write a commented starter model file that runs as it is.",
-        examples=("lrfinder init", "lrfinder init experiments/net.py"),
+        summary="Write a commented starter that runs as it is.",
+        examples=(
+            "lrfinder init                                      model.py, a model file",
+            "lrfinder init experiments/net.py",
+            "lrfinder init --from trainer                       train.py, a script with a Trainer of Hugging Face",
+        ),
     ),
     "find": Command(
         home="lrfinder.cli.find:find",

@@ -1,4 +1,4 @@
-"""`lrfinder init`: write a starter model file."""
+"""`lrfinder init`: write a starter model file, or the starter of a script."""
 
 from __future__ import annotations
 
@@ -12,21 +12,35 @@ from lrfinder.cli.output import print_json, print_text
 
 
 def init(
-    file: Annotated[Path, typer.Argument(help="The file to write; it must not exist yet.")] = Path("model.py"),
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="The file to write; it must not exist yet. [default: model.py; of a script train.py]"),
+    ] = None,
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="What you have: a `model`, or a script with a `loop` of its own, Hugging Face's `trainer`, `peft`, or "
+            "`lightning`.",
+        ),
+    ] = "model",
     seed: UnusedSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write a commented starter model file that runs as it is."""
+    """Write a commented starter that runs as it is: a model file, or a script that finds its rate and trains."""
     del debug, seed
     from lrfinder.files import write_new
-    from lrfinder.task.starter import starter_text
+    from lrfinder.task.starter import MODEL, starter_text
 
-    write_new(file, starter_text().encode())
+    text = starter_text(kind)
+    target = file or Path("model.py" if kind == MODEL else "train.py")
+    write_new(target, text.encode())
     if as_json:
         from lrfinder.report.documents import init_document
 
-        print_json(init_document(file))
+        print_json(init_document(target))
     elif not quiet:
-        print_text(f"Wrote {file}. Make it yours, then: lrfinder find {file} --epochs 10")
+        then = f"lrfinder find {target} --epochs 10" if kind == MODEL else f"python {target}"
+        print_text(f"Wrote {target}. Make it yours, then: {then}")

@@ -98,12 +98,13 @@ class OwnLoop:
             stack.callback(optimizer.register_step_post_hook(self._after).remove)
             for loader in filter(is_loader, self._beside):
                 stack.enter_context(loader_preserved(loader))
-            # These are put back at the end only: a loss scaler, say, is in the middle of its own step() between runs.
-            beside = Snapshot(_root(thing) for thing in self._beside if not is_loader(thing))
-            stack.callback(beside.tensors.put_gradients_back)
-            stack.callback(beside.rewind)
-            schedulers = map(vars, schedulers_of(optimizer))
-            self._snapshot = stack.enter_context(preserved(self._problem, self._device, beside=schedulers))
+            trained = [thing for thing in self._beside if _is_trained(thing)]
+            trained += map(vars, schedulers_of(optimizer))
+            # The others are put back at the end only: a loss scaler, say, is in its own step() where a run ends.
+            others = Snapshot(_root(thing) for thing in self._beside if not _is_trained(thing) and not is_loader(thing))
+            stack.callback(others.tensors.put_gradients_back)
+            stack.callback(others.rewind)
+            self._snapshot = stack.enter_context(preserved(self._problem, self._device, beside=trained))
             self._next(rewind=False)
             self._stack = stack.pop_all()
         return self
@@ -216,10 +217,14 @@ def _cut_short(error: BaseException | None) -> StopReason:
     return Stop.FAILED, describe_error(error)
 
 
+def _is_trained(thing: Any) -> bool:
+    return isinstance(thing, nn.Module | torch.optim.Optimizer)
+
+
 def _root(thing: Any) -> Any:
     """Return what a snapshot begins with: a live object itself, of any other object its attributes."""
-    known = isinstance(thing, nn.Module | torch.optim.Optimizer | torch.Tensor)
-    return thing if known or is_container(thing) or is_generator(thing) else vars(thing)
+    known = isinstance(thing, torch.Tensor) or is_container(thing) or is_generator(thing)
+    return thing if known else vars(thing)
 
 
 def is_loader(thing: Any) -> bool:

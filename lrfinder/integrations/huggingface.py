@@ -10,7 +10,6 @@ trainer.train()
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import math
 from collections.abc import Iterator
@@ -116,13 +115,17 @@ def _refuse_many_devices(trainer: Any) -> None:
 @contextlib.contextmanager
 def _put_back(trainer: Any) -> Iterator[None]:
     """Put the trainer's attributes back afterwards; numbers that a `compute_loss` collects in lists, too."""
+    from lrfinder.engine.restore.containers import is_container
+    from lrfinder.engine.restore.snapshot import Snapshot
+
     before = dict(vars(trainer))
-    collected = {name: copy.deepcopy(value) for name, value in before.items() if _is_plain(value)}
+    collected = Snapshot(value for value in before.values() if is_container(value) and _is_plain(value))
     try:
         yield
     finally:
         vars(trainer).clear()
-        vars(trainer).update(before | collected)
+        vars(trainer).update(before)
+        collected.rewind()
 
 
 def _is_plain(value: Any) -> bool:

@@ -14,7 +14,7 @@ LOCATING = 0.05  # decades (sd): chance in the place of a lowest point: advice/R
 FARTHEST = 0.25  # decades: the largest shift between tried and full length: advice/README.md#farthest
 NEAR_BEST = 0.03  # of the longer runs' fall; the rate is the middle of these: advice/README.md#near_best
 
-DRIFT_SPREAD = 0.05  # decades per doubling (sd): what a drift may yet be: advice/README.md#drift_spread
+DRIFT_SPREAD = 0.02  # decades per doubling (sd): what a drift may yet be: advice/README.md#drift_spread
 _ROOT = math.log10(2) / 2  # decades per doubling
 EXPECTED_SPREAD = 0.03  # decades per doubling (sd) of drifts around the expected one: advice/README.md#expected_spread
 

@@ -336,6 +336,49 @@ def test_it_can_be_kept_in_a_run_folder(tmp_path) -> None:
     assert read.lr == lrfinder.recommend(finder.result, steps=100).lr
 
 
+def test_another_network_that_the_loop_trains_begins_each_repeat_as_it_was() -> None:
+    """A discriminator beside a generator, say: each with an optimizer of its own, of which one is attached."""
+    net, optimizer = plain()
+    other, beside = plain()
+    with lrfinder.attach(optimizer, net, other, beside, repeats=2, **SHORT) as finder:
+        while not finder.done:
+            optimizer.zero_grad()
+            beside.zero_grad()
+            loss = loss_of(net) + loss_of(other)
+            finder.loss(loss)
+            loss.backward()
+            beside.step()
+            optimizer.step()
+    assert finder.result.losses[0] == finder.result.losses[1]
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own
+def test_an_optimizer_of_fabric() -> None:
+    from lightning.fabric import Fabric
+
+    fabric = Fabric(accelerator="cpu", devices=1)
+    net, optimizer = plain()
+    net, optimizer = fabric.setup(net, optimizer)
+    with lrfinder.attach(optimizer, net, repeats=1, **SHORT) as finder:
+        while not finder.done:
+            optimizer.zero_grad()
+            loss = loss_of(net)
+            finder.loss(loss)
+            fabric.backward(loss)
+            optimizer.step()
+    first, *rest = by_hand(finder.settings.lrs(), [(INPUTS, TARGETS)])
+    trace = finder.result.traces[0]
+    assert (trace.initial_loss, *trace.losses) == (first, *rest)
+
+
+def test_one_of_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, optimizer = plain()
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(lrfinder.UsageError, match="one of 2 processes"):
+        lrfinder.attach(optimizer, net)
+
+
 def test_what_can_t_be_attached_is_said() -> None:
     net, optimizer = plain()
     other = copy.deepcopy(net)

@@ -71,20 +71,25 @@ def _measured(task: Path, seed: int, lengths: tuple[int, ...], folder: Path) -> 
         spent = sum(trial.updates for trial in found.trials)
         row |= {"lr": found.lr, "status": found.status.value, "updates": spent, "kept": found.confirmed}
         # A refusal leaves the config as it was.
-        yield row | {"regret": oracle.regret(found.lr or advice.lr), "costs": _costs(run, steps, seed)}
+        yield row | {"regret": oracle.regret(found.lr or advice.lr), "costs": _costs(run, advice, seed)}
 
 
-def _costs(run: Path, steps: int, seed: int) -> dict[str, float] | None:
+def _costs(run: Path, advice: Any, seed: int) -> dict[str, float] | None:
     """Return what the rate is said to cost at most, at each level; None if nothing was decided."""
     from lrfinder.advice import gather_evidence
+    from lrfinder.advice.budget import VerifyRequest, default_budget
     from lrfinder.advice.trial_plan import TrialPlan
-    from lrfinder.api.verify import VerifyOptions, _requests
     from lrfinder.store import TRIALS, load_run, read_log
 
-    sweep = load_run(run)
-    _, request = _requests(gather_evidence(sweep), VerifyOptions(steps=steps, seed=seed), None)
-    if request is None:
-        return None
+    sweep, config = load_run(run), advice.schedule
+    request = VerifyRequest(
+        steps=config.steps,
+        budget=default_budget(config.steps),
+        lr=advice.lr,
+        schedule=config.schedule.name,
+        seed=seed,
+        band=gather_evidence(sweep).band,
+    )
     known = tuple(trial for trial in read_log(run / TRIALS) if trial.seed == seed)
     plan = TrialPlan(request=request, sweep=sweep, runs=known)
     told = {level: plan.decision_at(level) for level in LEVELS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,16 +87,14 @@ def test_a_run_that_blew_up_in_the_band_is_pruned(swept: Path) -> None:
 
 
 def test_the_command_line_says_what_is_there_and_how_to_go_on(cli, swept: Path, tmp_path: Path) -> None:
-    done = cli("export-study", swept, "--storage", "sqlite:///all.db", "--name", "mine", "--steps", "20")
-    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{tmp_path}/all.db")
-    assert f"Study mine in sqlite:///all.db: {len(study.trials)} trials of 20 updates" in done.stdout
-    assert f"suggest_float('lr', {study.user_attrs['low']!r}, {study.user_attrs['high']!r}, log=True)" in done.stdout
-    again = cli("export-study", swept, "--storage", "sqlite:///all.db", "--name", "mine")
-    assert again.returncode == 2
-    assert "has a study 'mine' already" in again.stderr
-    answer = json.loads(cli("export-study", swept, "--json").stdout)
-    assert answer["study"].startswith("run-")
-    assert (tmp_path / "optuna.db").exists()
+    answer = json.loads(cli("export-study", swept, "--steps", "20", "--json").stdout)
+    study = optuna.load_study(study_name="run-20", storage=f"sqlite:///{tmp_path}/optuna.db")
+    assert answer == {
+        "study": "run-20", "storage": "sqlite:///optuna.db", "trials": len(study.trials), **study.user_attrs
+    }  # fmt: skip
+    done = cli("export-study", swept, "--name", "mine", "--steps", "20")
+    assert f"Study mine in sqlite:///optuna.db: {len(study.trials)} trials of 20 updates" in done.stdout
+    assert f"suggest_float('lr', {answer['low']!r}, {answer['high']!r}, log=True)" in done.stdout
 
 
 def test_what_can_t_be_exported_is_said(swept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,6 +102,9 @@ def test_what_can_t_be_exported_is_said(swept: Path, tmp_path: Path, monkeypatch
         lrfinder.export_study(swept, storage="sqlite:////no/such/folder/study.db")
     with pytest.raises(lrfinder.UsageError, match="can't be opened"):
         lrfinder.export_study(swept, storage="nonsense")
+    for again in (False, True):
+        with pytest.raises(lrfinder.UsageError, match="has a study 'mine' already") if again else nullcontext():
+            lrfinder.export_study(swept, storage=f"sqlite:///{tmp_path}/study.db", name="mine")
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(lrfinder.UsageError, match="Optuna isn't installed") as caught:
         lrfinder.export_study(swept)

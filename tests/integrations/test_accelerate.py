@@ -93,6 +93,18 @@ def test_a_run_after_it_is_the_run_without_it(options: dict) -> None:
     assert all(map(torch.equal, weights, there))
 
 
+def test_a_run_that_goes_on_begins_where_it_was() -> None:
+    plain = Loop()
+    plain.run()
+    expected, there = plain.run()
+    loop = Loop()
+    loop.run()
+    loop.find()
+    rates, weights = loop.run()
+    assert rates == expected
+    assert all(map(torch.equal, weights, there))
+
+
 def losses_by_hand(rates: tuple[float, ...], *, accumulate: int, clip: float | None, bf16: bool) -> list[float]:
     """The sweep by a loop of plain torch on one batch, without anything random: the losses after each update."""
     torch.manual_seed(0)

@@ -125,7 +125,7 @@ def test_its_curve_is_that_of_fastais_own_fit_at_those_rates(tmp_path, lr) -> No
     learn = Learner(
         loaders, net, loss_func=nn.MSELoss(), opt_func=ADAM_W, splitter=split, path=tmp_path, cbs=[GradientClip(0.01)]
     )
-    advice = find_lr(learn, lr=lr, repeats=1, max_lr=1.0)
+    advice = find_lr(learn, lr=lr, repeats=1, steps=40, max_lr=1.0)
     swept = advice.result.traces[0]
     ratio = 0.01 if lr else 1.0
     assert advice.result.setup.optimizer.group_ratios == pytest.approx((ratio, 1.0))
@@ -183,7 +183,7 @@ def test_lr_find_takes_the_rule_beside_its_own(tmp_path) -> None:
     with learn.no_bar():
         found = learn.lr_find(suggest_funcs=(steepest, valley), show_plot=False)
     assert found._fields == ("steepest", "valley")
-    picks = {pick.rule: pick.lr for pick in find_lr(learn, max_lr=10.0).picks}
+    picks = {pick.rule: pick.lr for pick in find_lr(learn, max_lr=10.0, run_steps=10).picks}
     assert 1 / 3 < found.steepest / picks["steepest"] < 3
     with pytest.warns(UserWarning, match="no rate: the loss never fell"):
         rate, _ = steepest([1e-7 * 1.2**i for i in range(85)], [1.0] * 85, 100)

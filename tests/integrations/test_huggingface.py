@@ -55,6 +55,11 @@ def rates_of(made: Trainer) -> list[float]:
     return rates
 
 
+def seeded_rates_of(made: Trainer) -> list[float]:
+    torch.manual_seed(2)
+    return rates_of(made)
+
+
 def weights(made: Trainer) -> list[torch.Tensor]:
     return [parameter.detach().clone() for parameter in made.model.parameters()]
 
@@ -87,6 +92,88 @@ def test_applied_the_run_is_as_long_as_its_arguments_say_and_follows_f(tmp_path:
     rates = rates_of(made)
     assert len(rates) == 16 // accumulation
     assert rates == pytest.approx(advice.schedule.lrs())
+
+
+def test_a_run_that_goes_on_begins_where_it_was(tmp_path: Path) -> None:
+    plain, swept = trainer(tmp_path), trainer(tmp_path)
+    seeded_rates_of(plain)
+    seeded_rates_of(swept)
+    optimizer, scheduler, seen = swept.optimizer, swept.lr_scheduler, swept.seen["train"]
+    find_lr(swept, max_lr=1.0, repeats=1, run_steps=10)
+    assert (swept.optimizer, swept.lr_scheduler) == (optimizer, scheduler)
+    assert swept.seen["train"] is seen
+    assert len(seen) == 16
+    expected = seeded_rates_of(plain)
+    assert seeded_rates_of(swept) == expected
+    assert all(map(torch.equal, weights(swept), weights(plain)))
+
+
+def test_given_as_learning_rate_it_is_the_run_of_that_rate_from_the_start(tmp_path: Path) -> None:
+    made = trainer(tmp_path, lr_scheduler_type="cosine")
+    advice = find_lr(made, max_lr=1.0, repeats=1, run_steps=10)
+    assert advice.lr is not None, advice.why
+    made.args.learning_rate = advice.lr
+    plain = trainer(tmp_path, lr_scheduler_type="cosine", learning_rate=advice.lr)
+    expected = seeded_rates_of(plain)
+    assert seeded_rates_of(made) == expected
+    assert all(map(torch.equal, weights(made), weights(plain)))
+
+
+def test_its_losses_are_those_of_the_trainer_s_own_steps(tmp_path: Path) -> None:
+    """On one batch, and without dropout."""
+
+    def made() -> Trainer:
+        one = trainer(tmp_path, per_device_train_batch_size=64, max_grad_norm=0.05)
+        for module in one.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        return one
+
+    swept = find_lr(made(), max_lr=0.1, repeats=1, mode="continuous").result.traces[0]
+    by_hand = made()
+    by_hand.current_gradient_accumulation_steps = 1  # which `train` sets
+    optimizer, (batch,) = by_hand.create_optimizer(), by_hand.get_train_dataloader()
+    by_hand.model.train()
+    losses = []
+    for rate in swept.lrs:
+        losses.append(by_hand.training_step(by_hand.model, batch).item())
+        torch.nn.utils.clip_grad_norm_(by_hand.model.parameters(), by_hand.args.max_grad_norm)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad()
+    assert [swept.initial_loss, *swept.losses[:59]] == pytest.approx(losses[:60], rel=5e-5)
+
+
+@pytest.mark.parametrize(("arguments", "kind"), [({}, torch.float32), ({"bf16": True}, torch.bfloat16)])
+def test_it_computes_in_the_trainer_s_precision(tmp_path: Path, arguments: dict, kind: torch.dtype) -> None:
+    made, seen = trainer(tmp_path, **arguments), set()
+    made.model.classifier.register_forward_hook(lambda module, args, output: seen.add(output.dtype))
+    find_lr(made, repeats=1, mode="continuous")
+    assert seen == {kind}
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing:FutureWarning")  # PEFT's own
+def test_a_model_of_peft_trains_its_adapter_alone(tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    made, plain = trainer(tmp_path), trainer(tmp_path)
+    for one in (made, plain):
+        torch.manual_seed(3)
+        one.model = get_peft_model(one.model, LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"]))
+    before = weights(made)
+    advice = find_lr(made, schedule="cosine", max_lr=10.0, repeats=1, run_steps=10)
+    assert all(map(torch.equal, weights(made), before))
+    held = sum(p.numel() for group in made.create_optimizer().param_groups for p in group["params"])
+    assert held < sum(p.numel() for p in made.model.parameters()) / 2
+    made.optimizer = None
+    assert advice.lr is not None, advice.why
+    advice.apply(made)
+    assert rates_of(made) == pytest.approx(advice.schedule.lrs())
+    frozen = [name for name, p in made.model.named_parameters() if not p.requires_grad]
+    after = dict(made.model.named_parameters())
+    there = dict(plain.model.named_parameters())
+    assert all(torch.equal(after[name], there[name]) for name in frozen)
 
 
 def test_frozen_weights_stay_and_cost_nothing(tmp_path: Path) -> None:

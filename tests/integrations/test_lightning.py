@@ -81,7 +81,9 @@ def run(folder: Path, module: Net, *callbacks: LRFinderCallback, **options) -> t
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2, "gradient_clip_val": 1.0}])
+@pytest.mark.parametrize(
+    "options", [{}, {"accumulate_grad_batches": 2, "gradient_clip_val": 1.0}, {"precision": "bf16-mixed"}]
+)
 def test_without_apply_the_run_is_what_it_would_have_been(tmp_path: Path, options: dict) -> None:
     finder, swept = LRFinderCallback(apply=False, **SHORT), Net(scheduler="cosine")
     rates, weights = run(tmp_path, swept, finder, **options)
@@ -89,6 +91,61 @@ def test_without_apply_the_run_is_what_it_would_have_been(tmp_path: Path, option
     assert rates == plain_rates
     assert all(map(torch.equal, weights, plain))
     assert swept.times_set_up == 1
+    assert finder.advice.result.updates > 50
+
+
+class Plain(Net):
+    """One without anything random, whose rates a table gives, and which keeps its losses."""
+
+    def __init__(self, rates: tuple[float, ...] = ()) -> None:
+        super().__init__()
+        self.net[2].p = 0.0
+        self.rates, self.losses = rates, []
+
+    def training_step(self, batch: list, batch_idx: int) -> torch.Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.losses.append(loss.item())
+        return loss
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.parameters(), lr=1.0)
+        if not self.rates:
+            return optimizer
+        scheduler = LambdaLR(optimizer, lambda step: self.rates[min(step, len(self.rates) - 1)])
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_its_losses_are_those_of_a_fit_at_those_rates(tmp_path: Path) -> None:
+    inputs, targets = loader().dataset.tensors
+    whole = DataLoader(TensorDataset(inputs, targets), batch_size=64)
+    finder = LRFinderCallback(apply=False, repeats=1, mode="continuous", max_lr=1.0)
+    options = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    options |= {"enable_model_summary": False, "default_root_dir": tmp_path, "gradient_clip_val": 0.5}
+    lightning.Trainer(max_steps=1, callbacks=[finder], **options).fit(Plain(), whole)
+    swept = finder.advice.result.traces[0]
+    fitted = Plain(swept.lrs)
+    lightning.Trainer(max_steps=len(swept.lrs), max_epochs=-1, **options).fit(fitted, whole)
+    assert [swept.initial_loss, *swept.losses[:-1]] == pytest.approx(fitted.losses, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_fit_that_goes_on_from_a_checkpoint_begins_where_it_was(tmp_path: Path) -> None:
+    def fitted(*callbacks: LRFinderCallback) -> list[torch.Tensor]:
+        options = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        options |= {"enable_model_summary": False, "default_root_dir": tmp_path}
+        first = lightning.Trainer(max_epochs=1, **options)
+        torch.manual_seed(2)
+        first.fit(Net(scheduler="cosine"), loader())
+        first.save_checkpoint(tmp_path / "first.ckpt")
+        module = Net(scheduler="cosine")
+        lightning.Trainer(max_epochs=2, callbacks=[*callbacks], **options).fit(
+            module, loader(), ckpt_path=tmp_path / "first.ckpt", weights_only=False
+        )
+        return [weight.detach().clone() for weight in module.parameters()]
+
+    finder = LRFinderCallback(apply=False, **SHORT)
+    assert all(map(torch.equal, fitted(finder), fitted()))
     assert finder.advice.result.updates > 50
 
 
