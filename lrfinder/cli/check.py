@@ -30,6 +30,7 @@ from lrfinder.cli.options import (
     given_options,
 )
 from lrfinder.cli.output import print_json, print_text, warn
+from lrfinder.cli.process.several import Nproc, in_several
 from lrfinder.errors import UsageError
 from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision
 
@@ -85,6 +86,7 @@ def check(
         typer.Option("--junit", metavar="FILE", help="Write the answer as JUnit XML, which CI servers read."),
     ] = None,
     device: Device = "auto",
+    nproc: Nproc = None,
     start_from: StartFrom = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -111,7 +113,9 @@ def check(
     from lrfinder.api.check import check_model
     from lrfinder.api.settings import make_source
     from lrfinder.cli.training import watch_training
+    from lrfinder.config import load_schedule
     from lrfinder.report.documents import check_document
+    from lrfinder.task.reference import check_reference
 
     source = make_source(
         model,
@@ -127,6 +131,9 @@ def check(
         graph=graph,
         start_from=start_from,
     )
+    load_schedule(config)
+    check_reference(source.reference)
+    in_several(nproc)
     watch = functools.partial(watch_training, quiet=quiet or as_json)
     done = check_model(
         source,
