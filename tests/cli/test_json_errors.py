@@ -20,6 +20,7 @@ FAILURES = {
     "runs": ("runs", "--colour"),
     "export-study": ("export-study", "nowhere"),
     "check": ("check", "nowhere.py", "--config", "none.yaml"),
+    "run": ("run", "--colour"),
     "config": ("config", "--colour"),
     "schedule": ("schedule", "show", "none.yaml"),
     "schedule export": ("schedule", "export", "none.yaml", "--to", "torch"),
