@@ -107,6 +107,7 @@ def _conditions(run: RunAnswer) -> dict[tuple[str, Bears], str]:
         (_FIRST, losses): setup.first_batch,
         **{(name, Bears.RATES): value for name, value in _rate_unit(run).items()},
         ("batch size", Bears.CONDITIONS): setup.batch_size,
+        ("processes", Bears.CONDITIONS): setup.processes or 1,
         ("model", Bears.CONDITIONS): f"{setup.model}, {setup.parameters} parameters",
         ("model file", Bears.CONDITIONS): f"{run.model_file}{digest}",
         ("mode", Bears.CONDITIONS): settings.mode.value,

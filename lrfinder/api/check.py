@@ -79,16 +79,22 @@ def check(
         graph=graph,
         start_from=start_from,
     )
-    checked = check_model(
-        source,
-        Path(config),
-        baseline=None if baseline is None else Path(baseline),
-        metric=metric,
-        cache_batches=cache_batches,
-        max_seconds=max_seconds,
-        seed=seed,
-    )
-    return checked.verdict
+
+    def lead() -> CheckResult:
+        checked = check_model(
+            source,
+            Path(config),
+            baseline=None if baseline is None else Path(baseline),
+            metric=metric,
+            cache_batches=cache_batches,
+            max_seconds=max_seconds,
+            seed=seed,
+        )
+        return checked.verdict
+
+    from lrfinder.api.together import together
+
+    return together(lead, device=device)
 
 
 def check_model(

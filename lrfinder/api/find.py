@@ -143,11 +143,14 @@ def find(
         steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed
     )
     watch = SweepProgress if progress else None
-    return find_model(
-        lambda: sweep_run(source, make_settings(seed=seed), out=None if out is None else Path(out), watch=watch),
-        options,
-        watch=watch,
-    )
+    place = None if out is None else Path(out)
+
+    def sweep() -> SweepRun:
+        return sweep_run(source, make_settings(seed=seed), out=place, watch=watch)
+
+    from lrfinder.api.together import together
+
+    return together(lambda: find_model(sweep, options, watch=watch), device=device)
 
 
 def find_model(

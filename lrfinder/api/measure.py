@@ -9,6 +9,8 @@ import torch
 from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.result import Sweep
 from lrfinder.api.sweep_parts import deadline_of, make_sweep
+from lrfinder.engine.distributed.orders import Begin
+from lrfinder.engine.distributed.team import current_team
 from lrfinder.engine.held_out import no_val_loader
 from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.observer import Observer
@@ -44,7 +46,7 @@ def measure(
     if settings.metric is Metric.VAL and problem.val_loader is None:
         raise no_val_loader(problem.where)
     deadline = deadline_of(settings)
-    maker = _ProblemParts(problem, settings, target, listeners, deadline)
+    maker = _ProblemParts(problem, settings, target, listeners, deadline, name=device)
     if kept is not None and (kept.traces or kept.runs):
         maker.carry_on(kept)
     return make_sweep(maker, settings, listeners, deadline=deadline, run=run, kept=kept)
@@ -60,10 +62,16 @@ class _ProblemParts:
         device: torch.device,
         listeners: Broadcast,
         deadline: float,
+        *,
+        name: str,
     ) -> None:
+        """`name` is that of the device, as it was given; if this is one of several processes, the others begin, too."""
         self._problem, self._settings, self._device = problem, settings, device
         self._listeners, self._deadline = listeners, deadline
-        self._batching: MicroBatching = micro_batching_for(problem, settings, device)
+        team = current_team()
+        if team is not None:
+            team.tell(Begin(settings, name))
+        self._batching: MicroBatching = micro_batching_for(problem, settings, device, team=team)
 
     def carry_on(self, kept: ResumableRun) -> None:
         """Compute batches as the last kept part did; raise ModelFileError if it has used up the loader's only start."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lrfinder.engine.distributed.orders import LoadModel
+from lrfinder.engine.distributed.team import join
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.runtime.failures import environment_failure
 from lrfinder.engine.runtime.rng import derived_seed, remember_global_state, seed_everything
@@ -16,9 +18,12 @@ def load_source_problem(source: Source, *, seed: int) -> Problem:
     """Import the model file of `source` and return the problem, with the options that it names.
 
     What the file draws at import (the weights of a live model, say) is seeded: another process gets the same. The
-    generators are then as they were before. Raises EnvironmentFailure if memory runs out, and the errors of
-    `load_problem`.
+    generators are then as they were before. One of several processes joins the others first. Raises EnvironmentFailure
+    if memory runs out, and the errors of `load_problem`.
     """
+    team = join(source.device)
+    if team is not None:
+        team.tell(LoadModel(source, seed))
     device = choose_device(source.device)
     put_back = remember_global_state(device)
     seed_everything(derived_seed(seed, _IMPORT), device)

@@ -14,6 +14,7 @@ from torch import nn
 from lrfinder.api.result import Sweep
 from lrfinder.api.settings import make_settings, make_source, new_keyword
 from lrfinder.api.sweep_run import LIVE, SweepRun, resume_run, sweep_model, sweep_run
+from lrfinder.api.together import together
 from lrfinder.errors import UsageError
 from lrfinder.records import (
     LOADER_TIMEOUT,
@@ -145,9 +146,13 @@ def sweep(
         raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {source.reference}")
     live = functools.partial(_live_problem, model, names, source) if source.reference == LIVE else None
     watch = SweepProgress if progress else None
-    if out is None:
-        return sweep_model(source, settings, live=live, watch=watch, sinks=sinks)
-    return _whole(sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=sinks))
+
+    def lead() -> Sweep:
+        if out is None:
+            return sweep_model(source, settings, live=live, watch=watch, sinks=sinks)
+        return _whole(sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=sinks))
+
+    return together(lead, device=device, live=live)
 
 
 def resume(run: str | os.PathLike[str], *, progress: bool = False) -> Sweep:
@@ -160,7 +165,7 @@ def resume(run: str | os.PathLike[str], *, progress: bool = False) -> Sweep:
     Raises RunError for a damaged folder, one that another process is writing, a model file that has changed, and if
     device, versions or optimizer differ; UsageError if the sweep was made from live objects. All else is as in `sweep`.
     """
-    return _whole(resume_run(Path(run), watch=SweepProgress if progress else None))
+    return together(lambda: _whole(resume_run(Path(run), watch=SweepProgress if progress else None)), device="auto")
 
 
 def _whole(done: SweepRun) -> Sweep:

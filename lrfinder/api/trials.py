@@ -14,9 +14,14 @@ from lrfinder.advice.trial_plan import TrialPlan
 from lrfinder.api.broadcast import Broadcast
 from lrfinder.api.model_file import load_source_problem
 from lrfinder.api.time_limit import TimeLimit
+from lrfinder.engine.distributed.environment import launched_place
+from lrfinder.engine.distributed.orders import Begin
+from lrfinder.engine.distributed.team import current_team
+from lrfinder.engine.micro_batches import micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.device import choose_device
+from lrfinder.errors import UsageError
 from lrfinder.records import ShortRun
 from lrfinder.scripts.runs import ScriptRuns
 from lrfinder.store import SCRIPT_LOG, TRIALS, RunLog, Source
@@ -73,6 +78,8 @@ def _maker(
             yield lambda plans: map(trials.run, plans)
         return
     if jobs is not None and jobs > 1:
+        if launched_place() is not None:
+            raise UsageError("--jobs makes trials of one process each at once", hint="leave it out with --nproc")
         from lrfinder.api.run_pool import RunPool
 
         with RunPool(source, seed=request.seed, jobs=jobs) as pool:
@@ -80,12 +87,18 @@ def _maker(
         return
     problem = load_source_problem(source, seed=request.seed)
     device = choose_device(source.device)
+    team = current_team()
+    if team is not None:
+        team.tell(Begin(None, source.device))
+    batching = micro_batching_for(problem, None, device, team=team)
     with contextlib.ExitStack() as stack:
         elsewhere = None
-        if jobs is None:
+        if jobs is None and team is None:
             elsewhere = stack.enter_context(_spare_cores(request, source, device))
         listeners = Broadcast(observers)
-        runs = RunQueue(problem, seed=request.seed, device=device, observer=listeners, elsewhere=elsewhere)
+        runs = RunQueue(
+            problem, seed=request.seed, device=device, observer=listeners, batching=batching, elsewhere=elsewhere
+        )
         yield stack.enter_context(runs).run_all
 
 

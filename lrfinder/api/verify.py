@@ -19,7 +19,8 @@ from lrfinder.api.run_files import LastRecommendation, config_target, last_recom
 from lrfinder.api.sweep_run import Tell, Watch, announce_model, announce_script, check_checkpoint
 from lrfinder.api.time_limit import TimeLimit
 from lrfinder.config import dump, load_schedule
-from lrfinder.errors import UsageError, unknown_choice
+from lrfinder.engine.distributed.environment import launched_place
+from lrfinder.errors import RunError, UsageError, unknown_choice
 from lrfinder.records import Cost, Setup, SweepResult
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
@@ -101,7 +102,9 @@ def verify(
         jobs=jobs,
         seed=seed,
     )
-    result = verify_run(Path(run), options, keep=False)
+    from lrfinder.api.together import together
+
+    result = together(lambda: verify_run(Path(run), options, keep=False), device="auto")
     verification = result.verification
     if verification.stop is None and not verification.trials and verification.lr is None:
         raise UsageError(f"there is no recommendation to verify: {verification.why}", hint=verification.hint)
@@ -143,6 +146,7 @@ def verify_run(
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
     if source.script is None:
         check_reference(source.reference)
+    _check_processes(sweep, folder)
     check_checkpoint(source, sweep.setup, folder)
     plan, account = _train(request, sweep, folder, source=source, jobs=options.jobs, watch=watch, swept=cost, tell=tell)
     account = dataclasses.replace(account, budget="" if budget is None else budget.said)
@@ -167,6 +171,18 @@ def verify_run(
         write_verification(folder, verify_document(verification, run=str(folder), written=place))
     corrected = written is not None and last is not None and written == last.path and not verification.confirmed
     return VerifyResult(verification=verification, sweep=sweep, run=folder, written=written, corrected=corrected)
+
+
+def _check_processes(sweep: SweepResult, folder: Path) -> None:
+    """Raise RunError if trials would train with another batch than the sweep, by another number of processes."""
+    place = launched_place()
+    now, then = (1 if place is None else place.size), sweep.setup.processes or 1
+    if now != then:
+        raise RunError(
+            f"{folder}: the sweep was made by {then} processes together, and this is a job of {now}: trials would "
+            "train with another batch",
+            hint=f"lrfinder verify --nproc {then}" if then > 1 else "leave --nproc out",
+        )
 
 
 def check_options(options: VerifyOptions) -> None:

@@ -15,7 +15,7 @@ def main() -> None:
 
     gc_control.disable_for_startup()
     from lrfinder.cli.exit_status import SIGNALLED
-    from lrfinder.cli.process import stdout
+    from lrfinder.cli.process import several, stdout
     from lrfinder.cli.process.exit import exit_fast
     from lrfinder.engine.runtime.signals import Terminated, ignore_signals, signals_as_exceptions  # imports no torch
 
@@ -25,7 +25,8 @@ def main() -> None:
             status = _run(received)
         except (KeyboardInterrupt, Terminated) as error:  # also a second signal, while the first one is reported
             ignore_signals()
-            status = _report(error)
+            status = several.end_quietly(error) or _report(error)
+        several.leave_job(status)
         if status in SIGNALLED:
             ignore_signals()
             exit_fast(status)
@@ -35,12 +36,15 @@ def main() -> None:
 
 def _run(received: Received) -> int:
     """Run the command and return its exit status; every failure but a signal becomes a message and a status."""
+    from lrfinder.cli.process import several
     from lrfinder.cli.process.stdout import stdout_guard
     from lrfinder.cli.process.user_code import Carried
     from lrfinder.engine.runtime.signals import Terminated
     from lrfinder.errors import LrfinderError
 
     try:
+        if several.is_follower():
+            return several.follow_command()
         from lrfinder.cli import failures
         from lrfinder.cli.app import app
         from lrfinder.cli.output import remember_json, show_plugin_warnings

@@ -30,6 +30,7 @@ from lrfinder.cli.options import (
     given_options,
 )
 from lrfinder.cli.output import print_json, print_text, warn
+from lrfinder.cli.process.several import Nproc, in_several
 from lrfinder.errors import UsageError
 from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision
 
@@ -85,6 +86,7 @@ def check(
         typer.Option("--junit", metavar="FILE", help="Write the answer as JUnit XML, which CI servers read."),
     ] = None,
     device: Device = "auto",
+    nproc: Nproc = None,
     start_from: StartFrom = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -110,8 +112,11 @@ def check(
         raise UsageError("MODEL is missing", hint="name the model file, or with --log what a finished run logged")
     from lrfinder.api.check import check_model
     from lrfinder.api.settings import make_source
+    from lrfinder.cli.ci import word_for
     from lrfinder.cli.training import watch_training
+    from lrfinder.config import load_schedule
     from lrfinder.report.documents import check_document
+    from lrfinder.task.reference import check_reference
 
     source = make_source(
         model,
@@ -127,6 +132,9 @@ def check(
         graph=graph,
         start_from=start_from,
     )
+    load_schedule(config)
+    check_reference(source.reference)
+    in_several(nproc)
     watch = functools.partial(watch_training, quiet=quiet or as_json)
     done = check_model(
         source,
@@ -142,7 +150,8 @@ def check(
     for doubt in (*done.sweep.notes, *verdict.warnings):
         warn(doubt)
     document = check_document(verdict, config=str(config), updates=done.sweep.updates)
-    _answer(verdict, config, document=document if as_json else None, junit=junit)
+    word = word_for(verdict.sane)
+    _answer(verdict, config, word=word, document=document if as_json else None, junit=junit)
 
 
 def _check_log(
@@ -157,19 +166,22 @@ def _check_log(
             raise UsageError(f"{option} can't be given with --log: nothing is trained", hint="leave one of them out")
     used = check_log(log, config, tolerance=tolerance)
     document = used_rates_document(used, log=str(log), config=str(config))
-    _answer(used, log, document=document if as_json else None, junit=junit)
+    word = "as configured" if used.sane else "not as configured"
+    _answer(used, log, word=word, document=document if as_json else None, junit=junit)
 
 
-def _answer(verdict: Verdict, about: Path, *, document: dict[str, Any] | None, junit: Path | None) -> NoReturn:
+def _answer(
+    verdict: Verdict, about: Path, *, word: str, document: dict[str, Any] | None, junit: Path | None
+) -> NoReturn:
     """Print the answer, or its JSON document, tell continuous integration, and leave with its status."""
-    from lrfinder.cli.ci import report_to_ci, word_for
+    from lrfinder.cli.ci import report_to_ci
 
     report_to_ci(verdict, about, junit=junit)
     if document is not None:
         print_json(document)
     else:
         print_text(
-            f"{about}: {word_for(verdict.sane)}: {verdict.why}.",
+            f"{about}: {word}: {verdict.why}.",
             *([f"What to do: {verdict.hint}."] if verdict.hint else []),
         )
     raise typer.Exit(of_answer(verdict.sane))

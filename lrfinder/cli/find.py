@@ -36,6 +36,7 @@ from lrfinder.cli.options import (
     WriteSchedule,
 )
 from lrfinder.cli.output import note, print_json, print_line, print_text, print_use, warn
+from lrfinder.cli.process.several import Nproc, in_several
 from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision
@@ -79,6 +80,7 @@ def find(
     clip_norm: ClipNorm = None,
     clip_value: ClipValue = None,
     device: Device = "auto",
+    nproc: Nproc = None,
     start_from: StartFrom = None,
     seed: Seed = 0,
     out: Out = None,
@@ -137,6 +139,7 @@ def find(
     options = FindOptions(
         steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed
     )
+    in_several(nproc)
     found = find_model(sweep, options, write=write, watch=watch, tell=None if quiet else note)
     for message in (*found.result.notes, *([found.problem] if found.problem else [])):
         warn(message)

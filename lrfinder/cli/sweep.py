@@ -38,6 +38,7 @@ from lrfinder.cli.options import (
     given_options,
 )
 from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, warn
+from lrfinder.cli.process.several import Nproc, in_several
 from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.values import complete_sink
 from lrfinder.errors import UsageError
@@ -115,6 +116,7 @@ def sweep(
     graph: GraphOption = Graph.OFF,
     loader_timeout: LoaderTimeout = LOADER_TIMEOUT,
     device: Device = "auto",
+    nproc: Nproc = None,
     start_from: StartFrom = None,
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
@@ -154,6 +156,7 @@ def sweep(
     from lrfinder.api.sweep_run import resume_run, sweep_run
     from lrfinder.cli.training import check_dry_run, show_dry_run, watch_script, watch_training
     from lrfinder.report.documents import sweep_document
+    from lrfinder.task.reference import check_reference
 
     check_dry_run(dry_run, resume)
     program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
@@ -174,6 +177,7 @@ def sweep(
     if program is not None:
         done = script_run(program, settings, out=out, watch=watch, sinks=sinks or ())
     elif resume is not None:
+        in_several(nproc)
         done = resume_run(resume, given_options(context), watch=watch, sinks=sinks or (), tell=None if quiet else note)
     elif model is None:
         raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
@@ -195,9 +199,11 @@ def sweep(
             graph=graph,
             start_from=start_from,
         )
+        check_reference(model)
         if dry_run:
             show_dry_run(source, settings, as_json=as_json)
             return
+        in_several(nproc)
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
     for doubt in done.sweep.notes:
         warn(doubt)

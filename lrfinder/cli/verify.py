@@ -11,6 +11,7 @@ import typer
 from lrfinder.cli.exit_status import of_answer, of_signal
 from lrfinder.cli.options import Debug, Details, Epochs, Jobs, Json, Quiet, Schedule, Seed, Steps
 from lrfinder.cli.output import note, print_json, print_line, print_text, print_use, warn
+from lrfinder.cli.process.several import Nproc, in_several
 from lrfinder.cli.values import complete_schedules
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def verify(
         ),
     ] = None,
     jobs: Jobs = None,
+    nproc: Nproc = None,
     model: Annotated[
         str | None, typer.Option("--model", help="The model file, if it is not the one that was swept.")
     ] = None,
@@ -99,6 +101,7 @@ def verify(
         seed=seed,
     )
     run = target or latest_run()
+    in_several(nproc)
     watch = functools.partial(watch_training, quiet=quiet or as_json)
     if target is None and not (quiet or as_json):
         note(f"the newest run: {run}")

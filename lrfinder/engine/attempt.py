@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import torch
 
+from lrfinder.engine.distributed.exchange import AgreedEnd
+from lrfinder.engine.distributed.team import Team
 from lrfinder.engine.losses.log import LossLog, StopReason
 from lrfinder.engine.micro_batches import MicroBatching
-from lrfinder.engine.runtime.failures import environment_failure
+from lrfinder.engine.runtime.failures import BeginAgain, describe_error, environment_failure
 from lrfinder.engine.runtime.memory import free_memory
-from lrfinder.engine.runtime.signals import Interrupts, answer_signal
-from lrfinder.errors import error_text, user_code_location
+from lrfinder.engine.runtime.signals import Interrupts, Terminated, answer_signal
 from lrfinder.records import Stop
 
-_LONGEST = 1000  # characters of an exception's text that a record keeps
 _Record_co = TypeVar("_Record_co", covariant=True)
-
-
-class BeginAgain(Exception):  # noqa: N818 - no error
-    """The attempt has learned what it needs to begin again."""
 
 
 class Attempt(Protocol[_Record_co]):
@@ -68,6 +65,8 @@ def _attempt(attempt: Attempt[_Record_co], interrupts: Interrupts, batching: Mic
         with contextlib.ExitStack() as cleanup, interrupts.allowed(), torch.enable_grad():
             stop, why = attempt.train(cleanup)
     except BaseException as error:
+        if batching.team is not None:
+            return _end_of_all(attempt, batching.team, error, interrupts)
         end = _settle(log)
         signalled = answer_signal(interrupts, error)
         if signalled is not None:
@@ -85,21 +84,35 @@ def _attempt(attempt: Attempt[_Record_co], interrupts: Interrupts, batching: Mic
     return attempt.finish(stop, why or attempt.progress(stop))
 
 
+def _end_of_all(
+    attempt: Attempt[_Record_co], team: Team, error: BaseException, interrupts: Interrupts
+) -> _Record_co | None:
+    """Do what `_attempt` does after an exception, as one of several processes: the first failure of all counts.
+
+    A lack of memory ends all: only the process that has it could begin again.
+    """
+    log = attempt.log
+    if interrupts.pending is not None:  # whatever was seen first
+        error = KeyboardInterrupt() if interrupts.pending == signal.SIGINT else Terminated("received a signal")
+    if isinstance(error, BeginAgain):
+        return None
+    if isinstance(error, AgreedEnd):
+        end = _settle(log) or (error.stop, "")
+        return attempt.finish(end[0], end[1] or attempt.progress(end[0]))
+    cause = team.failed(environment_failure(error, batch=attempt.due) or error, log.updates)
+    _settle(log)
+    signalled = answer_signal(interrupts, cause) if isinstance(cause, KeyboardInterrupt | Terminated) else None
+    if signalled is not None:
+        return attempt.finish(signalled, attempt.progress(signalled))
+    attempt.finish(Stop.FAILED, describe_error(cause))
+    if cause is error:
+        raise error
+    raise cause from error
+
+
 def _settle(log: LossLog) -> StopReason | None:
     """Judge the losses that were under way when an exception came; return the end, if one of them is it."""
     try:
         return log.settle()
     except Exception:  # noqa: BLE001 - a device that reports an error fails every later call
         return None
-
-
-def describe_error(error: BaseException) -> str:
-    """Return what happened in one line."""
-    place = user_code_location(error)
-    lines = error_text(error).strip().splitlines()
-    if len(lines) > 1 and "worker process" in lines[0]:  # a DataLoader's; the last line is the error in the worker
-        line = lines[-1].strip()[:_LONGEST]
-    else:
-        text = " ".join(" ".join(lines).split())[:_LONGEST]
-        line = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return f"{line} (while {place})" if place else line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -45,16 +46,23 @@ def describe_setup(
     *,
     cached_batches: int | None,
     graph: str | None,
+    loader: Iterable[Any] | None = None,
+    processes: int | None = None,
+    sharding: str = "",
 ) -> Setup:
-    """Return the setup of a sweep of `trial`; call it after the first batch (see `Trial.loss_note`)."""
+    """Return the setup of a sweep of `trial`; call it after the first batch (see `Trial.loss_note`).
+
+    Of several `processes` each has its `loader`; `sharding` says how they divide the data.
+    """
     taken = problem.training.accumulate
-    size, batches = batch_size_of(trial.loader), batches_per_epoch(trial.loader)
+    loader = trial.loader if loader is None else loader
+    size, batches = batch_size_of(loader), batches_per_epoch(loader)
     return Setup(
         model=visible(problem.name),
         parameters=sum(parameter.numel() for parameter in trial.model.parameters()),
         loss=visible(trial.loss_note()),
         optimizer=optimizer_facts(trial.parts, trial.optimizer_note),
-        batch_size=None if size is None else size * taken,
+        batch_size=None if size is None else size * taken * (processes or 1),
         # What is left at the end of a pass makes an update too, in the loops of Lightning and transformers.
         batches_per_epoch=None if batches is None else math.ceil(batches / taken),
         device=device_title(device),
@@ -63,6 +71,9 @@ def describe_setup(
         lrfinder=VERSION,
         cached_batches=cached_batches,
         graph=graph,
+        processes=processes,
+        batch_per_process=size if processes is not None else None,
+        sharding=sharding,
         start=None if problem.start is None else describe_start(problem.start, trial.group_ratios),
         skipped_hooks=skipped_hooks(trial.model) if problem.training_step is None else (),
     )

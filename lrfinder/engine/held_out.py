@@ -41,10 +41,10 @@ class HeldOut:
         Raises ModelFileError if the metric is `val` and there is no val_loader.
         """
         if metric is Metric.VAL:
-            held_out = self._validation = self._validation or self._read()
+            held_out = self._validation = self._read() if self._validation is None else self._validation
         else:
             held_out = self._preparation.set_aside(batches, PROBES)
-        if not held_out:
+        if not held_out and self._batching.team is None:
             return None
         draws = derived_seed(seed, EVALUATION)
         judging, split = self._batching.judging, self._batching.split
@@ -60,9 +60,10 @@ class HeldOut:
             if loader is None:
                 raise no_val_loader(self._problem.where)
             timeout = self._problem.loader_timeout
-            return validation_batches(
+            batches = validation_batches(
                 loader, LEAST_BATCHES, seed=self._seed, where=self._problem.where, timeout=timeout
             )
+            return self._batching.own_share(batches)
         finally:
             put_back()
 

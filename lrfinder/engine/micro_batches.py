@@ -10,6 +10,8 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lrfinder.engine.data.cache import BatchCache
+from lrfinder.engine.distributed.judging import JudgedByAll
+from lrfinder.engine.distributed.team import Team
 from lrfinder.engine.losses.evaluation import PROBE_BATCHES
 from lrfinder.engine.losses.judging import Judging
 from lrfinder.engine.runtime.failures import environment_failure, out_of_memory
@@ -36,6 +38,7 @@ class MicroBatching:
     in_use: BatchInUse = field(default_factory=BatchInUse)
     judging: Judging = field(default_factory=Judging)
     wasted_updates: int = 0  # of the current record: made before memory ran out
+    team: Team | None = None  # the processes that do all this in step; None: this one works by itself
     _least: int = 1  # samples of a part
     _failed_batch: Any = None  # on which memory ran out, until `check` has compared its parts
     _failure: EnvironmentFailure | None = None
@@ -62,6 +65,10 @@ class MicroBatching:
         self.micro_batches = min(2 * self.micro_batches, samples)
         self.wasted_updates += updates
         return True
+
+    def own_share(self, batches: list[Any]) -> list[Any]:
+        """Return those of `batches`, which every process has read, that this one judges."""
+        return batches if self.team is None else batches[self.team.rank :: self.team.size]
 
     def carry_on(self, last: Trace | ShortRun) -> None:
         """Go on with the split of `last`, which an earlier process measured."""
@@ -116,13 +123,17 @@ class MicroBatching:
         return difference if math.isfinite(difference) else None
 
 
-def micro_batching_for(problem: Problem, settings: SweepSettings, device: torch.device) -> MicroBatching:
-    """Return the MicroBatching of a new sweep of `problem`."""
-    if settings.cache_batches is None:
-        return MicroBatching()
+def micro_batching_for(
+    problem: Problem, settings: SweepSettings | None, device: torch.device, *, team: Team | None = None
+) -> MicroBatching:
+    """Return the MicroBatching of a new sweep of `problem`, or without `settings` of other trials."""
+    judging = Judging() if team is None else Judging(JudgedByAll(team))
+    if settings is None or settings.cache_batches is None:
+        return MicroBatching(judging=judging, team=team)
     judged_by_training_data = problem.val_loader is None or settings.metric is Metric.PROBE
     held_out = PROBE_BATCHES if judged_by_training_data else 0
-    return MicroBatching(cache=BatchCache(settings.cache_batches, held_out=held_out, device=device))
+    cache = BatchCache(settings.cache_batches, held_out=held_out, device=device)
+    return MicroBatching(cache=cache, judging=judging, team=team)
 
 
 def _note(count: int, difference: float | None) -> str:

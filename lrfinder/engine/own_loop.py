@@ -14,10 +14,10 @@ from typing import Any, Protocol, Self
 import torch
 from torch import nn
 
-from lrfinder.engine.attempt import describe_error
 from lrfinder.engine.losses.log import StopReason
 from lrfinder.engine.restore.containers import is_container
 from lrfinder.engine.restore.snapshot import Snapshot, loader_preserved, preserved
+from lrfinder.engine.runtime.failures import describe_error
 from lrfinder.engine.runtime.rng import is_generator, seed_everything
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.engine.update.fast_path import LearningRates, set_lr

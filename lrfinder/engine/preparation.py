@@ -16,7 +16,9 @@ from lrfinder.engine.data.digest import digest_of
 from lrfinder.engine.data.fetch import NO_MORE, Fetch, endless
 from lrfinder.engine.data.prefetch import read_ahead
 from lrfinder.engine.description import describe_setup, inspect_batch
+from lrfinder.engine.distributed.training import SharedTraining
 from lrfinder.engine.extensions import graph_capture
+from lrfinder.engine.losses.readback import Readback, readback_for
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.restore.reachable import state_beside
@@ -28,6 +30,7 @@ from lrfinder.engine.update.autocast import in_precision
 from lrfinder.engine.update.updater import Updater
 from lrfinder.errors import ModelFileError, user_code
 from lrfinder.options import LONGER
+from lrfinder.records import Metric
 from lrfinder.task.build import build_trial
 from lrfinder.task.first_loss import FirstLoss
 from lrfinder.task.loader import batches_per_epoch
@@ -56,6 +59,7 @@ class Preparation:
         self._seen = FirstLoss()
         self.doubts: tuple[str, ...] = ()  # of the first batch
         self._beside = state_beside(problem)
+        self._shared = None if batching.team is None else SharedTraining(batching.team, problem)
 
     def ready(
         self, seed: int, *, first_epoch: int, cleanup: contextlib.ExitStack
@@ -78,24 +82,46 @@ class Preparation:
         trial.watch(None if self._reported else self._seen)
         trial = dataclasses.replace(trial, beside=(*trial.beside, *self._beside))
         trial = in_precision(trial, self._problem.training.precision, self._device)
+        own_seed = seed
+        if self._shared is not None:
+            own_seed = self._shared.own_seed(seed)
+            seed_everything(own_seed, self._device)
         if self._cache is None:
             return trial, self._loaded(trial, seed, first_epoch, cleanup)
         if not self._cache.filled:
             batches = self._loaded(trial, seed, first_epoch, cleanup)
             self._cache.fill(batches)
             batches.close()
-        seed_everything(derived_seed(seed, _CACHED), self._device)
+        seed_everything(derived_seed(own_seed, _CACHED), self._device)
         return trial, self._cache.training()
 
     def set_aside(self, batches: Generator[Any, None, None], count: int) -> list[Any]:
         """Take `count` batches that aren't trained on; call it before the first of `batches` is taken."""
         return self._cache.held_out(count) if self._cache is not None else list(itertools.islice(batches, count))
 
-    def updater(self, trial: BuiltProblem, batches: Iterator[Any], *, late: bool) -> Updater:
-        """Return what trains `trial` on `batches`, read ahead if that helps; `late`: losses are read late.
+    def readback(self, trial: BuiltProblem, metric: Metric, deadline: float) -> Readback | None:
+        """Return what reads the losses of training `trial` late; None if each must be waited for."""
+        if self._shared is not None:
+            return self._shared.readback(trial.parts, self._device, metric, deadline)
+        return readback_for(self._problem, trial.parts, self._device, metric)
 
-        Raises UsageError if updates must be captured and can't be.
+    def deadline(self, deadline: float) -> float:
+        """Return the time at which this process stops by itself; several stop together, when rank 0 says so."""
+        return deadline if self._shared is None else self._shared.agreed_deadline(deadline)
+
+    def updater(
+        self,
+        trial: BuiltProblem,
+        batches: Iterator[Any],
+        readback: Readback | None,
+        *,
+        cleanup: contextlib.ExitStack,
+    ) -> Updater:
+        """Return what trains `trial` on `batches`, read ahead if that helps; `readback` reads its losses, if any does.
+
+        Raises UsageError if updates must be captured and can't be, and for what several processes can't train.
         """
+        late = readback is not None
         parts, training = self._batching.micro_batches, self._problem.training
         split = self._batching.split if parts > 1 else None
         ahead = read_ahead(self._problem, batches, self._device, micro_batches=parts)
@@ -104,6 +130,8 @@ class Preparation:
             captured, ahead = self._capture.capture(trial, ahead, micro_batches=parts)
         in_use = self._batching.in_use
         in_use.batch, in_use.empty = None, 0
+        if self._shared is not None:
+            return self._shared.updater(trial, ahead, self._device, readback, in_use=in_use, cleanup=cleanup)
         return Updater(trial, training, ahead, self._device, split=split, late=late, captured=captured, in_use=in_use)
 
     def report(self, trial: BuiltProblem, observer: Observer, interrupts: Interrupts) -> None:
@@ -113,7 +141,17 @@ class Preparation:
         self._reported = True
         cached = None if self._cache is None else len(self._cache)
         graph = None if self._capture is None else self._capture.why
-        setup = describe_setup(self._problem, trial, self._device, cached_batches=cached, graph=graph)
+        team = self._batching.team
+        setup = describe_setup(
+            self._problem,
+            trial,
+            self._device,
+            cached_batches=cached,
+            graph=graph,
+            processes=None if team is None else team.size,
+            loader=None if self._shared is None else self._shared.loader,
+            sharding="" if self._shared is None else self._shared.sharding,
+        )
         setup = dataclasses.replace(setup, judged=self._batching.judging.description, first_batch=self._first_batch)
         trial.watch(None)
         inspection = inspect_batch(trial, self._batching.in_use.batch, self._seen, self._device)
@@ -143,9 +181,11 @@ class Preparation:
         cleanup.enter_context(loader_preserved(trial.loader))
         seed_loader(trial.loader, seed)
         self._fetch = self._new_fetch()
-        batches = endless(trial.loader, first_epoch=first_epoch, where=self._problem.where, fetch=self._fetch)
+        loader = trial.loader if self._shared is None else self._shared.shard(trial.loader, seed)
+        batches = endless(loader, first_epoch=first_epoch, where=self._problem.where, fetch=self._fetch)
         cleanup.callback(batches.close)
-        return self._watched(batches, trial)
+        watched = self._watched(batches, trial)
+        return watched if self._shared is None else self._shared.agreed(watched)
 
     def _watched(self, batches: Generator[Any, None, None], trial: BuiltProblem) -> Generator[Any, None, None]:
         """Yield `batches`; with the first one comes what is recorded of the loader."""

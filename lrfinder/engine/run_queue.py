@@ -22,7 +22,7 @@ class RunQueue(ShortRuns):
         """`elsewhere` is offered the runs that can't be made at once."""
         super().__init__(*args, **options)
         self._elsewhere = elsewhere
-        self._batched = batched_runs(self)
+        self._batched = None if self.batching.team is not None else batched_runs(self)
 
     def run_all(self, plans: Sequence[RunPlan]) -> Iterator[ShortRun]:
         """Make the runs and yield each as it ends, until one was cut short.

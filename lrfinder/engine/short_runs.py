@@ -11,8 +11,9 @@ from typing import Any, Self
 
 import torch
 
-from lrfinder.engine.attempt import BeginAgain, run_attempts
+from lrfinder.engine.attempt import run_attempts
 from lrfinder.engine.data.subset import MOST_BYTES, RepeatedSubset, size_in_bytes
+from lrfinder.engine.distributed.orders import CloseRuns, MakeRun, OpenRuns
 from lrfinder.engine.loop import train
 from lrfinder.engine.losses.divergence import rise_of
 from lrfinder.engine.losses.evaluation import (
@@ -25,11 +26,12 @@ from lrfinder.engine.losses.evaluation import (
 )
 from lrfinder.engine.losses.judging import HeldOutLoss
 from lrfinder.engine.losses.log import LossLog, StopReason
-from lrfinder.engine.losses.readback import max_batching_delay_s, readback_for
+from lrfinder.engine.losses.readback import max_batching_delay_s
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.restore.snapshot import Snapshot, preserved
+from lrfinder.engine.runtime.failures import BeginAgain
 from lrfinder.engine.runtime.rng import derived_seed, remember_global_state
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.records import Metric, RunPlan, ShortRun, Stop
@@ -91,6 +93,7 @@ class ShortRuns:
         self.clock: Callable[[], float] | None = None  # what times them, if anything is to
 
     def __enter__(self) -> Self:
+        self._tell(OpenRuns(self.seed))
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.interrupts)
             self._snapshot = stack.enter_context(preserved(self.problem, self.device))
@@ -101,6 +104,8 @@ class ShortRuns:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+        if error is None:
+            self._tell(CloseRuns())
 
     def run(self, plan: RunPlan) -> ShortRun:
         """Make one run and return its result. Ctrl-C and SIGTERM end it, and the result says so.
@@ -109,9 +114,14 @@ class ShortRuns:
         through unchanged. In each case the observer has had the run with Stop.FAILED before. If memory runs out on a
         batch, the run begins again with each batch in twice as many parts.
         """
+        self._tell(MakeRun(plan))
         return run_attempts(
             lambda: RunAttempt(self, plan), interrupts=self.interrupts, batching=self.batching, device=self.device
         )
+
+    def _tell(self, order: object) -> None:
+        if self.batching.team is not None:
+            self.batching.team.tell(order)
 
     @property
     def training_losses(self) -> list[float]:
@@ -171,12 +181,14 @@ class ShortRuns:
             draws_as_after_reading()
             return held_out, VAL
         loader = make_val_loader(self.problem)
-        held_out = validation_batches(
-            loader or (),
-            most,
-            seed=derived_seed(seed, EVALUATION),
-            where=self.problem.where,
-            timeout=self.problem.loader_timeout,
+        held_out = self.batching.own_share(
+            validation_batches(
+                loader or (),
+                most,
+                seed=derived_seed(seed, EVALUATION),
+                where=self.problem.where,
+                timeout=self.problem.loader_timeout,
+            )
         )
         if sum(map(size_in_bytes, held_out)) <= MOST_BYTES:
             # Reading draws random numbers, after which the training draws its own.
@@ -233,8 +245,8 @@ class RunAttempt:
     def train(self, cleanup: contextlib.ExitStack) -> StopReason:
         runs, plan, log = self._runs, self._plan, self.log
         ready = self._ready = runs.prepare(plan, cleanup)
-        readback = readback_for(runs.problem, ready.trial.parts, runs.device, Metric.TRAIN)
-        updater = runs.preparation.updater(ready.trial, ready.subset or ready.batches, late=readback is not None)
+        readback = runs.preparation.readback(ready.trial, Metric.TRAIN, runs.deadline)
+        updater = runs.preparation.updater(ready.trial, ready.subset or ready.batches, readback, cleanup=cleanup)
         loss = updater.next_loss()
         if loss is None:
             return Stop.OUT_OF_DATA, ""
@@ -247,7 +259,12 @@ class RunAttempt:
         factor = schedule_factor(plan)
         rates = [plan.lr * factor(step) for step in range(plan.steps)]
         end = rule.before("the loss of the first batch") or train(
-            updater, log, rates, deadline=runs.deadline, updated=self._updated, last_loss=False
+            updater,
+            log,
+            rates,
+            deadline=runs.preparation.deadline(runs.deadline),
+            updated=self._updated,
+            last_loss=False,
         )
         if end[0] is not Stop.COMPLETED:
             return end

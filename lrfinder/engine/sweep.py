@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import torch
 
 from lrfinder.engine.attempt import run_attempts
+from lrfinder.engine.distributed.orders import MakeSweep
 from lrfinder.engine.held_out import PROBES, HeldOut
 from lrfinder.engine.loop import as_loss, train
 from lrfinder.engine.losses.log import LossLog, StopReason
-from lrfinder.engine.losses.readback import max_batching_delay_s, readback_for
+from lrfinder.engine.losses.readback import max_batching_delay_s
 from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
@@ -52,6 +53,8 @@ def run_sweep(
     can't be trained. Exceptions of the user's code pass through unchanged. In each case the observer has had the trace
     with Stop.FAILED before.
     """
+    if batching is not None and batching.team is not None:
+        batching.team.tell(MakeSweep(settings, known))
     try:
         with Interrupts() as interrupts, preserved(problem, device) as snapshot:
             shared = batching or micro_batching_for(problem, settings, device)
@@ -141,13 +144,13 @@ class _Repeat:
         trial, batches = sweep.preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
         self._parts = trial.parts
         sweep.batching.check(trial, sweep.device, seed)
-        readback = readback_for(sweep.problem, trial.parts, sweep.device, metric)
+        readback = sweep.preparation.readback(trial, metric, sweep.deadline)
         judge = None
         if metric is not Metric.TRAIN:
             judge = sweep.held_out.judge(metric, trial, batches, seed)
             if judge is None:
                 return Stop.OUT_OF_DATA, self._no_batch()
-        updater = sweep.preparation.updater(trial, batches, late=readback is not None)
+        updater = sweep.preparation.updater(trial, batches, readback, cleanup=cleanup)
         loss = updater.next_loss() if judge is None else as_loss(judge())
         if loss is None:
             return Stop.OUT_OF_DATA, self._no_batch()
@@ -156,7 +159,8 @@ class _Repeat:
         rule = updater.stopping_rule(first, lambda _, rate: f"after the update at rate {rate:.3g}")
         log.start(rule, readback, max_delay_s=max_batching_delay_s(sweep.problem, metric))
         end = rule.before("the loss of the first batch" if judge is None else "the held-out loss")
-        return end or train(updater, log, sweep.rates, deadline=sweep.deadline, judge=judge)
+        deadline = sweep.preparation.deadline(sweep.deadline)
+        return end or train(updater, log, sweep.rates, deadline=deadline, judge=judge)
 
     def progress(self, stop: Stop) -> str:
         words = {

@@ -177,7 +177,7 @@ class Setup:
     parameters: int
     loss: str  # how the loss was found, e.g. "loss_fn CrossEntropyLoss", "cross-entropy (inferred: ...)"
     optimizer: OptimizerFacts
-    batch_size: int | None  # samples of an update, `accumulate` batches; None if the loader doesn't say
+    batch_size: int | None  # samples of an update, `accumulate` batches of each process; None: not known
     batches_per_epoch: int | None  # updates of a pass over the data; None if the loader has no length
     device: str
     torch: str
@@ -189,6 +189,19 @@ class Setup:
     start: Start | None = None  # None: from new weights
     first_batch: str | None = None  # its digest, which tells whether two runs began on the same data; None: not known
     judged: str | None = None  # the mode in which held-out data are judged, and why; None: nothing was judged
+    processes: int | None = None  # that trained together, under torchrun; None: one by itself
+    batch_per_process: int | None = None  # samples of a batch of each of them
+    sharding: str = ""  # how they divide the data
+
+    @property
+    def batch(self) -> str:
+        """The samples of an update in words: "256 (32 x 2 processes x 4 accumulated)"; nothing if it isn't known."""
+        if self.batch_size is None or self.processes is None or not self.batch_per_process:
+            return "" if self.batch_size is None else str(self.batch_size)
+        taken = self.batch_size // (self.batch_per_process * self.processes)
+        accumulated = f" x {taken} accumulated" if taken > 1 else ""
+        processes = "process" if self.processes == 1 else "processes"
+        return f"{self.batch_size} ({self.batch_per_process} x {self.processes} {processes}{accumulated})"
 
 
 # Which ending names the whole sweep, if its repeats ended differently: what cut it short comes first.

@@ -128,7 +128,7 @@ def subtitle(result: SweepResult) -> str:
         if setup.cached_batches is None
         else f" on {format_count(setup.cached_batches, 'cached batch', 'cached batches')}"
     )
-    batch = "" if setup.batch_size is None else f", batch size {setup.batch_size}"
+    batch = f", batch size {setup.batch}" if setup.batch else ""
     metric = _METRICS[settings.metric] if result.traces else ""
     return f"{' + '.join(parts)}{cached}{batch}, {setup.device}{metric}"
 

@@ -39,4 +39,5 @@ MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {
     3: _only_additions,
     4: _only_additions,
     5: _only_additions,
+    6: _only_additions,
 }

@@ -83,7 +83,7 @@ def test_the_same_run_twice_is_comparable_and_not_different() -> None:
 
 CHANGED: dict[type, dict[str, Any]] = {
     Setup: {
-        "start": Start(file="ck.pt", sha256="ab" * 32),
+        "start": Start(file="ck.pt", sha256="ab" * 32), "processes": 2,
         "model": "other", "parameters": 11, "loss": "mean squared error", "batch_size": 32, "batches_per_epoch": 300,
         "device": "cuda", "torch": "2.6.0", "cached_batches": 4, "judged": "training mode: it fails in evaluation mode",
         "optimizer": OptimizerFacts(name="AdamW", settings={"momentum": 0.9}),
@@ -101,7 +101,7 @@ CHANGED: dict[type, dict[str, Any]] = {
 # What is chance, only narrows an interval, follows from the rest, or can't move a loss.
 FREE = {
     "seed", "repeats", "max_seconds", "cache_batches", "python", "lrfinder", "graph", "default_lr", "chosen_by",
-    "skipped_hooks", "first_batch",
+    "skipped_hooks", "first_batch", "batch_per_process", "sharding",
 }  # fmt: skip
 IN_NUMBERS = {
     "losses": {

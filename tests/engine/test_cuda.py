@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import lrfinder.engine.preparation
 import lrfinder.engine.sweep
 from lrfinder.engine.cuda_graphs.capture import CudaGraphCapture
 from lrfinder.engine.run_queue import RunQueue
@@ -286,7 +287,7 @@ def test_what_is_read_late_is_what_is_waited_for(recorder, monkeypatch, at, ends
         return trace.stop, trace.updates, trace.lrs, str(trace.losses), trace.why.partition(":")[0]
 
     late = traces()
-    monkeypatch.setattr(lrfinder.engine.sweep, "readback_for", lambda *_: None)
+    monkeypatch.setattr(lrfinder.engine.preparation, "readback_for", lambda *_: None)
     assert late == traces()
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import lrfinder.engine.loop
+import lrfinder.engine.preparation
 import lrfinder.engine.short_runs
 import lrfinder.engine.sweep
 from helpers.problems import CPU
@@ -91,7 +92,7 @@ def swept(monkeypatch, recorder, readout, make, given_=SETTINGS, gathered=0.0):
     """What a sweep tells, with losses that are read by `readout()`, or gathered for so many seconds."""
     observer, failure = recorder(), None
     with monkeypatch.context() as patch:
-        patch.setattr(lrfinder.engine.sweep, "readback_for", lambda *_: readout())
+        patch.setattr(lrfinder.engine.preparation, "readback_for", lambda *_: readout())
         patch.setattr(lrfinder.engine.sweep, "max_batching_delay_s", lambda *_: gathered)
         try:
             assert run_sweep(make(), given_, device=CPU, observer=observer) == tuple(observer.traces) or any(
@@ -228,7 +229,7 @@ def test_a_signal_while_losses_are_read_mixes_nothing_up(monkeypatch, recorder, 
 
     observer = Observer()
     readout = lambda *_: DelayedReadback(CPU, chunk=4, max_delay_s=math.inf, clock=clock)  # noqa: E731
-    monkeypatch.setattr(lrfinder.engine.sweep, "readback_for", readout)
+    monkeypatch.setattr(lrfinder.engine.preparation, "readback_for", readout)
     (trace,) = run_sweep(problem({}), dataclasses.replace(SETTINGS, repeats=1), device=CPU, observer=observer)
     assert trace.stop is (Stop.INTERRUPTED if next(ticks) > tick else Stop.COMPLETED)
     assert trace.losses == whole.losses[: len(trace.losses)]
@@ -237,7 +238,9 @@ def test_a_signal_while_losses_are_read_mixes_nothing_up(monkeypatch, recorder, 
 
 
 def test_where_it_came_from_is_not_made_up(monkeypatch, recorder):
-    monkeypatch.setattr(lrfinder.engine.sweep, "readback_for", lambda *_: DelayedReadback(CPU, max_delay_s=math.inf))
+    monkeypatch.setattr(
+        lrfinder.engine.preparation, "readback_for", lambda *_: DelayedReadback(CPU, max_delay_s=math.inf)
+    )
     (trace,) = run_sweep(
         problem({12: math.nan}), dataclasses.replace(SETTINGS, repeats=1), device=CPU, observer=recorder()
     )
@@ -307,7 +310,7 @@ def test_when_losses_are_gathered(changes, metric, gathers):
 
 def test_short_runs_tell_the_same(monkeypatch, recorder):
     def made(readout, events, gathered=0.0):
-        monkeypatch.setattr(lrfinder.engine.short_runs, "readback_for", lambda *_: readout())
+        monkeypatch.setattr(lrfinder.engine.preparation, "readback_for", lambda *_: readout())
         monkeypatch.setattr(lrfinder.engine.short_runs, "max_batching_delay_s", lambda *_: gathered)
         observer = recorder()
         with ShortRuns(problem(events), seed=0, device=CPU, observer=observer) as runs:
@@ -402,8 +405,7 @@ def test_sweeps_and_short_runs_ask_for_what_they_train(monkeypatch, recorder, ch
         assert device == CPU
         asked.append(reason_to_wait(problem, parts, CUDA, metric))
 
-    for module in (lrfinder.engine.sweep, lrfinder.engine.short_runs):
-        monkeypatch.setattr(module, "readback_for", as_on_a_gpu)
+    monkeypatch.setattr(lrfinder.engine.preparation, "readback_for", as_on_a_gpu)
     settings = SweepSettings(steps=2, repeats=1, min_lr=1e-4, max_lr=1e-3, metric=metric)
     run_sweep(problem({}, **changes), settings, device=CPU, observer=recorder())
     with ShortRuns(problem({}, **changes), seed=0, device=CPU, observer=recorder()) as runs:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import lrfinder.engine.preparation
 import lrfinder.engine.short_runs
 from helpers.problems import CPU, regression
 from lrfinder.engine.data.subset import RepeatedSubset
@@ -128,13 +129,13 @@ def test_an_end_that_came_before_an_error_is_the_end(recorder, monkeypatch, late
         return loss * math.nan if len(calls) == 4 and torch.is_grad_enabled() else loss
 
     readout = lambda *_: DelayedReadback(CPU, chunk=8, max_delay_s=math.inf) if late else None  # noqa: E731
-    monkeypatch.setattr(lrfinder.engine.short_runs, "readback_for", readout)
+    monkeypatch.setattr(lrfinder.engine.preparation, "readback_for", readout)
     plan, observer = RunPlan(lr=1e-3, steps=20), recorder()
     (run,) = made(problem(loss_fn=None, training_step=step), plan, observer=observer)
     assert observer.runs == [run]
     assert (run.plan, run.stop, run.updates, run.loss) == (plan, Stop.NON_FINITE, 3, None)
     assert run.why.startswith("the loss is nan after 3 updates: ")
-    unseen = "where it came from can't be seen, since losses are read some updates late on a GPU"
+    unseen = "where it came from can't be seen, since losses are read some updates late"
     assert run.why.endswith(unseen) is late
 
 

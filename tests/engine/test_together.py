@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder.engine.attempt
 from helpers.problems import CPU, Recorder, regression
-from lrfinder.engine import short_runs
+from lrfinder.engine import preparation
 from lrfinder.engine.extensions import batched_runs
 from lrfinder.engine.losses.readback import DelayedReadback
 from lrfinder.engine.run_queue import RunQueue
@@ -205,7 +205,7 @@ def test_runs_whose_losses_are_read_late_are_stacked_too(free, monkeypatch):
     """As on a GPU: the host knows a loss some updates after it was computed."""
     expected = one_by_one(problem())
     set_clock(monkeypatch, lambda: 0.0, kind="cuda")
-    monkeypatch.setattr(short_runs, "readback_for", lambda *_: DelayedReadback(CPU))
+    monkeypatch.setattr(preparation, "readback_for", lambda *_: DelayedReadback(CPU))
     calls = free()
     made = at_once(problem())
     assert free() - calls == 2 * STEPS

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -43,22 +44,42 @@ class Way(NamedTuple):
 PLAIN = Way(JUDGED)
 
 
+class Across(Protocol):
+    """Several processes, each of which judges batches of its own."""
+
+    def alone(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Let `model` compute losses without the other processes."""
+
+    def mean(self, total: float, count: int, failure: Exception | None) -> float:
+        """Return the mean of all; raise `failure`, or what says that another process has one."""
+
+
 def evaluate(
     trial: BuiltProblem,
-    batches: Iterable[Any],
+    batches: Sequence[Any],
     *,
     device: torch.device,
     seed: int,
     split: Callable[[Any], list[tuple[float, Any]]] | None = None,
     way: Way = PLAIN,
+    across: Across | None = None,
 ) -> float:
     """Return the mean loss over `batches`, each weighted by its number of samples, in evaluation mode or as `way` says.
 
-    `split` makes the parts in which each batch is computed; None: as a whole. Random draws of the loss (a variational
-    autoencoder's noise, say) are seeded by `seed`. All is put back: generators, modes, buffers and attributes of the
-    modules, and what is `beside` the trial. The loss may be NaN or infinite. Raises what the user's code raises.
+    With `across` the batches are one process's part, and the mean is that of all. `split` makes the parts in which each
+    batch is computed; None: as a whole. Random draws of the loss (a variational autoencoder's noise, say) are seeded by
+    `seed`. All is put back: generators, modes, buffers and attributes of the modules, and what is `beside` the trial.
+    The loss may be NaN or infinite. Raises what the user's code raises.
     """
-    return float(mean_losses(trial, batches, trial.loss, device=device, seed=seed, split=split, way=way))
+    if across is None:
+        return float(mean_losses(trial, batches, trial.loss, device=device, seed=seed, split=split, way=way))
+    own, count, failure = math.nan, sum(map(samples_in, batches)), None
+    try:
+        with across.alone(trial.model):
+            own = float(mean_losses(trial, batches, trial.loss, device=device, seed=seed, split=split, way=way))
+    except Exception as error:  # noqa: BLE001 - raised again there, in all processes
+        failure = error
+    return across.mean(own * count if count else 0.0, count, failure)
 
 
 def mean_losses(
@@ -87,7 +108,7 @@ def mean_losses(
                     if value is None:  # it is to be skipped
                         continue
                     value = value.detach().double().cpu()
-                size = _samples(batch)
+                size = samples_in(batch)
                 total, count = total + value * size, count + size
     finally:
         for module, mode in modes:
@@ -140,7 +161,7 @@ def validation_batches(loader: Iterable[Any], most: int, *, seed: int, where: st
     return batches
 
 
-def _samples(batch: Any) -> int:
+def samples_in(batch: Any) -> int:
     """Return the length of the first tensor in `batch` that isn't empty: its number of samples; 1 if there is none."""
     return next((length for length in _lengths(batch) if length), 1)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lrfinder.engine.losses.evaluation import PLAIN, Way, evaluate, state_around
+from lrfinder.engine.losses.evaluation import PLAIN, Across, Way, evaluate, state_around
 from lrfinder.engine.runtime.failures import out_of_memory
 from lrfinder.errors import error_text
 from lrfinder.formatting import format_loss
@@ -24,9 +24,13 @@ _Judge = Callable[..., float]
 
 
 class Judging:
-    """How held-out data are judged. It is settled before any update, and stays."""
+    """How held-out data are judged. It is settled before any update, and stays.
 
-    def __init__(self) -> None:
+    `across`: several processes judge their parts; None: this one judges all.
+    """
+
+    def __init__(self, across: Across | None = None) -> None:
+        self.across = across
         self.way: Way | None = None
         self._why = ""  # the ways before this one were left out
 
@@ -43,7 +47,7 @@ class Judging:
 
         Until it is settled, `settle` is called if evaluation mode fails.
         """
-        judge = partial(evaluate, trial, device=device, seed=seed, split=split)
+        judge = partial(evaluate, trial, device=device, seed=seed, split=split, across=self.across)
         if self.way is not None:
             return judge(batches, way=self.way)
         try:
@@ -114,7 +118,8 @@ class HeldOutLoss:
         self.trial, self.batches, self.seed = trial, batches, seed
         self._judging = judging
         self._loss = partial(judging.loss, trial, batches, device=device, seed=seed, split=split)
-        self._judge = partial(evaluate, trial, device=device, seed=seed, split=split)
+        across = judging.across
+        self._judge = partial(evaluate, trial, device=device, seed=seed, split=split, across=across)
         self._known: float | None = None
         self._put_attributes_back = state_around(trial).attributes_back()
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.losses.nonfinite import EVERY, WeightsTotal, all_finite, locate_nonfinite
-from lrfinder.engine.losses.readback import DelayedReadback, Pair
+from lrfinder.engine.losses.readback import Pair, Readback
 from lrfinder.records import Point, Stop
 
 GROWN = 1000.0  # times the first loss: engine/README.md#grown
@@ -87,7 +87,7 @@ class StoppingRule:
         if self.first and self._last - self.first > GROWN * max(abs(self.first), self._drift):
             return Stop.DIVERGED, f"the loss began at {self.first:.4g} and grew to {self._last:.4g}; then {what}"
         if self._late:
-            why = f"{what}: where it came from can't be seen, since losses are read some updates late on a GPU"
+            why = f"{what}: where it came from can't be seen, since losses are read some updates late"
             seen = f"; the weights were finite after {self._seen_finite} updates" if self._seen_finite else ""
             return Stop.NON_FINITE, why + seen
         return Stop.NON_FINITE, f"{what}: {locate_nonfinite(self._model, gradients=self._gradients)}"
@@ -127,7 +127,7 @@ class LossLog:
         self._measured = measured
         self._held: AbstractContextManager[None] = nullcontext() if held is None else held
         self._clock = clock
-        self._readback: DelayedReadback | None = None
+        self._readback: Readback | None = None
         self._max_delay_s = 0.0
         self._due = 0.0
         # On the device: the updates before each loss, the last one's rate, and whether the weights were checked.
@@ -135,7 +135,7 @@ class LossLog:
         # On the host, not judged yet: the loss, the updates before it, the last one's rate, and the weights' check.
         self._waiting: deque[tuple[float, int, float, float | None]] = deque()
 
-    def start(self, rule: StoppingRule, readback: DelayedReadback | None = None, *, max_delay_s: float = 0.0) -> None:
+    def start(self, rule: StoppingRule, readback: Readback | None = None, *, max_delay_s: float = 0.0) -> None:
         """Let `rule` judge the losses from now on."""
         self.rule = rule
         self.latest = rule.first

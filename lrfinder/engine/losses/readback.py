@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import torch
 
@@ -22,6 +23,16 @@ MAX_DELAY_S = 0.1  # seconds until all losses are waited for: engine/README.md#m
 BATCHING_S = 0.002  # seconds that losses may wait on the host: engine/README.md#batching_s
 
 Pair = tuple[float, float]  # a loss, and the number that came with it; any number if none did
+
+
+class Readback(Protocol):
+    """Brings losses from where they are computed, some updates late."""
+
+    def put(self, loss: torch.Tensor, beside: torch.Tensor | float | None) -> Sequence[Pair]:
+        """Add a loss, and return those that have arrived."""
+
+    def rest(self) -> Sequence[Pair]:
+        """Wait for all losses that haven't been returned, and return them."""
 
 
 class DelayedReadback:

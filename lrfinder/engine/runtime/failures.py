@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from lrfinder.errors import EnvironmentFailure, error_text
+from lrfinder.errors import EnvironmentFailure, error_text, user_code_location
 
 # What allocators say; torch has a class of its own for CUDA's, and a plain RuntimeError for the others.
 _NO_MEMORY = ("out of memory", "not enough memory", "defaultcpuallocator", "_status_alloc_failed")
@@ -24,6 +24,12 @@ _BROKEN_QUEUE = (ConnectionError, EOFError)
 
 # A killed process is seen as such a moment after its queue breaks.
 _SEEN_DEAD_S = 2.0
+
+_LONGEST = 1000  # characters of an exception's text that a record keeps
+
+
+class BeginAgain(Exception):  # noqa: N818 - no error
+    """A repeat or a run has learned what it needs to begin again."""
 
 
 def environment_failure(error: BaseException, *, batch: int | None = None) -> EnvironmentFailure | None:
@@ -105,3 +111,15 @@ def _from_a_queue(error: BaseException) -> bool:
 
 def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0].strip()
+
+
+def describe_error(error: BaseException) -> str:
+    """Return what happened in one line."""
+    place = user_code_location(error)
+    lines = error_text(error).strip().splitlines()
+    if len(lines) > 1 and "worker process" in lines[0]:  # a DataLoader's; the last line is the error in the worker
+        line = lines[-1].strip()[:_LONGEST]
+    else:
+        text = " ".join(" ".join(lines).split())[:_LONGEST]
+        line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return f"{line} (while {place})" if place else line

@@ -20,7 +20,7 @@ from lrfinder.task.problem import COMMON, BuiltProblem
 MOST_SKIPS = 20  # in a row, by the loss scaler: engine/README.md#most_skips
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """A batch or a part of one, its share of the update's loss, and the number of the batch."""
 
     share: float
@@ -78,7 +78,7 @@ class Updater:
         self._replays = False  # whether the update to be made is replayed
         self._rates = LearningRates(trial.parts)
         self._steps: dict[str, OptimizerStep] = {}
-        self._group: list[_Part] = []  # those of the next update, if it may compute their loss again
+        self._group: list[Part] = []  # those of the next update, if it may compute their loss again
         self._keeps = True  # whether it may: not known before the first step
         self._pending: dict[str, torch.Tensor] = {}  # the losses of the last of them, by optimizer
         self._share = 1.0  # of the last of them in the update's loss
@@ -175,7 +175,7 @@ class Updater:
         gradients = self._share == 1.0 and self._captured is None
         return StoppingRule(self._trial.model, first, gradients=gradients, late=self._late, when=when, drift=drift)
 
-    def _accumulated(self, parts: list[_Part], *, gradient: bool) -> torch.Tensor | None:
+    def _accumulated(self, parts: list[Part], *, gradient: bool) -> torch.Tensor | None:
         total: torch.Tensor | None = None
         for index, part in enumerate(parts):
             if index and gradient:
@@ -196,7 +196,7 @@ class Updater:
             total = value if total is None else total.to(value.device) + value
         return total
 
-    def _next_parts(self) -> list[_Part]:
+    def _next_parts(self) -> list[Part]:
         """Return the parts of the next update's batches; none if there are too few batches."""
         taken: list[Any] = []
         while len(taken) < self._training.accumulate:
@@ -209,12 +209,12 @@ class Updater:
         each = 1.0 / len(taken)
         first, self._count = self._count, self._count + len(taken)
         return [
-            _Part(each * share, number, part)
+            Part(each * share, number, part)
             for number, batch in enumerate(taken, start=first)
             for share, part in (((1.0, batch),) if self._split is None else self._split(batch))
         ]
 
-    def _in_its_place(self, skipped: _Part) -> _Part | None:
+    def _in_its_place(self, skipped: Part) -> Part | None:
         """Return the next batch in place of one without a loss; None if there is none. Parts of a batch have none."""
         if self._split is not None:
             raise ModelFileError(
@@ -226,9 +226,9 @@ class Updater:
             return None
         self._in_use.batch = batch
         self._count += 1
-        return _Part(skipped.share, self._count - 1, batch)
+        return Part(skipped.share, self._count - 1, batch)
 
-    def _losses_of(self, part: _Part) -> dict[str, torch.Tensor]:
+    def _losses_of(self, part: Part) -> dict[str, torch.Tensor]:
         moved = to_device(part.batch, self._device)
         try:
             losses = self._losses(moved)

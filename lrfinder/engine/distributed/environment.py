@@ -1,0 +1,52 @@
+"""Which of several processes this one is, as its launcher says. Imports no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+STEP_TIMEOUT = "LRFINDER_STEP_TIMEOUT"  # the environment variable
+STATUS_FILE = "LRFINDER_STATUS_FILE"  # where the exit status goes
+STEP_TIMEOUT_S = 60.0  # seconds that an update may take: engine/README.md#step_timeout_s
+
+_NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """This process among the `size` ones of its job; `local_rank` counts those on this machine."""
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+
+
+def launched_place() -> Place | None:
+    """Return what torchrun has written into the environment; None if it didn't start this process."""
+    if any(not os.environ.get(name) for name in _NEEDED):
+        return None
+    return Place(
+        rank=int(os.environ["RANK"]),
+        size=int(os.environ["WORLD_SIZE"]),
+        local_rank=int(os.environ["LOCAL_RANK"]),
+        local_size=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
+    )
+
+
+def leave_status(status: int) -> None:
+    """Write the exit status for the launcher, if it is ours: torchrun ends with 1 whatever the processes end with."""
+    path = os.environ.get(STATUS_FILE)
+    if path:
+        with contextlib.suppress(OSError):
+            Path(path).write_text(str(status), encoding="ascii")
+
+
+def step_timeout_s() -> float:
+    """Return the seconds that an update may take on any process, 0 for no limit; the environment may name others."""
+    try:
+        return max(0.0, float(os.environ.get(STEP_TIMEOUT) or STEP_TIMEOUT_S))
+    except ValueError:
+        return STEP_TIMEOUT_S

@@ -1,0 +1,93 @@
+"""What preparing a repeat or a run asks for, if it is one of several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import time
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from lrfinder.engine.distributed.exchange import CountedBatches, SharedReadback
+from lrfinder.engine.distributed.shards import agreed_batches, may_end, shard
+from lrfinder.engine.distributed.team import Team
+from lrfinder.engine.distributed.updates import SharedUpdater
+from lrfinder.engine.losses.readback import CHUNK, DelayedReadback, Readback, reason_to_wait
+from lrfinder.engine.runtime.rng import derived_seed
+from lrfinder.engine.update.fast_path import BatchInUse
+from lrfinder.engine.update.updater import Updater
+from lrfinder.errors import UsageError
+from lrfinder.records import Graph, Metric
+from lrfinder.task.problem import BuiltProblem, Problem, SweptOptimizer
+
+_RANKED = 2**16  # mixed with the rank into the seed of a repeat; no repeat or evaluation has such a number
+
+
+class SharedTraining:
+    """Trains `problem` together with the other processes of `team`.
+
+    Raises UsageError for updates as CUDA graphs, which several processes don't make.
+    """
+
+    def __init__(self, team: Team, problem: Problem) -> None:
+        if problem.training.graph is not Graph.OFF:
+            raise UsageError("updates of several processes aren't made as CUDA graphs", hint="leave --graph at off")
+        self.loader: Any = None  # that of this process's part of the data, once there is one
+        self.sharding = ""  # how the data are divided, in words
+        self._team = team
+        self._problem = problem
+        self._deadline = math.inf
+
+    def own_seed(self, seed: int) -> int:
+        """Return the seed of this process's draws once the weights are made; rank 0 draws as a single process would."""
+        return seed if self._team.leads else derived_seed(seed, _RANKED + self._team.rank)
+
+    def shard(self, loader: Any, seed: int) -> Any:
+        """Return this process's part of `loader`; see `shards.shard`."""
+        self.loader, self.sharding = shard(loader, self._team, seed=seed, where=self._problem.where)
+        return self.loader
+
+    def agreed(self, batches: Generator[Any, None, None]) -> Generator[Any, None, None]:
+        """Return `batches`, which end on all processes after as many."""
+        return agreed_batches(batches, self._team, ahead=CHUNK) if may_end(self.loader) else batches
+
+    def agreed_deadline(self, deadline: float) -> float:
+        """Return -inf if rank 0's time is over already, else inf: the end comes with the losses."""
+        self._deadline = deadline
+        return -math.inf if self._team.gather([float(self._time_is_over())])[0][0] else math.inf
+
+    def readback(
+        self, parts: Sequence[SweptOptimizer], device: torch.device, metric: Metric, deadline: float
+    ) -> Readback | None:
+        """Return what reads the means of the losses late; None if each must be waited for."""
+        self._deadline = deadline
+        on_gpu = device.type == "cuda"
+        if reason_to_wait(self._problem, parts, torch.device("cuda"), metric):
+            return None
+        inner = DelayedReadback(device, max_delay_s=math.inf) if on_gpu else None
+        return SharedReadback(self._team, inner, time_is_over=self._time_is_over)
+
+    def updater(
+        self,
+        trial: BuiltProblem,
+        batches: Iterator[Any],
+        device: torch.device,
+        readback: Readback | None,
+        *,
+        in_use: BatchInUse,
+        cleanup: contextlib.ExitStack,
+    ) -> Updater:
+        """Return what trains `trial`; its hooks are taken off when `cleanup` is closed."""
+        counts = CountedBatches(batches, self._problem.training.accumulate)
+        if isinstance(readback, SharedReadback):
+            readback.counts = counts
+        make = functools.partial(SharedUpdater, trial, self._problem.training, counts, device)
+        updater = make(team=self._team, late=readback is not None, over=self._time_is_over, split=None, in_use=in_use)
+        cleanup.callback(updater.close)
+        return updater
+
+    def _time_is_over(self) -> bool:
+        return time.monotonic() >= self._deadline
