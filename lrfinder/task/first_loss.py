@@ -64,7 +64,8 @@ class Targets:
     def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
         """Take in the targets of a loss."""
         del output, loss
-        with torch.no_grad(), contextlib.suppress(RuntimeError, TypeError, AttributeError):  # no tensors, or of a rare kind
+        rare = (RuntimeError, TypeError, AttributeError)  # targets of a rare kind, or no tensors
+        with torch.no_grad(), contextlib.suppress(*rare):
             if kind == CROSS_ENTROPY and not target.is_floating_point():
                 values, counts = target[target >= 0].unique(return_counts=True)
                 self._labels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
