@@ -125,7 +125,7 @@ def test_without_anything_it_is_adamw_as_torch_makes_it(build: Callable[..., Bui
         ({"optimizer_name": "adamm"}, "", "torch.optim has no optimizer 'adamm'", "did you mean Adam"),
         ({"optimizer_name": "Optimizer"}, "", "no optimizer 'Optimizer'", "Known: ASGD, Adadelta"),
         ({"optimizer_name": "Adam", "optimizer_options": {"momentum": 0.9}}, "", "Adam takes no momentum", "SGD"),
-        ({"optimizer_options": {"momentum": 0.9}}, "", "AdamW takes no momentum", "Muon, RMSprop, SGD"),
+        ({"optimizer_options": {"momentum": 0.9}}, "", "AdamW takes no momentum", "RMSprop, SGD"),
         ({"optimizer_name": "Rprop", "optimizer_options": {"weight_decay": 0.1}}, "", "takes no weight decay", "AdamW"),
         ({"optimizer_name": "SGD", "optimizer_options": {"momentum": -1.0}}, "", "Invalid momentum value: -1.0", None),
         ({"optimizer_name": "muon"}, "", "Muon only supports 2D parameters", None),
@@ -136,6 +136,8 @@ def test_without_anything_it_is_adamw_as_torch_makes_it(build: Callable[..., Bui
 def test_options_that_cant_be_followed(
     build: Callable[..., BuiltProblem], options: dict[str, object], file: str, message: str, hint: str | None
 ) -> None:
+    if options == {"optimizer_name": "muon"} and not hasattr(torch.optim, "Muon"):
+        pytest.skip("this torch has no Muon")
     with pytest.raises(LrfinderError) as caught:
         build(FILE + file, **options)
     assert type(caught.value) is UsageError
