@@ -142,7 +142,7 @@ bench-baseline: $(STAMP)  ## how often `check --baseline` cries wolf, and whethe
 	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
 	$(BIN)/python tests/benchmarks/band_shifts.py $(TASKS)
 
-# Twenty minutes on a core; what is measured already is kept.
+# Five minutes on a core; what is measured already is kept.
 bench-tuning: $(STAMP)  ## the rate for fine-tuning, in full and by adapters, beside the usual constants
 	$(BIN)/python tests/benchmarks/tuning.py $(BENCH)/tuning.jsonl
 

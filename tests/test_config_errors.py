@@ -28,7 +28,7 @@ SOUND = {
 YAML_CASES: dict[str, tuple[dict[int, str], list[str]]] = {
     "lr negative": ({2: "optimizer: {name: SGD, lr: -0.1}"}, ["2:28: optimizer.lr: expected a number above 0, got -0.1"]),
     "lr zero": ({2: "optimizer: {name: SGD, lr: 0}"}, ["2:28: optimizer.lr: expected a number above 0, got 0"]),
-    "lr text": ({2: 'optimizer: {name: SGD, lr: "0.1"}'}, ['2:28: optimizer.lr: expected a number, got "0.1"']),
+    "lr text": ({2: 'optimizer: {name: SGD, lr: "0.1"}'}, ['2:28: optimizer.lr: expected a number, got "0.1"; write 0.1, without quotes']),
     "lr bool": ({2: "optimizer: {name: SGD, lr: true}"}, ["2:28: optimizer.lr: expected a number, got true"]),
     "lr nan": ({2: "optimizer: {name: SGD, lr: .nan}"}, ["2:28: optimizer.lr: expected a finite number, got NaN"]),
     "lr inf": ({2: "optimizer: {name: SGD, lr: .inf}"}, ["2:28: optimizer.lr: expected a finite number, got Infinity"]),
@@ -223,7 +223,7 @@ YAML_CASES: dict[str, tuple[dict[int, str], list[str]]] = {
         {4: "evidence: {rule: steepest"},
         ["5:1: not valid YAML: while parsing a flow mapping: expected ',' or '}', but got '<stream end>'"],
     ),
-    "tab": ({4: "evidence:\n\trule: x"}, ["5:1: not valid YAML: while scanning for the next token: found character '\\t' that cannot start any token"]),
+    "tab": ({4: "evidence:\n\trule: x"}, ["5:1: not valid YAML: while scanning for the next token: found character '\\t' that cannot start any token; YAML indents by spaces, not by tabs"]),
     "control character": ({4: "evidence: {rule: a\x07b}"}, ["4:19: a control character (U+0007) can't stand in a YAML file"]),
     "too deep": ({4: "evidence: " + "[" * 2000}, ["4:26: nested deeper than 16 levels; a schedule config needs 4"]),
 }  # fmt: skip

@@ -86,7 +86,8 @@ def decide(
     allowed = (
         low - _SAME <= asked <= min(high, highest + CONFIRMED, failed - CLEAR, drift.x if drift.cliff else high) + _SAME
     )
-    kept = allowed and (worse <= max(CLOSE if full else LOST, long.roughness) or abs(asked - x) <= CONFIRMED)
+    near = worse <= max(CLOSE if full else LOST, long.roughness) or abs(asked - x) <= CONFIRMED
+    kept = asked == x or (allowed and near)
     if kept:
         x, to_try, limit = asked, asked, ""
     half = NormalDist().inv_cdf((1 + level) / 2) * max(LEAST_ERROR, drift.error)

@@ -12,7 +12,7 @@ import statistics
 from dataclasses import dataclass
 
 from lrfinder.advice.refusal import Refusal, refuse_beginning, refuse_curve, refuse_points
-from lrfinder.advice.trouble import doubts_of_sweep, known_cause
+from lrfinder.advice.trouble import doubts_of_sweep, known_cause, nothing_learned
 from lrfinder.fit import Curve, fit_curve
 from lrfinder.formatting import format_loss
 from lrfinder.records import Band, SweepResult
@@ -75,6 +75,8 @@ def gather_evidence(result: SweepResult, seed: int = 0) -> SweepEvidence:
         refusal = _cause_first(known_cause(result) or _not_chance(result), refusal)
     elif refusal is not None and profile is not None and profile.drift:
         refusal = dataclasses.replace(refusal, why="the loss rises by itself, whatever the rate")
+    if (nothing := nothing_learned(result)) is not None and not (refusal is not None and refusal.known):
+        refusal, profile = nothing, None
     return SweepEvidence(
         result=result,
         pick_source=source,

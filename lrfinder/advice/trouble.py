@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from lrfinder.advice.refusal import Refusal
 from lrfinder.formatting import format_loss
@@ -45,6 +45,32 @@ def known_cause(result: SweepResult) -> Refusal | None:
     if source.traces and not result.runs and len(broken_traces) == len(source.traces):
         return Refusal(why=broken_traces[0].why, hint=_DATA_HINT, known=True)
     return None
+
+
+def nothing_learned(result: SweepResult) -> Refusal | None:
+    """Refuse a sweep whose short runs end no lower than a constant prediction would: rules/README.md#constant."""
+    if result.runs and all(run.constant == 0.0 for run in result.runs):
+        return Refusal(
+            why="all held-out targets are the same, so there is nothing to learn of the inputs",
+            hint="look at the targets; if nearly all of your data are so, let the val_loader give others, too",
+            known=True,
+        )
+    found = only_a_constant(result.runs)
+    if not found:
+        return None
+    longer = 4 * result.settings.run_steps
+    hint = f"do the targets belong to the inputs? If so, longer runs may learn: --run-steps {longer}"
+    return Refusal(why=found[0], hint=hint)
+
+
+def only_a_constant(runs: Iterable[ShortRun]) -> tuple[str, ...]:
+    """Return a doubt if none of these runs ended below the best constant prediction; empty if that isn't known."""
+    ended = [(run.loss, run.constant) for run in runs if run.loss is not None and run.constant is not None]
+    if not ended or any(loss < constant for loss, constant in ended):
+        return ()
+    loss, constant = min(ended)
+    reached = f"the best run ended at {format_loss(loss)}, and a constant prediction would at {format_loss(constant)}"
+    return (f"nothing was learned of the inputs yet: {reached}",)
 
 
 def doubts_of_sweep(result: SweepResult, *, short_runs_learned: bool) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from lrfinder.advice.decision import CLOSE, Decision
 from lrfinder.advice.doubts import late_onset, weak_fall
 from lrfinder.advice.evidence import SweepEvidence
 from lrfinder.advice.trial_plan import TrialPlan
+from lrfinder.advice.trouble import only_a_constant
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.formatting import format_count, format_factor, format_loss, format_lr, round_lr
@@ -183,6 +184,7 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
         doubts.append(
             "all rates end alike, and much of the loss is left: longer runs may learn what these didn't begin on"
         )
+    doubts += only_a_constant(run for run in plan.runs if run.plan.steps == long.steps)
     if not plan.tested:
         doubts.append("the budget paid for no trial at the rate itself")
     if decision.limit:

@@ -137,7 +137,7 @@ class _ScriptParts:
         """Return the error to raise if not even a first loss was measured."""
         return ModelFileError(
             f"{self._runs.script.program}: the script ended before its first update",
-            hint="its arguments, behind --, must let it train",
+            hint="its arguments, behind --, must let it train, in this process: others that it starts aren't followed",
         )
 
 

@@ -21,7 +21,7 @@ from lrfinder.api.time_limit import TimeLimit
 from lrfinder.config import dump, load_schedule
 from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.errors import RunError, UsageError, unknown_choice
-from lrfinder.records import Cost, Setup, SweepResult
+from lrfinder.records import Cost, Setup, ShortRun, Stop, SweepResult
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
 from lrfinder.store import TRIALS, Source, load_run, load_source, read_cost, read_log
@@ -161,7 +161,10 @@ def verify_run(
             account=account,
         )
         return VerifyResult(verification=stopped, sweep=sweep, run=folder)
-    verification = dataclasses.replace(conclude(plan, evidence), account=account)
+    concluded = conclude(plan, evidence)
+    if source.script is not None:
+        concluded = _if_script_ended(concluded, trials)
+    verification = dataclasses.replace(concluded, account=account)
     written = None
     if keep and verification.schedule is not None:
         written = write or config_target(folder, last)
@@ -171,6 +174,14 @@ def verify_run(
         write_verification(folder, verify_document(verification, run=str(folder), written=place))
     corrected = written is not None and last is not None and written == last.path and not verification.confirmed
     return VerifyResult(verification=verification, sweep=sweep, run=folder, written=written, corrected=corrected)
+
+
+def _if_script_ended(verification: Verification, trials: tuple[ShortRun, ...]) -> Verification:
+    """Return the verification; if a script was too short for a trial, and so nothing could be told, it says that."""
+    if verification.confirmed is not None or not trials or trials[-1].stop is not Stop.OUT_OF_DATA:
+        return verification
+    hint = "sweep again with arguments of the script that let it train so long, such as more epochs"
+    return dataclasses.replace(verification, why=f"Nothing could be verified: {trials[-1].why}", hint=hint)
 
 
 def _check_processes(sweep: SweepResult, folder: Path) -> None:

@@ -112,6 +112,7 @@ def check(
         raise UsageError("MODEL is missing", hint="name the model file, or with --log what a finished run logged")
     from lrfinder.api.check import check_model
     from lrfinder.api.settings import make_source
+    from lrfinder.cli.ci import word_for
     from lrfinder.cli.training import watch_training
     from lrfinder.config import load_schedule
     from lrfinder.report.documents import check_document
@@ -149,7 +150,8 @@ def check(
     for doubt in (*done.sweep.notes, *verdict.warnings):
         warn(doubt)
     document = check_document(verdict, config=str(config), updates=done.sweep.updates)
-    _answer(verdict, config, document=document if as_json else None, junit=junit)
+    word = word_for(verdict.sane)
+    _answer(verdict, config, word=word, document=document if as_json else None, junit=junit)
 
 
 def _check_log(
@@ -164,19 +166,22 @@ def _check_log(
             raise UsageError(f"{option} can't be given with --log: nothing is trained", hint="leave one of them out")
     used = check_log(log, config, tolerance=tolerance)
     document = used_rates_document(used, log=str(log), config=str(config))
-    _answer(used, log, document=document if as_json else None, junit=junit)
+    word = "as configured" if used.sane else "not as configured"
+    _answer(used, log, word=word, document=document if as_json else None, junit=junit)
 
 
-def _answer(verdict: Verdict, about: Path, *, document: dict[str, Any] | None, junit: Path | None) -> NoReturn:
+def _answer(
+    verdict: Verdict, about: Path, *, word: str, document: dict[str, Any] | None, junit: Path | None
+) -> NoReturn:
     """Print the answer, or its JSON document, tell continuous integration, and leave with its status."""
-    from lrfinder.cli.ci import report_to_ci, word_for
+    from lrfinder.cli.ci import report_to_ci
 
     report_to_ci(verdict, about, junit=junit)
     if document is not None:
         print_json(document)
     else:
         print_text(
-            f"{about}: {word_for(verdict.sane)}: {verdict.why}.",
+            f"{about}: {word}: {verdict.why}.",
             *([f"What to do: {verdict.hint}."] if verdict.hint else []),
         )
     raise typer.Exit(of_answer(verdict.sane))

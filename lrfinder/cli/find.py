@@ -188,7 +188,7 @@ def _show(found: Found, *, details: bool) -> None:
     if _signal(found) is not None:
         print_line(f"To carry on: lrfinder find --resume {shlex.quote(str(found.run))} --epochs E")
     elif found.written is not None and found.schedule is not None:
-        print_use(found.written, found.schedule)
+        print_use(found.written, found.schedule, found.run)
     if details:
         print_text(*detail_parts(found.advice))
         if verification is not None:

@@ -71,12 +71,25 @@ def print_line(line: str) -> None:
         sys.stdout.write(visible(line) + "\n")
 
 
-def print_use(path: Path, config: ScheduleConfig, verb: str = "Written") -> None:
-    """Say where a schedule config was written, what it holds, and the lines of a training script that use it."""
+def print_use(path: Path, config: ScheduleConfig, run: Path, verb: str = "Written") -> None:
+    """Say where a schedule config was written, what it holds, and the lines of a training script that use it.
+
+    If a script was swept in `run`, the command that trains it at the config's rates comes first.
+    """
     import json
+    import shlex
+
+    from lrfinder.store import load_source
 
     shape = config.schedule
     print_text(f"{verb}: {path}: {shape.name}, {shape.steps} updates, {shape.warmup} of them warm-up. To use it:")
+    script = load_source(run).script
+    if script is not None:
+        program = ["--module" if script.module else "--script", script.program]
+        which = [] if script.which is None else ["--which", script.which]
+        command = ["lrfinder", "run", "--config", str(path), *program, *which, "--", *script.arguments]
+        print_line(f"    {shlex.join(command)}")
+        print_text("or, in the script itself:")
     print_line("    from lrfinder import load_schedule")
     print_line(f"    scheduler = load_schedule({json.dumps(str(path))}).scheduler(optimizer)")
     print_text("with the optimizer made, and scheduler.step() after every optimizer.step().")

@@ -112,7 +112,7 @@ def _show(result: RecommendResult, *, details: bool, plot: bool) -> None:
     advice = result.recommendation
     print_text(*summary_lines(advice, advice.result, picture=result.picture))
     if result.written is not None and advice.schedule is not None:
-        print_use(result.written, advice.schedule)
+        print_use(result.written, advice.schedule, result.run)
     elif advice.lr is not None:
         print_text("For a schedule add the length of the coming run: --steps T, --epochs E, or --open-ended.")
     if plot:

@@ -46,8 +46,7 @@ def lint(
     if as_json:
         print_json(lint_document(found, invalid=[str(error) for error in invalid]))
     else:
-        for line in (*map(str, invalid), *lines):
-            print_line(line)
+        print_text(*map(str, invalid), *lines)
         if not (lines or invalid or quiet):
             print_text(f"{format_count(len(configs), 'config')}, nothing suspicious.")
     raise typer.Exit(ConfigError.exit_status if invalid else NOT_CONFIRMED if lines else 0)

@@ -132,7 +132,7 @@ def _show(result: VerifyResult, *, details: bool) -> None:
         return
     print_text(verification.why, f"{account} Run: {result.run}.")
     if result.written is not None and verification.schedule is not None:
-        print_use(result.written, verification.schedule, "Corrected" if result.corrected else "Written")
+        print_use(result.written, verification.schedule, result.run, "Corrected" if result.corrected else "Written")
     else:
         print_text(f"What to do: {verification.hint}.")
     if details:

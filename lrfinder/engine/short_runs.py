@@ -36,6 +36,7 @@ from lrfinder.engine.runtime.rng import derived_seed, remember_global_state
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.records import Metric, RunPlan, ShortRun, Stop
 from lrfinder.search.run_schedule import schedule_factor
+from lrfinder.task.first_loss import Targets
 from lrfinder.task.loader import make_val_loader
 from lrfinder.task.problem import BuiltProblem, Problem
 
@@ -52,6 +53,7 @@ class PreparedRun:
     held_out: HeldOutLoss
     metric: str
     initial_loss: float | None = None  # on the held-out data
+    constant: float | None = None  # the loss of the best constant prediction for them
 
 
 class ShortRuns:
@@ -83,7 +85,7 @@ class ShortRuns:
         self.interrupts = Interrupts()
         self._stack = contextlib.ExitStack()
         self._snapshot: Snapshot | None = None
-        self._initial: dict[tuple[int, int], float] = {}  # by repeat and number of held-out batches
+        self._initial: dict[tuple[int, int], tuple[float, float | None]] = {}  # by repeat, number of held-out batches
         self._validation: dict[tuple[int, int], tuple[list[Any], Callable[[], object]]] = {}  # the last that were read
         self._judged = False  # whether the observer knows how held-out data are judged
         self.log = LossLog()  # of the last run
@@ -149,8 +151,11 @@ class ShortRuns:
         ready = PreparedRun(trial, batches, subset, judge, metric)
         key = (plan.repeat, len(held_out))
         if key not in self._initial:
-            self._initial[key] = ready.held_out()
-        ready.initial_loss = self._initial[key]
+            targets = Targets()
+            before = trial.watch(targets)
+            self._initial[key] = ready.held_out(), targets.constant
+            trial.watch(before)
+        ready.initial_loss, ready.constant = self._initial[key]
         return ready
 
     def settle_judging(self, ready: PreparedRun, first: float) -> None:
@@ -210,6 +215,7 @@ class ShortRuns:
             note=self.batching.noted(self.batching.judging.note, self.preparation.note),
             empty=self.batching.in_use.empty if log.updates else 0,
             rise=rise_of(self.training_losses) if plan.control and loss is not None else 0.0,
+            constant=None if ready is None else ready.constant,
             first_loss=log.first if log.first is not None and math.isfinite(log.first) else None,
         )
         self.observer.run_ended(made)

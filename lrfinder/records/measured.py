@@ -91,8 +91,9 @@ class ShortRun:
     `initial_loss` is the loss on the same data before the first update. `metric` says which data that is: "val", the
     val_loader, "probe", batches of the train_loader that were set aside, or "train", the training losses themselves,
     the last tenth of them, since a script shows no other. `updates` were spent on it. `fresh`: it
-    should have trained on the same batches over and over, but they were too large to be kept. `skipped`,
-    `micro_batches` and `note`: as in Trace.
+    should have trained on the same batches over and over, but they were too large to be kept. `constant` is the loss of
+    the best constant prediction for the data that it is judged by, None if that isn't known. `skipped`, `micro_batches`
+    and `note`: as in Trace.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -112,6 +113,7 @@ class ShortRun:
     first_loss: float | None = None  # that of the first training batch, before any update; None: not known
     empty: int = 0  # as in Trace
     rise: float = 0.0  # of a control: how far its training loss rose, if that would have ended another run
+    constant: float | None = None
 
     @property
     def judged_by(self) -> str:

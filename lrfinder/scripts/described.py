@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lrfinder.errors import CONTROL, visible
+from lrfinder.formatting import format_lr
 from lrfinder.optimizers import is_setting, is_value
 from lrfinder.records import OptimizerFacts, Script, Setup
 from lrfinder.version import VERSION
@@ -58,6 +59,14 @@ def pauses(end: dict[str, Any]) -> str:
         f"{share:.0%} of the time between the first update and the last was no training but evaluation, sampling or "
         "saving: an argument of the script that makes it rarer makes the sweep faster"
     )
+
+
+def own_rate(rate: float, *, moved: bool) -> str:
+    """Say which rate the script itself trains at; `moved`: it changed it in the course of a run."""
+    own = f"the script's own rate is {format_lr(rate)}"
+    if moved:
+        return own
+    return f"{own}, and stayed so; what is suggested is for a run that decays, as `lrfinder run` makes it"
 
 
 def last_lines(output: bytes) -> str:

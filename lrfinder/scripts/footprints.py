@@ -16,7 +16,7 @@ _NUMBERS = re.compile(r"[0-9a-f]{6,}|[0-9]+")  # of a run, of a time, or random 
 class Footprints:
     """Takes the messages of the file guards of all runs.
 
-    What a run made after its first step goes when it ends. What it made before that, such as data that it downloads or
+    What a run made once it trains goes when it ends. What it made before that, such as data that it downloads or
     a folder for its logs, stays until the sweep ends, since a later run may read it. Then it is litter if later runs
     make such things again: everything that a later run made, and of the first run's what later ones made again, in it,
     or by the same name with another number. What a later run has read stays.
@@ -24,7 +24,7 @@ class Footprints:
 
     def __init__(self) -> None:
         self._runs = 0
-        self._early: list[tuple[int, str]] = []  # the run, and the path that it made before its first step
+        self._early: list[tuple[int, str]] = []  # the run, and the path that it made before it trained
         self._read: set[str] = set()  # made by an earlier run, and read by a later one
         self._late: list[str] = []  # of the run under way
         self._copies: list[tuple[str, str]] = []  # of the run under way: what it changed, and how it was
@@ -69,7 +69,11 @@ class Footprints:
         later = {path for run, path in self._early if run > 1}
         litter = [path for run, path in self._early if run > 1 or self._is_litter(path, later)]
         _remove_all(path for path in litter if not self._holds_read(path))
-        return list(dict.fromkeys(path for _, path in self._early if os.path.lexists(path)))
+        made = sorted({path for _, path in self._early}, key=len, reverse=True)
+        for path in made:
+            with contextlib.suppress(OSError):  # it holds something
+                os.rmdir(path)
+        return [path for path in reversed(made) if os.path.lexists(path)]
 
     def _is_litter(self, path: str, later: set[str]) -> bool:
         """Tell whether later runs made the same again, something in it, or its like with another number."""

@@ -17,10 +17,10 @@ from typing import Any, Self
 from lrfinder.engine.losses.divergence import rise_of
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.signals import Interrupts, answer_signal
-from lrfinder.errors import EnvironmentFailure, ModelFileError, visible
+from lrfinder.errors import EnvironmentFailure, ModelFileError, UsageError, visible
 from lrfinder.options import Stop
 from lrfinder.records import Point, RunPlan, Script, Setup, ShortRun, SweepSettings, Trace
-from lrfinder.scripts.described import last_lines, pauses, setup_of
+from lrfinder.scripts.described import last_lines, own_rate, pauses, setup_of
 from lrfinder.scripts.footprints import Footprints
 from lrfinder.scripts.process import ScriptProcess, starter
 from lrfinder.scripts.program import command_line, sweep_environment
@@ -29,6 +29,8 @@ from lrfinder.search.run_schedule import schedule_factor
 METRIC = "train"  # of short runs: the mean of their last training losses
 LAST = 0.1  # share of a short run's losses whose mean judges it, at least LEAST_LAST of them
 LEAST_LAST = 3
+_INSTEAD = "or put its model, data and loss in a model file: lrfinder init"
+MOST_NAMED = 4  # paths in a message
 # How scripts say that they end because of a loss that isn't finite, before backward() shows it.
 _NOT_FINITE = re.compile(r"\b(nan|inf|infinity|infinite|not finite|non-?finite|diverged)\b", re.IGNORECASE)
 
@@ -42,6 +44,7 @@ class _Run:
     first: float | None = None
     losses: list[float] = dataclasses.field(default_factory=list)
     stop: Stop | None = None
+    reported: bool = False  # by the process itself
     why: str = ""
     updates: int = 0
     skipped: int = 0
@@ -71,11 +74,13 @@ class ScriptRuns:
         self.memory: int | None = None  # the most bytes that a process has had
         self.starts: list[float] = []  # seconds from each start to the first step
         self.remarks: list[str] = []  # for people, once the context has ended
+        self._own_rate: float | None = None  # the script's
+        self._own_rate_moved = False
         self._log = log.absolute()
         self._interrupts = Interrupts()
         self._footprints = Footprints()
         self._stack = contextlib.ExitStack()
-        self._own_rate = math.nan
+        self._told_pauses = False
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -116,7 +121,7 @@ class ScriptRuns:
             losses=tuple(run.losses),
             stop=stop,
             updates=run.updates,
-            why=self._why(run, words),
+            why=_why(run, words, len(rates)),
             skipped=run.skipped,
             note=run.note,
         )
@@ -151,7 +156,7 @@ class ScriptRuns:
             loss=loss,
             stop=stop,
             updates=run.updates,
-            why=self._why(run, f"after {run.updates} updates"),
+            why=_why(run, f"after {run.updates} updates" if stop.cut_short else "", plan.steps),
             fresh=plan.batches is not None,
             skipped=run.skipped,
             note=run.note,
@@ -194,6 +199,8 @@ class ScriptRuns:
                     run.stop = answer_signal(self._interrupts, error)
                     if run.stop is None:
                         raise
+                if not run.reported:  # it is asked for no status of its own, or has none to give
+                    process.kill()
                 status = process.exit_status()
                 self._judge_end(run, status, self._log.read_bytes()[logged:])
         finally:
@@ -214,13 +221,19 @@ class ScriptRuns:
             run.seed = message["seed"]
         elif kind == "first":
             self.starts.append(message["setup_s"])
-            self._own_rate = message["own_rate"]
             run.setup = setup_of(self.script, message)
             self.observer.prepared(run.setup)
         elif kind == "end":
+            run.reported = True
+            self._own_rate, moved = message["own_rate"], message["own_rate_moved"]
+            self._own_rate_moved = self._own_rate_moved or moved
             run.stop, run.why = Stop(message["stop"]), visible(message["why"])
             run.updates, run.skipped = message["updates"], message["skipped"]
-            run.note = pauses(message)
+            if not self._told_pauses:  # once: the share differs a little from run to run
+                run.note = pauses(message)
+                self._told_pauses = bool(run.note)
+            if message["refused"]:
+                run.error = UsageError(f"{self._name} can't be swept so: {run.why}", hint=_INSTEAD)
             self.memory = max(self.memory or 0, message["memory"])
         else:
             self._footprints.take(message)
@@ -236,7 +249,7 @@ class ScriptRuns:
                 hint="a process is often killed for lack of memory: see the system's log",
             )
             return
-        if run.stop is not Stop.FAILED:
+        if run.stop is not Stop.FAILED or run.error is not None:
             return
         last = "\n".join(tail.splitlines()[-3:])
         if run.updates and (
@@ -254,11 +267,6 @@ class ScriptRuns:
     def _name(self) -> str:
         return self.script.program
 
-    def _why(self, run: _Run, words: str) -> str:
-        if run.stop is Stop.OUT_OF_DATA:
-            return f"{run.why}, before the sweep did"
-        return run.why or words
-
     def _head_of_log(self) -> int:
         """Write what follows in the log, and return where that begins."""
         with self._log.open("ab") as log:
@@ -266,10 +274,26 @@ class ScriptRuns:
             return log.tell()
 
     def _clean_up(self) -> None:
+        if self._own_rate is not None:
+            self.remarks.append(own_rate(self._own_rate, moved=self._own_rate_moved))
         left = self._footprints.sweep_ended()
         if left:
-            self.remarks.append(f"made before the first step, and left since runs read it: {', '.join(left)}")
+            self.remarks.append(f"made before the training, and left for other runs of the script: {_few(left)}")
         for path in self._footprints.too_large:
-            self.remarks.append(f"{path} was opened for writing before the first step, and is too large to be kept")
+            self.remarks.append(f"{path} was opened for writing before the training, and is too large to be copied")
         for path in self._footprints.not_put_back:
-            self.remarks.append(f"{path} was changed before the first step, and could not be put back")
+            self.remarks.append(f"{path} was changed before the training, and could not be put back")
+
+
+def _why(run: _Run, words: str, wanted: int) -> str:
+    """Return the reason of the run's end, or `words` if it has none; `wanted` are the updates that were to be made."""
+    if run.stop is Stop.OUT_OF_DATA:
+        return f"{run.why}, and {wanted} were wanted"
+    return run.why or words
+
+
+def _few(paths: Sequence[str]) -> str:
+    """Return the first paths; what lies in a folder among them isn't named by itself."""
+    tops = [path for path in paths if not any(path.startswith(f"{other}/") for other in paths)]
+    more = f" and {len(tops) - MOST_NAMED} more" if len(tops) > MOST_NAMED else ""
+    return ", ".join(tops[:MOST_NAMED]) + more

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import Any
+from collections import Counter
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
@@ -20,6 +21,14 @@ _MOST_SHAPES = 8  # of a batch that are told
 _SUMS_TO_1 = 1e-3  # how far from 1 rows of probabilities may sum, in half precision too
 _LEAST_ROWS = 2  # fewer have no spread
 _ROWS, _TABLE = 64, 2  # are looked at for probabilities, of an output with two axes
+_TOO_FEW = 64  # targets; fewer don't tell whether all are alike
+
+
+class Seeing(Protocol):
+    """What is shown what losses are computed of."""
+
+    def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
+        """Take in a loss of the kind `kind`, "" if it isn't recognised, and what it was computed of."""
 
 
 class FirstLoss:
@@ -40,6 +49,49 @@ class FirstLoss:
             self.probabilities = kind == CROSS_ENTROPY and _are_probabilities(output.detach(), target)
             self.loss = float(loss)
             self.kind = kind
+
+
+class Targets:
+    """All targets that losses are computed of, to tell the loss of the best constant prediction for them."""
+
+    def __init__(self) -> None:
+        self._labels: Counter[int] = Counter()
+        self._count = 0
+        self._first: torch.Tensor | None = None  # is subtracted, so that equal targets have no variance at all
+        self._sum = self._squares = torch.zeros(())
+        self._told = True
+
+    def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
+        """Take in the targets of a loss."""
+        del output, loss
+        rare = (RuntimeError, TypeError, AttributeError)  # targets of a rare kind, or no tensors
+        with torch.no_grad(), contextlib.suppress(*rare):
+            if kind == CROSS_ENTROPY and not target.is_floating_point():
+                values, counts = target[target >= 0].unique(return_counts=True)
+                self._labels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+                return
+            if kind == SQUARED_ERROR and len(target):
+                self._first = target[:1].clone() if self._first is None else self._first
+                away = target - self._first
+                self._sum = self._sum + away.sum(0, dtype=torch.float64).cpu()
+                self._squares = self._squares + away.square().sum(0, dtype=torch.float64).cpu()
+                self._count += len(target)
+                return
+        self._told = False
+
+    @property
+    def constant(self) -> float | None:
+        """The entropy of the labels' frequencies in nats, or the variance of the targets: the mean of all numbers.
+
+        None for losses of another kind, and for fewer than 64 targets.
+        """
+        labels = self._labels.total()
+        if not self._told or bool(labels) is bool(self._count) or labels + self._count < _TOO_FEW:
+            return None
+        if labels:
+            return math.fsum(-count / labels * math.log(count / labels) for count in self._labels.values())
+        variance = float((self._squares / self._count - (self._sum / self._count).square()).mean())
+        return max(variance, 0.0) if math.isfinite(variance) else None
 
 
 def kind_of(function: Any) -> str:

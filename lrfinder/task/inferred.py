@@ -13,7 +13,7 @@ from torch import nn
 from lrfinder.errors import ModelFileError
 from lrfinder.records import CROSS_ENTROPY, SQUARED_ERROR
 from lrfinder.task.calling import describe_value, explain_inputs, user_call
-from lrfinder.task.first_loss import FirstLoss
+from lrfinder.task.first_loss import Seeing
 
 _HINT = "write `def loss_fn(output, target): ...` or `def training_step(model, batch): ...` in the file"
 
@@ -40,7 +40,7 @@ class InferredLoss:
         self._forward = _forward_parameters(model)
         self._note = "to be inferred from the first batch"
         self._labels_checked = False
-        self.seen: FirstLoss | None = None
+        self.seen: Seeing | None = None
 
     def note(self) -> str:
         """Say in words how the loss was found."""

@@ -12,7 +12,7 @@ from torch import nn
 
 from lrfinder.errors import ModelFileError
 from lrfinder.task.calling import accepts_args, call_name, describe_value, explain_inputs, user_call
-from lrfinder.task.first_loss import FirstLoss, kind_of
+from lrfinder.task.first_loss import Seeing, kind_of
 from lrfinder.task.inferred import InferredLoss
 from lrfinder.task.lightning import LightningLoss, overrides
 from lrfinder.task.optimizers.group_rates import as_named_optimizer_set, as_optimizer_set
@@ -60,10 +60,15 @@ class Loss:
         """Say in words how the loss was found. An inferred loss is known only after the first batch."""
         return self.raw.note()
 
-    def watch(self, seen: FirstLoss | None) -> None:
-        """Show `seen` what the next losses are computed of, if they are of a kind that can be told; None: nobody."""
-        if isinstance(self.raw, _FunctionLoss | InferredLoss):
-            self.raw.seen = seen
+    def watch(self, seen: Seeing | None) -> Seeing | None:
+        """Show `seen` what the next losses are computed of, if that can be told; None: nobody.
+
+        Return who saw it before.
+        """
+        if not isinstance(self.raw, _FunctionLoss | InferredLoss):
+            return None
+        before, self.raw.seen = self.raw.seen, seen
+        return before
 
 
 def make_loss(problem: Problem, model: nn.Module) -> Loss:
@@ -126,7 +131,7 @@ class _FunctionLoss:
     def __init__(self, function: Callable[..., Any], where: str) -> None:
         self._function = function
         self._where = where
-        self.seen: FirstLoss | None = None
+        self.seen: Seeing | None = None
 
     def __call__(self, model: nn.Module, batch: Any) -> Any:
         if batch is None:  # a collate function found no sample

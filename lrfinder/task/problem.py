@@ -11,7 +11,7 @@ from torch import nn
 
 from lrfinder.records import LOADER_TIMEOUT, UpdateOptions
 from lrfinder.task.checkpoint.read import Checkpoint
-from lrfinder.task.first_loss import FirstLoss
+from lrfinder.task.first_loss import Seeing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class BuiltProblem:
     name: str = "optimizer"
     others: tuple[SweptOptimizer, ...] = ()
     named_losses: Callable[[nn.Module, Any], dict[str, torch.Tensor]] | None = None
-    watch: Callable[[FirstLoss | None], None] = lambda _: None  # shows it what the next losses are computed of
+    watch: Callable[[Seeing | None], Seeing | None] = lambda _: None  # shows it what the next losses are computed of
     beside: tuple[Any, ...] = ()
 
     @property

@@ -116,3 +116,24 @@ def test_a_loss_that_no_update_changes_is_told_so(value: float) -> None:
     assert advice.status is Status.REFUSED
     assert advice.why.startswith(f"the loss is exactly {value:g} before and after every update")
     assert "--run-steps" not in advice.hint
+
+
+def test_runs_that_end_no_lower_than_a_constant_prediction_have_learned_nothing() -> None:
+    learned = explored(GOOD, parabola(-1.4))
+    lowest = min(run.loss for run in learned.runs if run.loss is not None)
+
+    def beside(constant: float | None) -> SweepResult:
+        return with_runs(learned, *(dataclasses.replace(run, constant=constant) for run in learned.runs))
+
+    for constant in (None, lowest + 1e-6):
+        assert advice_on(beside(constant), Request(steps=400)).lr == advice_on(learned, Request(steps=400)).lr
+    refused = advice_on(beside(lowest - 1e-6), Request(steps=400))
+    assert refused.status is Status.REFUSED
+    assert "nothing was learned of the inputs yet: the best run ended at" in refused.why
+    assert f"--run-steps {4 * AUTO.run_steps}" in refused.hint
+    same = advice_on(beside(0.0), Request(steps=400))
+    assert same.status is Status.REFUSED
+    assert "all held-out targets are the same" in same.why
+    interrupted = dataclasses.replace(learned.runs[0], stop=Stop.INTERRUPTED, loss=None, constant=0.0)
+    told_first = advice_on(with_runs(FLAT, interrupted), Request(steps=400))
+    assert "interrupted" in told_first.why

@@ -17,7 +17,7 @@ def test_logged_rates_and_their_statuses(cli, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("\n".join(["step,lr", *(f"{t},0.01" for t in range(50))]))
     good = cli("check", "--config", "schedule.yaml", "--log", "good.csv")
     assert (good.returncode, good.stderr) == (0, "")
-    assert good.stdout == "good.csv: sane: the 50 logged rates, of steps 0 to 49, are the config's.\n"
+    assert good.stdout == "good.csv: as configured: the 50 logged rates, of steps 0 to 49, are the config's.\n"
     bad = cli("check", "--config", "schedule.yaml", "--log", "bad.csv", "--json", "--junit", "junit.xml")
     answer = json.loads(bad.stdout)
     assert (bad.returncode, answer["sane"], answer["logged"], answer["log"]) == (1, False, 0.01, "bad.csv")

@@ -34,7 +34,8 @@ FAILURES = {
 
 
 def test_every_command_is_tried() -> None:
-    assert {words[0] for words in FAILURES.values()} - {"swep"} == set(COMMANDS)
+    # `run` has no --json: its output is the script's.
+    assert {words[0] for words in FAILURES.values()} - {"swep"} == set(COMMANDS) - {"run"}
 
 
 @pytest.mark.parametrize("case", FAILURES)

@@ -58,6 +58,7 @@ def sweep(
 ) -> Swept:
     """Sweep a program continuously, once; `settings` say otherwise. The run folder is elsewhere."""
     monkeypatch.setattr("lrfinder.scripts.runs.starter", lambda environment: Borrowed(server, environment))
+    monkeypatch.setattr("lrfinder.api.sweep_run.write_picture", lambda *_: None)  # it takes longer than the rest
 
     def run(name: str, *arguments: object, which: str | None = None, **settings: Any) -> SweepRun:
         script = Script(program=program(name), arguments=tuple(map(str, arguments)), which=which)

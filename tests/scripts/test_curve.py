@@ -107,6 +107,33 @@ def test_the_losses_are_those_of_a_loop_by_hand(sweep: Swept, classifier: Module
     assert len(trace.losses) > 30
 
 
+def test_an_update_that_the_scaler_skips_uses_up_no_rate(sweep: Swept, classifier: ModuleType) -> None:
+    argv = ("--scaler", "--init-scale", str(2.0**127), "--times", "16")
+    [trace] = sweep("classifier.py", *argv).sweep.traces
+    torch.manual_seed(derived_seed(0, 0))
+    loader = DataLoader(classifier.data(), batch_size=16, shuffle=True)
+    net = classifier.network()
+    optimizer = classifier.make_optimizer(net, classifier.parse(argv))
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    expected: list[float] = []
+    made = skipped = 0
+    for x, y in (batch for _ in range(3) for batch in loader):
+        loss = 16 * nn.functional.cross_entropy(net(x), y)
+        if len(expected) == made:  # else the loss at these weights is known from the batch that was skipped
+            expected.append(loss.item())
+        for group, share in zip(optimizer.param_groups, (1.0, 0.25), strict=True):
+            group["lr"] = RATES[min(made, 39)] * share
+        before = scaler.get_scale()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        fell = scaler.get_scale() < before
+        made, skipped = made + (not fell), skipped + fell
+    assert 0 < trace.skipped <= skipped  # the loss may have diverged before the last one
+    assert [trace.initial_loss, *trace.losses] == expected[: 1 + len(trace.losses)]
+
+
 def test_a_scaled_loss_is_unscaled(sweep: Swept, classifier: ModuleType) -> None:
     [trace] = sweep("classifier.py", "--scaler").sweep.traces
     expected = by_hand(classifier, RATES, seed=derived_seed(0, 0))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lrfinder.errors import EnvironmentFailure, ModelFileError
+from lrfinder.errors import EnvironmentFailure, ModelFileError, UsageError
 from lrfinder.options import Stop
 from lrfinder.records import Status
 
@@ -38,14 +39,16 @@ def test_a_script_that_fails_later_keeps_what_was_measured(sweep: Swept, tmp_pat
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("by hand", "no step of a torch optimizer"),
+        ("by hand", "300 calls of backward.* and no step of a torch optimizer"),
+        ("by hand, shortly", "it ended after 20 calls of backward.* and no step of a torch optimizer"),
         ("no loss", "no backward"),
         ("two", r"several optimizers: SGD \(critic\), Adam \(actor\); name one by --which"),
     ],
 )
-def test_what_cannot_be_seen_is_said(sweep: Swept, kind: str, said: str) -> None:
-    with pytest.raises(ModelFileError, match=said):
+def test_what_cannot_be_seen_is_said(sweep: Swept, tmp_path: Path, kind: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
         sweep("others.py", kind)
+    assert [path.name for path in tmp_path.iterdir()] == ["others.py"]  # the checkpoints are gone
 
 
 @pytest.mark.parametrize("which", ["critic", "SGD", "actor"])
@@ -58,7 +61,7 @@ def test_one_of_several_optimizers_is_named(sweep: Swept, which: str) -> None:
 
 
 def test_an_unknown_optimizer_is_refused_with_those_that_there_are(sweep: Swept) -> None:
-    with pytest.raises(ModelFileError, match=r"no optimizer called AdamW makes a step; there is SGD \(critic\), Adam"):
+    with pytest.raises(UsageError, match=r"no optimizer called AdamW makes a step; there is SGD \(critic\), Adam"):
         sweep("others.py", "two", which="AdamW")
 
 

@@ -1,7 +1,7 @@
 """Writes of the script: what was there before the sweep stays as it is, and what is new is reported, to be removed.
 
-Before the first optimizer step everything is real, since scripts download and cache data then. What a write would
-change is copied first, and put back when the process has ended. After it a file that was there before is never opened
+Before the first backward() everything is real, since scripts download and cache data then. What a write would change
+is copied first, and put back when the process has ended. After it a file that was there before is never opened
 for writing: what the script writes there goes to a scratch folder, where the script reads it back.
 
 An audit hook sees every open, rename and removal that Python makes, also those of modules that took `open` before
@@ -44,7 +44,7 @@ class FileGuard:
         self._kept: set[str] = set()  # what was copied, or is only named, before it was changed
         self._moved: dict[str, str] = {}  # where what the script writes to a path really is
         self._copies = 0
-        self._closed = False  # after the first step
+        self._closed = False  # once training has begun
         self._busy = False
         self._audited: dict[str, Callable[..., None]] = {
             "open": self._opens,
@@ -130,7 +130,7 @@ class FileGuard:
             path = parent
         return True
 
-    # What replaces the functions of os and shutil after the first step.
+    # What replaces the functions of os and shutil once training has begun.
 
     def _guarded_rename(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def rename(src: Any, dst: Any, **folders: Any) -> Any:

@@ -80,7 +80,7 @@ class LossWatch:
         with torch.no_grad():
             parts = [_value(tensor, weight) for tensor, weight in zip(tensors, weights, strict=False)]
             if parts:
-                self._values.append(torch.stack(parts).sum())
+                self._values.append(parts[0] if len(parts) == 1 else torch.stack(parts).sum())
 
     def _watch_scaler(self) -> None:
         scaler: Any = torch.amp.GradScaler
@@ -114,6 +114,8 @@ class LossWatch:
 
 def _value(tensor: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
     tensor = getattr(tensor, _UNSCALED, tensor).detach()
+    if weight is None and tensor.numel() == 1:
+        return tensor.clone()  # the script may change it in place
     return (tensor if weight is None else tensor * weight).sum(dtype=None if tensor.is_mps else torch.float64)
 
 

@@ -29,6 +29,8 @@ class FollowedOptimizer:
         self.largest = max(first, default=0.0)
         self.ratios: list[float] = []
         self._before: list[Any] = []
+        self._first: list[Any] = []  # what the script had at its first step
+        self.moved = False  # whether the script has changed its own rates since
 
     @property
     def own_rate(self) -> float:
@@ -49,6 +51,8 @@ class FollowedOptimizer:
         groups = self.optimizer.param_groups
         self.learn_ratios()
         self._before = [_read(group) for group in groups]
+        self._first = self._first or self._before
+        self.moved |= self._before[: len(self._first)] != self._first
         for group, ratio in zip(groups, self.ratios, strict=True):
             _write(group, rate * ratio)
 

@@ -44,12 +44,17 @@ class ScriptRun:
         which: str | None,
         drift: float | None,
         began: float,
-        first_step: Callable[[], None],
+        training_begins: Callable[[], None],
     ) -> None:
-        """`began` is when the process started, by `time.monotonic`; `first_step` is called before the first step."""
+        """`began` is when the process started, by `time.monotonic`.
+
+        `training_begins` is called at the first backward(), or before the first step if there was none.
+        """
         self.rates = rates
         self._messages, self._which, self._drift = messages, which, drift
-        self._began, self._first_step = began, first_step
+        self._began, self._training_begins = began, training_begins
+        self._training = False
+        self._backwards = 0
         self._rule: DivergenceRule | None = None
         self._updates = self._losses = self._skipped = self._skipped_in_a_row = self._without_loss = 0
         self._skipping = False  # the step under way, or the last one, is left out by the gradient scaler
@@ -68,12 +73,18 @@ class ScriptRun:
         failed = error is not None and (not isinstance(error, SystemExit) or status not in {None, 0})
         if self._losses == len(self.rates) and not failed:
             self.end(Stop.COMPLETED)  # every rate was tried; the loss after the last one is missing
+        if not failed and self._backwards and not self._hooks.names:
+            self._no_optimizer(f"it ended after {self._backwards}")
         if not failed:
             self.end(Stop.OUT_OF_DATA, f"the script ended after {_count(self._updates)}")
         what = f"exit status {status}" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
         self.end(Stop.FAILED, " ".join(what.split())[:1000])
 
-    def end(self, stop: Stop, why: str = "") -> NoReturn:
+    def refuse(self, why: str) -> NoReturn:
+        """End, since the script can't be swept as it was started."""
+        self.end(Stop.FAILED, why, refused=True)
+
+    def end(self, stop: Stop, why: str = "", *, refused: bool = False) -> NoReturn:
         """Report how the run ended, and end the process: nothing of the script's runs on, no `finally`, no atexit."""
         gaps = [later - earlier for earlier, later in zip(self._times, self._times[1:], strict=False)]
         median = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
@@ -81,9 +92,12 @@ class ScriptRun:
             "end",
             stop=stop.value,
             why=why,
+            refused=refused,
             updates=self._updates,
             skipped=self._skipped,
             memory=self._memory(),
+            own_rate=None if self._hooks.followed is None else self._hooks.followed.own_rate,
+            own_rate_moved=self._hooks.followed is not None and self._hooks.followed.moved,
             stepping_s=sum(gaps),
             pausing_s=sum(gap - median for gap in gaps if gap > PAUSE * median),
             optimizers=[list(names) for names in self._hooks.names.values()],
@@ -101,18 +115,21 @@ class ScriptRun:
 
     # What the hooks call, in the order of an update.
 
+    def _begin_training(self) -> None:
+        if not self._training and os.getpid() == self._owner:
+            self._training = True
+            self._training_begins()
+
     def _backward_seen(self) -> None:
+        self._begin_training()
+        self._backwards += 1
         if self._losses_seen.calls <= MOST_BACKWARDS or self._hooks.inside_step or os.getpid() != self._owner:
             return
         if self._hooks.followed is not None:
             self.end(Stop.FAILED, f"{MOST_BACKWARDS} calls of backward() without a step after {_count(self._updates)}")
         if self._hooks.names:
             self._no_such_optimizer()
-        self.end(
-            Stop.FAILED,
-            f"{MOST_BACKWARDS} calls of backward() and no step of a torch optimizer: the script updates its weights by "
-            "hand, or with an optimizer that is not a torch.optim.Optimizer",
-        )
+        self._no_optimizer(str(MOST_BACKWARDS))
 
     def _step_skipped(self) -> None:
         self._skipped += 1
@@ -125,13 +142,12 @@ class ScriptRun:
 
     def _optimizer_seen(self, _optimizer: torch.optim.Optimizer, names: tuple[str, ...]) -> None:
         known = list(self._hooks.names.values())
-        if len(known) == 1:
-            self._first_step()
+        self._begin_training()
         followed = self._hooks.followed
         if followed is not None and self._which is None:
-            self.end(Stop.FAILED, f"the script has several optimizers: {listed(known)}; name one by --which")
+            self.refuse(f"the script has several optimizers: {listed(known)}; name one by --which")
         if followed is not None and self._which in names:
-            self.end(Stop.FAILED, f"--which {self._which} names several optimizers: {listed(known)}")
+            self.refuse(f"--which {self._which} names several optimizers: {listed(known)}")
 
     def _other_stepped(self, _optimizer: torch.optim.Optimizer) -> None:
         self._losses_seen.steps += 1
@@ -160,9 +176,7 @@ class ScriptRun:
         if closure is None:
             self._without_loss += 1
             if self._without_loss >= MOST_WITHOUT_LOSS:
-                self.end(
-                    Stop.FAILED, f"{MOST_WITHOUT_LOSS} steps, and no backward() was seen: there is no loss to read"
-                )
+                self.refuse(f"{MOST_WITHOUT_LOSS} steps, and no backward() was seen: there is no loss to read")
             return None
         return self._with_first_loss(followed, closure, args, kwargs)
 
@@ -211,7 +225,7 @@ class ScriptRun:
         if self._losses:
             return
         facts = facts_of(followed.optimizer, followed.learn_ratios(), max(1, batches), self._loaders)
-        self._messages.send("first", setup_s=time.monotonic() - self._began, own_rate=followed.own_rate, **facts)
+        self._messages.send("first", setup_s=time.monotonic() - self._began, **facts)
 
     def _loss(self, loss: float) -> None:
         """Take the loss of a batch before its update: the one after the update before."""
@@ -242,9 +256,15 @@ class ScriptRun:
             return "before any update"
         return f"after the update at rate {self.rates[self._updates - 1]:.3g}"
 
+    def _no_optimizer(self, calls: str) -> NoReturn:
+        self.refuse(
+            f"{calls} calls of backward() and no step of a torch optimizer: the script updates its weights by hand, or "
+            "with an optimizer that is not a torch.optim.Optimizer",
+        )
+
     def _no_such_optimizer(self) -> NoReturn:
         known = listed(list(self._hooks.names.values()))
-        self.end(Stop.FAILED, f"no optimizer called {self._which} makes a step; there is {known}")
+        self.refuse(f"no optimizer called {self._which} makes a step; there is {known}")
 
 
 def _count(updates: int) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from lrfinder.errors import UsageError
+from lrfinder.errors import UsageError, error_text
 from lrfinder.formatting import format_count
 from lrfinder.optimizers import class_name
 from lrfinder.records import Start
@@ -98,7 +98,11 @@ def _load_adapter(checkpoint: Checkpoint, model: Any, where: str) -> None:
     """Load the weights of an adapter alone, as PEFT saves them, into a model of PEFT."""
     from peft import set_peft_model_state_dict
 
-    loaded: Any = set_peft_model_state_dict(model, dict(checkpoint.weights))
+    try:
+        loaded: Any = set_peft_model_state_dict(model, dict(checkpoint.weights))
+    except RuntimeError as error:  # torch's, with a line for each weight of another shape
+        lines = [line.strip() for line in error_text(error).splitlines() if "size mismatch" in line]
+        raise _unfit(checkpoint, where, "; ".join(lines[:_MOST]) or error_text(error)) from None
     if loaded.unexpected_keys:
         raise _unfit(checkpoint, where, f"the model has no {_listed(loaded.unexpected_keys)}")
     adapter = [key for key in loaded.missing_keys if "lora_" in key]

@@ -19,7 +19,9 @@ def parse(argv=None):
     parser.add_argument("--accumulate", type=int, default=1)
     parser.add_argument("--warmup", type=int, default=0)
     parser.add_argument("--scaler", action="store_true")
+    parser.add_argument("--init-scale", type=float, default=2.0**10)
     parser.add_argument("--lbfgs", action="store_true")
+    parser.add_argument("--times", type=float, default=1.0)
     parser.add_argument("--sam", action="store_true")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--fail-at", type=int)
@@ -54,7 +56,7 @@ def main():
     scheduler = (
         LambdaLR(optimizer, lambda t: min(1.0, t / args.warmup)) if args.warmup else StepLR(optimizer, 25, gamma=0.5)
     )
-    scaler = torch.amp.GradScaler("cpu", enabled=args.scaler, init_scale=2.0**10)
+    scaler = torch.amp.GradScaler("cpu", enabled=args.scaler, init_scale=args.init_scale)
     if args.save:
         atexit.register(lambda: (args.save.parent / "atexit").touch())
     done = 0
@@ -74,7 +76,7 @@ def main():
                 loss = nn.functional.cross_entropy(net(x), y)
                 if args.guard and not torch.isfinite(loss):
                     raise SystemExit("Loss is nan, stopping training")
-                scaler.scale(loss).backward()
+                scaler.scale(args.times * loss).backward()
                 if args.sam:  # a second loss, elsewhere than at the weights
                     optimizer.zero_grad()
                     (10 * nn.functional.cross_entropy(net(x + 1), y)).backward()

@@ -1,0 +1,17 @@
+"""What is told of a run's time."""
+
+from __future__ import annotations
+
+import pytest
+
+from lrfinder.scripts.described import pauses
+
+
+@pytest.mark.parametrize(
+    ("stepping_s", "pausing_s", "told"),
+    [(20.0, 16.0, "80% of the time"), (20.0, 1.0, ""), (2.0, 1.5, ""), (0.0, 0.0, "")],
+)
+def test_time_that_is_no_training_is_told_if_it_is_much(stepping_s: float, pausing_s: float, told: str) -> None:
+    said = pauses({"stepping_s": stepping_s, "pausing_s": pausing_s})
+    assert said.startswith(told)
+    assert bool(said) == bool(told)
