@@ -180,7 +180,7 @@ REFUSED = {
     "nan at once": (nan_from(2), "NaN or infinite at once", "--min-lr 1e-09"),
     "diverged at once": (explode_at_once(SWEEP), "diverged at once", "--min-lr 1e-09"),
     "flat": (traces_of(SWEEP, lambda x: 2.3, noise=0.05), "never fell", "check that the model can learn"),
-    "exactly flat": (traces_of(SWEEP, lambda x: 2.3), "never fell", "check that the model can learn"),
+    "exactly flat": (traces_of(SWEEP, lambda x: 2.3), "exactly 2.3 before and after every update", "no trained weight"),
     "only rises": (traces_of(SWEEP, lambda x: 2.3 + 10**x, stop_above=9.0), "never fell", "check"),
     "interrupted early": (cut(Stop.INTERRUPTED, 5), "too few points: 5 finite losses", "let it finish"),
     "out of data": (cut(Stop.OUT_OF_DATA, 7), "the data ran out", "can be started again"),
