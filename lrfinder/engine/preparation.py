@@ -6,14 +6,14 @@ import contextlib
 import dataclasses
 import itertools
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
 from lrfinder.engine.data.digest import digest_of
-from lrfinder.engine.data.fetch import NO_MORE, Fetch, endless
+from lrfinder.engine.data.fetch import Fetch, endless
 from lrfinder.engine.data.prefetch import read_ahead
 from lrfinder.engine.description import describe_setup, inspect_batch
 from lrfinder.engine.distributed.training import SharedTraining
@@ -180,26 +180,20 @@ class Preparation:
     ) -> Generator[Any, None, None]:
         cleanup.enter_context(loader_preserved(trial.loader))
         seed_loader(trial.loader, seed)
-        self._fetch = self._new_fetch()
+        self._fetch = self._new_fetch(trial.loader)
         loader = trial.loader if self._shared is None else self._shared.shard(trial.loader, seed)
         batches = endless(loader, first_epoch=first_epoch, where=self._problem.where, fetch=self._fetch)
         cleanup.callback(batches.close)
-        watched = self._watched(batches, trial)
-        return watched if self._shared is None else self._shared.agreed(watched)
+        return batches if self._shared is None else self._shared.agreed(batches)
 
-    def _watched(self, batches: Generator[Any, None, None], trial: BuiltProblem) -> Generator[Any, None, None]:
-        """Yield `batches`; with the first one comes what is recorded of the loader."""
-        first = next(batches, NO_MORE)
-        if first is NO_MORE:
-            return
+    def _new_fetch(self, loader: Iterable[Any] = ()) -> Fetch:
+        return Fetch("train_loader", self._problem.loader_timeout, lambda first: self._look(loader, first))
+
+    def _look(self, loader: Iterable[Any], first: Any) -> None:
+        """Note what is recorded of a loader and its first batch."""
         if not self._reported:
             self._first_batch = self._first_batch or digest_of(first)
-        self._length = batches_per_epoch(trial.loader)
-        yield first
-        yield from batches
-
-    def _new_fetch(self) -> Fetch:
-        return Fetch("train_loader", self._problem.loader_timeout)
+        self._length = batches_per_epoch(loader)
 
     def _place(self, module: nn.Module) -> nn.Module:
         if len({parameter.device for parameter in module.parameters()}) > 1:

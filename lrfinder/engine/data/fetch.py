@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
@@ -23,11 +23,13 @@ class Fetch:
     """A context for getting batches of the loader called `name`, each within `seconds` (0: no limit).
 
     In the main thread the limit holds for every iterable. In other threads it holds only for a DataLoader with workers,
-    by its own `timeout`. `count` is the number of batches so far, `longest_pass` that of the longest pass.
+    by its own `timeout`. `count` is the number of batches so far, `longest_pass` that of the longest pass. `look` is
+    called with the very first batch.
     """
 
-    def __init__(self, name: str, seconds: float) -> None:
+    def __init__(self, name: str, seconds: float, look: Callable[[Any], None] = lambda _: None) -> None:
         self.count = 0
+        self._look = look
         self._began, self._longest = 0, 0  # the count when the pass began, and the longest of those before
         self._name = name
         self._seconds = seconds
@@ -81,6 +83,8 @@ class Fetch:
                 raise
             raise failure from error
         if batch is not NO_MORE:
+            if first and not self.count:
+                self._look(batch)
             self.count += 1
         return batch
 
