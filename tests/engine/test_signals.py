@@ -243,6 +243,7 @@ SCRIPT = """
     class Loud:
         def repeat_started(self, repeat): pass
         def prepared(self, setup): pass
+        def inspected(self, inspection): pass
         def measured(self, point):
             if point.step == 5:
                 print("measuring", flush=True)

@@ -70,11 +70,15 @@ def test_a_worker_killed_with_the_lock_of_torch_s_event_keeps_nobody_waiting(per
     began = time.monotonic()
     with pytest.raises(RuntimeError, match=r"DataLoader worker .*(exited unexpectedly|killed)"):
         list(iterator)  # torch finds out which one died, and asks its event
-    assert not event._cond.acquire(False)  # it would wait for ever
-    end_workers(iterator)
-    assert time.monotonic() - began < 15  # torch looks every five seconds
-    assert not any(process.is_alive() for process in processes)
-    gc.collect()  # here, not in another test
+    torchs = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it raises for the dead one at each other's death, anywhere
+    try:
+        assert not event._cond.acquire(False)  # it would wait for ever
+        end_workers(iterator)
+        assert time.monotonic() - began < 15  # torch looks every five seconds
+        assert not any(process.is_alive() for process in processes)
+        gc.collect()  # here, not in another test
+    finally:
+        signal.signal(signal.SIGCHLD, torchs)
 
 
 def test_what_is_no_loader_of_torch_is_left_alone() -> None:
