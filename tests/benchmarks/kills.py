@@ -54,7 +54,7 @@ def optimizer(params, lr):
 SIGNALS = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
 KINDS = tuple((mode, workers) for mode in ("continuous", "restart", "auto") for workers in (0, 2))
 FILES = ("run.json", "curve.csv", "runs.jsonl")
-KNOWN = {*FILES, "curve.png"}
+KNOWN = {*FILES, "cost.json", "curve.png"}
 Start = Callable[[Path, tuple[str, ...]], "subprocess.Popen[bytes]"]
 
 

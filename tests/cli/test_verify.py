@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,19 @@ import pytest
 import lrfinder
 from helpers.models import GOOD_WITH_VAL
 from helpers.processes import environment
+from helpers.zygote import Zygote
 from lrfinder.store import load_run
 
 BUDGET = ("--steps", "120", "--budget", "360")
+_STARTED: list[Zygote] = []  # what `run` starts its commands by
+
+
+@pytest.fixture(scope="module", autouse=True)
+def commands(zygote: Zygote) -> Iterator[None]:
+    """Commands of this module start at once."""
+    _STARTED.append(zygote)
+    yield
+    _STARTED.clear()
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +48,9 @@ def folder(swept: Path, tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *args: object, status: int | tuple[int, ...]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "lrfinder", *map(str, args)]
-    done = subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=200, check=False
-    )
-    assert done.returncode in ((status,) if isinstance(status, int) else status), done.stderr
-    return done
+    code, child = _STARTED[0].run(*args, cwd=folder, timeout=200)
+    assert code in ((status,) if isinstance(status, int) else status), child.stderr
+    return subprocess.CompletedProcess(args, code, child.stdout, child.stderr)
 
 
 def verified(folder: Path, *args: object, status: int | tuple[int, ...] = (0, 1)) -> dict:

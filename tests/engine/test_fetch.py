@@ -187,7 +187,7 @@ def test_nothing_of_it_is_left_after_a_sweep(recorder) -> None:
     assert timer[0] - 5 < left <= timer[0]
 
 
-KILLS = 20
+KILLS = 10
 
 
 # torch's loader opens temporary files to see whether any are left, and the death interrupts that at times.

@@ -129,7 +129,7 @@ def patched():
         yield patch
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     at=st.integers(0, STEPS + 1),
     what=st.sampled_from([math.nan, math.inf, "spare", 1e6, "error", "memory", "ctrl-c"]),

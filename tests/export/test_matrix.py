@@ -23,7 +23,7 @@ FROM_ZERO = {
     "torchtune": {"cosine", "constant"},
     "keras": {"cosine"},
 }
-DRAWN = 60  # of any shape, length and parameters, beyond the matrix
+DRAWN = 30  # of any shape, length and parameters, beyond the matrix
 
 
 def drawn() -> list[Schedule]:

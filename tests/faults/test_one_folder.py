@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import time
@@ -102,7 +103,10 @@ def test_a_child_that_the_model_file_forked_writes_nothing(folder: Path, zygote:
     assert "a process that your code forked came back" in child.stderr
     assert contents(folder / "run").keys() == contents(folder / "alone").keys()
     assert (folder / "run" / "curve.csv").read_bytes() == (folder / "alone" / "curve.csv").read_bytes()
-    assert load_run(folder / "run").runs == load_run(folder / "alone").runs
+    alone = load_run(folder / "alone").runs
+    if all(run.constant is None for run in load_run(folder / "run").runs):  # it isn't known of a loss of one's own
+        alone = tuple(dataclasses.replace(run, constant=None) for run in alone)
+    assert load_run(folder / "run").runs == alone
 
 
 CLOSING = {
