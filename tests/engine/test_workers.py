@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -32,15 +34,27 @@ class Stuck(Dataset):
         return torch.zeros(1)
 
 
+@contextlib.contextmanager
+def without_torchs_handler() -> Iterator[None]:
+    """Torch's handler of SIGCHLD raises for a dead worker wherever Python is, in the test runner too."""
+    torchs = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+        gc.collect()  # here, not in another test
+    finally:
+        signal.signal(signal.SIGCHLD, torchs)
+
+
 @pytest.mark.parametrize("deaf", [False, True])
 def test_stuck_workers_are_terminated_and_then_killed(deaf: bool) -> None:
     iterator = iter(DataLoader(Stuck(deaf=deaf), num_workers=2))
     processes = list(iterator._workers)
-    time.sleep(1.0)  # they have begun
-    began = time.monotonic()
-    end_workers(iterator)
-    assert time.monotonic() - began < 4  # torch alone takes five seconds for each
-    assert not any(process.is_alive() for process in processes)
+    with without_torchs_handler():
+        time.sleep(1.0)  # they have begun
+        began = time.monotonic()
+        end_workers(iterator)
+        assert time.monotonic() - began < 4  # torch alone takes five seconds for each
+        assert not any(process.is_alive() for process in processes)
 
 
 class DiesWithTheLock(Dataset):
@@ -59,26 +73,19 @@ class DiesWithTheLock(Dataset):
         return torch.zeros(1)
 
 
-# torch looks whether files can still be opened when a worker has died; its own signal handler can end that half-way,
-# with one of those files left to the garbage collection.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("persistent", [False, True])
 def test_a_worker_killed_with_the_lock_of_torch_s_event_keeps_nobody_waiting(persistent: bool) -> None:
     iterator = iter(DataLoader(DiesWithTheLock(), num_workers=2, persistent_workers=persistent))
     event, processes = iterator._workers_done_event, list(iterator._workers)
     guard_workers(iterator)
-    began = time.monotonic()
-    with pytest.raises(RuntimeError, match=r"DataLoader worker .*(exited unexpectedly|killed)"):
-        list(iterator)  # torch finds out which one died, and asks its event
-    torchs = signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # it raises for the dead one at each other's death, anywhere
-    try:
+    with without_torchs_handler():
+        began = time.monotonic()
+        with pytest.raises(RuntimeError, match=r"DataLoader worker .*(exited unexpectedly|killed)"):
+            list(iterator)  # torch finds out which one died, and asks its event
         assert not event._cond.acquire(False)  # it would wait for ever
         end_workers(iterator)
         assert time.monotonic() - began < 15  # torch looks every five seconds
         assert not any(process.is_alive() for process in processes)
-        gc.collect()  # here, not in another test
-    finally:
-        signal.signal(signal.SIGCHLD, torchs)
 
 
 def test_what_is_no_loader_of_torch_is_left_alone() -> None:
