@@ -23,10 +23,10 @@ from lrfinder.errors import (
 )
 
 if TYPE_CHECKING:
-    from lrfinder.advice.check import CheckResult
+    from lrfinder.advice.checks.check import CheckResult
+    from lrfinder.advice.checks.used_rates import UsedRates
     from lrfinder.advice.comparison import Comparison
-    from lrfinder.advice.used_rates import UsedRates
-    from lrfinder.advice.verification import Verification
+    from lrfinder.advice.verify.verification import Verification
     from lrfinder.api.attach import attach
     from lrfinder.api.check import check, check_log
     from lrfinder.api.dry_run import dry_run
@@ -93,7 +93,7 @@ __all__ = [
 _HOMES = {
     "Band": ("lrfinder.records", "Band"),
     "BatchSchedule": ("lrfinder.batch_growth.sampler", "BatchSchedule"),
-    "CheckResult": ("lrfinder.advice.check", "CheckResult"),
+    "CheckResult": ("lrfinder.advice.checks.check", "CheckResult"),
     "Comparison": ("lrfinder.advice.comparison", "Comparison"),
     "DryRun": ("lrfinder.records", "DryRun"),
     "Found": ("lrfinder.api.find", "Found"),
@@ -104,8 +104,8 @@ _HOMES = {
     "Stop": ("lrfinder.records", "Stop"),
     "Sweep": ("lrfinder.api.result", "Sweep"),
     "Trace": ("lrfinder.records", "Trace"),
-    "UsedRates": ("lrfinder.advice.used_rates", "UsedRates"),
-    "Verification": ("lrfinder.advice.verification", "Verification"),
+    "UsedRates": ("lrfinder.advice.checks.used_rates", "UsedRates"),
+    "Verification": ("lrfinder.advice.verify.verification", "Verification"),
     "__version__": ("lrfinder.version", "VERSION"),
     "attach": ("lrfinder.api.attach", "attach"),
     "check": ("lrfinder.api.check", "check"),

@@ -1,8 +1,8 @@
 """From a sweep's numbers to advice: refuse or pick, then plan the run's schedule; and judge a rate that is in use."""
 
 from lrfinder.advice.advise import Advice, Request, advise
-from lrfinder.advice.check import CheckResult, check_rate, settings_around, with_baseline
-from lrfinder.advice.evidence import SweepEvidence, gather_evidence
+from lrfinder.advice.checks.check import CheckResult, check_rate, settings_around, with_baseline
+from lrfinder.advice.sweep.evidence import SweepEvidence, gather_evidence
 
 __all__ = [
     "Advice",

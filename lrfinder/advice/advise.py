@@ -9,11 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lrfinder.advice.against import Against, compare_rate, start_text
-from lrfinder.advice.doubts import curve_warnings, late_onset, lr_drifts, sweep_too_long, weak_fall
-from lrfinder.advice.evidence import SweepEvidence, untrainable_runs
 from lrfinder.advice.length import run_length
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.advice.summary import summary
+from lrfinder.advice.sweep.doubts import curve_warnings, late_onset, lr_drifts, sweep_too_long, weak_fall
+from lrfinder.advice.sweep.evidence import SweepEvidence, untrainable_runs
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.formatting import format_interval, format_lr, round_lr

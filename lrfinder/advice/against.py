@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lrfinder.advice.decision import CLOSE
-from lrfinder.advice.evidence import SweepEvidence
+from lrfinder.advice.sweep.evidence import SweepEvidence
+from lrfinder.advice.verify.decision import CLOSE
 from lrfinder.errors import UsageError
 from lrfinder.formatting import format_interval, format_lr
 from lrfinder.records import Start

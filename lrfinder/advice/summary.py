@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lrfinder.advice.evidence import SweepEvidence
+from lrfinder.advice.sweep.evidence import SweepEvidence
 from lrfinder.formatting import format_count, format_interval, format_loss, format_lr
 from lrfinder.records import Band, Metric, Pick
 

@@ -15,11 +15,11 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from lrfinder.advice.exploration import next_run, start_of
-from lrfinder.api.broadcast import Broadcast
+from lrfinder.advice.sweep.exploration import next_run, start_of
 from lrfinder.api.result import Sweep
-from lrfinder.api.settings import make_settings, make_source
-from lrfinder.api.sweep_run import LIVE
+from lrfinder.api.sweeping.broadcast import Broadcast
+from lrfinder.api.sweeping.settings import make_settings, make_source
+from lrfinder.api.sweeping.sweep_run import LIVE
 from lrfinder.engine.description import describe_setup
 from lrfinder.engine.own_loop import OwnLoop, Run, is_loader
 from lrfinder.engine.own_loop_runs import LoopRepeat, LoopShortRun, held_out_loss

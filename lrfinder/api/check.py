@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrfinder.advice import CheckResult, check_rate, settings_around, with_baseline
-from lrfinder.advice.used_rates import UsedRates, compare_rates
-from lrfinder.api.settings import choose, make_source
-from lrfinder.api.sweep_run import Watch, sweep_model
+from lrfinder.advice.checks.used_rates import UsedRates, compare_rates
+from lrfinder.api.sweeping.settings import choose, make_source
+from lrfinder.api.sweeping.sweep_run import Watch, sweep_model
 from lrfinder.config import load_schedule
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import UsageError
@@ -92,7 +92,7 @@ def check(
         )
         return checked.verdict
 
-    from lrfinder.api.together import together
+    from lrfinder.api.sweeping.together import together
 
     return together(lead, device=device)
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from lrfinder.api.settings import make_settings, make_source
-from lrfinder.api.sweep_run import Watch, sweep_model
+from lrfinder.api.sweeping.settings import make_settings, make_source
+from lrfinder.api.sweeping.sweep_run import Watch, sweep_model
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.records import DryRun, Inspection, Mode, Point, Setup, Stop, SweepSettings

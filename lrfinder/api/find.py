@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from lrfinder.advice import Advice, Request
 from lrfinder.advice.advise import pick_text
-from lrfinder.advice.budget import LEAST_BUDGET, Budget, read_budget
 from lrfinder.advice.length import run_length
+from lrfinder.advice.verify.budget import LEAST_BUDGET, Budget, read_budget
 from lrfinder.api.recommend import recommend_run
-from lrfinder.api.settings import make_settings, make_source
-from lrfinder.api.sweep_run import SweepRun, Tell, Watch, sweep_run
+from lrfinder.api.sweeping.settings import make_settings, make_source
+from lrfinder.api.sweeping.sweep_run import SweepRun, Tell, Watch, sweep_run
 from lrfinder.api.verify import VerifyOptions, check_options, verify_run
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
@@ -25,7 +25,7 @@ from lrfinder.records import Pick, Status
 from lrfinder.schedules.base import MAX_STEPS
 
 if TYPE_CHECKING:
-    from lrfinder.advice.verification import Verification
+    from lrfinder.advice.verify.verification import Verification
     from lrfinder.api.verify import VerifyResult
     from lrfinder.records import SweepResult
 
@@ -148,7 +148,7 @@ def find(
     def sweep() -> SweepRun:
         return sweep_run(source, make_settings(seed=seed), out=place, watch=watch)
 
-    from lrfinder.api.together import together
+    from lrfinder.api.sweeping.together import together
 
     return together(lambda: find_model(sweep, options, watch=watch), device=device)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
-from lrfinder.api.run_files import write_picture, write_recommendation
+from lrfinder.api.runs.run_files import write_picture, write_recommendation
 from lrfinder.config import dump
 from lrfinder.errors import EnvironmentFailure, UsageError
 from lrfinder.records import SweepResult

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lrfinder.advice.comparison import Comparison, compare_answers
-from lrfinder.api.run_answer import read_run_answer
+from lrfinder.api.runs.run_answer import read_run_answer
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.errors import UsageError
 from lrfinder.files import write_atomic, write_named

@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lrfinder.api.broadcast import Broadcast
-from lrfinder.api.settings import make_settings
-from lrfinder.api.sinks import Sink, check_sinks
-from lrfinder.api.sweep_parts import deadline_of, make_sweep
-from lrfinder.api.sweep_run import SweepRun, Watch, advised
+from lrfinder.api.sweeping.broadcast import Broadcast
+from lrfinder.api.sweeping.settings import make_settings
+from lrfinder.api.sweeping.sinks import Sink, check_sinks
+from lrfinder.api.sweeping.sweep_parts import deadline_of, make_sweep
+from lrfinder.api.sweeping.sweep_run import SweepRun, Watch, advised
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import ModelFileError
 from lrfinder.formatting import format_duration

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
-from lrfinder.api.run_answer import read_run_answer
+from lrfinder.api.runs.run_answer import read_run_answer
 from lrfinder.errors import UsageError
 from lrfinder.records import ShortRun, SweepResult
 

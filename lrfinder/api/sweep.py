@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from lrfinder.api.result import Sweep
-from lrfinder.api.settings import make_settings, make_source, new_keyword
-from lrfinder.api.sweep_run import LIVE, SweepRun, resume_run, sweep_model, sweep_run
-from lrfinder.api.together import together
+from lrfinder.api.sweeping.settings import make_settings, make_source, new_keyword
+from lrfinder.api.sweeping.sweep_run import LIVE, SweepRun, resume_run, sweep_model, sweep_run
+from lrfinder.api.sweeping.together import together
 from lrfinder.errors import UsageError
 from lrfinder.records import (
     LOADER_TIMEOUT,

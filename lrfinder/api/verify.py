@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
-from lrfinder.advice.budget import Account, Budget, VerifyRequest, budget_in_updates, estimate, read_budget
-from lrfinder.advice.kept_trials import replayed
 from lrfinder.advice.length import run_length
-from lrfinder.advice.trial_plan import TrialPlan
-from lrfinder.advice.verification import Verification, conclude
-from lrfinder.api.run_files import LastRecommendation, config_target, last_recommendation, write_verification
-from lrfinder.api.sweep_run import Tell, Watch, announce_model, announce_script, check_checkpoint
-from lrfinder.api.time_limit import TimeLimit
+from lrfinder.advice.verify.budget import Account, Budget, VerifyRequest, budget_in_updates, estimate, read_budget
+from lrfinder.advice.verify.kept_trials import replayed
+from lrfinder.advice.verify.trial_plan import TrialPlan
+from lrfinder.advice.verify.verification import Verification, conclude
+from lrfinder.api.runs.run_files import LastRecommendation, config_target, last_recommendation, write_verification
+from lrfinder.api.sweeping.sweep_run import Tell, Watch, announce_model, announce_script, check_checkpoint
+from lrfinder.api.training.time_limit import TimeLimit
 from lrfinder.config import dump, load_schedule
 from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.errors import RunError, UsageError, unknown_choice
@@ -102,7 +102,7 @@ def verify(
         jobs=jobs,
         seed=seed,
     )
-    from lrfinder.api.together import together
+    from lrfinder.api.sweeping.together import together
 
     result = together(lambda: verify_run(Path(run), options, keep=False), device="auto")
     verification = result.verification
@@ -288,7 +288,7 @@ def _train(
     limit = TimeLimit(request.seconds, None if swept is None else swept.pace)
     with contextlib.ExitStack() as stack:
         observers = [] if watch is None else [stack.enter_context(watch(sweep.settings))]
-        from lrfinder.api.trials import make_trials  # torch, after `watch` has prepared for it
+        from lrfinder.api.training.trials import make_trials  # torch, after `watch` has prepared for it
 
         plan = make_trials(plan, folder, source=source, jobs=jobs, observers=observers, limit=limit)
         spent = Cost(updates=limit.updates, seconds=limit.elapsed)

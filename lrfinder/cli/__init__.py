@@ -14,7 +14,7 @@ def main() -> None:
     from lrfinder.cli.process import gc_control
 
     gc_control.disable_for_startup()
-    from lrfinder.cli.exit_status import SIGNALLED
+    from lrfinder.cli.answers.exit_status import SIGNALLED
     from lrfinder.cli.process import several, stdout
     from lrfinder.cli.process.exit import exit_fast
     from lrfinder.engine.runtime.signals import Terminated, ignore_signals, signals_as_exceptions  # imports no torch
@@ -45,9 +45,9 @@ def _run(received: Received) -> int:
     try:
         if several.is_follower():
             return several.follow_command()
-        from lrfinder.cli import failures
+        from lrfinder.cli.answers import failures
+        from lrfinder.cli.answers.output import remember_json, show_plugin_warnings
         from lrfinder.cli.app import app
-        from lrfinder.cli.output import remember_json, show_plugin_warnings
 
         remember_json(sys.argv[1:])
         show_plugin_warnings()
@@ -71,6 +71,6 @@ def _run(received: Received) -> int:
 
 
 def _report(error: BaseException) -> int:
-    from lrfinder.cli import failures
+    from lrfinder.cli.answers import failures
 
     return failures.report(error)

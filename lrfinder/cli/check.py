@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from lrfinder.cli.exit_status import of_answer
-from lrfinder.cli.options import (
+from lrfinder.cli.answers.exit_status import of_answer
+from lrfinder.cli.answers.output import print_json, print_text, warn
+from lrfinder.cli.arguments.options import (
     Accumulate,
     BatchSize,
     CacheBatches,
@@ -29,13 +30,12 @@ from lrfinder.cli.options import (
     SweptOptimizer,
     given_options,
 )
-from lrfinder.cli.output import print_json, print_text, warn
 from lrfinder.cli.process.several import Nproc, in_several
 from lrfinder.errors import UsageError
 from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision
 
 if TYPE_CHECKING:
-    from lrfinder.cli.ci import Verdict
+    from lrfinder.cli.answers.ci import Verdict
 
 _MODEL = "The model file: model.py, model.py:name or package.module:name. Not with --log."
 # What a log of a finished run leaves to say.
@@ -111,9 +111,9 @@ def check(
     if model is None:
         raise UsageError("MODEL is missing", hint="name the model file, or with --log what a finished run logged")
     from lrfinder.api.check import check_model
-    from lrfinder.api.settings import make_source
-    from lrfinder.cli.ci import word_for
-    from lrfinder.cli.training import watch_training
+    from lrfinder.api.sweeping.settings import make_source
+    from lrfinder.cli.answers.ci import word_for
+    from lrfinder.cli.process.training import watch_training
     from lrfinder.config import load_schedule
     from lrfinder.report.documents import check_document
     from lrfinder.task.reference import check_reference
@@ -174,7 +174,7 @@ def _answer(
     verdict: Verdict, about: Path, *, word: str, document: dict[str, Any] | None, junit: Path | None
 ) -> NoReturn:
     """Print the answer, or its JSON document, tell continuous integration, and leave with its status."""
-    from lrfinder.cli.ci import report_to_ci
+    from lrfinder.cli.answers.ci import report_to_ci
 
     report_to_ci(verdict, about, junit=junit)
     if document is not None:

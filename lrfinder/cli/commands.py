@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from lrfinder.cli.defaults import PREFIX, file_defaults
-from lrfinder.cli.output import warn
-from lrfinder.cli.script_arguments import split_script_arguments
+from lrfinder.cli.answers.output import warn
+from lrfinder.cli.arguments.defaults import PREFIX, file_defaults
+from lrfinder.cli.arguments.script_arguments import split_script_arguments
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -114,7 +114,7 @@ class Commands(Group):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            from lrfinder.cli.values import plain_words
+            from lrfinder.cli.arguments.values import plain_words
 
             error.message = plain_words(error.message, getattr(error.param, "opts", ()), sys.argv[1:])
             raise

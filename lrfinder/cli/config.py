@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from lrfinder.cli.defaults import environment_defaults, file_defaults
-from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
-from lrfinder.cli.output import print_json, print_text
+from lrfinder.cli.answers.output import print_json, print_text
+from lrfinder.cli.arguments.defaults import environment_defaults, file_defaults
+from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed
 
 
 def config(seed: UnusedSeed = 0, as_json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:

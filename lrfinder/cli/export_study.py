@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed, count
-from lrfinder.cli.output import note, print_json, print_line, print_text
+from lrfinder.cli.answers.output import note, print_json, print_line, print_text
+from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed, count
 
 
 def export_study(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.exit_status import DONE, INCONCLUSIVE, of_signal
-from lrfinder.cli.options import (
+from lrfinder.cli.answers.exit_status import DONE, INCONCLUSIVE, of_signal
+from lrfinder.cli.answers.output import note, print_json, print_line, print_text, print_use, warn
+from lrfinder.cli.arguments.options import (
     Accumulate,
     BatchSize,
     ClipNorm,
@@ -35,9 +36,8 @@ from lrfinder.cli.options import (
     WeightDecay,
     WriteSchedule,
 )
-from lrfinder.cli.output import note, print_json, print_line, print_text, print_use, warn
+from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.process.several import Nproc, in_several
-from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision
 
@@ -104,9 +104,9 @@ def find(
     del debug
     from lrfinder.api.find import FindOptions, find_model
     from lrfinder.api.script_sweep import script_run
-    from lrfinder.api.settings import make_settings, make_source
-    from lrfinder.api.sweep_run import resume_run, sweep_run
-    from lrfinder.cli.training import check_dry_run, show_dry_run, watch_script, watch_training
+    from lrfinder.api.sweeping.settings import make_settings, make_source
+    from lrfinder.api.sweeping.sweep_run import resume_run, sweep_run
+    from lrfinder.cli.process.training import check_dry_run, show_dry_run, watch_script, watch_training
     from lrfinder.report.documents import find_document
 
     check_dry_run(dry_run, resume)

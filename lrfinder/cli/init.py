@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
-from lrfinder.cli.output import print_json, print_text
+from lrfinder.cli.answers.output import print_json, print_text
+from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed
 
 
 def init(

@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.exit_status import INCONCLUSIVE
-from lrfinder.cli.options import BootstrapSeed, Debug, Details, Epochs, Json, Quiet, Steps, Warmup, WriteSchedule
-from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, print_use, warn
-from lrfinder.cli.values import complete_rule, complete_schedule
+from lrfinder.cli.answers.exit_status import INCONCLUSIVE
+from lrfinder.cli.answers.output import note, print_json, print_line, print_plot, print_text, print_use, warn
+from lrfinder.cli.arguments.options import (
+    BootstrapSeed,
+    Debug,
+    Details,
+    Epochs,
+    Json,
+    Quiet,
+    Steps,
+    Warmup,
+    WriteSchedule,
+)
+from lrfinder.cli.arguments.values import complete_rule, complete_schedule
 
 if TYPE_CHECKING:
     from lrfinder.api.recommend import RecommendResult

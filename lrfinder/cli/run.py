@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lrfinder.cli.options import Debug, count
-from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, named_script
+from lrfinder.cli.arguments.options import Debug, count
+from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.errors import UsageError
 
 _OWN = frozenset({"config", "log", "first_update"})

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed
-from lrfinder.cli.output import note, print_json, print_line, print_text, warn
+from lrfinder.cli.answers.output import note, print_json, print_line, print_text, warn
+from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed
 from lrfinder.errors import UsageError
 from lrfinder.formatting import format_bytes, format_count
 
@@ -32,7 +32,7 @@ def runs(
     folders, but for the newest, and never a folder that isn't one.
     """
     del seed, debug
-    from lrfinder.api.run_list import list_runs
+    from lrfinder.api.runs.run_list import list_runs
 
     found = list_runs(folder)
     for run in found:
@@ -59,7 +59,7 @@ def runs(
 
 def _clean(paths: list[Path], *, yes: bool, as_json: bool, quiet: bool) -> None:
     """Remove run folders if somebody says yes."""
-    from lrfinder.api.run_list import remove_run, size_of
+    from lrfinder.api.runs.run_list import remove_run, size_of
 
     sizes = {path: size_of(path) for path in paths}
     if paths and not yes:

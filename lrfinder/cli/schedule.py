@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lrfinder.cli.answers.output import can_draw, print_json, print_line, print_text, warn
+from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed, WriteConfig
+from lrfinder.cli.arguments.values import complete_target
 from lrfinder.cli.commands import Group
-from lrfinder.cli.options import Debug, Json, Quiet, UnusedSeed, WriteConfig
-from lrfinder.cli.output import can_draw, print_json, print_line, print_text, warn
-from lrfinder.cli.schedule_explain import explain
-from lrfinder.cli.schedule_files import lint, schema
-from lrfinder.cli.schedule_import import import_schedule
-from lrfinder.cli.values import complete_target
+from lrfinder.cli.schedules.schedule_explain import explain
+from lrfinder.cli.schedules.schedule_files import lint, schema
+from lrfinder.cli.schedules.schedule_import import import_schedule
 from lrfinder.export import TARGETS
 
 if TYPE_CHECKING:

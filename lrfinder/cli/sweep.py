@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.exit_status import DONE, INCONCLUSIVE, of_signal
-from lrfinder.cli.options import (
+from lrfinder.cli.answers.exit_status import DONE, INCONCLUSIVE, of_signal
+from lrfinder.cli.answers.output import note, print_json, print_line, print_plot, print_text, warn
+from lrfinder.cli.arguments.options import (
     Accumulate,
     BatchSize,
     CacheBatches,
@@ -37,10 +38,9 @@ from lrfinder.cli.options import (
     count,
     given_options,
 )
-from lrfinder.cli.output import note, print_json, print_line, print_plot, print_text, warn
+from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
+from lrfinder.cli.arguments.values import complete_sink
 from lrfinder.cli.process.several import Nproc, in_several
-from lrfinder.cli.script_options import ScriptFile, ScriptModule, Which, named_script
-from lrfinder.cli.values import complete_sink
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -57,7 +57,7 @@ from lrfinder.options import (
 )
 
 if TYPE_CHECKING:
-    from lrfinder.api.sweep_run import SweepRun
+    from lrfinder.api.sweeping.sweep_run import SweepRun
 
 # What a sweep of a script takes beside what names it; all else is the script's own.
 _FOR_SCRIPTS = frozenset(
@@ -152,9 +152,9 @@ def sweep(
     """
     del debug
     from lrfinder.api.script_sweep import script_run
-    from lrfinder.api.settings import make_settings, make_source
-    from lrfinder.api.sweep_run import resume_run, sweep_run
-    from lrfinder.cli.training import check_dry_run, show_dry_run, watch_script, watch_training
+    from lrfinder.api.sweeping.settings import make_settings, make_source
+    from lrfinder.api.sweeping.sweep_run import resume_run, sweep_run
+    from lrfinder.cli.process.training import check_dry_run, show_dry_run, watch_script, watch_training
     from lrfinder.report.documents import sweep_document
     from lrfinder.task.reference import check_reference
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.exit_status import of_answer, of_signal
-from lrfinder.cli.options import Debug, Details, Epochs, Jobs, Json, Quiet, Schedule, Seed, Steps
-from lrfinder.cli.output import note, print_json, print_line, print_text, print_use, warn
+from lrfinder.cli.answers.exit_status import of_answer, of_signal
+from lrfinder.cli.answers.output import note, print_json, print_line, print_text, print_use, warn
+from lrfinder.cli.arguments.options import Debug, Details, Epochs, Jobs, Json, Quiet, Schedule, Seed, Steps
+from lrfinder.cli.arguments.values import complete_schedules
 from lrfinder.cli.process.several import Nproc, in_several
-from lrfinder.cli.values import complete_schedules
 
 if TYPE_CHECKING:
     from lrfinder.api.verify import VerifyResult
@@ -84,7 +84,7 @@ def verify(
     """
     del debug
     from lrfinder.api.verify import VerifyOptions, verify_run
-    from lrfinder.cli.training import watch_training
+    from lrfinder.cli.process.training import watch_training
     from lrfinder.report.documents import verify_document
     from lrfinder.store import latest_run
 

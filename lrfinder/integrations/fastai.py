@@ -23,7 +23,7 @@ from fastai.callback.progress import CSVLogger
 from fastai.callback.schedule import ParamScheduler
 from fastai.callback.tracker import TrackerCallback
 
-from lrfinder.advice.refusal import refuse_curve, refuse_points
+from lrfinder.advice.sweep.refusal import refuse_curve, refuse_points
 from lrfinder.api.recommend import Recommendation, recommend
 from lrfinder.errors import UsageError
 from lrfinder.fit import fit_curve

@@ -16,11 +16,11 @@ from lrfinder.options import STOP_TEXT, Stop
 if TYPE_CHECKING:
     from lrfinder.advice import Advice, CheckResult
     from lrfinder.advice.answer import RunAnswer
+    from lrfinder.advice.checks.lint import Suspicion
+    from lrfinder.advice.checks.used_rates import UsedRates
     from lrfinder.advice.comparison import Comparison
     from lrfinder.advice.explain import Fact
-    from lrfinder.advice.lint import Suspicion
-    from lrfinder.advice.used_rates import UsedRates
-    from lrfinder.advice.verification import Verification
+    from lrfinder.advice.verify.verification import Verification
     from lrfinder.config import ScheduleConfig
     from lrfinder.config.refine import Refined
     from lrfinder.export.base import Export

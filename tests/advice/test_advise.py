@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import lrfinder.advice.check
+import lrfinder.advice.checks.check
 from helpers.advice import advice_on
 from helpers.curves import falls_and_explodes, sweep_of, trace_of, traces_of
 from helpers.runs import explored, parabola, runs_at
 from lrfinder.advice import Request
-from lrfinder.advice.check import check_rate
-from lrfinder.advice.exploration import start_of
+from lrfinder.advice.checks.check import check_rate
+from lrfinder.advice.sweep.exploration import start_of
 from lrfinder.errors import UsageError
 from lrfinder.records import Band, Mode, Status, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.report.documents import recommend_document
@@ -89,7 +89,7 @@ def test_a_rate_where_an_end_of_the_band_may_be_is_neither(
     """The lower end is known within a factor of two, the upper one within a factor of 180."""
     advice = advice_on(good(), Request(steps=1000))
     band = Band(low=0.01, high=0.4, low_interval=(0.009, 0.02), high_interval=(0.3, 72.0))
-    monkeypatch.setattr(lrfinder.advice.check, "advise", lambda *_: dataclasses.replace(advice, band=band))
+    monkeypatch.setattr(lrfinder.advice.checks.check, "advise", lambda *_: dataclasses.replace(advice, band=band))
     optimizer = advice.schedule.optimizer.model_copy(update={"lr": lr})
     checked = check_rate(good(), advice.schedule.model_copy(update={"optimizer": optimizer}))
     assert checked.sane is sane, checked.why

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lrfinder.advice import Request, advise, gather_evidence
-from lrfinder.advice.baseline import CHANCE, compare_bands
+from lrfinder.advice.checks.baseline import CHANCE, compare_bands
 from lrfinder.errors import UsageError
 from lrfinder.records import Band, OptimizerFacts, SweepResult
 from lrfinder.store import load_run

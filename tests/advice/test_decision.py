@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from helpers.runs import parabola, runs_at
-from lrfinder.advice.decision import CLOSE, CONFIRMED, LOST, Decision, decide
+from lrfinder.advice.verify.decision import CLOSE, CONFIRMED, LOST, Decision, decide
 from lrfinder.records import Band
 from lrfinder.search.lr_profile import CLEAR, CLIFF, LrProfile, lr_profile
 

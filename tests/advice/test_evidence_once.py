@@ -9,10 +9,11 @@ import pytest
 from helpers.advice import advice_on, concluded, next_trials
 from helpers.curves import falls_and_explodes, sweep_of, traces_of
 from helpers.runs import explored, parabola, run_at
-from lrfinder.advice import Request, advise, evidence, gather_evidence
-from lrfinder.advice.budget import VerifyRequest
-from lrfinder.advice.trial_plan import TrialPlan
-from lrfinder.advice.verification import conclude
+from lrfinder.advice import Request, advise, gather_evidence
+from lrfinder.advice.sweep import evidence
+from lrfinder.advice.verify.budget import VerifyRequest
+from lrfinder.advice.verify.trial_plan import TrialPlan
+from lrfinder.advice.verify.verification import conclude
 from lrfinder.fit import fit_curve
 from lrfinder.records import SweepSettings
 

@@ -15,9 +15,9 @@ from helpers.advice import advice_on, next_run_of
 from helpers.curves import falls_and_explodes, sweep_of, traces_of
 from helpers.runs import START, Truth, explored, parabola, run_at, runs_at
 from lrfinder.advice import Request
-from lrfinder.advice.doubts import weak_fall
-from lrfinder.advice.evidence import FIRST, found_nothing, profile_if_learned
-from lrfinder.advice.exploration import AROUND, first_run
+from lrfinder.advice.sweep.doubts import weak_fall
+from lrfinder.advice.sweep.evidence import FIRST, found_nothing, profile_if_learned
+from lrfinder.advice.sweep.exploration import AROUND, first_run
 from lrfinder.fit import fit_curve
 from lrfinder.records import Mode, Status, Stop, SweepResult, SweepSettings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lrfinder.advice.lint import lint
+from lrfinder.advice.checks.lint import lint
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig, load_schedule
 from lrfinder.schedules import (
     SCHEDULES,

@@ -14,10 +14,10 @@ from helpers.advice import advice_on, concluded, next_trials
 from helpers.curves import falls_and_explodes, sweep_of, traces_of
 from helpers.runs import START, explored, parabola, run_at
 from lrfinder.advice import Request, gather_evidence
-from lrfinder.advice.budget import VerifyRequest, budget_in_updates, default_budget, read_budget
-from lrfinder.advice.decision import LOST
-from lrfinder.advice.kept_trials import replayed
-from lrfinder.advice.verification import Verification, conclude
+from lrfinder.advice.verify.budget import VerifyRequest, budget_in_updates, default_budget, read_budget
+from lrfinder.advice.verify.decision import LOST
+from lrfinder.advice.verify.kept_trials import replayed
+from lrfinder.advice.verify.verification import Verification, conclude
 from lrfinder.api.find import Found, with_verification
 from lrfinder.api.verify import VerifyResult
 from lrfinder.errors import UsageError

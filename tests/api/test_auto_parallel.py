@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import lrfinder.api.auto_parallel as module
-from lrfinder.api.auto_parallel import WORTH, AutoParallel, room_in_memory, room_on
+import lrfinder.api.training.auto_parallel as module
+from lrfinder.api.training.auto_parallel import WORTH, AutoParallel, room_in_memory, room_on
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun, Stop
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import lrfinder
-from lrfinder.api.measure import measure
+from lrfinder.api.sweeping.measure import measure
 from lrfinder.engine.observer import Observer
 from lrfinder.records import RunPlan, ShortRun, Stop
 from lrfinder.store import RunFolder, load_run, load_unfinished
@@ -90,7 +90,7 @@ def test_cut_at_any_moment_it_ends_as_if_it_had_not_been(
     frames = folder / "frames"
     with monkeypatch.context() as filmed:
         filmed.setattr(
-            "lrfinder.api.measure.measure",
+            "lrfinder.api.sweeping.measure.measure",
             lambda problem, settings, *, observers, **rest: measure(
                 problem, settings, observers=[Film(observers[0], frames)], **rest
             ),

@@ -170,13 +170,13 @@ def test_live_objects_come_back_bit_for_bit() -> None:
 
 def test_a_time_limit_is_that_of_all_parts(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float | None] = []
-    run_sweep = lrfinder.api.measure.run_sweep
+    run_sweep = lrfinder.api.sweeping.measure.run_sweep
 
     def watched(problem: object, settings: SweepSettings, **rest: object) -> object:
         told.append(settings.max_seconds)
         return run_sweep(problem, settings, **rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("lrfinder.api.measure.run_sweep", watched)
+    monkeypatch.setattr("lrfinder.api.sweeping.measure.run_sweep", watched)
     assert lrfinder.sweep(model, steps=400, max_seconds=900.0).status is Stop.DIVERGED
     assert told[0] == 900.0
     assert 0 < told[1] < 900.0  # type: ignore[operator]

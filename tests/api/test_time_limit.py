@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lrfinder.api.time_limit import TimeLimit
+from lrfinder.api.training.time_limit import TimeLimit
 from lrfinder.records import RunPlan
 
 PLANS = tuple(RunPlan(lr=0.1, steps=steps) for steps in (100, 100, 300, 300))

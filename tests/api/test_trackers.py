@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import lrfinder
-from lrfinder.api import sinks as sinks_module
+from lrfinder.api.sweeping import sinks as sinks_module
 
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lrfinder.api.broadcast import Broadcast
+from lrfinder.api.sweeping.broadcast import Broadcast
 from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.records import RunPlan, ShortRun

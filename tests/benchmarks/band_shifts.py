@@ -15,10 +15,10 @@ import tempfile
 from pathlib import Path
 
 from lrfinder.advice import Request, advise, gather_evidence, settings_around
-from lrfinder.advice.baseline import compare_bands
+from lrfinder.advice.checks.baseline import compare_bands
 from lrfinder.api.check import REPEATS
-from lrfinder.api.settings import make_source
-from lrfinder.api.sweep_run import sweep_model
+from lrfinder.api.sweeping.settings import make_source
+from lrfinder.api.sweeping.sweep_run import sweep_model
 from lrfinder.records import SweepResult
 
 RATE = 0.01  # whose surroundings are swept: the default range

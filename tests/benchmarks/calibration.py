@@ -77,8 +77,8 @@ def _measured(task: Path, seed: int, lengths: tuple[int, ...], folder: Path) -> 
 def _costs(run: Path, advice: Any, seed: int) -> dict[str, float] | None:
     """Return what the rate is said to cost at most, at each level; None if nothing was decided."""
     from lrfinder.advice import gather_evidence
-    from lrfinder.advice.budget import VerifyRequest, default_budget
-    from lrfinder.advice.trial_plan import TrialPlan
+    from lrfinder.advice.verify.budget import VerifyRequest, default_budget
+    from lrfinder.advice.verify.trial_plan import TrialPlan
     from lrfinder.store import TRIALS, load_run, read_log
 
     sweep, config = load_run(run), advice.schedule

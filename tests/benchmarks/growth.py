@@ -23,8 +23,8 @@ import torch
 from torch import nn
 
 from lrfinder.advice import Request, advise, gather_evidence
-from lrfinder.api.broadcast import Broadcast
-from lrfinder.api.measure import measure
+from lrfinder.api.sweeping.broadcast import Broadcast
+from lrfinder.api.sweeping.measure import measure
 from lrfinder.engine.restore.reachable import reachable_state
 from lrfinder.engine.restore.snapshot import Snapshot
 from lrfinder.engine.short_runs import ShortRuns

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from lrfinder.advice import CheckResult
-from lrfinder.cli.ci import annotation, junit_xml
+from lrfinder.cli.answers.ci import annotation, junit_xml
 
 ROOT = Path(__file__).parents[2]
 RESULT = CheckResult(

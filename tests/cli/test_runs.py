@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers.processes import environment
-from lrfinder.api.run_list import remove_run
+from lrfinder.api.runs.run_list import remove_run
 from lrfinder.errors import RunError
 
 DATA = Path(__file__).parents[1] / "data"

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import lrfinder
-from lrfinder.advice.evidence import profile_if_learned
+from lrfinder.advice.sweep.evidence import profile_if_learned
 from lrfinder.records import OptimizerFacts, RunPlan, Setup, ShortRun, Stop, SweepResult, SweepSettings
 from lrfinder.search.lr_profile import drift_of, lr_profile
 

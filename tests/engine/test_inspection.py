@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 import lrfinder
-from lrfinder.api.measure import measure
+from lrfinder.api.sweeping.measure import measure
 from lrfinder.engine.observer import Observer
 from lrfinder.records import Inspection, Mode, SweepResult, SweepSettings
 from lrfinder.task.problem import Problem

@@ -18,7 +18,7 @@ import lrfinder
 import lrfinder.engine.attempt
 import lrfinder.engine.preparation
 from helpers.problems import CPU, regression
-from lrfinder.api.measure import measure
+from lrfinder.api.sweeping.measure import measure
 from lrfinder.engine.runtime.memory import free_memory
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.problems import CPU
-from lrfinder.api.measure import measure
+from lrfinder.api.sweeping.measure import measure
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
 from lrfinder.records import Metric, Mode, Stop, SweepSettings

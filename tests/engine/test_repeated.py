@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lrfinder.api.broadcast import Broadcast
+from lrfinder.api.sweeping.broadcast import Broadcast
 from lrfinder.engine.data.subset import RepeatedSubset, size_in_bytes
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.short_runs import ShortRuns

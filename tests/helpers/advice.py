@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
-from lrfinder.advice.budget import VerifyRequest
-from lrfinder.advice.exploration import next_run, start_of
-from lrfinder.advice.trial_plan import TrialPlan
-from lrfinder.advice.verification import Verification, conclude
+from lrfinder.advice.sweep.exploration import next_run, start_of
+from lrfinder.advice.verify.budget import VerifyRequest
+from lrfinder.advice.verify.trial_plan import TrialPlan
+from lrfinder.advice.verify.verification import Verification, conclude
 from lrfinder.records import RunPlan, ShortRun, SweepResult
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from lrfinder.advice import Advice, Request
 from lrfinder.advice.answer import RunAnswer
-from lrfinder.advice.verification import Verification
+from lrfinder.advice.verify.verification import Verification
 from lrfinder.api.recommend import recommend_run
-from lrfinder.api.run_files import write_verification
+from lrfinder.api.runs.run_files import write_verification
 from lrfinder.records import Chart, Pick, RunPlan, ShortRun, Status, Stop, UpdateOptions
 from lrfinder.report.documents import verify_document
 from lrfinder.store import TRIALS, RunLog

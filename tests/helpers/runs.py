@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable
 
-from lrfinder.advice.exploration import next_run, start_of
+from lrfinder.advice.sweep.exploration import next_run, start_of
 from lrfinder.records import RunPlan, ShortRun, Stop, SweepResult
 
 START = 2.3

@@ -109,7 +109,7 @@ class Zygote:
 def serve() -> None:
     import torch._dynamo  # noqa: F401 - the first optimizer would
 
-    import lrfinder.api.measure
+    import lrfinder.api.sweeping.measure
     import lrfinder.cli.app
     import lrfinder.cli.process.user_code
     import lrfinder.cli.recommend

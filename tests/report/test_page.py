@@ -20,7 +20,7 @@ from helpers.answers import answer_of, picked, stored_run, verified
 from lrfinder.advice.answer import RunAnswer
 from lrfinder.advice.comparison import compare_answers
 from lrfinder.api.report import write_report
-from lrfinder.api.run_answer import read_run_answer
+from lrfinder.api.runs.run_answer import read_run_answer
 from lrfinder.records import Status, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.report.documents import sweep_document
 from lrfinder.report.page import report_page

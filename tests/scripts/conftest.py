@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lrfinder.api.script_sweep import script_run
-from lrfinder.api.sweep_run import SweepRun
+from lrfinder.api.sweeping.sweep_run import SweepRun
 from lrfinder.records import Mode, Script, SweepSettings
 from lrfinder.scripts.process import ForkServer, Handle
 
@@ -58,7 +58,8 @@ def sweep(
 ) -> Swept:
     """Sweep a program continuously, once; `settings` say otherwise. The run folder is elsewhere."""
     monkeypatch.setattr("lrfinder.scripts.runs.starter", lambda environment: Borrowed(server, environment))
-    monkeypatch.setattr("lrfinder.api.sweep_run.write_picture", lambda *_: None)  # it takes longer than the rest
+    # The picture takes longer than the rest.
+    monkeypatch.setattr("lrfinder.api.sweeping.sweep_run.write_picture", lambda *_: None)
 
     def run(name: str, *arguments: object, which: str | None = None, **settings: Any) -> SweepRun:
         script = Script(program=program(name), arguments=tuple(map(str, arguments)), which=which)

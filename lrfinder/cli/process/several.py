@@ -15,8 +15,8 @@ from typing import Annotated
 
 import typer
 
-from lrfinder.cli.exit_status import INTERRUPTED, SIGNALLED, TERMINATED
-from lrfinder.cli.output import warn
+from lrfinder.cli.answers.exit_status import INTERRUPTED, SIGNALLED, TERMINATED
+from lrfinder.cli.answers.output import warn
 from lrfinder.engine.distributed.environment import STATUS_FILE, launched_place, leave_status
 from lrfinder.errors import EnvironmentFailure
 
@@ -51,7 +51,7 @@ def follow_command() -> int:
     from lrfinder.cli.process.torch_import import load_torch
 
     load_torch()
-    from lrfinder.api.together import follow
+    from lrfinder.api.sweeping.together import follow
     from lrfinder.cli.process.user_code import run_user_code
     from lrfinder.engine.distributed.team import is_called, join, may_speak
 
@@ -93,7 +93,7 @@ def leave_job(status: int) -> None:
     leave_status(status)
     if place.size == 1 or (status and "torch" not in sys.modules):  # if one fails, the launcher ends the others
         return
-    from lrfinder.api.together import finish
+    from lrfinder.api.sweeping.together import finish
     from lrfinder.engine.distributed.team import current_team, dismiss
 
     with contextlib.suppress(Exception):  # the launcher's store may be gone

@@ -1,0 +1,114 @@
+"""Has the trainable band moved since an earlier sweep?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from lrfinder.advice.advise import Request, advise
+from lrfinder.advice.sweep.evidence import gather_evidence
+from lrfinder.errors import UsageError
+from lrfinder.formatting import format_lr
+from lrfinder.records import Band, OptimizerFacts, SweepResult
+
+# Decades up to which an end of the band differs by chance alone, whatever the bootstrap of two repeats says: between
+# sweeps of other seeds it moves by more. Measured: tests/benchmarks/README.md#checks-in-ci.
+CHANCE = 0.8
+WITHOUT_INTERVAL = 1.0  # decades, for an end that only short runs tell, which have no repeats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """By how many decades an end of the band has moved, and how many the noise of both sweeps leaves open."""
+
+    end: str  # lower or upper
+    before: float
+    now: float
+    decades: float
+    noise: float
+
+    @property
+    def moved(self) -> bool:
+        """Whether it moved by more than noise."""
+        return abs(self.decades) > self.noise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandShift:
+    """The band of a sweep beside that of its baseline; `moved` if an end did, by more than noise."""
+
+    moved: bool
+    shifts: tuple[Shift, ...]
+    why: str
+    warnings: tuple[str, ...]
+
+
+def compare_bands(now: Band, result: SweepResult, baseline: SweepResult, *, name: str) -> BandShift:
+    """Compare the band `now` of `result` with that of the sweep `baseline`, which messages call `name`.
+
+    noise = max(CHANCE, sqrt(a^2 + b^2)), with a and b the widths of the two ends' intervals towards each other, or
+    WITHOUT_INTERVAL
+
+    With another optimizer, or other ratios of its param groups, the band counts as moved: a rate is another thing then.
+    Raises UsageError if the baseline has no band.
+    """
+    before = advise(gather_evidence(baseline), Request())
+    if before.band is None:
+        hint = "take a sweep that found a rate"
+        raise UsageError(f"{name}: no trainable band was found there: {before.why}", hint=hint)
+    old, new = baseline.setup.optimizer, result.setup.optimizer
+    warnings = _differences(result, baseline, name)
+    if (old.name, old.group_ratios) != (new.name, new.group_ratios):
+        what = f"{_described(new)}, and {name} was made with {_described(old)}"
+        return BandShift(moved=True, shifts=(), why=f"this is a sweep of {what}", warnings=warnings)
+    shifts = (
+        _shift("lower", before.band.low, before.band.low_interval, now.low, now.low_interval),
+        _shift("upper", before.band.high, before.band.high_interval, now.high, now.high_interval),
+    )
+    moved = [shift for shift in shifts if shift.moved]
+    if moved:
+        why = f"the trainable band has moved since {name}: {' and '.join(map(_sentence, moved))}"
+    else:
+        why = f"the trainable band is where it was in {name}, within noise"
+    return BandShift(moved=bool(moved), shifts=shifts, why=why, warnings=warnings)
+
+
+def _described(optimizer: OptimizerFacts) -> str:
+    ratios = ", ".join(f"{ratio:.3g}" for ratio in optimizer.group_ratios)
+    return f"{optimizer.name} at {ratios} times the rate that is asked for"
+
+
+def _shift(
+    end: str, before: float, known: tuple[float, float] | None, now: float, found: tuple[float, float] | None
+) -> Shift:
+    decades = math.log10(now) - math.log10(before)
+    toward = 1 if decades > 0 else 0
+    widths = (_width(before, known, toward), _width(now, found, 1 - toward))
+    return Shift(end=end, before=before, now=now, decades=decades, noise=max(CHANCE, math.hypot(*widths)))
+
+
+def _width(end: float, interval: tuple[float, float] | None, side: int) -> float:
+    return WITHOUT_INTERVAL if interval is None else abs(math.log10(interval[side] / end))
+
+
+def _sentence(shift: Shift) -> str:
+    return (
+        f"its {shift.end} end from {format_lr(shift.before)} to {format_lr(shift.now)}, {abs(shift.decades):.1f} "
+        f"decades {'up' if shift.decades > 0 else 'down'} ({shift.noise:.1f} may be chance)"
+    )
+
+
+def _differences(result: SweepResult, baseline: SweepResult, name: str) -> tuple[str, ...]:
+    """Say what else is different, and may have moved the band."""
+    pairs = {
+        "metric": (baseline.settings.metric.value, result.settings.metric.value),
+        "cached batches": (baseline.setup.cached_batches, result.setup.cached_batches),
+        "batch size": (baseline.setup.batch_size, result.setup.batch_size),
+        "parameters": (baseline.setup.parameters, result.setup.parameters),
+        "loss": (baseline.setup.loss, result.setup.loss),
+        **{
+            key: (baseline.setup.optimizer.settings.get(key), value)
+            for key, value in result.setup.optimizer.settings.items()
+        },
+    }
+    return tuple(f"{what} is {old} in {name} and {new} here" for what, (old, new) in pairs.items() if old != new)

@@ -1,0 +1,131 @@
+"""Is a configured rate still sane? A sweep's answer, for continuous integration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lrfinder.advice.advise import Request, advise
+from lrfinder.advice.checks.baseline import BandShift, compare_bands
+from lrfinder.advice.sweep.evidence import gather_evidence
+from lrfinder.config import ScheduleConfig
+from lrfinder.formatting import format_interval, format_lr
+from lrfinder.records import MAX_LR, MIN_LR, Band, Metric, Mode, SweepResult, SweepSettings
+
+# Decades around the configured rate that a check must see, whatever the default range: the flat start of the curve and
+# the rise at its end, if the rate is right.
+MARGIN = 3.0
+OPEN = 10.0  # a factor; an end of the band that is known no better doesn't tell what is beyond its estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """Whether the configured peak is inside the trainable band; `sane` is None if the sweep can't tell.
+
+    With a baseline it is False, too, if the band has moved since then.
+    """
+
+    sane: bool | None
+    lr: float
+    band: Band | None
+    suggested: float | None
+    why: str
+    hint: str
+    warnings: tuple[str, ...]
+    shift: BandShift | None = None  # against the baseline
+
+
+def settings_around(
+    lr: float,
+    *,
+    repeats: int,
+    seed: int,
+    max_seconds: float,
+    metric: Metric = Metric.TRAIN,
+    cache_batches: int | None = None,
+) -> SweepSettings:
+    """Return the settings of a check's sweep: the default range, widened if `lr` lies near or beyond its ends."""
+    return SweepSettings(
+        min_lr=min(MIN_LR, lr / 10**MARGIN),
+        max_lr=max(MAX_LR, lr * 10**MARGIN),
+        repeats=repeats,
+        mode=Mode.AUTO,
+        metric=metric,
+        cache_batches=cache_batches,
+        seed=seed,
+        max_seconds=max_seconds,
+    )
+
+
+def check_rate(result: SweepResult, config: ScheduleConfig) -> CheckResult:
+    """Compare the config's peak rate with the trainable band of a sweep.
+
+    The band's ends are taken at the outer bound of their intervals: a rate is called insane only if the sweep is
+    sure of it, since a check that fails by chance is soon ignored. If a bound is farther than OPEN from its end, a rate
+    between the two is neither.
+    """
+    lr = config.optimizer.lr
+    advice = advise(gather_evidence(result), Request())
+    warnings = _differences(result, config)
+    if advice.band is None or advice.lr is None:
+        return CheckResult(
+            sane=None, lr=lr, band=None, suggested=None, why=advice.why, hint=advice.hint, warnings=warnings
+        )
+    low = (advice.band.low_interval or (advice.band.low,))[0]
+    high = (advice.band.high_interval or (advice.band.high,))[-1]
+    band = f"the trainable band, {format_interval(low, high)}"
+    open_end = _open_end(lr, advice.band.low, low) or _open_end(lr, advice.band.high, high)
+    if open_end:
+        why = f"the peak rate {format_lr(lr)} is where the end of the trainable band may be, {open_end}: can't tell"
+        hint = f"the loss falls fastest at {format_lr(advice.lr)}; `lrfinder sweep` with more --repeats tells more"
+    elif low <= lr <= high:
+        why, hint = f"the peak rate {format_lr(lr)} is inside {band}", ""
+    else:
+        side = "below" if lr < low else "above"
+        danger = "training would crawl" if lr < low else "training would be unstable"
+        why = f"the peak rate {format_lr(lr)} is {side} {band}: {danger}"
+        hint = f"the loss falls fastest at {format_lr(advice.lr)}; run `lrfinder sweep` and `lrfinder recommend` again"
+    return CheckResult(
+        sane=None if open_end else low <= lr <= high,
+        lr=lr,
+        band=advice.band,
+        suggested=advice.lr,
+        why=why,
+        hint=hint,
+        warnings=warnings,
+    )
+
+
+def with_baseline(checked: CheckResult, result: SweepResult, baseline: SweepResult, *, name: str) -> CheckResult:
+    """Return the answer with what has become of the band since the sweep `baseline`, which messages call `name`.
+
+    Where this sweep finds no band there is nothing to compare. Raises UsageError if the baseline has none.
+    """
+    if checked.band is None:
+        return checked
+    shift = compare_bands(checked.band, result, baseline, name=name)
+    to_do = "look for what changed; if it should have, sweep again for a new baseline" if shift.moved else ""
+    return replace(
+        checked,
+        sane=False if shift.moved else checked.sane,
+        why=f"{checked.why}; {shift.why}",
+        hint=checked.hint or to_do,
+        warnings=(*checked.warnings, *shift.warnings),
+        shift=shift,
+    )
+
+
+def _open_end(lr: float, end: float, outer: float) -> str:
+    """Return between which rates an end of the band may be, if `lr` is there and they are more than OPEN apart."""
+    low, high = min(end, outer), max(end, outer)
+    return format_interval(low, high) if low < lr < high and high > OPEN * low else ""
+
+
+def _differences(result: SweepResult, config: ScheduleConfig) -> tuple[str, ...]:
+    swept, configured = result.setup.optimizer, config.optimizer
+    found = []
+    if swept.name != configured.name:
+        found.append(f"the config's rate is for {configured.name}, the model file's optimizer is {swept.name}")
+    for name, value in configured.settings.items():
+        if name in swept.settings and swept.settings[name] != value:
+            found.append(f"{name} is {value} in the config and {swept.settings[name]} in the model file")
+    return tuple(found)

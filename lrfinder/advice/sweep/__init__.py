@@ -1,0 +1,1 @@
+"""What a sweep shows: evidence, doubts, refusals, and what to try next."""

@@ -1,0 +1,1 @@
+"""What trials show of a recommended rate, and which ones to make."""

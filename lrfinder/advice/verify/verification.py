@@ -1,0 +1,265 @@
+"""Verify a recommendation by training: short runs of two lengths around it, and what they show of the full length."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+
+from lrfinder.advice.advise import Request, advise, pick_text
+from lrfinder.advice.choice import BETTER
+from lrfinder.advice.sweep.doubts import late_onset, weak_fall
+from lrfinder.advice.sweep.evidence import SweepEvidence
+from lrfinder.advice.sweep.trouble import only_a_constant
+from lrfinder.advice.verify.budget import Account, VerifyRequest
+from lrfinder.advice.verify.decision import CLOSE, Decision
+from lrfinder.advice.verify.trial_plan import TrialPlan
+from lrfinder.config import ScheduleConfig, dump
+from lrfinder.errors import UsageError
+from lrfinder.formatting import format_count, format_factor, format_loss, format_lr, round_lr
+from lrfinder.records import Pick, ShortRun, Status, Stop
+from lrfinder.search.drift import FARTHEST, NEAR_BEST, step_falls
+from lrfinder.search.lr_profile import CLIFF, LrProfile
+
+VERIFIED = "verified"  # the rule's name of what was verified by training
+
+# Doublings of the length, from the longest trials to the coming run, up to which a rate can be confident; the second is
+# for trials that can't pass over their data as often as the coming run: advice/README.md#most_doublings
+MOST_DOUBLINGS, MOST_DOUBLINGS_UNMATCHED = 6.0, 2.0
+LEAST_COST = 0.02  # of the fall: nearer to the best, three seeds don't tell a rate from it
+SHELF = 1 / 3  # of the first loss: advice/README.md#shelf
+DEAR = 0.05  # of the fall: what a confident rate is expected to lose at most: advice/README.md#dear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Verification:
+    """What training showed. `confirmed` is None if it can't tell; then `lr` is None and `hint` says what to do.
+
+    `lr` is the rate to use: the recommended one if it was confirmed, else the corrected one. `pick` is its evidence,
+    `schedule` the config with it, `updates` counts everything spent, the sweep included. `worse` is the share of what
+    training gains that the rate to compare with lost more than `lr` in its trial; None if there was none. `account`
+    says what the trials were to cost, and did.
+    """
+
+    confirmed: bool | None
+    lr: float | None
+    pick: Pick
+    picks: tuple[Pick, ...]
+    why: str
+    hint: str
+    schedule: ScheduleConfig | None
+    updates: int
+    trials: tuple[ShortRun, ...]
+    worse: float | None = None
+    stop: Stop | None = None  # what interrupted the training; what was measured before it is kept
+    account: Account | None = None
+
+    def __str__(self) -> str:
+        return f"{self.why} {self.hint}".strip()
+
+    def __repr__(self) -> str:
+        answer = {True: "confirmed", False: "corrected", None: "not verified"}[self.confirmed]
+        return f"Verification({answer}: {pick_text(self.pick)})"
+
+    @property
+    def status(self) -> Status:
+        """How far `lr` may be trusted."""
+        return self.pick.status
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the schedule config; the suffix says whether as YAML, JSON or TOML.
+
+        Raises UsageError if there is none: training could not tell.
+        """
+        if self.schedule is None:
+            raise UsageError("there is no schedule to save", hint=self.hint)
+        dump(self.schedule, path)
+
+
+def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
+    """Return what the runs of `plan` show of the recommended rate at the full length, even if there are too few."""
+    request, sweep, trials = plan.request, plan.sweep, plan.runs
+    long, decision = plan.long_profile, plan.decision
+    advice = advise(evidence, Request(steps=request.steps, schedule=request.schedule, warmup=request.warmup))
+    updates = sweep.updates + plan.updates
+    if long is None or decision is None:
+        pick = Pick(rule=VERIFIED, lr=None, low=None, high=None, status=Status.REFUSED, why=_no_answer(long))
+        return Verification(
+            confirmed=None,
+            lr=None,
+            pick=pick,
+            picks=(pick, *advice.picks),
+            why=f"Nothing could be verified, and no config was changed: {pick.why}.",
+            hint="give a larger --budget, so that trials take longer",
+            schedule=None,
+            updates=updates,
+            trials=trials,
+        )
+    confirmed = decision.kept
+    lr = request.lr if confirmed else round_lr(10**decision.x, 3)
+    shape, shapes = _best_shape(request, long, plan.shapes_tried)
+    doubts = (*_doubts(plan, long, decision), *_plateau(evidence), *evidence.doubts)
+    pick = _pick(lr, plan, long, decision, doubts)
+    config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
+    cost = _expected(long, decision) + _compared(plan, long)
+    verdict = (
+        f"confirmed: {format_lr(request.lr)}"
+        if confirmed
+        else f"corrected from {format_lr(request.lr)} to {format_lr(lr)}"
+    )
+    return Verification(
+        confirmed=confirmed and shape == request.schedule,
+        lr=lr,
+        pick=pick,
+        picks=(pick, *advice.picks),
+        why=f"The peak rate is {verdict}. {cost} {_sentence(pick.why)}.{shapes}",
+        hint="",
+        schedule=_with_evidence(config, pick, updates),
+        updates=updates,
+        trials=trials,
+        worse=plan.worse,
+    )
+
+
+def _compared(plan: TrialPlan, long: LrProfile) -> str:
+    """Return a sentence on the rate to compare with, empty if it wasn't tried."""
+    if plan.worse is None or plan.request.against is None:
+        return ""
+    start = plan.sweep.setup.start
+    name = "Yours" if start is None or start.lr != plan.request.against else "The rate at which it stopped"
+    yours = f" {name}, {format_lr(plan.request.against)},"
+    where = f"in a trial of {long.steps} updates on the same data"
+    if abs(plan.worse) <= CLOSE:
+        return f"{yours} is fine: it lost at most {CLOSE:.0%} more {where}."
+    if plan.worse < 0:
+        return f"{yours} ended lower by {-plan.worse:.0%} of what training gains {where}."
+    return f"{yours} lost {plan.worse:.0%} more of what training gains {where}."
+
+
+def _best_shape(request: VerifyRequest, long: LrProfile, tried: dict[str, float]) -> tuple[str, str]:
+    """Return the shape to use, and a sentence on the others, empty if none was tried."""
+    if not tried:
+        return request.schedule, ""
+    best = min(tried, key=lambda name: tried[name])
+    gain = (long.lowest.loss - tried[best]) / long.fall
+    if gain > BETTER:
+        return best, f" Of the shapes {best} ended lowest, {gain:.0%} of the fall below {request.schedule}."
+    return request.schedule, f" No other shape ended more than {BETTER:.0%} of the fall below {request.schedule}."
+
+
+def _pick(lr: float, plan: TrialPlan, long: LrProfile, decision: Decision, doubts: tuple[str, ...]) -> Pick:
+    """Return the pick; its interval are the rates that lose at most DEAR in the longest trials, and itself."""
+    x, moved = decision.x, decision.drift.moved if decision.drift.expected else 0.0
+    low, high = (min(end + moved, most) for end, most in zip(long.near_best(DEAR), (x, math.inf), strict=True))
+    status = Status.UNCERTAIN if doubts else Status.CONFIDENT
+    why = "; ".join((_said(plan, long, decision), *doubts))
+    return Pick(rule=VERIFIED, lr=lr, low=10 ** min(low, x), high=10 ** max(high, x), status=status, why=why)
+
+
+def _expected(long: LrProfile, decision: Decision) -> str:
+    """Return a sentence on what the rate may cost, and what a third of it and three times as much lost in trials."""
+    cost = decision.cost
+    if math.isinf(cost):
+        said = "What it may cost can't be told"
+    else:
+        said = f"It is expected to lose at most {max(cost, LEAST_COST):.0%} of what training gains (at 90 %)"
+    known = [
+        f"{name} lost {share:.0%}"
+        for name, factor in (("a third of it", 1 / 3), ("three times as much", 3.0))
+        if not math.isnan(share := long.lost(decision.x + math.log10(factor)))
+    ]
+    trials = f"; in trials of {long.steps} updates {', '.join(known)}" if known else ""
+    return f"{said}{trials}."
+
+
+def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, ...]:
+    """Return why the verified rate may yet be wrong."""
+    drift, doubts = decision.drift, []
+    if math.isinf(decision.cost):
+        doubts.append("no trial tells what somewhat higher rates lose")
+    elif decision.cost > DEAR:
+        doubts.append(f"it may lose more than {DEAR:.0%}")
+    alike = max(point.loss for point in long.points) <= long.lowest.loss + DEAR * long.fall
+    if drift.doublings and alike and long.lowest.loss > SHELF * abs(long.start):
+        doubts.append(
+            "all rates end alike, and much of the loss is left: longer runs may learn what these didn't begin on"
+        )
+    doubts += only_a_constant(run for run in plan.runs if run.plan.steps == long.steps)
+    if not plan.tested:
+        doubts.append("the budget paid for no trial at the rate itself")
+    if decision.limit:
+        doubts.append(f"the trials point beyond it, but {decision.limit}")
+    fresh = any(trial.fresh for trial in plan.runs)
+    if fresh:
+        own = any(trial.metric == "train" for trial in plan.runs)
+        cause = "a script draws its own batches" if own else "the batches were too large to keep"
+        doubts.append(f"{cause}, so no trial passed over its data as often as the run will")
+    matched = plan.sweep.batches_per_epoch is not None and not fresh and not plan.on_all_data
+    if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):
+        doubts.append(f"the coming run is {2**drift.doublings:.0f} times as long as any that was tried")
+    return tuple(doubts)
+
+
+def _plateau(evidence: SweepEvidence) -> tuple[str, ...]:
+    """Return a doubt if the sweep sat on a plateau, or saw nothing: all trials began from the same seed."""
+    if evidence.refusal is not None or (evidence.curve is not None and weak_fall(evidence.curve)):
+        return (
+            "the continuous sweep saw nothing clear, so when a run begins to learn may be chance: try another --seed",
+        )
+    if evidence.curve is None or not late_onset(evidence.curve):
+        return ()
+    return ("after a plateau a run's end depends on its seed as much as on the rate: verify with another --seed, too",)
+
+
+def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
+    drift = decision.drift
+    fresh = any(trial.fresh for trial in plan.runs)
+    batches = None if fresh else plan.different_batches(long.steps)
+    data = (
+        ""
+        if batches is None
+        else f" on {format_count(batches, 'batch', 'batches')}, passed over as often as the run will,"
+    )
+    middle = format_lr(10 ** long.near_best_middle(NEAR_BEST))
+    said = f"{len(long.points)} runs of {long.steps} updates{data} end lowest around {middle}"
+    if drift.doublings == 0:
+        kept = f"; the next rate above lost more than {CLIFF:.0%} of the fall, so a distance is kept"
+        cliff = kept if drift.cliff else ""
+        return f"{said}, and they are as long as the coming run{cliff}"
+    if drift.per_doubling is None:
+        nothing = " learned next to nothing, and" if plan.on_all_data else ""
+        moved = f"; shorter ones{nothing} did not tell how that moves with the length"
+    else:
+        moved = f", and the best rate moved {format_factor(drift.per_doubling)} with each doubling of the length"
+    if drift.expected:
+        taken = "that" if drift.per_doubling is None else format_factor(drift.weighed)
+        moved += (
+            f"; {step_falls(plan.sweep.setup.optimizer.name)} {format_factor(drift.expected)} with each doubling, so "
+            f"{taken} is taken"
+        )
+    elif drift.per_doubling is None:
+        return f"{said}{moved}"
+    bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
+    return f"{said}{moved}, which for {plan.request.steps} updates points to {format_lr(10**drift.x)}{bound}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _no_answer(long: LrProfile | None) -> str:
+    if long is None:
+        return "no run of the longer length was finished"
+    if len(long.points) == 1:
+        return "a single rate was tried"
+    learned = f"{format_loss(long.start)} to {format_loss(long.lowest.loss)}"
+    return f"the best run of {long.steps} updates learned next to nothing ({learned}): what tells them apart is chance"
+
+
+def _with_evidence(config: ScheduleConfig | None, pick: Pick, updates: int) -> ScheduleConfig | None:
+    if config is None or config.evidence is None:
+        return config
+    evidence = config.evidence.model_copy(
+        update={"rule": VERIFIED, "status": pick.status, "why": pick.why, "updates": updates}
+    )
+    return config.model_copy(update={"evidence": evidence})

@@ -1,0 +1,1 @@
+"""Run folders as the jobs read and list them."""

@@ -1,0 +1,1 @@
+"""What all sweeps share: source, settings, measuring, run folder, observers."""

@@ -1,0 +1,1 @@
+"""Making short trainings: in this process or in others, within their time."""

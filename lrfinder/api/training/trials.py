@@ -1,0 +1,118 @@
+"""Make the short trainings of a verification, in this process or in others; each is on the disk as it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lrfinder.advice.verify.budget import VerifyRequest
+from lrfinder.advice.verify.kept_trials import replayed
+from lrfinder.advice.verify.trial_plan import TrialPlan
+from lrfinder.api.sweeping.broadcast import Broadcast
+from lrfinder.api.sweeping.model_file import load_source_problem
+from lrfinder.api.training.time_limit import TimeLimit
+from lrfinder.engine.distributed.environment import launched_place
+from lrfinder.engine.distributed.orders import Begin
+from lrfinder.engine.distributed.team import current_team
+from lrfinder.engine.micro_batches import micro_batching_for
+from lrfinder.engine.observer import Observer
+from lrfinder.engine.run_queue import RunQueue
+from lrfinder.engine.runtime.device import choose_device
+from lrfinder.errors import UsageError
+from lrfinder.records import ShortRun
+from lrfinder.scripts.runs import ScriptRuns
+from lrfinder.store import SCRIPT_LOG, TRIALS, RunLog, Source
+
+
+def make_trials(
+    plan: TrialPlan,
+    folder: Path,
+    *,
+    source: Source,
+    jobs: int | None = None,
+    observers: Sequence[Observer] = (),
+    limit: TimeLimit | None = None,
+) -> TrialPlan:
+    """Make the runs that `plan` still needs, and return it with all of them.
+
+    Each is in the folder's log as it ends. `jobs` are made at once, each in a process of its own; None: several if that
+    is measured to be faster. An interruption ends them: the last run says so. A run that would begin after the `limit`
+    is left out. Meanwhile no other process makes trials of this folder.
+
+    Raises RunError if another process is making some.
+    """
+    limit = limit or TimeLimit(None, None)
+    if not plan.next_runs():
+        return plan
+    folder = folder.absolute()  # a model file may change the working directory
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(RunLog(folder / TRIALS))
+        make = stack.enter_context(_maker(plan.request, source, jobs, observers, folder))
+        plan = replayed(plan.request, plan.sweep, log.hold())  # another process may have just made some
+        limit.begin()
+        while plans := limit.in_time(plan.next_runs()):
+            for made in make(plans):
+                log.add(made)
+                plan = dataclasses.replace(plan, runs=(*plan.runs, made))
+                limit.made(made.updates)
+                if made.stop.ends_the_sweep:
+                    return plan
+    return plan
+
+
+@contextlib.contextmanager
+def _maker(
+    request: VerifyRequest, source: Source, jobs: int | None, observers: Sequence[Observer], folder: Path
+) -> Any:
+    """Return a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both.
+
+    Those of a script are made one by one, each in a process of its own, whose output goes to a log in the `folder`.
+    """
+    if source.script is not None:
+        with ScriptRuns(
+            source.script, seed=request.seed, observer=Broadcast(observers), log=folder / SCRIPT_LOG
+        ) as trials:
+            yield lambda plans: map(trials.run, plans)
+        return
+    if jobs is not None and jobs > 1:
+        if launched_place() is not None:
+            raise UsageError("--jobs makes trials of one process each at once", hint="leave it out with --nproc")
+        from lrfinder.api.training.run_pool import RunPool
+
+        with RunPool(source, seed=request.seed, jobs=jobs) as pool:
+            yield lambda plans: _reported(pool.run(plans), observers)
+        return
+    problem = load_source_problem(source, seed=request.seed)
+    device = choose_device(source.device)
+    team = current_team()
+    if team is not None:
+        team.tell(Begin(None, source.device))
+    batching = micro_batching_for(problem, None, device, team=team)
+    with contextlib.ExitStack() as stack:
+        elsewhere = None
+        if jobs is None and team is None:
+            elsewhere = stack.enter_context(_spare_cores(request, source, device))
+        listeners = Broadcast(observers)
+        runs = RunQueue(
+            problem, seed=request.seed, device=device, observer=listeners, batching=batching, elsewhere=elsewhere
+        )
+        yield stack.enter_context(runs).run_all
+
+
+def _spare_cores(request: VerifyRequest, source: Source, device: Any) -> Any:
+    import torch
+
+    from lrfinder.api.training.auto_parallel import AutoParallel
+
+    return AutoParallel(source, seed=request.seed, threads=torch.get_num_threads(), device=device)
+
+
+def _reported(runs: Iterable[ShortRun], observers: Sequence[Observer]) -> Iterable[ShortRun]:
+    for made in runs:
+        for observer in observers:
+            observer.run_started(made.plan)
+            observer.run_ended(made)
+        yield made

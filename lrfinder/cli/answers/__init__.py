@@ -1,0 +1,1 @@
+"""What commands say: results, failures, hints, exit statuses."""

@@ -1,0 +1,72 @@
+"""The options that name a training script, for the commands that take one in place of a model file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lrfinder.cli.arguments.options import given_options
+from lrfinder.cli.arguments.script_arguments import ARGUMENTS
+from lrfinder.errors import UsageError
+
+if TYPE_CHECKING:
+    from lrfinder.records import Script
+
+ScriptFile = Annotated[
+    str | None,
+    typer.Option(
+        "--script",
+        metavar="FILE",
+        help="A training script, unchanged, in place of MODEL; its own arguments follow behind `--`.",
+    ),
+]
+ScriptModule = Annotated[
+    str | None,
+    typer.Option("--module", metavar="NAME", help="The same for a module, as in `python -m NAME`."),
+]
+Which = Annotated[
+    str | None,
+    typer.Option(
+        "--which", metavar="NAME", help="Of a script's several optimizers: the class, or a variable that holds it."
+    ),
+]
+_OF_SCRIPTS = frozenset({"script", "module", "which"})
+_OF_ALL = frozenset({"as_json", "quiet", "details", "debug", "seed", "out", "write"})
+
+
+def named_script(
+    context: typer.Context,
+    *,
+    script: str | None,
+    module: str | None,
+    which: str | None,
+    model: str | None = None,
+    also: frozenset[str] = frozenset(),
+) -> Script | None:
+    """Return the script that the options name, or None.
+
+    Raises UsageError if both or a model file are named too, and for options that a script has no use for: all but
+    those in `also`, and what all commands share.
+    """
+    if script is None and module is None:
+        if which is not None:
+            raise UsageError("--which is for a script", hint="a model file's: --sweep-optimizer NAME")
+        return None
+    if script is not None and module is not None:
+        raise UsageError("--script and --module can't both be given", hint="keep one")
+    if model is not None:
+        raise UsageError(
+            f"a script is given, and {model!r} too", hint="the script's own arguments come behind `--`, at the end"
+        )
+    for name in given_options(context):
+        if name not in _OF_SCRIPTS | _OF_ALL | also:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{option} can't be given with a script",
+                hint="what it trains is said by its own arguments, behind `--`",
+            )
+    from lrfinder.records import Script
+
+    program = script if script is not None else str(module)
+    return Script(program=program, arguments=context.meta.get(ARGUMENTS, ()), module=script is None, which=which)
