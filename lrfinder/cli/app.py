@@ -121,7 +121,7 @@ COMMANDS = {
     ),
     "schedule": Command(
         home="lrfinder.cli.schedule:app",
-        summary="Show, export, import, explain, refine; batches.",
+        summary="Show, lint, export, import, explain, refine configs.",
         group=True,
     ),
     "config": Command(

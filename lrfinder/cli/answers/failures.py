@@ -141,5 +141,5 @@ def _is_user_file(filename: str) -> bool:
     """Return whether a file is the user's: not of lrfinder, an installed package or Python itself."""
     if filename.startswith("<") or _PACKAGES & set(Path(filename).parts):
         return False
-    installed = (str(Path(__file__).parents[1]), sysconfig.get_paths()["stdlib"])
+    installed = (str(Path(__file__).parents[2]), sysconfig.get_paths()["stdlib"])
     return not filename.startswith(tuple(f"{folder}{os.sep}" for folder in installed))
