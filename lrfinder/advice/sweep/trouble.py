@@ -79,6 +79,7 @@ def doubts_of_sweep(result: SweepResult, *, short_runs_learned: bool) -> tuple[s
         *_unfinished(result, learned=short_runs_learned),
         *_by_data(result),
         *_skipped_hooks(result),
+        *([result.setup.doubt] if result.setup.doubt else []),
         *disagreements(result),
     )
 

@@ -101,8 +101,9 @@ class StepHooks:
         self.followed: FollowedOptimizer | None = None
         self._under_way: list[torch.optim.Optimizer] = []
         self._owner = os.getpid()
-        register_optimizer_step_pre_hook(self._step_begins)
-        register_optimizer_step_post_hook(self._step_ends)
+        # A script may compile its step, and what is compiled would keep the rate of the first one.
+        register_optimizer_step_pre_hook(torch.compiler.disable(self._step_begins))
+        register_optimizer_step_post_hook(torch.compiler.disable(self._step_ends))
 
     @property
     def inside_step(self) -> bool:
