@@ -76,8 +76,8 @@ class Footprints:
             litter = [path for run, path in self._early if run > 1 or self._is_litter(path, later)]
             _remove_all(path for path in litter if not _holds(path, self._read))
         else:
-            made = {path for _, path in self._early}
-            tops = [path for path in made if made.isdisjoint(map(str, Path(path).parents))]
+            own = {path for _, path in self._early}
+            tops = [path for path in own if own.isdisjoint(map(str, Path(path).parents))]
             _remove_all(top for top in tops if not _holds(top, self._read_back))
         made = sorted({path for _, path in self._early}, key=len, reverse=True)
         for path in made:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from lrfinder.scripts.inside.rates import uncompiled
+
 _UNSCALED = "_lrfinder_unscaled"  # the attribute of a scaled loss that remembers the loss itself
 
 
@@ -74,7 +76,7 @@ class LossWatch:
                 if outermost:
                     self._seen()
 
-        torch.autograd.backward = torch.compiler.disable(backward)
+        torch.autograd.backward = uncompiled(backward)
 
     def _note(self, tensors: Any, gradients: Any) -> None:
         self.calls += 1
@@ -104,7 +106,7 @@ class LossWatch:
                 self._skipped()
             return result
 
-        scaler.scale, scaler.step = torch.compiler.disable(scale), torch.compiler.disable(step)
+        scaler.scale, scaler.step = uncompiled(scale), uncompiled(step)
 
     def _watch_zero_grad(self, kind: Any) -> None:
         real = kind.zero_grad
@@ -115,7 +117,7 @@ class LossWatch:
             self._zeroed()
             return real(this, *args, **kwargs)
 
-        kind.zero_grad = torch.compiler.disable(zero_grad)
+        kind.zero_grad = uncompiled(zero_grad)
 
 
 def _value(tensor: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
