@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 import random
+import sys
 
 import numpy as np
 import pytest
