@@ -15,7 +15,7 @@ from lrfinder.config import load_schedule
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import UsageError
 from lrfinder.importing.rate_log import read_rates
-from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision, Stop
+from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision, Stop, Strategy
 from lrfinder.store import RUN, Source, load_run
 from lrfinder.task.reference import check_reference
 
@@ -51,6 +51,7 @@ def check(
     swept_optimizer: str | None = None,
     scale_others: bool = False,
     graph: str = Graph.OFF,
+    strategy: str = Strategy.DDP,
     device: str = "auto",
     start_from: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -77,6 +78,7 @@ def check(
         swept_optimizer=swept_optimizer,
         scale_others=scale_others,
         graph=graph,
+        strategy=strategy,
         start_from=start_from,
     )
 

@@ -67,8 +67,14 @@ class MicroBatching:
         return True
 
     def own_share(self, batches: list[Any]) -> list[Any]:
-        """Return those of `batches`, which every process has read, that this one judges."""
-        return batches if self.team is None else batches[self.team.rank :: self.team.size]
+        """Return those of `batches`, which every process has read, that this one judges.
+
+        If the weights are divided, all processes compute as many losses: so each judges all, if they don't come out
+        even, and the mean is the same.
+        """
+        if self.team is None or (self.team.divided and len(batches) % self.team.size):
+            return batches
+        return batches[self.team.rank :: self.team.size]
 
     def carry_on(self, last: Trace | ShortRun) -> None:
         """Go on with the split of `last`, which an earlier process measured."""
