@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import tempfile
@@ -156,6 +157,24 @@ def test_a_node_that_fails_is_left_out_and_a_faulty_model_file_is_not_blamed_on_
         lrfinder.sweep(folder / "model.py", on="ray", **SWEEP)
     assert type(raised.value).__name__ == "Odd"
     assert any(frame.filename.endswith("model.py") for frame in lrfinder.errors.frames_of(raised.value))
+
+
+def test_a_sweep_that_is_interrupted_carries_on(cluster, folder, here):
+    (folder / "slow").touch()
+
+    def interrupt():
+        wait_for((folder / "new" / "run.json").exists)  # a repeat has ended
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    cut = lrfinder.sweep(folder / "model.py", out=folder / "new", on="ray", **SWEEP)
+    interrupter.join()
+    assert cut.status is lrfinder.Stop.INTERRUPTED
+    assert 1 < len(cut.traces) <= SWEEP["repeats"]
+    (folder / "slow").unlink()
+    lrfinder.resume(folder / "new", on="ray")
+    swept_alike(folder / "new", here / "run")
 
 
 def processes_of(folder: str) -> list[str]:
