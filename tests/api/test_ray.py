@@ -58,6 +58,7 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("RAY_worker_niceness", "0")  # else they wait for whatever else is tested
         warnings.simplefilter("ignore")  # Ray leaves files open
         started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         for node in ("a", "b"):

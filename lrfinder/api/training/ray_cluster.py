@@ -201,7 +201,8 @@ def _joined(address: str) -> Iterator[None]:
                 "_temp_dir": stack.enter_context(_temporary_folder()),
             }
             # Who knows the token can run code here; without one Ray makes one, and leaves it in the user's home.
-            settings |= {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+            settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+            settings["RAY_worker_niceness"] = "0"  # Ray's 15 would let trials starve where others compute, too
         stack.callback(ray.shutdown)
         with _set(settings), _failures(f"Ray ({address}) can't be joined"):
             _init(address, options)
