@@ -21,7 +21,7 @@ from lrfinder.api.training.executors import Elsewhere, elsewhere
 from lrfinder.api.verify import VerifyOptions, check_options, verify_run
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
-from lrfinder.options import Precision, Stop
+from lrfinder.options import Precision, Stop, Strategy
 from lrfinder.records import Pick, Status
 from lrfinder.schedules.base import MAX_STEPS
 
@@ -113,6 +113,7 @@ def find(
     accumulate: int = 1,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    strategy: str = Strategy.DDP,
     device: str = "auto",
     start_from: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -141,6 +142,7 @@ def find(
         accumulate=accumulate,
         clip_norm=clip_norm,
         clip_value=clip_value,
+        strategy=strategy,
         start_from=start_from,
     )
     options = FindOptions(

@@ -42,7 +42,7 @@ from lrfinder.cli.arguments.options import (
 )
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.arguments.values import complete_sink
-from lrfinder.cli.process.several import Nproc, in_several
+from lrfinder.cli.process.several import Nproc, StrategyOption, in_several
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -56,6 +56,7 @@ from lrfinder.options import (
     Mode,
     Precision,
     Spacing,
+    Strategy,
 )
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def sweep(
     nproc: Nproc = None,
     on: On = None,
     devices_per_trial: DevicesPerTrial = None,
+    strategy: StrategyOption = Strategy.DDP,
     start_from: StartFrom = None,
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
@@ -205,6 +207,7 @@ def sweep(
             swept_optimizer=swept_optimizer,
             scale_others=scale_others,
             graph=graph,
+            strategy=strategy,
             start_from=start_from,
         )
         check_reference(model)
