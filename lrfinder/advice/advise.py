@@ -47,7 +47,7 @@ class Advice:
     schedule: ScheduleConfig | None
     updates: int
     notes: tuple[str, ...] = ()  # what holds for all picks, each a sentence; it stands in their `why`, too
-    against: tuple[Against, ...] = ()  # the rates that it was to be compared with
+    against: tuple[Against, ...] = ()  # your optimizer's own rate, if it is known, and those that were asked for
     start: str = ""  # from which checkpoint the run goes on, and whether its last rate is as good
 
     def __str__(self) -> str:
@@ -105,7 +105,10 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
         )
         config = _config(result, chosen, band, schedule)
     lr = None if chosen.lr is None else round_lr(chosen.lr, 3)
-    against = tuple(compare_rate(evidence, rate, lr) for rate in request.against)
+    own = result.setup.optimizer.own_lr
+    rates = dict.fromkeys((*([own] if own and result.setup.start is None else []), *request.against))
+    compared = (compare_rate(evidence, rate, lr) for rate in rates)
+    against = tuple(rate for rate in compared if rate.worse is not None or rate.lr in request.against)
     start = start_text(result.setup.start, evidence, lr)
     return Advice(
         lr=lr,

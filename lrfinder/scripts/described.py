@@ -34,6 +34,7 @@ def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
             settings={key: value for key, value in settings.items() if value is None or _is_kept(value)},
             group_ratios=tuple(facts["ratios"]),
             default_lr=facts["default_lr"],
+            own_lr=facts["own_lr"] or None,
             chosen_by="script",
         ),
         batch_size=facts["batch_size"],

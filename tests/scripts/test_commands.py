@@ -52,7 +52,7 @@ def test_a_script_is_swept_and_recommended(zygote: Zygote, tmp_path: Path, progr
     assert source.script is not None
     assert source.script.arguments == ("--epochs", "4", "--warmup", "20")
     assert document["updates"] == result.updates
-    assert result.setup.optimizer.chosen_by == "script"
+    assert (result.setup.optimizer.chosen_by, result.setup.optimizer.own_lr) == ("script", 0.05)
     assert "epoch 0" in (tmp_path / "run" / "script.log").read_text()
     status, done = zygote.run("recommend", "run", "--epochs", 10, "--json", cwd=tmp_path)
     advised = json.loads(done.stdout)

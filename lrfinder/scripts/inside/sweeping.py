@@ -225,7 +225,7 @@ class ScriptRun:
         if self._losses:
             return
         facts = facts_of(followed.optimizer, followed.learn_ratios(), max(1, batches), self._loaders)
-        self._messages.send("first", setup_s=time.monotonic() - self._began, **facts)
+        self._messages.send("first", setup_s=time.monotonic() - self._began, own_lr=followed.own_rate, **facts)
 
     def _loss(self, loss: float) -> None:
         """Take the loss of a batch before its update: the one after the update before."""
