@@ -24,7 +24,7 @@ from training import GRID, SEEDS, STEPS, WARMUP, load, train
 HERE = Path(__file__).resolve().parent
 CHEAP = (
     "tasks/digits_mlp_sgd tasks/digits_logistic_sgd tasks/digits_deep_relu_sgd tasks/friedman_mlp_adam "
-    "tasks/digits_autoencoder_rmsprop tasks/mnist1d_conv_adam tasks/topics_embedding_adagrad "
+    "tasks/digits_autoencoder_rmsprop tasks/digits_lstm_adam tasks/topics_embedding_adagrad "
     "own/tasks/diabetes_large_loss_adam own/tasks/digits_vae_adam own/tasks/brackets_gru_rmsprop "
     "long/tasks/stream_teacher_adamw long/tasks/stream_clusters_sgd"
 )
