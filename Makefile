@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-noise bench-speed bench-graphs \
-	bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-several lost-ranks test-lowest test-newest \
+	bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-constant bench-branches bench-several \
+	lost-ranks test-lowest test-newest \
 	kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
@@ -145,6 +146,13 @@ bench-baseline: $(STAMP)  ## how often `check --baseline` cries wolf, and whethe
 # Five minutes on a core; what is measured already is kept.
 bench-tuning: $(STAMP)  ## the rate for fine-tuning, in full and by adapters, beside the usual constants
 	$(BIN)/python tests/benchmarks/tuning.py $(BENCH)/tuning.jsonl
+
+# Ten minutes on a core each; what is measured already is kept.
+bench-constant: $(STAMP)  ## the best rate of a run that keeps it constant, beside the best of one that decays
+	$(BIN)/python tests/benchmarks/constant.py $(BENCH)/constant.jsonl
+
+bench-branches: $(STAMP)  ## trunks with branches beside the separate trials of verify, at equal updates
+	$(BIN)/python tests/benchmarks/branches.py $(BENCH)/branches.jsonl
 
 kills: $(STAMP)  ## kill 200 real sweeps at random moments; says what survived
 	$(BIN)/python tests/benchmarks/kills.py

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lrfinder.advice.against import Against, compare_rate, start_text
+from lrfinder.advice.constant_rate import CONSTANT, for_constant
 from lrfinder.advice.length import run_length
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.advice.summary import summary
@@ -98,6 +99,8 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
     picks = tuple(pick if pick.lr is None else _doubted(pick, notes) for pick in picks)
     band = evidence.band
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
+    if request.schedule == CONSTANT and request.lr is None:
+        chosen = for_constant(chosen, result.setup.optimizer)
     config, plan = None, ""
     if chosen.lr is not None and (length is not None or request.open_ended):
         schedule, plan = plan_schedule(

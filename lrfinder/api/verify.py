@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
+from lrfinder.advice.constant_rate import CONSTANT
 from lrfinder.advice.length import run_length
 from lrfinder.advice.verify.budget import Account, Budget, VerifyRequest, budget_in_updates, estimate, read_budget
 from lrfinder.advice.verify.kept_trials import replayed
@@ -236,8 +237,10 @@ def _requests(
         raise UsageError("the length of the coming run is needed", hint=hint)
     if steps is None and last is not None:
         steps = last.config.steps
-        lr = last.config.optimizer.lr if lr is None else lr
-        schedule = schedule or last.config.schedule.name
+        name = last.config.schedule.name
+        schedule = schedule or name
+        if lr is None and (schedule == CONSTANT) is (name == CONSTANT):  # else that rate is for another kind of run
+            lr = last.config.optimizer.lr
         warmup = last.config.schedule.warmup if warmup is None else warmup
     steps = steps or 1
     advice = advise(evidence, Request(steps=steps, schedule=schedule, warmup=warmup, lr=lr))

@@ -192,8 +192,25 @@ def test_other_shapes_are_tried(folder: Path) -> None:
     assert "shape" in said["why"]
 
 
+def test_of_a_run_that_keeps_its_rate_constant_the_trials_do_so_too(folder: Path) -> None:
+    decays = json.loads(run(folder, "recommend", "run", "--steps", 120, "--json", status=0).stdout)
+    half = pytest.approx(decays["config"]["optimizer"]["lr"] / 2, rel=0.01)
+    said = json.loads(run(folder, "verify", "run", "--schedule", "constant", "--json", status=(0, 1)).stdout)
+    assert {trial["plan"]["schedule"] for trial in said["trials"]} == {"constant"}
+    assert half in [trial["plan"]["lr"] for trial in said["trials"]]
+    assert "Each trial kept its rate constant, as the run will." in said["why"]
+    assert (said["config"]["schedule"]["name"], said["config"]["schedule"]["steps"]) == ("constant", 120)
+    held = json.loads(
+        run(
+            folder, "recommend", "run", "--steps", 120, "--schedule", "constant", "--unverified", "--json", status=0
+        ).stdout
+    )
+    assert (held["config"]["optimizer"]["lr"], held["status"]) == (half, "uncertain")
+
+
 def test_for_people_it_prints_a_table_the_reason_and_what_to_do(folder: Path) -> None:
-    done = run(folder, "verify", "run", *BUDGET, "--write", "here.json", "--against", "1e-5", status=(0, 1))
+    options = ("--steps", 120, "--budget", 480, "--write", "here.json", "--against", "1e-5")
+    done = run(folder, "verify", "run", *options, status=(0, 1))
     assert "Yours, 1e-05, loses" in " ".join(done.stdout.split())
     for part in ("updates", "The peak rate is", "expected to lose at most", "Written: here.json", "load_schedule"):
         assert part in done.stdout

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lrfinder.advice.advise import Request, advise, pick_text
 from lrfinder.advice.against import YOURS, Against
 from lrfinder.advice.choice import BETTER
+from lrfinder.advice.constant_rate import CONSTANT
 from lrfinder.advice.sweep.doubts import late_onset, weak_fall
 from lrfinder.advice.sweep.evidence import SweepEvidence
 from lrfinder.advice.sweep.trouble import only_a_constant
@@ -104,7 +105,8 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     pick = _pick(lr, plan, long, decision, doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     against = tuple(_compared(plan, rate, long, lr) for rate in request.against)
-    said = " ".join((_expected(long, decision), *map(str, against)))
+    held = ("Each trial kept its rate constant, as the run will.",) if request.schedule == CONSTANT else ()
+    said = " ".join((*held, _expected(long, decision), *map(str, against)))
     verdict = (
         f"confirmed: {format_lr(request.lr)}"
         if confirmed
