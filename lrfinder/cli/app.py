@@ -109,6 +109,7 @@ COMMANDS = {
             "lrfinder check model.py --config schedule.yaml",
             "lrfinder check model.py --config schedule.yaml --max-seconds 60 --json",
             "lrfinder check --config schedule.yaml --log trainer_state.json      did a run use the config's rates?",
+            "lrfinder check --script train.py -- --epochs 30    is the rate of a script, unchanged, sane?",
         ),
     ),
     "run": Command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lrfinder.errors import CONTROL, visible
@@ -34,7 +35,7 @@ def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
             settings={key: value for key, value in settings.items() if value is None or _is_kept(value)},
             group_ratios=tuple(facts["ratios"]),
             default_lr=facts["default_lr"],
-            own_lr=facts["own_lr"] or None,
+            own_lr=facts["own_rate"] if 0 < facts["own_rate"] < math.inf else None,
             chosen_by="script",
         ),
         batch_size=facts["batch_size"],
@@ -44,7 +45,17 @@ def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
         python=facts["python"],
         lrfinder=VERSION,
         judged=JUDGED,
+        doubt=_doubt(script, facts),
     )
+
+
+def _doubt(script: Script, facts: dict[str, Any]) -> str:
+    """Say why the loss may be no measure: it hangs on another network's, or on what the script itself does."""
+    if script.which is not None:
+        return f"only {script.which} was swept: the loss hangs on what the script's other optimizers do, too"
+    if facts["acts"]:
+        return f"the script uses {facts['acts']}: if it learns by acting, its loss says little of how well it acts"
+    return ""
 
 
 def _is_kept(value: Any) -> bool:

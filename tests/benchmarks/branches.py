@@ -142,7 +142,11 @@ def by_branches(task: ModuleType, sweep: SweepResult, asked: float, seed: int, b
     if long is None or len(long.points) == 1 or long.fall <= 0:
         return None, steps, spent
     expected = expected_drift(sweep.setup.optimizer.name, sweep.setup.optimizer.settings)
-    return decide(asked, short, long, steps=WHOLE, expected=expected, band=None), steps, spent
+    return (
+        decide(asked, short, long, steps=WHOLE, expected=expected, band=None, repeated=different is not None),
+        steps,
+        spent,
+    )
 
 
 WAYS: dict[str, Callable[..., Any]] = {"separate trials": by_trials, "trunk and branches": by_branches}

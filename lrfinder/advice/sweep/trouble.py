@@ -107,6 +107,7 @@ def doubts_of_sweep(result: SweepResult, *, short_runs_learned: bool) -> tuple[s
         *_by_data(result),
         *_lost_points(result),
         *_skipped_hooks(result),
+        *((result.setup.doubt,) if result.setup.doubt else ()),
         *((apart.why,) if apart is not None else ()),
     )
 
