@@ -147,7 +147,7 @@ bench-baseline: $(STAMP)  ## how often `check --baseline` cries wolf, and whethe
 bench-tuning: $(STAMP)  ## the rate for fine-tuning, in full and by adapters, beside the usual constants
 	$(BIN)/python tests/benchmarks/tuning.py $(BENCH)/tuning.jsonl
 
-# Ten minutes on a core each; what is measured already is kept.
+# Ten and twenty minutes on a core; what is measured already is kept.
 bench-constant: $(STAMP)  ## the best rate of a run that keeps it constant, beside the best of one that decays
 	$(BIN)/python tests/benchmarks/constant.py $(BENCH)/constant.jsonl
 

@@ -217,8 +217,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path)
     parser.add_argument("--tasks", type=Path, nargs="+", default=[HERE / f"{name}.py" for name in NAMES.split()])
-    parser.add_argument("--budget", type=int, nargs="+", default=[800])
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10, 15)))
+    parser.add_argument("--budget", type=int, nargs="+", default=[800, WHOLE])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10, 18)))
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     paths = [path.resolve() for path in given.tasks]

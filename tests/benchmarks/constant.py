@@ -96,8 +96,8 @@ def table(paths: list[Path], rows: list[dict[str, Any]]) -> Iterator[str]:
         "best constant",
         "ratio",
         "regret: constant at its best",
-        "as it is",
-        "times the others' ratio",
+        "at the decaying one's",
+        "at the others' mean ratio",
     )
     yield f"| task | {' | '.join(head)} |"
     yield "| --- " * (len(head) + 1) + "|"
