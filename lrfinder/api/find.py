@@ -20,7 +20,7 @@ from lrfinder.api.sweeping.sweep_run import SweepRun, Tell, Watch, sweep_run
 from lrfinder.api.verify import VerifyOptions, check_options, verify_run
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
-from lrfinder.options import Precision, Stop
+from lrfinder.options import Precision, Stop, Strategy
 from lrfinder.records import Pick, Status
 from lrfinder.schedules.base import MAX_STEPS
 
@@ -109,6 +109,7 @@ def find(
     accumulate: int = 1,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    strategy: str = Strategy.DDP,
     device: str = "auto",
     start_from: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -137,6 +138,7 @@ def find(
         accumulate=accumulate,
         clip_norm=clip_norm,
         clip_value=clip_value,
+        strategy=strategy,
         start_from=start_from,
     )
     options = FindOptions(

@@ -28,6 +28,7 @@ from lrfinder.records import (
     Mode,
     Precision,
     Spacing,
+    Strategy,
 )
 from lrfinder.report.progress import SweepProgress
 from lrfinder.store import Source
@@ -64,6 +65,7 @@ def sweep(
     swept_optimizer: str | None = None,
     scale_others: bool = False,
     graph: str = Graph.OFF,
+    strategy: str = Strategy.DDP,
     loader_timeout: float = LOADER_TIMEOUT,
     device: str = "auto",
     start_from: str | os.PathLike[str] | None = None,
@@ -84,6 +86,7 @@ def sweep(
     get every event. How updates are made (`precision`, `accumulate`, `clip_norm`, `clip_value`, and of several
     `optimizers` the `swept_optimizer`) is described in `records.UpdateOptions`; `sweep` is the old name of
     `swept_optimizer`. `graph` "auto" or "on" records an update on a GPU once and repeats it (CUDA graphs).
+    `strategy` says how several processes share the model: "ddp", or "fsdp2", each its part of every weight.
     `max_seconds` bounds the whole sweep, `loader_timeout` the seconds that a batch may take (the first one of a pass
     five times that; 0: forever).
 
@@ -140,6 +143,7 @@ def sweep(
         swept_optimizer=new_keyword("swept_optimizer", swept_optimizer, old="sweep", given=sweep),
         scale_others=scale_others,
         graph=graph,
+        strategy=strategy,
         start_from=start_from,
     )
     if source.reference != LIVE and (also := [name for name, value in names.items() if value is not None]):

@@ -37,9 +37,9 @@ from lrfinder.cli.arguments.options import (
     WriteSchedule,
 )
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
-from lrfinder.cli.process.several import Nproc, in_several
+from lrfinder.cli.process.several import Nproc, StrategyOption, in_several
 from lrfinder.errors import UsageError
-from lrfinder.options import Precision
+from lrfinder.options import Precision, Strategy
 
 if TYPE_CHECKING:
     from lrfinder.api.find import Found
@@ -81,6 +81,7 @@ def find(
     clip_value: ClipValue = None,
     device: Device = "auto",
     nproc: Nproc = None,
+    strategy: StrategyOption = Strategy.DDP,
     start_from: StartFrom = None,
     seed: Seed = 0,
     out: Out = None,
@@ -130,6 +131,7 @@ def find(
             accumulate=accumulate,
             clip_norm=clip_norm,
             clip_value=clip_value,
+            strategy=strategy,
             start_from=start_from,
         )
         if dry_run:

@@ -40,7 +40,7 @@ from lrfinder.cli.arguments.options import (
 )
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.arguments.values import complete_sink
-from lrfinder.cli.process.several import Nproc, in_several
+from lrfinder.cli.process.several import Nproc, StrategyOption, in_several
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -54,6 +54,7 @@ from lrfinder.options import (
     Mode,
     Precision,
     Spacing,
+    Strategy,
 )
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def sweep(
     loader_timeout: LoaderTimeout = LOADER_TIMEOUT,
     device: Device = "auto",
     nproc: Nproc = None,
+    strategy: StrategyOption = Strategy.DDP,
     start_from: StartFrom = None,
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
@@ -197,6 +199,7 @@ def sweep(
             swept_optimizer=swept_optimizer,
             scale_others=scale_others,
             graph=graph,
+            strategy=strategy,
             start_from=start_from,
         )
         check_reference(model)
