@@ -15,6 +15,7 @@ from lrfinder.api.result import Sweep
 from lrfinder.api.sweeping.settings import make_settings, make_source, new_keyword
 from lrfinder.api.sweeping.sweep_run import LIVE, SweepRun, resume_run, sweep_model, sweep_run
 from lrfinder.api.sweeping.together import together
+from lrfinder.api.training.executors import elsewhere
 from lrfinder.errors import UsageError
 from lrfinder.records import (
     LOADER_TIMEOUT,
@@ -74,6 +75,8 @@ def sweep(
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     sinks: Sequence[str] = (),
+    on: str | None = None,
+    devices_per_trial: int | None = None,
     sweep: str | None = None,
 ) -> Sweep:
     """Grow the rate from `min_lr` to `max_lr` while training, and return the loss that followed each update.
@@ -101,6 +104,10 @@ def sweep(
     `metric` says which loss is recorded: that of the next training batch (`train`), of a batch set aside (`probe`), or
     of the first batches of the val_loader (`val`). With `cache_batches` every repeat and rate trains on the same first
     batches, over and over.
+
+    `on` "ray" makes repeats and short runs of a model file on Ray, each as a task that takes `devices_per_trial` whole
+    devices (default: 1) of a node: of the Ray that this process has joined or RAY_ADDRESS names, else of this machine.
+    "ray://HOST:PORT" is a Ray Client server.
 
     A sweep that diverges, meets a NaN or is interrupted is a result; see `Sweep.status`, and `lrfinder.recommend`.
 
@@ -148,28 +155,37 @@ def sweep(
     )
     if source.reference != LIVE and (also := [name for name, value in names.items() if value is not None]):
         raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {source.reference}")
+    where = elsewhere(on, devices_per_trial)
     live = functools.partial(_live_problem, model, names, source) if source.reference == LIVE else None
     watch = SweepProgress if progress else None
 
     def lead() -> Sweep:
         if out is None:
-            return sweep_model(source, settings, live=live, watch=watch, sinks=sinks)
-        return _whole(sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=sinks))
+            return sweep_model(source, settings, live=live, watch=watch, sinks=sinks, where=where)
+        return _whole(sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=sinks, where=where))
 
     return together(lead, device=device, live=live)
 
 
-def resume(run: str | os.PathLike[str], *, progress: bool = False) -> Sweep:
+def resume(
+    run: str | os.PathLike[str],
+    *,
+    progress: bool = False,
+    on: str | None = None,
+    devices_per_trial: int | None = None,
+) -> Sweep:
     """Carry on the sweep of a run folder that was killed, interrupted, or failed, and return its whole result.
 
     `run` is a folder that `sweep("model.py", out=...)` or `lrfinder sweep` wrote; model and settings come from it.
     Repeats and short runs that had ended by themselves are kept, the others are made again from their beginning: on a
-    CPU the folder then holds what an uninterrupted sweep would have written. `max_seconds` counts from now.
+    CPU the folder then holds what an uninterrupted sweep would have written. `max_seconds` counts from now; `on` and
+    `devices_per_trial` are as in `sweep`.
 
     Raises RunError for a damaged folder, one that another process is writing, a model file that has changed, and if
     device, versions or optimizer differ; UsageError if the sweep was made from live objects. All else is as in `sweep`.
     """
-    return together(lambda: _whole(resume_run(Path(run), watch=SweepProgress if progress else None)), device="auto")
+    where, watch = elsewhere(on, devices_per_trial), SweepProgress if progress else None
+    return together(lambda: _whole(resume_run(Path(run), watch=watch, where=where)), device="auto")
 
 
 def _whole(done: SweepRun) -> Sweep:
