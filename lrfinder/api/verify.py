@@ -91,7 +91,8 @@ def verify(
     verified instead of the recommended rate. `against` is a rate, or several, to compare with, each by one trial more;
     the rate that the model file's optimizer has by itself is always among them, and that at which a run stopped that
     goes on from a checkpoint. `jobs` trials are made at once, each in a process of its own; None: several, if that is
-    measured to be faster. `on` "ray" makes them on Ray: see `sweep`. `.schedule` is the config; `.save(path)` writes it.
+    measured to be faster. `on` "ray" makes them on Ray: see `sweep`. `.schedule` is the config; `.save(path)` writes
+    it.
 
     Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
     EnvironmentFailure for the machine; what the user's code raises passes through.
