@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-noise bench-speed bench-graphs \
+.PHONY: help setup demo test check lint types floors format smoke notebook export-matrix bench bench-noise bench-speed bench-graphs \
 	bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-several lost-ranks test-lowest test-newest \
 	kills every-fault restoration coverage mutation fuzz clean
 
@@ -107,6 +107,9 @@ test-newest:  ## the core of the suite on the newest versions that there are
 
 smoke: $(STAMP)  ## the CI check of this project's own example: is its configured rate still sane?
 	$(BIN)/lrfinder check configs/digits.py --config configs/schedules/digits.yaml
+
+notebook: $(STAMP)  ## execute the example notebook, and store its outputs in it
+	$(BIN)/python tests/helpers/notebook.py configs/example.ipynb
 
 export-matrix: $(STAMP)  ## run every exported schedule in its framework; prints the largest difference from f(t)
 	$(BIN)/python tests/export/matrix.py
