@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,32 @@ def test_a_baseline_without_a_band_is_refused(band: Band, baseline: SweepResult)
     flat = dataclasses.replace(flat, runs=(), short_sweeps=())
     with pytest.raises(UsageError, match=r"run\.json: no trainable band was found there"):
         compare_bands(band, baseline, flat, name="run.json")
+
+
+def scaled(result: SweepResult, first: float, fall: float) -> SweepResult:
+    """Return the sweep with its first losses times `first`, and the falls of its trial runs times `fall`, too."""
+    traces = [dataclasses.replace(it, initial_loss=first * it.initial_loss) for it in result.traces]
+    runs = []
+    for run in result.runs:
+        start, loss = first * run.initial_loss, run.loss
+        if loss is not None:
+            loss = start - first * fall * (run.initial_loss - loss)
+        runs.append(dataclasses.replace(run, initial_loss=start, loss=loss))
+    return dataclasses.replace(result, traces=tuple(traces), runs=tuple(runs))
+
+
+def test_another_first_loss_is_another_task(band: Band, baseline: SweepResult) -> None:
+    here = compare_bands(band, scaled(baseline, 100, 1), baseline, name="run.json")
+    assert here.moved is True
+    assert re.fullmatch(r"the loss begins at [\d.]+, and in run\.json it began at [\d.]+", here.why)
+    assert compare_bands(band, scaled(baseline, 1.5, 1), baseline, name="run.json").moved is False
+
+
+def test_a_model_that_learns_much_less_is_told_with_or_without_a_band(band: Band, baseline: SweepResult) -> None:
+    assert any(run.loss is not None for run in baseline.runs)
+    for now in (band, None):
+        here = compare_bands(now, scaled(baseline, 1, 0.2), baseline, name="run.json")
+        assert here.moved is True
+        assert here.why.startswith("the best trial run brought the held-out loss down by ")
+    assert compare_bands(band, scaled(baseline, 1, 0.5), baseline, name="run.json").moved is False
+    assert compare_bands(None, baseline, baseline, name="run.json") is None

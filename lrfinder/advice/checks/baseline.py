@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
 from lrfinder.advice.sweep.evidence import gather_evidence
 from lrfinder.errors import UsageError
-from lrfinder.formatting import format_lr
-from lrfinder.records import Band, OptimizerFacts, SweepResult
+from lrfinder.formatting import format_loss, format_lr
+from lrfinder.records import Band, OptimizerFacts, SweepResult, losses_differ
 
 # Decades up to which an end of the band differs by chance alone, whatever the bootstrap of two repeats says: between
 # sweeps of other seeds it moves by more. Measured: tests/benchmarks/README.md#checks-in-ci.
 CHANCE = 0.8
+LEARNED = 1 / 3  # of the baseline's fall: tests/benchmarks/README.md#checks-in-ci
 WITHOUT_INTERVAL = 1.0  # decades, for an end that only short runs tell, which have no repeats
 
 
@@ -35,7 +37,7 @@ class Shift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandShift:
-    """The band of a sweep beside that of its baseline; `moved` if an end did, by more than noise."""
+    """The band of a sweep beside that of its baseline; `moved` if an end did, by more than noise, or losses did."""
 
     moved: bool
     shifts: tuple[Shift, ...]
@@ -43,14 +45,16 @@ class BandShift:
     warnings: tuple[str, ...]
 
 
-def compare_bands(now: Band, result: SweepResult, baseline: SweepResult, *, name: str) -> BandShift:
+def compare_bands(now: Band | None, result: SweepResult, baseline: SweepResult, *, name: str) -> BandShift | None:
     """Compare the band `now` of `result` with that of the sweep `baseline`, which messages call `name`.
 
     noise = max(CHANCE, sqrt(a^2 + b^2)), with a and b the widths of the two ends' intervals towards each other, or
     WITHOUT_INTERVAL
 
     With another optimizer, or other ratios of its param groups, the band counts as moved: a rate is another thing then.
-    Raises UsageError if the baseline has no band.
+    So it does if the first loss is another one (`records.losses_differ`), or if the best trial run learned less than
+    LEARNED of what the baseline's did. Without a band here, and if nothing of these tells, the answer is None. Raises
+    UsageError if the baseline has no band.
     """
     before = advise(gather_evidence(baseline), Request())
     if before.band is None:
@@ -61,6 +65,11 @@ def compare_bands(now: Band, result: SweepResult, baseline: SweepResult, *, name
     if (old.name, old.group_ratios) != (new.name, new.group_ratios):
         what = f"{_described(new)}, and {name} was made with {_described(old)}"
         return BandShift(moved=True, shifts=(), why=f"this is a sweep of {what}", warnings=warnings)
+    other = _other_losses(result, baseline, name)
+    if other:
+        return BandShift(moved=True, shifts=(), why=other, warnings=warnings)
+    if now is None:
+        return None
     shifts = (
         _shift("lower", before.band.low, before.band.low_interval, now.low, now.low_interval),
         _shift("upper", before.band.high, before.band.high_interval, now.high, now.high_interval),
@@ -71,6 +80,28 @@ def compare_bands(now: Band, result: SweepResult, baseline: SweepResult, *, name
     else:
         why = f"the trainable band is where it was in {name}, within noise"
     return BandShift(moved=bool(moved), shifts=shifts, why=why, warnings=warnings)
+
+
+def _other_losses(result: SweepResult, baseline: SweepResult, name: str) -> str:
+    """Say how the losses show another task than the baseline's: where they begin, or how far trial runs bring them."""
+    (start, fall), (old_start, old_fall) = _learned(result), _learned(baseline)
+    if start is not None and old_start is not None and losses_differ(start, old_start):
+        return f"the loss begins at {format_loss(start)}, and in {name} it began at {format_loss(old_start)}"
+    if fall is not None and old_fall is not None and fall < LEARNED * old_fall:
+        return (
+            f"the best trial run brought the held-out loss down by {format_loss(max(0.0, fall))}, and in {name} by "
+            f"{format_loss(old_fall)}"
+        )
+    return ""
+
+
+def _learned(result: SweepResult) -> tuple[float | None, float | None]:
+    """Return the loss before any update, and how far below it the best trial run ended."""
+    firsts = [one.initial_loss for one in (*result.traces, *result.runs) if one.initial_loss is not None]
+    falls = [
+        run.initial_loss - run.loss for run in result.runs if run.initial_loss is not None and run.loss is not None
+    ]
+    return (statistics.median(firsts) if firsts else None), max(falls, default=None)
 
 
 def _described(optimizer: OptimizerFacts) -> str:
