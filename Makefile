@@ -97,12 +97,12 @@ versions_test = $(1)/bin/python -m pip install --quiet pytest==9.2.0 pytest-time
 test-lowest:  ## the core of the suite on the lowest versions that pyproject.toml allows
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python tests/helpers/lowest.py > .venv-lowest/lowest.txt
-	.venv-lowest/bin/python -m pip install --quiet --constraint .venv-lowest/lowest.txt --editable .
+	.venv-lowest/bin/python -m pip install --quiet --no-compile --constraint .venv-lowest/lowest.txt --editable .
 	$(call versions_test,.venv-lowest)
 
 test-newest:  ## the core of the suite on the newest versions that there are
 	test -x .venv-newest/bin/python || $(PYTHON) -m venv .venv-newest
-	.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable .
+	.venv-newest/bin/python -m pip install --quiet --no-compile --upgrade --upgrade-strategy eager --editable .
 	$(call versions_test,.venv-newest)
 
 smoke: $(STAMP)  ## the CI check of this project's own example: is its configured rate still sane?

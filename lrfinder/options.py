@@ -130,6 +130,7 @@ LONGER = "train_loader gives more batches in a pass than its length"
 
 # How a note begins if training changed nothing, and so no rate can have done anything.
 UNMOVED_WEIGHTS = "no weight moved"
+OTHER_KIND = "the held-out loss is of another kind than that of training"
 
 STOP_TEXT = {
     Stop.COMPLETED: "completed",

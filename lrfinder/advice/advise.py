@@ -12,7 +12,7 @@ from lrfinder.advice.against import Against, compare_rate, start_text
 from lrfinder.advice.length import run_length
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.advice.summary import summary
-from lrfinder.advice.sweep.doubts import curve_warnings, late_onset, lr_drifts, sweep_too_long, weak_fall
+from lrfinder.advice.sweep.doubts import curve_warnings, late_onset, line_search, lr_drifts, sweep_too_long, weak_fall
 from lrfinder.advice.sweep.evidence import SweepEvidence, untrainable_runs
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError, unknown_choice
@@ -138,7 +138,11 @@ def _picks(evidence: SweepEvidence, request: Request, length: int | None) -> tup
     """Return every rule's pick, the requested rule's first; if that rule can make none, its refusal first."""
     result, source, curve, picks = evidence.result, evidence.pick_source, evidence.usable_curve, []
     optimizer = result.setup.optimizer
-    common = (*evidence.doubts, *((_CACHED,) if result.setup.cached_batches is not None else ()))
+    common = (
+        *evidence.doubts,
+        *line_search(optimizer),
+        *((_CACHED,) if result.setup.cached_batches is not None else ()),
+    )
     plateau = () if curve is None else late_onset(curve)
     if curve is not None:
         common = (*sweep_too_long(source.settings), *weak_fall(curve), *plateau, *common)

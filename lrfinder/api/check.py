@@ -1,7 +1,10 @@
-"""`lrfinder.check`: is a configured rate still right for the model? `check_log`: did a run use the config's rates?"""
+"""`lrfinder.check`: is a configured rate still right for the model, or the script? `check_log`: did a run use it?"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +12,29 @@ from typing import TYPE_CHECKING
 
 from lrfinder.advice import CheckResult, check_rate, settings_around, with_baseline
 from lrfinder.advice.checks.used_rates import UsedRates, compare_rates
+from lrfinder.api.script_sweep import ScriptParts
+from lrfinder.api.sweeping.broadcast import Broadcast
 from lrfinder.api.sweeping.settings import choose, make_source
+from lrfinder.api.sweeping.sweep_parts import deadline_of, make_sweep
 from lrfinder.api.sweeping.sweep_run import Watch, sweep_model
-from lrfinder.config import load_schedule
+from lrfinder.config import ScheduleConfig, load_schedule
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import UsageError
 from lrfinder.importing.rate_log import read_rates
-from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision, Stop
+from lrfinder.options import (
+    CHECK_SECONDS,
+    LOADER_TIMEOUT,
+    MAX_LR,
+    MIN_LR,
+    SAME_RATE,
+    Graph,
+    Metric,
+    Precision,
+    Stop,
+)
+from lrfinder.records import Script, SweepResult, SweepSettings
+from lrfinder.scripts.program import check_script
+from lrfinder.scripts.runs import ScriptRuns
 from lrfinder.store import RUN, Source, load_run
 from lrfinder.task.reference import check_reference
 
@@ -28,10 +47,11 @@ REPEATS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRun:
-    """A verdict, and the sweep that it rests on."""
+    """A verdict, the sweep that it rests on, and what the runs of a script have left."""
 
     verdict: CheckResult
     sweep: Sweep
+    remarks: tuple[str, ...] = ()
 
 
 def check(
@@ -110,11 +130,51 @@ def check_model(
 ) -> CheckRun:
     """Check a config against the model file of `source`; the one way to do it. `watch` is as in `sweep_model`."""
     loaded = load_schedule(config)
-    before = None if baseline is None else load_run(baseline.parent if baseline.name == RUN else baseline)
+    before = _read_baseline(baseline)
     check_reference(source.reference)
+    settings = _settings(
+        loaded.optimizer.lr, max_seconds=max_seconds, seed=seed, metric=metric, cache_batches=cache_batches
+    )
+    return _judged(sweep_model(source, settings, watch=watch), loaded, before, baseline)
+
+
+def check_script_rate(
+    script: Script,
+    config: Path | None,
+    *,
+    baseline: Path | None = None,
+    max_seconds: float,
+    seed: int,
+    watch: Watch | None = None,
+) -> CheckRun:
+    """Check a config against a training script as it is; without one, the rate that the script itself trains at.
+
+    That is the largest of its optimizer's rates, before any scheduler moves them. Nothing is written. Raises as
+    `check_model` and `sweep_script` do.
+    """
+    loaded = None if config is None else load_schedule(config)
+    before = _read_baseline(baseline)
+    check_script(script)
+    middle = math.sqrt(MIN_LR * MAX_LR)  # the script's own rate is not known yet
+    settings = _settings(middle if loaded is None else loaded.optimizer.lr, max_seconds=max_seconds, seed=seed)
+    deadline = deadline_of(settings)
+    with contextlib.ExitStack() as stack:
+        listeners = Broadcast([] if watch is None else [stack.enter_context(watch(settings))])
+        runs = stack.enter_context(ScriptRuns(script, seed=seed, observer=listeners, deadline=deadline))
+        result = make_sweep(ScriptParts(runs), settings, listeners, deadline=deadline)
+    return dataclasses.replace(_judged(result, loaded or runs.own_rate, before, baseline), remarks=tuple(runs.remarks))
+
+
+def _read_baseline(baseline: Path | None) -> SweepResult | None:
+    return None if baseline is None else load_run(baseline.parent if baseline.name == RUN else baseline)
+
+
+def _settings(
+    lr: float, *, max_seconds: float, seed: int, metric: str = Metric.TRAIN, cache_batches: int | None = None
+) -> SweepSettings:
     try:
-        settings = settings_around(
-            loaded.optimizer.lr,
+        return settings_around(
+            lr,
             repeats=REPEATS,
             seed=seed,
             max_seconds=max_seconds,
@@ -123,12 +183,16 @@ def check_model(
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    result = sweep_model(source, settings, watch=watch)
+
+
+def _judged(
+    result: Sweep, configured: ScheduleConfig | float, before: SweepResult | None, baseline: Path | None
+) -> CheckRun:
     if result.status is Stop.INTERRUPTED:
         raise KeyboardInterrupt("before the check had an answer")
     if result.status is Stop.TERMINATED:
         raise Terminated("before the check had an answer")
-    verdict = check_rate(result, loaded)
+    verdict = check_rate(result, configured)
     if before is not None:
         verdict = with_baseline(verdict, result, before, name=str(baseline))
     return CheckRun(verdict=verdict, sweep=result)

@@ -101,12 +101,12 @@ def script_run(
         runs = stack.enter_context(
             ScriptRuns(script, seed=settings.seed, observer=listeners, log=folder.place / SCRIPT_LOG, deadline=deadline)
         )
-        result = make_sweep(_ScriptParts(runs), settings, listeners, deadline=deadline, run=str(folder.path))
+        result = make_sweep(ScriptParts(runs), settings, listeners, deadline=deadline, run=str(folder.path))
     remarks = (_starts(runs.starts), *runs.remarks)
     return advised(result, folder, time.monotonic() - begun, of_script=True, remarks=remarks)
 
 
-class _ScriptParts:
+class ScriptParts:
     """Makes the parts of a sweep by processes of the script."""
 
     def __init__(self, runs: ScriptRuns) -> None:

@@ -21,7 +21,7 @@ from lrfinder.api.training.time_limit import TimeLimit
 from lrfinder.config import dump, load_schedule
 from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.errors import RunError, UsageError, unknown_choice
-from lrfinder.records import Cost, Setup, ShortRun, Stop, SweepResult
+from lrfinder.records import Cost, Script, Setup, ShortRun, Stop, SweepResult
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
 from lrfinder.store import TRIALS, Source, load_run, load_source, read_cost, read_log
@@ -35,7 +35,7 @@ class VerifyOptions:
     """What a verification is asked for; None: as the last recommendation says, or as lrfinder chooses.
 
     `budget` is a number of updates, a share of the coming run (0.25 or "25%") or a time ("5min"): see `read_budget`.
-    `model` replaces the model file that was swept.
+    `model` or `script` replaces what was swept.
     """
 
     steps: int | None = None
@@ -48,6 +48,7 @@ class VerifyOptions:
     budget: Budget | float | str | None = None
     jobs: int | None = None
     model: str | None = None
+    script: Script | None = None
     seed: int = 0
 
 
@@ -130,22 +131,12 @@ def verify_run(
     check_options(options)
     budget = read_budget(options.budget)
     folder, last = _recommended(target, options)
-    sweep, source = load_run(folder), load_source(folder)
-    if options.model is not None:
-        source = dataclasses.replace(source, reference=options.model, script=None)
-    elif source.script is not None:
-        announce_script(source.script, folder, tell)
-        if options.jobs is not None and options.jobs > 1:
-            raise UsageError("trials of a script are made one by one", hint="leave --jobs out")
-    else:
-        announce_model(source, folder, tell)
+    sweep, source = load_run(folder), _source(folder, options, tell)
     evidence = gather_evidence(sweep)
     cost = read_cost(folder)
     advice, request = _requests(evidence, options, last, budget, None if cost is None else cost.pace)
     if request is None:
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
-    if source.script is None:
-        check_reference(source.reference)
     _check_processes(sweep, folder)
     check_checkpoint(source, sweep.setup, folder)
     plan, account = _train(request, sweep, folder, source=source, jobs=options.jobs, watch=watch, swept=cost, tell=tell)
@@ -176,11 +167,28 @@ def verify_run(
     return VerifyResult(verification=verification, sweep=sweep, run=folder, written=written, corrected=corrected)
 
 
+def _source(folder: Path, options: VerifyOptions, tell: Tell | None) -> Source:
+    """Return what is trained: what the run folder names, which is told, or what stands in its place."""
+    source = load_source(folder)
+    if options.model is not None:
+        check_reference(options.model)
+        return dataclasses.replace(source, reference=options.model, script=None)
+    if options.script is not None:
+        source = dataclasses.replace(source, reference=options.script.program, script=options.script)
+    if source.script is not None:
+        announce_script(source.script, folder, tell)
+        if options.jobs is not None and options.jobs > 1:
+            raise UsageError("trials of a script are made one by one", hint="leave --jobs out")
+    else:
+        announce_model(source, folder, tell)
+    return source
+
+
 def _if_script_ended(verification: Verification, trials: tuple[ShortRun, ...]) -> Verification:
     """Return the verification; if a script was too short for a trial, and so nothing could be told, it says that."""
     if verification.confirmed is not None or not trials or trials[-1].stop is not Stop.OUT_OF_DATA:
         return verification
-    hint = "sweep again with arguments of the script that let it train so long, such as more epochs"
+    hint = "give --script again with arguments behind `--` that let it train so long, such as more epochs"
     return dataclasses.replace(verification, why=f"Nothing could be verified: {trials[-1].why}", hint=hint)
 
 

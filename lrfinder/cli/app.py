@@ -110,6 +110,7 @@ COMMANDS = {
             "lrfinder check model.py --config schedule.yaml",
             "lrfinder check model.py --config schedule.yaml --max-seconds 60 --json",
             "lrfinder check --config schedule.yaml --log trainer_state.json",
+            "lrfinder check --script train.py -- --epochs 30    a script's own rate",
         ),
     ),
     "run": Command(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from lrfinder.cli.answers.exit_status import of_answer
-from lrfinder.cli.answers.output import print_json, print_text, warn
+from lrfinder.cli.answers.output import note, print_json, print_text, warn
 from lrfinder.cli.arguments.options import (
     Accumulate,
     BatchSize,
@@ -30,23 +30,35 @@ from lrfinder.cli.arguments.options import (
     SweptOptimizer,
     given_options,
 )
+from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.process.several import Nproc, in_several
 from lrfinder.errors import UsageError
 from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision
 
 if TYPE_CHECKING:
+    from lrfinder.api.check import CheckRun
     from lrfinder.cli.answers.ci import Verdict
 
-_MODEL = "The model file: model.py, model.py:name or package.module:name. Not with --log."
+_MODEL = "The model file: model.py, model.py:name or package.module:name. Not with --log or --script."
 # What a log of a finished run leaves to say.
 _OF_A_LOG = frozenset({"log", "config", "tolerance", "junit", "seed", "as_json", "quiet", "debug"})
+# What it takes with a script beside what names it; all else is the script's own.
+_FOR_SCRIPTS = frozenset({"config", "baseline", "max_seconds", "junit"})
 
 
 def check(
     context: typer.Context,
     model: Annotated[str | None, typer.Argument(metavar="MODEL", help=_MODEL)] = None,
     *,
-    config: Annotated[Path, typer.Option("--config", help="The schedule config whose peak rate is checked.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", help="The schedule config whose peak rate is checked. [default: a script's own rate is checked]"
+        ),
+    ] = None,
+    script: ScriptFile = None,
+    module: ScriptModule = None,
+    which: Which = None,
     log: Annotated[
         Path | None,
         typer.Option(
@@ -98,9 +110,22 @@ def check(
     The exit status is 0 if the configured peak rate lies in the trainable band, 1 if it doesn't, and 5 if the sweep
     can't tell; the reason is printed. In a GitHub workflow the answer is an annotation and a part of the job's summary,
     too. With --baseline it is 1, too, if the band has moved. With --log it is 0 if a finished run used the config's
-    rates, and 1 if it didn't: the first step that differs is named.
+    rates, and 1 if it didn't: the first step that differs is named. With --script or --module a training script is
+    checked as it is, and without --config the rate that it trains at by itself.
     """
     del debug
+    program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
+    if program is not None:
+        from lrfinder.api.check import check_script_rate
+        from lrfinder.cli.process.training import watch_script
+
+        watch = functools.partial(watch_script, quiet=quiet or as_json)
+        done = check_script_rate(program, config, baseline=baseline, max_seconds=max_seconds, seed=seed, watch=watch)
+        for remark in () if quiet else done.remarks:
+            note(remark)
+        _show(done, config, config or Path(program.program), junit=junit, as_json=as_json)
+    if config is None:
+        raise UsageError("--config is missing", hint="name the schedule config whose peak rate is to be checked")
     if model is not None and config.suffix == ".py":
         raise UsageError(
             f"{config} is a Python file, not a schedule config",
@@ -112,10 +137,8 @@ def check(
         raise UsageError("MODEL is missing", hint="name the model file, or with --log what a finished run logged")
     from lrfinder.api.check import check_model
     from lrfinder.api.sweeping.settings import make_source
-    from lrfinder.cli.answers.ci import word_for
     from lrfinder.cli.process.training import watch_training
     from lrfinder.config import load_schedule
-    from lrfinder.report.documents import check_document
     from lrfinder.task.reference import check_reference
 
     source = make_source(
@@ -146,12 +169,18 @@ def check(
         seed=seed,
         watch=watch,
     )
+    _show(done, config, config, junit=junit, as_json=as_json)
+
+
+def _show(done: CheckRun, config: Path | None, about: Path, *, junit: Path | None, as_json: bool) -> NoReturn:
+    from lrfinder.cli.answers.ci import word_for
+    from lrfinder.report.documents import check_document
+
     verdict = done.verdict
     for doubt in (*done.sweep.notes, *verdict.warnings):
         warn(doubt)
-    document = check_document(verdict, config=str(config), updates=done.sweep.updates)
-    word = word_for(verdict.sane)
-    _answer(verdict, config, word=word, document=document if as_json else None, junit=junit)
+    document = check_document(verdict, config=None if config is None else str(config), updates=done.sweep.updates)
+    _answer(verdict, about, word=word_for(verdict.sane), document=document if as_json else None, junit=junit)
 
 
 def _check_log(

@@ -11,14 +11,19 @@ import typer
 from lrfinder.cli.answers.exit_status import of_answer, of_signal
 from lrfinder.cli.answers.output import note, print_json, print_line, print_text, print_use, warn
 from lrfinder.cli.arguments.options import Debug, Details, Epochs, Jobs, Json, Quiet, Schedule, Seed, Steps
+from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.arguments.values import complete_schedules
 from lrfinder.cli.process.several import Nproc, in_several
 
 if TYPE_CHECKING:
     from lrfinder.api.verify import VerifyResult
 
+# What it takes with a script beside what names it.
+_FOR_SCRIPTS = frozenset({"target", "steps", "epochs", "schedule", "schedules", "lr", "against", "budget"})
+
 
 def verify(
+    context: typer.Context,
     target: Annotated[
         Path | None,
         typer.Argument(
@@ -59,6 +64,9 @@ def verify(
     model: Annotated[
         str | None, typer.Option("--model", help="The model file, if it is not the one that was swept.")
     ] = None,
+    script: ScriptFile = None,
+    module: ScriptModule = None,
+    which: Which = None,
     write: Annotated[
         Path | None,
         typer.Option(
@@ -80,6 +88,8 @@ def verify(
     how that changes with the length; the rate is kept unless they clearly show a better one. A run of up to 400
     updates is tried at full length. Trials are kept in the run folder: the same command again trains only what is
     missing. Without --steps and --epochs the last `recommend` says how long the run is, and its config is corrected.
+    --script, with the script's arguments behind `--`, stands in place of the script that was swept: such as the same
+    with more epochs.
     The exit status is 0 if the recommendation was confirmed, 1 if it was corrected, 5 if training can't tell.
     """
     del debug
@@ -88,6 +98,7 @@ def verify(
     from lrfinder.report.documents import verify_document
     from lrfinder.store import latest_run
 
+    program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
     options = VerifyOptions(
         steps=steps,
         epochs=epochs,
@@ -98,6 +109,7 @@ def verify(
         budget=budget,
         jobs=jobs,
         model=model,
+        script=program,
         seed=seed,
     )
     run = target or latest_run()

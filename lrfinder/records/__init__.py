@@ -28,6 +28,7 @@ from lrfinder.records.cost import Cost
 from lrfinder.records.inspection import CROSS_ENTROPY, SQUARED_ERROR, DryRun, Inspection
 from lrfinder.records.measured import (
     FACTOR,
+    FRESH_FACTOR,
     JUDGED,
     OptimizerFacts,
     Point,
@@ -46,6 +47,7 @@ from lrfinder.records.settings import SweepSettings, UpdateOptions
 __all__ = [
     "CROSS_ENTROPY",
     "FACTOR",
+    "FRESH_FACTOR",
     "JUDGED",
     "LOADER_TIMEOUT",
     "MAX_LR",

@@ -27,6 +27,7 @@ class Point(NamedTuple):
 
 JUDGED = "evaluation mode"  # how held-out data are judged, if nothing speaks against it
 FACTOR, NOISES = 3.0, 10.0  # losses that differ by more than both aren't of one thing: rules/README.md#factor-noises
+FRESH_FACTOR = 10.0  # in place of FACTOR, if the weights or the data are others: rules/README.md#factor-noises
 
 
 def losses_differ(one: float, other: float, *, noise: float = 0.0, factor: float = FACTOR) -> bool:
@@ -192,6 +193,7 @@ class Setup:
     processes: int | None = None  # that trained together, under torchrun; None: one by itself
     batch_per_process: int | None = None  # samples of a batch of each of them
     sharding: str = ""  # how they divide the data
+    doubt: str = ""  # why the loss may say little of what is learned: then no pick is confident
 
     @property
     def batch(self) -> str:

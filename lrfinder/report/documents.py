@@ -108,7 +108,7 @@ def find_document(
     }
 
 
-def check_document(checked: CheckResult, *, config: str, updates: int) -> dict[str, Any]:
+def check_document(checked: CheckResult, *, config: str | None, updates: int) -> dict[str, Any]:
     """Return what `lrfinder check --json` prints."""
     return {**asdict(checked), "config": config, "updates": updates}
 

@@ -43,7 +43,17 @@ def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
         python=facts["python"],
         lrfinder=VERSION,
         judged=JUDGED,
+        doubt=_doubt(script, facts),
     )
+
+
+def _doubt(script: Script, facts: dict[str, Any]) -> str:
+    """Say why the loss may be no measure: it hangs on another network's, or on what the script itself does."""
+    if script.which is not None:
+        return f"only {script.which} was swept: the loss hangs on what the script's other optimizers do, too"
+    if facts["acts"]:
+        return f"the script uses {facts['acts']}: if it learns by acting, its loss says little of how well it acts"
+    return ""
 
 
 def _is_kept(value: Any) -> bool:

@@ -19,13 +19,16 @@ class Footprints:
     What a run made once it trains goes when it ends. What it made before that, such as data that it downloads or
     a folder for its logs, stays until the sweep ends, since a later run may read it. Then it is litter if later runs
     make such things again: everything that a later run made, and of the first run's what later ones made again, in it,
-    or by the same name with another number. What a later run has read stays.
+    or by the same name with another number. What a later run has read stays. If there was one run alone, what it made
+    in one place stays if it has read some of it itself, as data that it downloaded.
     """
 
     def __init__(self) -> None:
         self._runs = 0
         self._early: list[tuple[int, str]] = []  # the run, and the path that it made before it trained
         self._read: set[str] = set()  # made by an earlier run, and read by a later one
+        self._own: set[str] = set()  # made by the run under way before it trained
+        self._read_back: set[str] = set()  # made and read by the same run
         self._late: list[str] = []  # of the run under way
         self._copies: list[tuple[str, str]] = []  # of the run under way: what it changed, and how it was
         self.too_large: list[str] = []  # what was changed and could not be copied
@@ -34,6 +37,7 @@ class Footprints:
     def run_started(self) -> None:
         """Begin with another run."""
         self._runs += 1
+        self._own = set()
 
     @property
     def made_before(self) -> list[str]:
@@ -48,11 +52,12 @@ class Footprints:
         elif kind == "too_large":
             self.too_large.append(path)
         elif kind == "read":
-            self._read.add(path)
+            (self._read_back if path in self._own else self._read).add(path)
         elif message["late"]:
             self._late.append(path)
         else:
             self._early.append((self._runs, path))
+            self._own.add(path)
 
     def run_ended(self) -> None:
         """Remove what the run made after its first step, and put back what it changed before."""
@@ -67,8 +72,13 @@ class Footprints:
     def sweep_ended(self) -> list[str]:
         """Remove the litter, and return what is left of what the runs made."""
         later = {path for run, path in self._early if run > 1}
-        litter = [path for run, path in self._early if run > 1 or self._is_litter(path, later)]
-        _remove_all(path for path in litter if not self._holds_read(path))
+        if self._runs > 1:
+            litter = [path for run, path in self._early if run > 1 or self._is_litter(path, later)]
+            _remove_all(path for path in litter if not _holds(path, self._read))
+        else:
+            own = {path for _, path in self._early}
+            tops = [path for path in own if own.isdisjoint(map(str, Path(path).parents))]
+            _remove_all(top for top in tops if not _holds(top, self._read_back))
         made = sorted({path for _, path in self._early}, key=len, reverse=True)
         for path in made:
             with contextlib.suppress(OSError):  # it holds something
@@ -78,10 +88,15 @@ class Footprints:
     def _is_litter(self, path: str, later: set[str]) -> bool:
         """Tell whether later runs made the same again, something in it, or its like with another number."""
         kind = _NUMBERS.sub("", path)
-        return any(other.startswith(path + os.sep) or _NUMBERS.sub("", other) == kind for other in later)
+        return any(_is_in(other, path) or _NUMBERS.sub("", other) == kind for other in later)
 
-    def _holds_read(self, path: str) -> bool:
-        return any(read == path or read.startswith(path + os.sep) for read in self._read)
+
+def _is_in(path: str, folder: str) -> bool:
+    return path.startswith(folder + os.sep)
+
+
+def _holds(path: str, read: Iterable[str]) -> bool:
+    return any(one == path or _is_in(one, path) for one in read)
 
 
 def _remove_all(paths: Iterable[str]) -> None:

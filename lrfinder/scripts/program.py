@@ -34,6 +34,9 @@ def check_script(script: Script) -> str | None:
         path = Path(script.program)
         if path.is_dir():
             raise UsageError(f"{script.program!r} is a folder, not a script", hint="name the file in it")
+        if path.suffix == ".ipynb":
+            hint = f"jupyter nbconvert --to script {path.name} makes a script of it"
+            raise UsageError(f"{script.program!r} is a notebook, not a script", hint=hint)
         if not path.exists():
             raise UsageError(f"no such file: {script.program!r}", hint="name the script; --module takes pkg.train")
         return digest_of(Reference(path=path))
@@ -57,6 +60,7 @@ def sweep_environment(scratch: Path) -> dict[str, str]:
     temporary.mkdir(exist_ok=True)
     own = {
         **_TRACKERS,
+        "MPLBACKEND": "agg",  # a window would wait for somebody to close it
         "MLFLOW_TRACKING_URI": (scratch / "mlflow").as_uri(),
         "COMET_OFFLINE_DIRECTORY": str(scratch),
         "TMPDIR": str(temporary),

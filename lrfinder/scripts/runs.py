@@ -17,7 +17,7 @@ from typing import Any, Self
 from lrfinder.engine.losses.divergence import rise_of
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.signals import Interrupts, answer_signal
-from lrfinder.errors import EnvironmentFailure, ModelFileError, UsageError, visible
+from lrfinder.errors import EnvironmentFailure, LrfinderError, ModelFileError, UsageError, visible
 from lrfinder.options import Stop
 from lrfinder.records import Point, RunPlan, Script, Setup, ShortRun, SweepSettings, Trace
 from lrfinder.scripts.described import last_lines, own_rate, pauses, setup_of
@@ -55,7 +55,7 @@ class _Run:
 class ScriptRuns:
     """A context in which runs of the script are made, one at a time; at its end nothing of them is left.
 
-    `log` takes the script's output; `deadline` is a time of `time.monotonic`.
+    `log` takes the script's output, None: a file that is gone with the runs; `deadline` is a time of `time.monotonic`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class ScriptRuns:
         *,
         seed: int,
         observer: Observer,
-        log: Path,
+        log: Path | None = None,
         deadline: float = math.inf,
     ) -> None:
         self.script = script
@@ -74,13 +74,14 @@ class ScriptRuns:
         self.memory: int | None = None  # the most bytes that a process has had
         self.starts: list[float] = []  # seconds from each start to the first step
         self.remarks: list[str] = []  # for people, once the context has ended
-        self._own_rate: float | None = None  # the script's
+        self.own_rate = 0.0  # the peak that the script itself would train at, known from its first step
         self._own_rate_moved = False
-        self._log = log.absolute()
+        self._kept_log = None if log is None else log.absolute()
         self._interrupts = Interrupts()
         self._footprints = Footprints()
         self._stack = contextlib.ExitStack()
         self._told_pauses = False
+        self._left = ""  # what is said of what the runs made
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -88,6 +89,7 @@ class ScriptRuns:
             made = tempfile.mkdtemp(prefix="lrfinder-")
             stack.callback(shutil.rmtree, made, ignore_errors=True)
             self._scratch = Path(made).resolve()
+            self._log = self._kept_log or self._scratch / "script.log"
             stack.callback(self._clean_up)
             self._starter = starter(sweep_environment(self._scratch))
             stack.callback(self._starter.close)
@@ -98,6 +100,8 @@ class ScriptRuns:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+        if isinstance(error, LrfinderError) and self._left:
+            error.hint = f"{error.hint}; {self._left}" if error.hint else self._left
 
     def repeat(self, settings: SweepSettings, repeat: int) -> Trace:
         """Make one repeat of a sweep, and return its trace.
@@ -221,12 +225,12 @@ class ScriptRuns:
             run.seed = message["seed"]
         elif kind == "first":
             self.starts.append(message["setup_s"])
+            self.own_rate = message["own_rate"]
             run.setup = setup_of(self.script, message)
             self.observer.prepared(run.setup)
         elif kind == "end":
             run.reported = True
-            self._own_rate, moved = message["own_rate"], message["own_rate_moved"]
-            self._own_rate_moved = self._own_rate_moved or moved
+            self._own_rate_moved |= message["own_rate_moved"]
             run.stop, run.why = Stop(message["stop"]), visible(message["why"])
             run.updates, run.skipped = message["updates"], message["skipped"]
             if not self._told_pauses:  # once: the share differs a little from run to run
@@ -258,7 +262,8 @@ class ScriptRuns:
             run.stop, run.why = Stop.NON_FINITE, f"the script ended itself: {run.why}"
             return
         place = f"after {run.updates} updates" if run.updates else "before its first update"
-        shown = f"\nThe end of its output, {self._log}:\n{tail}" if tail else ""
+        kept = "" if self._kept_log is None else f", {self._kept_log}"
+        shown = f"\nThe end of its output{kept}:\n{tail}" if tail else ""
         run.error = ModelFileError(
             f"{self._name} failed {place}: {run.why}{shown}", hint=f"try it alone: {command_line(self.script)}"
         )
@@ -274,11 +279,12 @@ class ScriptRuns:
             return log.tell()
 
     def _clean_up(self) -> None:
-        if self._own_rate is not None:
-            self.remarks.append(own_rate(self._own_rate, moved=self._own_rate_moved))
+        if self.starts:
+            self.remarks.append(own_rate(self.own_rate, moved=self._own_rate_moved))
         left = self._footprints.sweep_ended()
         if left:
-            self.remarks.append(f"made before the training, and left for other runs of the script: {_few(left)}")
+            self._left = f"made before the training, and left for other runs of the script: {_few(left)}"
+            self.remarks.append(self._left)
         for path in self._footprints.too_large:
             self.remarks.append(f"{path} was opened for writing before the training, and is too large to be copied")
         for path in self._footprints.not_put_back:

@@ -40,4 +40,5 @@ MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {
     4: _only_additions,
     5: _only_additions,
     6: _only_additions,
+    7: _only_additions,
 }

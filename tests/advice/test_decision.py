@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from helpers.runs import parabola, runs_at
-from lrfinder.advice.verify.decision import CLOSE, CONFIRMED, LOST, Decision, decide
+from lrfinder.advice.verify.decision import CLOSE, CONFIRMED, LOST, Decision, decide, left_over
 from lrfinder.records import Band
 from lrfinder.search.lr_profile import CLEAR, CLIFF, LrProfile, lr_profile
 
@@ -133,3 +134,41 @@ def test_a_band_that_ends_where_training_was_last_seen_to_work_hides_no_other_li
     same, wider = (decided(-3.0, long, short=short, band=Band(low=1e-9, high=10**high)) for high in (end, end + 1e-6))
     assert same.to_try == pytest.approx(wider.to_try, abs=1e-5)
     assert same.x == pytest.approx(wider.x, abs=1e-5)
+
+
+SHIFTS = np.random.default_rng(1).normal(size=200_000)  # of the best rate, in standard errors
+OFF = st.floats(-0.25, 0.15)  # decades from the best rate to the asked one: within half a step of the next trial
+
+
+def valley_of(width: float, steps: int = 200) -> LrProfile:
+    found = lr_profile(runs_at(np.arange(-130, -69) / 50, parabola(-2, width=width), steps=steps), steps)
+    assert found is not None
+    return found
+
+
+@given(off=OFF, width=st.floats(1, 2), level=st.sampled_from([0.5, 0.8, 0.9]), repeated=st.booleans())
+@settings(deadline=None, max_examples=40)
+def test_the_cost_is_the_quantile_of_what_is_lost_if_the_valley_lies_lower_by_chance(
+    off: float, width: float, level: float, repeated: bool
+) -> None:
+    """Against draws of that: in a run eight times as long 0.42 of it is left, but of fresh data not above the best."""
+    found = decided(-2 + off, valley_of(width), repeated=repeated, level=level)
+    assert found.kept
+    far = off + np.maximum(SHIFTS, 0) * 0.0912  # from the best rate, which may lie lower; slow rates catch up
+    lost = (far / width) ** 2 * np.where((far < 0) | repeated, 0.75**3, 1.0)
+    assert found.cost == pytest.approx(float(np.quantile(lost, level)), rel=0.02, abs=2e-4)
+
+
+@given(width=st.floats(1, 2), level=st.sampled_from([0.5, 0.8, 0.9]))
+@settings(deadline=None, max_examples=20)
+def test_the_valley_of_trials_as_long_as_the_run_may_lie_on_either_side(width: float, level: float) -> None:
+    found = decided(-2, valley_of(width), steps=200, level=level)
+    lost = (SHIFTS * 0.0912 / width) ** 2
+    assert found.cost == pytest.approx(float(np.quantile(lost, level)), rel=0.02, abs=2e-4)
+
+
+def test_what_an_expected_drift_moves_was_not_seen_to_widen() -> None:
+    found, plain = (decided(-2, valley_of(1), repeated=True, expected=expected) for expected in (0.05, 0.0))
+    assert found.cost > 2 * plain.cost
+    assert left_over(found.drift) == 1
+    assert left_over(plain.drift) == pytest.approx(0.75**3)

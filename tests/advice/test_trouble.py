@@ -11,7 +11,7 @@ from helpers.advice import advice_on
 from helpers.curves import falls_and_explodes, sweep_of, traces_of
 from helpers.runs import START, explored, parabola, run_at, runs_at
 from lrfinder.advice import Request
-from lrfinder.options import FINITE_WEIGHTS
+from lrfinder.options import FINITE_WEIGHTS, OTHER_KIND
 from lrfinder.records import Metric, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
 
 AUTO = SweepSettings()
@@ -104,6 +104,79 @@ def test_first_losses_that_are_factors_apart_are_named() -> None:
         status, why = advised(first, apart)
         assert status is Status.UNCERTAIN
         assert "in the short run at rate" in why
+
+
+def test_measurements_that_are_apart_are_the_first_thing_that_a_refusal_tells() -> None:
+    apart = [dataclasses.replace(FLAT.traces[1], initial_loss=6476.9), FLAT.traces[0]]
+    advice = advice_on(dataclasses.replace(FLAT, traces=tuple(apart)), Request(steps=400))
+    assert advice.why.startswith("the first loss is 6477 in repeat 2 and")
+    assert advice.hint == "make it in model(), or keep it in the module"
+    learned = explored(GOOD, parabola(-1.4))
+    said = f"{OTHER_KIND}: before any update it is 8e+06 in training mode, too, and in training 1.2"
+    runs = tuple(dataclasses.replace(run, note=f"a note; {said}") for run in learned.runs)
+    advice = advice_on(with_runs(learned, *runs), Request(steps=400))
+    assert advice.status is Status.UNCERTAIN
+    assert said in advice.why
+    nothing = tuple(dataclasses.replace(run, constant=0.01) for run in runs)
+    advice = advice_on(with_runs(learned, *nothing), Request(steps=400))
+    assert advice.status is Status.REFUSED
+    assert advice.why.startswith(said)
+    assert "units" in advice.hint
+
+
+def test_running_statistics_that_follow_too_slowly_are_named() -> None:
+    runs = runs_at((-6.0, -5.0, -4.0, -2.0, -1.0), lambda x: 5000.0 if x > -3 else 600.0, steps=AUTO.run_steps)
+    lag = [dataclasses.replace(run, initial_loss=600.0, first_loss=START) for run in runs]
+    advice = advice_on(with_runs(FLAT, *lag), Request(steps=400))
+    assert advice.why.startswith("the held-out loss begins at 600 in evaluation mode, where training begins at 2.3")
+    assert "momentum" in advice.hint
+    followed = [dataclasses.replace(run, loss=START) for run in lag]
+    assert "running statistics" not in advice_on(with_runs(FLAT, *followed), Request(steps=400)).why
+
+
+def test_a_repeat_that_the_data_ended_is_named_if_higher_rates_did_well() -> None:
+    learned = explored(FLAT, parabola(-1.4))
+    for lowest, named in ((1e-5, True), (1.0, False)):
+        lrs = (lowest, 2 * lowest)
+        ended_by_data = dataclasses.replace(
+            FLAT.traces[0], stop=Stop.NON_FINITE, why=INFINITE, lrs=lrs, losses=(START, START), updates=3
+        )
+        advice = advice_on(dataclasses.replace(learned, traces=(ended_by_data, FLAT.traces[1])), Request(steps=400))
+        assert advice.status is Status.UNCERTAIN
+        assert (f"repeat 1 ended so, and not by its rate: {INFINITE}" in advice.why) is named
+
+
+def test_a_small_rise_at_any_rate_is_no_chance() -> None:
+    rises = runs_at((-6.0, -5.0), lambda x: START + 0.5 + x / 1000, steps=AUTO.run_steps)
+    falls = runs_at((-3.0, -2.0, -1.0, 0.0), lambda x: START - 1.0 + 0.3 * (x + 1.5) ** 2, steps=AUTO.run_steps)
+    advice = advice_on(with_runs(FLAT, *rises, *falls), Request(steps=400))
+    assert advice.status is Status.UNCERTAIN
+    assert 0.01 < advice.lr < 0.1
+    by_chance = (rises[0], dataclasses.replace(rises[1], loss=START - 0.5))
+    assert "this may be chance" in advice_on(with_runs(FLAT, *by_chance, *falls), Request(steps=400)).why
+
+
+def test_losses_that_are_missing_in_the_file_are_told() -> None:
+    def cut(result: SweepResult) -> SweepResult:
+        first = result.traces[0]
+        first = dataclasses.replace(first, lrs=first.lrs[:7], losses=first.losses[:7])
+        return dataclasses.replace(result, traces=(first, *result.traces[1:]))
+
+    said = f"only 7 losses are there of the {GOOD.traces[0].updates} updates of repeat 1"
+    advice = advice_on(cut(explored(GOOD, parabola(-1.4))), Request(steps=400))
+    assert advice.status is Status.UNCERTAIN
+    assert said in advice.why
+    assert advice_on(cut(FLAT), Request(steps=400)).why.startswith(f"only 7 losses are there of the {AUTO.steps}")
+
+
+def test_a_line_search_leaves_the_rate_open() -> None:
+    learned = explored(GOOD, parabola(-1.4))
+    settings = {"line_search_fn": "strong_wolfe"}
+    lbfgs = dataclasses.replace(learned.setup.optimizer, name="LBFGS", settings=settings)
+    result = dataclasses.replace(learned, setup=dataclasses.replace(learned.setup, optimizer=lbfgs))
+    advice = advice_on(result, Request(steps=400))
+    assert advice.status is Status.UNCERTAIN
+    assert "its line search chooses each step itself" in advice.why
 
 
 @pytest.mark.parametrize("value", [0.0, 1.5, -2.0])

@@ -193,6 +193,17 @@ def test_state_that_the_script_keeps_is_named_and_nothing_is_confident() -> None
     assert "goes on from one to the next" in advice.why or advice.lr is None
 
 
+def test_validation_data_that_give_another_kind_of_loss_are_named() -> None:
+    units = [(x, 1000 * y) for x, y in BATCHES[:4]]
+    made, how, _ = run(val_loader=units)
+    assert how == ["evaluation mode"]
+    assert made.note.startswith("the held-out loss is of another kind than that of training: before any update it is")
+    assert run(val_loader=[(x, 1.5 * y) for x, y in BATCHES[:4]])[0].note == ""
+    slow = lambda: nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1))  # noqa: E731
+    far = [(100 * x + 50, y) for x, y in BATCHES]
+    assert run(model=slow, train_loader=far, val_loader=far[:4])[0].note == ""  # statistics that have not followed yet
+
+
 def test_the_mode_is_in_the_run_folder(tmp_path) -> None:
     result = lrfinder.sweep(
         lambda: Decoded(3, 1),

@@ -1,4 +1,4 @@
-"""Train with exported plateaus in Keras and optax: a JSON job on standard input, the rates used on standard output.
+"""Train with exported plateaus in Keras or optax: JSON jobs on standard input, the rates used on standard output.
 
 A process of its own: Keras and JAX settle their devices and threads when they are imported.
 """
@@ -62,8 +62,10 @@ if __name__ == "__main__":
     import warnings
 
     warnings.simplefilter("ignore")
-    job = json.load(sys.stdin)
-    names: dict[str, Any] = {"__name__": "exported"}
-    exec(job["text"], names)  # noqa: S102 - our own text
-    run = {"keras": run_keras, "optax": run_optax}[job["target"]]
-    print(json.dumps(run(names, job["losses"], job["updates"])))
+    rates = []
+    for job in json.load(sys.stdin):
+        names: dict[str, Any] = {"__name__": "exported"}
+        exec(job["text"], names)  # noqa: S102 - our own text
+        run = {"keras": run_keras, "optax": run_optax}[job["target"]]
+        rates.append(run(names, job["losses"], job["updates"]))
+    print(json.dumps(rates))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import json
 import os
 import signal
@@ -107,16 +108,23 @@ class Zygote:
 
 
 def serve() -> None:
+    # So that the children needn't.
+    import psutil  # noqa: F401
     import torch._dynamo  # noqa: F401 - the first optimizer would
 
-    import lrfinder.api.sweeping.measure
+    import lrfinder.api.script_sweep
+    import lrfinder.api.sweeping.model_file
     import lrfinder.cli.app
+    import lrfinder.cli.process.training
     import lrfinder.cli.process.user_code
     import lrfinder.cli.recommend
     import lrfinder.cli.sweep
     import lrfinder.cli.verify
-    import lrfinder.report.figure  # noqa: F401 - so that the children needn't
+    import lrfinder.report.figure
+    import lrfinder.report.summary
+    import lrfinder.report.terminal_plot  # noqa: F401
 
+    _draw()
     codecs.lookup("utf-8-sig")  # a child that becomes somebody else may not read the standard library
     # From Python 3.12 on a fork beside threads warns; torch starts some, and none of them holds a lock here.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
@@ -134,6 +142,23 @@ def serve() -> None:
             target.with_suffix(".new").write_text(str(os.waitstatus_to_exitcode(status)))
             target.with_suffix(".new").replace(target)
             os._exit(0)
+
+
+def _draw() -> None:
+    """Draw a picture and a plot: most of what a short command would spend is importing what draws."""
+    import plotext  # noqa: F401
+
+    from lrfinder.report.style import figure_style, load_matplotlib
+
+    load_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with figure_style():
+        figure = Figure()
+        figure.add_subplot().semilogx([1, 2], label="a")
+        figure.legend()
+        FigureCanvasAgg(figure).print_png(io.BytesIO())
 
 
 def run(job: dict) -> None:

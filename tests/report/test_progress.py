@@ -156,8 +156,8 @@ def test_time_left_does_not_count_what_an_early_stop_saves() -> None:
         progress.repeat_ended(trace(0, (2.0,) * 100, Stop.DIVERGED))
         progress.repeat_started(1)
         measure(progress, clock, repeat=1, losses=(2.0,), seconds=30.2)
-    # 101 updates in 40.2 s, 499 more to go
-    assert "update 1 of 500, rate 1e-04 loss 2 best 2, 3 min 19 s left" in file.getvalue()
+    # a hundred updates in 40.1 s after the first one, 499 more to go
+    assert "update 1 of 500, rate 1e-04 loss 2 best 2, 3 min 20 s left" in file.getvalue()
 
 
 def test_the_short_sweeps_of_a_long_one_are_counted_from_the_beginning() -> None:
@@ -173,7 +173,7 @@ def test_the_short_sweeps_of_a_long_one_are_counted_from_the_beginning() -> None
         clock.now += 36.0
         progress.measured(Point(repeat=0, step=0, lr=1e-4, loss=1.5))
     log = file.getvalue()  # 36 s an update, a hundred an hour, of 2 x 500 + 2 x 50, and 3 trial runs of 75
-    assert "repeat 1 of 2: update 1 of 500, rate 1e-04 loss 2 best 2, 13 h 14 min left" in log
+    assert "repeat 1 of 2: update 2 of 500, rate 1.02e-04 loss 2 best 2, 13 h 14 min left" in log
     assert "short sweep 1 of 2: 50 updates, rates 1e-04 to 1" in log
     assert "short sweep 1 of 2: update 1 of 50, rate 1e-04 loss 1.5 best 1.5, 8 h 14 min left" in log
 

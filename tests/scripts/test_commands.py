@@ -62,6 +62,31 @@ def test_a_script_is_swept_and_recommended(zygote: Zygote, tmp_path: Path, progr
     status, done = zygote.run("sweep", "--resume", "run", cwd=tmp_path)
     assert status == 2
     assert "can't be resumed" in done.stderr
+    verify = ("verify", "run", "--steps", 400, "--budget", 400, "--json")
+    shorter = ("--script", "classifier.py", "--", "--epochs", 1)
+    status, done = zygote.run(*verify, *shorter, cwd=tmp_path, env=ENV, timeout=120)
+    assert status == 5
+    assert "the script ended after 40 updates" in done.stdout
+    assert "python classifier.py --epochs 1" in done.stderr
+    status, done = zygote.run(*verify, cwd=tmp_path, env=ENV, timeout=120)
+    assert status in {0, 1}, done.stdout
+
+
+def test_the_rate_of_a_script_is_checked(zygote: Zygote, tmp_path: Path, program: Callable[[str], str]) -> None:
+    program("classifier.py")
+    (tmp_path / "schedule.yaml").write_text(SCHEDULE)
+    check = ("check", "--script", "classifier.py", "--json")
+    status, done = zygote.run(*check, "--", "--epochs", 6, "--lr", 80, cwd=tmp_path, env=ENV, timeout=120)
+    own = json.loads(done.stdout)
+    assert (status, own["sane"], own["lr"], own["config"]) == (1, False, 80.0, None)
+    assert "unstable" in own["why"]
+    configured = (*check, "--config", "schedule.yaml", "--junit", "check.xml")
+    status, done = zygote.run(*configured, "--", "--epochs", 6, cwd=tmp_path, env=ENV, timeout=120)
+    document = json.loads(done.stdout)
+    assert (document["lr"], document["config"]) == (0.08, "schedule.yaml")
+    low, high = document["band"]["low_interval"][0], document["band"]["high_interval"][1]
+    assert (status == 0) == (low <= 0.08 <= high)
+    assert {path.name for path in tmp_path.iterdir()} == {"classifier.py", "schedule.yaml", "check.xml"}
 
 
 def test_ctrl_c_ends_the_script_and_keeps_what_was_measured(
@@ -161,6 +186,9 @@ def trained(folder: Path, rates: tuple[float, ...]) -> dict[str, torch.Tensor]:
         (("sweep", "--script", "classifier.py", "--batch-size", 3), "--batch-size can't be given with a script"),
         (("sweep", "--script", "classifier.py", "--module", "m"), "can't both be given"),
         (("sweep", "model.py", "--script", "classifier.py"), "a script is given, and 'model.py' too"),
+        (("sweep", "--script", "explored.ipynb"), "is a notebook, not a script"),
+        (("check", "--script", "classifier.py", "--accumulate", 2), "--accumulate can't be given with a script"),
+        (("check", "model.py"), "--config is missing"),
         (("sweep", "--module", "no.such"), "no module named 'no.such'"),
         (("sweep", "model.py", "--which", "G"), "--which is for a script"),
         (("run", "--config", "schedule.yaml"), "name a --script or a --module"),

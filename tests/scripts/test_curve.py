@@ -107,6 +107,22 @@ def test_the_losses_are_those_of_a_loop_by_hand(sweep: Swept, classifier: Module
     assert len(trace.losses) > 30
 
 
+def test_a_step_that_is_compiled_is_made_at_each_rate(sweep: Swept) -> None:
+    [trace] = sweep("others.py", "compiled").sweep.traces
+    torch.manual_seed(derived_seed(0, 0))
+    net, _, x = nn.Linear(4, 1), nn.Linear(4, 1), torch.randn(16, 4)
+    optimizer = torch.optim.Adam(net.parameters())
+    expected = []
+    for rate in (*RATES, 0.0):
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        loss = net(x).pow(2).mean()
+        expected.append(loss.item())
+        loss.backward()
+        optimizer.step()
+    assert [trace.initial_loss, *trace.losses] == pytest.approx(expected, rel=1e-4)
+
+
 def test_an_update_that_the_scaler_skips_uses_up_no_rate(sweep: Swept, classifier: ModuleType) -> None:
     argv = ("--scaler", "--init-scale", str(2.0**127), "--times", "16")
     [trace] = sweep("classifier.py", *argv).sweep.traces

@@ -43,6 +43,7 @@ def test_a_script_that_fails_later_keeps_what_was_measured(sweep: Swept, tmp_pat
         ("by hand, shortly", "it ended after 20 calls of backward.* and no step of a torch optimizer"),
         ("no loss", "no backward"),
         ("two", r"several optimizers: SGD \(critic\), Adam \(actor\); name one by --which"),
+        ("no names", r"several optimizers that no name tells apart: SGD .each., SGD .each."),
     ],
 )
 def test_what_cannot_be_seen_is_said(sweep: Swept, tmp_path: Path, kind: str, said: str) -> None:
@@ -56,6 +57,8 @@ def test_one_of_several_optimizers_is_named(sweep: Swept, which: str) -> None:
     done = sweep("others.py", "two", which=which)
     [trace] = done.sweep.traces
     assert done.sweep.setup.optimizer.name == ("Adam" if which == "actor" else "SGD")
+    assert done.advice.status is not Status.CONFIDENT
+    assert f"only {which} was swept" in done.advice.why
     assert (trace.initial_loss > 8) == (which == "actor")  # each optimizer has a loss of its own
     assert len(trace.losses) > 20
 
@@ -72,6 +75,24 @@ def test_a_script_that_ends_too_early_is_a_value(sweep: Swept) -> None:
     assert done.advice.status is Status.REFUSED
     assert "the script ended after 40 updates" in done.advice.why
     assert "more epochs" in done.advice.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("leaves", "the script ended after 20 updates"), ("folds", "began another training after 20 updates")],
+)
+def test_a_script_that_leaves_or_begins_anew_ends_early(sweep: Swept, kind: str, said: str) -> None:
+    done = sweep("others.py", kind)
+    [trace] = done.sweep.traces
+    assert (trace.stop, trace.updates) == (Stop.OUT_OF_DATA, 20)
+    assert said in trace.why
+
+
+def test_a_script_that_leaves_out_losses_that_are_not_finite_is_ended(sweep: Swept) -> None:
+    [trace] = sweep("others.py", "skips", min_lr=1e-2, max_lr=1e38, steps=10).sweep.traces
+    assert trace.stop is Stop.NON_FINITE
+    assert "trains on no batch any more after the update at rate" in trace.why
+    assert all(loss < 1e30 for loss in trace.losses)
 
 
 def test_a_script_of_exactly_so_many_updates_is_enough(sweep: Swept) -> None:

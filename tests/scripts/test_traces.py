@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lrfinder.errors import ModelFileError
 from lrfinder.records import Stop
 
 Swept = Callable[..., Any]
@@ -56,6 +57,16 @@ def test_what_was_there_is_as_it_was_and_what_is_new_is_gone(
     assert after.pop("cache.pt")
     assert after == before
     assert any("cache.pt" in remark for remark in done.remarks)
+
+
+def test_of_one_run_that_fails_only_data_that_it_has_read_stays(
+    sweep: Swept, tmp_path: Path, program: Callable[[str], str]
+) -> None:
+    before = {"others.py"}
+    with pytest.raises(ModelFileError, match="too late") as failure:
+        sweep("others.py", "fails late")
+    assert set(contents(tmp_path)) - before == {"data", "data/raw", "data/raw/train.txt", "data/raw/test.txt"}
+    assert f"left for other runs of the script: {tmp_path / 'data'}" in str(failure.value.hint)
 
 
 def test_a_checkpoint_that_was_there_is_never_opened_for_writing(

@@ -64,16 +64,18 @@ def settings_around(
     )
 
 
-def check_rate(result: SweepResult, config: ScheduleConfig) -> CheckResult:
-    """Compare the config's peak rate with the trainable band of a sweep.
+def check_rate(result: SweepResult, configured: ScheduleConfig | float) -> CheckResult:
+    """Compare a config's peak rate, or a rate, with the trainable band of a sweep.
 
     The band's ends are taken at the outer bound of their intervals: a rate is called insane only if the sweep is
     sure of it, since a check that fails by chance is soon ignored. If a bound is farther than OPEN from its end, a rate
     between the two is neither.
     """
-    lr = config.optimizer.lr
     advice = advise(gather_evidence(result), Request())
-    warnings = _differences(result, config)
+    if isinstance(configured, ScheduleConfig):
+        lr, warnings = configured.optimizer.lr, _differences(result, configured)
+    else:
+        lr, warnings = configured, ()
     if advice.band is None or advice.lr is None:
         return CheckResult(
             sane=None, lr=lr, band=None, suggested=None, why=advice.why, hint=advice.hint, warnings=warnings
@@ -133,8 +135,8 @@ def _differences(result: SweepResult, config: ScheduleConfig) -> tuple[str, ...]
     swept, configured = result.setup.optimizer, config.optimizer
     found = []
     if swept.name != configured.name:
-        found.append(f"the config's rate is for {configured.name}, the model file's optimizer is {swept.name}")
+        found.append(f"the config's rate is for {configured.name}, and {swept.name} was swept")
     for name, value in configured.settings.items():
         if name in swept.settings and swept.settings[name] != value:
-            found.append(f"{name} is {value} in the config and {swept.settings[name]} in the model file")
+            found.append(f"{name} is {value} in the config and {swept.settings[name]} in what was swept")
     return tuple(found)

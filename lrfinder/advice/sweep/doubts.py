@@ -59,6 +59,13 @@ def lr_drifts(optimizer: OptimizerFacts, tried: int, steps: int | None) -> tuple
     return (f"{lets}, and nothing that long was tried: let `lrfinder verify` try",)
 
 
+def line_search(optimizer: OptimizerFacts) -> tuple[str, ...]:
+    """Return a doubt if the optimizer seeks the length of each step itself, as LBFGS does with a line search."""
+    if not optimizer.settings.get("line_search_fn"):
+        return ()
+    return ("its line search chooses each step itself, so far other rates may do as well",)
+
+
 def weak_fall(curve: Curve) -> tuple[str, ...]:
     """Return a doubt if the lowest loss of the curve may be chance; for short runs that the curve guides, too."""
     lowest = int(curve.loss.argmin())

@@ -12,12 +12,19 @@ import statistics
 from dataclasses import dataclass
 
 from lrfinder.advice.sweep.refusal import Refusal, refuse_beginning, refuse_curve, refuse_points
-from lrfinder.advice.sweep.trouble import doubts_of_sweep, known_cause, nothing_learned
+from lrfinder.advice.sweep.trouble import (
+    disagreement,
+    doubts_of_sweep,
+    known_cause,
+    lagging_statistics,
+    nothing_learned,
+)
 from lrfinder.fit import Curve, fit_curve
 from lrfinder.formatting import format_loss
 from lrfinder.records import Band, SweepResult
 from lrfinder.rules.band import trainable_band
 from lrfinder.rules.trials import shift_alone, trainable_range
+from lrfinder.search.lr_profile import ALIKE as ALIKE_RISES
 from lrfinder.search.lr_profile import LrProfile, RunLoss, lr_profile
 
 CLEAR = 5.0  # times the falls of rates too small to learn at: what counts as learning
@@ -72,11 +79,11 @@ def gather_evidence(result: SweepResult, seed: int = 0) -> SweepEvidence:
     if refusal is not None and profile is not None and not is_significant(profile):
         profile = None  # no curve confirms so small a fall
     if profile is None and (refusal is not None or curve is None):
-        refusal = _cause_first(known_cause(result) or _not_chance(result), refusal)
+        refusal = _cause_first(known_cause(result) or lagging_statistics(result) or _not_chance(result), refusal)
     elif refusal is not None and profile is not None and profile.drift:
         refusal = dataclasses.replace(refusal, why="the loss rises by itself, whatever the rate")
     if (nothing := nothing_learned(result)) is not None and not (refusal is not None and refusal.known):
-        refusal, profile = nothing, None
+        refusal, profile = _cause_first(disagreement(result), nothing), None
     return SweepEvidence(
         result=result,
         pick_source=source,
@@ -142,7 +149,8 @@ def profile_if_learned(result: SweepResult) -> LrProfile | None:
 def _chance(profile: LrProfile, result: SweepResult) -> float:
     """Return by how much runs fall, or rise, at rates too small to learn at: the median of the LOWEST ones.
 
-    If their falls grow with the rate, they have learned after all: then it is that of the lowest.
+    If their falls grow with the rate, they have learned after all: then it is that of the lowest. If the two lowest
+    rise alike, decades apart, the loss drifts by itself: chance is by how much their rises differ.
     """
     highest = profile.lowest.x - TOO_SMALL
     off = [
@@ -152,6 +160,9 @@ def _chance(profile: LrProfile, result: SweepResult) -> float:
     ][:LOWEST]
     if not off:
         return 0.0
+    rises = [-fall for fall in off[:2]]
+    if len(rises) > 1 and min(rises) > 0 and min(rises) >= ALIKE_RISES * max(rises) and disagreement(result) is None:
+        return max(rises) - min(rises)
     growing = len(off) == LOWEST and all(2 * max(low, 0.0) < high for low, high in itertools.pairwise(off))
     return abs(off[0]) if growing else statistics.median(map(abs, off))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Iterable, Iterator
 
 from lrfinder.advice.sweep.refusal import Refusal
 from lrfinder.formatting import format_loss
-from lrfinder.options import FINITE_WEIGHTS, STOP_TEXT
-from lrfinder.records import FACTOR, Metric, ShortRun, Stop, SweepResult, Trace, losses_differ
+from lrfinder.options import FINITE_WEIGHTS, OTHER_KIND, STOP_TEXT
+from lrfinder.records import FACTOR, FRESH_FACTOR, Metric, ShortRun, Stop, SweepResult, Trace, losses_differ
 
-FRESH_FACTOR = 10.0  # in place of FACTOR, if the weights were drawn anew between them: rules/README.md#factor-noises
 EARLY = 5  # losses of a repeat, at rates too small to learn at, whose range shows the noise of a batch
 
 _HINTS = {
@@ -24,10 +24,13 @@ _DATA_HINT = (
     "compute the loss of each batch by itself, and look for the one that isn't finite: its data, log(0), a division by "
     "zero; then leave such samples out"
 )
-_SURVIVES = (
-    "something goes on from one to the next (a hidden state, a counter, a global of the file): make it in model(), or "
-    "keep it in the module"
+_SURVIVES = "something goes on from one to the next (a hidden state, a counter, a global of the file)"
+_SURVIVES_HINT = "make it in model(), or keep it in the module"
+_OTHER_KIND_HINT = (
+    "look at one batch of each: units, scaling, targets, a loss that sums over more samples. If both are right, take "
+    "the val_loader out: batches that are set aside from training judge then"
 )
+_LAG_HINT = "let running statistics follow sooner (a larger momentum), or train longer: --run-steps 300"
 
 
 def known_cause(result: SweepResult) -> Refusal | None:
@@ -44,7 +47,9 @@ def known_cause(result: SweepResult) -> Refusal | None:
     broken_traces = [trace for trace in source.traces if _not_the_weights(trace)]
     if source.traces and not result.runs and len(broken_traces) == len(source.traces):
         return Refusal(why=broken_traces[0].why, hint=_DATA_HINT, known=True)
-    return None
+    for lost in _lost_points(result):
+        return Refusal(why=lost, hint="the run folder is damaged or was edited: sweep again", known=True)
+    return disagreement(result)
 
 
 def nothing_learned(result: SweepResult) -> Refusal | None:
@@ -73,18 +78,42 @@ def only_a_constant(runs: Iterable[ShortRun]) -> tuple[str, ...]:
     return (f"nothing was learned of the inputs yet: {reached}",)
 
 
+def lagging_statistics(result: SweepResult) -> Refusal | None:
+    """Return that most short runs ended far above the first training loss, where the held-out loss began far above it.
+
+    Such a beginning is right for fresh running statistics (held-out data are judged by those, training is not); they
+    have to follow in a short run.
+    """
+    runs = [run for run in result.runs if run.initial_loss is not None and run.first_loss is not None]
+    if not runs:
+        return None
+    before, first = runs[0].initial_loss or 0.0, runs[0].first_loss or 0.0
+    ended = statistics.median(math.inf if run.loss is None else run.loss for run in runs)
+    if min(before, ended) < first or not all(losses_differ(loss, first) for loss in (before, ended)):
+        return None
+    why = (
+        f"the held-out loss begins at {format_loss(before)} in evaluation mode, where training begins at "
+        f"{format_loss(first)}, and {result.settings.run_steps} updates don't end that: running statistics, such as "
+        "those of a BatchNorm, follow the data too slowly"
+    )
+    return Refusal(why=why, hint=_LAG_HINT, known=True)
+
+
 def doubts_of_sweep(result: SweepResult, *, short_runs_learned: bool) -> tuple[str, ...]:
     """Return why no pick from `result` can be confident, whatever its curve looks like; empty if nothing is wrong."""
+    apart = disagreement(result)
     return (
         *_unfinished(result, learned=short_runs_learned),
         *_by_data(result),
+        *_lost_points(result),
         *_skipped_hooks(result),
-        *disagreements(result),
+        *((result.setup.doubt,) if result.setup.doubt else ()),
+        *((apart.why,) if apart is not None else ()),
     )
 
 
-def disagreements(result: SweepResult) -> tuple[str, ...]:
-    """Return, in words, which two measurements of the loss before any update can't both be right.
+def disagreement(result: SweepResult) -> Refusal | None:
+    """Return which two measurements of the loss before any update can't both be right, and what to do; mostly None.
 
     All repeats and short runs begin alike, so their first losses differ by the noise of a batch; if the weights are
     drawn anew for a repeat, by that of the weights, too. That noise is taken as the smallest range of EARLY losses.
@@ -100,8 +129,11 @@ def disagreements(result: SweepResult) -> tuple[str, ...]:
         factor = FACTOR if drawn == drawn_then else FRESH_FACTOR
         if losses_differ(first, second, noise=noise, factor=factor):
             measured = f"the first loss is {format_loss(first)} {one} and {format_loss(second)} {other}"
-            return (f"{measured}, before any update: {_SURVIVES}",)
-    return ()
+            return Refusal(why=f"{measured}, before any update: {_SURVIVES}", hint=_SURVIVES_HINT, known=True)
+    for run in result.runs:
+        if OTHER_KIND in run.note:
+            return Refusal(why=run.note[run.note.index(OTHER_KIND) :], hint=_OTHER_KIND_HINT, known=True)
+    return None
 
 
 def _unfinished(result: SweepResult, *, learned: bool) -> Iterator[str]:
@@ -119,6 +151,22 @@ def _by_data(result: SweepResult) -> Iterator[str]:
     broken = _broken_by_data(result.runs)
     if broken:
         yield f"a short run ended so, and not by its rate: {broken[0].why}"
+        return
+    best = min((run for run in result.runs if run.loss is not None), key=lambda run: run.loss or 0.0, default=None)
+    for trace in result.pick_source.traces if best is not None else ():
+        if _not_the_weights(trace) and trace.lrs and best is not None and trace.lrs[-1] < best.plan.lr:
+            yield f"repeat {trace.repeat + 1} ended so, and not by its rate: {trace.why}"
+            return
+
+
+def _lost_points(result: SweepResult) -> Iterator[str]:
+    """Say which repeat's losses are not all in its file, as after an edit: each update that isn't repeated has one."""
+    for trace in (*result.traces, *result.short_sweeps):
+        ended = trace.stop in {Stop.COMPLETED, Stop.DIVERGED} and trace.micro_batches == 1 and not trace.skipped
+        if ended and 2 * len(trace.losses) < trace.updates:
+            kept, made = len(trace.losses), trace.updates
+            yield f"only {kept} losses are there of the {made} updates of repeat {trace.repeat + 1}"
+            return
 
 
 def _skipped_hooks(result: SweepResult) -> Iterator[str]:

@@ -15,6 +15,7 @@ LOST = 0.1  # of the longest trials' fall: a rate that loses more did not train 
 LEVEL = 0.9  # how sure the printed cost is
 LEAST_ERROR = 0.0912  # decades (sd), at least: advice/README.md#least_error
 CLOSE = 0.01  # of the fall; full-length trials nearer than that are equal: advice/README.md#close
+CATCH_UP = 0.75  # of what a trial loses, left by a run twice as long: advice/README.md#catch_up
 _SAME = 1e-3  # decades
 
 
@@ -44,6 +45,7 @@ def decide(
     steps: int,
     expected: float,
     band: Band | None,
+    repeated: bool = False,
     level: float = LEVEL,
 ) -> Decision:
     """Return the rate (log10) for a run of `steps` updates; `asked` is log10 of the recommended one.
@@ -53,8 +55,8 @@ def decide(
     in trials of either length: 2 CLEAR, as far as that costs LOST at most. An `expected` drift may go up to where less
     than CLIFF was lost: shorter trials overstate that loss.
 
-    Its cost, at `level`, is what the rates up to the end of that interval lose in the trials: so far the valley may
-    move. Down to the other end only if the trials are as long as the run: in a longer one slow rates catch up.
+    Its cost at `level` is what 10**x would lose if the trials' valley lay lower by as much as it may (`_cost`).
+    `repeated`: the trials passed over a part of the data, as often as the run will over all of it.
 
     The asked rate is kept if it obeys all that (CLEAR off what failed is enough), and if the other one was better by no
     more than LOST, or CLOSE if the trials were as long as the run, or the trials' own roughness.
@@ -90,26 +92,43 @@ def decide(
     kept = asked == x or (allowed and near)
     if kept:
         x, to_try, limit = asked, asked, ""
-    half = NormalDist().inv_cdf((1 + level) / 2) * max(LEAST_ERROR, drift.error)
-    at = x - drift.moved if expected else x
-    cost = _cost(short, long, low=at - half if full else at, high=at + half)
+    cost = _cost(short, long, x, drift, repeated=repeated, level=level)
     return Decision(x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost, cost=cost)
 
 
-def _cost(short: LrProfile | None, long: LrProfile, *, low: float, high: float) -> float:
-    """Return the largest share of the fall that is lost between two rates (log10), with what is uncertain of it.
+def left_over(drift: LrDrift) -> float:
+    """Return which share of what a rate loses in the trials it still loses in the coming run: CATCH_UP^doublings.
 
-    That is the trials' roughness, and what may be gained beyond an open end. The highest rates may lie above the longer
-    trials' own: then the shorter ones count, or the line through the last two.
+    All of it if a drift is expected: then the valley moves, and was not seen to widen.
     """
+    return 1.0 if drift.expected else CATCH_UP**drift.doublings
 
-    def lost(x: float) -> float:
-        if x < long.points[0].x:
-            return long.lost(long.points[0].x)
-        if x <= long.points[-1].x:
-            return long.lost(x)
-        known = math.nan if short is None or short.fall <= 0 else short.lost(x)
-        return long.lost_beyond(x) if math.isnan(known) else known
 
+def _cost(short: LrProfile | None, long: LrProfile, x: float, drift: LrDrift, *, repeated: bool, level: float) -> float:
+    """Return the share of the fall that 10**x loses at most, at `level`.
+
+    max of l(v) c(v) for v from x to x + z s, plus c (roughness + open end)
+
+    s is the standard error of the best rate in decades, z the normal quantile of `level`, l the trials' valley, c what
+    is `left_over` of a loss in a longer run: below the lowest point, and everywhere if the trials were `repeated`; else
+    1, since the upper end of runs on fresh data does not widen. If the trials were as long as the run, the valley may
+    lie higher as well: v then begins at x - z s, and z is the two-sided quantile. Above the longer trials' rates the
+    shorter ones count, or the line through the last two. An expected drift has moved x.
+    """
+    full, eased = drift.doublings == 0, left_over(drift)
+    at = x - drift.moved if drift.expected else x
+    half = NormalDist().inv_cdf((1 + level) / 2 if full else level) * max(LEAST_ERROR, drift.error)
+    low, high = at - half if full else at, at + half
     inside = [point.x for point in long.points if low < point.x < high]
-    return max(map(lost, (low, *inside, high))) + long.roughness + long.open_end
+
+    def lost(v: float) -> float:
+        first, last = long.points[0].x, long.points[-1].x
+        if v <= last:
+            return long.lost(max(v, first))
+        known = math.nan if short is None or short.fall <= 0 else short.lost(v)
+        return long.lost_beyond(v) if math.isnan(known) else known
+
+    failed = long.lowest_failed(long.lowest.x)
+    sound = max(point.x for point in long.points if point.x < failed) if repeated else long.lowest.x
+    most = max(lost(v) * (eased if v <= sound else 1.0) for v in (low, *inside, high))
+    return most + (eased if repeated else 1.0) * (long.roughness + long.open_end)

@@ -82,8 +82,14 @@ class TrialPlan:
             steps=self.request.steps,
             expected=expected_drift(optimizer.name, optimizer.settings),
             band=self.request.band,
+            repeated=self.repeated,
             level=level,
         )
+
+    @property
+    def repeated(self) -> bool:
+        """True if the longer trials passed over a part of the data, as often as the coming run will over all of it."""
+        return self.different_batches(self.lengths.long) is not None and not any(run.fresh for run in self.runs)
 
     @cached_property
     def tested(self) -> bool:

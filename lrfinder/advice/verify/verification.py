@@ -12,7 +12,7 @@ from lrfinder.advice.sweep.doubts import late_onset, weak_fall
 from lrfinder.advice.sweep.evidence import SweepEvidence
 from lrfinder.advice.sweep.trouble import only_a_constant
 from lrfinder.advice.verify.budget import Account, VerifyRequest
-from lrfinder.advice.verify.decision import CLOSE, Decision
+from lrfinder.advice.verify.decision import CLOSE, Decision, left_over
 from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
@@ -98,7 +98,7 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     confirmed = decision.kept
     lr = request.lr if confirmed else round_lr(10**decision.x, 3)
     shape, shapes = _best_shape(request, long, plan.shapes_tried)
-    doubts = (*_doubts(plan, long, decision), *_plateau(evidence), *evidence.doubts)
+    doubts = (*_doubts(plan, long, decision), *_plateau(evidence, long, decision.x), *evidence.doubts)
     pick = _pick(lr, plan, long, decision, doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     cost = _expected(long, decision) + _compared(plan, long)
@@ -187,7 +187,7 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
     doubts += only_a_constant(run for run in plan.runs if run.plan.steps == long.steps)
     if not plan.tested:
         doubts.append("the budget paid for no trial at the rate itself")
-    if decision.limit:
+    if decision.limit and decision.x < drift.x:
         doubts.append(f"the trials point beyond it, but {decision.limit}")
     fresh = any(trial.fresh for trial in plan.runs)
     if fresh:
@@ -200,8 +200,13 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
     return tuple(doubts)
 
 
-def _plateau(evidence: SweepEvidence) -> tuple[str, ...]:
-    """Return a doubt if the sweep sat on a plateau, or saw nothing: all trials began from the same seed."""
+def _plateau(evidence: SweepEvidence, long: LrProfile, x: float) -> tuple[str, ...]:
+    """Return a doubt if the sweep sat on a plateau, or saw nothing: all trials began from the same seed.
+
+    None if the trials left it far behind them at any rate up to three times 10**x: advice/README.md#plateau.
+    """
+    if long.lost(x + math.log10(3)) <= DEAR and long.lowest.loss <= SHELF * abs(long.start):
+        return ()
     if evidence.refusal is not None or (evidence.curve is not None and weak_fall(evidence.curve)):
         return (
             "the continuous sweep saw nothing clear, so when a run begins to learn may be chance: try another --seed",
@@ -237,10 +242,16 @@ def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
             f"; {step_falls(plan.sweep.setup.optimizer.name)} {format_factor(drift.expected)} with each doubling, so "
             f"{taken} is taken"
         )
-    elif drift.per_doubling is None:
         return f"{said}{moved}"
+    lower = "" if plan.repeated else " at lower rates"
+    left = f"the longer run is taken to lose {left_over(drift):.0%} of what trials{lower} lose"
+    if drift.per_doubling is None:
+        return f"{said}{moved}; {left}"
     bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
-    return f"{said}{moved}, which for {plan.request.steps} updates points to {format_lr(10**drift.x)}{bound}"
+    band = f", but {decision.limit}" if decision.x > drift.x and decision.limit else ""
+    return (
+        f"{said}{moved}, which for {plan.request.steps} updates points to {format_lr(10**drift.x)}{bound}{band}; {left}"
+    )
 
 
 def _sentence(text: str) -> str:

@@ -13,7 +13,8 @@ from lrfinder.engine.losses.evaluation import PLAIN, Across, Way, evaluate, stat
 from lrfinder.engine.runtime.failures import out_of_memory
 from lrfinder.errors import error_text
 from lrfinder.formatting import format_loss
-from lrfinder.records import losses_differ
+from lrfinder.options import OTHER_KIND
+from lrfinder.records import FRESH_FACTOR, losses_differ
 from lrfinder.task.problem import BuiltProblem
 
 TRAINING = Way("training mode", training=True, gradients=True)
@@ -33,6 +34,8 @@ class Judging:
         self.across = across
         self.way: Way | None = None
         self._why = ""  # the ways before this one were left out
+        self._in_training: tuple[float, ...] = ()  # the held-out losses in training mode, before any update
+        self._apart = ""
 
     def loss(
         self,
@@ -66,12 +69,26 @@ class Judging:
 
     @property
     def note(self) -> str:
-        """A sentence for people, empty if the mode is the usual one."""
-        return f"held-out data are judged in {self.description}" if self._why else ""
+        """A sentence for people, empty if the mode is the usual one and held-out data are of the same kind."""
+        mode = f"held-out data are judged in {self.description}" if self._why else ""
+        return "; ".join(filter(None, (mode, self._apart)))
+
+    def compare(self, first: float) -> None:
+        """Look whether held-out data give the same kind of loss as training data, whose `first` loss is known."""
+        known = [loss for loss in self._in_training if math.isfinite(loss)]
+        if not known or not math.isfinite(first):
+            return
+        mean, scatter = math.fsum(known) / len(known), max(known) - min(known)
+        # Losses near zero are many times apart by chance alone.
+        if losses_differ(mean, first, factor=FRESH_FACTOR) and abs(mean - first) > scatter:
+            losses = f"before any update it is {format_loss(mean)} in training mode, too, and in training "
+            self._apart = f"{OTHER_KIND}: {losses}{format_loss(first)}"
 
     def settle(self, judge: _Judge, batches: Sequence[Any]) -> float:
         """Settle it by the losses of `batches` in evaluation and in training mode, and return their mean loss."""
         trained = _training_loss(judge, batches[:1])
+        if trained is not None:
+            self._in_training = (trained, *(_training_loss(judge, [batch]) or trained for batch in batches[1:COMPARED]))
         first_error: Exception | None = None
         for way in WAYS:
             try:
@@ -135,10 +152,11 @@ class HeldOutLoss:
         """
         if self._judging.way is None and alike([judged], [trained]):
             self._judging.way = PLAIN
-        if self._judging.way is not None:
-            return True
-        self._judging.settle(self._judge, self.batches)
-        return False
+        settled = self._judging.way is not None
+        if not settled:
+            self._judging.settle(self._judge, self.batches)
+        self._judging.compare(trained)
+        return settled
 
     def __call__(self) -> float:
         """Return the mean loss with the weights of now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.utils.data import dataloader as loading
 
 _MOST_FRAMES = 60  # of the stack, from the step outwards: where the script's own variables are
 _LOADER = "_lrfinder_loader"
+_ENVIRONMENTS = ("gymnasium", "gym", "pettingzoo", "dm_env")  # where reinforcement learning acts
 
 
 def names_of(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
@@ -67,6 +68,7 @@ def facts_of(
         "device": f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device),
         "batch_size": None if size is None else size * batches,
         "batches_per_epoch": None if length is None else -(-length // batches),
+        "acts": next((name for name in _ENVIRONMENTS if name in sys.modules), None),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
@@ -91,9 +93,9 @@ def _default_lr(kind: type[torch.optim.Optimizer]) -> float | None:
 
 
 class LoaderWatch:
-    """Knows which DataLoader gave the batch that was read last."""
+    """Knows which DataLoader gave the batch that was read last; `drawn` is called at each."""
 
-    def __init__(self) -> None:
+    def __init__(self, drawn: Callable[[], None]) -> None:
         self._last: Any = None
         loader_class: Any = DataLoader
         iterator_class: Any = loading._BaseDataLoaderIter
@@ -104,13 +106,14 @@ class LoaderWatch:
             setattr(made, _LOADER, loader)
             return made
 
-        def drawn(this: Any) -> Any:
+        def next_batch(this: Any) -> Any:
             batch = real_next(this)
             self._last = getattr(this, _LOADER, None)
+            drawn()
             return batch
 
         loader_class.__iter__ = iterated
-        iterator_class.__next__ = drawn
+        iterator_class.__next__ = next_batch
 
     def current(self) -> tuple[int | None, int | None]:
         """Return the samples of its batches, and how many batches it has, as far as it says so."""

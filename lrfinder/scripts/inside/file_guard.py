@@ -41,6 +41,7 @@ class FileGuard:
         self._scratch = os.path.realpath(scratch)
         self._made_before = set(made_before)
         self._made = set(made_before)  # files and folders that weren't there before the sweep
+        self._unread = set(made_before)  # of those, what this process has not opened to read
         self._kept: set[str] = set()  # what was copied, or is only named, before it was changed
         self._moved: dict[str, str] = {}  # where what the script writes to a path really is
         self._copies = 0
@@ -191,9 +192,9 @@ class FileGuard:
         writes = bool(_WRITE_MODES & set(mode)) if mode is not None else bool(flags & _WRITES)
         if writes:
             self._writes(file)
-        elif self._made_before and (path := _path_of(file)) in self._made_before:
+        elif self._unread and (path := _path_of(file)) in self._unread:
             self._messages.send("read", path=path)
-            self._made_before.discard(str(path))
+            self._unread.discard(str(path))
 
     def _renames(self, source: Any, target: Any, *folders: int) -> None:
         if any(folder != -1 for folder in folders):
@@ -220,6 +221,7 @@ class FileGuard:
             return
         known = path in self._made
         self._made.update({path, os.path.realpath(path)})
+        self._unread.add(path)
         if not known or path in self._made_before:
             self._messages.send("made", path=path, late=self._closed)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from lrfinder.scripts.inside.rates import uncompiled
+
 _UNSCALED = "_lrfinder_unscaled"  # the attribute of a scaled loss that remembers the loss itself
 
 
@@ -18,14 +20,19 @@ class LossWatch:
     came before doesn't count: it may be computed elsewhere than at the weights, as SAM's second loss is.
     """
 
-    def __init__(self, *, backward_seen: Callable[[], None], step_skipped: Callable[[], None]) -> None:
-        """`backward_seen` is called after each backward(), `step_skipped` if a gradient scaler left a step out."""
+    def __init__(
+        self, *, backward_seen: Callable[[], None], zeroed: Callable[[], None], step_skipped: Callable[[], None]
+    ) -> None:
+        """`backward_seen` is called after each backward(), `zeroed` at each zero_grad().
+
+        `step_skipped` is called if a gradient scaler left a step out.
+        """
         self.calls = 0  # of backward() since the last step
         self.steps = 0  # that any optimizer has begun
         self._values: list[torch.Tensor] = []
         self._closed = False
         self._depth = 0  # of backward() within backward(), as in activation checkpointing
-        self._seen, self._skipped = backward_seen, step_skipped
+        self._seen, self._zeroed, self._skipped = backward_seen, zeroed, step_skipped
         self._watch_backward()
         self._watch_scaler()
         for kind in (torch.optim.Optimizer, torch.nn.Module):
@@ -69,7 +76,7 @@ class LossWatch:
                 if outermost:
                     self._seen()
 
-        torch.autograd.backward = backward
+        torch.autograd.backward = uncompiled(backward)
 
     def _note(self, tensors: Any, gradients: Any) -> None:
         self.calls += 1
@@ -99,7 +106,7 @@ class LossWatch:
                 self._skipped()
             return result
 
-        scaler.scale, scaler.step = scale, step
+        scaler.scale, scaler.step = uncompiled(scale), uncompiled(step)
 
     def _watch_zero_grad(self, kind: Any) -> None:
         real = kind.zero_grad
@@ -107,9 +114,10 @@ class LossWatch:
         def zero_grad(this: Any, *args: Any, **kwargs: Any) -> Any:
             if self._values and self._depth == 0:
                 self._closed = True
+            self._zeroed()
             return real(this, *args, **kwargs)
 
-        kind.zero_grad = zero_grad
+        kind.zero_grad = uncompiled(zero_grad)
 
 
 def _value(tensor: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

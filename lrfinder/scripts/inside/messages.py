@@ -13,7 +13,7 @@ class Messages:
     def __init__(self, handle: int) -> None:
         os.set_inheritable(handle, False)  # noqa: FBT003 - programs that the script starts don't get it
         self._handle = handle
-        self._write = os.write  # as it was before anything is watched
+        self._write, self._leave = os.write, os._exit  # as they were before anything is watched
 
     def send(self, kind: str, **content: Any) -> None:
         """Send one message. If nobody reads any more, this process has nothing left to do."""
@@ -22,4 +22,4 @@ class Messages:
             while line:
                 line = line[self._write(self._handle, line) :]
         except BrokenPipeError:
-            os._exit(1)
+            self._leave(1)

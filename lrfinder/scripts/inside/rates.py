@@ -12,6 +12,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from lrfinder.scripts.inside.facts import names_of
 
+# A script may compile its step: these stay out of that, else the first rate would be compiled in.
+uncompiled: Any = torch.compiler.disable
+
 _StepChange = tuple[tuple[Any, ...], dict[str, Any]] | None  # other arguments for the step, if any
 
 
@@ -101,8 +104,8 @@ class StepHooks:
         self.followed: FollowedOptimizer | None = None
         self._under_way: list[torch.optim.Optimizer] = []
         self._owner = os.getpid()
-        register_optimizer_step_pre_hook(self._step_begins)
-        register_optimizer_step_post_hook(self._step_ends)
+        register_optimizer_step_pre_hook(uncompiled(self._step_begins))
+        register_optimizer_step_post_hook(uncompiled(self._step_ends))
 
     @property
     def inside_step(self) -> bool:

@@ -27,6 +27,7 @@ def run(plan: dict[str, Any], began: float) -> NoReturn:
     watched = ScriptRun(
         messages, plan["rates"], which=plan["which"], drift=plan["drift"], began=began, training_begins=guard.close
     )
+    _watch_exit(watched)
     error: BaseException | None = None
     try:
         run_program(plan["program"], plan["arguments"], module=plan["module"])
@@ -39,6 +40,18 @@ def run(plan: dict[str, Any], began: float) -> NoReturn:
         trace = user_traceback(raised.__traceback__)
         sys.excepthook(type(raised), raised.with_traceback(trace), trace)
     watched.ended_by_itself(error)
+
+
+def _watch_exit(watched: ScriptRun) -> None:
+    """Have `os._exit` of the script report its end; workers that it forks leave as before."""
+    real, owner = os._exit, os.getpid()
+
+    def leave(status: int) -> NoReturn:
+        if os.getpid() == owner:
+            watched.ended_by_itself(SystemExit(status))
+        real(status)
+
+    os._exit = leave
 
 
 def end_with_parent(parent: int) -> None:

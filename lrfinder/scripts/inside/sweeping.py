@@ -24,9 +24,13 @@ from lrfinder.scripts.inside.rates import FollowedOptimizer, StepHooks, listed
 MOST_BACKWARDS = 300  # calls of backward() without a step: nobody accumulates so many batches
 MOST_SKIPPED = 100  # steps in a row that a gradient scaler leaves out: by then it has halved itself down to nothing
 MOST_OTHER_STEPS = 50  # before the first one of the optimizer that was named
+LEAST_IN_A_ROW = 10  # updates before another optimizer of the same names: no two take turns so seldom
+MOST_ROUNDS = 100  # batches drawn and gradients zeroed without a backward(), until the weights are looked at
+RUINED = 1e3  # times the largest weight of the beginning: a loss that the script leaves out is not finite then
 MOST_WITHOUT_LOSS = 10  # steps for which no backward() was seen
 PAUSE = 3.0  # medians: a longer time between two steps is not training but evaluation, sampling or saving
 _WORKERS_END_S = 2.0
+_leave = os._exit  # as it was before it is watched
 
 
 class ScriptRun:
@@ -61,8 +65,12 @@ class ScriptRun:
         self._shared: float | None = None  # the loss that another optimizer's step has just used
         self._times: list[float] = []  # at the end of each step
         self._owner = os.getpid()
-        self._loaders = LoaderWatch()
-        self._losses_seen = LossWatch(backward_seen=self._backward_seen, step_skipped=self._step_skipped)
+        self._rounds = 0  # since the last backward()
+        self._first_size = 0.0  # of the largest weight
+        self._loaders = LoaderWatch(drawn=self._round_seen)
+        self._losses_seen = LossWatch(
+            backward_seen=self._backward_seen, zeroed=self._round_seen, step_skipped=self._step_skipped
+        )
         self._hooks = StepHooks(
             which, seen=self._optimizer_seen, before=self._before, after=self._after, of_others=self._other_stepped
         )
@@ -96,7 +104,6 @@ class ScriptRun:
             updates=self._updates,
             skipped=self._skipped,
             memory=self._memory(),
-            own_rate=None if self._hooks.followed is None else self._hooks.followed.own_rate,
             own_rate_moved=self._hooks.followed is not None and self._hooks.followed.moved,
             stepping_s=sum(gaps),
             pausing_s=sum(gap - median for gap in gaps if gap > PAUSE * median),
@@ -106,7 +113,7 @@ class ScriptRun:
             with contextlib.suppress(OSError, ValueError, AttributeError):  # the script may have closed or replaced it
                 stream.flush()
         _end_workers()
-        os._exit(0)
+        _leave(0)
 
     def _memory(self) -> int:
         followed = self._hooks.followed
@@ -123,6 +130,7 @@ class ScriptRun:
     def _backward_seen(self) -> None:
         self._begin_training()
         self._backwards += 1
+        self._rounds = 0
         if self._losses_seen.calls <= MOST_BACKWARDS or self._hooks.inside_step or os.getpid() != self._owner:
             return
         if self._hooks.followed is not None:
@@ -130,6 +138,17 @@ class ScriptRun:
         if self._hooks.names:
             self._no_such_optimizer()
         self._no_optimizer(str(MOST_BACKWARDS))
+
+    def _round_seen(self) -> None:
+        """Take note of a batch, or of gradients that are zeroed: some scripts go on so for ever if losses are NaN."""
+        self._rounds += 1
+        followed = self._hooks.followed
+        if self._rounds % MOST_ROUNDS or followed is None or os.getpid() != self._owner:
+            return
+        size = _largest(followed.optimizer)
+        if not size <= RUINED * self._first_size:
+            why = f"the script trains on no batch any more {self._when()}, and its weights reach {size:.0e}"
+            self.end(Stop.NON_FINITE, why)
 
     def _step_skipped(self) -> None:
         self._skipped += 1
@@ -144,10 +163,15 @@ class ScriptRun:
         known = list(self._hooks.names.values())
         self._begin_training()
         followed = self._hooks.followed
-        if followed is not None and self._which is None:
+        if followed is None or self._which not in {None, *names}:
+            return
+        if names == self._hooks.names[id(followed.optimizer)]:
+            if self._updates >= LEAST_IN_A_ROW:  # the next fold, or the next of several settings
+                self.end(Stop.OUT_OF_DATA, f"the script began another training after {_count(self._updates)}")
+            self.refuse(f"the script has several optimizers that no name tells apart: {listed(known)}")
+        if self._which is None:
             self.refuse(f"the script has several optimizers: {listed(known)}; name one by --which")
-        if followed is not None and self._which in names:
-            self.refuse(f"--which {self._which} names several optimizers: {listed(known)}")
+        self.refuse(f"--which {self._which} names several optimizers: {listed(known)}")
 
     def _other_stepped(self, _optimizer: torch.optim.Optimizer) -> None:
         self._losses_seen.steps += 1
@@ -224,8 +248,9 @@ class ScriptRun:
         """Send what is trained before the first loss; `batches` make an update."""
         if self._losses:
             return
+        self._first_size = _largest(followed.optimizer)
         facts = facts_of(followed.optimizer, followed.learn_ratios(), max(1, batches), self._loaders)
-        self._messages.send("first", setup_s=time.monotonic() - self._began, **facts)
+        self._messages.send("first", setup_s=time.monotonic() - self._began, own_rate=followed.own_rate, **facts)
 
     def _loss(self, loss: float) -> None:
         """Take the loss of a batch before its update: the one after the update before."""
@@ -265,6 +290,12 @@ class ScriptRun:
     def _no_such_optimizer(self) -> NoReturn:
         known = listed(list(self._hooks.names.values()))
         self.refuse(f"no optimizer called {self._which} makes a step; there is {known}")
+
+
+def _largest(optimizer: torch.optim.Optimizer) -> float:
+    """Return the size of the largest weight; NaN if one is."""
+    weights = [weight.detach() for group in optimizer.param_groups for weight in group["params"] if weight.numel()]
+    return float(torch.stack([weight.abs().max().float().cpu() for weight in weights]).max())
 
 
 def _count(updates: int) -> str:

@@ -37,6 +37,64 @@ if kind == "two":
         actor.zero_grad()
         (other(x) + 2).pow(2).mean().mul(5).backward()
         actor.step()
+if kind == "leaves":
+    import os
+
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(20):
+        optimizer.zero_grad()
+        net(x).pow(2).mean().backward()
+        optimizer.step()
+    os._exit(0)
+if kind == "folds":
+
+    def fold():
+        model = nn.Linear(4, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(20):
+            optimizer.zero_grad()
+            model(x).pow(2).mean().backward()
+            optimizer.step()
+
+    for _ in range(5):
+        fold()
+if kind == "no names":
+    optimizers = [torch.optim.SGD([parameter], lr=0.1) for parameter in net.parameters()]
+    while True:
+        net(x).pow(2).mean().backward()
+        for each in optimizers:
+            each.step()
+            each.zero_grad()
+if kind == "skips":  # the batches whose loss isn't finite, for ever
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    while True:
+        optimizer.zero_grad()
+        loss = net(x).pow(4).mean()
+        if torch.isfinite(loss):
+            loss.backward()
+            optimizer.step()
+if kind == "compiled":
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.1)
+
+    @torch.compile(backend="eager")
+    def update():
+        optimizer.zero_grad()
+        loss = net(x).pow(2).mean()
+        loss.backward()
+        optimizer.step()
+
+    while True:
+        update()
+if kind == "fails late":
+    from pathlib import Path
+
+    Path("data/raw").mkdir(parents=True)
+    Path("data/raw/train.txt").write_text("1 2 3")
+    Path("data/raw/test.txt").write_text("4")
+    Path("data/raw/train.txt").read_text()
+    Path("runs/1").mkdir(parents=True)
+    Path("runs/1/settings.json").write_text("{}")
+    raise RuntimeError("too late")
 if kind == "killed":
     import os
     import signal
