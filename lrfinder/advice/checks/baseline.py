@@ -15,7 +15,8 @@ from lrfinder.records import Band, OptimizerFacts, SweepResult, losses_differ
 # Decades up to which an end of the band differs by chance alone, whatever the bootstrap of two repeats says: between
 # sweeps of other seeds it moves by more. Measured: tests/benchmarks/README.md#checks-in-ci.
 CHANCE = 0.8
-LEARNED = 1 / 3  # of the baseline's fall: tests/benchmarks/README.md#checks-in-ci
+LEAST = 0.1  # of that loss: a baseline that has learned less has nothing to compare with
+LEARNED = 1 / 3  # of what the baseline's trial runs learned: tests/benchmarks/README.md#checks-in-ci
 WITHOUT_INTERVAL = 1.0  # decades, for an end that only short runs tell, which have no repeats
 
 
@@ -84,24 +85,30 @@ def compare_bands(now: Band | None, result: SweepResult, baseline: SweepResult, 
 
 def _other_losses(result: SweepResult, baseline: SweepResult, name: str) -> str:
     """Say how the losses show another task than the baseline's: where they begin, or how far trial runs bring them."""
-    (start, fall), (old_start, old_fall) = _learned(result), _learned(baseline)
+    (start, left), (old_start, old_left) = _learned(result), _learned(baseline)
     if start is not None and old_start is not None and losses_differ(start, old_start):
         return f"the loss begins at {format_loss(start)}, and in {name} it began at {format_loss(old_start)}"
-    if fall is not None and old_fall is not None and fall < LEARNED * old_fall:
+    if left is not None and old_left is not None and 1 - left < LEARNED * (1 - old_left) and 1 - old_left > LEAST:
         return (
-            f"the best trial run brought the held-out loss down by {format_loss(max(0.0, fall))}, and in {name} by "
-            f"{format_loss(old_fall)}"
+            f"the best trial run leaves {left:.0%} of the held-out loss of a model that knows nothing of the inputs, "
+            f"and in {name} it left {old_left:.0%}"
         )
     return ""
 
 
 def _learned(result: SweepResult) -> tuple[float | None, float | None]:
-    """Return the loss before any update, and how far below it the best trial run ended."""
+    """Return the loss before any update, and what share the best trial run leaves of the loss without learning.
+
+    That is the loss before any update, or of the best constant prediction, if that is lower: it is what a model learns
+    of targets that have nothing to do with its inputs.
+    """
     firsts = [one.initial_loss for one in (*result.traces, *result.runs) if one.initial_loss is not None]
-    falls = [
-        run.initial_loss - run.loss for run in result.runs if run.initial_loss is not None and run.loss is not None
-    ]
-    return (statistics.median(firsts) if firsts else None), max(falls, default=None)
+    left = []
+    for run in result.runs:
+        if run.initial_loss is not None and run.loss is not None:
+            nothing = run.initial_loss if run.constant is None else min(run.initial_loss, run.constant)
+            left += [1 - (nothing - run.loss) / abs(nothing)] if nothing else []
+    return (statistics.median(firsts) if firsts else None), min(left, default=None)
 
 
 def _described(optimizer: OptimizerFacts) -> str:
