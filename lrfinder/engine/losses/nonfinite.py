@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from lrfinder.options import FINITE_WEIGHTS
+from lrfinder.options import FINITE_WEIGHTS, TOO_NARROW
 
 # 1e-8, Adam's eps, is 0 in float16.
-_TOO_NARROW = "; it is float16, too narrow for an optimizer: keep weights in float32, and train with --precision fp16"
+_TOO_NARROW = f"; it is float16, {TOO_NARROW}: keep weights in float32, and train with --precision fp16"
 EVERY = 8  # updates between two checks of the weights: engine/README.md#every
 
 
