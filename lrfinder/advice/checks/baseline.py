@@ -102,8 +102,9 @@ def _learned(result: SweepResult) -> tuple[float | None, float | None]:
     That is the loss before any update, or of the best constant prediction, if that is lower: it is what a model learns
     of targets that have nothing to do with its inputs.
     """
-    firsts = [one.initial_loss for one in (*result.traces, *result.runs) if one.initial_loss is not None]
-    left = []
+    begun = [trace.initial_loss for trace in result.traces] + [run.initial_loss for run in result.runs]
+    firsts = [loss for loss in begun if loss is not None]
+    left: list[float] = []
     for run in result.runs:
         if run.initial_loss is not None and run.loss is not None:
             nothing = run.initial_loss if run.constant is None else min(run.initial_loss, run.constant)
