@@ -67,10 +67,8 @@ def compare_bands(now: Band | None, result: SweepResult, baseline: SweepResult, 
         what = f"{_described(new)}, and {name} was made with {_described(old)}"
         return BandShift(moved=True, shifts=(), why=f"this is a sweep of {what}", warnings=warnings)
     other = _other_losses(result, baseline, name)
-    if other:
-        return BandShift(moved=True, shifts=(), why=other, warnings=warnings)
     if now is None:
-        return None
+        return BandShift(moved=True, shifts=(), why=other, warnings=warnings) if other else None
     shifts = (
         _shift("lower", before.band.low, before.band.low_interval, now.low, now.low_interval),
         _shift("upper", before.band.high, before.band.high_interval, now.high, now.high_interval),
@@ -80,7 +78,9 @@ def compare_bands(now: Band | None, result: SweepResult, baseline: SweepResult, 
         why = f"the trainable band has moved since {name}: {' and '.join(map(_sentence, moved))}"
     else:
         why = f"the trainable band is where it was in {name}, within noise"
-    return BandShift(moved=bool(moved), shifts=shifts, why=why, warnings=warnings)
+    if other:
+        why = f"{other}; {why}"
+    return BandShift(moved=bool(moved or other), shifts=shifts, why=why, warnings=warnings)
 
 
 def _other_losses(result: SweepResult, baseline: SweepResult, name: str) -> str:
