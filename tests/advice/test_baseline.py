@@ -96,32 +96,15 @@ def test_a_baseline_without_a_band_is_refused(band: Band, baseline: SweepResult)
         compare_bands(band, baseline, flat, name="run.json")
 
 
-def scaled(result: SweepResult, first: float, fall: float) -> SweepResult:
-    """Return the sweep with its first losses times `first`, and the falls of its trial runs times `fall`, too."""
-    traces = [dataclasses.replace(it, initial_loss=first * it.initial_loss) for it in result.traces]
-    runs = []
-    for run in result.runs:
-        start, loss = first * run.initial_loss, run.loss
-        if loss is not None:
-            loss = start - first * fall * (run.initial_loss - loss)
-        runs.append(dataclasses.replace(run, initial_loss=start, loss=loss))
-    return dataclasses.replace(result, traces=tuple(traces), runs=tuple(runs))
+def test_another_first_loss_is_another_task_with_or_without_a_band(band: Band, baseline: SweepResult) -> None:
+    def scaled(factor: float) -> SweepResult:
+        traces = [dataclasses.replace(it, initial_loss=factor * it.initial_loss) for it in baseline.traces]
+        runs = [dataclasses.replace(it, initial_loss=factor * it.initial_loss) for it in baseline.runs]
+        return dataclasses.replace(baseline, traces=tuple(traces), runs=tuple(runs))
 
-
-def test_another_first_loss_is_another_task(band: Band, baseline: SweepResult) -> None:
-    here = compare_bands(band, scaled(baseline, 100, 1), baseline, name="run.json")
-    assert here.moved is True
-    assert re.match(
-        r"the loss begins at [\d.]+, and in run\.json it began at [\d.]+; the trainable band is where ", here.why
-    )
-    assert compare_bands(band, scaled(baseline, 1.5, 1), baseline, name="run.json").moved is False
-
-
-def test_a_model_that_learns_much_less_is_told_with_or_without_a_band(band: Band, baseline: SweepResult) -> None:
-    assert any(run.loss is not None for run in baseline.runs)
     for now in (band, None):
-        here = compare_bands(now, scaled(baseline, 1, 0.2), baseline, name="run.json")
+        here = compare_bands(now, scaled(100), baseline, name="run.json")
         assert here.moved is True
-        assert here.why.startswith("the best trial run leaves ")
-    assert compare_bands(band, scaled(baseline, 1, 0.5), baseline, name="run.json").moved is False
-    assert compare_bands(None, baseline, baseline, name="run.json") is None
+        assert re.match(r"the loss begins at [\d.]+, and in run\.json it began at [\d.]+", here.why)
+    assert compare_bands(band, scaled(1.5), baseline, name="run.json").moved is False
+    assert compare_bands(None, scaled(1.5), baseline, name="run.json") is None

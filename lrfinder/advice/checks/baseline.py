@@ -15,8 +15,6 @@ from lrfinder.records import Band, OptimizerFacts, SweepResult, losses_differ
 # Decades up to which an end of the band differs by chance alone, whatever the bootstrap of two repeats says: between
 # sweeps of other seeds it moves by more. Measured: tests/benchmarks/README.md#checks-in-ci.
 CHANCE = 0.8
-LEAST = 0.1  # of that loss: a baseline that has learned less has nothing to compare with
-LEARNED = 1 / 3  # of what the baseline's trial runs learned: tests/benchmarks/README.md#checks-in-ci
 WITHOUT_INTERVAL = 1.0  # decades, for an end that only short runs tell, which have no repeats
 
 
@@ -53,9 +51,8 @@ def compare_bands(now: Band | None, result: SweepResult, baseline: SweepResult, 
     WITHOUT_INTERVAL
 
     With another optimizer, or other ratios of its param groups, the band counts as moved: a rate is another thing then.
-    So it does if the first loss is another one (`records.losses_differ`), or if the best trial run learned less than
-    LEARNED of what the baseline's did. Without a band here, and if nothing of these tells, the answer is None. Raises
-    UsageError if the baseline has no band.
+    So it does if the first loss is another one (`records.losses_differ`). Without a band here, and if neither of these
+    tells, the answer is None. Raises UsageError if the baseline has no band.
     """
     before = advise(gather_evidence(baseline), Request())
     if before.band is None:
@@ -66,7 +63,7 @@ def compare_bands(now: Band | None, result: SweepResult, baseline: SweepResult, 
     if (old.name, old.group_ratios) != (new.name, new.group_ratios):
         what = f"{_described(new)}, and {name} was made with {_described(old)}"
         return BandShift(moved=True, shifts=(), why=f"this is a sweep of {what}", warnings=warnings)
-    other = _other_losses(result, baseline, name)
+    other = _another_start(result, baseline, name)
     if now is None:
         return BandShift(moved=True, shifts=(), why=other, warnings=warnings) if other else None
     shifts = (
@@ -83,33 +80,19 @@ def compare_bands(now: Band | None, result: SweepResult, baseline: SweepResult, 
     return BandShift(moved=bool(moved or other), shifts=shifts, why=why, warnings=warnings)
 
 
-def _other_losses(result: SweepResult, baseline: SweepResult, name: str) -> str:
-    """Say how the losses show another task than the baseline's: where they begin, or how far trial runs bring them."""
-    (start, left), (old_start, old_left) = _learned(result), _learned(baseline)
-    if start is not None and old_start is not None and losses_differ(start, old_start):
-        return f"the loss begins at {format_loss(start)}, and in {name} it began at {format_loss(old_start)}"
-    if left is not None and old_left is not None and 1 - left < LEARNED * (1 - old_left) and 1 - old_left > LEAST:
-        return (
-            f"the best trial run leaves {left:.0%} of the held-out loss of a model that knows nothing of the inputs, "
-            f"and in {name} it left {old_left:.0%}"
-        )
-    return ""
+def _another_start(result: SweepResult, baseline: SweepResult, name: str) -> str:
+    """Say where the losses begin, if they can't be of one thing; nothing if they can."""
+    now, before = _first_loss(result), _first_loss(baseline)
+    if now is None or before is None or not losses_differ(now, before):
+        return ""
+    return f"the loss begins at {format_loss(now)}, and in {name} it began at {format_loss(before)}"
 
 
-def _learned(result: SweepResult) -> tuple[float | None, float | None]:
-    """Return the loss before any update, and what share the best trial run leaves of the loss without learning.
-
-    That is the loss before any update, or of the best constant prediction, if that is lower: it is what a model learns
-    of targets that have nothing to do with its inputs.
-    """
+def _first_loss(result: SweepResult) -> float | None:
+    """Return the loss before any update."""
     begun = [trace.initial_loss for trace in result.traces] + [run.initial_loss for run in result.runs]
-    firsts = [loss for loss in begun if loss is not None]
-    left: list[float] = []
-    for run in result.runs:
-        if run.initial_loss is not None and run.loss is not None:
-            nothing = run.initial_loss if run.constant is None else min(run.initial_loss, run.constant)
-            left += [1 - (nothing - run.loss) / abs(nothing)] if nothing else []
-    return (statistics.median(firsts) if firsts else None), min(left, default=None)
+    known = [loss for loss in begun if loss is not None]
+    return statistics.median(known) if known else None
 
 
 def _described(optimizer: OptimizerFacts) -> str:
