@@ -73,6 +73,16 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+class Strategy(StrEnum):
+    """How several processes share a model.
+
+    `ddp`: each has all weights, and the gradients are averaged. `fsdp2`: each has its part of every weight.
+    """
+
+    DDP = "ddp"
+    FSDP2 = "fsdp2"
+
+
 class Graph(StrEnum):
     """Whether an update is recorded once and repeated by two calls (CUDA graphs).
 
