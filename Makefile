@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-noise bench-speed bench-graphs \
-	bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-scripts bench-several lost-ranks test-lowest test-newest \
+	bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-scripts bench-several bench-ray bench-scale lost-ranks test-lowest test-newest \
 	kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
@@ -179,6 +179,12 @@ bench-several: $(STAMP)  ## a sweep's update on two processes beside a bare DDP 
 
 bench-scripts: $(STAMP)  ## an update of a script under `lrfinder run` and in a sweep, over the plain script's
 	$(BIN)/python tests/benchmarks/script_overhead.py
+
+bench-ray: $(STAMP)  ## what Ray adds to a trial, and what a second worker gains
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/ray_trials.py
+
+bench-scale: $(STAMP)  ## 1,000 trials on 64 to 1,024 pretended devices: where our scheduling and the store saturate
+	$(BIN)/python tests/benchmarks/cluster_scale.py
 
 every-fault: $(STAMP)  ## fail or kill at every single system call of real sweeps that writes
 	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_disk.py

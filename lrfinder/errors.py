@@ -19,7 +19,7 @@ import re
 import traceback
 from collections.abc import Iterable
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 # What a terminal obeys instead of showing it (tabs and line ends aside): it moves the cursor, changes the title of the
 # window or the clipboard, or shows text in another order. No file of ours holds any.
@@ -42,6 +42,10 @@ class LrfinderError(Exception):
 
 class UsageError(LrfinderError):
     """An option, an argument or a path that makes no sense."""
+
+
+class OwnWarning(UserWarning):
+    """What lrfinder itself warns of; a command prints the message alone."""
 
 
 def unknown_choice(kind: str, name: str, choices: Iterable[str]) -> UsageError:
@@ -125,11 +129,15 @@ def error_text(error: BaseException) -> str:
         return ""
 
 
-def remember_frames(error: BaseException) -> None:
-    """Write the frames of `error` into it, so that they come along from another process: tracebacks can't be sent."""
-    frames = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in frames_of(error)]
+def remember_frames(error: BaseException, frames: Iterable[tuple[Any, ...]] | None = None) -> None:
+    """Write frames into `error`, so that they come along from another process: tracebacks can't be sent.
+
+    They are its own, or those of the exception in another process that it stands for.
+    """
+    if frames is None:
+        frames = [(frame.filename, frame.lineno, frame.name, frame.line) for frame in frames_of(error)]
     with contextlib.suppress(AttributeError, TypeError):  # one with slots has no room; it is reported without them
-        setattr(error, _FRAMES, frames)
+        setattr(error, _FRAMES, list(frames))
 
 
 def frames_of(error: BaseException) -> list[traceback.FrameSummary]:

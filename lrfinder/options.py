@@ -72,6 +72,16 @@ class Precision(StrEnum):
     FP16 = "fp16"
 
 
+class Strategy(StrEnum):
+    """How several processes share a model.
+
+    `ddp`: each has all weights, and the gradients are averaged. `fsdp2`: each has its part of every weight.
+    """
+
+    DDP = "ddp"
+    FSDP2 = "fsdp2"
+
+
 class Graph(StrEnum):
     """Whether an update is recorded once and repeated by two calls (CUDA graphs).
 
@@ -123,6 +133,9 @@ class Stop(StrEnum):
 
 # In the reason of an end by a loss that isn't finite, if no weight and no buffer is to blame.
 FINITE_WEIGHTS = "the weights are finite, so it comes from the loss or the data"
+
+# In the same place, of weights in float16.
+TOO_NARROW = "too narrow for an optimizer"
 
 # In a note on a loader whose length isn't the number of batches in a pass.
 LONGER = "train_loader gives more batches in a pass than its length"

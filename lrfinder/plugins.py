@@ -15,13 +15,15 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from lrfinder.errors import OwnWarning
+
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 
 
-class PluginWarning(UserWarning):
+class PluginWarning(OwnWarning):
     """A plug-in that is left out; the message names its distribution."""
 
 

@@ -13,7 +13,7 @@ from lrfinder.advice.length import run_length
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.advice.summary import summary
 from lrfinder.advice.sweep.doubts import curve_warnings, late_onset, line_search, lr_drifts, sweep_too_long, weak_fall
-from lrfinder.advice.sweep.evidence import SweepEvidence, untrainable_runs
+from lrfinder.advice.sweep.evidence import TOO_SMALL, SweepEvidence, untrainable_runs
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.formatting import format_interval, format_lr, round_lr
@@ -154,12 +154,18 @@ def _picks(evidence: SweepEvidence, request: Request, length: int | None) -> tup
         found = (*lr_drifts(optimizer, tried, length), *found)
         picks.insert(0, _doubted(pick_by_trials(evidence.profile, guide, optimizer, length), found))
     # After a plateau short runs end too early to be trusted: rules/README.md#plateau_rule
-    by_curve = PLATEAU_RULE if plateau else DEFAULT_RULE
+    raw = next((pick for pick in picks if pick.rule == PLATEAU_RULE), None)
+    by_curve = PLATEAU_RULE if plateau and raw is not None and _learns(raw, evidence.band) else DEFAULT_RULE
     wanted = request.rule or (TRIALS_RULE if evidence.profile is not None and not plateau else by_curve)
     if not any(pick.rule == wanted for pick in picks):
         why = evidence.refusal.why if evidence.refusal is not None else _not_there(wanted, result)
         picks.insert(0, Pick(rule=wanted, lr=None, low=None, high=None, status=Status.REFUSED, why=why))
     return tuple(sorted(picks, key=lambda pick: pick.rule != wanted))  # a stable sort: the rest keeps its order
+
+
+def _learns(pick: Pick, band: Band | None) -> bool:
+    """Tell whether anything is learned at this pick: on a noisy curve it may be a chance fall far below the band."""
+    return pick.lr is None or band is None or pick.lr > band.low / 10**TOO_SMALL
 
 
 def _too_far(result: SweepResult, steps: int | None) -> tuple[str, ...]:

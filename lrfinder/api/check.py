@@ -31,6 +31,7 @@ from lrfinder.options import (
     Metric,
     Precision,
     Stop,
+    Strategy,
 )
 from lrfinder.records import Script, SweepResult, SweepSettings
 from lrfinder.scripts.program import check_script
@@ -71,6 +72,7 @@ def check(
     swept_optimizer: str | None = None,
     scale_others: bool = False,
     graph: str = Graph.OFF,
+    strategy: str = Strategy.DDP,
     device: str = "auto",
     start_from: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -97,6 +99,7 @@ def check(
         swept_optimizer=swept_optimizer,
         scale_others=scale_others,
         graph=graph,
+        strategy=strategy,
         start_from=start_from,
     )
 

@@ -17,10 +17,11 @@ from lrfinder.advice.verify.budget import LEAST_BUDGET, Budget, read_budget
 from lrfinder.api.recommend import recommend_run
 from lrfinder.api.sweeping.settings import make_settings, make_source
 from lrfinder.api.sweeping.sweep_run import SweepRun, Tell, Watch, sweep_run
+from lrfinder.api.training.executors import Elsewhere, elsewhere
 from lrfinder.api.verify import VerifyOptions, check_options, verify_run
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
-from lrfinder.options import Precision, Stop
+from lrfinder.options import Precision, Stop, Strategy
 from lrfinder.records import Pick, Status
 from lrfinder.schedules.base import MAX_STEPS
 
@@ -42,6 +43,7 @@ class FindOptions:
     warmup: int | None = None
     budget: float | str | None = None
     jobs: int | None = None
+    where: Elsewhere | None = None
     seed: int = 0
 
 
@@ -101,6 +103,8 @@ def find(
     warmup: int | None = None,
     budget: float | str | None = None,
     jobs: int | None = None,
+    on: str | None = None,
+    devices_per_trial: int | None = None,
     optimizer: str | None = None,
     momentum: float | None = None,
     weight_decay: float | None = None,
@@ -109,6 +113,7 @@ def find(
     accumulate: int = 1,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    strategy: str = Strategy.DDP,
     device: str = "auto",
     start_from: str | os.PathLike[str] | None = None,
     seed: int = 0,
@@ -137,16 +142,24 @@ def find(
         accumulate=accumulate,
         clip_norm=clip_norm,
         clip_value=clip_value,
+        strategy=strategy,
         start_from=start_from,
     )
     options = FindOptions(
-        steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed
+        steps=steps,
+        epochs=epochs,
+        schedule=schedule,
+        warmup=warmup,
+        budget=budget,
+        jobs=jobs,
+        where=elsewhere(on, devices_per_trial),
+        seed=seed,
     )
     watch = SweepProgress if progress else None
     place = None if out is None else Path(out)
 
     def sweep() -> SweepRun:
-        return sweep_run(source, make_settings(seed=seed), out=place, watch=watch)
+        return sweep_run(source, make_settings(seed=seed), out=place, watch=watch, where=options.where)
 
     from lrfinder.api.sweeping.together import together
 
@@ -196,7 +209,7 @@ def find_model(
         return replace(found, unverified=unverified if found.lr is not None else "", seconds=time.monotonic() - begun)
     checked = verify_run(
         swept.folder,
-        VerifyOptions(budget=budget or SHARE, jobs=options.jobs, seed=options.seed),
+        VerifyOptions(budget=budget or SHARE, jobs=options.jobs, where=options.where, seed=options.seed),
         write=write,
         watch=watch,
         tell=tell,
@@ -253,7 +266,7 @@ def _check(options: FindOptions) -> Budget | None:
             f"got {options.steps}, {options.epochs}"
         )
     schedules = () if options.schedule is None else (options.schedule,)
-    check_options(VerifyOptions(schedules=schedules, jobs=options.jobs))
+    check_options(VerifyOptions(schedules=schedules, jobs=options.jobs, where=options.where))
     budget = read_budget(options.budget)
     if budget is not None and budget.seconds is None and not budget.is_nothing:
         budget.in_updates(options.steps or round(1 / SHARE) * LEAST_BUDGET, None)

@@ -15,6 +15,7 @@ from lrfinder.api.result import Sweep
 from lrfinder.api.sweeping.settings import make_settings, make_source, new_keyword
 from lrfinder.api.sweeping.sweep_run import LIVE, SweepRun, resume_run, sweep_model, sweep_run
 from lrfinder.api.sweeping.together import together
+from lrfinder.api.training.executors import elsewhere
 from lrfinder.errors import UsageError
 from lrfinder.records import (
     LOADER_TIMEOUT,
@@ -28,6 +29,7 @@ from lrfinder.records import (
     Mode,
     Precision,
     Spacing,
+    Strategy,
 )
 from lrfinder.report.progress import SweepProgress
 from lrfinder.store import Source
@@ -64,6 +66,7 @@ def sweep(
     swept_optimizer: str | None = None,
     scale_others: bool = False,
     graph: str = Graph.OFF,
+    strategy: str = Strategy.DDP,
     loader_timeout: float = LOADER_TIMEOUT,
     device: str = "auto",
     start_from: str | os.PathLike[str] | None = None,
@@ -72,6 +75,8 @@ def sweep(
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
     sinks: Sequence[str] = (),
+    on: str | None = None,
+    devices_per_trial: int | None = None,
     sweep: str | None = None,
 ) -> Sweep:
     """Grow the rate from `min_lr` to `max_lr` while training, and return the loss that followed each update.
@@ -84,6 +89,7 @@ def sweep(
     get every event. How updates are made (`precision`, `accumulate`, `clip_norm`, `clip_value`, and of several
     `optimizers` the `swept_optimizer`) is described in `records.UpdateOptions`; `sweep` is the old name of
     `swept_optimizer`. `graph` "auto" or "on" records an update on a GPU once and repeats it (CUDA graphs).
+    `strategy` says how several processes share the model: "ddp", or "fsdp2", each its part of every weight.
     `max_seconds` bounds the whole sweep, `loader_timeout` the seconds that a batch may take (the first one of a pass
     five times that; 0: forever).
 
@@ -98,6 +104,10 @@ def sweep(
     `metric` says which loss is recorded: that of the next training batch (`train`), of a batch set aside (`probe`), or
     of the first batches of the val_loader (`val`). With `cache_batches` every repeat and rate trains on the same first
     batches, over and over.
+
+    `on` "ray" makes repeats and short runs of a model file on Ray, each as a task that takes `devices_per_trial` whole
+    devices (default: 1) of a node: of the Ray that this process has joined or RAY_ADDRESS names, else of this machine.
+    "ray://HOST:PORT" is a Ray Client server.
 
     A sweep that diverges, meets a NaN or is interrupted is a result; see `Sweep.status`, and `lrfinder.recommend`.
 
@@ -140,32 +150,42 @@ def sweep(
         swept_optimizer=new_keyword("swept_optimizer", swept_optimizer, old="sweep", given=sweep),
         scale_others=scale_others,
         graph=graph,
+        strategy=strategy,
         start_from=start_from,
     )
     if source.reference != LIVE and (also := [name for name, value in names.items() if value is not None]):
         raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {source.reference}")
+    where = elsewhere(on, devices_per_trial)
     live = functools.partial(_live_problem, model, names, source) if source.reference == LIVE else None
     watch = SweepProgress if progress else None
 
     def lead() -> Sweep:
         if out is None:
-            return sweep_model(source, settings, live=live, watch=watch, sinks=sinks)
-        return _whole(sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=sinks))
+            return sweep_model(source, settings, live=live, watch=watch, sinks=sinks, where=where)
+        return _whole(sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=sinks, where=where))
 
     return together(lead, device=device, live=live)
 
 
-def resume(run: str | os.PathLike[str], *, progress: bool = False) -> Sweep:
+def resume(
+    run: str | os.PathLike[str],
+    *,
+    progress: bool = False,
+    on: str | None = None,
+    devices_per_trial: int | None = None,
+) -> Sweep:
     """Carry on the sweep of a run folder that was killed, interrupted, or failed, and return its whole result.
 
     `run` is a folder that `sweep("model.py", out=...)` or `lrfinder sweep` wrote; model and settings come from it.
     Repeats and short runs that had ended by themselves are kept, the others are made again from their beginning: on a
-    CPU the folder then holds what an uninterrupted sweep would have written. `max_seconds` counts from now.
+    CPU the folder then holds what an uninterrupted sweep would have written. `max_seconds` counts from now; `on` and
+    `devices_per_trial` are as in `sweep`.
 
     Raises RunError for a damaged folder, one that another process is writing, a model file that has changed, and if
     device, versions or optimizer differ; UsageError if the sweep was made from live objects. All else is as in `sweep`.
     """
-    return together(lambda: _whole(resume_run(Path(run), watch=SweepProgress if progress else None)), device="auto")
+    where, watch = elsewhere(on, devices_per_trial), SweepProgress if progress else None
+    return together(lambda: _whole(resume_run(Path(run), watch=watch, where=where)), device="auto")
 
 
 def _whole(done: SweepRun) -> Sweep:

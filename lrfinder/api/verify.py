@@ -17,6 +17,7 @@ from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.advice.verify.verification import Verification, conclude
 from lrfinder.api.runs.run_files import LastRecommendation, config_target, last_recommendation, write_verification
 from lrfinder.api.sweeping.sweep_run import Tell, Watch, announce_model, announce_script, check_checkpoint
+from lrfinder.api.training.executors import Elsewhere, elsewhere
 from lrfinder.api.training.time_limit import TimeLimit
 from lrfinder.config import dump, load_schedule
 from lrfinder.engine.distributed.environment import launched_place
@@ -47,6 +48,7 @@ class VerifyOptions:
     against: float | None = None
     budget: Budget | float | str | None = None
     jobs: int | None = None
+    where: Elsewhere | None = None
     model: str | None = None
     script: Script | None = None
     seed: int = 0
@@ -75,6 +77,8 @@ def verify(
     against: float | None = None,
     budget: float | str | None = None,
     jobs: int | None = None,
+    on: str | None = None,
+    devices_per_trial: int | None = None,
     seed: int = 0,
 ) -> Verification:
     """Confirm or correct the recommended rate of a run folder by short trainings from scratch around it.
@@ -85,8 +89,8 @@ def verify(
     "5min", "2h"), which is turned into updates by the sweep's pace; `.account` says what was spent of it. `lr` is
     verified instead of the recommended rate. `against` is a rate to compare with, such as the one that you use: it
     costs one more trial. A run that goes on from a checkpoint is compared with the rate at which that stopped. `jobs`
-    trials are made at once, each in a process of its own; None: several, if that is measured to be faster. `.schedule`
-    is the config; `.save(path)` writes it.
+    trials are made at once, each in a process of its own; None: several, if that is measured to be faster. `on` "ray"
+    makes them on Ray: see `sweep`. `.schedule` is the config; `.save(path)` writes it.
 
     Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
     EnvironmentFailure for the machine; what the user's code raises passes through.
@@ -101,6 +105,7 @@ def verify(
         against=against,
         budget=budget,
         jobs=jobs,
+        where=elsewhere(on, devices_per_trial),
         seed=seed,
     )
     from lrfinder.api.sweeping.together import together
@@ -139,7 +144,7 @@ def verify_run(
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
     _check_processes(sweep, folder)
     check_checkpoint(source, sweep.setup, folder)
-    plan, account = _train(request, sweep, folder, source=source, jobs=options.jobs, watch=watch, swept=cost, tell=tell)
+    plan, account = _train(request, sweep, folder, source=source, options=options, watch=watch, swept=cost, tell=tell)
     account = dataclasses.replace(account, budget="" if budget is None else budget.said)
     trials = plan.runs
     if trials and trials[-1].stop.was_asked_for:
@@ -208,6 +213,8 @@ def check_options(options: VerifyOptions) -> None:
     """Raise UsageError for a number of jobs or the name of a schedule that can't be."""
     if options.jobs is not None and options.jobs < 1:
         raise UsageError(f"jobs must be at least 1, got {options.jobs}")
+    if options.jobs is not None and options.where is not None:
+        raise UsageError("--jobs and --on both say where trials are made", hint="leave one of them out")
     for name in options.schedules:
         if name not in SCHEDULES:
             raise unknown_choice("schedule", name, SCHEDULES)
@@ -278,7 +285,7 @@ def _train(
     folder: Path,
     *,
     source: Source,
-    jobs: int | None,
+    options: VerifyOptions,
     watch: Watch | None,
     swept: Cost | None,
     tell: Tell | None,
@@ -298,7 +305,9 @@ def _train(
         observers = [] if watch is None else [stack.enter_context(watch(sweep.settings))]
         from lrfinder.api.training.trials import make_trials  # torch, after `watch` has prepared for it
 
-        plan = make_trials(plan, folder, source=source, jobs=jobs, observers=observers, limit=limit)
+        plan = make_trials(
+            plan, folder, source=source, jobs=options.jobs, where=options.where, observers=observers, limit=limit
+        )
         spent = Cost(updates=limit.updates, seconds=limit.elapsed)
     missing = () if plan.runs and plan.runs[-1].stop.ends_the_sweep else plan.next_runs()
     return plan, Account(planned=planned, spent=spent, unbegun=sum(run.steps for run in missing))

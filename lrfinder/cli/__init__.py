@@ -46,11 +46,11 @@ def _run(received: Received) -> int:
         if several.is_follower():
             return several.follow_command()
         from lrfinder.cli.answers import failures
-        from lrfinder.cli.answers.output import remember_json, show_plugin_warnings
+        from lrfinder.cli.answers.output import remember_json, show_own_warnings
         from lrfinder.cli.app import app
 
         remember_json(sys.argv[1:])
-        show_plugin_warnings()
+        show_own_warnings()
         try:
             app()
         except SystemExit as ended:

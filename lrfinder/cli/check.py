@@ -31,9 +31,9 @@ from lrfinder.cli.arguments.options import (
     given_options,
 )
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
-from lrfinder.cli.process.several import Nproc, in_several
+from lrfinder.cli.process.several import Nproc, StrategyOption, in_several
 from lrfinder.errors import UsageError
-from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision
+from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision, Strategy
 
 if TYPE_CHECKING:
     from lrfinder.api.check import CheckRun
@@ -99,6 +99,7 @@ def check(
     ] = None,
     device: Device = "auto",
     nproc: Nproc = None,
+    strategy: StrategyOption = Strategy.DDP,
     start_from: StartFrom = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -153,6 +154,7 @@ def check(
         swept_optimizer=swept_optimizer,
         scale_others=scale_others,
         graph=graph,
+        strategy=strategy,
         start_from=start_from,
     )
     load_schedule(config)

@@ -19,11 +19,13 @@ from lrfinder.cli.arguments.options import (
     Debug,
     Details,
     Device,
+    DevicesPerTrial,
     DryRun,
     Epochs,
     Jobs,
     Json,
     Momentum,
+    On,
     OptimizerName,
     Out,
     PrecisionOption,
@@ -37,9 +39,9 @@ from lrfinder.cli.arguments.options import (
     WriteSchedule,
 )
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
-from lrfinder.cli.process.several import Nproc, in_several
+from lrfinder.cli.process.several import Nproc, StrategyOption, in_several
 from lrfinder.errors import UsageError
-from lrfinder.options import Precision
+from lrfinder.options import Precision, Strategy
 
 if TYPE_CHECKING:
     from lrfinder.api.find import Found
@@ -81,6 +83,9 @@ def find(
     clip_value: ClipValue = None,
     device: Device = "auto",
     nproc: Nproc = None,
+    on: On = None,
+    devices_per_trial: DevicesPerTrial = None,
+    strategy: StrategyOption = Strategy.DDP,
     start_from: StartFrom = None,
     seed: Seed = 0,
     out: Out = None,
@@ -106,10 +111,12 @@ def find(
     from lrfinder.api.script_sweep import script_run
     from lrfinder.api.sweeping.settings import make_settings, make_source
     from lrfinder.api.sweeping.sweep_run import resume_run, sweep_run
+    from lrfinder.api.training.executors import elsewhere
     from lrfinder.cli.process.training import check_dry_run, show_dry_run, watch_script, watch_training
     from lrfinder.report.documents import find_document
 
     check_dry_run(dry_run, resume)
+    where = elsewhere(on, devices_per_trial)
     program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
     watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet or as_json)
     if program is None and (model is None) == (resume is None):
@@ -117,7 +124,7 @@ def find(
     if program is not None:
         sweep = functools.partial(script_run, program, make_settings(seed=seed), out=out, watch=watch)
     elif resume is not None:
-        sweep = functools.partial(resume_run, resume, watch=watch, tell=None if quiet else note)
+        sweep = functools.partial(resume_run, resume, watch=watch, where=where, tell=None if quiet else note)
     else:
         source = make_source(
             model or "",
@@ -130,14 +137,22 @@ def find(
             accumulate=accumulate,
             clip_norm=clip_norm,
             clip_value=clip_value,
+            strategy=strategy,
             start_from=start_from,
         )
         if dry_run:
             show_dry_run(source, make_settings(seed=seed), as_json=as_json)
             return
-        sweep = functools.partial(sweep_run, source, make_settings(seed=seed), out=out, watch=watch)
+        sweep = functools.partial(sweep_run, source, make_settings(seed=seed), out=out, watch=watch, where=where)
     options = FindOptions(
-        steps=steps, epochs=epochs, schedule=schedule, warmup=warmup, budget=budget, jobs=jobs, seed=seed
+        steps=steps,
+        epochs=epochs,
+        schedule=schedule,
+        warmup=warmup,
+        budget=budget,
+        jobs=jobs,
+        where=where,
+        seed=seed,
     )
     in_several(nproc)
     found = find_model(sweep, options, write=write, watch=watch, tell=None if quiet else note)

@@ -20,12 +20,14 @@ from lrfinder.cli.arguments.options import (
     Debug,
     Details,
     Device,
+    DevicesPerTrial,
     DryRun,
     GraphOption,
     Json,
     LoaderTimeout,
     MetricOption,
     Momentum,
+    On,
     OptimizerName,
     Out,
     PrecisionOption,
@@ -40,7 +42,7 @@ from lrfinder.cli.arguments.options import (
 )
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.arguments.values import complete_sink
-from lrfinder.cli.process.several import Nproc, in_several
+from lrfinder.cli.process.several import Nproc, StrategyOption, in_several
 from lrfinder.errors import UsageError
 from lrfinder.options import (
     LOADER_TIMEOUT,
@@ -54,6 +56,7 @@ from lrfinder.options import (
     Mode,
     Precision,
     Spacing,
+    Strategy,
 )
 
 if TYPE_CHECKING:
@@ -117,6 +120,9 @@ def sweep(
     loader_timeout: LoaderTimeout = LOADER_TIMEOUT,
     device: Device = "auto",
     nproc: Nproc = None,
+    on: On = None,
+    devices_per_trial: DevicesPerTrial = None,
+    strategy: StrategyOption = Strategy.DDP,
     start_from: StartFrom = None,
     seed: Seed = 0,
     max_seconds: Annotated[float | None, typer.Option("--max-seconds", help="Stop the sweep after this time.")] = None,
@@ -154,11 +160,13 @@ def sweep(
     from lrfinder.api.script_sweep import script_run
     from lrfinder.api.sweeping.settings import make_settings, make_source
     from lrfinder.api.sweeping.sweep_run import resume_run, sweep_run
+    from lrfinder.api.training.executors import elsewhere
     from lrfinder.cli.process.training import check_dry_run, show_dry_run, watch_script, watch_training
     from lrfinder.report.documents import sweep_document
     from lrfinder.task.reference import check_reference
 
     check_dry_run(dry_run, resume)
+    where = elsewhere(on, devices_per_trial)
     program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
     watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet)
     settings = make_settings(
@@ -178,7 +186,9 @@ def sweep(
         done = script_run(program, settings, out=out, watch=watch, sinks=sinks or ())
     elif resume is not None:
         in_several(nproc)
-        done = resume_run(resume, given_options(context), watch=watch, sinks=sinks or (), tell=None if quiet else note)
+        done = resume_run(
+            resume, given_options(context), watch=watch, sinks=sinks or (), where=where, tell=None if quiet else note
+        )
     elif model is None:
         raise UsageError("MODEL is missing", hint="name the model file; `lrfinder init` writes one to start from")
     else:
@@ -197,6 +207,7 @@ def sweep(
             swept_optimizer=swept_optimizer,
             scale_others=scale_others,
             graph=graph,
+            strategy=strategy,
             start_from=start_from,
         )
         check_reference(model)
@@ -204,7 +215,7 @@ def sweep(
             show_dry_run(source, settings, as_json=as_json)
             return
         in_several(nproc)
-        done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or ())
+        done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or (), where=where)
     for doubt in done.sweep.notes:
         warn(doubt)
     for remark in () if quiet else done.remarks:

@@ -10,7 +10,19 @@ import typer
 
 from lrfinder.cli.answers.exit_status import of_answer, of_signal
 from lrfinder.cli.answers.output import note, print_json, print_line, print_text, print_use, warn
-from lrfinder.cli.arguments.options import Debug, Details, Epochs, Jobs, Json, Quiet, Schedule, Seed, Steps
+from lrfinder.cli.arguments.options import (
+    Debug,
+    Details,
+    DevicesPerTrial,
+    Epochs,
+    Jobs,
+    Json,
+    On,
+    Quiet,
+    Schedule,
+    Seed,
+    Steps,
+)
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.arguments.values import complete_schedules
 from lrfinder.cli.process.several import Nproc, in_several
@@ -61,6 +73,8 @@ def verify(
     ] = None,
     jobs: Jobs = None,
     nproc: Nproc = None,
+    on: On = None,
+    devices_per_trial: DevicesPerTrial = None,
     model: Annotated[
         str | None, typer.Option("--model", help="The model file, if it is not the one that was swept.")
     ] = None,
@@ -93,6 +107,7 @@ def verify(
     The exit status is 0 if the recommendation was confirmed, 1 if it was corrected, 5 if training can't tell.
     """
     del debug
+    from lrfinder.api.training.executors import elsewhere
     from lrfinder.api.verify import VerifyOptions, verify_run
     from lrfinder.cli.process.training import watch_training
     from lrfinder.report.documents import verify_document
@@ -108,6 +123,7 @@ def verify(
         against=against,
         budget=budget,
         jobs=jobs,
+        where=elsewhere(on, devices_per_trial),
         model=model,
         script=program,
         seed=seed,

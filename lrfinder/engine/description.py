@@ -49,10 +49,12 @@ def describe_setup(
     loader: Iterable[Any] | None = None,
     processes: int | None = None,
     sharding: str = "",
+    strategy: str = "",
 ) -> Setup:
     """Return the setup of a sweep of `trial`; call it after the first batch (see `Trial.loss_note`).
 
-    Of several `processes` each has its `loader`; `sharding` says how they divide the data.
+    Of several `processes` each has its `loader`; `sharding` says how they divide the data, `strategy` how
+    they share the model.
     """
     taken = problem.training.accumulate
     loader = trial.loader if loader is None else loader
@@ -74,6 +76,7 @@ def describe_setup(
         processes=processes,
         batch_per_process=size if processes is not None else None,
         sharding=sharding,
+        strategy=strategy,
         start=None if problem.start is None else describe_start(problem.start, trial.group_ratios),
         skipped_hooks=skipped_hooks(trial.model) if problem.training_step is None else (),
     )

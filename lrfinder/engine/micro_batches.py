@@ -22,6 +22,7 @@ from lrfinder.task.problem import BuiltProblem, Problem
 from lrfinder.task.split import samples_of, split
 
 NOTABLE = 0.005  # a larger difference is noted: engine/README.md#notable-too_far
+EACH = 4  # batches that each of several processes judges, before some are left out so that they come out even
 TOO_FAR = 0.1  # a larger difference is refused: engine/README.md#notable-too_far
 
 
@@ -67,8 +68,16 @@ class MicroBatching:
         return True
 
     def own_share(self, batches: list[Any]) -> list[Any]:
-        """Return those of `batches`, which every process has read, that this one judges."""
-        return batches if self.team is None else batches[self.team.rank :: self.team.size]
+        """Return those of `batches`, which every process has read, that this one judges: as many on each.
+
+        Processes that judged one more than others would wait for them. If the batches don't come out even, the last
+        ones are left out, or with fewer than EACH a process all judge all, which has the same mean.
+        """
+        if self.team is None:
+            return batches
+        size = self.team.size
+        even = len(batches) // size * size
+        return batches[:even][self.team.rank :: size] if even == len(batches) or even >= EACH * size else batches
 
     def carry_on(self, last: Trace | ShortRun) -> None:
         """Go on with the split of `last`, which an earlier process measured."""

@@ -16,7 +16,7 @@ from lrfinder.engine.data.digest import digest_of
 from lrfinder.engine.data.fetch import Fetch, endless
 from lrfinder.engine.data.prefetch import read_ahead
 from lrfinder.engine.description import describe_setup, inspect_batch
-from lrfinder.engine.distributed.training import SharedTraining
+from lrfinder.engine.distributed.training import shared_training
 from lrfinder.engine.extensions import graph_capture
 from lrfinder.engine.losses.readback import Readback, readback_for
 from lrfinder.engine.micro_batches import MicroBatching
@@ -59,7 +59,7 @@ class Preparation:
         self._seen = FirstLoss()
         self.doubts: tuple[str, ...] = ()  # of the first batch
         self._beside = state_beside(problem)
-        self._shared = None if batching.team is None else SharedTraining(batching.team, problem)
+        self._shared = shared_training(batching.team, problem, device)
 
     def ready(
         self, seed: int, *, first_epoch: int, cleanup: contextlib.ExitStack
@@ -71,7 +71,9 @@ class Preparation:
         object again, and whatever building raises.
         """
         seed_everything(seed, self._device)
-        trial = build_trial(self._problem, place=self._place)
+        trial = build_trial(self._problem, place=self._place, mesh=None if self._shared is None else self._shared.mesh)
+        if self._shared is not None:
+            trial = self._shared.with_loss(trial)
         self._check_new(trial.model)
         for part in trial.parts:
             move_optimizer_state(part.optimizer)
@@ -151,6 +153,7 @@ class Preparation:
             processes=None if team is None else team.size,
             loader=None if self._shared is None else self._shared.loader,
             sharding="" if self._shared is None else self._shared.sharding,
+            strategy="" if self._shared is None else self._shared.strategy,
         )
         setup = dataclasses.replace(setup, judged=self._batching.judging.description, first_batch=self._first_batch)
         trial.watch(None)
@@ -199,7 +202,8 @@ class Preparation:
         if len({parameter.device for parameter in module.parameters()}) > 1:
             return module  # spread over several on purpose; its own code moves the data between them
         with user_code(f"moving the model to {self._device}"):
-            return module.to(self._device)
+            placed = module.to(self._device)
+        return placed if self._shared is None else self._shared.place(placed)
 
     def _check_new(self, model: nn.Module) -> None:
         if isinstance(self._problem.model, nn.Module):

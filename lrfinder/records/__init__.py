@@ -22,6 +22,7 @@ from lrfinder.options import (
     Precision,
     Spacing,
     Stop,
+    Strategy,
 )
 from lrfinder.records.chart import Chart
 from lrfinder.records.cost import Cost
@@ -80,6 +81,7 @@ __all__ = [
     "Start",
     "Status",
     "Stop",
+    "Strategy",
     "SweepResult",
     "SweepSettings",
     "Trace",

@@ -193,6 +193,7 @@ class Setup:
     processes: int | None = None  # that trained together, under torchrun; None: one by itself
     batch_per_process: int | None = None  # samples of a batch of each of them
     sharding: str = ""  # how they divide the data
+    strategy: str = ""  # how they share the model
     doubt: str = ""  # why the loss may say little of what is learned: then no pick is confident
 
     @property

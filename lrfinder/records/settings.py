@@ -22,6 +22,7 @@ from lrfinder.options import (
     Mode,
     Precision,
     Spacing,
+    Strategy,
 )
 from lrfinder.records.strict import STRICT
 
@@ -55,6 +56,7 @@ class UpdateOptions:
     swept_optimizer: str | None = None
     scale_others: bool = False
     graph: Graph = Graph.OFF
+    strategy: Strategy = Strategy.DDP  # of several processes
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,20 +20,22 @@ from lrfinder.task.optimizers.build import make_optimizer
 from lrfinder.task.problem import BuiltProblem, Problem
 
 
-def build_trial(problem: Problem, *, place: Callable[[nn.Module], nn.Module]) -> BuiltProblem:
+def build_trial(
+    problem: Problem, *, place: Callable[[nn.Module], nn.Module], mesh: Callable[[], Any] | None = None
+) -> BuiltProblem:
     """Build everything that one repeat needs. The caller seeds the random generators first.
 
     Functions and classes of the model file are called again for each repeat; live objects are used as they are.
 
     `place(model)` returns the model on its device. It is called before the optimizer is made, because the optimizer
     must hold the parameters that it will update. `place` moves a live model too; the caller must remember on which
-    device that model was.
+    device that model was. `mesh()` returns the processes over which a `model(mesh)` divides its weights.
 
     If the problem has a checkpoint, weights and optimizer then are as it says.
 
     Raises UsageError, ModelFileError, and any exception of the user's code.
     """
-    model = make_model(problem)
+    model = make_model(problem, mesh)
     if problem.start is not None:
         load_weights(problem.start, model, problem.where)
     model = place(model)

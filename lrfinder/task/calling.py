@@ -75,6 +75,14 @@ def takes_keyword(function: Callable[..., Any], keyword: str) -> bool:
     return any((p.name == keyword and p.kind in by_name) or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
+def names_parameter(function: Callable[..., Any], name: str) -> bool:
+    """Return whether `function` has a parameter of this name; False without a signature."""
+    try:
+        return name in inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+
+
 def required_arguments(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of the parameters that have no default; empty if the function has no signature."""
     try:

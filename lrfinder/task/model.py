@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from lrfinder.errors import ModelFileError
-from lrfinder.task.calling import describe_value, required_arguments, user_call
+from lrfinder.task.calling import describe_value, names_parameter, required_arguments, user_call
 from lrfinder.task.lightning import is_lightning_module, set_up
 from lrfinder.task.problem import Problem
 
+_MESH = "mesh"  # the parameter of a model() that divides its weights itself
 
-def make_model(problem: Problem) -> nn.Module:
+
+def make_model(problem: Problem, mesh: Callable[[], Any] | None = None) -> nn.Module:
     """Return the model: the live one, or a new one with new initial weights. The caller seeds the generators first.
 
-    A LightningModule is set up as a Trainer would do it. Lazy layers have no weights yet. Raises ModelFileError if the
+    A model() with the parameter `mesh` gets what `mesh()` returns, if this is one of several processes. A
+    LightningModule is set up as a Trainer would do it. Lazy layers have no weights yet. Raises ModelFileError if the
     result isn't a module that can be trained.
     """
     model = problem.model
     if not isinstance(model, nn.Module):
-        needed = required_arguments(model)
+        divides = names_parameter(model, _MESH)
+        needed = [name for name in required_arguments(model) if name != _MESH or mesh is None]
+        if needed == [_MESH]:
+            raise ModelFileError(
+                f"{problem.where}: model(mesh) divides its weights over processes, and this is one by itself",
+                hint="train in several: --nproc N",
+            )
         if needed:
             raise ModelFileError(
                 f"{problem.where}: model needs arguments ({', '.join(needed)})",
                 hint="give them defaults, or write `def model(): return Net(...)`",
             )
         with user_call("calling model()"):
-            model = model()
+            given: dict[str, Any] = {_MESH: mesh()} if divides and mesh is not None else {}
+            model = model(**given)
     if not isinstance(model, nn.Module):
         raise ModelFileError(
             f"{problem.where}: model() returned {describe_value(model)}", hint="return a torch.nn.Module"

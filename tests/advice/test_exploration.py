@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -156,6 +157,19 @@ def test_a_plateau_is_seen_also_where_chance_comes_below_it_at_the_lowest_rates(
     advice = advice_on(sweep_of(traces_of(AUTO, jumps, noise=0.02, stop_above=5.0), AUTO), Request(steps=100))
     assert advice.picks[0].rule == "steepest-raw"
     assert "all at once, as after a plateau" in advice.why
+
+
+def test_after_a_plateau_a_chance_fall_far_below_the_band_is_no_pick(monkeypatch: pytest.MonkeyPatch) -> None:
+    def falls(x: float) -> float:
+        chance = 4.0 * math.exp(-(((x + 6) / 0.3) ** 2))
+        return START + chance - 2.0 / (1 + math.exp(-15 * (x + 2.5))) + 10 ** (2 * (x + 0.5)) * 0.05
+
+    monkeypatch.setattr(sys.modules["lrfinder.advice.advise"], "late_onset", lambda curve: ("as after a plateau",))
+    advice = advice_on(sweep_of(traces_of(AUTO, falls, noise=0.02, stop_above=9.0), AUTO), Request(steps=100))
+    raw = next(pick for pick in advice.picks if pick.rule == "steepest-raw")
+    assert raw.lr < 1e-5 < advice.band.low < advice.lr < advice.band.high
+    assert advice.picks[0].rule == "steepest"
+    assert advice.status is Status.UNCERTAIN
 
 
 @pytest.mark.parametrize(("errors", "is_unclear"), [(2.1, False), (1.9, True)])

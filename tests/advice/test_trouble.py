@@ -11,7 +11,7 @@ from helpers.advice import advice_on
 from helpers.curves import falls_and_explodes, sweep_of, traces_of
 from helpers.runs import START, explored, parabola, run_at, runs_at
 from lrfinder.advice import Request
-from lrfinder.options import FINITE_WEIGHTS, OTHER_KIND
+from lrfinder.options import FINITE_WEIGHTS, OTHER_KIND, TOO_NARROW
 from lrfinder.records import Metric, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
 
 AUTO = SweepSettings()
@@ -167,6 +167,18 @@ def test_losses_that_are_missing_in_the_file_are_told() -> None:
     assert advice.status is Status.UNCERTAIN
     assert said in advice.why
     assert advice_on(cut(FLAT), Request(steps=400)).why.startswith(f"only 7 losses are there of the {AUTO.steps}")
+
+
+@pytest.mark.parametrize(("seen", "hint"), [(f"float16, {TOO_NARROW}", ".half()"), ("a weight", "log(0)")])
+def test_the_hint_on_weights_that_broke_at_once_is_about_them(seen: str, hint: str) -> None:
+    traces = tuple(
+        dataclasses.replace(trace, stop=Stop.NON_FINITE, why=seen, lrs=trace.lrs[:1], losses=(math.nan,), updates=1)
+        for trace in FLAT.traces
+    )
+    advice = advice_on(dataclasses.replace(FLAT, traces=traces), Request(steps=400))
+    assert seen in advice.why
+    assert hint in advice.hint
+    assert "--run-steps" not in advice.hint
 
 
 def test_a_line_search_leaves_the_rate_open() -> None:

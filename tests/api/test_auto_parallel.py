@@ -9,6 +9,7 @@ import torch
 
 import lrfinder.api.training.auto_parallel as module
 from lrfinder.api.training.auto_parallel import WORTH, AutoParallel, room_in_memory, room_on
+from lrfinder.api.training.run_trial import Trial
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun, Stop
 
@@ -43,7 +44,7 @@ class Pools:
             if index == self.dies_at:
                 raise EnvironmentFailure("a process that made a short run died")
             self.now += self.pace * plan.steps
-            yield run_of(plan)
+            yield Trial(made=run_of(plan))
 
 
 def asked(pools, seconds, plans=PLANS, threads=4, room=9, times=1):

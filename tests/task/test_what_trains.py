@@ -77,6 +77,22 @@ def test_weights_of_a_loss_that_nobody_would_train_are_refused() -> None:
             swept(loss_fn=Scaled, **names)
 
 
+class WarmsUpItself(torch.optim.SGD):
+    """Sets its rate anew in each step, from the one that it was made with."""
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["lr"] = 0.05 * self.defaults["lr"]
+        return super().step(closure)
+
+
+def test_an_optimizer_that_sets_its_rates_itself_is_refused() -> None:
+    said = "sets its rates itself: param group 0 has 5e-05 after an update at rate 0.01"
+    with pytest.raises(ModelFileError, match=said):
+        swept(optimizer=lambda params, lr: WarmsUpItself(params, lr=lr))
+    swept(optimizer=lambda params, lr: torch.optim.SGD(params, lr=torch.tensor(lr, dtype=torch.bfloat16)))
+
+
 def rate_of(optimizer) -> float:
     problem = regression(train_loader=BATCHES, optimizer=optimizer)
     return build_trial(problem, place=lambda model: model).group_ratios[0]

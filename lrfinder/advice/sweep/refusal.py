@@ -10,7 +10,7 @@ import numpy as np
 
 from lrfinder.fit import MIN_POINTS, Curve, count_finite
 from lrfinder.formatting import format_loss, format_lr
-from lrfinder.options import UNMOVED_WEIGHTS
+from lrfinder.options import TOO_NARROW, UNMOVED_WEIGHTS
 from lrfinder.records import Stop, SweepSettings, Trace
 from lrfinder.rules.band import starts_falling
 from lrfinder.rules.smoothing import WIDTH
@@ -43,14 +43,18 @@ def refuse_points(traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal
             return Refusal(
                 why=f"the loss is not finite before any update ({found})",
                 hint="look at the loss of one batch: NaN in the data, log(0), a division by zero, an overflow",
+                known=True,
             )
         # At the lowest rates it is seldom the rate: what the engine saw tells.
         seen = next(trace.why for trace in traces if trace.initial_loss is not None and np.isfinite(trace.initial_loss))
-        return Refusal(
-            why=f"the loss became NaN or infinite at once ({found})" + (f": {seen}" if seen else ""),
-            hint="look for NaN in the data, log(0), a division by zero, in the loss or its gradient; where it is the "
-            f"rate, {_lower(settings)}",
+        hint = (
+            "look for NaN in the data, log(0), a division by zero, in the loss or its gradient; where it is the rate, "
+            f"{_lower(settings)}"
         )
+        if TOO_NARROW in seen:
+            hint = "give the optimizer weights in float32: the model without .half()"
+        why = f"the loss became NaN or infinite at once ({found})" + (f": {seen}" if seen else "")
+        return Refusal(why=why, hint=hint, known=True)
     if traces and all(trace.stop.blew_up for trace in traces):
         return Refusal(why=f"the loss diverged at once ({found})", hint=_lower(settings), known=True)
     return Refusal(why=f"too few points: {found}", hint="sweep again with more --steps")

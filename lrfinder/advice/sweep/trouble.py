@@ -57,14 +57,16 @@ def nothing_learned(result: SweepResult) -> Refusal | None:
     if result.runs and all(run.constant == 0.0 for run in result.runs):
         return Refusal(
             why="all held-out targets are the same, so there is nothing to learn of the inputs",
-            hint="look at the targets; if nearly all of your data are so, let the val_loader give others, too",
+            hint="is the data shuffled? If nearly all of your targets are so, let the val_loader give others, too",
             known=True,
         )
     found = only_a_constant(result.runs)
     if not found:
         return None
-    longer = 4 * result.settings.run_steps
-    hint = f"do the targets belong to the inputs? If so, longer runs may learn: --run-steps {longer}"
+    hint = (
+        "is the data shuffled, and do the targets belong to the inputs? If so, longer runs may learn: --run-steps "
+        f"{4 * result.settings.run_steps}"
+    )
     return Refusal(why=found[0], hint=hint)
 
 

@@ -15,6 +15,7 @@ from lrfinder.records import (
     Mode,
     Precision,
     Spacing,
+    Strategy,
     SweepSettings,
     UpdateOptions,
 )
@@ -51,7 +52,7 @@ def make_source(
 
     Raises UsageError for impossible options, as for the settings.
     """
-    for name, choices in (("precision", Precision), ("graph", Graph)):
+    for name, choices in (("precision", Precision), ("graph", Graph), ("strategy", Strategy)):
         if name in training:
             training[name] = choose(name, choices, training[name])
     if start_from is not None:

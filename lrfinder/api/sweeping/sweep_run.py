@@ -26,6 +26,7 @@ from lrfinder.version import CREATED_BY
 
 if TYPE_CHECKING:
     from lrfinder.api.result import Sweep
+    from lrfinder.api.training.executors import Elsewhere
     from lrfinder.engine.observer import Observer
     from lrfinder.task.problem import Problem
 
@@ -58,15 +59,18 @@ def sweep_model(
     live: Callable[[], Problem] | None = None,
     watch: Watch | None = None,
     sinks: Sequence[str] = (),
+    where: Elsewhere | None = None,
     folder: RunFolder | None = None,
     kept: ResumableRun | None = None,
 ) -> Sweep:
     """Sweep the model file of `source`, or the objects that `live` makes a problem of; nothing is written.
 
     `watch` is entered before the model file is imported, and gives an observer of the sweep. A `folder` observes it
-    too, and so do `sinks`, by their names; `kept` is what that folder holds of the sweep already. Errors are those of
-    `measure` and of `load_source_problem`.
+    too, and so do `sinks`, by their names; `kept` is what that folder holds of the sweep already. With `where` the
+    parts are made there. Errors are those of `measure`, or `measure_elsewhere`, and of `load_source_problem`.
     """
+    if where is not None and live is not None:
+        raise UsageError("live objects can't be swept elsewhere", hint="put them in a model file, or leave on= out")
     if sinks:  # before the model file is imported
         check_sinks(sinks)
     with ExitStack() as stack:
@@ -80,9 +84,14 @@ def sweep_model(
         for sink in told:
             sink.began(None if folder is None else folder.place)
         observers.extend(told)
-        problem = live() if live is not None else load_source_problem(source, seed=settings.seed)
         run = str(folder.path) if folder is not None else None
-        result = measure(problem, settings, device=source.device, observers=observers, run=run, kept=kept)
+        if where is not None:
+            from lrfinder.api.sweeping.elsewhere import measure_elsewhere
+
+            result = measure_elsewhere(source, settings, where, observers=observers, run=run, kept=kept)
+        else:
+            problem = live() if live is not None else load_source_problem(source, seed=settings.seed)
+            result = measure(problem, settings, device=source.device, observers=observers, run=run, kept=kept)
         if told:
             advice = advise(gather_evidence(result), Request())
             for sink in told:
@@ -98,6 +107,7 @@ def sweep_run(
     live: Callable[[], Problem] | None = None,
     watch: Watch | None = None,
     sinks: Sequence[str] = (),
+    where: Elsewhere | None = None,
 ) -> SweepRun:
     """Sweep as `sweep_model` does, and keep it in the run folder `out`, or in `lrfinder-runs/<model>-<time>`.
 
@@ -113,7 +123,7 @@ def sweep_run(
         created_by=CREATED_BY,
         model_sha256=digest_of(found) if found is not None else None,
     ) as folder:
-        result = sweep_model(source, settings, live=live, watch=watch, sinks=sinks, folder=folder)
+        result = sweep_model(source, settings, live=live, watch=watch, sinks=sinks, where=where, folder=folder)
     return advised(result, folder, time.monotonic() - begun)
 
 
@@ -123,6 +133,7 @@ def resume_run(
     *,
     watch: Watch | None = None,
     sinks: Sequence[str] = (),
+    where: Elsewhere | None = None,
     tell: Tell | None = None,
 ) -> SweepRun:
     """Make the missing parts of the sweep of a run folder; `given` are options that must agree with it.
@@ -141,7 +152,9 @@ def resume_run(
     _check_model_file(kept, tell)
     check_checkpoint(kept.source, kept.setup, kept.path)
     with RunFolder.resume(kept) as folder:
-        result = sweep_model(kept.source, kept.settings, watch=watch, sinks=sinks, folder=folder, kept=kept)
+        result = sweep_model(
+            kept.source, kept.settings, watch=watch, sinks=sinks, where=where, folder=folder, kept=kept
+        )
     return advised(result, folder)
 
 

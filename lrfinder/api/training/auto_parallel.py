@@ -79,7 +79,8 @@ class AutoParallel:
             self._jobs = self._pool.enter_context(RunPool(self._source, seed=self._seed, jobs=count, threads=share))
         began = self._clock()
         try:
-            yield from self._jobs.run(plans)
+            for trial in self._jobs.run(plans):
+                yield trial.made
         except EnvironmentFailure:  # a process died, perhaps of memory: this one has room for a run at a time
             self._pace = float("inf")
             return

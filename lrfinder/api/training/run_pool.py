@@ -1,4 +1,4 @@
-"""Make several short runs at once, each in a process of its own."""
+"""Make several trials at once, each in a process of its own on this machine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from lrfinder.api.training.run_trial import Plan, Trial, TrialSpec, run_trial
 from lrfinder.errors import EnvironmentFailure, remember_frames
-from lrfinder.records import RunPlan, ShortRun
 from lrfinder.store import Source
 
 
 class RunPool:
-    """A pool of `jobs` processes that make short runs of the model file of `source`, seeded by `seed`.
+    """A pool of `jobs` processes that make trials of the model file of `source`, seeded by `seed`.
 
-    Each process is a fresh one (a forked one could not use CUDA), imports the model file for each run, and computes
+    Each process is a fresh one (a forked one could not use CUDA), imports the model file for each trial, and computes
     with `threads`, or with its share of the cores. Use as a context manager: leaving it ends the processes, whatever
     they are doing.
     """
@@ -45,18 +45,19 @@ class RunPool:
         for process in processes:
             process.join()
 
-    def run(self, plans: Sequence[RunPlan]) -> Iterator[ShortRun]:
-        """Yield the runs as they end. An exception of the user's code in a process is raised here.
+    def run(self, plans: Sequence[Plan], until: float | None = None) -> Iterator[Trial]:
+        """Yield the trials as they end. An exception of the user's code in a process is raised here.
 
         Raises EnvironmentFailure if a process died.
         """
-        waiting = [self._pool.submit(_made_or_told, self._source, self._seed, plan, self._threads) for plan in plans]
+        given: dict[str, Any] = {"source": self._source, "seed": self._seed, "threads": self._threads, "until": until}
+        waiting = [self._pool.submit(_made_or_told, TrialSpec(plan=plan, **given)) for plan in plans]
         try:
             for done in as_completed(waiting):
                 yield done.result()
         except BrokenExecutor as error:
             raise EnvironmentFailure(
-                "a process that made a short run died",
+                "a process that made a trial died",
                 hint="processes are often killed for lack of memory: use fewer --jobs",
             ) from error
 
@@ -75,29 +76,9 @@ def _end_with_the_parent() -> None:
         os._exit(1)
 
 
-def _make(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
-    import contextlib
-    import sys
-
-    import torch
-
-    from lrfinder.api.sweeping.broadcast import Broadcast
-    from lrfinder.api.sweeping.model_file import load_source_problem
-    from lrfinder.engine.runtime.device import choose_device
-    from lrfinder.engine.short_runs import ShortRuns
-
-    torch.set_num_threads(threads)
-    sys.dont_write_bytecode = True
-    with contextlib.redirect_stdout(sys.stderr):
-        problem = load_source_problem(source, seed=seed)
-        device = choose_device(source.device)
-        with ShortRuns(problem, seed=seed, device=device, observer=Broadcast(())) as short_runs:
-            return short_runs.run(plan)
-
-
-def _made_or_told(source: Source, seed: int, plan: RunPlan, threads: int) -> ShortRun:
+def _made_or_told(spec: TrialSpec) -> Trial:
     try:
-        return _make(source, seed, plan, threads)
+        return run_trial(spec)
     except BaseException as error:
         remember_frames(error)
         raise

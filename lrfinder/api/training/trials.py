@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from lrfinder.advice.verify.kept_trials import replayed
 from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.api.sweeping.broadcast import Broadcast
 from lrfinder.api.sweeping.model_file import load_source_problem
+from lrfinder.api.training.executors import Elsewhere, Executor
+from lrfinder.api.training.run_trial import Trial
 from lrfinder.api.training.time_limit import TimeLimit
 from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.engine.distributed.orders import Begin
@@ -33,14 +36,15 @@ def make_trials(
     *,
     source: Source,
     jobs: int | None = None,
+    where: Elsewhere | None = None,
     observers: Sequence[Observer] = (),
     limit: TimeLimit | None = None,
 ) -> TrialPlan:
     """Make the runs that `plan` still needs, and return it with all of them.
 
     Each is in the folder's log as it ends. `jobs` are made at once, each in a process of its own; None: several if that
-    is measured to be faster. An interruption ends them: the last run says so. A run that would begin after the `limit`
-    is left out. Meanwhile no other process makes trials of this folder.
+    is measured to be faster. `where` has them made on other machines. An interruption ends them: the last run says so.
+    A run that would begin after the `limit` is left out. Meanwhile no other process makes trials of this folder.
 
     Raises RunError if another process is making some.
     """
@@ -50,7 +54,7 @@ def make_trials(
     folder = folder.absolute()  # a model file may change the working directory
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(RunLog(folder / TRIALS))
-        make = stack.enter_context(_maker(plan.request, source, jobs, observers, folder))
+        make = stack.enter_context(_maker(plan.request, source, observers, folder, jobs=jobs, where=where))
         plan = replayed(plan.request, plan.sweep, log.hold())  # another process may have just made some
         limit.begin()
         while plans := limit.in_time(plan.next_runs()):
@@ -65,9 +69,15 @@ def make_trials(
 
 @contextlib.contextmanager
 def _maker(
-    request: VerifyRequest, source: Source, jobs: int | None, observers: Sequence[Observer], folder: Path
+    request: VerifyRequest,
+    source: Source,
+    observers: Sequence[Observer],
+    folder: Path,
+    *,
+    jobs: int | None,
+    where: Elsewhere | None,
 ) -> Any:
-    """Return a function that makes runs and yields each as it ends: in this process, in `jobs` others, or in both.
+    """Return a function that makes runs and yields each as it ends: in this process, in others, or in both.
 
     Those of a script are made one by one, each in a process of its own, whose output goes to a log in the `folder`.
     """
@@ -77,13 +87,12 @@ def _maker(
         ) as trials:
             yield lambda plans: map(trials.run, plans)
         return
-    if jobs is not None and jobs > 1:
+    if where is not None or (jobs is not None and jobs > 1):
         if launched_place() is not None:
             raise UsageError("--jobs makes trials of one process each at once", hint="leave it out with --nproc")
-        from lrfinder.api.training.run_pool import RunPool
-
-        with RunPool(source, seed=request.seed, jobs=jobs) as pool:
-            yield lambda plans: _reported(pool.run(plans), observers)
+        listeners = Broadcast(observers)
+        with _executor(where, source, request.seed, jobs or 1) as executor:
+            yield lambda plans: _reported(executor.run(plans), listeners)
         return
     problem = load_source_problem(source, seed=request.seed)
     device = choose_device(source.device)
@@ -102,6 +111,14 @@ def _maker(
         yield stack.enter_context(runs).run_all
 
 
+def _executor(where: Elsewhere | None, source: Source, seed: int, jobs: int) -> AbstractContextManager[Executor]:
+    if where is not None:
+        return where.open(source, seed=seed)
+    from lrfinder.api.training.run_pool import RunPool
+
+    return RunPool(source, seed=seed, jobs=jobs)
+
+
 def _spare_cores(request: VerifyRequest, source: Source, device: Any) -> Any:
     import torch
 
@@ -110,9 +127,7 @@ def _spare_cores(request: VerifyRequest, source: Source, device: Any) -> Any:
     return AutoParallel(source, seed=request.seed, threads=torch.get_num_threads(), device=device)
 
 
-def _reported(runs: Iterable[ShortRun], observers: Sequence[Observer]) -> Iterable[ShortRun]:
-    for made in runs:
-        for observer in observers:
-            observer.run_started(made.plan)
-            observer.run_ended(made)
-        yield made
+def _reported(trials: Iterable[Trial], listeners: Observer) -> Iterable[ShortRun]:
+    for trial in trials:
+        trial.report(listeners)
+        yield trial.made

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.cli.process.stdout import stdout_guard
-from lrfinder.errors import visible
+from lrfinder.errors import OwnWarning, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -125,14 +125,12 @@ def warn(message: str) -> None:
         print(f"lrfinder: warning: {visible(message)}", file=sys.stderr)
 
 
-def show_plugin_warnings() -> None:
-    """From now on, print warnings about plug-ins with `warn`; Python prints all others."""
-    from lrfinder.plugins import PluginWarning
-
+def show_own_warnings() -> None:
+    """From now on, print lrfinder's own warnings with `warn`; Python prints all others."""
     python_prints = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-        if issubclass(category, PluginWarning):
+        if issubclass(category, OwnWarning):
             warn(str(message))
         else:
             python_prints(message, category, *rest, **more)

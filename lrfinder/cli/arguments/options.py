@@ -72,6 +72,24 @@ Jobs = Annotated[
         help="Runs at once, each in a process of its own. [default: several if that is measured to be faster]",
     ),
 ]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="WHERE",
+        help="Make repeats and trials elsewhere, several at once: `ray` is the cluster at RAY_ADDRESS, or else this "
+        "machine; `ray://HOST:PORT` a Ray Client server.",
+    ),
+]
+DevicesPerTrial = Annotated[
+    int | None,
+    typer.Option(
+        "--devices-per-trial",
+        metavar="N",
+        min=1,
+        help="With --on: whole devices for each trial, GPUs, or cores if it trains on the CPU. [default: 1]",
+    ),
+]
 Schedule = Annotated[
     str | None,
     typer.Option(

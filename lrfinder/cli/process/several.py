@@ -19,6 +19,7 @@ from lrfinder.cli.answers.exit_status import INTERRUPTED, SIGNALLED, TERMINATED
 from lrfinder.cli.answers.output import warn
 from lrfinder.engine.distributed.environment import STATUS_FILE, launched_place, leave_status
 from lrfinder.errors import EnvironmentFailure
+from lrfinder.options import Strategy
 
 SHUTDOWN_S = 2  # seconds that processes have to end after a signal or the failure of another, before they are killed
 
@@ -30,6 +31,14 @@ Nproc = Annotated[
         min=1,
         help="Train in N processes, one CUDA device each (or on the CPU), as `torchrun --nproc-per-node N` does: each "
         "has its own batch, so that an update takes N of them.",
+    ),
+]
+StrategyOption = Annotated[
+    Strategy,
+    typer.Option(
+        "--strategy",
+        help="How the processes of --nproc share the model. `ddp`: each has all weights, and gradients are averaged; "
+        "`fsdp2`: each has its part of every weight, gradient and optimizer state.",
     ),
 ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from torch import nn
@@ -9,6 +11,7 @@ from torch import nn
 from lrfinder.engine.distributed.exchange import weighted_mean
 from lrfinder.engine.distributed.team import Team
 from lrfinder.engine.distributed.updates import without_collectives
+from lrfinder.engine.runtime.divided import fsdp_modules
 
 
 class JudgedByAll:
@@ -18,8 +21,20 @@ class JudgedByAll:
         self._team = team
 
     def alone(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Let `model` compute losses without the other processes."""
-        return without_collectives(model)
+        """Let `model` compute losses without the other processes; with them, if each has its part of the weights."""
+        return self._in_step(model) if self._team.divided else without_collectives(model)
+
+    @contextlib.contextmanager
+    def _in_step(self, model: nn.Module) -> Iterator[None]:
+        watch = self._team.watch
+        watch.marks += 1
+        watch.busy = True
+        try:
+            yield
+        finally:
+            for module in fsdp_modules([model]):
+                module.reshard()
+            watch.busy = False
 
     def mean(self, total: float, count: int, failure: Exception | None) -> float:
         """Return the mean of all; raise `failure`, or RuntimeError if only another process has one."""

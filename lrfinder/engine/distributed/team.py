@@ -55,10 +55,12 @@ class Team:
         self.watch = watch
         self.broken = False  # a process has left the common way: no collective can end any more
         self.finds_unused = False  # weights may be left without a gradient, so DDP looks for them in each update
+        self.divided = False  # each process has its part of every weight: no loss can be computed without the others
         self._store = store
         self._group = group  # of gloo, for numbers on the host
         self._owned = owned  # whether the default process group is ours
         self._orders = 0
+        self._mesh: Any = None
         self._patience_s = GRACE_S  # how long an order is waited for once a signal ends all
 
     @property
@@ -102,6 +104,14 @@ class Team:
         """Start to gather a row of float64 on the host; return the work to wait for, and the rows by rank."""
         everybodys = torch.empty((self.size, mine.numel()), dtype=torch.float64)
         return dist.all_gather(list(everybodys.unbind()), mine, group=self._group, async_op=True), everybodys
+
+    def mesh(self, device: torch.device) -> Any:
+        """Return the processes as torch's DeviceMesh; the same one each time."""
+        if self._mesh is None:
+            from torch.distributed.device_mesh import init_device_mesh
+
+            self._mesh = init_device_mesh(device.type, (self.size,))
+        return self._mesh
 
     def agree_on_marks(self) -> None:
         """Count on from a number that is the same on all: in between each may have done more or less than others."""

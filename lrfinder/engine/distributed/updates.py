@@ -12,7 +12,10 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from lrfinder.engine.distributed.exchange import AgreedEnd, CountedBatches, weighted_mean
+from lrfinder.engine.distributed.sharding import LossOf, undivided_operation
 from lrfinder.engine.distributed.team import Team
+from lrfinder.engine.losses.log import StoppingRule, When
+from lrfinder.engine.runtime.divided import fsdp_modules, is_divided_model
 from lrfinder.engine.runtime.failures import BeginAgain
 from lrfinder.engine.update.backward_hooks import has_backward_hooks
 from lrfinder.engine.update.updater import Part, Updater
@@ -20,22 +23,6 @@ from lrfinder.errors import ModelFileError, UsageError
 from lrfinder.records import Stop
 from lrfinder.task.optimizers.by_name import needs_closure
 from lrfinder.task.problem import BuiltProblem
-
-
-class _LossOf(nn.Module):
-    """The loss of a batch as a module, so that all that is computed with the weights is inside of DDP's forward.
-
-    The user's step then sees its own model, with all its methods and attributes.
-    """
-
-    def __init__(self, trial: BuiltProblem) -> None:
-        super().__init__()
-        self.model = trial.model
-        self.beside = nn.ModuleList(part for part in trial.beside if isinstance(part, nn.Module))
-        self._loss = trial.loss
-
-    def forward(self, batch: Any) -> torch.Tensor | None:
-        return self._loss(self.model, batch)
 
 
 class SharedUpdater(Updater):
@@ -50,9 +37,10 @@ class SharedUpdater(Updater):
         """`over()` tells whether the time is over; rank 0's answer counts."""
         self._team, self._over = team, over
         self._wrapped, self._own = _wrapped(trial, finds_unused=team.finds_unused)
+        self._divided = fsdp_modules([trial.model]) if team.divided else []
         own = self._own
         if own is not None:
-            trial = _with_loss(trial, own)
+            trial = dataclasses.replace(trial, loss=lambda _, batch: own(batch))
         super().__init__(trial, *given, late=late, **others)
         self._own_losses = False  # whether the losses are this process's own from now on
 
@@ -80,9 +68,20 @@ class SharedUpdater(Updater):
         watch.busy = True
         try:
             return super().make(rate)
+        except Exception as error:
+            refused = undivided_operation(error, type(self._trial.optimizer).__name__) if self._team.divided else None
+            if refused is None:
+                raise
+            raise refused from error
         finally:
             watch.marks += 1
             watch.busy = False
+
+    def stopping_rule(self, first: float, when: When, *, drift: float = 0.0) -> StoppingRule:
+        rule = super().stopping_rule(first, when, drift=drift)
+        if self._team.divided and not self._late:
+            rule.agreed = lambda own: sum(row[0] for row in self._team.gather([own]))
+        return rule
 
     def close(self) -> None:
         """Take the hooks of our own DDP off the parameters."""
@@ -107,6 +106,8 @@ class SharedUpdater(Updater):
                 raise
             self._team.finds_unused = True  # what torch says if the last update left weights without a gradient
             raise BeginAgain from error
+        for module in self._divided:  # a root of the model file's own keeps its weights whole until the backward pass
+            module.reshard()
         if not losses:
             raise ModelFileError(
                 f"the loss of batch {part.number} is None on rank {self._team.rank}, and with several processes each "
@@ -164,11 +165,9 @@ def _wrapped(
     """Return the modules that average gradients, and that of them which is ours: none if the model brings its own."""
     check_shareable(trial)
     users = distributed_modules(trial.model)
-    if users:
+    if users or is_divided_model(trial.model):
         return users, None
-    own = DistributedDataParallel(_LossOf(trial), find_unused_parameters=finds_unused)
+    loss = LossOf(trial.model, beside=trial.beside)
+    loss.with_loss(trial)
+    own = DistributedDataParallel(loss, find_unused_parameters=finds_unused)
     return [own], own
-
-
-def _with_loss(trial: BuiltProblem, own: DistributedDataParallel) -> BuiltProblem:
-    return dataclasses.replace(trial, loss=lambda _, batch: own(batch))

@@ -42,7 +42,10 @@ class StoppingRule:
         self._when = when
         self._gradients = gradients and not late
         self._drift = drift
-        self._late = late
+        self._blind = "since losses are read some updates late" if late else ""
+        if self._weights.shared:
+            self._blind = "since each process has its part of the weights"
+        self.agreed: Callable[[float], float] | None = None  # makes one check of those of all processes
         self._seen_finite = 0  # updates after which the weights were seen to be finite
         self._last = first  # the last finite loss
         self._divergence = DivergenceRule(least_rise=LEAST_SHARE * abs(first) + drift)
@@ -55,12 +58,13 @@ class StoppingRule:
             return None
         return (
             Stop.NON_FINITE,
-            f"{what}, before any update, is {self.first}: {locate_nonfinite(self._model, gradients=False)}",
+            f"{what}, before any update, is {self.first}: {self._origin(gradients=False)}",
         )
 
     def weights_check(self) -> torch.Tensor | float | None:
         """Return a number for `after` that isn't finite if a weight isn't; it isn't waited for."""
-        return self._weights.total()
+        own = self._weights.total()
+        return own if self.agreed is None or own is None else self.agreed(float(own))
 
     def after(self, loss: float, updates: int, rate: float, weights: float | None) -> StopReason | None:
         """Judge `loss`, which follows `updates` updates, the last at `rate`; return the reason to end, or None.
@@ -70,9 +74,9 @@ class StoppingRule:
         if not math.isfinite(loss):
             return self.not_finite(f"the loss is {loss} {self._when(updates, rate)}")
         if weights is not None:
-            if not math.isfinite(weights) and not all_finite(self._model):
+            if not math.isfinite(weights) and (self._weights.shared or not all_finite(self._model)):
                 state = f"the loss is still {loss:.4g} {self._when(updates, rate)}"
-                return Stop.NON_FINITE, f"{state}: {locate_nonfinite(self._model, gradients=self._gradients)}"
+                return Stop.NON_FINITE, f"{state}: {self._origin(gradients=self._gradients)}"
             self._seen_finite = updates
         self._last = loss
         if self._divergence.observe(loss):
@@ -86,11 +90,16 @@ class StoppingRule:
         """
         if self.first and self._last - self.first > GROWN * max(abs(self.first), self._drift):
             return Stop.DIVERGED, f"the loss began at {self.first:.4g} and grew to {self._last:.4g}; then {what}"
-        if self._late:
-            why = f"{what}: where it came from can't be seen, since losses are read some updates late"
+        if self._blind:
+            why = f"{what}: where it came from can't be seen, {self._blind}"
             seen = f"; the weights were finite after {self._seen_finite} updates" if self._seen_finite else ""
             return Stop.NON_FINITE, why + seen
         return Stop.NON_FINITE, f"{what}: {locate_nonfinite(self._model, gradients=self._gradients)}"
+
+    def _origin(self, *, gradients: bool) -> str:
+        if self._weights.shared:
+            return f"where it came from can't be seen, {self._blind}"
+        return locate_nonfinite(self._model, gradients=gradients)
 
 
 class LossLog:

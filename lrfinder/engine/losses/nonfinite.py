@@ -9,10 +9,11 @@ import torch
 from torch import nn
 from torch.nn.utils import get_total_norm
 
-from lrfinder.options import FINITE_WEIGHTS
+from lrfinder.engine.runtime.divided import is_divided_model, local_part
+from lrfinder.options import FINITE_WEIGHTS, TOO_NARROW
 
 # 1e-8, Adam's eps, is 0 in float16.
-_TOO_NARROW = "; it is float16, too narrow for an optimizer: keep weights in float32, and train with --precision fp16"
+_TOO_NARROW = f"; it is float16, {TOO_NARROW}: keep weights in float32, and train with --precision fp16"
 EVERY = 8  # updates between two checks of the weights: engine/README.md#every
 
 
@@ -20,15 +21,20 @@ class WeightsTotal:
     """One number that isn't finite if a parameter of `model` isn't.
 
     On a CPU it is the sum of all, which shows every NaN and infinity. It may also overflow: ask `all_finite` then. On a
-    GPU it is the largest magnitude, since a few kernels find that for all parameters together; a CPU takes longer.
+    GPU it is the largest magnitude, since a few kernels find that for all parameters together; a CPU takes longer. If
+    the weights are divided over processes it is 0 or NaN, of this process's part alone, and `shared`.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._weights = [weight for weight in model.parameters() if weight.is_floating_point() and weight.numel()]
+        self.shared = is_divided_model(model)
+        parts = map(local_part, model.parameters())
+        self._weights = [weight for weight in parts if weight.is_floating_point() and weight.numel()]
         self._on_gpu = any(weight.is_cuda for weight in self._weights)
 
     def total(self) -> torch.Tensor | float | None:
         """Return the number now, on a GPU without waiting for it; None if there are no parameters."""
+        if self.shared:
+            return 0.0 if all(map(_is_finite, self._weights)) else math.nan
         if not self._weights:
             return None
         if not self._on_gpu:

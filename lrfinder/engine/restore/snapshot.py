@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from lrfinder.engine.restore.containers import ContainerState, is_container, parts_of
 from lrfinder.engine.restore.reachable import base_weights, reachable_state
 from lrfinder.engine.restore.tensors import TensorStates
+from lrfinder.engine.runtime.divided import fsdp_modules
 from lrfinder.engine.runtime.rng import is_generator, loader_parts, remember_generator, remember_global_state
 from lrfinder.errors import user_code
 from lrfinder.options import UNMOVED_WEIGHTS
@@ -67,7 +68,10 @@ class Snapshot:
         self._containers: list[ContainerState] = []
         self._generators: list[Callable[[], object]] = []
         self._scripted: list[tuple[nn.Module, bool]] = []
-        self._keep_all(list(roots))
+        roots = list(roots)
+        self._divided = fsdp_modules(roots) if weights else []
+        self._reshard()
+        self._keep_all(roots)
         self.tensors.copy()
 
     def rewind(self) -> None:
@@ -75,6 +79,7 @@ class Snapshot:
 
         Raises ModelFileError if constant weights were written to: they can't be put back.
         """
+        self._reshard()
         with contextlib.ExitStack() as steps:
             for restore in self._generators:
                 steps.callback(restore)
@@ -102,6 +107,11 @@ class Snapshot:
                 container.restore()
 
         return restore
+
+    def _reshard(self) -> None:
+        """Let each process have its part alone of weights that are divided: a forward pass may leave them whole."""
+        for module in self._divided:
+            module.reshard()
 
     def _keep_all(self, roots: list[Any]) -> None:
         seen: dict[int, Any] = {}  # holds the objects, since an id is valid only while its object lives

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn.parameter import is_lazy
 
+from lrfinder.engine.runtime.divided import local_part
 from lrfinder.errors import ModelFileError
 from lrfinder.task.hooks import remember_hooks
 
@@ -53,9 +54,9 @@ class TensorStates:
             self._hooks.append(remember_hooks(tensor))
         if constant:
             saved.version = tensor._version  # noqa: SLF001 - no public name
-        elif _has_plain_memory(tensor) and (self._on_host or _overlaps(tensor)):
+        elif _has_plain_memory(part := local_part(tensor)) and (self._on_host or _overlaps(part)):
             # Whole storages, each once: so tied, overlapping, expanded and strided tensors need no cases.
-            storage = saved.data.untyped_storage()
+            storage = part.data.untyped_storage()
             self._memory[_place(storage)] = storage
         elif tensor.device.type != "meta":
             self._copies.append((tensor, tensor.detach().clone()))
@@ -78,7 +79,8 @@ class TensorStates:
 
     def unchanged(self, tensors: Iterable[torch.Tensor]) -> bool:
         """Tell whether the memory of all `tensors` holds what it held; False if one has been moved or wasn't kept."""
-        places = [_place(tensor.data.untyped_storage()) for tensor in tensors if _has_plain_memory(tensor)]
+        parts = map(local_part, tensors)
+        places = [_place(part.data.untyped_storage()) for part in parts if _has_plain_memory(part)]
         if not places or not all(place in self._memory for place in places):
             return False
         wanted = set(places)

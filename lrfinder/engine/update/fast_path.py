@@ -11,6 +11,7 @@ from lrfinder.errors import ModelFileError, add_location
 from lrfinder.task.batches import to_device
 from lrfinder.task.problem import BuiltProblem, SweptOptimizer
 
+SAME_LR = 0.01  # relative: a rate in bfloat16 is as near
 FIRST_EMPTY, MOST_EMPTY = 20, 1000  # batches in a row whose loss is None: before any with a loss, and later
 
 
@@ -48,6 +49,17 @@ class LearningRates:
         """Set the swept rate. A rate that is a tensor stays the same tensor, since compiled updates read it."""
         for group, ratio in self.groups:
             set_lr(group, rate * ratio)
+
+    def check(self, rate: float) -> None:
+        """Raise ModelFileError if an update at `rate` has changed it: then the optimizer sets its rates itself."""
+        for number, (group, ratio) in enumerate(self.groups):
+            now = float(group["lr"])
+            if abs(now - rate * ratio) > SAME_LR * rate * ratio:
+                raise ModelFileError(
+                    f"the optimizer sets its rates itself: param group {number} has {now:.3g} after an update at rate "
+                    f"{rate * ratio:.3g}",
+                    hint="turn its own warm-up or schedule off, so that its rate is the one it is given",
+                )
 
 
 def set_lr(group: dict[str, Any], lr: float) -> None:

@@ -141,6 +141,8 @@ class Updater:
             applied &= self._make_step(self._step_for(other), self._again(other))
         self._made += applied
         self._skips = 0 if applied else self._skips + 1
+        if self._made == 1:
+            self._rates.check(rate)
         if step.is_plain and self._is_plain():
             self.fast_path = FastPath(
                 self._trial,
