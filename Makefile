@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check lint types floors format smoke notebook export-matrix bench bench-noise bench-speed bench-graphs \
-	bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-several bench-ray bench-scale lost-ranks test-lowest test-newest \
+	bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-scripts bench-several bench-ray bench-scale lost-ranks test-lowest test-newest \
 	kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
@@ -179,6 +179,9 @@ lost-ranks: $(STAMP)  ## fail on each rank of real two-process sweeps in each wa
 
 bench-several: $(STAMP)  ## a sweep's update on two processes beside a bare DDP loop's on the same ones
 	$(BIN)/torchrun --standalone --nproc-per-node 2 tests/benchmarks/several.py
+
+bench-scripts: $(STAMP)  ## an update of a script under `lrfinder run` and in a sweep, over the plain script's
+	$(BIN)/python tests/benchmarks/script_overhead.py
 
 bench-ray: $(STAMP)  ## what Ray adds to a trial, and what a second worker gains
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/ray_trials.py

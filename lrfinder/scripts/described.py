@@ -76,7 +76,7 @@ def own_rate(rate: float, *, moved: bool) -> str:
     own = f"the script's own rate is {format_lr(rate)}"
     if moved:
         return own
-    return f"{own}, and stayed so; what is suggested is for a run that decays, as `lrfinder run` makes it"
+    return f"{own}, and stayed so; a suggested rate is for a run that decays, as `lrfinder run` makes it"
 
 
 def last_lines(output: bytes) -> str:
