@@ -144,3 +144,21 @@ def test_nothing_was_made_less_than_never(tmp_path: Path, name: str) -> None:
     with pytest.raises(RunError) as raised:
         load_run(tmp_path / "run")
     assert str(raised.value) == f"{file}: repeats.0.{name}: {FROM_0}, got -284"
+
+
+def test_a_repeat_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "run") / "run.json"
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps({**document, "repeats": document["repeats"] * 2}))
+    with pytest.raises(RunError, match=r"run.json: repeats: expected each of the 2 repeats once, got \[0, 1, 0, 1\]"):
+        load_run(tmp_path / "run")
+
+
+def test_rates_that_are_not_those_of_the_settings_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "run") / "run.json"
+    document = json.loads(file.read_text())
+    file.write_text(json.dumps({**document, "settings": {**document["settings"], "steps": 400}}))
+    with pytest.raises(
+        RunError, match=r"curve.csv:3: lr: the settings in run.json give 1.02\S+ for this step, got 0.000"
+    ):
+        load_run(tmp_path / "run")

@@ -52,7 +52,9 @@ class Advice:
     start: str = ""  # from which checkpoint the run goes on, and whether its last rate is as good
 
     def __str__(self) -> str:
-        return self.why if self.lr is not None else f"No learning rate can be suggested: {self.why}. {self.hint}."
+        if self.lr is not None:
+            return self.why
+        return f"No learning rate can be suggested: {self.why}. What to do: {self.hint}."
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({pick_text(self.picks[0])})"
@@ -187,7 +189,7 @@ def _not_there(rule: str, result: SweepResult) -> str:
     if not result.runs:
         return "the sweep made no short runs"
     if rule == TRIALS_RULE or not result.traces:
-        return "none of the short runs brought the loss clearly below where it began"
+        return "none of the trial runs brought the loss clearly below where it began"
     return "the sweep has no curve that this rule could read"
 
 

@@ -308,6 +308,8 @@ def _train(
     limit = TimeLimit(request.seconds, None if swept is None else swept.pace)
     with contextlib.ExitStack() as stack:
         observers = [] if watch is None else [stack.enter_context(watch(sweep.settings))]
+        for observer in observers:
+            observer.runs_planned(planned.updates)
         from lrfinder.api.training.trials import make_trials  # torch, after `watch` has prepared for it
 
         plan = make_trials(

@@ -78,7 +78,7 @@ def own_rate(rate: float, *, moved: bool) -> str:
     own = f"the script's own rate is {format_lr(rate)}"
     if moved:
         return own
-    decays = "what is suggested is for a run that decays, as `lrfinder run` makes it"
+    decays = "a suggested rate is for a run that decays, as `lrfinder run` makes it"
     return f"{own}, and stayed so; {decays}; kept constant, half of it is the better guess"
 
 

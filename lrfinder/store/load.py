@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lrfinder.errors import CONTROL, RunError
 from lrfinder.files import read_measured_text
+from lrfinder.options import SAME_RATE
 from lrfinder.records import Mode, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store.layout import (
     COLUMNS,
@@ -89,6 +90,9 @@ def _traces(endings: object, key: str, curve: Path, settings: SweepSettings) -> 
     curves = {} if settings.mode is Mode.RESTART else _read_curve(curve, settings)
     traces = [_ended(f"{key}.{index}", row, curves, file) for index, row in enumerate(endings)]
     ended = {trace.repeat for trace in traces}
+    if len(ended) < len(traces) or max(ended, default=0) >= settings.repeats:
+        what = f"expected each of the {settings.repeats} repeats once, got {[trace.repeat for trace in traces][:20]}"
+        raise RunError(f"{file}: {key}: {what}", hint=_AGAIN)
     cut_short = [_cut_short(repeat, rows, settings) for repeat, rows in curves.items() if repeat not in ended]
     return (*traces, *cut_short)
 
@@ -200,6 +204,7 @@ def _read_curve(path: Path, settings: SweepSettings) -> dict[int, _Rows]:
     if lines[0] != header:
         raise RunError(f"{path}:1: expected the header {header}, got {lines[0][:80]!r}", hint=_AGAIN)
     curves: dict[int, _Rows] = {}
+    planned = settings.lrs()
     for number, line in enumerate(lines[1:-1], start=2):
         repeat, step, lr, loss = _row(line, number, path)
         rows = curves.setdefault(repeat, [])
@@ -207,6 +212,9 @@ def _read_curve(path: Path, settings: SweepSettings) -> dict[int, _Rows]:
             raise RunError(f"{path}:{number}: repeat {repeat}, step {step} is out of order", hint=_AGAIN)
         if not (math.isfinite(lr) and lr > 0):
             raise RunError(f"{path}:{number}: lr: expected a finite number above 0, got {lr}", hint=_AGAIN)
+        if abs(lr - planned[step]) > SAME_RATE * planned[step]:
+            what = f"the settings in {RUN} give {planned[step]:.6g} for this step, got {lr:.6g}"
+            raise RunError(f"{path}:{number}: lr: {what}", hint=_AGAIN)
         rows.append((lr, loss))
     return curves
 
