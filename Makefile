@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check lint types floors format smoke export-matrix bench bench-noise bench-speed bench-graphs \
-	bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-several bench-ray bench-scale lost-ranks test-lowest test-newest \
+.PHONY: help setup demo test check lint types floors format smoke notebook export-matrix bench bench-noise bench-speed \
+	bench-graphs bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-constant bench-branches bench-scripts \
+	bench-several bench-ray bench-scale lost-ranks test-lowest test-newest \
 	kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
@@ -108,6 +109,9 @@ test-newest:  ## the core of the suite on the newest versions that there are
 smoke: $(STAMP)  ## the CI check of this project's own example: is its configured rate still sane?
 	$(BIN)/lrfinder check configs/digits.py --config configs/schedules/digits.yaml
 
+notebook: $(STAMP)  ## execute the example notebook, and store its outputs in it
+	$(BIN)/python tests/helpers/notebook.py configs/example.ipynb
+
 export-matrix: $(STAMP)  ## run every exported schedule in its framework; prints the largest difference from f(t)
 	$(BIN)/python tests/export/matrix.py
 
@@ -146,6 +150,13 @@ bench-baseline: $(STAMP)  ## how often `check --baseline` cries wolf, and whethe
 bench-tuning: $(STAMP)  ## the rate for fine-tuning, in full and by adapters, beside the usual constants
 	$(BIN)/python tests/benchmarks/tuning.py $(BENCH)/tuning.jsonl
 
+# Ten and twenty minutes on a core; what is measured already is kept.
+bench-constant: $(STAMP)  ## the best rate of a run that keeps it constant, beside the best of one that decays
+	$(BIN)/python tests/benchmarks/constant.py $(BENCH)/constant.jsonl
+
+bench-branches: $(STAMP)  ## trunks with branches beside the separate trials of verify, at equal updates
+	$(BIN)/python tests/benchmarks/branches.py $(BENCH)/branches.jsonl
+
 kills: $(STAMP)  ## kill 200 real sweeps at random moments; says what survived
 	$(BIN)/python tests/benchmarks/kills.py
 
@@ -176,6 +187,9 @@ lost-ranks: $(STAMP)  ## fail on each rank of real two-process sweeps in each wa
 
 bench-several: $(STAMP)  ## a sweep's update on two processes beside a bare DDP loop's on the same ones
 	$(BIN)/torchrun --standalone --nproc-per-node 2 tests/benchmarks/several.py
+
+bench-scripts: $(STAMP)  ## an update of a script under `lrfinder run` and in a sweep, over the plain script's
+	$(BIN)/python tests/benchmarks/script_overhead.py
 
 bench-ray: $(STAMP)  ## what Ray adds to a trial, and what a second worker gains
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/ray_trials.py

@@ -16,6 +16,7 @@ PER_DECADE = 12.5  # of them, by default
 # On thirteen real tasks the best rate of 25 updates lies up to a decade from that of 400, that of 50 up to half a
 # decade, that of 75 up to a quarter; three such runs and two repeats of a sweep stay near 400 updates.
 RUN_STEPS = 75
+LEAST_TRIALS = 3  # short runs that `auto` makes at least
 MIN_RUN_STEPS = 10  # fewer updates see little but the warm-up
 CHECK_SECONDS = 300.0  # of a check: a job of continuous integration that takes longer is a problem of its own
 SAME_RATE = 1e-3  # of the peak, for rates in a log: trains no differently, and more than logs round by

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lrfinder.advice.against import Against, compare_rate, start_text
+from lrfinder.advice.constant_rate import CONSTANT, for_constant
 from lrfinder.advice.length import run_length
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.advice.summary import summary
@@ -47,11 +48,13 @@ class Advice:
     schedule: ScheduleConfig | None
     updates: int
     notes: tuple[str, ...] = ()  # what holds for all picks, each a sentence; it stands in their `why`, too
-    against: tuple[Against, ...] = ()  # the rates that it was to be compared with
+    against: tuple[Against, ...] = ()  # your optimizer's own rate, if it is known, and those that were asked for
     start: str = ""  # from which checkpoint the run goes on, and whether its last rate is as good
 
     def __str__(self) -> str:
-        return self.why if self.lr is not None else f"No learning rate can be suggested: {self.why}. {self.hint}."
+        if self.lr is not None:
+            return self.why
+        return f"No learning rate can be suggested: {self.why}. What to do: {self.hint}."
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({pick_text(self.picks[0])})"
@@ -98,6 +101,8 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
     picks = tuple(pick if pick.lr is None else _doubted(pick, notes) for pick in picks)
     band = evidence.band
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
+    if request.schedule == CONSTANT and request.lr is None:
+        chosen = for_constant(chosen, result.setup.optimizer)
     config, plan = None, ""
     if chosen.lr is not None and (length is not None or request.open_ended):
         schedule, plan = plan_schedule(
@@ -105,7 +110,10 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
         )
         config = _config(result, chosen, band, schedule)
     lr = None if chosen.lr is None else round_lr(chosen.lr, 3)
-    against = tuple(compare_rate(evidence, rate, lr) for rate in request.against)
+    own = result.setup.optimizer.own_lr
+    rates = dict.fromkeys((*([own] if own and result.setup.start is None else []), *request.against))
+    compared = (compare_rate(evidence, rate, lr) for rate in rates)
+    against = tuple(rate for rate in compared if rate.worse is not None or rate.lr in request.against)
     start = start_text(result.setup.start, evidence, lr)
     return Advice(
         lr=lr,
@@ -181,7 +189,7 @@ def _not_there(rule: str, result: SweepResult) -> str:
     if not result.runs:
         return "the sweep made no short runs"
     if rule == TRIALS_RULE or not result.traces:
-        return "none of the short runs brought the loss clearly below where it began"
+        return "none of the trial runs brought the loss clearly below where it began"
     return "the sweep has no curve that this rule could read"
 
 

@@ -1,4 +1,4 @@
-"""What another rate would lose against the pick, by the sweep's own short runs and its curve."""
+"""What another rate would lose against the pick, by the sweep's own short runs and its curve, or by a trial."""
 
 from __future__ import annotations
 
@@ -12,31 +12,38 @@ from lrfinder.formatting import format_interval, format_lr
 from lrfinder.records import Start
 from lrfinder.search.lr_profile import LrProfile
 
+YOURS = "Yours"
 SAME = 0.02  # decades: nearer, a run was made at the very rate (rates are rounded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Against:
-    """A rate compared with the pick: `worse` is the share of what short runs gain that it loses more; None: not known.
+    """A rate compared with the pick: `worse` is the share of what runs gain that it loses more; None: not known.
 
-    `measured`: a run was made at it. `why` says how that is known, or why not.
+    `measured`: a run was made at it. `why` says how that is known, or why not. `whose` begins the sentence on it. `by`
+    is the command whose runs tell.
     """
 
     lr: float
     worse: float | None
     measured: bool
     why: str
+    whose: str = YOURS
+    by: str = "sweep"
 
     def __str__(self) -> str:
-        longer = f"Of longer runs `lrfinder verify --against {format_lr(self.lr)}` tells."
-        yours = f"Yours, {format_lr(self.lr)},"
+        verified = self.by == "verify"
+        longer = "" if verified else f" Of longer runs `lrfinder verify --against {format_lr(self.lr)}` tells."
+        yours = f"{self.whose}, {format_lr(self.lr)},"
         if self.worse is None:
-            return f"{yours} can't be judged by this sweep: {self.why}. {longer}"
+            unknown = "was not tried" if verified else "can't be judged by this sweep"
+            return f"{yours} {unknown}: {self.why}.{longer}"
         if self.worse < -CLOSE:
-            return f"{yours} ends lower by {-self.worse:.0%} of what training gains, {self.why}. {longer}"
+            return f"{yours} ends lower by {-self.worse:.0%} of what training gains, {self.why}.{longer}"
         if self.worse <= CLOSE:
-            return f"{yours} is fine so far: it loses at most {CLOSE:.0%} more, {self.why}. {longer}"
-        return f"{yours} loses {self.worse:.0%} more of what training gains, {self.why}. {longer}"
+            fine = "fine" if verified else "fine so far"
+            return f"{yours} is {fine}: it loses at most {CLOSE:.0%} more, {self.why}.{longer}"
+        return f"{yours} loses {self.worse:.0%} more of what training gains, {self.why}.{longer}"
 
 
 def compare_rate(evidence: SweepEvidence, lr: float, pick: float | None) -> Against:

@@ -50,7 +50,7 @@ class PickPair:
     uncertain: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Comparison:
     """Runs side by side; `verdict` says it in sentences."""
 
@@ -60,6 +60,13 @@ class Comparison:
     losses_comparable: bool
     rates_comparable: bool
     verdict: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join(self.verdict)
+
+    def __repr__(self) -> str:
+        clear = sum(pair.clear is True for pair in self.pairs)
+        return f"Comparison({len(self.runs)} runs, {clear} of {format_count(len(self.pairs), 'pair')} differ clearly)"
 
 
 def compare_answers(runs: Sequence[RunAnswer]) -> Comparison:

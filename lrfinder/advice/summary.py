@@ -48,7 +48,7 @@ def _runs(evidence: SweepEvidence) -> list[str]:
     fell = f"from {format_loss(evidence.profile.start)} to {format_loss(evidence.profile.lowest.loss)}"
     runs = evidence.result.runs
     judged_by = runs[0].judged_by if runs[0].metric == "train" else "held-out loss"
-    sentences = [f"The best of {len(runs)} short runs brought the {judged_by} {fell}."]
+    sentences = [f"The best of {len(runs)} trial runs brought the {judged_by} {fell}."]
     judged = evidence.result.setup.judged or ""
     return [*sentences, f"It was judged in {judged}."] if ":" in judged else sentences
 

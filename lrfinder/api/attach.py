@@ -131,7 +131,8 @@ class Finder:
         self._device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self._model = model
         self._problem = Problem(name=type(model).__name__, model=model, optimizer=optimizer, where=_WHERE)
-        self._parts = make_optimizer(self._problem, model).parts
+        self._made = make_optimizer(self._problem, model)
+        self._parts = self._made.parts
         self._loader = next(filter(is_loader, others), ())
         self._loop = OwnLoop(self._problem, self._parts[0], self._program(), self._device, beside=others, late=late)
         self._evaluate = None if evaluate is None else functools.partial(held_out_loss, model, evaluate, self._device)
@@ -259,6 +260,7 @@ class Finder:
             loss=lambda _model, _batch: None,
             loss_note=lambda: "told by the loop",
             optimizer_note="model file",
+            own_lr=self._made.own_lr,
         )
         training = UpdateOptions(accumulate=self._loop.per_update)
         problem = Problem(name=self._problem.name, model=model, training=training, where=_WHERE)

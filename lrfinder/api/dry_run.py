@@ -13,12 +13,12 @@ from lrfinder.api.sweeping.settings import make_settings, make_source
 from lrfinder.api.sweeping.sweep_run import Watch, sweep_model
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.signals import Terminated
+from lrfinder.options import LEAST_TRIALS
 from lrfinder.records import DryRun, Inspection, Mode, Point, Setup, Stop, SweepSettings
 from lrfinder.store import Source
 from lrfinder.task.reference import check_reference
 
 UPDATES = 5
-_TRIALS = 3  # trial runs that `auto` makes at least
 _NEXT = 1.0 + 1e-9  # all five updates train at the lowest rate
 
 
@@ -82,7 +82,7 @@ def dry_run_model(source: Source, settings: SweepSettings, *, watch: Watch | Non
         inspection=seen.inspection,
         seconds_per_update=(seen.times[-1] - seen.times[0]) / max(1, len(seen.times) - 1),
         sweep_updates=swept + (0 if short is None else short.repeats * short.steps),
-        trials=0 if alone else _TRIALS,
+        trials=0 if alone else LEAST_TRIALS,
         trial_updates=settings.run_steps,
         warnings=result.notes,
     )

@@ -14,6 +14,7 @@ from lrfinder.advice import Advice, Request
 from lrfinder.advice.advise import pick_text
 from lrfinder.advice.length import run_length
 from lrfinder.advice.verify.budget import LEAST_BUDGET, Budget, read_budget
+from lrfinder.api.drawn import Drawn
 from lrfinder.api.recommend import recommend_run
 from lrfinder.api.sweeping.settings import make_settings, make_source
 from lrfinder.api.sweeping.sweep_run import SweepRun, Tell, Watch, sweep_run
@@ -22,7 +23,7 @@ from lrfinder.api.verify import VerifyOptions, check_options, verify_run
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision, Stop, Strategy
-from lrfinder.records import Pick, Status
+from lrfinder.records import Chart, Pick, Status
 from lrfinder.schedules.base import MAX_STEPS
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class FindOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Found:
+class Found(Drawn):
     """A peak rate for the coming run, and what it rests on.
 
     `advice` is the recommendation, with the rate that trials confirmed or corrected in front. `verification` is None
@@ -71,6 +72,9 @@ class Found:
 
     def __repr__(self) -> str:
         return f"Found({pick_text(self.advice.picks[0])})"
+
+    def _chart(self) -> Chart:
+        return self.advice.chart(self.result)
 
     @property
     def lr(self) -> float | None:

@@ -7,22 +7,19 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
+from lrfinder.api.drawn import Drawn
 from lrfinder.api.runs.run_files import write_picture, write_recommendation
 from lrfinder.config import dump
 from lrfinder.errors import EnvironmentFailure, UsageError
-from lrfinder.records import SweepResult
+from lrfinder.records import Chart, SweepResult
 from lrfinder.report.documents import recommend_document
 from lrfinder.store import PICTURE, TRIALS, VERIFICATION, config_path, load_run, read_answer, read_log
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Recommendation(Advice):
+class Recommendation(Advice, Drawn):
     """What `lrfinder.recommend` returns: `lr`, `status`, `why`, `picks`, `band`, and the run's `schedule`."""
 
     result: SweepResult
@@ -37,19 +34,8 @@ class Recommendation(Advice):
             raise UsageError("there is no schedule to save", hint=hint)
         dump(self.schedule, path)
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Return a matplotlib figure of the sweep and its pick; with `path` it is written there, too."""
-        from lrfinder.report.figure import curve_figure
-
-        figure = curve_figure(self.chart(self.result))
-        if path is not None:
-            figure.savefig(path)
-        return figure
-
-    def _repr_html_(self) -> str:
-        from lrfinder.report.html import result_html
-
-        return result_html(self.chart(self.result))
+    def _chart(self) -> Chart:
+        return self.chart(self.result)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

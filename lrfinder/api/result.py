@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lrfinder.advice import Request, advise, gather_evidence
+from lrfinder.api.drawn import Drawn
 from lrfinder.options import STOP_TEXT
-from lrfinder.records import Cost, SweepResult
+from lrfinder.records import Chart, Cost, SweepResult
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Sweep(SweepResult):
+class Sweep(SweepResult, Drawn):
     """What `lrfinder.sweep` returns, even if the curve is useless: `status` says how it ended.
 
     `cost` is what was spent on it in this process.
@@ -43,16 +42,5 @@ class Sweep(SweepResult):
         ]
         return pd.DataFrame(rows, columns=["repeat", "step", "lr", "loss"])
 
-    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
-        """Return a matplotlib figure of the points, the fit and the pick; with `path` it is written there, too."""
-        from lrfinder.report.figure import curve_figure
-
-        figure = curve_figure(advise(gather_evidence(self), Request()).chart(self))
-        if path is not None:
-            figure.savefig(path)
-        return figure
-
-    def _repr_html_(self) -> str:
-        from lrfinder.report.html import result_html
-
-        return result_html(advise(gather_evidence(self), Request()).chart(self))
+    def _chart(self) -> Chart:
+        return advise(gather_evidence(self), Request()).chart(self)

@@ -21,11 +21,16 @@ RATES = "-rates.csv"  # ends the name of a log beside its config
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """How a script is trained: the config, where the rates that were set are logged, and the first update's index."""
+    """How a script is trained: the config, and where the rates that were set are logged.
+
+    With `resume` the state that the script loads into its optimizer says which update is the first; None: 0, and such a
+    state is refused.
+    """
 
     config: Path
     log: Path | None = None
-    first_update: int = 0
+    resume: bool = False
+    first_update: int | None = None
 
 
 def train_script(script: Script, options: TrainingOptions) -> NoReturn:
@@ -36,14 +41,15 @@ def train_script(script: Script, options: TrainingOptions) -> NoReturn:
     run.
     """
     check_script(script)
-    if options.first_update < 0:
+    if options.first_update is not None and options.first_update < 0:
         raise UsageError(f"the first update must be 0 or more, got {options.first_update}")
     _check_config(options.config)
     log = options.log or options.config.with_name(f"{options.config.stem}{RATES}")
-    if options.first_update == 0 and log.exists():
-        raise RunError(
-            f"{log}: there is a log already", hint="name another with --log; a run that is resumed needs --first-update"
-        )
+    if options.resume and options.first_update is not None:
+        raise UsageError("--resume and --first-update can't both be given", hint="keep one")
+    if not options.first_update and not options.resume and log.exists():
+        hint = "name another with --log; a run that goes on needs --resume"
+        raise RunError(f"{log}: there is a log already", hint=hint)
     plan = {
         "job": "train",
         "program": script.program,
@@ -52,6 +58,7 @@ def train_script(script: Script, options: TrainingOptions) -> NoReturn:
         "which": script.which,
         "config": str(options.config.absolute()),
         "log": str(log.absolute()),
+        "resume": options.resume,
         "first_update": options.first_update,
     }
     command = [sys.executable, str(START), json.dumps(plan)]

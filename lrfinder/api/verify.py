@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
+from lrfinder.advice.constant_rate import CONSTANT
 from lrfinder.advice.length import run_length
 from lrfinder.advice.verify.budget import Account, Budget, VerifyRequest, budget_in_updates, estimate, read_budget
 from lrfinder.advice.verify.kept_trials import replayed
@@ -45,7 +46,7 @@ class VerifyOptions:
     schedules: tuple[str, ...] = ()
     warmup: int | None = None
     lr: float | None = None
-    against: float | None = None
+    against: tuple[float, ...] = ()
     budget: Budget | float | str | None = None
     jobs: int | None = None
     where: Elsewhere | None = None
@@ -74,7 +75,7 @@ def verify(
     schedules: Sequence[str] = (),
     warmup: int | None = None,
     lr: float | None = None,
-    against: float | None = None,
+    against: float | Sequence[float] | None = None,
     budget: float | str | None = None,
     jobs: int | None = None,
     on: str | None = None,
@@ -87,10 +88,11 @@ def verify(
     a second call trains only what is missing. Without `steps` or `epochs` the last recommendation of the run says how
     long it is. `budget` is a number of updates (800, "10k"), a share of the coming run (0.25, "25%") or a time ("90s",
     "5min", "2h"), which is turned into updates by the sweep's pace; `.account` says what was spent of it. `lr` is
-    verified instead of the recommended rate. `against` is a rate to compare with, such as the one that you use: it
-    costs one more trial. A run that goes on from a checkpoint is compared with the rate at which that stopped. `jobs`
-    trials are made at once, each in a process of its own; None: several, if that is measured to be faster. `on` "ray"
-    makes them on Ray: see `sweep`. `.schedule` is the config; `.save(path)` writes it.
+    verified instead of the recommended rate. `against` is a rate, or several, to compare with, each by one trial more;
+    the rate that the model file's optimizer has by itself is always among them, and that at which a run stopped that
+    goes on from a checkpoint. `jobs` trials are made at once, each in a process of its own; None: several, if that is
+    measured to be faster. `on` "ray" makes them on Ray: see `sweep`. `.schedule` is the config; `.save(path)` writes
+    it.
 
     Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
     EnvironmentFailure for the machine; what the user's code raises passes through.
@@ -102,7 +104,7 @@ def verify(
         schedules=tuple(schedules),
         warmup=warmup,
         lr=lr,
-        against=against,
+        against=() if against is None else (against,) if isinstance(against, int | float) else tuple(against),
         budget=budget,
         jobs=jobs,
         where=elsewhere(on, devices_per_trial),
@@ -251,32 +253,35 @@ def _requests(
         raise UsageError("the length of the coming run is needed", hint=hint)
     if steps is None and last is not None:
         steps = last.config.steps
-        lr = last.config.optimizer.lr if lr is None else lr
-        schedule = schedule or last.config.schedule.name
+        name = last.config.schedule.name
+        schedule = schedule or name
+        if lr is None and (schedule == CONSTANT) is (name == CONSTANT):  # else that rate is for another kind of run
+            lr = last.config.optimizer.lr
         warmup = last.config.schedule.warmup if warmup is None else warmup
     steps = steps or 1
     advice = advise(evidence, Request(steps=steps, schedule=schedule, warmup=warmup, lr=lr))
     if advice.lr is None or advice.schedule is None:
         return advice, None
+    against = _against(options, evidence.result.setup)
+    more = len(options.schedules) + sum(rate != advice.lr for rate in against)
     return advice, VerifyRequest(
         steps=steps,
-        budget=budget_in_updates(budget, steps, len(options.schedules), pace=pace),
+        budget=budget_in_updates(budget, steps, more, pace=pace),
         lr=advice.lr,
         schedule=advice.schedule.schedule.name,
         schedules=options.schedules,
         warmup=warmup,
         seed=options.seed,
         band=evidence.band,
-        against=_against(options, evidence.result.setup),
+        against=against,
         seconds=None if budget is None else budget.seconds,
     )
 
 
-def _against(options: VerifyOptions, setup: Setup) -> float | None:
-    """Return the rate to compare with: the one that was asked for, or that at which the run stopped that goes on."""
-    if options.against is not None or setup.start is None:
-        return options.against
-    return setup.start.lr or None
+def _against(options: VerifyOptions, setup: Setup) -> tuple[float, ...]:
+    """Return the rates to compare with: the model file's, or that at which a run stopped; then those asked for."""
+    own = setup.optimizer.own_lr if setup.start is None else setup.start.lr
+    return tuple(dict.fromkeys((*([own] if own else []), *options.against)))
 
 
 def _train(
@@ -303,6 +308,8 @@ def _train(
     limit = TimeLimit(request.seconds, None if swept is None else swept.pace)
     with contextlib.ExitStack() as stack:
         observers = [] if watch is None else [stack.enter_context(watch(sweep.settings))]
+        for observer in observers:
+            observer.runs_planned(planned.updates)
         from lrfinder.api.training.trials import make_trials  # torch, after `watch` has prepared for it
 
         plan = make_trials(
@@ -316,8 +323,7 @@ def _train(
 def _planned(plan: TrialPlan, swept: Cost | None) -> Cost:
     """Return what the trials that are missing may cost at most, if they are like the sweep's own short runs."""
     left = max(0, plan.request.budget - sum(run.updates for run in plan.runs))
-    updates = min(left, plan.lengths.most_updates(len(plan.request.others)))
-    updates += 0 if plan.request.against is None else plan.lengths.long
+    updates = min(left, plan.lengths.most_updates(plan.request.more))
     pace = None if swept is None else swept.pace
     return Cost(
         updates=updates,

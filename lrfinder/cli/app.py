@@ -10,20 +10,21 @@ from lrfinder.cli.commands import HELP, Command, Commands
 
 _EXAMPLES = """\b
 Examples:
-  lrfinder init model.py                  write a starter model file that runs as it is
-  lrfinder find model.py --epochs 30      one command to the schedule config; or step by step:
-  lrfinder sweep model.py                 the range test; the loss against the rate goes to lrfinder-runs/
-  lrfinder recommend --epochs 30          pick the rate, choose the decay, write the schedule config
-  lrfinder verify --epochs 30             short trainings confirm or correct the config
+  lrfinder init model.py                  write a starter model file
+  lrfinder find model.py --epochs 30      one command to the schedule config;
+                                          or step by step:
+  lrfinder sweep model.py                 the range test: the loss by rate
+  lrfinder recommend --epochs 30          pick the rate, write the config
+  lrfinder verify --epochs 30             short trainings: confirm or correct
   lrfinder schedule show schedule.yaml    look at the rate of every update
-  lrfinder report                         one HTML page of the newest run: the rate, the curve, the reasons
-  lrfinder compare runs/a runs/b          may two runs be compared, and do their picks differ?
-  lrfinder runs                           the run folders, newest first, with their rates
+  lrfinder report                         one HTML page of the newest run
+  lrfinder compare runs/a runs/b          do the picks of two runs differ?
+  lrfinder runs                           the run folders, newest first
   lrfinder export-study runs/a            its trials as a study of Optuna
   lrfinder check model.py --config schedule.yaml
-                                          in CI: does the model still train at this rate?
+                                          in CI: does it still train there?
   lrfinder sweep --script train.py -- --epochs 30
-                                          the same without a model file: a training script as it is
+                                          a training script, as it is
 """
 
 COMMANDS = {
@@ -31,9 +32,9 @@ COMMANDS = {
         home="lrfinder.cli.init:init",
         summary="Write a commented starter that runs as it is.",
         examples=(
-            "lrfinder init                                      model.py, a model file",
+            "lrfinder init                          model.py, a model file",
             "lrfinder init experiments/net.py",
-            "lrfinder init --from trainer                       train.py, a script with a Trainer of Hugging Face",
+            "lrfinder init --from trainer           train.py, with Hugging Face's Trainer",
         ),
     ),
     "find": Command(
@@ -51,19 +52,19 @@ COMMANDS = {
         summary="Run the range test: the loss at each rate.",
         examples=(
             "lrfinder sweep model.py",
-            "lrfinder sweep model.py --dry-run                  five updates, undone: what would be swept, how long",
+            "lrfinder sweep model.py --dry-run      what would be swept, and how long",
             "lrfinder sweep model.py:small --repeats 5 --out runs/small",
             "lrfinder sweep mypackage.net:build --optimizer SGD --momentum 0.9",
-            "lrfinder sweep --resume runs/small                 continue where it was cut short",
-            "lrfinder sweep --script train.py -- --epochs 30    a training script, unchanged",
+            "lrfinder sweep --resume runs/small     continue where it was cut short",
+            "lrfinder sweep --script train.py -- --epochs 30  a script, unchanged",
         ),
     ),
     "recommend": Command(
         home="lrfinder.cli.recommend:recommend",
         summary="Pick the rate, choose the decay, write the schedule config.",
         examples=(
-            "lrfinder recommend --epochs 30                     the newest run; writes schedule.yaml into its folder",
-            "lrfinder recommend runs/small --steps 10000 --schedule cosine --write schedule.yaml",
+            "lrfinder recommend --epochs 30         the newest run",
+            "lrfinder recommend runs/small --steps 10k --schedule cosine",
             "lrfinder recommend runs/small --steps 10000 --json",
         ),
     ),
@@ -73,14 +74,14 @@ COMMANDS = {
         examples=(
             "lrfinder verify --epochs 30                        the newest run",
             "lrfinder verify runs/small --steps 10000 --budget 10% --jobs 4",
-            "lrfinder verify schedule.yaml --schedules cosine,constant --write verified.yaml",
+            "lrfinder verify schedule.yaml --schedules cosine,constant",
         ),
     ),
     "report": Command(
         home="lrfinder.cli.report:report",
         summary="Write one HTML page about a run, or about several.",
         examples=(
-            "lrfinder report                                    the newest run; writes report.html into its folder",
+            "lrfinder report                        the newest run, into its folder",
             "lrfinder report runs/a runs/b --out both.html      the comparison first",
         ),
     ),
@@ -98,8 +99,8 @@ COMMANDS = {
         home="lrfinder.cli.export_study:export_study",
         summary="Write the trials of a run into a study of Optuna.",
         examples=(
-            "lrfinder export-study runs/small                   into optuna.db, a file of SQLite",
-            "lrfinder export-study runs/small --storage sqlite:///all.db --name small --steps 75",
+            "lrfinder export-study runs/small       into optuna.db, a file of SQLite",
+            "lrfinder export-study runs/small --storage sqlite:///all.db --steps 75",
         ),
     ),
     "check": Command(
@@ -108,8 +109,8 @@ COMMANDS = {
         examples=(
             "lrfinder check model.py --config schedule.yaml",
             "lrfinder check model.py --config schedule.yaml --max-seconds 60 --json",
-            "lrfinder check --config schedule.yaml --log trainer_state.json      did a run use the config's rates?",
-            "lrfinder check --script train.py -- --epochs 30    is the rate of a script, unchanged, sane?",
+            "lrfinder check --config schedule.yaml --log trainer_state.json",
+            "lrfinder check --script train.py -- --epochs 30    a script's own rate",
         ),
     ),
     "run": Command(
@@ -117,7 +118,7 @@ COMMANDS = {
         summary="Train a script, unchanged, at the rates of a config.",
         examples=(
             "lrfinder run --config schedule.yaml --script train.py -- --epochs 30",
-            "lrfinder run --config schedule.yaml --first-update 4000 --module pkg.train -- --resume last.pt",
+            "lrfinder run --config s.yaml --first-update 4000 --module train -- --resume",
         ),
     ),
     "schedule": Command(

@@ -11,7 +11,7 @@ from lrfinder.cli.arguments.options import Debug, count
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.errors import UsageError
 
-_OWN = frozenset({"config", "log", "first_update"})
+_OWN = frozenset({"config", "log", "resume", "first_update"})
 
 
 def run(
@@ -24,15 +24,23 @@ def run(
         Path | None,
         typer.Option("--log", metavar="FILE", help="Where each update's rates go. [default: CONFIG-rates.csv]"),
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="The script goes on from its own checkpoint, made under `lrfinder run`: its optimizer's state says at "
+            "which update. The log grows.",
+        ),
+    ] = False,
     first_update: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--first-update",
             metavar="N",
             parser=count,
-            help="The update at which a run goes on that the script resumes from its own checkpoint; the log grows.",
+            help="The same for a checkpoint that doesn't say it: the update at which the run goes on.",
         ),
-    ] = 0,
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Train a script, unchanged, at the rates of a schedule config: f(t) at update t, whatever its own schedule says.
@@ -47,4 +55,4 @@ def run(
     program = named_script(context, script=script, module=module, which=which, also=_OWN)
     if program is None:
         raise UsageError("name a --script or a --module", hint="lrfinder run --config schedule.yaml --script train.py")
-    train_script(program, TrainingOptions(config=config, log=log, first_update=first_update))
+    train_script(program, TrainingOptions(config=config, log=log, resume=resume, first_update=first_update))

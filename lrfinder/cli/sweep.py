@@ -142,7 +142,7 @@ def sweep(
             "--sink",
             metavar="NAME",
             autocompletion=complete_sink,
-            help="Report every event to this sink, too.",
+            help="Report to a tracker, too: tensorboard, mlflow, wandb, or a plug-in's.",
         ),
     ] = None,
     dry_run: DryRun = False,

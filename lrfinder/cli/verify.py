@@ -59,8 +59,13 @@ def verify(
         float | None, typer.Option("--lr", help="Verify this peak rate instead of the recommended one.")
     ] = None,
     against: Annotated[
-        float | None,
-        typer.Option("--against", help="A rate to compare with, such as the one that you use; costs one more trial."),
+        list[float] | None,
+        typer.Option(
+            "--against",
+            metavar="LR",
+            help="A rate to compare with, by one trial more; several may be given. That of the file's own optimizer "
+            "is always among them.",
+        ),
     ] = None,
     budget: Annotated[
         str | None,
@@ -120,7 +125,7 @@ def verify(
         schedule=schedule,
         schedules=tuple(name.strip() for name in schedules.split(",")) if schedules else (),
         lr=lr,
-        against=against,
+        against=tuple(against or ()),
         budget=budget,
         jobs=jobs,
         where=elsewhere(on, devices_per_trial),

@@ -22,12 +22,16 @@ from pydantic import (
 
 from lrfinder.batch_growth.plan import Epoch, grow_batches, rates, stretches
 from lrfinder.errors import UsageError
+from lrfinder.formatting import format_count, format_lr
 from lrfinder.optimizers import LARGEST_INTEGER, check_name, check_setting, class_name, is_called, is_value
 from lrfinder.records import Status
 from lrfinder.schedules import AnySchedule, Schedule
 from lrfinder.schedules.base import as_tuple
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from lrfinder.batch_growth.sampler import BatchSchedule, Samples
     from lrfinder.scheduler import ConfiguredScheduler, Optimizer
 
@@ -249,6 +253,22 @@ class ScheduleConfig(_Section):
                 stacklevel=2,
             )
         return made
+
+    def plot(self, path: str | os.PathLike[str] | None = None, *, ax: Axes | None = None) -> Figure:
+        """Return a matplotlib figure of f(t), or draw it into `ax`; with `path` it is written there, too."""
+        from lrfinder.report.schedule_figure import schedule_figure
+
+        figure = schedule_figure({"": self}, ax)
+        if path is not None:
+            figure.savefig(path)
+        return figure
+
+    def __str__(self) -> str:
+        shape, warmup = self.followed, ""
+        if shape.warmup:
+            warmup = f", the first {shape.warmup} of them warm-up"
+        rate = f"the peak rate {format_lr(self.optimizer.lr)} for {self.optimizer.name}"
+        return f"Schedule {shape.name} over {format_count(shape.steps, 'update')}{warmup}, at {rate}."
 
     def as_data(self) -> dict[str, Any]:
         """Return the config as the plain data that its file holds: nothing that was left out, lists for tuples."""

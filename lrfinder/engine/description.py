@@ -63,7 +63,7 @@ def describe_setup(
         model=visible(problem.name),
         parameters=sum(parameter.numel() for parameter in trial.model.parameters()),
         loss=visible(trial.loss_note()),
-        optimizer=optimizer_facts(trial.parts, trial.optimizer_note),
+        optimizer=optimizer_facts(trial.parts, trial.optimizer_note, trial.own_lr),
         batch_size=None if size is None else size * taken * (processes or 1),
         # What is left at the end of a pass makes an update too, in the loops of Lightning and transformers.
         batches_per_epoch=None if batches is None else math.ceil(batches / taken),

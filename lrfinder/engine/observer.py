@@ -48,6 +48,9 @@ class Observer:
     def repeat_ended(self, trace: Trace) -> None:
         """A repeat has ended, for any reason; the user's objects are restored after this call."""
 
+    def runs_planned(self, updates: int) -> None:
+        """The runs that follow take so many updates at most, as far as is known; called before those of `verify`."""
+
     def run_started(self, plan: RunPlan) -> None:
         """A short run begins, or begins again if none has ended since; nothing has been built for it yet."""
 

@@ -17,6 +17,7 @@ from lrfinder.files import UnfitFileError, read_limited
 _MAX_BYTES = 2**28  # millions of logged steps
 _STEPS = ("step", "global_step", "update", "iteration")
 _RATES = ("lr", "learning_rate", "train/learning_rate")
+_GROUP = "lr_"  # lr_0, lr_1, ...: several param groups in what `lrfinder run` logs
 _LIGHTNING = "lr-"  # LearningRateMonitor: lr-AdamW, lr-AdamW/pg1, ...; its other columns end in one of these:
 _NO_RATES = ("-momentum", "-weight_decay")
 _HINT = (
@@ -94,7 +95,8 @@ def _of_csv(text: str, path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _is_rate(name: str | None) -> bool:
     if name is None:  # of the cells behind the last column of the header
         return False
-    return name in _RATES or (name.startswith(_LIGHTNING) and not name.endswith(_NO_RATES))
+    of_group = name.startswith(_GROUP) and name.removeprefix(_GROUP).isdigit()
+    return name in _RATES or of_group or (name.startswith(_LIGHTNING) and not name.endswith(_NO_RATES))
 
 
 def _is_given(value: Any) -> bool:

@@ -51,7 +51,7 @@ class Inspection:
         return loss > _FAR * constant > 0 and (self.kind != CROSS_ENTROPY or loss > constant + _NATS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class DryRun:
     """What a sweep would train, as its first batch shows it, and what it would cost.
 
@@ -66,6 +66,9 @@ class DryRun:
     trials: int
     trial_updates: int
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"DryRun({self.setup.model}, {self.setup.device}, {self.updates} updates in about {self.seconds:.1f} s)"
 
     @property
     def updates(self) -> int:

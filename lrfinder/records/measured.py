@@ -134,6 +134,7 @@ class OptimizerFacts:
     ]  # e.g. {"momentum": 0.9, "betas": (0.9, 0.999)}
     group_ratios: tuple[float, ...] = (1.0,)
     default_lr: float | None = None  # the class's own default rate, if it has one
+    own_lr: float | None = None  # the user's own, as a reference rate; None: the code that makes it is given one
     chosen_by: str = "model file"  # or "option", "default"
 
     def __post_init__(self) -> None:
@@ -144,6 +145,8 @@ class OptimizerFacts:
                 raise ValueError(f"settings.{key}: no config can hold {str(value)[:60]!a}")
         if not any(self.group_ratios) or not all(math.isfinite(ratio) and ratio >= 0 for ratio in self.group_ratios):
             raise ValueError("group_ratios: expected finite numbers from 0, one of them above 0")
+        if self.own_lr is not None and not 0 < self.own_lr < math.inf:
+            raise ValueError(f"own_lr: expected a finite number above 0, got {self.own_lr}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,7 @@ def verify_document(verification: Verification, *, run: str, written: str | None
         "updates": verification.updates,
         "confirmed": verification.confirmed,
         "worse": verification.worse,
+        "against": [asdict(rate) for rate in verification.against],
         "why": verification.why,
         "hint": verification.hint,
         "trials": [asdict(trial) for trial in verification.trials],

@@ -37,21 +37,22 @@ HEAD_BYTES: Final = 1024  # of a PNG: its text chunks come before its pixels
 _METRICS = {Metric.TRAIN: "", Metric.PROBE: ", loss of a batch set aside", Metric.VAL: ", validation loss"}
 
 
-def curve_figure(chart: Chart) -> Figure:
+def curve_figure(chart: Chart, ax: Axes | None = None) -> Figure:
     """Return the figure of a sweep; whatever is missing (a fit, a band, a pick, even every finite loss) is left out.
 
-    If no rate is recommended, the reason is written into the picture.
+    If no rate is recommended, the reason is written into the picture. With `ax` one panel is drawn there: the sweep's,
+    without header and key.
     """
     style.load_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from lrfinder.report.picture import Picture
 
+    if ax is not None:
+        return _into(ax, chart)
     result, fit, pick, reason = chart.result, chart.fit, chart.pick, chart.refusal
     with style.figure_style():
         window, trials = window_of(result, fit, with_runs=False), trials_window(result)
         both = window is not None and trials is not None
-        figure = Figure(figsize=(WIDTH_IN, TWO_PANELS_IN if both else HEIGHT_IN), dpi=SCREEN_DPI, facecolor="white")
-        FigureCanvasAgg(figure)
+        figure = Picture(figsize=(WIDTH_IN, TWO_PANELS_IN if both else HEIGHT_IN), dpi=SCREEN_DPI, facecolor="white")
         bottom = UPPER_BOTTOM if both else BOTTOM
         axes = figure.add_axes((LEFT, bottom, RIGHT - LEFT, TOP - bottom))
         _header(figure, result)
@@ -74,6 +75,22 @@ def curve_figure(chart: Chart) -> Figure:
         for panel in panels:
             _keep_inside(figure, panel)
     return figure
+
+
+def _into(axes: Axes, chart: Chart) -> Figure:
+    """Draw the sweep into somebody's axes, or the trial runs if there is no sweep; return their figure."""
+    window, trials = window_of(chart.result, chart.fit, with_runs=False), trials_window(chart.result)
+    with style.figure_style():
+        if window is not None:
+            _sweep_panel(axes, chart, window)
+        elif trials is not None:
+            _trials_panel(axes, chart, trials, alone=True)
+        else:
+            _empty(axes, chart.refusal)
+        if chart.pick is not None:
+            layers.picked([axes], chart.pick)
+        axes.set_xlabel("learning rate")
+    return style.figure_of(axes)
 
 
 def curve_png(chart: Chart, *, dpi: int = SCREEN_DPI) -> bytes:

@@ -94,11 +94,11 @@ def fitted(axes: Axes, fit: Fit, window: Window) -> None:
 
 
 def start_line(axes: Axes, start: float) -> None:
-    """Draw the loss before anything was learned as a thin dotted line, with its value at the right-hand end."""
+    """Draw the loss before anything was learned as a thin dotted line, with its value at the left-hand end."""
     axes.axhline(start, color=style.GRAY, lw=0.9, ls=(0, (1, 2.5)), zorder=1, gid="start")
     axes.annotate(
-        f"start {format_loss(start)}", (1, start), xycoords=("axes fraction", "data"), xytext=(-2, 3),
-        textcoords="offset points", ha="right", va="bottom", fontsize=style.SMALL_PT, color=style.GRAY, zorder=6,
+        f"start {format_loss(start)}", (0, start), xycoords=("axes fraction", "data"), xytext=(4, 5),
+        textcoords="offset points", ha="left", va="bottom", fontsize=style.SMALL_PT, color=style.GRAY, zorder=6,
         bbox=BEHIND_TEXT, gid="start-label",
     )  # fmt: skip
 

@@ -76,14 +76,14 @@ def _cells(pick: Pick, notes: Sequence[str], *, marked: bool) -> tuple[Text, ...
 
 
 def runs_table(runs: Sequence[tuple[str, str, str, str, Pick | None]]) -> Table:
-    """Return a table of run folders: folder, model, optimizer, ending, and the pick if there is one."""
+    """Return a table of run folders: folder, model, optimizer, the pick, and how the sweep was cut short."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for title in ("run", "model", "optimizer"):
         table.add_column(title, overflow="fold")
     table.add_column("rate", no_wrap=True, justify="right")
-    for title in ("status", "sweep"):
-        table.add_column(title)
+    table.add_column("status")
     for path, model, optimizer, ended, pick in runs:
         rate, status = (NOTHING, NOTHING) if pick is None else (rate_cell(pick), pick.status.value)
-        table.add_row(Text(path), Text(model), Text(optimizer), rate, status, ended)
+        status = status if ended == "done" else f"{status}; {ended}"
+        table.add_row(Text(path), Text(model), Text(optimizer), rate, status)
     return table

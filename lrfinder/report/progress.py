@@ -1,28 +1,28 @@
-"""Progress of a sweep on standard error: a live line on a terminal, a few log lines elsewhere, or nothing."""
+"""Progress of a sweep on standard error: the growing curve on a terminal, a few log lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from rich.table import Column
 from rich.text import Text
 
 from lrfinder.engine.observer import Observer
 from lrfinder.formatting import format_count, format_duration, format_interval, format_loss, format_lr
-from lrfinder.options import STOP_TEXT
+from lrfinder.options import LEAST_TRIALS, STOP_TEXT
 from lrfinder.records import Inspection, Mode, Point, RunPlan, Setup, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.report.console import stderr_console
 from lrfinder.report.inspection import inspection_facts
+from lrfinder.report.live import Frame, TerminalView, View
 
-REFRESH_S = 0.1  # ten times a second looks live; a terminal is slow to write to, and an update is not
+REFRESH_S = 0.25  # four times a second looks live
+LARGEST_SHARE = 0.03  # of the time, that drawing takes
 FIRST_UPDATES = 5  # after which the time to come is told
 LOG_EVERY_S = 30.0  # off a terminal, a slow sweep still shows a sign of life; CI systems end silent jobs
 
@@ -45,11 +45,11 @@ def _for_readers(show: _Event[_P]) -> _Event[_P]:
 
 
 class SweepProgress(Observer):
-    """Show a sweep while it runs; an observer of the sweep, and a context manager.
+    """Show a sweep, or trials, while they run; an observer of them, and a context manager.
 
-    On an interactive `console` (None: standard error) a line with a bar is redrawn at most ten times a second, by
-    the sweep's own thread: a second thread would not survive the fork of a loader worker. Elsewhere a line is
-    written when a repeat starts, when it ends, and every 30 s. `quiet` shows nothing. `clock` returns seconds.
+    On an interactive `console` (None: standard error), and in a notebook, the curve and a bar are redrawn: at most four
+    times a second, and for LARGEST_SHARE of the time. Elsewhere a line is written when a part starts, when it ends, and
+    every 30 s. `quiet` shows nothing. `clock` returns seconds.
     """
 
     def __init__(
@@ -63,55 +63,56 @@ class SweepProgress(Observer):
         self._settings = settings
         self._clock = clock
         self._console = None if quiet else console or stderr_console()
-        self._live = _live_line(self._console) if self._console is not None and self._console.is_interactive else None
-        self._task: TaskID | None = None
-        self._began = self._repeat_began = self._drawn = clock()
-        self._measured = 0  # over all repeats
-        self._first_measured = self._began
+        self._view = None if self._console is None else _view(self._console)
+        self._pause = LOG_EVERY_S if self._view is None else REFRESH_S
+        self._began = self._part_began = self._drawn = clock()
+        self._measured = 0  # updates of the sweep, over all repeats
         parts = [part for part in (settings, settings.short()) if part is not None]
-        self._planned = sum(part.repeats * part.steps for part in parts)
+        self._planned = 0 if settings.mode is Mode.RESTART else sum(part.repeats * part.steps for part in parts)
+        self._swept = self._planned  # of these, what the repeats take
+        if settings.mode is not Mode.CONTINUOUS:
+            self._planned += LEAST_TRIALS * settings.run_steps
+        self._done = self._of_part = 0  # updates of what has ended, and of what runs
+        self._part_steps = 0  # which that is to make
+        self._points: list[Point] = []
+        self._earlier: list[Point] = []
+        self._ends: list[tuple[float, float]] = []
         self._best: Point | None = None
-        self._what = "repeat"
+        self._what, self._part = "repeat", "starting"
         self._runs = 0
         self._run: RunPlan | None = None
         self._repeat: int | None = None
-        self._of_repeat = 0
 
     def __enter__(self) -> Self:
-        self._began = self._clock()
-        if self._live is not None:
-            self._live.start()
+        if self._view is not None:
+            self._view.start()
         return self
 
     @_for_readers
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        if self._view is not None:
+            self._view.stop(self._frame(""))
 
     @_for_readers
     def repeat_started(self, repeat: int) -> None:
         """Begin repeat number `repeat`, counted from 0."""
-        now = self._clock()
+        if self._repeat is None:  # a sweep that is carried on has the repeats before
+            self._planned -= repeat * self._settings.steps
+            self._swept -= repeat * self._settings.steps
         if repeat == self._repeat:  # it begins again
-            self._measured -= self._of_repeat
-        self._repeat, self._of_repeat = repeat, 0
-        self._repeat_began = now
-        self._best = None
-        if self._live is not None:
-            if self._task is not None:
-                self._live.remove_task(self._task)
-            self._task = self._live.add_task(
-                self._name(repeat), total=self._settings.steps, update_of=f"0/{self._settings.steps}", facts="starting"
-            )
-        else:
+            self._measured -= self._of_part
+            self._points.clear()
+        self._earlier += self._points
+        self._points = []
+        self._repeat, self._best = repeat, None
+        self._begin(f"{self._what} {repeat + 1} of {self._settings.repeats}", self._settings.steps)
+        if self._view is None:
             low, high = self._settings.min_lr, self._settings.max_lr
             self._say(
-                f"{self._name(repeat)}: {format_count(self._settings.steps, 'update')}, "
-                f"rates {format_interval(low, high)}"
+                f"{self._part}: {format_count(self._settings.steps, 'update')}, rates {format_interval(low, high)}"
             )
-        self._drawn = now
 
     def short_sweeps_started(self, settings: SweepSettings) -> None:
         """Count the short sweeps that follow."""
@@ -137,79 +138,73 @@ class SweepProgress(Observer):
     def measured(self, point: Point) -> None:
         """Take in one measurement; drawn only if the last drawing was long enough ago."""
         self._measured += 1
-        self._of_repeat += 1
+        self._of_part += 1
         if math.isfinite(point.loss) and (self._best is None or point.loss < self._best.loss):
             self._best = point
         if self._console is None:
             return
-        now = self._clock()
-        if self._measured == 1:
-            self._first_measured = now
-        if self._measured == FIRST_UPDATES and self._live is None:
-            left = (self._planned - FIRST_UPDATES) * (now - self._first_measured) / (FIRST_UPDATES - 1)
-            others = format_count(self._planned - FIRST_UPDATES, "update")
+        self._points.append(point)
+        now = self._counted()
+        if self._measured == FIRST_UPDATES and self._view is None:
+            left = (self._swept - FIRST_UPDATES) * (now - self._began) / (FIRST_UPDATES - 1)
+            others = format_count(self._swept - FIRST_UPDATES, "update")
             after = "" if self._settings.mode is Mode.CONTINUOUS else ", and trial runs after them"
             self._say(f"about {format_duration(left)} for the other {others}{after}")
-        if now - self._drawn < (LOG_EVERY_S if self._live is None else REFRESH_S):
-            return
-        self._drawn = now
-        done = point.step + 1
-        if self._live is not None and self._task is not None:
-            facts = f"{self._facts(point)} {self._time_left(now)}"
-            position = f"{done}/{self._settings.steps}"
-            self._live.update(self._task, completed=done, update_of=position, facts=facts, refresh=True)
-        else:
-            place = f"{self._name(point.repeat)}: update {done} of {self._settings.steps}"
-            self._say(f"{place}, {self._facts(point)}, {self._time_left(now)}")
+        if now - self._drawn >= self._pause:
+            best = format_loss(self._best.loss) if self._best is not None else "-"
+            facts = f"rate {format_lr(point.lr)} loss {format_loss(point.loss)} best {best}"
+            self._show(now, f"update {point.step + 1} of {self._settings.steps}", facts)
 
     @_for_readers
     def repeat_ended(self, trace: Trace) -> None:
-        """End a repeat: one line that stays says how far it came, why it stopped, and its lowest loss."""
-        self._planned -= self._settings.steps - len(trace.lrs)
-        seconds = format_duration(max(0.0, self._clock() - self._repeat_began))
+        """End a repeat: in a log, a line says how far it came, why it stopped, and its lowest loss."""
+        self._swept -= self._settings.steps - len(trace.lrs)
+        self._end(len(trace.lrs))
+        if self._view is not None:
+            return
+        seconds = format_duration(max(0.0, self._clock() - self._part_began))
         of = f"{len(trace.lrs)} of {format_count(self._settings.steps, 'update')}"
-        line = f"{self._name(trace.repeat)}: {of} in {seconds}"
+        line = f"{self._part}: {of} in {seconds}"
         if self._best is not None:
             line += f", lowest loss {format_loss(self._best.loss)} at rate {format_lr(self._best.lr)}"
         self._say(f"{line}{_skips(trace.skipped)}; {_ending(trace)}")
 
+    def runs_planned(self, updates: int) -> None:
+        """Take in how many updates the trials may take."""
+        self._planned = self._done + updates
+
     @_for_readers
     def run_started(self, plan: RunPlan) -> None:
-        """Begin a short run."""
+        """Begin a trial run."""
         if plan is not self._run:  # else it begins again
             self._runs += 1
         self._run = plan
-        self._repeat_began = self._clock()
-        if self._live is not None:
-            if self._task is not None:
-                self._live.remove_task(self._task)
-            facts = f"rate {format_lr(plan.lr)} starting"
-            self._task = self._live.add_task(
-                f"run {self._runs}", total=plan.steps, update_of=f"0/{plan.steps}", facts=facts
-            )
+        self._earlier += self._points
+        self._points = []
+        self._begin(f"trial run {self._runs}", plan.steps)
 
     @_for_readers
     def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
-        """Draw a short run's update, if it is time to."""
+        """Draw a trial run's update, if it is time to."""
+        self._of_part = updates
         if self._console is None:
             return
-        now = self._clock()
-        if now - self._drawn < (LOG_EVERY_S if self._live is None else REFRESH_S):
-            return
-        self._drawn = now
-        facts = f"rate {format_lr(plan.lr)} loss {format_loss(loss)}"
-        if self._live is not None and self._task is not None:
-            position = f"{updates}/{plan.steps}"
-            self._live.update(self._task, completed=updates, update_of=position, facts=facts, refresh=True)
-        else:
-            self._say(f"run {self._runs}: update {updates} of {plan.steps}, {facts}")
+        now = self._counted()
+        if now - self._drawn >= self._pause:
+            facts = f"rate {format_lr(plan.lr)} loss {format_loss(loss)}"
+            self._show(now, f"update {updates} of {plan.steps}", facts)
 
     @_for_readers
     def run_ended(self, run: ShortRun) -> None:
-        """End a short run: one line that stays says its rate and what it reached."""
-        seconds = format_duration(max(0.0, self._clock() - self._repeat_began))
+        """End a trial run: in a log, a line says its rate and what it reached."""
+        self._end(run.updates)
+        if run.loss is not None:
+            self._ends.append((run.plan.lr, run.loss))
+        if self._view is not None:
+            return
+        seconds = format_duration(max(0.0, self._clock() - self._part_began))
         what = (
-            f"run {self._runs}: rate {format_lr(run.plan.lr)}, {format_count(run.updates, 'update')} in {seconds}"
+            f"{self._part}: rate {format_lr(run.plan.lr)}, {format_count(run.updates, 'update')} in {seconds}"
             f"{_skips(run.skipped)}"
         )
         if run.loss is not None:
@@ -219,24 +214,58 @@ class SweepProgress(Observer):
 
     def fall_silent(self) -> None:
         """Show nothing from now on."""
-        self._console = self._live = None
+        self._console = self._view = None
 
-    def _name(self, repeat: int) -> str:
-        return f"{self._what} {repeat + 1} of {self._settings.repeats}"
+    def _begin(self, part: str, steps: int) -> None:
+        self._part, self._part_steps, self._of_part = part, steps, 0
+        self._part_began = self._clock()
+        if self._view is None:
+            self._drawn = self._part_began
 
-    def _facts(self, point: Point) -> str:
-        best = format_loss(self._best.loss) if self._best is not None else "-"
-        return f"rate {format_lr(point.lr)} loss {format_loss(point.loss)} best {best}"
+    def _end(self, updates: int) -> None:
+        self._done += updates
+        self._planned -= self._part_steps - updates
+        self._part_steps = self._of_part = 0
 
-    def _time_left(self, now: float) -> str:
-        """Estimate the seconds left, all repeats and short sweeps included, from the mean time of an update so far."""
-        left = (self._planned - self._measured) * (now - self._began) / self._measured
-        return f"{format_duration(max(0.0, left))} left"
+    def _counted(self) -> float:
+        """Return the time; that of the first update of all is kept, since what came before loads and builds."""
+        now = self._clock()
+        if self._done + self._of_part == 1:
+            self._began = now
+        return now
+
+    def _show(self, now: float, place: str, facts: str) -> None:
+        """Draw, or write a line of the log."""
+        frame = self._frame(facts)
+        took = now - self._began
+        if frame.done >= FIRST_UPDATES or took >= LOG_EVERY_S:  # the very first updates are slower
+            left = (frame.planned - frame.done) * took / max(1, frame.done - 1)
+            facts += f"{',' if self._view is None else ''} {format_duration(left)} left"
+        if self._view is None:
+            self._say(f"{self._part}: {place}, {facts}")
+        else:
+            self._view.draw(dataclasses.replace(frame, facts=facts))
+            self._pause = max(REFRESH_S, (self._clock() - now) / LARGEST_SHARE)
+        self._drawn = self._clock()
+
+    def _frame(self, facts: str) -> Frame:
+        done = self._done + self._of_part
+        return Frame(
+            part=self._part,
+            done=done,
+            planned=max(self._planned, self._done + self._part_steps),  # there may be more trial runs than planned
+            facts=facts,
+            settings=self._settings,
+            points=self._points,
+            earlier=self._earlier,
+            ends=self._ends,
+        )
 
     def _say(self, line: str) -> None:
-        if self._console is not None:
-            # In a log a line stays one line, however narrow the console believes itself to be.
-            self._console.print(Text(line), soft_wrap=self._live is None)
+        if self._view is not None:
+            self._view.say(line)
+        elif self._console is not None:
+            self._console.print(Text(line), soft_wrap=True)  # in a log a line stays one, whatever the console's width
 
 
 def _skips(number: int) -> str:
@@ -250,19 +279,9 @@ def _ending(trace: Trace) -> str:
     return f"stopped at rate {format_lr(trace.lrs[-1])}: {trace.why or reason}"
 
 
-def _live_line(console: Console) -> Progress:
-    def whole(text: str) -> TextColumn:
-        return TextColumn(text, markup=False, table_column=Column(no_wrap=True))
+def _view(console: Console) -> View | None:
+    if console.is_jupyter:
+        from lrfinder.report.notebook import NotebookView
 
-    return Progress(
-        whole("{task.description}"),
-        BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
-        whole("{task.fields[update_of]}"),
-        whole("{task.fields[facts]}"),
-        console=console,
-        auto_refresh=False,  # no thread; `measured` draws
-        transient=True,
-        expand=True,
-        # What the user's code prints goes above the line; but piped output must stay on standard output.
-        redirect_stdout=sys.stdout.isatty(),
-    )
+        return NotebookView()
+    return TerminalView(console) if console.is_interactive else None

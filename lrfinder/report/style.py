@@ -5,7 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which stays apart under all common forms of color blindness (jfly.uni-koeln.de/color).
 BLUE: Final = "#0072B2"
@@ -73,6 +77,11 @@ def figure_style() -> Iterator[None]:
 
     with mpl.style.context(["default", _SETTINGS]):
         yield
+
+
+def figure_of(axes: Axes) -> Figure:
+    """Return the figure that axes belong to."""
+    return cast("Figure", axes.get_figure(root=True))
 
 
 def with_known_glyphs(text: str) -> str:

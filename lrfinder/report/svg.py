@@ -12,7 +12,7 @@ from lrfinder.options import STOP_TEXT
 from lrfinder.records import Band, Chart, Pick, Point, ShortRun, Spacing
 from lrfinder.report.overlay import Overlay
 from lrfinder.report.ticks import Ticks, loss_ticks, rate_ticks
-from lrfinder.report.window import Window, is_shown, lowest, points, points_left_out, start_loss, window_of
+from lrfinder.report.window import Window, is_shown, lowest, points, points_left_out, start_loss, thinned, window_of
 
 # User units of the picture: pixels, if it is as wide as the text.
 WIDTH, HEIGHT = 720.0, 360.0
@@ -59,11 +59,6 @@ def loss_plot(window: Window, spacing: Spacing) -> Plot:
         rates=rate_ticks(window, spacing, most=MOST_RATE_TICKS),
         losses=loss_ticks(window, most=MOST_LOSS_TICKS),
     )
-
-
-def thinned(items: Sequence[Any], most: int) -> Sequence[Any]:
-    """Return every k-th item, with the smallest k that leaves `most` of them."""
-    return items[:: math.ceil(len(items) / most) or 1]
 
 
 def dots(corners: Iterable[tuple[float, float]]) -> str:

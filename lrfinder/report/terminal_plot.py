@@ -14,12 +14,12 @@ from rich.color import ColorSystem
 from rich.style import Style
 
 from lrfinder.formatting import format_loss, format_lr
-from lrfinder.records import Chart, Fit, Pick, Spacing, Status, SweepResult
+from lrfinder.records import Chart, Fit, Pick, Point, Spacing, Status, SweepResult
 from lrfinder.report.canvas import canvas, in_ascii, render
 from lrfinder.report.figure import headline, subtitle, trial_runs
 from lrfinder.report.layers import trains_between, use_rate
 from lrfinder.report.ticks import loss_ticks, rate_ticks
-from lrfinder.report.window import Window, is_shown, lowest, points, run_ends, window_of
+from lrfinder.report.window import Window, lowest, points, run_ends, window_of
 
 SMALLEST_WIDTH = 40  # characters: below, tick labels and key leave no room for a curve
 SMALLEST_HEIGHT = 14  # lines, of which the key may take seven
@@ -127,17 +127,7 @@ def _series(chart: Chart, window: Window) -> list[Series]:
     """Return what is drawn, what lies on top last."""
     result, fit, pick, band = chart.result, chart.fit, chart.pick, chart.band
     bottom, top = window.loss_low, window.loss_high
-    measured = points(result)
-    shown = [p for p in measured if is_shown(p.loss) and bottom <= p.loss <= top]
-    above = [p.lr for p in measured if p.loss > top and p.loss != math.inf]
-    below = [p.lr for p in measured if p.loss < bottom and p.loss != -math.inf]
-    broken = [p.lr for p in measured if not math.isfinite(p.loss)]
-    series = [
-        Series(mark=MEASURED, label="sweep", lrs=[p.lr for p in shown], losses=[p.loss for p in shown]),
-        Series(mark=ABOVE, label="above the plot", lrs=above, losses=[top] * len(above)),
-        Series(mark=BELOW, label="below the plot", lrs=below, losses=[bottom] * len(below)),
-        Series(mark=BROKEN, label="not finite", lrs=broken, losses=[top] * len(broken)),
-    ]
+    series = dots(points(result), window, "sweep")
     if band is not None:
         ends = [min(max(end, window.lr_low), window.lr_high) for end in (band.low, band.high)]
         series.append(Series(mark=BAND, label=trains_between(band), lrs=ends, losses=[bottom, bottom], joined=True))
@@ -149,6 +139,21 @@ def _series(chart: Chart, window: Window) -> list[Series]:
     if pick is not None and pick.lr is not None:
         series.append(_pick_series(pick, pick.lr, window))
     return [one for one in series if one.lrs]
+
+
+def dots(measured: Sequence[Point], window: Window, label: str) -> list[Series]:
+    """Return measurements as points, and as marks at the edges where they are out of view."""
+    bottom, top = window.loss_low, window.loss_high
+    shown = [p for p in measured if window.shows(p.loss)]
+    above = [p.lr for p in measured if p.loss > top and p.loss != math.inf]
+    below = [p.lr for p in measured if p.loss < bottom and p.loss != -math.inf]
+    broken = [p.lr for p in measured if not math.isfinite(p.loss)]
+    return [
+        Series(mark=MEASURED, label=label, lrs=[p.lr for p in shown], losses=[p.loss for p in shown]),
+        Series(mark=ABOVE, label="above the plot", lrs=above, losses=[top] * len(above)),
+        Series(mark=BELOW, label="below the plot", lrs=below, losses=[bottom] * len(below)),
+        Series(mark=BROKEN, label="not finite", lrs=broken, losses=[top] * len(broken)),
+    ]
 
 
 def _pick_series(pick: Pick, lr: float, window: Window) -> Series:

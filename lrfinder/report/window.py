@@ -6,8 +6,9 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from lrfinder.records import Fit, Point, Spacing, SweepResult, Trace
+from lrfinder.records import Fit, Point, Spacing, SweepResult, SweepSettings, Trace
 
 FEWEST_BEFORE_LOWEST = 10  # fewer points than these before the lowest one: their range says nothing about the curve
 TAIL = 50  # one in so many of the losses on the way down, at each end, leaves the picture as a caret
@@ -57,6 +58,11 @@ def run_ends(result: SweepResult) -> tuple[tuple[float, float], ...]:
     return tuple(sorted(ends))
 
 
+def thinned(items: Sequence[Any], most: int) -> Sequence[Any]:
+    """Return every k-th item, with the smallest k that leaves `most` of them."""
+    return items[:: math.ceil(len(items) / most) or 1]
+
+
 def is_shown(loss: float) -> bool:
     """Say whether a loss can be a position on an axis; NaN, infinite and absurd losses can't."""
     return math.isfinite(loss) and abs(loss) <= LARGEST_SHOWN
@@ -104,6 +110,22 @@ def window_of(result: SweepResult, fit: Fit | None, *, with_runs: bool = True) -
     # A curve without any height still needs an axis: a tenth of its level, or 1 around zero.
     span = (high - low) or abs(high) / 10 or 1.0
     lr_low, lr_high = _rates([point.lr for point in measured] + [lr for lr, _ in ran], result.settings.spacing)
+    return Window(lr_low=lr_low, lr_high=lr_high, loss_low=low - FOOTROOM * span, loss_high=high + HEADROOM * span)
+
+
+def live_window(settings: SweepSettings, losses: Sequence[float], ends: Sequence[tuple[float, float]]) -> Window | None:
+    """Return what to show of a sweep that still runs: its rates, and no more above the first loss than lies below it.
+
+    `losses` are in the order of measurement, `ends` the rates and losses of trial runs. None: there is nothing to draw.
+    """
+    shown = [loss for loss in [*losses, *(loss for _, loss in ends)] if is_shown(loss)]
+    if not shown:
+        return None
+    start, low = shown[0], min(shown)
+    span = max(start - low, abs(start) / 10) or 1.0
+    lrs = [lr for lr, _ in ends] + ([settings.min_lr, settings.max_lr] if losses else [])
+    lr_low, lr_high = _rates(lrs, settings.spacing)
+    high = min(max(shown), start + span)
     return Window(lr_low=lr_low, lr_high=lr_high, loss_low=low - FOOTROOM * span, loss_high=high + HEADROOM * span)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lrfinder.errors import CONTROL, visible
@@ -34,6 +35,7 @@ def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
             settings={key: value for key, value in settings.items() if value is None or _is_kept(value)},
             group_ratios=tuple(facts["ratios"]),
             default_lr=facts["default_lr"],
+            own_lr=facts["own_rate"] if 0 < facts["own_rate"] < math.inf else None,
             chosen_by="script",
         ),
         batch_size=facts["batch_size"],
@@ -76,7 +78,8 @@ def own_rate(rate: float, *, moved: bool) -> str:
     own = f"the script's own rate is {format_lr(rate)}"
     if moved:
         return own
-    return f"{own}, and stayed so; what is suggested is for a run that decays, as `lrfinder run` makes it"
+    decays = "a suggested rate is for a run that decays, as `lrfinder run` makes it"
+    return f"{own}, and stayed so; {decays}; kept constant, half of it is the better guess"
 
 
 def last_lines(output: bytes) -> str:

@@ -10,8 +10,8 @@ Format history of run.json:
     6  `source.start_from`, and the setup has `start`: the checkpoint from which training begins; `source.script`, if a
        training script was swept; the setup has `first_batch`
     7  the setup has `processes`, `batch_per_process` and `sharding`: several processes trained together
-    8  the setup has `doubt`: why the loss may say little of what is learned; `source.training` and the setup have
-       `strategy`
+    8  the setup has `doubt`: why the loss may say little of what is learned, and its `optimizer` has `own_lr`;
+       `source.training` and the setup have `strategy`
 
 A new version needs a line here, a step in `migrations.py`, and a run folder in tests/data.
 """

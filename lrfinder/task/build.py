@@ -56,6 +56,7 @@ def build_trial(
         loss=loss if named is None else named.swept,
         loss_note=loss.note,
         optimizer_note=made.chosen_by,
+        own_lr=made.own_lr,
         name=made.parts[0].name,
         others=made.parts[1:],
         named_losses=named,

@@ -63,7 +63,7 @@ class BuiltProblem:
     `loss(model, batch)` returns the scalar training loss of a batch that is already on the device. The rate of
     param group i of `optimizer` is `rate * group_ratios[i]`, where `rate` is the swept rate. `loss_note()` says in
     words how the loss was found. `optimizer_note` says who chose the optimizer ("model file", "option" or "default"),
-    or which of several is swept.
+    or which of several is swept. `own_lr` is the swept rate that the user's code gives it by itself, if any.
 
     If the model file has several optimizers, `optimizer` is the first that is swept, `name` is its name, and `others`
     holds the rest. If the file gives them under the name `optimizers`, `named_losses(model, batch)` returns the loss of
@@ -79,6 +79,7 @@ class BuiltProblem:
     loss: Callable[[nn.Module, Any], torch.Tensor | None]  # None: the batch is to be skipped
     loss_note: Callable[[], str]  # call it after the first batch: an inferred loss is known only then
     optimizer_note: str
+    own_lr: float | None = None
     name: str = "optimizer"
     others: tuple[SweptOptimizer, ...] = ()
     named_losses: Callable[[nn.Module, Any], dict[str, torch.Tensor]] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,17 @@ def test_a_baseline_without_a_band_is_refused(band: Band, baseline: SweepResult)
     flat = dataclasses.replace(flat, runs=(), short_sweeps=())
     with pytest.raises(UsageError, match=r"run\.json: no trainable band was found there"):
         compare_bands(band, baseline, flat, name="run.json")
+
+
+def test_another_first_loss_is_another_task_with_or_without_a_band(band: Band, baseline: SweepResult) -> None:
+    def scaled(factor: float) -> SweepResult:
+        traces = [dataclasses.replace(it, initial_loss=factor * it.initial_loss) for it in baseline.traces]
+        runs = [dataclasses.replace(it, initial_loss=factor * it.initial_loss) for it in baseline.runs]
+        return dataclasses.replace(baseline, traces=tuple(traces), runs=tuple(runs))
+
+    for now in (band, None):
+        here = compare_bands(now, scaled(100), baseline, name="run.json")
+        assert here.moved is True
+        assert re.match(r"the loss begins at [\d.]+, and in run\.json it began at [\d.]+", here.why)
+    assert compare_bands(band, scaled(1.5), baseline, name="run.json").moved is False
+    assert compare_bands(None, scaled(1.5), baseline, name="run.json") is None

@@ -57,6 +57,21 @@ def test_the_longest_runs_with_several_shapes_count_each_at_its_best_rate() -> N
     assert choose(ADAM, trials=trials).name == "linear"
 
 
+def test_a_rate_that_is_kept_constant_is_half_of_the_pick_for_one_that_decays() -> None:
+    swept = SweepSettings()
+    sweep = sweep_of(traces_of(swept), swept)
+    decays, held = (advice_on(sweep, Request(steps=400, schedule=name)) for name in ("linear", "constant"))
+    assert held.lr == pytest.approx(decays.lr / 2, rel=0.01)
+    assert held.schedule.optimizer.lr == held.lr
+    assert held.schedule.lrs()[-1] == held.lr
+    assert (held.status, held.picks[1:]) == ("uncertain", decays.picks)
+    assert held.picks[0].low < held.lr < held.picks[0].high
+    assert f"half of {decays.lr:.3g}, which is for a run that decays" in held.picks[0].why
+    assert advice_on(sweep, Request(steps=400, schedule="constant", lr=0.1)).lr == 0.1
+    free = sweep_of(traces_of(swept), swept, name="AdamWScheduleFree")
+    assert advice_on(free, Request(steps=400, schedule="constant")).lr == decays.lr
+
+
 def test_runs_of_other_seeds_and_those_that_diverged_are_not_compared() -> None:
     assert "safest" in choose(ADAM, trials=[trial("linear", 1.5), trial("cosine", 1.0, seed=1)]).why
     assert "safest" in choose(ADAM, trials=[trial("linear", 1.5), trial("cosine", None)]).why

@@ -367,29 +367,66 @@ def test_what_find_found_is_uncertain_if_trials_learned_nothing(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("against", "words"),
     [
-        (-2.05, "is fine: it lost at most 1% more in a trial of"),
-        (-2.9, "lost 36% more of what training gains"),
-        (0.0, "lost 100% more of what training gains"),
+        (-2.05, "is fine: it loses at most 1% more, in a trial of"),
+        (-2.9, "loses 36% more of what training gains, in a trial of"),
+        (0.0, "loses 100% more of what training gains, in a trial of"),
     ],
 )
-def test_ones_own_rate_is_compared_by_one_more_trial_and_changes_nothing_else(
-    steps: int, against: float, words: str
-) -> None:
+def test_ones_own_rate_is_compared_by_one_more_trial_within_the_budget(steps: int, against: float, words: str) -> None:
     sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
     request = VerifyRequest(steps=steps, budget=default_budget(steps), lr=1e-2)
     without, trials = verified(request, sweep, world(-2, 0))
-    compared, more = verified(dataclasses.replace(request, against=10**against), sweep, world(-2, 0))
+    compared, more = verified(dataclasses.replace(request, against=(10**against,)), sweep, world(-2, 0))
     assert without.worse is None
     assert "Yours" not in without.why
     assert len(more) == len(trials) + 1
-    assert {trial.plan.steps for trial in more} == {trial.plan.steps for trial in trials}
+    assert sum(trial.updates for trial in more) <= request.budget
+    own = next(trial for trial in more if trial.plan.lr == pytest.approx(10**against, rel=1e-3))
+    assert own.plan.steps == max(trial.plan.steps for trial in more)
     assert compared.worse == pytest.approx(min(1.0, ((against + 2) / 1.5) ** 2), abs=0.005)
     assert f"Yours, {10**against:.3g}, {words}" in compared.why
     assert (compared.lr, compared.status) == (without.lr, without.status)
 
 
+@given(
+    steps=st.sampled_from([100, 400, 2000, 20_000]),
+    share=st.floats(0.5, 3),
+    against=st.lists(st.floats(-4, 0), min_size=1, max_size=4, unique=True),
+)
+@settings(deadline=None, max_examples=20)
+def test_several_rates_are_compared_within_the_budget_and_those_it_can_t_hold_are_named(
+    steps: int, share: float, against: list[float]
+) -> None:
+    sweep, make = explored(SWEEP, parabola(-2)), world(-2, 0)
+    budget = max(40, int(share * default_budget(steps, more=len(against))))
+    request = VerifyRequest(steps=steps, budget=budget, lr=1e-2, against=tuple(10**x for x in against))
+    verification, trials = verified(request, sweep, make)
+    assert sum(trial.updates for trial in trials) <= budget
+    if verification.lr is None:
+        return
+    longest = max(trial.plan.steps for trial in trials)
+    made = {trial.plan.lr: trial.loss for trial in trials if trial.plan.steps == longest}
+    for x, compared in zip(against, verification.against, strict=True):
+        rate = float(f"{10**x:.4g}")
+        assert compared.measured is (rate in made)
+        assert ("was not tried: the budget has no room" in str(compared)) is (rate not in made)
+        assert str(compared) in verification.why
+        if compared.measured:
+            lost = (made[rate] - min(made.values())) / (START - min(made.values()))
+            assert compared.worse <= lost + 1e-9
+    if share >= 1:
+        assert all(compared.measured for compared in verification.against)
+
+
+def test_the_default_budget_of_a_run_tried_at_its_length_holds_ones_own_rate() -> None:
+    request = VerifyRequest(steps=400, budget=default_budget(400, more=1), lr=1e-2, against=(0.5,))
+    _, trials = verified(request, explored(SWEEP, parabola(-2)), world(-2, 0))
+    assert (len(trials), {trial.plan.steps for trial in trials}) == (4, {400})
+    assert trials[-1].plan.lr == 0.5
+
+
 def test_ones_own_rate_that_is_the_recommended_one_costs_nothing() -> None:
-    request = VerifyRequest(steps=400, budget=2000, lr=1e-2, against=1e-2)
+    request = VerifyRequest(steps=400, budget=2000, lr=1e-2, against=(1e-2,))
     verification, trials = verified(request, explored(SWEEP, parabola(-2)), world(-2, 0))
     assert len({trial.plan.lr for trial in trials}) == len(trials)
     assert verification.worse == 0
@@ -398,7 +435,7 @@ def test_ones_own_rate_that_is_the_recommended_one_costs_nothing() -> None:
 @pytest.mark.parametrize("against", [0.0, -1.0, math.nan, math.inf])
 def test_a_rate_to_compare_with_is_above_0(against: float) -> None:
     with pytest.raises(UsageError, match="finite number above 0"):
-        VerifyRequest(steps=400, budget=2000, lr=1e-2, against=against)
+        VerifyRequest(steps=400, budget=2000, lr=1e-2, against=(1e-2, against))
 
 
 def test_what_was_cut_short_is_made_again_and_the_rest_is_not() -> None:

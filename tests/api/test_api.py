@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -116,6 +117,48 @@ def test_the_result_as_frame_picture_and_html(result: lrfinder.Sweep, tmp_path: 
     for number, one in enumerate((result, advice)):
         one.plot(tmp_path / f"{number}.png")
         assert (tmp_path / f"{number}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_results_draw_into_axes_of_the_callers_and_change_no_others(result: lrfinder.Sweep, tmp_path: Path) -> None:
+    advice = lrfinder.recommend(result, steps=100)
+    assert advice.schedule is not None
+    figure = Figure()
+    left, middle, right = figure.subplots(1, 3)
+    assert result.plot(ax=left) is figure
+    assert advice.schedule.plot(tmp_path / "three.png", ax=right) is figure
+    assert (tmp_path / "three.png").read_bytes().startswith(b"\x89PNG")
+    assert (len(figure.axes), middle.has_data()) == (3, False)
+    assert left.get_xscale() == "log"
+    drawn = {line.get_gid(): line for line in left.lines}
+    assert drawn["pick"].get_xdata()[0] == pytest.approx(advice.lr, rel=0.005)  # of three digits
+    updates, rates = right.lines[0].get_data()
+    assert list(updates) == list(range(100))
+    assert list(rates) == list(advice.schedule.lrs())
+    alone = advice.schedule.plot(tmp_path / "alone.png")
+    assert alone is not figure
+    assert (tmp_path / "alone.png").exists()
+
+
+def test_all_results_are_a_line_as_repr_and_a_paragraph_as_str(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(GOOD_WITH_VAL)
+    model = tmp_path / "model.py"
+    results = [
+        lrfinder.find(model, steps=400, budget=0, out=tmp_path / "one", device="cpu"),
+        lrfinder.verify(tmp_path / "one", steps=400, budget=200),
+        lrfinder.check(model, tmp_path / "one" / "schedule.yaml", device="cpu"),
+        lrfinder.compare([tmp_path / "one", tmp_path / "one"]),
+        lrfinder.dry_run(model, device="cpu"),
+    ]
+    for shown, name in zip(results, ("Found", "Verification", "CheckResult", "Comparison", "DryRun"), strict=True):
+        assert repr(shown).startswith(f"{name}(")
+        assert len(repr(shown)) < 120
+        assert "\n" not in repr(shown) + str(shown)
+        assert len(str(shown)) < 1500
+    schedule = results[0].schedule
+    assert str(schedule) == (
+        f"Schedule linear over 400 updates, the first {schedule.schedule.warmup} of them warm-up, at the peak rate "
+        f"{schedule.optimizer.lr:.3g} for SGD."
+    )
 
 
 def test_rates_are_exactly_the_sweeps(result: lrfinder.Sweep) -> None:

@@ -41,6 +41,8 @@ _step = training_step
 def training_step(net, batch):
     if flag("slow"):
         time.sleep(0.01)
+    while flag("held"):
+        time.sleep(0.05)
     if flag("killed"):
         (HERE / "killed").unlink(missing_ok=True)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -198,9 +200,11 @@ def test_an_instance_of_its_own_ends_with_its_command_and_the_same_command_carri
         command = zygote.start(*arguments, cwd=folder, env={"NODE": "own"})
         instance = f"lrfinder-ray-{command.pid}-"
         wait_for(lambda wanted=kept + 1: log.exists() and log.read_text().count("\n") >= wanted)
+        (folder / "held").touch()  # until it gets the signal
         assert any("ray::" in title for title in processes_of(instance))
         command.send_signal(number)
         assert command.wait() == status, command.stderr
+        (folder / "held").unlink()
         if status == 130:
             assert processes_of(instance) == []
             assert not list(Path(tempfile.gettempdir()).glob("lrfinder-ray-*"))  # nor what the killed one left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from torch import nn
 import lrfinder
 from lrfinder.api.sweeping import sinks as sinks_module
 
-event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+KINDS = {1: "full", 2: "first", 3: "middle", 4: "last"}  # of the pieces of a record in W&B's log
+BLOCK, HEADER, BEGIN = 32768, 7, 7  # bytes: of a block, of the head of a piece, and before the first one
 
 
 def swept(**options: Any) -> lrfinder.Sweep:
@@ -29,6 +31,7 @@ def swept(**options: Any) -> lrfinder.Sweep:
 
 
 def read(folder: Path) -> Any:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     events = event_accumulator.EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0})
     events.Reload()
     return events
@@ -59,6 +62,88 @@ def test_curve_trials_pick_and_picture_are_read_back(tmp_path: Path) -> None:
 
     drawn = imread(tmp_path / "run" / "curve.png")
     assert imread(io.BytesIO(picture.encoded_image_string)).shape[:2] == drawn.shape[:2]
+
+
+@pytest.mark.filterwarnings("default")  # MLflow's own, of the libraries below it
+def test_mlflow_gives_back_curve_trials_pick_picture_and_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="needs lrfinder[mlflow]")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    result = swept(sinks=["mlflow"], out=tmp_path / "run")
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("lrfinder").experiment_id])
+    assert (run.info.run_name, run.info.status) == ("run", "FINISHED")
+    assert (run.data.params["optimizer"], run.data.params["steps"]) == ("SGD", "40")
+
+    def history(name: str) -> list[float]:
+        metrics = client.get_metric_history(run.info.run_id, name)
+        return [metric.value for metric in sorted(metrics, key=lambda metric: metric.step)]
+
+    assert history("sweep/loss") == pytest.approx([loss for trace in result.traces for loss in trace.losses])
+    assert history("sweep/lr") == pytest.approx([lr for trace in result.traces for lr in trace.lrs])
+    assert history("trials/loss") == pytest.approx([run.loss for run in result.runs if run.loss is not None])
+    said = Path(client.download_artifacts(run.info.run_id, "pick.txt")).read_text()
+    if "pick/lr" in run.data.metrics:
+        assert f"Suggested peak learning rate: {run.data.metrics['pick/lr']:.3g} " in said
+    else:
+        assert said.startswith("No learning rate can be suggested")
+    assert Path(client.download_artifacts(run.info.run_id, "curve.png")).read_bytes().startswith(b"\x89PNG")
+
+
+def records(log: bytes) -> Any:
+    """Yield the records of a log of W&B: the pieces of LevelDB's log format joined, read by their own messages."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    assert log[:4] == b":W&B"
+    place, whole = BEGIN, b""
+    while place + HEADER <= len(log):
+        if BLOCK - place % BLOCK < HEADER:  # no room for another piece in this block
+            place += BLOCK - place % BLOCK
+            continue
+        size, kind = int.from_bytes(log[place + 4 : place + 6], "little"), KINDS[log[place + 6]]
+        whole += log[place + HEADER : place + HEADER + size]
+        place += HEADER + size
+        if kind in {"full", "last"}:
+            yield Record.FromString(whole)
+            whole = b""
+
+
+@pytest.mark.filterwarnings("default")
+def test_wandb_writes_curve_trials_pick_picture_and_settings_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb", reason="needs lrfinder[wandb]")
+    for name in ("WANDB_MODE", "WANDB_PROJECT", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    result = swept(sinks=["wandb"], out=tmp_path / "run")
+    (log,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
+    kept = list(records(log.read_bytes()))
+    (run,) = [one.run for one in kept if one.WhichOneof("record_type") == "run"]
+    assert (run.project, run.display_name) == ("lrfinder", "run")
+    config = {item.key: json.loads(item.value_json) for item in run.config.update}
+    assert (config["optimizer"], config["steps"]) == ("SGD", 40)
+    rows = [
+        {item.nested_key[-1] if item.nested_key else item.key: json.loads(item.value_json) for item in one.history.item}
+        for one in kept
+        if one.WhichOneof("record_type") == "history"
+    ]
+
+    def column(name: str) -> list[float]:
+        return [float(row[name]) for row in rows if name in row]
+
+    assert column("sweep/loss") == pytest.approx([loss for trace in result.traces for loss in trace.losses])
+    assert column("sweep/lr") == pytest.approx([lr for trace in result.traces for lr in trace.lrs])
+    assert column("sweep/step") == list(range(len(column("sweep/loss"))))
+    assert column("trials/loss") == pytest.approx([run.loss for run in result.runs if run.loss is not None])
+    said = {item.key: json.loads(item.value_json) for one in kept for item in one.summary.update}
+    if "pick/lr" in said:
+        assert f"Suggested peak learning rate: {said['pick/lr']:.3g} " in said["pick"]
+    else:
+        assert said["pick"].startswith("No learning rate can be suggested")
+    (picture,) = log.parent.glob("files/media/images/curve_*.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_sweep_is_the_same_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,18 +54,19 @@ def scheduling(source: Source) -> list[float]:
 
 
 def timed(spec: TrialSpec, home: Home) -> Trial:
-    """Make a trial, and return the seconds that it took."""
-    began = time.perf_counter()
+    """Make a trial, and return the seconds and the processor time that it took."""
+    began, worked = time.perf_counter(), time.process_time()
     outcome = ATTEMPT(spec, home)
     assert isinstance(outcome, Trial), outcome
-    return Trial(made=time.perf_counter() - began)
+    return Trial(made=(time.perf_counter() - began, time.process_time() - worked))
 
 
 def gain(source: Source) -> list[tuple[float, float]]:
-    """Return how many times as fast two workers make trials of equal work as one does, and how busy the two were.
+    """Return how many times as fast as one two workers make trials of equal work: by the clock, and without others.
 
-    On a machine that does other things, too, only the second says something of Ray: the share of the two workers' time
-    in which they made trials.
+    The clock says nothing on a machine that does other things, too. Without others, each worker gets a core: then two
+    gain twice the share of the time in which they make trials, less what trials beside each other take more of the
+    processor.
     """
     plans = [RunPlan(lr=1e-3 * (n + 1), steps=STEPS) for n in range(TRIALS)]
     rounds = []
@@ -74,13 +75,13 @@ def gain(source: Source) -> list[tuple[float, float]]:
         list(trials.run(plans[:4]))
         for _ in range(ROUNDS):
             began = time.perf_counter()
-            for plan in plans:
-                list(trials.run([plan]))
+            alone = [trial.made for plan in plans for trial in trials.run([plan])]
             one_by_one = time.perf_counter() - began
             began = time.perf_counter()
-            busy = sum(trial.made for trial in trials.run(plans))
+            beside = [trial.made for trial in trials.run(plans)]
             both = time.perf_counter() - began
-            rounds.append((one_by_one / both, busy / (2 * both)))
+            busy = sum(seconds for seconds, _ in beside) / both
+            rounds.append((one_by_one / both, busy * sum(work for _, work in alone) / sum(work for _, work in beside)))
     return rounds
 
 
@@ -93,8 +94,8 @@ def main() -> None:
         with module._joined("local"):
             times = scheduling(source)
             print(f"scheduling: {statistics.median(times):.1f} ms a trial, at most {max(times):.1f} of {len(times)}")
-            for ratio, busy in gain(source):
-                print(f"two workers over one: {ratio:.2f}; they make trials {busy:.0%} of their time")
+            for ratio, free in gain(source):
+                print(f"two workers over one: {ratio:.2f} by the clock, {free:.2f} without others")
 
 
 if __name__ == "__main__":

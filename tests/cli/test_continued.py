@@ -78,7 +78,7 @@ def test_a_run_that_goes_on_is_told_whether_to_warm_up_again(cli, folder: Path) 
     document = json.loads(verified.stdout)
     assert any(trial["plan"]["lr"] == 0.001 for trial in document["trials"])
     assert document["worse"] > 0.1
-    assert " The rate at which it stopped, 0.001, lost " in document["why"]
+    assert " The rate at which it stopped, 0.001, loses " in document["why"]
     torch.save(torch.load(folder / "ck.pt"), folder / "other.pt")
     (folder / "other.pt").replace(folder / "ck.pt")
     again = cli("verify", "run", "--budget", 480)

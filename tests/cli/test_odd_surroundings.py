@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -100,3 +105,15 @@ def test_where_modules_check_for_leaks_everything_is_searched(tmp_path: Path, en
     done = python("-c", CHECKED.format(enable=enable), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "triton" in gc_control._NANOBIND
+
+
+def test_notes_on_a_terminal_are_broken_between_words() -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+    text = "trials: at most 3000 updates, about 37 s, as in the sweep"
+    script = f"from lrfinder.cli.answers.output import note; note({text!r})"
+    subprocess.run([sys.executable, "-c", script], stderr=theirs, check=True, timeout=60)
+    shown = os.read(ours, 1000).decode().split("\r\n")
+    os.close(theirs)
+    os.close(ours)
+    assert shown == ["lrfinder: trials: at most 3000 updates,", "about 37 s, as in the sweep", ""]

@@ -192,10 +192,27 @@ def test_other_shapes_are_tried(folder: Path) -> None:
     assert "shape" in said["why"]
 
 
+def test_of_a_run_that_keeps_its_rate_constant_the_trials_do_so_too(folder: Path) -> None:
+    decays = json.loads(run(folder, "recommend", "run", "--steps", 120, "--json", status=0).stdout)
+    half = pytest.approx(decays["config"]["optimizer"]["lr"] / 2, rel=0.01)
+    said = json.loads(run(folder, "verify", "run", "--schedule", "constant", "--json", status=(0, 1)).stdout)
+    assert {trial["plan"]["schedule"] for trial in said["trials"]} == {"constant"}
+    assert half in [trial["plan"]["lr"] for trial in said["trials"]]
+    assert "Each trial kept its rate constant, as the run will." in said["why"]
+    assert (said["config"]["schedule"]["name"], said["config"]["schedule"]["steps"]) == ("constant", 120)
+    held = json.loads(
+        run(
+            folder, "recommend", "run", "--steps", 120, "--schedule", "constant", "--unverified", "--json", status=0
+        ).stdout
+    )
+    assert (held["config"]["optimizer"]["lr"], held["status"]) == (half, "uncertain")
+
+
 def test_for_people_it_prints_a_table_the_reason_and_what_to_do(folder: Path) -> None:
     done = run(folder, "verify", "run", *BUDGET, "--write", "here.json", "--against", "1e-5", status=(0, 1))
-    assert "Yours, 1e-05, lost" in done.stdout
-    for part in ("updates", "The peak rate is", "expected to lose at most", "Written: here.json", "load_schedule"):
+    assert "Yours, 1e-05, loses" in " ".join(done.stdout.split())
+    assert ("expected to lose at most" in done.stdout) is not ("What it may cost can't be told" in done.stdout)
+    for part in ("updates", "The peak rate is", "Written: here.json", "load_schedule"):
         assert part in done.stdout
     assert json.loads((folder / "here.json").read_text())["optimizer"]["lr"] > 0
 
@@ -287,6 +304,30 @@ def test_the_python_call_says_what_the_command_says(folder: Path, monkeypatch: p
     for budget in (3, 2.5, -1, float("nan"), float("inf")):
         with pytest.raises(lrfinder.UsageError, match="budget"):
             lrfinder.verify("run", steps=120, budget=budget)
+
+
+def test_the_files_own_rate_is_among_the_trials_and_judged_on_the_same_held_out_batches(folder: Path) -> None:
+    live = GOOD_WITH_VAL[: GOOD_WITH_VAL.index("def optimizer")].replace("def model():\n    return nn", "model = nn")
+    (folder / "live.py").write_text(live + "optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)\n")
+    run(folder, "sweep", "live.py", "--out", "own", "--run-steps", 15, "--steps", 50, "--quiet", status=0)
+    done = run(folder, "verify", "own", "--steps", 120, "--against", 0.05, "--json", status=(0, 1))
+    said = json.loads(done.stdout)
+    assert "trials: at most 840 updates, about " in done.stderr, "five runs, and one for each rate to compare with"
+    made = {trial["plan"]["lr"]: trial for trial in said["trials"]}
+    assert {trial["plan"]["steps"] for trial in said["trials"]} == {120}
+    assert len({(trial["initial_loss"], trial["seed"]) for trial in said["trials"]}) == 1
+    start, lowest = made[1e-4]["initial_loss"], min(trial["loss"] for trial in said["trials"])
+    own, asked = said["against"]
+    assert (own["lr"], own["measured"], asked["lr"], asked["measured"]) == (1e-4, True, 0.05, True)
+    at_pick = made.get(said["config"]["optimizer"]["lr"])
+    if at_pick is not None:
+        assert own["worse"] == pytest.approx((made[1e-4]["loss"] - at_pick["loss"]) / (start - lowest))
+    assert own["worse"] == said["worse"] > 0.5
+    assert f"Yours, 1e-04, loses {own['worse']:.0%} more of what training gains" in said["why"]
+    assert "The rate to compare with, 0.05, " in said["why"]
+    assert said["account"]["spent"]["updates"] == sum(trial["updates"] for trial in said["trials"]) <= 840
+    advised = json.loads(run(folder, "recommend", "own", "--steps", 120, "--unverified", "--json", status=0).stdout)
+    assert all(rate["worse"] is not None for rate in advised["against"]), "unasked, it says only what it knows"
 
 
 @pytest.mark.parametrize("mode", ["restart", "auto", "continuous"])

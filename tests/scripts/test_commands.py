@@ -52,7 +52,7 @@ def test_a_script_is_swept_and_recommended(zygote: Zygote, tmp_path: Path, progr
     assert source.script is not None
     assert source.script.arguments == ("--epochs", "4", "--warmup", "20")
     assert document["updates"] == result.updates
-    assert result.setup.optimizer.chosen_by == "script"
+    assert (result.setup.optimizer.chosen_by, result.setup.optimizer.own_lr) == ("script", 0.05)
     assert "epoch 0" in (tmp_path / "run" / "script.log").read_text()
     status, done = zygote.run("recommend", "run", "--epochs", 10, "--json", cwd=tmp_path)
     advised = json.loads(done.stdout)
@@ -148,6 +148,32 @@ def test_a_run_trains_at_the_rates_of_the_config(zygote: Zygote, tmp_path: Path,
     assert "the script's own mistake" in done.stderr
     assert "inside" not in done.stderr.partition("Traceback")[2].partition("lrfinder:")[0]
     assert len((tmp_path / "schedule-rates.csv").read_text().splitlines()) == 1 + 80 + 3
+
+
+def test_a_run_goes_on_where_the_scripts_own_checkpoint_was_made(
+    zygote: Zygote, tmp_path: Path, program: Callable[[str], str]
+) -> None:
+    program("classifier.py")
+    (tmp_path / "schedule.yaml").write_text(SCHEDULE)
+    run = ("run", "--config", "schedule.yaml", "--script", "classifier.py")
+    script = ("--", "--epochs", 1, "--resume", "last.pt")
+    status, done = zygote.run(*run, "--resume", *script, cwd=tmp_path, env=ENV)
+    assert status == 2
+    assert "has loaded no state of its optimizer" in done.stderr
+    killed = (*run, "--", "--epochs", 2, "--resume", "last.pt", "--fail-at", 55)  # 15 updates after the checkpoint
+    assert zygote.run(*killed, cwd=tmp_path, env=ENV)[0] == 1
+    status, done = zygote.run(*run, "--log", "other.csv", *script, cwd=tmp_path, env=ENV)
+    assert status == 2
+    assert "saved after 40 updates: --resume goes on there" in done.stderr
+    status, done = zygote.run(*run, "--resume", *script, cwd=tmp_path, env=ENV)
+    assert status == 0, done.stderr
+    with (tmp_path / "schedule-rates.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["update"]) for row in rows] == [*range(55), *range(40, 80)]
+    expected = load_schedule(tmp_path / "schedule.yaml").lrs()
+    assert [float(row["lr_0"]) for row in rows] == [expected[int(row["update"])] for row in rows]
+    status, done = zygote.run("check", "--config", "schedule.yaml", "--log", "schedule-rates.csv", cwd=tmp_path)
+    assert status == 0, done.stdout
 
 
 def trained(folder: Path, rates: tuple[float, ...]) -> dict[str, torch.Tensor]:

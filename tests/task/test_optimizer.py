@@ -60,6 +60,51 @@ def test_a_schedulers_warm_up_does_not_hide_the_rate() -> None:
     assert make_optimizer(problem(net, live), net).group_ratios == pytest.approx((1.0, 0.1))
 
 
+def with_a_default(params: list[nn.Parameter], lr: float = 0.3) -> torch.optim.Optimizer:
+    return torch.optim.SGD(params, lr=lr)
+
+
+OWN = {  # what makes the optimizer, and the user's own rate
+    "live": (lambda net: torch.optim.SGD(net.parameters(), lr=0.2), 0.2),
+    "live, the default of its class": (lambda net: torch.optim.AdamW(net.parameters()), 1e-3),
+    "groups": (
+        lambda net: torch.optim.SGD([{"params": [net.weight], "lr": 0.1}, {"params": [net.bias], "lr": 0.01}]),
+        0.1,
+    ),
+    "several": (lambda net: [torch.optim.SGD([net.weight], lr=0.1), torch.optim.Adam([net.bias], lr=0.4)], 0.4),
+    "function": (lambda _: lambda params, lr: torch.optim.SGD(params, lr=lr), None),
+    "function with a default": (lambda _: with_a_default, 0.3),
+    "class": (lambda _: torch.optim.SGD, None),
+    "nothing": (lambda _: None, None),
+}
+
+
+@pytest.mark.parametrize("case", OWN)
+def test_the_rate_that_the_file_itself_gives_its_optimizer_is_recorded(case: str) -> None:
+    net = nn.Linear(1, 1)
+    make, rate = OWN[case]
+    made = make_optimizer(problem(net, make(net)), net)
+    assert optimizer_facts(made.parts, made.chosen_by, made.own_lr).own_lr == rate
+
+
+def test_of_an_optimizer_that_a_scheduler_has_it_is_the_schedulers_peak() -> None:
+    net = nn.Linear(1, 1)
+    live = torch.optim.SGD(net.parameters(), lr=0.2)
+    torch.optim.lr_scheduler.LinearLR(live, start_factor=0.1)
+    assert make_optimizer(problem(net, live), net).own_lr == 0.2
+    torch.optim.lr_scheduler.OneCycleLR(live := torch.optim.SGD(net.parameters(), lr=1.0), 0.7, total_steps=9)
+    assert make_optimizer(problem(net, live), net).own_lr == 0.7
+
+
+def test_of_named_optimizers_it_is_that_of_the_swept_one() -> None:
+    net = nn.ModuleDict({"a": nn.Linear(1, 1), "b": nn.Linear(1, 1)})
+    named = {name: torch.optim.SGD(net[name].parameters(), lr=rate) for name, rate in (("a", 0.1), ("b", 0.9))}
+    both = Problem(
+        name="net", model=net, train_loader=[], optimizers=named, training=UpdateOptions(swept_optimizer="a")
+    )
+    assert make_optimizer(both, net).own_lr == pytest.approx(0.1)
+
+
 def test_a_tensor_as_the_rate_is_a_rate() -> None:
     net = nn.Linear(1, 1)
     made = make_optimizer(problem(net, torch.optim.SGD(net.parameters(), lr=torch.tensor(0.5))), net)

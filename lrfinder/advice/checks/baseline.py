@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
 from lrfinder.advice.sweep.evidence import gather_evidence
 from lrfinder.errors import UsageError
-from lrfinder.formatting import format_lr
-from lrfinder.records import Band, OptimizerFacts, SweepResult
+from lrfinder.formatting import format_loss, format_lr
+from lrfinder.records import Band, OptimizerFacts, SweepResult, losses_differ
 
 # Decades up to which an end of the band differs by chance alone, whatever the bootstrap of two repeats says: between
 # sweeps of other seeds it moves by more. Measured: tests/benchmarks/README.md#checks-in-ci.
@@ -35,7 +36,7 @@ class Shift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandShift:
-    """The band of a sweep beside that of its baseline; `moved` if an end did, by more than noise."""
+    """The band of a sweep beside that of its baseline; `moved` if an end did, by more than noise, or losses did."""
 
     moved: bool
     shifts: tuple[Shift, ...]
@@ -43,14 +44,15 @@ class BandShift:
     warnings: tuple[str, ...]
 
 
-def compare_bands(now: Band, result: SweepResult, baseline: SweepResult, *, name: str) -> BandShift:
+def compare_bands(now: Band | None, result: SweepResult, baseline: SweepResult, *, name: str) -> BandShift | None:
     """Compare the band `now` of `result` with that of the sweep `baseline`, which messages call `name`.
 
     noise = max(CHANCE, sqrt(a^2 + b^2)), with a and b the widths of the two ends' intervals towards each other, or
     WITHOUT_INTERVAL
 
     With another optimizer, or other ratios of its param groups, the band counts as moved: a rate is another thing then.
-    Raises UsageError if the baseline has no band.
+    So it does if the first loss is another one (`records.losses_differ`). Without a band here, and if neither of these
+    tells, the answer is None. Raises UsageError if the baseline has no band.
     """
     before = advise(gather_evidence(baseline), Request())
     if before.band is None:
@@ -61,6 +63,9 @@ def compare_bands(now: Band, result: SweepResult, baseline: SweepResult, *, name
     if (old.name, old.group_ratios) != (new.name, new.group_ratios):
         what = f"{_described(new)}, and {name} was made with {_described(old)}"
         return BandShift(moved=True, shifts=(), why=f"this is a sweep of {what}", warnings=warnings)
+    other = _another_start(result, baseline, name)
+    if now is None:
+        return BandShift(moved=True, shifts=(), why=other, warnings=warnings) if other else None
     shifts = (
         _shift("lower", before.band.low, before.band.low_interval, now.low, now.low_interval),
         _shift("upper", before.band.high, before.band.high_interval, now.high, now.high_interval),
@@ -70,7 +75,24 @@ def compare_bands(now: Band, result: SweepResult, baseline: SweepResult, *, name
         why = f"the trainable band has moved since {name}: {' and '.join(map(_sentence, moved))}"
     else:
         why = f"the trainable band is where it was in {name}, within noise"
-    return BandShift(moved=bool(moved), shifts=shifts, why=why, warnings=warnings)
+    if other:
+        why = f"{other}; {why}"
+    return BandShift(moved=bool(moved or other), shifts=shifts, why=why, warnings=warnings)
+
+
+def _another_start(result: SweepResult, baseline: SweepResult, name: str) -> str:
+    """Say where the losses begin, if they can't be of one thing; nothing if they can."""
+    now, before = _first_loss(result), _first_loss(baseline)
+    if now is None or before is None or not losses_differ(now, before):
+        return ""
+    return f"the loss begins at {format_loss(now)}, and in {name} it began at {format_loss(before)}"
+
+
+def _first_loss(result: SweepResult) -> float | None:
+    """Return the loss before any update."""
+    begun = [trace.initial_loss for trace in result.traces] + [run.initial_loss for run in result.runs]
+    known = [loss for loss in begun if loss is not None]
+    return statistics.median(known) if known else None
 
 
 def _described(optimizer: OptimizerFacts) -> str:

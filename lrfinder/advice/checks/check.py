@@ -17,7 +17,7 @@ MARGIN = 3.0
 OPEN = 10.0  # a factor; an end of the band that is known no better doesn't tell what is beyond its estimate
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class CheckResult:
     """Whether the configured peak is inside the trainable band; `sane` is None if the sweep can't tell.
 
@@ -32,6 +32,14 @@ class CheckResult:
     hint: str
     warnings: tuple[str, ...]
     shift: BandShift | None = None  # against the baseline
+
+    def __str__(self) -> str:
+        answer = {True: "Sane", False: "Not sane", None: "Can't tell"}[self.sane]
+        to_do = [f"What to do: {self.hint}"] if self.hint else []
+        return " ".join(f"{sentence}." for sentence in (f"{answer}: {self.why}", *to_do, *self.warnings))
+
+    def __repr__(self) -> str:
+        return f"CheckResult(lr {format_lr(self.lr)}, sane: {self.sane})"
 
 
 def settings_around(
@@ -100,11 +108,12 @@ def check_rate(result: SweepResult, configured: ScheduleConfig | float) -> Check
 def with_baseline(checked: CheckResult, result: SweepResult, baseline: SweepResult, *, name: str) -> CheckResult:
     """Return the answer with what has become of the band since the sweep `baseline`, which messages call `name`.
 
-    Where this sweep finds no band there is nothing to compare. Raises UsageError if the baseline has none.
+    Where this sweep finds no band, its losses and its optimizer are compared all the same. Raises UsageError if the
+    baseline has no band.
     """
-    if checked.band is None:
-        return checked
     shift = compare_bands(checked.band, result, baseline, name=name)
+    if shift is None:
+        return checked
     to_do = "look for what changed; if it should have, sweep again for a new baseline" if shift.moved else ""
     return replace(
         checked,

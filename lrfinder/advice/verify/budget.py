@@ -27,7 +27,7 @@ class VerifyRequest:
     """What is to be verified, for a run of `steps` updates: the peak `lr` of `schedule`, and how much may be spent.
 
     `budget` counts updates, without those of the sweep. `schedules` are other shapes to try. `band` is the sweep's
-    trainable band, which no recommendation leaves. `against` is a rate to compare with: one trial beyond the budget.
+    trainable band, which no recommendation leaves. `against` are rates to compare with, each by one trial more.
     `seconds`: no trial is begun later than so long after the first one.
     """
 
@@ -39,12 +39,13 @@ class VerifyRequest:
     warmup: int | None = None
     seed: int = 0
     band: Band | None = None
-    against: float | None = None
+    against: tuple[float, ...] = ()
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.against is not None and not 0 < self.against < math.inf:
-            raise UsageError(f"the rate to compare with must be a finite number above 0, got {self.against}")
+        for rate in self.against:
+            if not 0 < rate < math.inf:
+                raise UsageError(f"the rate to compare with must be a finite number above 0, got {rate}")
         for name in (self.schedule, *self.schedules):
             if name in SCHEDULES and not SCHEDULES[name].can_be_shortened:
                 raise UsageError(
@@ -58,9 +59,19 @@ class VerifyRequest:
         return tuple(name for name in self.schedules if name != self.schedule)
 
     @property
+    def compared(self) -> int:
+        """How many rates to compare with need a trial of their own."""
+        return len([rate for rate in self.against if rate != self.lr])
+
+    @property
+    def more(self) -> int:
+        """How many trials of the greatest length it wants besides those that find the rate."""
+        return len(self.others) + self.compared
+
+    @property
     def pays_for_full_runs(self) -> bool:
         """True if the budget is enough for runs as long as the coming one."""
-        return self.budget >= (FULL_RUNS + len(self.others)) * self.steps
+        return self.budget >= (max(FULL_RUNS, LONG_RUNS + self.compared) + len(self.others)) * self.steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,19 +85,19 @@ class Lengths:
     long: int
     most: int
 
-    def most_updates(self, shapes: int) -> int:
-        """Return what all trials cost at most, that of the rate decided for and those of so many `shapes` included."""
+    def most_updates(self, more: int) -> int:
+        """Return what all trials cost at most, that of the rate decided for and so many `more` included."""
         short = 0 if self.short is None else FIRST_RUNS * self.short
-        return short + (self.most + 1 + shapes) * self.long
+        return short + (self.most + 1 + more) * self.long
 
 
-def default_budget(steps: int, shapes: int = 0) -> int:
-    """Return the updates that verifying a run of `steps` updates may cost, with `shapes` other shapes to try.
+def default_budget(steps: int, more: int = 0) -> int:
+    """Return the updates that verifying a run of `steps` updates may cost, with so many `more` trials as wanted.
 
-    Up to FULL_LENGTH, FULL_RUNS whole runs and one for each shape; beyond, SHARE of the run, at least LEAST_BUDGET.
+    Up to FULL_LENGTH, FULL_RUNS whole runs and those; beyond, SHARE of the run, at least LEAST_BUDGET.
     """
     if steps <= FULL_LENGTH:
-        return (FULL_RUNS + shapes) * max(steps, LEAST_STEPS)
+        return (FULL_RUNS + more) * max(steps, LEAST_STEPS)
     return max(LEAST_BUDGET, round(SHARE * steps))
 
 
@@ -149,12 +160,12 @@ def read_budget(budget: Budget | float | str | None) -> Budget | None:
     return found
 
 
-def budget_in_updates(budget: Budget | None, steps: int, shapes: int = 0, *, pace: float | None = None) -> int:
-    """Return a budget in updates, for a coming run of `steps` updates and `shapes` other shapes to try.
+def budget_in_updates(budget: Budget | None, steps: int, more: int = 0, *, pace: float | None = None) -> int:
+    """Return a budget in updates, for a coming run of `steps` updates and so many `more` trials as in `default_budget`.
 
     `pace` is the seconds of an update. Raises UsageError as `Budget.in_updates` does.
     """
-    return default_budget(steps, shapes) if budget is None else budget.in_updates(steps, pace)
+    return default_budget(steps, more) if budget is None else budget.in_updates(steps, pace)
 
 
 def _share(said: str) -> Budget | None:

@@ -39,7 +39,7 @@ class TrialPlan:
         steps, budget = self.request.steps, self.request.budget
         if self.request.pays_for_full_runs:
             return Lengths(short=None, long=max(steps, LEAST_STEPS), most=FULL_RUNS)
-        longer = LONG_RUNS + len(self.request.others)
+        longer = LONG_RUNS + self.request.more
         if self._own_profile is not None:
             return Lengths(short=None, long=max(LEAST_STEPS, min(steps, budget // longer)), most=LONG_RUNS)
         short = max(LEAST_STEPS, min(steps // GROWTH, budget // (FIRST_RUNS + GROWTH * longer)))
@@ -59,11 +59,14 @@ class TrialPlan:
     def long_profile(self) -> LrProfile | None:
         """The profile of the longer length; None if no run of it was finished."""
         runs = tuple(run for run in self._alike if run.plan.steps == self.lengths.long)
-        others = [math.log10(run.plan.lr) for run in runs if run.plan != self._against]
-        x = math.log10(self.request.against or self.request.lr)
-        if self.request.against != self.request.lr and all(abs(x - other) > 1.5 * STEP for other in others):
-            runs = tuple(run for run in runs if run.plan != self._against)  # far off, it says nothing of the valley
-        return lr_profile(runs, self.lengths.long, self._drift[1])
+        apart = {round_lr(rate, 4) for rate in self.request.against if rate != self.request.lr}
+        others = [math.log10(run.plan.lr) for run in runs if run.plan.lr not in apart]
+        near = [
+            run
+            for run in runs  # far off, a rate to compare with says nothing of the valley
+            if run.plan.lr not in apart or any(abs(math.log10(run.plan.lr) - x) <= 1.5 * STEP for x in others)
+        ]
+        return lr_profile(near, self.lengths.long, self._drift[1])
 
     @cached_property
     def decision(self) -> Decision | None:
@@ -151,36 +154,35 @@ class TrialPlan:
 
         First the shorter length, if there is one; then the longer one, around the lowest point of the shorter and at
         the rate itself; then the rate that is decided for, if it is another; then the other shapes, at the best rate;
-        at last, whatever the budget, the rate to compare with.
+        at last the rates to compare with, whose share of the budget nothing else gets.
         """
-        left = self.request.budget - sum(run.updates for run in self.runs if run.plan != self._against)
+        left = self.request.budget - sum(run.updates for run in self.runs)
         if self.lengths.short is not None:
             most = FIRST if self._learned_nothing(self.lengths.short) else FIRST_RUNS
             plans = self._rung(self.lengths.short, center=self._start, step=FIRST_STEP, most=most)
             if plans:
                 return _affordable(plans, left)
         plans = self._rung(self.lengths.long, center=self._center, step=STEP, most=self.lengths.most)
-        return _affordable(plans or self._decided() or self._shapes(), left) or self._compared()
+        compared = self._compared()
+        kept = sum(plan.steps for plan in compared)
+        return _affordable(plans or self._decided() or self._shapes(), left - kept) or _affordable(compared, left)
 
-    @cached_property
-    def worse(self) -> float | None:
-        """Which share of the fall the rate to compare with lost more than the one decided for; None: untried."""
+    def worse(self, rate: float) -> float | None:
+        """Return which share of the fall a rate to compare with lost more than the one decided for; None: untried."""
         long, decision = self.long_profile, self.decision
-        made = next((run for run in self._alike if run.plan == self._against), None)
+        made = next((run for run in self._alike if run.plan == self._at(rate)), None)
         if long is None or decision is None or made is None:
             return None
         loss = long.start if made.loss is None else min(made.loss, long.start)
         return (loss - long.lowest.loss) / long.fall - long.lost(decision.x)
 
-    @property
-    def _against(self) -> RunPlan | None:
-        """The run of the longer length at the rate to compare with."""
-        lr = self.request.against
-        return None if lr is None else self._plan(math.log10(lr), self.lengths.long)
+    def _at(self, rate: float) -> RunPlan:
+        return self._plan(math.log10(rate), self.lengths.long)
 
     def _compared(self) -> tuple[RunPlan, ...]:
-        plan = self._against
-        return () if plan is None or any(run.plan == plan for run in self._alike) else (plan,)
+        """Return the runs at the rates to compare with that are missing."""
+        plans = dict.fromkeys(map(self._at, self.request.against))
+        return tuple(plan for plan in plans if all(run.plan != plan for run in self._alike))
 
     @cached_property
     def _drift(self) -> tuple[float, float]:

@@ -7,7 +7,9 @@ import os
 from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise, pick_text
+from lrfinder.advice.against import YOURS, Against
 from lrfinder.advice.choice import BETTER
+from lrfinder.advice.constant_rate import CONSTANT
 from lrfinder.advice.sweep.doubts import late_onset, weak_fall
 from lrfinder.advice.sweep.evidence import SweepEvidence
 from lrfinder.advice.sweep.trouble import only_a_constant
@@ -36,9 +38,9 @@ class Verification:
     """What training showed. `confirmed` is None if it can't tell; then `lr` is None and `hint` says what to do.
 
     `lr` is the rate to use: the recommended one if it was confirmed, else the corrected one. `pick` is its evidence,
-    `schedule` the config with it, `updates` counts everything spent, the sweep included. `worse` is the share of what
-    training gains that the rate to compare with lost more than `lr` in its trial; None if there was none. `account`
-    says what the trials were to cost, and did.
+    `schedule` the config with it, `updates` counts everything spent, the sweep included. `against` says what each rate
+    to compare with lost, your own optimizer's first; `worse` is the first one's share of what training gains that it
+    lost more than `lr`, None without one or without its trial. `account` says what the trials were to cost, and did.
     """
 
     confirmed: bool | None
@@ -51,6 +53,7 @@ class Verification:
     updates: int
     trials: tuple[ShortRun, ...]
     worse: float | None = None
+    against: tuple[Against, ...] = ()
     stop: Stop | None = None  # what interrupted the training; what was measured before it is kept
     account: Account | None = None
 
@@ -101,7 +104,9 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     doubts = (*_doubts(plan, long, decision), *_plateau(evidence, long, decision.x), *evidence.doubts)
     pick = _pick(lr, plan, long, decision, doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
-    cost = _expected(long, decision) + _compared(plan, long)
+    against = tuple(_compared(plan, rate, long, lr) for rate in request.against)
+    held = ("Each trial kept its rate constant, as the run will.",) if request.schedule == CONSTANT else ()
+    said = " ".join((*held, _expected(long, decision), *map(str, against)))
     verdict = (
         f"confirmed: {format_lr(request.lr)}"
         if confirmed
@@ -112,28 +117,31 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
         lr=lr,
         pick=pick,
         picks=(pick, *advice.picks),
-        why=f"The peak rate is {verdict}. {cost} {_sentence(pick.why)}.{shapes}",
+        why=f"The peak rate is {verdict}. {said} {_sentence(pick.why)}.{shapes}",
         hint="",
         schedule=_with_evidence(config, pick, updates),
         updates=updates,
         trials=trials,
-        worse=plan.worse,
+        worse=against[0].worse if against else None,
+        against=against,
     )
 
 
-def _compared(plan: TrialPlan, long: LrProfile) -> str:
-    """Return a sentence on the rate to compare with, empty if it wasn't tried."""
-    if plan.worse is None or plan.request.against is None:
-        return ""
-    start = plan.sweep.setup.start
-    name = "Yours" if start is None or start.lr != plan.request.against else "The rate at which it stopped"
-    yours = f" {name}, {format_lr(plan.request.against)},"
-    where = f"in a trial of {long.steps} updates on the same data"
-    if abs(plan.worse) <= CLOSE:
-        return f"{yours} is fine: it lost at most {CLOSE:.0%} more {where}."
-    if plan.worse < 0:
-        return f"{yours} ended lower by {-plan.worse:.0%} of what training gains {where}."
-    return f"{yours} lost {plan.worse:.0%} more of what training gains {where}."
+def _compared(plan: TrialPlan, rate: float, long: LrProfile, lr: float) -> Against:
+    """Return what `rate` lost against `lr`, the one that is decided for, in a trial on the same held-out batches."""
+    setup, worse = plan.sweep.setup, plan.worse(rate)
+    if setup.start is not None and setup.start.lr == rate:
+        whose = "The rate at which it stopped"
+    else:
+        whose = YOURS if setup.optimizer.own_lr in (rate, None) else "The rate to compare with"
+    why = f"in a trial of {long.steps} updates on the same data"
+    if worse is None:
+        why = f"the budget has no room for {format_count(long.steps, 'update')} more; give a larger --budget"
+    elif CLOSE < abs(worse) <= long.roughness:
+        why += ", which scatter as much by chance"
+    elif worse > CLOSE and rate < lr and long.steps < plan.request.steps:
+        why += "; less in a longer one, since slow rates catch up"
+    return Against(lr=rate, worse=worse, measured=worse is not None, why=why, whose=whose, by="verify")
 
 
 def _best_shape(request: VerifyRequest, long: LrProfile, tried: dict[str, float]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,16 +22,21 @@ def _fault(_name: str, found: Any) -> str | None:
     return None if callable(found) else "isn't a function of the settings"
 
 
-def _tensorboard(settings: SweepSettings) -> Observer:
-    from lrfinder.trackers.tensorboard import TensorBoard
+def _tracker(package: str, name: str) -> Callable[[SweepSettings], Observer]:
+    def make(settings: SweepSettings) -> Observer:
+        made: Observer = getattr(import_module(f"lrfinder.trackers.{package}"), name)(settings)
+        return made
 
-    return TensorBoard(settings)
+    return make
 
 
-NEEDS: Mapping[str, str] = {"tensorboard": "tensorboard"}  # the package of each of ours, and the extra that brings it
-SINKS: PluginTable[Callable[[SweepSettings], Observer]] = PluginTable(
-    "lrfinder.sinks", {"tensorboard": _tensorboard}, _fault
-)
+# Each is called as the package that it needs; the extra of that name brings it.
+OURS: Mapping[str, Callable[[SweepSettings], Observer]] = {
+    "tensorboard": _tracker("tensorboard", "TensorBoard"),
+    "mlflow": _tracker("mlflow", "MLflow"),
+    "wandb": _tracker("wandb", "WandB"),
+}
+SINKS: PluginTable[Callable[[SweepSettings], Observer]] = PluginTable("lrfinder.sinks", OURS, _fault)
 
 
 def check_sinks(names: Iterable[str]) -> None:
@@ -38,9 +44,8 @@ def check_sinks(names: Iterable[str]) -> None:
     for name in names:
         if name not in SINKS:
             raise unknown_choice("sink", name, SINKS)
-        package = NEEDS.get(name)
-        if package is not None and find_spec(package) is None:
-            raise UsageError(f"the sink {name} needs the package {package}", hint=f"pip install {package}")
+        if name in OURS and find_spec(name) is None:
+            raise UsageError(f"the sink {name} needs the package {name}", hint=f"pip install {name}")
 
 
 class Sink(Observer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import itertools
+import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -121,8 +122,7 @@ def print_drawn(draw: Callable[..., str], what: object) -> None:
 
 def warn(message: str) -> None:
     """Print a warning to standard error."""
-    with contextlib.suppress(OSError):  # nobody reads it
-        print(f"lrfinder: warning: {visible(message)}", file=sys.stderr)
+    _to_stderr(f"lrfinder: warning: {visible(message)}")
 
 
 def show_own_warnings() -> None:
@@ -145,5 +145,14 @@ def can_draw() -> bool:
 
 def note(message: str) -> None:
     """Print to standard error, for example a default that the command chose itself."""
+    _to_stderr(f"lrfinder: {visible(message)}")
+
+
+def _to_stderr(text: str) -> None:
+    """Print a line to standard error; on a terminal it is broken between words."""
+    import textwrap
+
     with contextlib.suppress(OSError):  # nobody reads it
-        print(f"lrfinder: {visible(message)}", file=sys.stderr)
+        if sys.stderr.isatty() and (width := os.get_terminal_size(sys.stderr.fileno()).columns):
+            text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+        print(text, file=sys.stderr)

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import time
 from typing import Any
+
+EVERY_S = 0.05  # losses wait so long for others: each message wakes the process that reads them
 
 
 class Messages:
-    """Writes each message at once, whole: the process may be killed at any time, and forked ones write, too."""
+    """Writes messages whole: the process may be killed at any time, and forked ones write, too.
+
+    Losses that come fast are written together; all else, and what waits before it, at once.
+    """
 
     def __init__(self, handle: int) -> None:
         os.set_inheritable(handle, False)  # noqa: FBT003 - programs that the script starts don't get it
-        self._handle = handle
+        self._handle, self._owner = handle, os.getpid()
         self._write, self._leave = os.write, os._exit  # as they were before anything is watched
+        self._waiting = b""
+        self._written = -math.inf  # when, by `time.monotonic`
 
     def send(self, kind: str, **content: Any) -> None:
         """Send one message. If nobody reads any more, this process has nothing left to do."""
         line = (json.dumps({"kind": kind, **content}) + "\n").encode()
+        if os.getpid() == self._owner:  # a process that was forked has a copy of what waits
+            now = time.monotonic()
+            line = self._waiting + line
+            self._waiting = b""
+            if kind == "loss" and now < self._written + EVERY_S:
+                self._waiting = line
+                return
+            self._written = now
         try:
             while line:
                 line = line[self._write(self._handle, line) :]

@@ -18,7 +18,9 @@ from lrfinder.scripts.inside.rates import FollowedOptimizer, StepHooks, listed
 def run(plan: dict[str, Any]) -> None:
     """Run the script of `plan` in this process, to its own end."""
     config = load_schedule(plan["config"])
-    training = ScheduledTraining(config, which=plan["which"], log=Path(plan["log"]), first=plan["first_update"])
+    training = ScheduledTraining(
+        config, which=plan["which"], log=Path(plan["log"]), first=plan["first_update"], resume=plan["resume"]
+    )
     atexit.register(training.report)
     python_reports = sys.excepthook
 
@@ -30,14 +32,24 @@ def run(plan: dict[str, Any]) -> None:
     run_program(plan["program"], plan["arguments"], module=plan["module"])
 
 
-class ScheduledTraining:
-    """Sets rate f(t) before update t, and logs what each param group then has; past the end the last rate is held."""
+MADE = "lrfinder_updates_made"  # the key of a param group
 
-    def __init__(self, config: ScheduleConfig, *, which: str | None, log: Path, first: int) -> None:
-        """`first` is the index of the first update: that of the checkpoint, in a run that is resumed."""
+
+class ScheduledTraining:
+    """Sets rate f(t) before update t, and logs what each param group then has; past the end the last rate is held.
+
+    The number of updates made stands among the settings of the optimizer's first param group, which its state holds: so
+    a checkpoint of the script's own says where a run that it resumes goes on.
+    """
+
+    def __init__(
+        self, config: ScheduleConfig, *, which: str | None, log: Path, first: int | None, resume: bool
+    ) -> None:
+        """`first` is the index of the first update; with `resume` the state that the script has loaded says it."""
         self._config, self._which, self._path = config, which, log.absolute()
         self._schedule, self._peak = config.followed, config.optimizer.lr
-        self._update = self._first = first
+        self._given, self._resume = first, resume
+        self._update = self._first = first or 0
         self._made = False  # whether the step under way changes the weights
         self._log: Any = None
         self._hooks = StepHooks(which, seen=self._seen, before=self._before, after=self._after)
@@ -74,10 +86,13 @@ class ScheduledTraining:
         found = getattr(followed.optimizer, "found_inf", None)  # set by a loss scaler whose optimizer skips by itself
         self._made = found is None or not bool(found)
 
-    def _after(self, _followed: FollowedOptimizer) -> None:
+    def _after(self, followed: FollowedOptimizer) -> None:
         self._update += self._made
+        followed.optimizer.param_groups[0][MADE] = self._update
 
     def _begin(self, followed: FollowedOptimizer) -> None:
+        if self._given is None:
+            self._go_on(followed.optimizer.param_groups[0].get(MADE))
         ratios, groups = self._config.optimizer.groups, len(followed.optimizer.param_groups)
         if ratios is not None and len(ratios) != groups:
             _say(f"the config has {len(ratios)} ratios of param groups, but the script's optimizer has {groups}")
@@ -88,6 +103,24 @@ class ScheduledTraining:
         if self._log.tell() == 0:
             columns = ["lr"] if groups == 1 else [f"lr_{index}" for index in range(groups)]
             self._log.write(",".join(["update", *columns]) + "\n")
+
+    def _go_on(self, made: Any) -> None:
+        """Go on where the loaded state says, if that is wanted; `made` updates were made when it was saved."""
+        if self._resume and isinstance(made, int):
+            self._update = self._first = made
+            return
+        if self._resume:
+            _say(
+                "--resume: the script has loaded no state of its optimizer that was saved under `lrfinder run`; if it "
+                "has a checkpoint, --first-update N says how many updates were made before"
+            )
+            sys.exit(2)
+        if made:
+            _say(
+                f"the script has loaded a state of its optimizer that was saved after {made} updates: --resume goes on "
+                "there, --first-update 0 begins the schedule anew"
+            )
+            sys.exit(2)
 
 
 def _say(text: str) -> None:

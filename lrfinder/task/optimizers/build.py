@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from torch import nn
 from lrfinder.errors import CONTROL, ModelFileError, UsageError
 from lrfinder.optimizers import SEVERAL, class_name, is_value
 from lrfinder.records import OptimizerFacts
-from lrfinder.task.calling import user_call
+from lrfinder.task.calling import accepts_args, user_call
 from lrfinder.task.lightning import overrides, own_optimizer
 from lrfinder.task.optimizers.by_name import named_optimizer
 from lrfinder.task.optimizers.group_rates import (
@@ -52,6 +53,7 @@ class MadeOptimizer:
 
     parts: tuple[SweptOptimizer, ...]
     chosen_by: str
+    own_lr: float | None = None  # the swept rate that the user's code itself gives it; None: it gives none
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -83,7 +85,7 @@ def make_optimizer(problem: Problem, model: nn.Module, beside: Sequence[nn.Param
         _refuse_options(problem)
     if problem.optimizers is None:
         _refuse_choice(problem)
-    chosen_by = "model file"
+    chosen_by, makes = "model file", given if problem.optimizers is None else problem.optimizers
     if problem.optimizers is not None:
         parts = make_parts(problem, model)
         chosen_by = f"of {len(parts)}: {parts[0].name}"
@@ -100,7 +102,22 @@ def make_optimizer(problem: Problem, model: nn.Module, beside: Sequence[nn.Param
         chosen_by = "default" if problem.optimizer_name is None else "option"
     _check_usable(parts, model, where)
     _check_beside(parts, problem, beside)
-    return MadeOptimizer(parts=parts, chosen_by=chosen_by)
+    own_lr = None if makes is None and not own else _own_lr(makes, parts)
+    return MadeOptimizer(parts=parts, chosen_by=chosen_by, own_lr=own_lr)
+
+
+def _own_lr(makes: Any, parts: tuple[SweptOptimizer, ...]) -> float | None:
+    """Return the swept rate that the user's code gives by itself, None without one; `makes` is what gives the parts.
+
+    That is the default of a function's `lr`, if it takes one; else the largest rate of the swept optimizers, which a
+    scheduler that warms up keeps in its groups.
+    """
+    if callable(makes) and accepts_args(makes, 2):
+        lr = list(inspect.signature(makes).parameters.values())[1].default if inspect.isfunction(makes) else None
+        return float(lr) if isinstance(lr, int | float) and 0 < lr < math.inf else None
+    groups = [group for part in parts if part.group_ratios is not None for group in part.optimizer.param_groups]
+    peaks = [float(group.get(key) or 0.0) for group in groups for key in ("lr", "initial_lr", "max_lr")]
+    return max(peaks) if 0 < max(peaks) < math.inf else None
 
 
 def _from_function(
@@ -203,7 +220,7 @@ def _check_beside(parts: tuple[SweptOptimizer, ...], problem: Problem, beside: S
         )
 
 
-def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> OptimizerFacts:
+def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str, own_lr: float | None = None) -> OptimizerFacts:
     """Return the facts that a run records about its swept optimizers.
 
     They are the classes and the group ratios of all swept optimizers, and, of the first optimizer only, the settings
@@ -222,6 +239,7 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str) -> Optimize
         settings=settings,
         group_ratios=tuple(ratio for part in swept for ratio in part.group_ratios or ()),
         default_lr=_default_lr(type(optimizer)),
+        own_lr=own_lr,
         chosen_by=chosen_by,
     )
 

@@ -24,6 +24,7 @@ def parse(argv=None):
     parser.add_argument("--times", type=float, default=1.0)
     parser.add_argument("--sam", action="store_true")
     parser.add_argument("--save", type=Path)
+    parser.add_argument("--resume", type=Path, help="a checkpoint with the state of network and optimizer")
     parser.add_argument("--fail-at", type=int)
     parser.add_argument("--guard", action="store_true", help="leave if the loss is not a number, as many scripts do")
     return parser.parse_args(argv)
@@ -60,6 +61,10 @@ def main():
     if args.save:
         atexit.register(lambda: (args.save.parent / "atexit").touch())
     done = 0
+    if args.resume and args.resume.exists():
+        state = torch.load(args.resume)
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
     try:
         for epoch in range(args.epochs):
             for index, (x, y) in enumerate(loader, start=1):
@@ -91,6 +96,8 @@ def main():
                 if done == args.fail_at:
                     raise RuntimeError("the script's own mistake")
             print(f"epoch {epoch} loss {loss.item() if not args.lbfgs else 0:.3f}", flush=True)
+            if args.resume:
+                torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, args.resume)
             if args.save:
                 torch.save(net.state_dict(), args.save)
                 net.load_state_dict(torch.load(args.save))
