@@ -144,7 +144,9 @@ class SweepProgress(Observer):
         if self._console is None:
             return
         self._points.append(point)
-        now = self._counted()
+        now = self._clock()
+        if self._done + self._of_part == 1:
+            self._began = now  # what came before the first update of all loads and builds
         if self._measured == FIRST_UPDATES and self._view is None:
             left = (self._swept - FIRST_UPDATES) * (now - self._began) / (FIRST_UPDATES - 1)
             others = format_count(self._swept - FIRST_UPDATES, "update")
@@ -189,7 +191,9 @@ class SweepProgress(Observer):
         self._of_part = updates
         if self._console is None:
             return
-        now = self._counted()
+        now = self._clock()
+        if self._done + self._of_part == 1:
+            self._began = now
         if now - self._drawn >= self._pause:
             facts = f"rate {format_lr(plan.lr)} loss {format_loss(loss)}"
             self._show(now, f"update {updates} of {plan.steps}", facts)
@@ -226,13 +230,6 @@ class SweepProgress(Observer):
         self._done += updates
         self._planned -= self._part_steps - updates
         self._part_steps = self._of_part = 0
-
-    def _counted(self) -> float:
-        """Return the time; that of the first update of all is kept, since what came before loads and builds."""
-        now = self._clock()
-        if self._done + self._of_part == 1:
-            self._began = now
-        return now
 
     def _show(self, now: float, place: str, facts: str) -> None:
         """Draw, or write a line of the log."""

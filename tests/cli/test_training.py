@@ -18,6 +18,7 @@ TRAINING = {
     "sweep": None,
     "scale_others": False,
     "graph": "auto",
+    "strategy": "ddp",
 }
 
 # Notes each loss that is computed for an update, and each update's gradient.

@@ -55,7 +55,8 @@ def decide(
     in trials of either length: 2 CLEAR, as far as that costs LOST at most. An `expected` drift may go up to where less
     than CLIFF was lost: shorter trials overstate that loss.
 
-    Its cost at `level` is what 10**x would lose if the trials' valley lay lower by as much as it may (`_cost`).
+    Its cost at `level` is what 10**x would lose if the trials' valley lay lower by as much as it may (`_cost`), and of
+    another rate than the asked one at least what it lost in the trials: for that there is no evidence but theirs.
     `repeated`: the trials passed over a part of the data, as often as the run will over all of it.
 
     The asked rate is kept if it obeys all that (CLEAR off what failed is enough), and if the other one was better by no
@@ -92,30 +93,32 @@ def decide(
     kept = asked == x or (allowed and near)
     if kept:
         x, to_try, limit = asked, asked, ""
-    cost = _cost(short, long, x, drift, repeated=repeated, level=level)
+    eased = left_over(drift, repeated=repeated)
+    cost = _cost(short, long, x, drift, eased=eased, level=level)
+    if not kept and not drift.expected:
+        cost = max(cost, long.lost(x))  # NaN beyond the trials
     return Decision(x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost, cost=cost)
 
 
-def left_over(drift: LrDrift) -> float:
+def left_over(drift: LrDrift, *, repeated: bool) -> float:
     """Return which share of what a rate loses in the trials it still loses in the coming run: CATCH_UP^doublings.
 
-    All of it if a drift is expected: then the valley moves, and was not seen to widen.
+    All of it for data seen once, and if a drift is expected: then the valley moves, and was not seen to widen.
     """
-    return 1.0 if drift.expected else CATCH_UP**drift.doublings
+    return CATCH_UP**drift.doublings if repeated and not drift.expected else 1.0
 
 
-def _cost(short: LrProfile | None, long: LrProfile, x: float, drift: LrDrift, *, repeated: bool, level: float) -> float:
+def _cost(short: LrProfile | None, long: LrProfile, x: float, drift: LrDrift, *, eased: float, level: float) -> float:
     """Return the share of the fall that 10**x loses at most, at `level`.
 
     max of l(v) c(v) for v from x to x + z s, plus c (roughness + open end)
 
     s is the standard error of the best rate in decades, z the normal quantile of `level`, l the trials' valley, c what
-    is `left_over` of a loss in a longer run: below the lowest point, and everywhere if the trials were `repeated`; else
-    1, since the upper end of runs on fresh data does not widen. If the trials were as long as the run, the valley may
-    lie higher as well: v then begins at x - z s, and z is the two-sided quantile. Above the longer trials' rates the
-    shorter ones count, or the line through the last two. An expected drift has moved x.
+    is left of a loss in a longer run: `eased` up to the last trial before a cliff, 1 above it. If the trials were as
+    long as the run, the valley may lie higher as well: v then begins at x - z s, and z is the two-sided quantile. Above
+    the longer trials' rates the shorter ones count, or the line through the last two. An expected drift has moved x.
     """
-    full, eased = drift.doublings == 0, left_over(drift)
+    full = drift.doublings == 0
     at = x - drift.moved if drift.expected else x
     half = NormalDist().inv_cdf((1 + level) / 2 if full else level) * max(LEAST_ERROR, drift.error)
     low, high = at - half if full else at, at + half
@@ -129,6 +132,6 @@ def _cost(short: LrProfile | None, long: LrProfile, x: float, drift: LrDrift, *,
         return long.lost_beyond(v) if math.isnan(known) else known
 
     failed = long.lowest_failed(long.lowest.x)
-    sound = max(point.x for point in long.points if point.x < failed) if repeated else long.lowest.x
+    sound = max(point.x for point in long.points if point.x < failed)
     most = max(lost(v) * (eased if v <= sound else 1.0) for v in (low, *inside, high))
-    return most + (eased if repeated else 1.0) * (long.roughness + long.open_end)
+    return most + eased * (long.roughness + long.open_end)

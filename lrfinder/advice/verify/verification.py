@@ -251,14 +251,14 @@ def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
             f"{taken} is taken"
         )
         return f"{said}{moved}"
-    lower = "" if plan.repeated else " at lower rates"
-    left = f"the longer run is taken to lose {left_over(drift):.0%} of what trials{lower} lose"
+    share = left_over(drift, repeated=plan.repeated)
+    left = f"; the longer run is taken to lose {share:.0%} of what trials lose" if share < 1 else ""
     if drift.per_doubling is None:
-        return f"{said}{moved}; {left}"
+        return f"{said}{moved}{left}"
     bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
     band = f", but {decision.limit}" if decision.x > drift.x and decision.limit else ""
     return (
-        f"{said}{moved}, which for {plan.request.steps} updates points to {format_lr(10**drift.x)}{bound}{band}; {left}"
+        f"{said}{moved}, which for {plan.request.steps} updates points to {format_lr(10**drift.x)}{bound}{band}{left}"
     )
 
 
