@@ -114,7 +114,7 @@ def verify(
 
     result = together(lambda: verify_run(Path(run), options, keep=False), device="auto")
     verification = result.verification
-    if verification.stop is None and not verification.trials and verification.lr is None:
+    if verification.stop is None and verification.account is None and verification.lr is None:
         raise UsageError(f"there is no recommendation to verify: {verification.why}", hint=verification.hint)
     return verification
 

@@ -160,7 +160,7 @@ def _show(result: VerifyResult, *, details: bool) -> None:
     if verification.stop is not None:
         print_text(f"{verification.why}; {verification.hint}.", account)
         return
-    if not verification.trials and verification.lr is None:
+    if verification.account is None and verification.lr is None:
         print_text(f"There is no recommendation to verify: {verification.why}.", f"What to do: {verification.hint}.")
         return
     print_text(verification.why, f"{account} Run: {result.run}.")

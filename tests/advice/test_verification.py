@@ -46,7 +46,7 @@ def verified(request: VerifyRequest, sweep: SweepResult, make) -> tuple[Verifica
     best=st.floats(-3, -1.5),
     case=st.sampled_from([(200, -0.2), (200, 0.0), (400, 0.2), (400, 0.0), (1600, -0.05), (1600, 0.0), (1600, 0.05)]),
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_the_best_rate_of_the_full_length_is_found_within_the_budget(best: float, case: tuple[int, float]) -> None:
     steps, drift = case
     make = world(best, drift)

@@ -101,7 +101,8 @@ def test_on_a_machine_that_got_slower_trials_aren_t_begun_and_none_is_broken_off
     paced(folder, 1e-6)
     args = ("verify", "run", "--steps", 120)
     first = run(folder, *args, "--budget", "0.001s", status=(0, 1, 5))
-    trials = [json.loads(line) for line in (folder / "run" / "trials.jsonl").read_text().splitlines()]
+    log = folder / "run" / "trials.jsonl"  # on a slow machine not even one was begun
+    trials = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     assert {trial["stop"] for trial in trials} <= {"completed", "diverged"}
     assert "of a budget of 0.001s; then the time was over, and " in first.stdout
     again = json.loads(run(folder, *args, "--budget", "1min", "--json", status=(0, 1)).stdout)

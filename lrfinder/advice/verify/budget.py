@@ -206,7 +206,7 @@ class Account:
     unbegun: int = 0
 
     def __str__(self) -> str:
-        if not self.spent.updates:
+        if not self.spent.updates and not self.unbegun:
             return "No new trial was made."
         took = f"The trials took {format_count(self.spent.updates, 'update')}"
         if self.spent.seconds is not None:
