@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml tests/constraints.txt
 	touch $@
 
 test: check  ## set up, then run lint, types, import floors and the whole test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: lint types floors  ## lint, types, import floors
 

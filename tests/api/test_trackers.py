@@ -64,7 +64,7 @@ def test_curve_trials_pick_and_picture_are_read_back(tmp_path: Path) -> None:
     assert imread(io.BytesIO(picture.encoded_image_string)).shape[:2] == drawn.shape[:2]
 
 
-@pytest.mark.filterwarnings("default")  # MLflow's own, of the libraries below it
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, of the libraries below it
 def test_mlflow_gives_back_curve_trials_pick_picture_and_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

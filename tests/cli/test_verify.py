@@ -156,8 +156,7 @@ def test_trials_resume_after_a_kill(folder: Path) -> None:
     assert len(set(plans)) == len(plans), "none was made twice"
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(("number", "status", "jobs"), [(signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 2)])
 def test_an_interruption_leaves_with_its_status_and_what_was_measured(
     folder: Path, number: int, status: int, jobs: int
 ) -> None:

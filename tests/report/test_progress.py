@@ -318,7 +318,7 @@ def test_on_a_real_terminal_it_animates_stderr_and_leaves_stdout_alone() -> None
     assert out.decode().strip() == "from the user's code"
     text = shown.decode()
     assert text.index("\x1b[?25l") < text.index("/255") < text.rindex("\x1b[?25h")  # 30, and 3 trial runs of 75
-    assert "rate 1" in text
+    assert " rate " in text  # which ones are drawn depends on the time that drawing takes
 
 
 def test_updates_that_the_loss_scaler_skipped_are_told() -> None:
