@@ -173,7 +173,7 @@ def find(
     elif quiet and not details and found.lr is not None and not stopped:
         print_line(f"{found.lr:g}")
     else:
-        _show(found, details=details)
+        _show(found, details=details, can_go_on=program is None)
     raise typer.Exit(stopped or (INCONCLUSIVE if found.lr is None else DONE))
 
 
@@ -182,7 +182,7 @@ def _signal(found: Found) -> int | None:
     return of_signal(found.verification.stop if found.verification is not None else found.result.status)
 
 
-def _show(found: Found, *, details: bool) -> None:
+def _show(found: Found, *, details: bool, can_go_on: bool) -> None:
     from lrfinder.report.summary import detail_parts, summary_lines
     from lrfinder.report.verification import trials_table
 
@@ -201,7 +201,8 @@ def _show(found: Found, *, details: bool) -> None:
         lines.insert(-1, f"Not verified: {found.unverified}.")
     print_text(*lines)
     if _signal(found) is not None:
-        print_line(f"To carry on: lrfinder find --resume {shlex.quote(str(found.run))} --epochs E")
+        if can_go_on:  # a script is swept from its beginning
+            print_line(f"To carry on: lrfinder find --resume {shlex.quote(str(found.run))} --epochs E")
     elif found.written is not None and found.schedule is not None:
         print_use(found.written, found.schedule, found.run)
     if details:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, Weighte
 from torch.utils.data.distributed import DistributedSampler
 
 import lrfinder
-from helpers.processes import environment
+from helpers.processes import environment, seen_by_two_ranks
 from lrfinder.engine.distributed.exchange import AgreedEnd, CountedBatches, SharedReadback, weighted_mean
 from lrfinder.engine.distributed.shards import EveryNth, agreed_batches, shard
 from lrfinder.engine.losses.readback import CHUNK
@@ -33,10 +32,7 @@ SCRIPT = Path(__file__).parent / "two_processes.py"
 def ranks(tmp_path_factory):
     """What each of two real processes of torchrun saw."""
     folder = tmp_path_factory.mktemp("ranks")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*torchrun, SCRIPT, folder], env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return folder, [json.loads((folder / f"rank_{rank}.json").read_text()) for rank in range(2)]
+    return folder, seen_by_two_ranks(SCRIPT, folder)
 
 
 def test_two_processes_measure_what_one_does(ranks):

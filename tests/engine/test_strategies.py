@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from torch import nn
 
-from helpers.processes import environment
+from helpers.processes import seen_by_two_ranks
 from lrfinder.engine.distributed.sharding import blocks_of
 from lrfinder.errors import ModelFileError, UsageError
 
@@ -22,11 +19,7 @@ SCRIPT = Path(__file__).parent / "two_strategies.py"
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What each of two real processes of torchrun saw."""
-    folder = tmp_path_factory.mktemp("ranks")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*torchrun, SCRIPT, folder], env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    return [json.loads((folder / f"rank_{rank}.json").read_text()) for rank in range(2)]
+    return seen_by_two_ranks(SCRIPT, tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
