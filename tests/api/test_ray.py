@@ -19,6 +19,8 @@ import pytest
 import lrfinder
 import lrfinder.errors
 from helpers.models import GOOD_WITH_VAL
+from lrfinder.advice.sweep.exploration import next_run
+from lrfinder.api.sweeping import sweep_parts
 from lrfinder.errors import OwnWarning
 
 ray = pytest.importorskip("ray", reason="Ray isn't installed: pip install 'lrfinder[ray]'")
@@ -169,6 +171,7 @@ def test_a_sweep_that_is_interrupted_carries_on(cluster, folder, here):
 
     def interrupt():
         wait_for((folder / "new" / "run.json").exists)  # a repeat has ended
+        (folder / "held").touch()  # the sweep doesn't, until it gets the signal
         os.kill(os.getpid(), signal.SIGINT)
 
     interrupter = threading.Thread(target=interrupt)
@@ -177,7 +180,21 @@ def test_a_sweep_that_is_interrupted_carries_on(cluster, folder, here):
     interrupter.join()
     assert cut.status is lrfinder.Stop.INTERRUPTED
     assert 1 < len(cut.traces) <= SWEEP["repeats"]
-    (folder / "slow").unlink()
+    for flag in ("slow", "held"):
+        (folder / flag).unlink()
+    lrfinder.resume(folder / "new", on="ray")
+    swept_alike(folder / "new", here / "run")
+
+
+def test_a_signal_that_comes_while_the_next_rate_is_chosen_ends_the_sweep(cluster, folder, here, monkeypatch):
+    def interrupted(*known):
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGINT)
+        return next_run(*known)
+
+    monkeypatch.setattr(sweep_parts, "next_run", interrupted)
+    cut = lrfinder.sweep(folder / "model.py", out=folder / "new", on="ray", **SWEEP)
+    assert [run.stop for run in cut.runs] == [lrfinder.Stop.INTERRUPTED]
     lrfinder.resume(folder / "new", on="ray")
     swept_alike(folder / "new", here / "run")
 

@@ -40,16 +40,19 @@ def measure_elsewhere(
         raise UsageError("--cache-batches: repeats that are made apart can't share batches", hint="leave --on out")
     listeners = Broadcast(observers, setup=kept.setup if kept is not None else None)
     deadline = deadline_of(settings)
-    with where.open(source, seed=settings.seed) as executor:
-        parts = _Parts(executor, settings.seed, listeners, deadline)
+    # One for all parts: a signal that arrives between two of them, while the next rate is chosen, ends the next one.
+    with where.open(source, seed=settings.seed) as executor, Interrupts() as interrupts:
+        parts = _Parts(executor, settings.seed, listeners, deadline, interrupts)
         return make_sweep(parts, settings, listeners, deadline=deadline, run=run, kept=kept)
 
 
 class _Parts:
     """Makes the parts of a sweep, and tells the listeners."""
 
-    def __init__(self, executor: Executor, seed: int, listeners: Broadcast, deadline: float) -> None:
-        self._executor, self._seed, self._listeners = executor, seed, listeners
+    def __init__(
+        self, executor: Executor, seed: int, listeners: Broadcast, deadline: float, interrupts: Interrupts
+    ) -> None:
+        self._executor, self._seed, self._listeners, self._interrupts = executor, seed, listeners, interrupts
         self._until = None if math.isinf(deadline) else time.time() + deadline - time.monotonic()
         self._memory: int | None = None
 
@@ -109,18 +112,18 @@ class _Parts:
         """Make trials and hand each to `take`; return how a signal ended that, if one did."""
         if not plans:
             return None
-        with Interrupts() as interrupts:
-            try:
-                with interrupts.allowed():
-                    for trial in self._executor.run(plans, self._until):
-                        with interrupts.held():
-                            self._memory = max(self._memory or 0, trial.memory or 0)
-                            take(trial)
-            except BaseException as error:
-                stop = answer_signal(interrupts, error)
-                if stop is None:
-                    raise
-                return stop
+        interrupts = self._interrupts
+        try:
+            with interrupts.allowed():
+                for trial in self._executor.run(plans, self._until):
+                    with interrupts.held():
+                        self._memory = max(self._memory or 0, trial.memory or 0)
+                        take(trial)
+        except BaseException as error:
+            stop = answer_signal(interrupts, error)
+            if stop is None:
+                raise
+            return stop
         return None
 
     def can_begin_again(self, settings: SweepSettings) -> bool:
