@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lrfinder.config import OptimizerConfig, ScheduleConfig, format_schedule, parse_schedule
+from lrfinder.config import OptimizerConfig, ScheduleConfig, dump, format_schedule, load_schedule, parse_schedule
 from lrfinder.config.files import read_document
 from lrfinder.config.schema import schema_text
 from lrfinder.errors import ConfigError
@@ -49,6 +49,27 @@ def test_every_shape_that_is_written_is_valid(validator: Any, name: str) -> None
 @pytest.mark.parametrize("path", sorted((CONFIGS / "schedules").iterdir()), ids=lambda path: path.name)
 def test_the_examples_are_valid(validator: Any, path: Path) -> None:
     validator.validate(read_document(path, what="schedule config", hint="").data)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "line"),
+    [
+        (".yaml", "# yaml-language-server: $schema=schedule.schema.json"),
+        (".yml", "# yaml-language-server: $schema=schedule.schema.json"),
+        (".toml", "#:schema ./schedule.schema.json"),
+        (".json", None),  # it has no comments, and the schema knows no other key
+    ],
+)
+def test_a_config_names_the_schema_that_lies_beside_it(tmp_path: Path, suffix: str, line: str | None) -> None:
+    made, path = parse_schedule(json.dumps(GOOD), suffix=".json", where="GOOD"), tmp_path / f"config{suffix}"
+    dump(made, path)
+    alone = path.read_text()
+    assert "$schema" not in alone
+    assert "#:schema" not in alone
+    (tmp_path / "schedule.schema.json").write_text(schema_text())
+    dump(made, path)
+    assert path.read_text() == (alone if line is None else f"{line}\n{alone}")
+    assert load_schedule(path) == made
 
 
 def test_epochs_are_valid(validator: Any) -> None:

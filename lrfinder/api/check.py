@@ -6,12 +6,17 @@ import contextlib
 import dataclasses
 import math
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrfinder.advice import CheckResult, check_rate, settings_around, with_baseline
+from lrfinder.advice.checks.baseline import AGAIN, learns_nothing
+from lrfinder.advice.checks.check import with_found_rate
 from lrfinder.advice.checks.used_rates import UsedRates, compare_rates
+from lrfinder.advice.verify.verification import VERIFIED
 from lrfinder.api.script_sweep import ScriptParts
 from lrfinder.api.sweeping.broadcast import Broadcast
 from lrfinder.api.sweeping.settings import choose, make_source
@@ -48,10 +53,11 @@ REPEATS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckRun:
-    """A verdict, the sweep that it rests on, and what the runs of a script have left."""
+    """A verdict, the sweep that it rests on, all updates that were made, and what the runs of a script have left."""
 
     verdict: CheckResult
     sweep: Sweep
+    updates: int
     remarks: tuple[str, ...] = ()
 
 
@@ -81,7 +87,8 @@ def check(
 
     `sane` is True inside the band, False outside, and None if the sweep can't tell; `why` and `hint` explain it. Judged
     by what was measured after `max_seconds`. With `baseline`, a run folder or its run.json, `sane` is False, too, if
-    the band has moved since that sweep by more than the noise of both. The other keywords are those of `sweep`. Nothing
+    the band has moved since that sweep by more than the noise of both, or if nothing is learned any more; then two
+    more sweeps with other seeds are made first. The other keywords are those of `sweep`. Nothing
     is written.
 
     Raises UsageError for wrong keywords, ConfigError for the config, RunError for the baseline, and what `sweep`
@@ -138,7 +145,9 @@ def check_model(
     settings = _settings(
         loaded.optimizer.lr, max_seconds=max_seconds, seed=seed, metric=metric, cache_batches=cache_batches
     )
-    return _judged(sweep_model(source, settings, watch=watch), loaded, before, baseline)
+    return judge(
+        lambda settings: sweep_model(source, settings, watch=watch), settings, lambda: loaded, before, baseline
+    )
 
 
 def check_script_rate(
@@ -160,16 +169,26 @@ def check_script_rate(
     check_script(script)
     middle = math.sqrt(MIN_LR * MAX_LR)  # the script's own rate is not known yet
     settings = _settings(middle if loaded is None else loaded.optimizer.lr, max_seconds=max_seconds, seed=seed)
-    deadline = deadline_of(settings)
-    with contextlib.ExitStack() as stack:
-        listeners = Broadcast([] if watch is None else [stack.enter_context(watch(settings))])
-        runs = stack.enter_context(ScriptRuns(script, seed=seed, observer=listeners, deadline=deadline))
-        result = make_sweep(ScriptParts(runs), settings, listeners, deadline=deadline)
-    return dataclasses.replace(_judged(result, loaded or runs.own_rate, before, baseline), remarks=tuple(runs.remarks))
+    made: list[ScriptRuns] = []
+
+    def swept(settings: SweepSettings) -> Sweep:
+        deadline = deadline_of(settings)
+        with contextlib.ExitStack() as stack:
+            listeners = Broadcast([] if watch is None else [stack.enter_context(watch(settings))])
+            runs = ScriptRuns(script, seed=settings.seed, observer=listeners, deadline=deadline)
+            made.append(stack.enter_context(runs))
+            return make_sweep(ScriptParts(runs), settings, listeners, deadline=deadline)
+
+    done = judge(swept, settings, lambda: loaded or made[0].own_rate, before, baseline)
+    return dataclasses.replace(done, remarks=tuple(made[0].remarks))
 
 
 def _read_baseline(baseline: Path | None) -> SweepResult | None:
-    return None if baseline is None else load_run(baseline.parent if baseline.name == RUN else baseline)
+    return None if baseline is None else load_run(_folder(baseline))
+
+
+def _folder(baseline: Path) -> Path:
+    return baseline.parent if baseline.name == RUN else baseline
 
 
 def _settings(
@@ -188,17 +207,55 @@ def _settings(
         raise UsageError(str(error)) from None
 
 
-def _judged(
-    result: Sweep, configured: ScheduleConfig | float, before: SweepResult | None, baseline: Path | None
+def judge(
+    sweep: Callable[[SweepSettings], Sweep],
+    settings: SweepSettings,
+    configured: Callable[[], ScheduleConfig | float],
+    before: SweepResult | None,
+    baseline: Path | None,
 ) -> CheckRun:
+    """Judge the rate that is `configured` by what `sweep` measures, and by `before`, the sweep kept in `baseline`.
+
+    Where nothing is learned that was learned then, it sweeps again, with other seeds, in what is left of the time.
+    """
+    begun = time.monotonic()
+    result = _whole(sweep(settings))
+    verdict = check_rate(result, configured())
+    if before is None:
+        return CheckRun(verdict=verdict, sweep=result, updates=result.updates)
+    others: list[Sweep] = []
+    while len(others) < AGAIN and learns_nothing((others or [result])[-1], before):
+        left = (settings.max_seconds or math.inf) - (time.monotonic() - begun)
+        if left <= 0:
+            break
+        seed = (settings.seed + len(others) + 1) % 2**32
+        limit = None if left == math.inf else left
+        others.append(_whole(sweep(dataclasses.replace(settings, seed=seed, max_seconds=limit))))
+    verdict = with_baseline(verdict, result, before, name=str(baseline), others=others)
+    found = _found_rate(configured(), baseline)
+    if found is not None:
+        verdict = with_found_rate(verdict, found, name=str(baseline))
+    return CheckRun(verdict=verdict, sweep=result, updates=sum(one.updates for one in (result, *others)))
+
+
+def _found_rate(configured: ScheduleConfig | float, baseline: Path | None) -> float | None:
+    """Return the rate of the run `baseline`, if the config says that its rate was found in the same way."""
+    if baseline is None or not isinstance(configured, ScheduleConfig) or configured.evidence is None:
+        return None
+    from lrfinder.api.runs.run_answer import read_run_answer
+
+    rule, answer = configured.evidence.rule, read_run_answer(_folder(baseline))
+    verified = rule == VERIFIED
+    return None if rule is None or verified is not (answer.by == "verify") else answer.advice.lr
+
+
+def _whole(result: Sweep) -> Sweep:
+    """Return the sweep; raise the signal that ended it before there was an answer."""
     if result.status is Stop.INTERRUPTED:
         raise KeyboardInterrupt("before the check had an answer")
     if result.status is Stop.TERMINATED:
         raise Terminated("before the check had an answer")
-    verdict = check_rate(result, configured)
-    if before is not None:
-        verdict = with_baseline(verdict, result, before, name=str(baseline))
-    return CheckRun(verdict=verdict, sweep=result)
+    return result
 
 
 def check_log(

@@ -181,7 +181,7 @@ def _show(done: CheckRun, config: Path | None, about: Path, *, junit: Path | Non
     verdict = done.verdict
     for doubt in (*done.sweep.notes, *verdict.warnings):
         warn(doubt)
-    document = check_document(verdict, config=None if config is None else str(config), updates=done.sweep.updates)
+    document = check_document(verdict, config=None if config is None else str(config), updates=done.updates)
     _answer(verdict, about, word=word_for(verdict.sane), document=document if as_json else None, junit=junit)
 
 

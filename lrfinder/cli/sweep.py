@@ -242,6 +242,8 @@ def _show(done: SweepRun, *, details: bool, plot: bool) -> None:
     if signalled and not done.of_script:
         print_line(f"To carry on: lrfinder sweep --resume {folder}")
     if advice.lr is not None:
-        print_line(f"Next: lrfinder recommend {folder} --epochs E      all rules and reasons: --details")
+        print_line(f"Next: lrfinder recommend {folder} --epochs E")
+        if not details:
+            print_line("All rules and reasons: --details")
     if details:
         print_text(*detail_parts(advice))

@@ -21,6 +21,13 @@ from lrfinder.files import UnfitFileError, read_limited, write_named
 # A table of 10,000 points takes 0.6 MB; the YAML reader, which is written in Python, three seconds for this much.
 MAX_BYTES = 1024 * 1024
 _MOST_BITS = 4096  # of a whole number; Python doesn't print the longest ones
+SCHEMA_FILE = "schedule.schema.json"  # as `lrfinder schedule schema --write` is told to name it
+# The first line by which editors find the schema: of the YAML language server, and of Taplo for TOML.
+_MODELINES = {
+    ".yaml": "# yaml-language-server: $schema=",
+    ".yml": "# yaml-language-server: $schema=",
+    ".toml": "#:schema ./",
+}
 MOST_PROBLEMS = 20  # reported at once: a file with more is not nearly a schedule config
 
 
@@ -86,15 +93,18 @@ def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "sc
 def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     """Write `config` to `path`, as YAML, JSON or TOML by its suffix; the file is replaced whole or left as it was.
 
-    Raises ConfigError for another suffix, UsageError if the folder is not there, EnvironmentFailure if the disk
-    refuses.
+    Beside a SCHEMA_FILE its first line, but in JSON, tells editors to use that. Raises ConfigError for another suffix,
+    UsageError if the folder is not there, EnvironmentFailure if the disk refuses.
     """
     file = Path(path)
     _format_of(file, "schedule config")
     if file.is_dir() or not Path(os.path.realpath(file)).parent.is_dir():
         hint = "name a file in a folder that exists"
         raise UsageError(f"{path}: {'is a folder' if file.is_dir() else 'its folder is not there'}", hint=hint)
-    text = format_schedule(config, suffix=file.suffix.lower(), file_name=file.name)
+    suffix = file.suffix.lower()
+    text = format_schedule(config, suffix=suffix, file_name=file.name)
+    if suffix in _MODELINES and (file.parent / SCHEMA_FILE).is_file():
+        text = f"{_MODELINES[suffix]}{SCHEMA_FILE}\n{text}"
     write_named(file, text.encode())
 
 

@@ -26,7 +26,7 @@ from lrfinder.options import (
 )
 from lrfinder.records.chart import Chart
 from lrfinder.records.cost import Cost
-from lrfinder.records.inspection import CROSS_ENTROPY, SQUARED_ERROR, DryRun, Inspection
+from lrfinder.records.inspection import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, DryRun, Inspection
 from lrfinder.records.measured import (
     FACTOR,
     FRESH_FACTOR,
@@ -46,6 +46,7 @@ from lrfinder.records.script import Script
 from lrfinder.records.settings import SweepSettings, UpdateOptions
 
 __all__ = [
+    "BINARY_CROSS_ENTROPY",
     "CROSS_ENTROPY",
     "FACTOR",
     "FRESH_FACTOR",

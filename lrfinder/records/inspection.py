@@ -8,6 +8,7 @@ from lrfinder.records.measured import Setup
 
 CROSS_ENTROPY = "cross-entropy"
 SQUARED_ERROR = "mean squared error"
+BINARY_CROSS_ENTROPY = "binary cross-entropy"
 _FAR = 3.0  # times the loss of a constant prediction: no usual initialization begins there with scaled data
 _NATS = 1.0  # above it, for cross-entropy: labels of very unequal frequency alone cost less
 

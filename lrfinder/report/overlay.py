@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from lrfinder.advice.answer import RunAnswer
 from lrfinder.records import MIN_LR, Pick, Spacing, Status
 from lrfinder.report import layers, style
+from lrfinder.report.canvas import SHADES
 from lrfinder.report.layers import use_rate
 from lrfinder.report.terminal_plot import SMALLEST_HEIGHT, Mark, Series, plot_text
 from lrfinder.report.window import Window, run_ends, start_loss, window_of
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 SHARE_LOW, SHARE_HIGH = -0.1, 1.3  # in view if each curve is drawn as a share of its own fall
 LETTERS: Final = "*o+x#@abcdefghijklmnpqrstuvwyz"
-SHADES: Final = (32, 166, 29, 133, 160, 243)  # as in terminal_plot
 COLORS: Final = (style.BLUE, style.VERMILION, style.GREEN, style.RUN, style.GRAY, style.INK)
 DASHES: Final = ("-", "--", ":", "-.")
 WIDTH_IN, HEIGHT_IN, DPI = 8.0, 5.0, 100

@@ -13,7 +13,7 @@ from rich.text import Text
 from lrfinder.batch_growth.plan import stretches
 from lrfinder.config import ScheduleConfig
 from lrfinder.formatting import format_lr
-from lrfinder.report.canvas import canvas, in_ascii, render
+from lrfinder.report.canvas import SHADES, canvas, in_ascii, render
 from lrfinder.schedules import SCHEDULES, Schedule
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ TENTHS = 10  # the table's rows: one per tenth of the run
 LONGEST_LIST = 6  # entries of a parameter that fit in its config's line
 SAMPLES_PER_COLUMN = 4  # twice what the finest marker resolves, so that a drop is drawn where it happens
 
-COLORS: Final = (4, 3, 2, 5, 6, 1)  # of the terminal's own palette: blue, yellow, green, magenta, cyan, red
 LETTERS: Final = ("*", "o", "+", "x", "#", "@")  # they distinguish the curves without color
 NOTHING = "-"  # ASCII, so that every terminal shows it
 
@@ -42,7 +41,7 @@ def schedule_plot(
 
     width = max(width, NARROWEST)
     figure = canvas(width, HEIGHT)
-    for config, letter, shade in zip(configs, cycle(LETTERS), cycle(COLORS), strict=False):
+    for config, letter, shade in zip(configs, cycle(LETTERS), cycle(SHADES), strict=False):
         updates = _sampled(config, SAMPLES_PER_COLUMN * width)
         marker = plotext.marker(letter if ascii_only or not color else "hd", plotext.pixel(shade))
         signal = figure.signal(updates, [config.rate(t) for t in updates], marker=marker)
@@ -76,7 +75,7 @@ def _sampled(config: ScheduleConfig, most: int) -> list[int]:
 def schedule_legend(configs: Mapping[str, ScheduleConfig], *, color: bool = True, ascii_only: bool = False) -> Text:
     """Return one line per config: its mark in the plot, the name it is given here, and what it says."""
     lines = Text()
-    for (name, config), letter, shade in zip(configs.items(), cycle(LETTERS), cycle(COLORS), strict=False):
+    for (name, config), letter, shade in zip(configs.items(), cycle(LETTERS), cycle(SHADES), strict=False):
         mark = letter if ascii_only or not color else "\N{LOWER HALF BLOCK}"
         lines.append("\n" if lines else "").append(mark, style=f"color({shade})" if color else "").append(
             f" {name}: {describe(config)}"

@@ -15,7 +15,7 @@ from rich.style import Style
 
 from lrfinder.formatting import format_loss, format_lr
 from lrfinder.records import Chart, Fit, Pick, Point, Spacing, Status, SweepResult
-from lrfinder.report.canvas import canvas, in_ascii, render
+from lrfinder.report.canvas import SHADES, canvas, in_ascii, render
 from lrfinder.report.figure import headline, subtitle, trial_runs
 from lrfinder.report.layers import trains_between, use_rate
 from lrfinder.report.ticks import loss_ticks, rate_ticks
@@ -28,9 +28,7 @@ MOST_REASON_LINES = 3
 LOSS_TICKS = 5  # at most; a terminal has some twenty lines
 TICK_ROOM = 8  # characters for a label such as 3.1e-05 on the axis of rates, and a space
 
-# Numbers of the 256-color table above the first 16, which every terminal draws as it likes: these have a contrast of
-# more than 3 : 1 (WCAG 2.1 for graphics) on white and on black.
-GRAY, RED, GREEN, ORANGE, BLUE, MAGENTA = 243, 160, 29, 166, 32, 133
+BLUE, ORANGE, GREEN, MAGENTA, RED, GRAY = SHADES
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +200,11 @@ def _plotted(series: Iterable[Series], window: Window, spacing: Spacing, width: 
 def _key(series: Sequence[Series], width: int, *, color: bool) -> list[str]:
     """Return the lines that say what each mark is, what matters most first, as few as hold them."""
     lines: list[list[tuple[Mark, str]]] = [[]]
-    for one in [each for each in reversed(series) if each.label]:
-        label = _cut(one.label, width - 2)
-        if lines[-1] and sum(len(each) + 4 for _, each in [*lines[-1], (one.mark, label)]) > width:
+    for mark, text in dict.fromkeys((one.mark, one.label) for one in reversed(series) if one.label):
+        label = _cut(text, width - 2)
+        if lines[-1] and sum(len(each) + 4 for _, each in [*lines[-1], (mark, label)]) > width:
             lines.append([])
-        lines[-1].append((one.mark, label))
+        lines[-1].append((mark, label))
     return ["  ".join(f"{_colored(mark, color=color)} {label}" for mark, label in line) for line in lines]
 
 

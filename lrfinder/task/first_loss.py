@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
-from lrfinder.records import CROSS_ENTROPY, SQUARED_ERROR
+from lrfinder.records import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR
 from lrfinder.task.batches import is_structure, parts_of
 
 _MOST_SHAPES = 8  # of a batch that are told
@@ -42,7 +42,9 @@ class FirstLoss:
 
     def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
         """Take in a loss of the kind `kind` and what it was computed of, unless there was one."""
-        if self.kind or not kind or not all(isinstance(part, torch.Tensor) for part in (output, target, loss)):
+        if self.kind or kind not in {CROSS_ENTROPY, SQUARED_ERROR}:
+            return
+        if not all(isinstance(part, torch.Tensor) for part in (output, target, loss)):
             return
         with torch.no_grad(), contextlib.suppress(RuntimeError, TypeError, IndexError):  # tensors of a rare kind
             self.constant = _entropy(target) if kind == CROSS_ENTROPY else _variance(target)
@@ -59,7 +61,7 @@ class Targets:
         self._count = 0
         self._first: torch.Tensor | None = None  # is subtracted, so that equal targets have no variance at all
         self._sum = self._squares = torch.zeros(())
-        self._told = True
+        self._told, self._binary = True, False
 
     def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
         """Take in the targets of a loss."""
@@ -70,7 +72,9 @@ class Targets:
                 values, counts = target[target >= 0].unique(return_counts=True)
                 self._labels.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
                 return
-            if kind == SQUARED_ERROR and len(target):
+            binary = kind == BINARY_CROSS_ENTROPY
+            if (binary or kind == SQUARED_ERROR) and len(target) and (binary is self._binary or not self._count):
+                self._binary = binary
                 self._first = target[:1].clone() if self._first is None else self._first
                 away = target - self._first
                 self._sum = self._sum + away.sum(0, dtype=torch.float64).cpu()
@@ -83,30 +87,45 @@ class Targets:
     def constant(self) -> float | None:
         """The entropy of the labels' frequencies in nats, or the variance of the targets: the mean of all numbers.
 
-        None for losses of another kind, and for fewer than 64 targets.
+        For the targets of a binary cross-entropy, from 0 to 1, it is the entropy of their mean, again that of all
+        numbers. None for losses of another kind, and for fewer than 64 targets.
         """
         labels = self._labels.total()
         if not self._told or bool(labels) is bool(self._count) or labels + self._count < _TOO_FEW:
             return None
         if labels:
             return math.fsum(-count / labels * math.log(count / labels) for count in self._labels.values())
+        if self._binary and self._first is not None:
+            shares = self._first[0].cpu().double() + self._sum / self._count
+            inside = shares.clamp(0.0, 1.0)  # but for rounding
+            entropies = torch.special.entr(inside) + torch.special.entr(1 - inside)
+            return float(entropies.mean()) if torch.allclose(inside, shares) else None
         variance = float((self._squares / self._count - (self._sum / self._count).square()).mean())
         return max(variance, 0.0) if math.isfinite(variance) else None
 
 
+_FUNCTIONS = (
+    (F.cross_entropy, CROSS_ENTROPY),
+    (F.mse_loss, SQUARED_ERROR),
+    (F.binary_cross_entropy_with_logits, BINARY_CROSS_ENTROPY),
+    (F.binary_cross_entropy, BINARY_CROSS_ENTROPY),
+)
+_MODULES = {
+    nn.MSELoss: SQUARED_ERROR,
+    nn.CrossEntropyLoss: CROSS_ENTROPY,
+    nn.BCEWithLogitsLoss: BINARY_CROSS_ENTROPY,
+    nn.BCELoss: BINARY_CROSS_ENTROPY,
+}
+
+
 def kind_of(function: Any) -> str:
     """Return the kind of a loss function of torch's own, with the settings that `FirstLoss` assumes; else ""."""
-    if function is F.cross_entropy:
-        return CROSS_ENTROPY
-    if function is F.mse_loss:
-        return SQUARED_ERROR
-    plain = getattr(function, "reduction", None) == "mean"
-    if type(function) is nn.MSELoss:
-        return SQUARED_ERROR if plain else ""
-    if type(function) is nn.CrossEntropyLoss:
-        plain = plain and function.weight is None and not function.label_smoothing
-        return CROSS_ENTROPY if plain else ""
-    return ""
+    for own, kind in _FUNCTIONS:
+        if function is own:
+            return kind
+    plain = getattr(function, "reduction", None) == "mean" and not getattr(function, "label_smoothing", 0.0)
+    weighted = any(getattr(function, name, None) is not None for name in ("weight", "pos_weight"))
+    return _MODULES.get(type(function), "") if plain and not weighted else ""
 
 
 def shapes_of(batch: Any) -> tuple[str, ...]:

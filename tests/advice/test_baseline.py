@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lrfinder.advice import Request, advise, gather_evidence
-from lrfinder.advice.checks.baseline import CHANCE, compare_bands
+from lrfinder.advice.checks.baseline import AGAIN, CHANCE, compare_bands, learns_nothing
 from lrfinder.errors import UsageError
 from lrfinder.records import Band, OptimizerFacts, SweepResult
 from lrfinder.store import load_run
@@ -108,3 +108,44 @@ def test_another_first_loss_is_another_task_with_or_without_a_band(band: Band, b
         assert re.match(r"the loss begins at [\d.]+, and in run\.json it began at [\d.]+", here.why)
     assert compare_bands(band, scaled(1.5), baseline, name="run.json").moved is False
     assert compare_bands(None, scaled(1.5), baseline, name="run.json") is None
+
+
+def ended(baseline: SweepResult, loss: float, constant: float | None) -> SweepResult:
+    runs = [
+        dataclasses.replace(run, initial_loss=3.0, loss=loss + 0.1 * number, constant=constant)
+        for number, run in enumerate(baseline.runs)
+    ]
+    return dataclasses.replace(baseline, runs=tuple(runs))
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "constant", "nothing"),
+    [
+        (1.0, 2.001, 2.0, True),
+        (1.0, 1.96, 2.0, True),  # a twentieth of the gain would be 1.95
+        (1.0, 1.94, 2.0, False),
+        (1.97, 2.1, 2.0, False),  # the baseline learned next to nothing itself
+        (1.0, 2.95, None, True),  # measured from the loss before any update, 3
+        (1.0, 2.5, None, False),
+    ],
+)
+def test_nothing_learned_counts_if_three_sweeps_show_it(
+    band: Band, baseline: SweepResult, before: float, now: float, constant: float | None, nothing: bool
+) -> None:
+    old, new = ended(baseline, before, constant), ended(baseline, now, constant)
+    others = [ended(baseline, now + 0.5, constant)] * AGAIN
+    assert learns_nothing(new, old) is nothing
+    shift = compare_bands(band, new, old, name="r", others=others)
+    assert shift.moved is nothing
+    assert ("nothing is learned any more: in r the best trial run ended" in shift.why) is nothing
+    learned = [*others[1:], ended(baseline, before, constant)]
+    for few in ((), others[1:], learned):  # one seed, or two, may be chance
+        assert compare_bands(band, new, old, name="r", others=few).moved is False
+        assert compare_bands(None, new, old, name="r", others=few) is None
+
+
+def test_trial_runs_of_another_length_or_kind_are_not_compared(baseline: SweepResult) -> None:
+    old, new = ended(baseline, 1.0, 2.0), ended(baseline, 2.1, 2.0)
+    longer = dataclasses.replace(old, settings=dataclasses.replace(old.settings, run_steps=300))
+    other = dataclasses.replace(old, runs=tuple(dataclasses.replace(run, metric="train") for run in old.runs))
+    assert [learns_nothing(new, one) for one in (old, longer, other)] == [True, False, False]

@@ -51,6 +51,29 @@ def test_a_band_that_moved_since_the_baseline(cli, model_file: Path, tmp_path: P
     assert (missing.returncode, json.loads(missing.stdout)["error"]["kind"]) == (2, "RunError")
 
 
+def test_shuffled_labels_and_a_rate_changed_by_hand_are_told_from_the_baseline(
+    cli, model_file: Path, tmp_path: Path
+) -> None:
+    assert cli("sweep", model_file, "--out", "before", "--quiet").returncode == 0
+    assert cli("recommend", "before", "--steps", "50", "--write", "found.yaml", "--quiet").returncode == 0
+    check = ("check", model_file, "--config", "found.yaml", "--baseline", "before", "--json")
+    assert cli(*check).returncode == 0
+    found = load_schedule(tmp_path / "found.yaml").optimizer.lr
+    right = (tmp_path / "found.yaml").read_text()
+    for factor, side in ((10, "above"), (0.1, "below")):
+        (tmp_path / "found.yaml").write_text(right.replace(f"lr: {found}", f"lr: {factor * found:g}"))
+        off = cli(*check)
+        assert (off.returncode, f"is 10 times {side} the" in json.loads(off.stdout)["why"]) == (1, True), off.stdout
+    (tmp_path / "found.yaml").write_text(right)
+    model_file.write_text(model_file.read_text().replace(".argmax(1)", ".argmax(1)[torch.randperm(32)]"))
+    shuffled = cli(*check)
+    answer = json.loads(shuffled.stdout)
+    assert (shuffled.returncode, answer["shift"]["moved"]) == (1, True), shuffled.stdout
+    assert "nothing is learned any more: in before the best trial run ended" in answer["why"]
+    assert "in 3 sweeps with other seeds none ended more than" in answer["why"]
+    assert "do the targets belong to the inputs?" in answer["hint"]
+
+
 def test_metric_and_cached_batches_are_the_sweep_s(cli, model_file: Path, tmp_path: Path) -> None:
     (tmp_path / "schedule.yaml").write_text(CONFIG.replace("0.01", "0.3"))
     check = ("check", model_file, "--config", "schedule.yaml", "--quiet")

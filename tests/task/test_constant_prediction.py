@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder
-from lrfinder.task.first_loss import CROSS_ENTROPY, SQUARED_ERROR, Targets
+from lrfinder.task.first_loss import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Targets, kind_of
 
 DRAW = torch.Generator().manual_seed(0)
 
@@ -39,12 +39,39 @@ def test_for_numbers_it_is_their_variance(shape: tuple[int, ...]) -> None:
     assert constant_of(SQUARED_ERROR, torch.full(shape, 1e4 / 3)) == 0.0
 
 
+@pytest.mark.parametrize("shape", [(300,), (300, 1), (300, 3)])
+def test_for_shares_it_is_the_entropy_of_their_mean(shape: tuple[int, ...]) -> None:
+    loss = nn.BCEWithLogitsLoss()
+    assert kind_of(loss) == BINARY_CROSS_ENTROPY
+    for targets in (torch.randint(0, 2, shape, generator=DRAW).float(), torch.rand(*shape, generator=DRAW)):
+        best = torch.logit(targets.double().mean(0)).expand(shape)  # of all constant predictions
+        expected = float(loss(best, targets.double()))
+        assert constant_of(BINARY_CROSS_ENTROPY, *targets.split(64)) == pytest.approx(expected, rel=1e-6)
+    assert constant_of(BINARY_CROSS_ENTROPY, torch.ones(shape)) == 0.0
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)),
+        nn.BCELoss(weight=torch.ones(1)),
+        nn.BCELoss(reduction="sum"),
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        nn.CrossEntropyLoss(weight=torch.ones(3)),
+        nn.L1Loss(),
+    ],
+)
+def test_other_settings_are_another_loss(loss: nn.Module) -> None:
+    assert kind_of(loss) == ""
+
+
 @pytest.mark.parametrize(
     ("kind", "target"),
     [
         (CROSS_ENTROPY, torch.zeros(63, dtype=torch.long)),  # too few
         (CROSS_ENTROPY, torch.rand(100, 10)),  # probabilities
         (SQUARED_ERROR, torch.tensor(1.0)),
+        (BINARY_CROSS_ENTROPY, torch.full((100,), 1.5)),
         (SQUARED_ERROR, torch.full((100,), float("nan"))),
         ("", torch.zeros(100)),
         (SQUARED_ERROR, "no tensor"),

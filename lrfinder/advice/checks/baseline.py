@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise
@@ -15,6 +16,9 @@ from lrfinder.records import Band, OptimizerFacts, SweepResult, losses_differ
 # Decades up to which an end of the band differs by chance alone, whatever the bootstrap of two repeats says: between
 # sweeps of other seeds it moves by more. Measured: tests/benchmarks/README.md#checks-in-ci.
 CHANCE = 0.8
+NOTHING = 0.05  # of what trial runs of the baseline gained: less is nothing. Measured: in the same place
+AGAIN = 2  # more sweeps, with other seeds, that must learn nothing as well
+LEAST_GAIN = 0.02  # of the loss, in the baseline's; a smaller one may be chance itself
 WITHOUT_INTERVAL = 1.0  # decades, for an end that only short runs tell, which have no repeats
 
 
@@ -36,7 +40,10 @@ class Shift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandShift:
-    """The band of a sweep beside that of its baseline; `moved` if an end did, by more than noise, or losses did."""
+    """The band of a sweep beside that of its baseline; `moved` if an end did, by more than noise, or losses did.
+
+    Losses did if they begin elsewhere, or if nothing is learned any more.
+    """
 
     moved: bool
     shifts: tuple[Shift, ...]
@@ -44,15 +51,18 @@ class BandShift:
     warnings: tuple[str, ...]
 
 
-def compare_bands(now: Band | None, result: SweepResult, baseline: SweepResult, *, name: str) -> BandShift | None:
+def compare_bands(
+    now: Band | None, result: SweepResult, baseline: SweepResult, *, name: str, others: Sequence[SweepResult] = ()
+) -> BandShift | None:
     """Compare the band `now` of `result` with that of the sweep `baseline`, which messages call `name`.
 
     noise = max(CHANCE, sqrt(a^2 + b^2)), with a and b the widths of the two ends' intervals towards each other, or
     WITHOUT_INTERVAL
 
     With another optimizer, or other ratios of its param groups, the band counts as moved: a rate is another thing then.
-    So it does if the first loss is another one (`records.losses_differ`). Without a band here, and if neither of these
-    tells, the answer is None. Raises UsageError if the baseline has no band.
+    So it does if the first loss is another one (`records.losses_differ`), or if nothing is learned any more
+    (`learns_nothing`), neither in `result` nor in AGAIN `others`, sweeps with other seeds. Without a band here, and if
+    none of these tells, the answer is None. Raises UsageError if the baseline has no band.
     """
     before = advise(gather_evidence(baseline), Request())
     if before.band is None:
@@ -63,7 +73,8 @@ def compare_bands(now: Band | None, result: SweepResult, baseline: SweepResult, 
     if (old.name, old.group_ratios) != (new.name, new.group_ratios):
         what = f"{_described(new)}, and {name} was made with {_described(old)}"
         return BandShift(moved=True, shifts=(), why=f"this is a sweep of {what}", warnings=warnings)
-    other = _another_start(result, baseline, name)
+    learned = _nothing_learned((result, *others), baseline, name)
+    other = "; ".join(filter(None, (_another_start(result, baseline, name), learned)))
     if now is None:
         return BandShift(moved=True, shifts=(), why=other, warnings=warnings) if other else None
     shifts = (
@@ -86,6 +97,49 @@ def _another_start(result: SweepResult, baseline: SweepResult, name: str) -> str
     if now is None or before is None or not losses_differ(now, before):
         return ""
     return f"the loss begins at {format_loss(now)}, and in {name} it began at {format_loss(before)}"
+
+
+def learns_nothing(result: SweepResult, baseline: SweepResult) -> bool:
+    """Tell whether the trial runs learn nothing, where those of the baseline did: of one seed that may be chance.
+
+    gain = (reference - lowest loss of a trial run) / |reference| < NOTHING * gain of the baseline
+
+    The reference is the loss of the best constant prediction for the held-out data, which needs no inputs: if labels
+    don't belong to theirs, nothing ends lower, but for chance. Where one of the sweeps doesn't know it, it is the loss
+    before any update. Only runs of one length, judged by data of one kind, are compared.
+    """
+    now, before, _ = _gains(result, baseline)
+    return now is not None and before is not None and before >= LEAST_GAIN and now < NOTHING * before
+
+
+def _gains(result: SweepResult, baseline: SweepResult) -> tuple[float | None, float | None, str]:
+    """Return the gains of both, None for both if they can't be compared, and what they are measured from."""
+    both = (result, baseline)
+    known = all(run.constant is not None for one in both for run in one.runs)
+    reference = "the best constant prediction" if known else "the loss before any update"
+    if len({(one.settings.run_steps, *{run.metric for run in one.runs}) for one in both}) > 1:
+        return None, None, reference
+    return _gain(result, known=known), _gain(baseline, known=known), reference
+
+
+def _nothing_learned(sweeps: Sequence[SweepResult], baseline: SweepResult, name: str) -> str:
+    """Say that nothing is learned any more, if enough sweeps with other seeds show it."""
+    if len(sweeps) <= AGAIN or not all(learns_nothing(one, baseline) for one in sweeps):
+        return ""
+    gains = [_gains(one, baseline) for one in sweeps]
+    now, before, reference = max(gain[0] or 0.0 for gain in gains), gains[0][1] or 0.0, gains[0][2]
+    return (
+        f"nothing is learned any more: in {name} the best trial run ended {before:.1%} below {reference}, and in "
+        f"{len(sweeps)} sweeps with other seeds none ended more than {max(now, 0.0):.1%} below it "
+        f"(up to {NOTHING * before:.1%} may be chance)"
+    )
+
+
+def _gain(result: SweepResult, *, known: bool) -> float | None:
+    """Return the gain of the best trial run; None if none ended."""
+    pairs = [(run.constant if known else run.initial_loss, run.loss) for run in result.runs]
+    gains = [(start - loss) / abs(start) for start, loss in pairs if start and loss is not None]
+    return max(gains, default=None)
 
 
 def _first_loss(result: SweepResult) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lrfinder.advice.advise import Request, advise
@@ -14,6 +16,7 @@ from lrfinder.records import MAX_LR, MIN_LR, Band, Metric, Mode, SweepResult, Sw
 # Decades around the configured rate that a check must see, whatever the default range: the flat start of the curve and
 # the rise at its end, if the rate is right.
 MARGIN = 3.0
+FAR_OFF = 0.7  # decades; picks of other seeds, lengths and schedules differ by less
 OPEN = 10.0  # a factor; an end of the band that is known no better doesn't tell what is beyond its estimate
 
 
@@ -105,13 +108,15 @@ def check_rate(result: SweepResult, configured: ScheduleConfig | float) -> Check
     )
 
 
-def with_baseline(checked: CheckResult, result: SweepResult, baseline: SweepResult, *, name: str) -> CheckResult:
+def with_baseline(
+    checked: CheckResult, result: SweepResult, baseline: SweepResult, *, name: str, others: Sequence[SweepResult] = ()
+) -> CheckResult:
     """Return the answer with what has become of the band since the sweep `baseline`, which messages call `name`.
 
-    Where this sweep finds no band, its losses and its optimizer are compared all the same. Raises UsageError if the
-    baseline has no band.
+    `others` are sweeps with other seeds, as in `compare_bands`. Where this sweep finds no band, its losses and its
+    optimizer are compared all the same. Raises UsageError if the baseline has no band.
     """
-    shift = compare_bands(checked.band, result, baseline, name=name)
+    shift = compare_bands(checked.band, result, baseline, name=name, others=others)
     if shift is None:
         return checked
     to_do = "look for what changed; if it should have, sweep again for a new baseline" if shift.moved else ""
@@ -123,6 +128,20 @@ def with_baseline(checked: CheckResult, result: SweepResult, baseline: SweepResu
         warnings=(*checked.warnings, *shift.warnings),
         shift=shift,
     )
+
+
+def with_found_rate(checked: CheckResult, found: float, *, name: str) -> CheckResult:
+    """Return the answer for a config that says its rate was found, where the run `name` found `found`.
+
+    A rate more than FAR_OFF from that isn't sane, even if it trains: it was changed by hand, or by a mistake.
+    """
+    if abs(math.log10(checked.lr / found)) <= FAR_OFF:
+        return checked
+    times = checked.lr / found if checked.lr > found else found / checked.lr
+    side = "above" if checked.lr > found else "below"
+    told = f"the peak rate {format_lr(checked.lr)} is {times:.3g} times {side} the {format_lr(found)} found in {name}"
+    hint = f"put {format_lr(found)} back; or, if the other rate is meant, take `evidence` out of the config"
+    return replace(checked, sane=False, why=f"{told}; {checked.why}", hint=checked.hint or hint)
 
 
 def _open_end(lr: float, end: float, outer: float) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WIDEST_PLOT = 120  # characters; a wider curve is hard to see as one shape
 PLOT_HEIGHT = 20  # lines
+LINES_BELOW = 6  # of the terminal: an answer of five lines and the prompt
 
 
 _asked_for_json = False
@@ -107,7 +108,7 @@ def print_drawn(draw: Callable[..., str], what: object) -> None:
     """Print what `draw` makes of `what`, as wide as the terminal, at a height that leaves room for a table below it."""
     from rich.console import Console
 
-    from lrfinder.report.terminal_plot import SMALLEST_WIDTH
+    from lrfinder.report.terminal_plot import SMALLEST_HEIGHT, SMALLEST_WIDTH
 
     console = Console()
     if console.width < SMALLEST_WIDTH:
@@ -115,7 +116,9 @@ def print_drawn(draw: Callable[..., str], what: object) -> None:
     color = console.color_system is not None and not console.no_color
     width = min(console.width, WIDEST_PLOT)
     encoding = sys.stdout.encoding or "ascii"
-    plot = draw(what, width=width, height=PLOT_HEIGHT, color=color, encoding=encoding)
+    room = console.height - LINES_BELOW if console.is_terminal else PLOT_HEIGHT
+    height = max(SMALLEST_HEIGHT, min(PLOT_HEIGHT, room))
+    plot = draw(what, width=width, height=height, color=color, encoding=encoding)
     with stdout_guard():
         sys.stdout.write(plot + "\n")
 

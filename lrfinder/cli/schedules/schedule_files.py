@@ -61,7 +61,8 @@ def schema(
 ) -> None:
     """Print the JSON Schema of a schedule config, by which editors complete and check one.
 
-    In a YAML config the line `# yaml-language-server: $schema=PATH` names it.
+    A YAML or TOML config that is written beside a schedule.schema.json begins with the line by which editors find it;
+    in any other YAML config it is `# yaml-language-server: $schema=PATH`.
 
     Example: `lrfinder schedule schema --write schedule.schema.json`.
     """
