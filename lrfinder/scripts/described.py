@@ -15,7 +15,10 @@ LONGEST = 1000  # characters of a setting; what is longer is data
 TAIL = 30  # lines of the script's output that are shown if it fails
 PAUSES = 0.3  # share of the time between the first step and the last from which on its use is told,
 LEAST_PAUSES_S = 2.0  # if it is so long
-JUDGED = "training mode: a script shows no held-out data, so the mean of the last tenth of its training losses counts"
+JUDGED = (
+    "training mode: by batches of the script's loader that were held back if trial runs pass over it more than once, "
+    "else by the mean of the last tenth of their training losses"
+)
 _INTERNAL = frozenset({"lr", "initial_lr", "foreach", "fused", "capturable", "differentiable", "param_names"})
 
 

@@ -26,7 +26,7 @@ from lrfinder.scripts.process import ScriptProcess, starter
 from lrfinder.scripts.program import command_line, sweep_environment
 from lrfinder.search.run_schedule import schedule_factor
 
-METRIC = "train"  # of short runs: the mean of their last training losses
+TRAIN, PROBE = "train", "probe"  # metrics of short runs: their last training losses, or batches that were held back
 LAST = 0.1  # share of a short run's losses whose mean judges it, at least LEAST_LAST of them
 LEAST_LAST = 3
 _INSTEAD = "or put its model, data and loss in a model file: lrfinder init"
@@ -48,6 +48,7 @@ class _Run:
     why: str = ""
     updates: int = 0
     skipped: int = 0
+    held_out: float | None = None
     note: str = ""
     error: Exception | None = None  # to be raised once the record is made
 
@@ -81,6 +82,7 @@ class ScriptRuns:
         self._footprints = Footprints()
         self._stack = contextlib.ExitStack()
         self._told_pauses = False
+        self._metrics: dict[int, str] = {}  # of the short runs, by their length: those of one length are compared
         self._left = ""  # what is said of what the runs made
 
     def __enter__(self) -> Self:
@@ -114,7 +116,7 @@ class ScriptRuns:
         def lost(step: int, loss: float) -> None:
             self.observer.measured(Point(repeat=repeat, step=step, lr=rates[step], loss=loss))
 
-        run = self._run(rates, repeat, drift=0.0, measured=lost)
+        run = self._run(rates, repeat, drift=0.0, judged=False, measured=lost)
         stop = run.stop or Stop.FAILED
         words = "" if stop is Stop.COMPLETED else f"{run.updates} of {len(rates)} updates made"
         trace = Trace(
@@ -135,10 +137,11 @@ class ScriptRuns:
         return trace
 
     def run(self, plan: RunPlan) -> ShortRun:
-        """Make a short run under the schedule of `plan`, judged by the mean of the last tenth of its training losses.
+        """Make a short run under the schedule of `plan`.
 
-        It trains on the batches that come: `fresh` says so if the plan wants the same few over and over. Raises as
-        `repeat` does.
+        It is judged by batches that were held back from it if some would come twice, else by the mean of the last tenth
+        of its training losses; all of one length are judged alike. It trains on the batches that come: `fresh` says so
+        if the plan wants the same few over and over. Raises as `repeat` does.
         """
         self.observer.run_started(plan)
         factor = schedule_factor(plan)
@@ -147,15 +150,15 @@ class ScriptRuns:
             self.observer.run_updated(plan, step + 1, loss)
 
         drift = None if plan.control else plan.drift
-        run = self._run([plan.lr * factor(t) for t in range(plan.steps)], plan.repeat, drift=drift, measured=made)
+        rates = [plan.lr * factor(t) for t in range(plan.steps)]
+        run = self._run(rates, plan.repeat, drift=drift, judged=True, measured=made)
+        loss = self._judged(run, plan) if run.stop is Stop.COMPLETED else None
         stop = run.stop or Stop.FAILED
-        last = run.losses[-max(LEAST_LAST, round(LAST * plan.steps)) :]
-        loss = sum(last) / len(last) if stop is Stop.COMPLETED and last else None
         finite = run.first if run.first is not None and math.isfinite(run.first) else None
         short = ShortRun(
             plan=plan,
             seed=self.seed,
-            metric=METRIC,
+            metric=self._metrics.get(plan.steps, TRAIN),
             initial_loss=finite,
             loss=loss,
             stop=stop,
@@ -172,7 +175,16 @@ class ScriptRuns:
             raise run.error
         return short
 
-    def _run(self, rates: Sequence[float], repeat: int, *, drift: float | None, measured: Any) -> _Run:
+    def _judged(self, run: _Run, plan: RunPlan) -> float | None:
+        """Return the loss that a completed run has reached; None if it can't be told as for others of its length."""
+        if self._metrics.setdefault(plan.steps, TRAIN if run.held_out is None else PROBE) == TRAIN:
+            last = run.losses[-max(LEAST_LAST, round(LAST * plan.steps)) :]
+            return sum(last) / len(last) if last else None
+        if run.held_out is None:
+            run.stop, run.why = Stop.OUT_OF_DATA, "the script ended before it was judged by what was held back"
+        return run.held_out
+
+    def _run(self, rates: Sequence[float], repeat: int, *, drift: float | None, judged: bool, measured: Any) -> _Run:
         """Start the script, take in what it reports, and see to it that it is gone; a signal ends it."""
         run = _Run()
         plan = {
@@ -185,6 +197,7 @@ class ScriptRuns:
             "seed": self.seed,
             "repeat": repeat,
             "drift": drift,
+            "judged": judged,
             "made_before": self._footprints.made_before,
         }
         self._footprints.run_started()
@@ -233,6 +246,7 @@ class ScriptRuns:
             self._own_rate_moved |= message["own_rate_moved"]
             run.stop, run.why = Stop(message["stop"]), visible(message["why"])
             run.updates, run.skipped = message["updates"], message["skipped"]
+            run.held_out = message["held_out"]
             if not self._told_pauses:  # once: the share differs a little from run to run
                 run.note = pauses(message)
                 self._told_pauses = bool(run.note)
@@ -293,7 +307,7 @@ class ScriptRuns:
 
 def _why(run: _Run, words: str, wanted: int) -> str:
     """Return the reason of the run's end, or `words` if it has none; `wanted` are the updates that were to be made."""
-    if run.stop is Stop.OUT_OF_DATA:
+    if run.stop is Stop.OUT_OF_DATA and run.updates < wanted:
         return f"{run.why}, and {wanted} were wanted"
     return run.why or words
 

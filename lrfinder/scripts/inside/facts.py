@@ -96,7 +96,7 @@ class LoaderWatch:
     """Knows which DataLoader gave the batch that was read last; `drawn` is called at each."""
 
     def __init__(self, drawn: Callable[[], None]) -> None:
-        self._last: Any = None
+        self.last: Any = None
         loader_class: Any = DataLoader
         iterator_class: Any = loading._BaseDataLoaderIter
         real_iter, real_next = loader_class.__iter__, iterator_class.__next__
@@ -108,7 +108,7 @@ class LoaderWatch:
 
         def next_batch(this: Any) -> Any:
             batch = real_next(this)
-            self._last = getattr(this, _LOADER, None)
+            self.last = getattr(this, _LOADER, None)
             drawn()
             return batch
 
@@ -117,7 +117,7 @@ class LoaderWatch:
 
     def current(self) -> tuple[int | None, int | None]:
         """Return the samples of its batches, and how many batches it has, as far as it says so."""
-        loader = self._last
+        loader = self.last
         if loader is None:
             return None, None
         size = loader.batch_size or getattr(loader.batch_sampler, "batch_size", None)

@@ -25,7 +25,13 @@ def run(plan: dict[str, Any], began: float) -> NoReturn:
     messages.send("started", seed=seed_start(plan["seed"], plan["repeat"]))
     guard = FileGuard(messages, plan["scratch"], plan["made_before"])
     watched = ScriptRun(
-        messages, plan["rates"], which=plan["which"], drift=plan["drift"], began=began, training_begins=guard.close
+        messages,
+        plan["rates"],
+        which=plan["which"],
+        drift=plan["drift"],
+        judged=plan["judged"],
+        began=began,
+        training_begins=guard.close,
     )
     _watch_exit(watched)
     error: BaseException | None = None

@@ -17,6 +17,7 @@ from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.runtime.memory import most_memory
 from lrfinder.options import FINITE_WEIGHTS, Stop
 from lrfinder.scripts.inside.facts import LoaderWatch, facts_of
+from lrfinder.scripts.inside.held_back import HeldBack
 from lrfinder.scripts.inside.losses import LossWatch
 from lrfinder.scripts.inside.messages import Messages
 from lrfinder.scripts.inside.rates import FollowedOptimizer, StepHooks, listed
@@ -36,8 +37,9 @@ _leave = os._exit  # as it was before it is watched
 class ScriptRun:
     """Sets rate i before update i, and sends the loss that follows it: the one of the next batch, before its update.
 
-    A loss that isn't finite or has diverged ends the process, and so does the loss after the last update. `drift` is
-    added to the rise that counts as divergence; None: no rise ends the run.
+    A loss that isn't finite or has diverged ends the process, and so does the loss after the last update, unless
+    batches were held back that are to be judged then. `drift` is added to the rise that counts as divergence; None: no
+    rise ends the run.
     """
 
     def __init__(
@@ -47,11 +49,13 @@ class ScriptRun:
         *,
         which: str | None,
         drift: float | None,
+        judged: bool,
         began: float,
         training_begins: Callable[[], None],
     ) -> None:
-        """`began` is when the process started, by `time.monotonic`.
+        """`judged`: the weights at the end are to be judged by data held back, if some of them would come twice.
 
+        `began` is when the process started, by `time.monotonic`.
         `training_begins` is called at the first backward(), or before the first step if there was none.
         """
         self.rates = rates
@@ -68,6 +72,7 @@ class ScriptRun:
         self._rounds = 0  # since the last backward()
         self._first_size = 0.0  # of the largest weight
         self._loaders = LoaderWatch(drawn=self._round_seen)
+        self._held_back = HeldBack(len(rates), wanted=judged)
         self._losses_seen = LossWatch(
             backward_seen=self._backward_seen, zeroed=self._round_seen, step_skipped=self._step_skipped
         )
@@ -79,7 +84,7 @@ class ScriptRun:
         """End, since the script has ended: by `error`, or None."""
         status = error.code if isinstance(error, SystemExit) else None
         failed = error is not None and (not isinstance(error, SystemExit) or status not in {None, 0})
-        if self._losses == len(self.rates) and not failed:
+        if self._held_back.judging or (self._losses == len(self.rates) and not failed):
             self.end(Stop.COMPLETED)  # every rate was tried; the loss after the last one is missing
         if not failed and self._backwards and not self._hooks.names:
             self._no_optimizer(f"it ended after {self._backwards}")
@@ -92,8 +97,11 @@ class ScriptRun:
         """End, since the script can't be swept as it was started."""
         self.end(Stop.FAILED, why, refused=True)
 
-    def end(self, stop: Stop, why: str = "", *, refused: bool = False) -> NoReturn:
-        """Report how the run ended, and end the process: nothing of the script's runs on, no `finally`, no atexit."""
+    def end(self, stop: Stop, why: str = "", *, refused: bool = False, held_out: float | None = None) -> NoReturn:
+        """Report how the run ended, and end the process: nothing of the script's runs on, no `finally`, no atexit.
+
+        `held_out` is the loss of what was held back, at the weights of the end.
+        """
         gaps = [later - earlier for earlier, later in zip(self._times, self._times[1:], strict=False)]
         median = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
         self._messages.send(
@@ -101,6 +109,7 @@ class ScriptRun:
             stop=stop.value,
             why=why,
             refused=refused,
+            held_out=held_out,
             updates=self._updates,
             skipped=self._skipped,
             memory=self._memory(),
@@ -192,8 +201,7 @@ class ScriptRun:
         found = getattr(followed.optimizer, "found_inf", None)  # set by a scaler whose optimizer skips by itself
         self._skipping = found is not None and bool(found)
         if loss is not None:
-            self._report(followed, batches)
-            self._loss(loss)
+            self._measured(followed, batches, loss)
             followed.set(self._rate)
             return None
         followed.set(self._rate)
@@ -220,23 +228,28 @@ class ScriptRun:
                 if loss is None and isinstance(result, torch.Tensor | float):
                     loss = float(result)
                 if loss is not None:
-                    self._report(followed, batches)
-                    self._loss(loss)
+                    self._measured(followed, batches, loss)
             return result
 
         if kwargs.get("closure"):
             return args, {**kwargs, "closure": evaluate}
         return (args[0], evaluate, *args[2:]), kwargs
 
-    def _after(self, _followed: FollowedOptimizer) -> None:
+    def _after(self, followed: FollowedOptimizer) -> None:
         self._losses_seen.forget()
         self._shared = None
+        if self._held_back.judging:
+            self._held_back.stay()
+            return
         self._times.append(time.monotonic())
         if self._skipping:
             self._step_skipped()
-        else:
-            self._updates += 1
-            self._skipped_in_a_row = 0
+            return
+        self._updates += 1
+        self._skipped_in_a_row = 0
+        self._held_back.updated(self._updates, self._loaders.last)
+        if self._updates == len(self.rates) and self._held_back.ready and len(self._hooks.names) == 1:
+            self._held_back.judge(weight for group in followed.optimizer.param_groups for weight in group["params"])
 
     # What is known of the losses.
 
@@ -251,6 +264,14 @@ class ScriptRun:
         self._first_size = _largest(followed.optimizer)
         facts = facts_of(followed.optimizer, followed.learn_ratios(), max(1, batches), self._loaders)
         self._messages.send("first", setup_s=time.monotonic() - self._began, own_rate=followed.own_rate, **facts)
+
+    def _measured(self, followed: FollowedOptimizer, batches: int, loss: float) -> None:
+        """Take the loss before a step, the mean over `batches`."""
+        self._report(followed, batches)
+        self._loss(loss)
+        held_out = self._held_back.mean(loss) if self._held_back.judging else None
+        if held_out is not None:
+            self.end(Stop.COMPLETED, held_out=held_out)
 
     def _loss(self, loss: float) -> None:
         """Take the loss of a batch before its update: the one after the update before."""
@@ -267,7 +288,7 @@ class ScriptRun:
             self._rule = DivergenceRule(least_rise=LEAST_SHARE * abs(loss) + drift)
         if self._rule.observe(loss):
             self.end(Stop.DIVERGED, self._rule.reason)
-        if self._updates == len(self.rates):
+        if self._updates == len(self.rates) and not self._held_back.judging:
             self.end(Stop.COMPLETED)
 
     def _not_finite(self, loss: float) -> NoReturn:

@@ -22,6 +22,8 @@ def parse(argv=None):
     parser.add_argument("--init-scale", type=float, default=2.0**10)
     parser.add_argument("--lbfgs", action="store_true")
     parser.add_argument("--times", type=float, default=1.0)
+    parser.add_argument("--ahead", action="store_true", help="draw each batch before the one before it is trained on")
+    parser.add_argument("--evaluate", action="store_true", help="by losses on data of their own, after each epoch")
     parser.add_argument("--sam", action="store_true")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--resume", type=Path, help="a checkpoint with the state of network and optimizer")
@@ -34,6 +36,23 @@ def data():
     generator = torch.Generator().manual_seed(7)
     x = torch.randn(640, 12, generator=generator)
     return TensorDataset(x, (x @ torch.randn(12, 4, generator=generator)).argmax(1))
+
+
+def one_ahead(batches):
+    batches = iter(batches)
+    ready = next(batches)
+    for batch in batches:
+        yield ready
+        ready = batch
+    yield ready
+
+
+@torch.no_grad()
+def evaluate(net):
+    net.eval()
+    losses = [nn.functional.cross_entropy(net(x), y).item() for x, y in DataLoader(data(), batch_size=64)]
+    net.train()
+    return sum(losses) / len(losses)
 
 
 def network():
@@ -67,7 +86,7 @@ def main():
         optimizer.load_state_dict(state["optimizer"])
     try:
         for epoch in range(args.epochs):
-            for index, (x, y) in enumerate(loader, start=1):
+            for index, (x, y) in enumerate(one_ahead(loader) if args.ahead else loader, start=1):
                 if args.lbfgs:
 
                     def closure(x=x, y=y):
@@ -95,6 +114,8 @@ def main():
                 done += 1
                 if done == args.fail_at:
                     raise RuntimeError("the script's own mistake")
+            if args.evaluate:
+                print("evaluation", evaluate(net))
             print(f"epoch {epoch} loss {loss.item() if not args.lbfgs else 0:.3f}", flush=True)
             if args.resume:
                 torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, args.resume)
