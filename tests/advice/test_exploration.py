@@ -71,6 +71,21 @@ def test_where_every_run_around_the_sweeps_pick_blows_up_the_range_is_searched_t
     assert pick.status is Status.UNCERTAIN
 
 
+def test_runs_that_diverge_below_a_rate_at_which_every_repeat_fell_do_not_end_the_climb() -> None:
+    """As with plain LBFGS: the sweep fell at 1, a run at 1 learns, and those at 0.001 to 0.1 diverge by chance."""
+
+    def fall_at_1(x: float) -> float:
+        return START - 1.2 * math.exp(-((x / 0.15) ** 2)) + 10 ** (4 * (x - 0.5))
+
+    def truth(x: float) -> float:
+        return math.inf if -3.2 < x < -0.8 or x > 0.3 else START - 2 * math.exp(-((x / 0.5) ** 2)) - 0.1 * (x > -4.5)
+
+    swept = sweep_of(traces_of(AUTO, fall_at_1, noise=0.3, stop_above=5.0), AUTO)
+    advice = advice_on(explored(swept, truth), Request(steps=100))
+    assert advice.status is Status.UNCERTAIN
+    assert math.log10(advice.lr) == pytest.approx(0, abs=0.4)
+
+
 @given(best=st.floats(-5, 0.5))
 @settings(deadline=None, max_examples=30)
 def test_where_the_curve_is_flat_the_range_is_searched_and_the_valley_found(best: float) -> None:

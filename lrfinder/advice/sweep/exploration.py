@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 from lrfinder.advice.against import SAME
 from lrfinder.advice.sweep.evidence import FIRST, TOO_SMALL, found_nothing, read_curve, untrainable_runs
 from lrfinder.formatting import round_lr
-from lrfinder.records import Mode, RunPlan, Setup, SweepResult, SweepSettings
+from lrfinder.records import Mode, RunPlan, Setup, SweepResult, SweepSettings, Trace
 from lrfinder.rules.steepest import steepest
 from lrfinder.rules.trials import LEVEL, sweep_estimate
 from lrfinder.search.lr_profile import LrProfile, drift_of, lr_profile
@@ -20,6 +21,7 @@ AROUND = 5  # runs at most, if the best one is clearly the last on its side
 COARSE = 1.0  # decades: no task's trainable range (half the best fall) was narrower
 CONTROLS = 3  # runs too small to learn at: they show what chance does
 BEYOND = 3  # runs past an end of the range, if the best one lies there
+WINDOW = 5  # losses of a trace in a median
 
 
 def next_run(result: SweepResult, start: float | None) -> RunPlan | None:
@@ -122,6 +124,7 @@ def _over_the_range(profile: LrProfile | None, result: SweepResult) -> float | N
     highest_trained = max((point.x for point in profile.points if point.trained), default=-math.inf)
     diverged = [point.x for point in profile.points if not point.trained and point.x > highest_trained]
     top = diverged[1] if len(diverged) > 1 else math.inf  # one run may diverge by chance; two in a row end the climb
+    top = max(top, _fell_up_to(result.traces))
     missing = [x for x in grid if x < top and all(abs(x - seen) > FINE for seen in tried)]
     if missing:
         return missing[0]
@@ -129,6 +132,19 @@ def _over_the_range(profile: LrProfile | None, result: SweepResult) -> float | N
         return None
     x = _next_to(profile)
     return x if x is not None else _control(profile)
+
+
+def _fell_up_to(traces: tuple[Trace, ...]) -> float:
+    """Return log10 of the rate up to which all traces came to their lowest median of WINDOW losses; -inf if unknown.
+
+    Runs may diverge below it: plain LBFGS does so by chance at rates one to three decades below its best ones.
+    """
+    lowest = []
+    for trace in traces:
+        ends = range(WINDOW, len(trace.losses) + 1)
+        best = min(ends, key=lambda end: statistics.median(trace.losses[end - WINDOW : end]), default=None)
+        lowest.append(-math.inf if best is None else math.log10(trace.lrs[best - 1]))
+    return min(lowest, default=-math.inf)
 
 
 def _control(profile: LrProfile) -> float | None:
