@@ -148,6 +148,7 @@ class ShortRuns:
             subset = RepeatedSubset(batches, plan.batches * taken)
         draws, split = derived_seed(seed, EVALUATION), self.batching.split
         judge = HeldOutLoss(self.batching.judging, trial, held_out, device=self.device, seed=draws, split=split)
+        judge.watch_outputs(cleanup)
         ready = PreparedRun(trial, batches, subset, judge, metric)
         key = (plan.repeat, len(held_out))
         if key not in self._initial:

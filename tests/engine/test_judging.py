@@ -115,6 +115,43 @@ def test_where_evaluation_mode_gives_another_thing_training_mode_judges(names, w
     assert how[0].startswith(f"training mode: {why}")
 
 
+class Heads(nn.Module):
+    """Deep supervision: three outputs in training mode, the first alone in evaluation mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(3, 1) for _ in range(3))
+
+    def forward(self, x):
+        outputs = tuple(head(x) for head in self.heads)
+        return outputs if self.training else outputs[0]
+
+
+def test_another_structure_is_seen_though_the_losses_are_alike() -> None:
+    """Over one tensor `zip` goes by its rows, so that each of three samples is compared with the targets of all."""
+
+    def step(model, batch):
+        x, y = batch
+        return sum(w * ((out - y) ** 2).mean() for w, out in zip((1, 0.4, 0.2), model(x), strict=False))
+
+    made, how, recorder = run(model=Heads, loss_fn=None, training_step=step)
+    assert how == [
+        "training mode: in evaluation mode the model returns a tensor of 2 dimensions, in training mode a tuple of 3"
+    ]
+    assert recorder.setups[0].judged == how[0]
+    assert fell(made)
+
+
+@pytest.mark.parametrize("more", [{}, {"cache": 0}])  # as transformers return in evaluation mode
+def test_a_mapping_that_holds_more_is_no_other_structure(more) -> None:
+    class Named(nn.Linear):
+        def forward(self, x):
+            return {"out": super().forward(x)} | ({} if self.training else more)
+
+    _, how, _ = run(model=lambda: Named(3, 1), loss_fn=lambda output, y: ((output["out"] - y) ** 2).mean())
+    assert how == ["evaluation mode"]
+
+
 def test_a_step_that_fails_in_every_mode_says_when() -> None:
     def step(model, batch):
         if len(batch[0]) == 8:

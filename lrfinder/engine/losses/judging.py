@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from lrfinder.engine.losses.evaluation import PLAIN, Across, Way, evaluate, state_around
 from lrfinder.engine.runtime.failures import out_of_memory
@@ -84,8 +86,11 @@ class Judging:
             losses = f"before any update it is {format_loss(mean)} in training mode, too, and in training "
             self._apart = f"{OTHER_KIND}: {losses}{format_loss(first)}"
 
-    def settle(self, judge: _Judge, batches: Sequence[Any]) -> float:
-        """Settle it by the losses of `batches` in evaluation and in training mode, and return their mean loss."""
+    def settle(self, judge: _Judge, batches: Sequence[Any], structures: str = "") -> float:
+        """Settle it by the losses of `batches` in evaluation and in training mode, and return their mean loss.
+
+        `structures`: what the model returns in each mode, if that differs; then training mode is taken.
+        """
         trained = _training_loss(judge, batches[:1])
         if trained is not None:
             self._in_training = (trained, *(_training_loss(judge, [batch]) or trained for batch in batches[1:COMPARED]))
@@ -93,8 +98,9 @@ class Judging:
         for way in WAYS:
             try:
                 loss = judge(batches, way=way)
-                same = way is TRAINING or trained is None or alike([loss], [trained])
-                if not same:
+                same = way is TRAINING or trained is None or (not structures and alike([loss], [trained]))
+                why = structures
+                if not same and not structures:
                     same, why = _compared(judge, batches[:COMPARED], way)
             except Exception as error:
                 if out_of_memory(error):
@@ -138,7 +144,26 @@ class HeldOutLoss:
         across = judging.across
         self._judge = partial(evaluate, trial, device=device, seed=seed, split=split, across=across)
         self._known: float | None = None
+        self._stop_watching: Callable[[], None] = lambda: None
+        self._returned: dict[bool, Any] = {}  # the structure of the model's first output, by whether it is training
         self._put_attributes_back = state_around(trial).attributes_back()
+
+    def watch_outputs(self, cleanup: contextlib.ExitStack) -> None:
+        """Look at what the model returns in both modes until `settle` is called, if it isn't settled."""
+        if self._judging.way is None:
+            hook = self.trial.model.register_forward_hook(self._look)
+            cleanup.callback(hook.remove)
+            self._stop_watching = hook.remove
+
+    def _look(self, model: nn.Module, _: Any, output: Any) -> None:
+        self._returned.setdefault(model.training, _structure(output))
+
+    @property
+    def _structures(self) -> str:
+        if len(self._returned) < len((True, False)) or _fits(self._returned[False], self._returned[True]):
+            return ""
+        judged, trained = map(_in_words, (self._returned[False], self._returned[True]))
+        return f"in evaluation mode the model returns {judged}, in training mode {trained}"
 
     def settle_now(self) -> None:
         """Settle how to judge, if it isn't settled. The loss that tells is that of the next call."""
@@ -150,11 +175,13 @@ class HeldOutLoss:
 
         Return False if they differ, so that the data were computed in all modes: then the run must begin again.
         """
-        if self._judging.way is None and alike([judged], [trained]):
+        self._stop_watching()
+        structures = self._structures
+        if self._judging.way is None and not structures and alike([judged], [trained]):
             self._judging.way = PLAIN
         settled = self._judging.way is not None
         if not settled:
-            self._judging.settle(self._judge, self.batches)
+            self._judging.settle(self._judge, self.batches, structures)
         self._judging.compare(trained)
         return settled
 
@@ -178,6 +205,29 @@ class HeldOutLoss:
             raise failure from None
         finally:
             now.rewind()
+
+
+def _structure(output: Any) -> Any:
+    """Return what is compared of a model's output: a mapping's keys, a tuple's length, a tensor's dimensions."""
+    if isinstance(output, Mapping):
+        return frozenset(map(str, output))
+    if isinstance(output, tuple):
+        return len(output), "tuple"
+    return output.ndim if isinstance(output, torch.Tensor) else type(output).__name__
+
+
+def _fits(judged: Any, trained: Any) -> bool:
+    # A mapping may hold more in evaluation mode, such as a cache.
+    both = isinstance(judged, frozenset) and isinstance(trained, frozenset)
+    return bool(judged >= trained) if both else judged == trained
+
+
+def _in_words(structure: Any) -> str:
+    if isinstance(structure, frozenset):
+        return f"a mapping with the keys {', '.join(sorted(structure))[:80]}"
+    if isinstance(structure, tuple):
+        return f"a tuple of {structure[0]}"
+    return f"a tensor of {structure} dimensions" if isinstance(structure, int) else f"a {structure}"
 
 
 def _training_loss(judge: _Judge, batches: Sequence[Any]) -> float | None:
