@@ -236,6 +236,8 @@ def test_validation_data_that_give_another_kind_of_loss_are_named() -> None:
     assert how == ["evaluation mode"]
     assert made.note.startswith("the held-out loss is of another kind than that of training: before any update it is")
     assert run(val_loader=[(x, 1.5 * y) for x, y in BATCHES[:4]])[0].note == ""
+    right = [(torch.zeros(1, 3), torch.zeros(1, 1))] * 4  # as with a hinge, in batches of one sample
+    assert run(model=lambda: nn.Linear(3, 1, bias=False), val_loader=right)[0].note == ""
     slow = lambda: nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1))  # noqa: E731
     far = [(100 * x + 50, y) for x, y in BATCHES]
     assert run(model=slow, train_loader=far, val_loader=far[:4])[0].note == ""  # statistics that have not followed yet

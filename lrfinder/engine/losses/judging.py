@@ -78,7 +78,7 @@ class Judging:
     def compare(self, first: float) -> None:
         """Look whether held-out data give the same kind of loss as training data, whose `first` loss is known."""
         known = [loss for loss in self._in_training if math.isfinite(loss)]
-        if not known or not math.isfinite(first):
+        if not any(known) or not math.isfinite(first):  # losses of 0 alone are of samples that are right already
             return
         mean, scatter = math.fsum(known) / len(known), max(known) - min(known)
         # Losses near zero are many times apart by chance alone.
