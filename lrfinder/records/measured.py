@@ -89,12 +89,12 @@ class RunPlan:
 class ShortRun:
     """A short run that was made: `loss` is what it reached, on data that it is judged by, and None if it failed to.
 
-    `initial_loss` is the loss on the same data before the first update. `metric` says which data that is: "val", the
-    val_loader, "probe", batches of the train_loader that were set aside, or "train", the training losses themselves,
-    the last tenth of them, where a script shows no other. `updates` were spent on it. `fresh`: it
-    should have trained on the same batches over and over, but they were too large to be kept. `constant` is the loss of
-    the best constant prediction for the data that it is judged by, None if that isn't known. `skipped`, `micro_batches`
-    and `note`: as in Trace.
+    `initial_loss` is the loss on the same data before the first update; a script's is that of its first batch. `metric`
+    says which data that is: "val", the val_loader, "probe", batches of the train_loader that were set aside, or
+    "train", the training losses themselves, the last tenth of them, where a script shows no other. `updates` were spent
+    on it. `fresh`: it should have trained on the same batches over and over, but they were too large to be kept.
+    `constant` is the loss of the best constant prediction for the data that it is judged by, None if that isn't known.
+    `skipped`, `micro_batches` and `note`: as in Trace.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
