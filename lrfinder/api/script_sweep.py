@@ -14,7 +14,7 @@ from lrfinder.api.sweeping.sinks import Sink, check_sinks
 from lrfinder.api.sweeping.sweep_parts import deadline_of, make_sweep
 from lrfinder.api.sweeping.sweep_run import SweepRun, Watch, advised
 from lrfinder.engine.observer import Observer
-from lrfinder.errors import ModelFileError
+from lrfinder.errors import ModelFileError, UsageError
 from lrfinder.formatting import format_duration
 from lrfinder.options import MAX_LR, MIN_LR, REPEATS, RUN_STEPS, STEPS, Mode, Spacing
 from lrfinder.records import Script, SweepSettings, Trace
@@ -30,6 +30,7 @@ def sweep_script(
     *,
     module: bool = False,
     which: str | None = None,
+    nproc: int | None = None,
     min_lr: float = MIN_LR,
     max_lr: float = MAX_LR,
     steps: int = STEPS,
@@ -46,8 +47,9 @@ def sweep_script(
 
     Every repeat and every short run is a new process of the script. Its rates are set around each step of its
     optimizer, and its losses are what it calls `backward()` on. Of several optimizers `which` names the swept one, by
-    its class or a variable. All is kept in the run folder `out` (default: lrfinder-runs/<script>-<time>). The other
-    keywords are those of `sweep`.
+    its class or a variable. With `nproc` each run is so many processes, as `torchrun --nproc-per-node` starts them, and
+    the loss of an update is their mean. All is kept in the run folder `out` (default: lrfinder-runs/<script>-<time>).
+    The other keywords are those of `sweep`.
 
     Raises UsageError for keywords that make no sense, ModelFileError if the script fails or can't be swept,
     EnvironmentFailure if its process is killed or the disk refuses.
@@ -65,7 +67,11 @@ def sweep_script(
         seed=seed,
         max_seconds=max_seconds,
     )
-    script = Script(program=os.fspath(program), arguments=tuple(map(str, arguments)), module=module, which=which)
+    if nproc is not None and nproc < 1:
+        raise UsageError(f"nproc must be at least 1, got {nproc}")
+    script = Script(
+        program=os.fspath(program), arguments=tuple(map(str, arguments)), module=module, which=which, processes=nproc
+    )
     return script_run(
         script, settings, out=None if out is None else Path(out), watch=SweepProgress if progress else None
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lrfinder.config import load_schedule
+from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.errors import RunError, UsageError
 from lrfinder.records import Script
 from lrfinder.scripts.process import START
@@ -36,9 +37,9 @@ class TrainingOptions:
 def train_script(script: Script, options: TrainingOptions) -> NoReturn:
     """Become the process of the script, which trains at f(t): its streams, signals and exit status are this one's.
 
-    Nothing is seeded, redirected or removed. Raises UsageError for a script that isn't there and a schedule that needs
-    more than the number of the update, ConfigError for a config that is not valid, RunError if the log holds another
-    run.
+    Nothing is seeded, redirected or removed. Of several processes, as torchrun starts them, rank 0 alone logs. Raises
+    UsageError for a script that isn't there and a schedule that needs more than the number of the update, ConfigError
+    for a config that is not valid, RunError if the log holds another run.
     """
     check_script(script)
     if options.first_update is not None and options.first_update < 0:
@@ -47,7 +48,9 @@ def train_script(script: Script, options: TrainingOptions) -> NoReturn:
     log = options.log or options.config.with_name(f"{options.config.stem}{RATES}")
     if options.resume and options.first_update is not None:
         raise UsageError("--resume and --first-update can't both be given", hint="keep one")
-    if not options.first_update and not options.resume and log.exists():
+    place = launched_place()
+    logs = place is None or place.rank == 0
+    if logs and not options.first_update and not options.resume and log.exists():
         hint = "name another with --log; a run that goes on needs --resume"
         raise RunError(f"{log}: there is a log already", hint=hint)
     plan = {
@@ -57,7 +60,7 @@ def train_script(script: Script, options: TrainingOptions) -> NoReturn:
         "module": script.module,
         "which": script.which,
         "config": str(options.config.absolute()),
-        "log": str(log.absolute()),
+        "log": str(log.absolute()) if logs else os.devnull,
         "resume": options.resume,
         "first_update": options.first_update,
     }

@@ -144,7 +144,7 @@ def verify_run(
     advice, request = _requests(evidence, options, last, budget, None if cost is None else cost.pace)
     if request is None:
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
-    _check_processes(sweep, folder)
+    _check_processes(sweep, folder, source)
     check_checkpoint(source, sweep.setup, folder)
     plan, account = _train(request, sweep, folder, source=source, options=options, watch=watch, swept=cost, tell=tell)
     account = dataclasses.replace(account, budget="" if budget is None else budget.said)
@@ -199,10 +199,12 @@ def _if_script_ended(verification: Verification, trials: tuple[ShortRun, ...]) -
     return dataclasses.replace(verification, why=f"Nothing could be verified: {trials[-1].why}", hint=hint)
 
 
-def _check_processes(sweep: SweepResult, folder: Path) -> None:
+def _check_processes(sweep: SweepResult, folder: Path, source: Source) -> None:
     """Raise RunError if trials would train with another batch than the sweep, by another number of processes."""
     place = launched_place()
     now, then = (1 if place is None else place.size), sweep.setup.processes or 1
+    if source.script is not None:
+        now = source.script.processes or 1
     if now != then:
         raise RunError(
             f"{folder}: the sweep was made by {then} processes together, and this is a job of {now}: trials would "

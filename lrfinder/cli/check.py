@@ -115,7 +115,9 @@ def check(
     checked as it is, and without --config the rate that it trains at by itself.
     """
     del debug
-    program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
+    program = named_script(
+        context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
+    )
     if program is not None:
         from lrfinder.api.check import check_script_rate
         from lrfinder.cli.process.training import watch_script

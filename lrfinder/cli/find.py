@@ -117,7 +117,9 @@ def find(
 
     check_dry_run(dry_run, resume)
     where = elsewhere(on, devices_per_trial)
-    program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
+    program = named_script(
+        context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
+    )
     watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet or as_json)
     if program is None and (model is None) == (resume is None):
         raise UsageError("name a MODEL, or a run folder with --resume", hint="lrfinder find model.py --epochs 10")
@@ -154,7 +156,7 @@ def find(
         where=where,
         seed=seed,
     )
-    in_several(nproc)
+    in_several(nproc if program is None else None)
     found = find_model(sweep, options, write=write, watch=watch, tell=None if quiet else note)
     for message in (*found.result.notes, *([found.problem] if found.problem else [])):
         warn(message)

@@ -167,7 +167,9 @@ def sweep(
 
     check_dry_run(dry_run, resume)
     where = elsewhere(on, devices_per_trial)
-    program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
+    program = named_script(
+        context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
+    )
     watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet)
     settings = make_settings(
         min_lr=min_lr,

@@ -26,6 +26,7 @@ from lrfinder.cli.arguments.options import (
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.arguments.values import complete_schedules
 from lrfinder.cli.process.several import Nproc, in_several
+from lrfinder.errors import UsageError
 
 if TYPE_CHECKING:
     from lrfinder.api.verify import VerifyResult
@@ -116,9 +117,11 @@ def verify(
     from lrfinder.api.verify import VerifyOptions, verify_run
     from lrfinder.cli.process.training import watch_training
     from lrfinder.report.documents import verify_document
-    from lrfinder.store import latest_run
+    from lrfinder.store import latest_run, load_source
 
-    program = named_script(context, script=script, module=module, which=which, model=model, also=_FOR_SCRIPTS)
+    program = named_script(
+        context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
+    )
     options = VerifyOptions(
         steps=steps,
         epochs=epochs,
@@ -134,7 +137,9 @@ def verify(
         seed=seed,
     )
     run = target or latest_run()
-    in_several(nproc)
+    if program is None and nproc is not None and model is None and load_source(run).script is not None:
+        raise UsageError(f"{run}: its script starts as many processes as in the sweep", hint="leave --nproc out")
+    in_several(nproc if program is None else None)
     watch = functools.partial(watch_training, quiet=quiet or as_json)
     if target is None and not (quiet or as_json):
         note(f"the newest run: {run}")

@@ -12,7 +12,8 @@ from lrfinder.records.strict import STRICT
 class Script:
     """A program that trains, as the user starts it: `python PROGRAM ARGUMENTS`, or `python -m PROGRAM ARGUMENTS`.
 
-    Of several optimizers the one called `which` is swept: its class, or the name of a variable that holds it.
+    Of several optimizers the one called `which` is swept: its class, or the name of a variable that holds it. With
+    `processes` it is started as `torchrun --nproc-per-node PROCESSES` does; None: as one process by itself.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -21,6 +22,7 @@ class Script:
     arguments: tuple[str, ...] = ()
     module: bool = False
     which: str | None = None
+    processes: int | None = None
 
     @property
     def title(self) -> str:

@@ -2,6 +2,7 @@
 
 program      what is started: checked, and named in messages
 process      a process of the script
+job          several of them in one training, judged as one
 footprints   what the runs left on the disk, put in order
 runs         repeats and short runs, made by processes
 inside       what runs in the script's own process

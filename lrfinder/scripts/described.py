@@ -19,6 +19,8 @@ JUDGED = (
     "training mode: by batches of the script's loader that were held back if trial runs pass over it more than once, "
     "else by the mean of the last tenth of their training losses"
 )
+# Of several processes: what one holds back, another may be given to train on in a later pass.
+JUDGED_BY_TRAINING = "training mode: by the mean of the last tenth of their training losses"
 _INTERNAL = frozenset({"lr", "initial_lr", "foreach", "fused", "capturable", "differentiable", "param_names"})
 
 
@@ -41,13 +43,15 @@ def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
             own_lr=facts["own_rate"] if 0 < facts["own_rate"] < math.inf else None,
             chosen_by="script",
         ),
-        batch_size=facts["batch_size"],
+        batch_size=None if facts["batch_size"] is None else facts["batch_size"] * (script.processes or 1),
         batches_per_epoch=facts["batches_per_epoch"],
         device=facts["device"],
         torch=facts["torch"],
         python=facts["python"],
         lrfinder=VERSION,
-        judged=JUDGED,
+        judged=JUDGED if script.processes is None else JUDGED_BY_TRAINING,
+        processes=script.processes,
+        batch_per_process=None if script.processes is None else facts["batch_size"],
         doubt=_doubt(script, facts),
     )
 

@@ -30,7 +30,7 @@ class Footprints:
         self._own: set[str] = set()  # made by the run under way before it trained
         self._read_back: set[str] = set()  # made and read by the same run
         self._late: list[str] = []  # of the run under way
-        self._copies: list[tuple[str, str]] = []  # of the run under way: what it changed, and how it was
+        self._copies: list[tuple[float, str, str]] = []  # of the run under way: when it changed what, and how it was
         self.too_large: list[str] = []  # what was changed and could not be copied
         self.not_put_back: list[str] = []
 
@@ -48,7 +48,7 @@ class Footprints:
         """Take one message of the run's file guard."""
         path, kind = message["path"], message["kind"]
         if kind == "kept":
-            self._copies.append((path, message["copy"]))
+            self._copies.append((message["at"], path, message["copy"]))
         elif kind == "too_large":
             self.too_large.append(path)
         elif kind == "read":
@@ -62,7 +62,7 @@ class Footprints:
     def run_ended(self) -> None:
         """Remove what the run made after its first step, and put back what it changed before."""
         _remove_all(self._late)
-        for path, copy in reversed(self._copies):
+        for _, path, copy in sorted(self._copies, reverse=True):  # of several processes the first one's is the oldest
             try:
                 _put_back(Path(path), Path(copy))
             except OSError:

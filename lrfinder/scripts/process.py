@@ -20,7 +20,7 @@ from lrfinder.errors import EnvironmentFailure, UsageError
 
 START = Path(__file__).parent / "inside" / "start.py"
 _CHUNK = 65536  # bytes, what a pipe holds
-_WAIT_S = 0.2  # between two looks at a process that says nothing
+WAIT_S = 0.2  # between two looks at a process that says nothing
 _LAST_S = 10.0  # for a process that has reported its end to be gone
 
 
@@ -86,6 +86,7 @@ class ForkServer:
         told = json.dumps({"job": "serve", "handle": theirs.fileno(), "parent": os.getpid()})
         with _starting(), theirs:
             self._server = _python([told], self._environment, theirs.fileno(), subprocess.DEVNULL)
+        self.pid = self._server.pid
 
     def start(self, plan: Mapping[str, Any], *, file: Path, log: Path, messages: int) -> Handle:
         """Start one."""
@@ -146,25 +147,29 @@ class _Forked:
         while self.poll() is None:
             if until is not None and time.monotonic() >= until:
                 raise subprocess.TimeoutExpired("script", timeout or 0.0)
-            self.returncode = self._server.line(_WAIT_S)
+            self.returncode = self._server.line(WAIT_S)
         return self.returncode if self.returncode is not None else 0
 
 
 class ScriptProcess:
     """A running process of the script. Use as a context manager: at the end it and all that it started are gone."""
 
+    failed_rank = 0
+
     def __init__(self, starter: Starter, plan: Mapping[str, Any], *, scratch: Path, log: Path) -> None:
         """Start the process; its output is appended to `log`. Raises EnvironmentFailure if it can't be started."""
-        self._reading, writing = os.pipe()
+        self.reading, writing = os.pipe()
+        self._rest = b""  # of a message that hasn't come whole
+        self.logs = [log]
         try:
             told = {**plan, "scratch": str(scratch)}
-            self._process = starter.start(told, file=scratch / "plan.json", log=log, messages=writing)
+            self._process = starter.start(told, file=scratch / f"{log.stem}.json", log=log, messages=writing)
         except BaseException:
-            os.close(self._reading)
+            os.close(self.reading)
             raise
         finally:
             os.close(writing)
-        os.set_blocking(self._reading, False)
+        os.set_blocking(self.reading, False)
 
     def __enter__(self) -> Self:
         return self
@@ -173,29 +178,40 @@ class ScriptProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-        os.close(self._reading)
+        os.close(self.reading)
 
     def messages(self, deadline: float) -> Iterator[dict[str, Any]]:
         """Yield each message as it comes, until the process is gone.
 
         Raises TimeoutError at `deadline`, a time of `time.monotonic`.
         """
-        rest, gone = b"", False
+        gone = False
         with selectors.DefaultSelector() as selector:
-            selector.register(self._reading, selectors.EVENT_READ)
+            selector.register(self.reading, selectors.EVENT_READ)
             while True:
-                readable = bool(selector.select(0 if gone else _WAIT_S))
+                readable = bool(selector.select(0 if gone else WAIT_S))
                 if gone and not readable:
                     return
-                chunk = os.read(self._reading, _CHUNK) if readable else None
-                if chunk == b"":  # every end of the pipe is closed
+                come = self.come() if readable else []
+                if come is None:
                     return
-                *lines, rest = (rest + (chunk or b"")).split(b"\n")
-                for line in lines:
-                    yield json.loads(line)
-                gone = gone or self._process.poll() is not None
+                yield from come
+                gone = gone or self.is_gone
                 if time.monotonic() >= deadline:
                     raise TimeoutError
+
+    def come(self) -> list[dict[str, Any]] | None:
+        """Return the messages that can be read now; None if every end of the pipe is closed."""
+        chunk = os.read(self.reading, _CHUNK)
+        if not chunk:
+            return None
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.poll() is not None
 
     def exit_status(self) -> int:
         """Wait for the end of a process that has reported it, and return its status: minus the signal, if one did."""

@@ -51,8 +51,10 @@ def command_line(script: Script) -> str:
     return shlex.join(["python", *(["-m"] if script.module else []), script.program, *script.arguments])
 
 
-def sweep_environment(scratch: Path) -> dict[str, str]:
+def sweep_environment(scratch: Path, processes: int | None = None) -> dict[str, str]:
     """Return the environment of the processes of a sweep: trackers off, temporary files in `scratch`.
+
+    Of several processes in one training each gets its share of the cores, if the user says nothing else.
 
     The order of sets of text is the same in each process, since a vocabulary may be made of one.
     """
@@ -67,4 +69,5 @@ def sweep_environment(scratch: Path) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    return {"PYTHONHASHSEED": "0", **os.environ, **own}
+    threads = {} if processes is None else {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // processes))}
+    return {"PYTHONHASHSEED": "0", **threads, **os.environ, **own}

@@ -22,6 +22,7 @@ from lrfinder.options import Stop
 from lrfinder.records import Point, RunPlan, Script, Setup, ShortRun, SweepSettings, Trace
 from lrfinder.scripts.described import last_lines, own_rate, pauses, setup_of
 from lrfinder.scripts.footprints import Footprints
+from lrfinder.scripts.job import ScriptJob
 from lrfinder.scripts.process import ScriptProcess, starter
 from lrfinder.scripts.program import command_line, sweep_environment
 from lrfinder.search.run_schedule import schedule_factor
@@ -31,6 +32,9 @@ LAST = 0.1  # share of a short run's losses whose mean judges it, at least LEAST
 LEAST_LAST = 3
 _INSTEAD = "or put its model, data and loss in a model file: lrfinder init"
 MOST_NAMED = 4  # paths in a message
+# What a script says that several processes train, if it is started as one: the variables that torchrun sets.
+_OF_A_JOB = re.compile(r"\b((LOCAL_|GROUP_)?RANK|(LOCAL_)?WORLD_SIZE|MASTER_ADDR|MASTER_PORT)\b")
+_SEVERAL = "it is made for several processes, as torchrun starts them: give --nproc N"
 # How scripts say that they end because of a loss that isn't finite, before backward() shows it.
 _NOT_FINITE = re.compile(r"\b(nan|inf|infinity|infinite|not finite|non-?finite|diverged)\b", re.IGNORECASE)
 
@@ -88,13 +92,16 @@ class ScriptRuns:
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._interrupts)
-            made = tempfile.mkdtemp(prefix="lrfinder-")
-            stack.callback(shutil.rmtree, made, ignore_errors=True)
-            self._scratch = Path(made).resolve()
+            folder = tempfile.mkdtemp(prefix="lrfinder-")
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            self._scratch = Path(folder).resolve()
             self._log = self._kept_log or self._scratch / "script.log"
             stack.callback(self._clean_up)
-            self._starter = starter(sweep_environment(self._scratch))
-            stack.callback(self._starter.close)
+            processes = self.script.processes
+            environment = sweep_environment(self._scratch, processes)
+            self._starters = [starter(environment) for _ in range(processes or 1)]
+            for made in self._starters:
+                stack.callback(made.close)
             self._stack = stack.pop_all()
         return self
 
@@ -197,13 +204,16 @@ class ScriptRuns:
             "seed": self.seed,
             "repeat": repeat,
             "drift": drift,
-            "judged": judged,
+            "judged": judged and self.script.processes is None,
             "made_before": self._footprints.made_before,
+            "processes": self.script.processes,
+            "rank": 0,
+            "variables": {},
         }
         self._footprints.run_started()
         logged = self._head_of_log()
         try:
-            with ScriptProcess(self._starter, plan, scratch=self._scratch, log=self._log) as process:
+            with self._started(plan) as process:
                 try:
                     with self._interrupts.allowed():
                         for message in process.messages(self.deadline):
@@ -219,10 +229,28 @@ class ScriptRuns:
                 if not run.reported:  # it is asked for no status of its own, or has none to give
                     process.kill()
                 status = process.exit_status()
-                self._judge_end(run, status, self._log.read_bytes()[logged:])
+                self._judge_end(run, status, self._output(process, logged), process.failed_rank)
         finally:
             self._footprints.run_ended()
         return run
+
+    def _started(self, plan: dict[str, Any]) -> ScriptProcess | ScriptJob:
+        """Return the process of a run, or the several ones."""
+        if self.script.processes is None:
+            return ScriptProcess(self._starters[0], plan, scratch=self._scratch, log=self._log)
+        return ScriptJob(self._starters, plan, scratch=self._scratch, log=self._log)
+
+    def _output(self, process: ScriptProcess | ScriptJob, logged: int) -> bytes:
+        """Return what the rank that failed has printed in this run; add what the others printed to the log."""
+        with self._log.open("rb") as log:
+            log.seek(logged)
+            outputs = [log.read()]
+        for rank, path in enumerate(process.logs[1:], start=1):
+            outputs.append(path.read_bytes())
+            path.unlink()
+            with self._log.open("ab") as log:
+                log.write(f"--- rank {rank}\n".encode() + outputs[-1])
+        return outputs[process.failed_rank]
 
     def _take(self, message: dict[str, Any], run: _Run, measured: Any) -> None:
         kind = message["kind"]
@@ -256,12 +284,13 @@ class ScriptRuns:
         else:
             self._footprints.take(message)
 
-    def _judge_end(self, run: _Run, status: int, output: bytes) -> None:
-        """Find out what an end means that isn't the sweep's own, from what the script has said."""
+    def _judge_end(self, run: _Run, status: int, output: bytes, rank: int) -> None:
+        """Find out what an end means that isn't the sweep's own, from what the script has said (on that rank)."""
         tail = last_lines(output)
+        on = f" on rank {rank} of {self.script.processes}" if self.script.processes else ""
         if run.stop is None:  # it was killed, or it left by os._exit
             how = f"signal {-status}" if status < 0 else f"exit status {status}"
-            run.stop, run.why = Stop.FAILED, f"the script's process ended by itself: {how}"
+            run.stop, run.why = Stop.FAILED, f"the script's process{on} ended by itself: {how}"
             run.error = EnvironmentFailure(
                 f"{self._name}: {run.why} after {run.updates} updates\n{tail}".rstrip(),
                 hint="a process is often killed for lack of memory: see the system's log",
@@ -273,13 +302,15 @@ class ScriptRuns:
         if run.updates and (
             _NOT_FINITE.search(run.why) or (run.why.startswith("exit status") and _NOT_FINITE.search(last))
         ):
-            run.stop, run.why = Stop.NON_FINITE, f"the script ended itself: {run.why}"
+            run.stop, run.why = Stop.NON_FINITE, f"the script ended itself{on}: {run.why}"
             return
         place = f"after {run.updates} updates" if run.updates else "before its first update"
         kept = "" if self._kept_log is None else f", {self._kept_log}"
         shown = f"\nThe end of its output{kept}:\n{tail}" if tail else ""
+        several = self.script.processes is None and _OF_A_JOB.search(run.why)
         run.error = ModelFileError(
-            f"{self._name} failed {place}: {run.why}{shown}", hint=f"try it alone: {command_line(self.script)}"
+            f"{self._name} failed {place}{on}: {run.why}{shown}",
+            hint=_SEVERAL if several else f"try it alone: {command_line(self.script)}",
         )
 
     @property

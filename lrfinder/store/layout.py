@@ -12,6 +12,7 @@ Format history of run.json:
     7  the setup has `processes`, `batch_per_process` and `sharding`: several processes trained together
     8  the setup has `doubt`: why the loss may say little of what is learned, and its `optimizer` has `own_lr`;
        `source.training` and the setup have `strategy`
+    9  `source.script` has `processes`: several, in one training
 
 A new version needs a line here, a step in `migrations.py`, and a run folder in tests/data.
 """
@@ -24,7 +25,7 @@ from lrfinder.records import Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.source import Source
 
 FORMAT = "lrfinder.run"
-VERSION = 8
+VERSION = 9
 RUNS_FOLDER = "lrfinder-runs"
 RUN = "run.json"
 CURVE = "curve.csv"

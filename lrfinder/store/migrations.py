@@ -41,4 +41,5 @@ MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {
     5: _only_additions,
     6: _only_additions,
     7: _only_additions,
+    8: _only_additions,
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from lrfinder.api.script_sweep import script_run
@@ -40,6 +42,13 @@ def server() -> Iterator[ForkServer]:
     made.close()
 
 
+@pytest.fixture(scope="session")
+def second_server() -> Iterator[ForkServer]:
+    made = ForkServer({**os.environ, "OMP_NUM_THREADS": "1"})
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
     """Copy a program into the test's own folder, which becomes the working folder."""
@@ -65,5 +74,30 @@ def sweep(
         script = Script(program=program(name), arguments=tuple(map(str, arguments)), which=which)
         told = {"mode": Mode.CONTINUOUS, "repeats": 1, "steps": 40, "min_lr": 1e-3, "max_lr": 1.0, **settings}
         return script_run(script, SweepSettings(**told), out=tmp_path_factory.mktemp("run") / "out")
+
+    return run
+
+
+@pytest.fixture
+def together(
+    program: Callable[[str], str],
+    server: ForkServer,
+    second_server: ForkServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: Any,
+) -> Swept:
+    """Sweep ddp.py by two processes; afterwards none of them is left."""
+    servers = [server, second_server]
+    turns = itertools.cycle(servers)
+    monkeypatch.setattr("lrfinder.scripts.runs.starter", lambda environment: Borrowed(next(turns), environment))
+    monkeypatch.setattr("lrfinder.api.sweeping.sweep_run.write_picture", lambda *_: None)
+
+    def run(*arguments: str) -> Any:
+        told = {"mode": Mode.CONTINUOUS, "repeats": 1, "steps": 30, "min_lr": 1e-3, "max_lr": 1.0}
+        script = Script(program=program("ddp.py"), arguments=arguments, processes=2)
+        try:
+            return script_run(script, SweepSettings(**told), out=tmp_path_factory.mktemp("run") / "out")
+        finally:
+            assert [child for one in servers for child in psutil.Process(one.pid).children()] == []
 
     return run

@@ -150,6 +150,23 @@ def test_a_run_trains_at_the_rates_of_the_config(zygote: Zygote, tmp_path: Path,
     assert len((tmp_path / "schedule-rates.csv").read_text().splitlines()) == 1 + 80 + 3
 
 
+def test_under_torchrun_a_sweep_is_refused_and_a_run_is_logged_by_rank_0(
+    zygote: Zygote, tmp_path: Path, program: Callable[[str], str]
+) -> None:
+    program("classifier.py")
+    (tmp_path / "schedule.yaml").write_text(SCHEDULE)
+    place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    job = {**ENV, **place, "TORCHELASTIC_RUN_ID": "job"}
+    status, done = zygote.run("sweep", "--script", "classifier.py", cwd=tmp_path, env=job)
+    assert status == 2
+    assert "start it without torchrun: --nproc N" in done.stderr
+    job |= {"RANK": "1", "WORLD_SIZE": "2"}
+    status, done = zygote.run("run", "--config", "schedule.yaml", "--script", "classifier.py", cwd=tmp_path, env=job)
+    assert status == 0, done.stderr
+    assert "epoch 2" in done.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"classifier.py", "schedule.yaml"}
+
+
 def test_a_run_goes_on_where_the_scripts_own_checkpoint_was_made(
     zygote: Zygote, tmp_path: Path, program: Callable[[str], str]
 ) -> None:

@@ -89,7 +89,8 @@ def print_use(path: Path, config: ScheduleConfig, run: Path, verb: str = "Writte
     if script is not None:
         program = ["--module" if script.module else "--script", script.program]
         which = [] if script.which is None else ["--which", script.which]
-        command = ["lrfinder", "run", "--config", str(path), *program, *which, "--", *script.arguments]
+        start = [] if script.processes is None else ["torchrun", "--nproc-per-node", str(script.processes), "-m"]
+        command = [*start, "lrfinder", "run", "--config", str(path), *program, *which, "--", *script.arguments]
         print_line(f"    {shlex.join(command)}")
         print_text("or, in the script itself:")
     print_line("    from lrfinder import load_schedule")

@@ -8,6 +8,7 @@ import typer
 
 from lrfinder.cli.arguments.options import given_options
 from lrfinder.cli.arguments.script_arguments import ARGUMENTS
+from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ Which = Annotated[
         "--which", metavar="NAME", help="Of a script's several optimizers: the class, or a variable that holds it."
     ),
 ]
-_OF_SCRIPTS = frozenset({"script", "module", "which"})
+_OF_SCRIPTS = frozenset({"script", "module", "which", "nproc"})
 _OF_ALL = frozenset({"as_json", "quiet", "details", "debug", "seed", "out", "write"})
 
 
@@ -41,13 +42,14 @@ def named_script(
     script: str | None,
     module: str | None,
     which: str | None,
+    nproc: int | None = None,
     model: str | None = None,
     also: frozenset[str] = frozenset(),
 ) -> Script | None:
     """Return the script that the options name, or None.
 
-    Raises UsageError if both or a model file are named too, and for options that a script has no use for: all but
-    those in `also`, and what all commands share.
+    Raises UsageError if both or a model file are named too, for options that a script has no use for (all but those in
+    `also`, and what all commands share), and if torchrun has started this process, but for a command without `nproc`.
     """
     if script is None and module is None:
         if which is not None:
@@ -68,5 +70,10 @@ def named_script(
             )
     from lrfinder.records import Script
 
-    program = script if script is not None else str(module)
-    return Script(program=program, arguments=context.meta.get(ARGUMENTS, ()), module=script is None, which=which)
+    if "nproc" in context.params and launched_place() is not None:
+        raise UsageError(
+            "torchrun has started this command, and would start it in each of its processes",
+            hint="start it without torchrun: --nproc N starts the processes of the script",
+        )
+    program, arguments = script if script is not None else str(module), context.meta.get(ARGUMENTS, ())
+    return Script(program=program, arguments=arguments, module=script is None, which=which, processes=nproc)

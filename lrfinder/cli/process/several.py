@@ -50,9 +50,12 @@ def in_several(nproc: int | None) -> None:
 
 
 def is_follower() -> bool:
-    """Return whether another process of the job is the command, and this one follows it."""
+    """Return whether another process of the job is the command, and this one follows it.
+
+    Those of `lrfinder run` are the script's own: they follow nobody.
+    """
     place = launched_place()
-    return place is not None and place.rank > 0
+    return place is not None and place.rank > 0 and sys.argv[1:2] != ["run"]
 
 
 def follow_command() -> int:

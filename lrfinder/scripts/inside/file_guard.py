@@ -18,6 +18,7 @@ import os
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -246,7 +247,7 @@ class FileGuard:
             shutil.copytree(path, copy, symlinks=True)
         else:
             shutil.copy2(path, copy, follow_symlinks=False)
-        self._messages.send("kept", path=path, copy=copy)
+        self._messages.send("kept", path=path, copy=copy, at=time.monotonic())
 
     def _quietly(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call something of our own, which the audit hook needn't see."""

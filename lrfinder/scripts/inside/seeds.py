@@ -15,14 +15,19 @@ from lrfinder.engine.runtime.rng import derived_seed
 _SEEDS = 2**32  # NumPy's end there
 
 
-def seed_start(seed: int, repeat: int) -> int:
-    """Seed Python, NumPy and torch for scripts that set no seed, and return that seed."""
-    own = derived_seed(seed, repeat)
+def seed_start(seed: int, repeat: int, rank: int = 0) -> int:
+    """Seed Python, NumPy and torch for scripts that set no seed, and return that seed.
+
+    It is another one on each rank, since processes that nobody seeds draw differently. What the script seeds with is
+    moved alike on all ranks: its weights and shards may hang on equal seeds.
+    """
+    shared = derived_seed(seed, repeat)
+    own = derived_seed(shared, rank) if rank else shared
     random.seed(own)
     np.random.seed(own)  # noqa: NPY002 - the global generator is what scripts draw from
     torch.manual_seed(own)
     if repeat:
-        _move_seeds(own)
+        _move_seeds(shared)
     return own
 
 

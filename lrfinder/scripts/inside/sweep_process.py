@@ -20,9 +20,10 @@ _PR_SET_PDEATHSIG = 1  # of prctl(2)
 def run(plan: dict[str, Any], began: float) -> NoReturn:
     """Run the script of `plan` until enough is known, and end the process."""
     end_with_parent(plan["parent"])
+    os.environ.update(plan["variables"])
     messages = Messages(plan["handle"])
     sys.dont_write_bytecode = True
-    messages.send("started", seed=seed_start(plan["seed"], plan["repeat"]))
+    messages.send("started", seed=seed_start(plan["seed"], plan["repeat"], plan["rank"]))
     guard = FileGuard(messages, plan["scratch"], plan["made_before"])
     watched = ScriptRun(
         messages,
@@ -30,6 +31,7 @@ def run(plan: dict[str, Any], began: float) -> NoReturn:
         which=plan["which"],
         drift=plan["drift"],
         judged=plan["judged"],
+        processes=plan["processes"],
         began=began,
         training_begins=guard.close,
     )

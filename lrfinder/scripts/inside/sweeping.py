@@ -30,6 +30,7 @@ MOST_ROUNDS = 100  # batches drawn and gradients zeroed without a backward(), un
 RUINED = 1e3  # times the largest weight of the beginning: a loss that the script leaves out is not finite then
 MOST_WITHOUT_LOSS = 10  # steps for which no backward() was seen
 PAUSE = 3.0  # medians: a longer time between two steps is not training but evaluation, sampling or saving
+WAIT_S = 0.1  # between two looks of a process that waits to be killed
 _WORKERS_END_S = 2.0
 _leave = os._exit  # as it was before it is watched
 
@@ -40,6 +41,9 @@ class ScriptRun:
     A loss that isn't finite or has diverged ends the process, and so does the loss after the last update, unless
     batches were held back that are to be judged then. `drift` is added to the rise that counts as divergence; None: no
     rise ends the run.
+
+    One of several `processes` judges no loss: who takes the messages of all does that. At its end it waits to be
+    killed, so that no other one fails because this one is gone.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class ScriptRun:
         which: str | None,
         drift: float | None,
         judged: bool,
+        processes: int | None,
         began: float,
         training_begins: Callable[[], None],
     ) -> None:
@@ -60,6 +65,7 @@ class ScriptRun:
         """
         self.rates = rates
         self._messages, self._which, self._drift = messages, which, drift
+        self._processes, self._parent = processes, os.getppid()
         self._began, self._training_begins = began, training_begins
         self._training = False
         self._backwards = 0
@@ -102,27 +108,27 @@ class ScriptRun:
 
         `held_out` is the loss of what was held back, at the weights of the end.
         """
-        gaps = [later - earlier for earlier, later in zip(self._times, self._times[1:], strict=False)]
-        median = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
-        self._messages.send(
-            "end",
-            stop=stop.value,
-            why=why,
-            refused=refused,
-            held_out=held_out,
-            updates=self._updates,
-            skipped=self._skipped,
-            memory=self._memory(),
-            own_rate_moved=self._hooks.followed is not None and self._hooks.followed.moved,
-            stepping_s=sum(gaps),
-            pausing_s=sum(gap - median for gap in gaps if gap > PAUSE * median),
-            optimizers=[list(names) for names in self._hooks.names.values()],
-        )
+        self._messages.send("end", stop=stop.value, why=why, refused=refused, held_out=held_out, **self._state())
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # the script may have closed or replaced it
                 stream.flush()
         _end_workers()
+        while self._processes is not None and os.getppid() == self._parent:
+            time.sleep(WAIT_S)
         _leave(0)
+
+    def _state(self) -> dict[str, Any]:
+        """Return what is known of the run so far."""
+        gaps = [later - earlier for earlier, later in zip(self._times, self._times[1:], strict=False)]
+        median = sorted(gaps)[len(gaps) // 2] if gaps else 0.0
+        return {
+            "updates": self._updates,
+            "skipped": self._skipped,
+            "memory": self._memory(),
+            "own_rate_moved": self._hooks.followed is not None and self._hooks.followed.moved,
+            "stepping_s": sum(gaps),
+            "pausing_s": sum(gap - median for gap in gaps if gap > PAUSE * median),
+        }
 
     def _memory(self) -> int:
         followed = self._hooks.followed
@@ -261,6 +267,11 @@ class ScriptRun:
         """Send what is trained before the first loss; `batches` make an update."""
         if self._losses:
             return
+        if self._processes is not None and _world_size() != self._processes:
+            self.refuse(
+                f"it hasn't joined its {self._processes} processes to a group of so many by "
+                "torch.distributed.init_process_group: each would train a model of its own"
+            )
         self._first_size = _largest(followed.optimizer)
         facts = facts_of(followed.optimizer, followed.learn_ratios(), max(1, batches), self._loaders)
         self._messages.send("first", setup_s=time.monotonic() - self._began, own_rate=followed.own_rate, **facts)
@@ -279,8 +290,18 @@ class ScriptRun:
             if not math.isfinite(loss):
                 self._not_finite(loss)
             return
-        self._messages.send("loss", loss=loss, updates=self._updates)
-        self._losses += 1
+        if self._processes is not None:
+            why = "" if math.isfinite(loss) else self._why_not_finite(loss)
+            self._messages.send("loss", loss=loss, why=why, **self._state())
+            self._losses += 1
+        else:
+            self._messages.send("loss", loss=loss, updates=self._updates)
+            self._losses += 1
+            self._judge(loss)
+        if self._updates == len(self.rates) and not self._held_back.judging:
+            self.end(Stop.COMPLETED)
+
+    def _judge(self, loss: float) -> None:
         if not math.isfinite(loss):
             self._not_finite(loss)
         if self._rule is None:
@@ -288,14 +309,15 @@ class ScriptRun:
             self._rule = DivergenceRule(least_rise=LEAST_SHARE * abs(loss) + drift)
         if self._rule.observe(loss):
             self.end(Stop.DIVERGED, self._rule.reason)
-        if self._updates == len(self.rates) and not self._held_back.judging:
-            self.end(Stop.COMPLETED)
 
     def _not_finite(self, loss: float) -> NoReturn:
+        self.end(Stop.NON_FINITE, self._why_not_finite(loss))
+
+    def _why_not_finite(self, loss: float) -> str:
         followed = self._hooks.followed
         weights = [] if followed is None else [p for g in followed.optimizer.param_groups for p in g["params"]]
         finite = all(bool(weight.detach().isfinite().all()) for weight in weights)
-        self.end(Stop.NON_FINITE, f"the loss is {loss} {self._when()}" + (f": {FINITE_WEIGHTS}" if finite else ""))
+        return f"the loss is {loss} {self._when()}" + (f": {FINITE_WEIGHTS}" if finite else "")
 
     def _when(self) -> str:
         if self._updates == 0:
@@ -317,6 +339,11 @@ def _largest(optimizer: torch.optim.Optimizer) -> float:
     """Return the size of the largest weight; NaN if one is."""
     weights = [weight.detach() for group in optimizer.param_groups for weight in group["params"] if weight.numel()]
     return float(torch.stack([weight.abs().max().float().cpu() for weight in weights]).max())
+
+
+def _world_size() -> int:
+    group = torch.distributed
+    return group.get_world_size() if group.is_available() and group.is_initialized() else 1
 
 
 def _count(updates: int) -> str:

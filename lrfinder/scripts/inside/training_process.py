@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -58,6 +59,8 @@ class ScheduledTraining:
         """Say on standard error what was set, at the end of the process."""
         if self._log is not None:
             self._log.close()
+            if self._path == Path(os.devnull):  # another process of the same training logs, and tells
+                return
         made, steps = self._update - self._first, self._schedule.steps
         if self._hooks.followed is None:
             there = f"; there is {listed(list(self._hooks.names.values()))}" if self._hooks.names else ""
