@@ -275,6 +275,7 @@ def _requests(
         warmup=warmup,
         seed=options.seed,
         band=evidence.band,
+        chance_onset=evidence.chance_onset,
         against=against,
         seconds=None if budget is None else budget.seconds,
     )

@@ -88,7 +88,8 @@ def _costs(run: Path, advice: Any, seed: int) -> dict[str, float] | None:
         lr=advice.lr,
         schedule=config.schedule.name,
         seed=seed,
-        band=gather_evidence(sweep).band,
+        band=(evidence := gather_evidence(sweep)).band,
+        chance_onset=evidence.chance_onset,
     )
     known = tuple(trial for trial in read_log(run / TRIALS) if trial.seed == seed)
     plan = TrialPlan(request=request, sweep=sweep, runs=known)

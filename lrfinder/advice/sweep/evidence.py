@@ -11,6 +11,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
+from lrfinder.advice.sweep.doubts import late_onset, weak_fall
 from lrfinder.advice.sweep.refusal import Refusal, refuse_beginning, refuse_curve, refuse_points
 from lrfinder.advice.sweep.trouble import (
     disagreement,
@@ -55,6 +56,16 @@ class SweepEvidence:
     def usable_curve(self) -> Curve | None:
         """The curve, if a pick can be made from it."""
         return self.curve if self.refusal is None else None
+
+    @property
+    def chance_onset(self) -> str:
+        """Why it may be chance when a run begins to learn: the sweep saw nothing clear, or a plateau; empty if not."""
+        if self.refusal is not None or (self.curve is not None and weak_fall(self.curve)):
+            why = "the continuous sweep saw nothing clear, so when a run begins to learn may be chance"
+            return f"{why}: try another --seed"
+        if self.curve is None or not late_onset(self.curve):
+            return ""
+        return "after a plateau a run's end depends on its seed as much as on the rate: verify with another --seed, too"
 
     @property
     def band(self) -> Band | None:

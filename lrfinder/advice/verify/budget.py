@@ -27,8 +27,9 @@ class VerifyRequest:
     """What is to be verified, for a run of `steps` updates: the peak `lr` of `schedule`, and how much may be spent.
 
     `budget` counts updates, without those of the sweep. `schedules` are other shapes to try. `band` is the sweep's
-    trainable band, which no recommendation leaves. `against` are rates to compare with, each by one trial more.
-    `seconds`: no trial is begun later than so long after the first one.
+    trainable band, which no recommendation leaves; `chance_onset` is its doubt about when a run begins to learn.
+    `against` are rates to compare with, each by one trial more. `seconds`: no trial is begun later than so long after
+    the first one.
     """
 
     steps: int
@@ -39,6 +40,7 @@ class VerifyRequest:
     warmup: int | None = None
     seed: int = 0
     band: Band | None = None
+    chance_onset: str = ""
     against: tuple[float, ...] = ()
     seconds: float | None = None
 
@@ -86,9 +88,9 @@ class Lengths:
     most: int
 
     def most_updates(self, more: int) -> int:
-        """Return what all trials cost at most, that of the rate decided for and so many `more` included."""
+        """Return what all trials cost at most: also that of the rate decided for, one above it, and so many `more`."""
         short = 0 if self.short is None else FIRST_RUNS * self.short
-        return short + (self.most + 1 + more) * self.long
+        return short + (self.most + 2 + more) * self.long
 
 
 def default_budget(steps: int, more: int = 0) -> int:

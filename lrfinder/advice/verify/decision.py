@@ -13,9 +13,12 @@ from lrfinder.search.lr_profile import CLEAR, CLIFF, LrProfile
 CONFIRMED = 0.1  # decades (a factor of 1.26): nearer, no run could tell the recommended rate from the verified one
 LOST = 0.1  # of the longest trials' fall: a rate that loses more did not train well: advice/README.md#lost
 LEVEL = 0.9  # how sure the printed cost is
+DEAR = 0.05  # of the fall: what a confident rate is expected to lose at most: advice/README.md#dear
 LEAST_ERROR = 0.0912  # decades (sd), at least: advice/README.md#least_error
 CLOSE = 0.01  # of the fall; full-length trials nearer than that are equal: advice/README.md#close
 CATCH_UP = 0.75  # of what a trial loses, left by a run twice as long: advice/README.md#catch_up
+SHELF = 1 / 3  # of the first loss: advice/README.md#shelf
+_THRICE = math.log10(3)
 _SAME = 1e-3  # decades
 
 
@@ -26,6 +29,7 @@ class Decision:
     `drift` is where the trials point; `limit` says in words what kept the rate from it, empty if nothing did. `lost` is
     the share of the fall that the asked rate lost in its own trial of the greatest length, NaN if there was none.
     `cost` is the share of the fall that 10**x is expected to lose at most, at 90 %; infinite if no trial tells.
+    `untested` is log10 of a rate whose trial may show it to be less; NaN if none would.
     """
 
     x: float
@@ -35,6 +39,7 @@ class Decision:
     limit: str
     lost: float
     cost: float
+    untested: float
 
 
 def decide(
@@ -46,6 +51,7 @@ def decide(
     expected: float,
     band: Band | None,
     repeated: bool = False,
+    by_chance: bool = False,
     level: float = LEVEL,
 ) -> Decision:
     """Return the rate (log10) for a run of `steps` updates; `asked` is log10 of the recommended one.
@@ -89,7 +95,8 @@ def decide(
     allowed = (
         low - _SAME <= asked <= min(high, highest + CONFIRMED, failed - CLEAR, drift.x if drift.cliff else high) + _SAME
     )
-    near = worse <= max(CLOSE if full else LOST, long.roughness) or abs(asked - x) <= CONFIRMED
+    clearly = CLIFF if by_chance else max(CLOSE if full else LOST, long.roughness)
+    near = worse <= clearly or abs(asked - x) <= CONFIRMED
     kept = asked == x or (allowed and near)
     if kept:
         x, to_try, limit = asked, asked, ""
@@ -97,7 +104,31 @@ def decide(
     cost = _cost(short, long, x, drift, eased=eased, level=level)
     if not kept and not drift.expected:
         cost = max(cost, long.lost(x))  # NaN beyond the trials
-    return Decision(x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost, cost=cost)
+    untested = _untested(short, long, x, drift, eased=eased, level=level) if cost > DEAR else math.nan
+    return Decision(x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost, cost=cost, untested=untested)
+
+
+def left_the_plateau(short: LrProfile | None, long: LrProfile, x: float) -> bool:
+    """Tell whether trials left a plateau behind them, so that when they began to learn has no part in how they ended.
+
+    Either three times 10**x lost at most DEAR, and little of the first loss is left (SHELF); or the shorter trials had
+    left it already: at all rates of the longer ones within three times of 10**x they learned more in each update,
+
+    (s - l_short) / n_short >= (s - l_long) / n_long
+
+    with s the loss before training, l that at the end, n the updates. On a plateau, and just after it, that is less.
+    """
+    if long.lost(x + _THRICE) <= DEAR and long.lowest.loss <= SHELF * abs(long.start):
+        return True
+    near = [point for point in long.points if abs(point.x - x) <= _THRICE]
+    return (
+        short is not None
+        and len(near) > 1
+        and all(
+            short.fall * (1 - short.lost(point.x)) / short.steps >= (long.start - point.loss) / long.steps
+            for point in near  # NaN, where no shorter one was made, is not more
+        )
+    )
 
 
 def left_over(drift: LrDrift, *, repeated: bool) -> float:
@@ -118,10 +149,7 @@ def _cost(short: LrProfile | None, long: LrProfile, x: float, drift: LrDrift, *,
     long as the run, the valley may lie higher as well: v then begins at x - z s, and z is the two-sided quantile. Above
     the longer trials' rates the shorter ones count, or the line through the last two. An expected drift has moved x.
     """
-    full = drift.doublings == 0
-    at = x - drift.moved if drift.expected else x
-    half = NormalDist().inv_cdf((1 + level) / 2 if full else level) * max(LEAST_ERROR, drift.error)
-    low, high = at - half if full else at, at + half
+    low, high = _where_it_may_lie(x, drift, level)
     inside = [point.x for point in long.points if low < point.x < high]
 
     def lost(v: float) -> float:
@@ -135,3 +163,26 @@ def _cost(short: LrProfile | None, long: LrProfile, x: float, drift: LrDrift, *,
     sound = max(point.x for point in long.points if point.x < failed)
     most = max(lost(v) * (eased if v <= sound else 1.0) for v in (low, *inside, high))
     return most + eased * (long.roughness + long.open_end)
+
+
+def _untested(
+    short: LrProfile | None, long: LrProfile, x: float, drift: LrDrift, *, eased: float, level: float
+) -> float:
+    """Return the upper end of the rates that `_cost` looks at, if no trial was made between it and 10**x.
+
+    What such rates lose is then read off the line to the next trial above, which may lie on a cliff. NaN if the run
+    is as long as the trials, or if the rest of the cost alone is too much.
+    """
+    low, high = _where_it_may_lie(x, drift, level)
+    if drift.doublings == 0 or any(low < point.x <= high for point in long.points):
+        return math.nan
+    rest = _cost(short, long, x, drift, eased=eased, level=0.5)
+    return high if rest <= DEAR else math.nan
+
+
+def _where_it_may_lie(x: float, drift: LrDrift, level: float) -> tuple[float, float]:
+    """Return the rates (log10) of the trials' valley between which 10**x may lie, at `level`."""
+    full = drift.doublings == 0
+    at = x - drift.moved if drift.expected else x
+    half = NormalDist().inv_cdf((1 + level) / 2 if full else level) * max(LEAST_ERROR, drift.error)
+    return at - half if full else at, at + half

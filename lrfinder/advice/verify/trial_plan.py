@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from lrfinder.advice.sweep.evidence import FIRST, NOTHING
 from lrfinder.advice.verify.budget import FIRST_RUNS, FULL_RUNS, LEAST_STEPS, LONG_RUNS, Lengths, VerifyRequest
-from lrfinder.advice.verify.decision import CONFIRMED, LEVEL, Decision, decide
+from lrfinder.advice.verify.decision import CONFIRMED, LEVEL, Decision, decide, left_the_plateau
 from lrfinder.formatting import round_lr
 from lrfinder.records import RunPlan, ShortRun, SweepResult
 from lrfinder.rules.trials import NEARLY
@@ -78,7 +78,8 @@ class TrialPlan:
         long, optimizer = self.long_profile, self.sweep.setup.optimizer
         if long is None or long.fall < self._enough(long) or len(long.points) < 2:  # noqa: PLR2004 - one has no lowest
             return None
-        return decide(
+        decided = partial(
+            decide,
             math.log10(self.request.lr),
             self.short_profile,
             long,
@@ -88,6 +89,18 @@ class TrialPlan:
             repeated=self.repeated,
             level=level,
         )
+        found = decided()
+        if self.request.chance_onset and not left_the_plateau(self.short_profile, long, found.x):
+            return decided(by_chance=True)
+        return found
+
+    @property
+    def chance_onset(self) -> str:
+        """The sweep's doubt about when a run begins to learn, unless the trials show that it has no part in the end."""
+        long, found = self.long_profile, self.decision
+        if long is None or found is None or left_the_plateau(self.short_profile, long, found.x):
+            return ""
+        return self.request.chance_onset
 
     @property
     def repeated(self) -> bool:
@@ -154,7 +167,8 @@ class TrialPlan:
 
         First the shorter length, if there is one; then the longer one, around the lowest point of the shorter and at
         the rate itself; then the rate that is decided for, if it is another; then the other shapes, at the best rate;
-        at last the rates to compare with, whose share of the budget nothing else gets.
+        then one at a somewhat higher rate, if that may show that the decided one costs little; at last the rates to
+        compare with, whose share of the budget nothing else gets.
         """
         left = self.request.budget - sum(run.updates for run in self.runs)
         if self.lengths.short is not None:
@@ -165,7 +179,8 @@ class TrialPlan:
         plans = self._rung(self.lengths.long, center=self._center, step=STEP, most=self.lengths.most)
         compared = self._compared()
         kept = sum(plan.steps for plan in compared)
-        return _affordable(plans or self._decided() or self._shapes(), left - kept) or _affordable(compared, left)
+        more = plans or self._decided() or self._shapes() or self._above()
+        return _affordable(more, left - kept) or _affordable(compared, left)
 
     def worse(self, rate: float) -> float | None:
         """Return which share of the fall a rate to compare with lost more than the one decided for; None: untried."""
@@ -263,13 +278,13 @@ class TrialPlan:
     def _first(self, center: float, step: float) -> tuple[float, ...]:
         """Return `center` and its neighbours (log10), and the asked rate: instead of the nearest, if it is near.
 
-        Not if it is far from them, and failed at the shorter length: that tells enough.
+        Not if it is far above them, and failed at the shorter length: that tells enough.
         """
         asked, around = self._start, [center, center + step, center - step]
         nearest = min(range(3), key=lambda index: abs(around[index] - asked))
         if abs(around[nearest] - asked) <= step / 2:
             around[nearest] = asked
-        elif self.short_profile is None or not self.short_profile.lost(asked) > CLIFF:
+        elif asked < center or self.short_profile is None or not self.short_profile.lost(asked) > CLIFF:
             around.append(asked)
         return tuple(around)
 
@@ -278,6 +293,12 @@ class TrialPlan:
         if self.decision is None or self._tried(self.decision.to_try, CONFIRMED):
             return ()
         return (self._plan(self.decision.to_try, self.lengths.long),)
+
+    def _above(self) -> tuple[RunPlan, ...]:
+        """Return a run of the longer length at the end of where the best rate may lie: advice/README.md#above."""
+        if self.decision is None or math.isnan(self.decision.untested):
+            return ()
+        return (self._plan(self.decision.untested, self.lengths.long),)
 
     def _tried(self, x: float, within: float) -> bool:
         long = self.long_profile

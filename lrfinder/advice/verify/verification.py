@@ -10,11 +10,10 @@ from lrfinder.advice.advise import Request, advise, pick_text
 from lrfinder.advice.against import YOURS, Against
 from lrfinder.advice.choice import BETTER
 from lrfinder.advice.constant_rate import CONSTANT
-from lrfinder.advice.sweep.doubts import late_onset, weak_fall
 from lrfinder.advice.sweep.evidence import SweepEvidence
 from lrfinder.advice.sweep.trouble import only_a_constant
 from lrfinder.advice.verify.budget import Account, VerifyRequest
-from lrfinder.advice.verify.decision import CLOSE, Decision, left_over
+from lrfinder.advice.verify.decision import CLOSE, DEAR, SHELF, Decision, left_over
 from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
@@ -29,8 +28,6 @@ VERIFIED = "verified"  # the rule's name of what was verified by training
 # for trials that can't pass over their data as often as the coming run: advice/README.md#most_doublings
 MOST_DOUBLINGS, MOST_DOUBLINGS_UNMATCHED = 6.0, 2.0
 LEAST_COST = 0.02  # of the fall: nearer to the best, three seeds don't tell a rate from it
-SHELF = 1 / 3  # of the first loss: advice/README.md#shelf
-DEAR = 0.05  # of the fall: what a confident rate is expected to lose at most: advice/README.md#dear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -101,7 +98,7 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     confirmed = decision.kept
     lr = request.lr if confirmed else round_lr(10**decision.x, 3)
     shape, shapes = _best_shape(request, long, plan.shapes_tried)
-    doubts = (*_doubts(plan, long, decision), *_plateau(evidence, long, decision.x), *evidence.doubts)
+    doubts = (*_doubts(plan, long, decision), *evidence.doubts)
     pick = _pick(lr, plan, long, decision, doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     against = tuple(_compared(plan, rate, long, lr) for rate in request.against)
@@ -197,6 +194,8 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
         doubts.append("the budget paid for no trial at the rate itself")
     if decision.limit and decision.x < drift.x:
         doubts.append(f"the trials point beyond it, but {decision.limit}")
+    if plan.chance_onset:
+        doubts.append(plan.chance_onset)
     fresh = any(trial.fresh for trial in plan.runs)
     if fresh:
         own = plan.sweep.setup.optimizer.chosen_by == "script"
@@ -206,22 +205,6 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
     if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):
         doubts.append(f"the coming run is {2**drift.doublings:.0f} times as long as any that was tried")
     return tuple(doubts)
-
-
-def _plateau(evidence: SweepEvidence, long: LrProfile, x: float) -> tuple[str, ...]:
-    """Return a doubt if the sweep sat on a plateau, or saw nothing: all trials began from the same seed.
-
-    None if the trials left it far behind them at any rate up to three times 10**x: advice/README.md#plateau.
-    """
-    if long.lost(x + math.log10(3)) <= DEAR and long.lowest.loss <= SHELF * abs(long.start):
-        return ()
-    if evidence.refusal is not None or (evidence.curve is not None and weak_fall(evidence.curve)):
-        return (
-            "the continuous sweep saw nothing clear, so when a run begins to learn may be chance: try another --seed",
-        )
-    if evidence.curve is None or not late_onset(evidence.curve):
-        return ()
-    return ("after a plateau a run's end depends on its seed as much as on the rate: verify with another --seed, too",)
 
 
 def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
