@@ -69,6 +69,13 @@ class Footprints:
                 self.not_put_back.append(path)
         self._late, self._copies = [], []
 
+    def remove_unread(self) -> bool:
+        """Remove what the runs so far have made and none has read; tell whether there was anything."""
+        unread = [path for path in self.made_before if not _holds(path, self._read)]
+        _remove_all(unread)
+        self._early = [(run, path) for run, path in self._early if os.path.lexists(path)]
+        return bool(unread)
+
     def sweep_ended(self) -> list[str]:
         """Remove the litter, and return what is left of what the runs made."""
         later = {path for run, path in self._early if run > 1}

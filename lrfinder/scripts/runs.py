@@ -86,6 +86,7 @@ class ScriptRuns:
         self._footprints = Footprints()
         self._stack = contextlib.ExitStack()
         self._told_pauses = False
+        self._begins_clean = False  # whether what runs have made is removed before the next one
         self._metrics: dict[int, str] = {}  # of the short runs, by their length: those of one length are compared
         self._left = ""  # what is said of what the runs made
 
@@ -191,7 +192,21 @@ class ScriptRuns:
             run.stop, run.why = Stop.OUT_OF_DATA, "the script ended before it was judged by what was held back"
         return run.held_out
 
-    def _run(self, rates: Sequence[float], repeat: int, *, drift: float | None, judged: bool, measured: Any) -> _Run:
+    def _run(self, *args: Any, **kwargs: Any) -> _Run:
+        """Make a run; if it fails where others began to train, make it again without what those have made.
+
+        Many scripts refuse a folder of results that is there already.
+        """
+        if self._begins_clean:
+            self._footprints.remove_unread()
+        run = self._made(*args, **kwargs)
+        failed = isinstance(run.error, ModelFileError) and run.first is None and bool(self.starts)
+        if not failed or self._begins_clean or not self._footprints.remove_unread():
+            return run
+        self._begins_clean = True
+        return self._made(*args, **kwargs)
+
+    def _made(self, rates: Sequence[float], repeat: int, *, drift: float | None, judged: bool, measured: Any) -> _Run:
         """Start the script, take in what it reports, and see to it that it is gone; a signal ends it."""
         run = _Run()
         plan = {

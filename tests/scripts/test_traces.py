@@ -82,3 +82,9 @@ def test_a_checkpoint_that_was_there_is_never_opened_for_writing(
     assert len(trace.losses) > 45  # beyond the first epoch, at whose end the checkpoint is written and read
     assert contents(tmp_path) == before  # neither `finally` nor atexit ran on
     assert (place.stat().st_ino, place.stat().st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns)
+
+
+def test_a_script_that_wants_a_new_folder_gets_one_at_each_start(sweep: Swept, tmp_path: Path) -> None:
+    done = sweep("others.py", "new folder", repeats=3)
+    assert [trace.stop for trace in done.sweep.traces] == [Stop.COMPLETED] * 3
+    assert [path.name for path in tmp_path.iterdir()] == ["others.py"]

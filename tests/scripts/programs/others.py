@@ -1,6 +1,7 @@
 """Trainings that can't be swept as they are, or only in part: `others.py KIND`."""
 
 import sys
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -10,6 +11,16 @@ net, other = nn.Linear(4, 1), nn.Linear(4, 1)
 x = torch.randn(16, 4)
 if kind == "import":
     raise ModuleNotFoundError("No module named 'nowhere'")
+if kind == "new folder":  # as Hugging Face's examples
+    Path("out/log").mkdir(parents=True, exist_ok=True)
+    if list(Path("out/log").iterdir()):
+        raise ValueError("Output directory (out) already exists and is not empty")
+    Path("out/log/events").write_text("begun")
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(60):
+        optimizer.zero_grad()
+        net(x).pow(2).mean().backward()
+        optimizer.step()
 if kind == "exit":
     print("usage: others.py KIND", file=sys.stderr)
     raise SystemExit(7)
