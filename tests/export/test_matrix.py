@@ -24,6 +24,7 @@ FROM_ZERO = {
     "keras": {"cosine"},
 }
 DRAWN = 30  # of any shape, length and parameters, beyond the matrix
+LONGEST = 100  # updates; `make export-matrix` runs longer ones, too: they take as long as all others
 
 
 def drawn() -> list[Schedule]:
@@ -46,7 +47,7 @@ def test_every_shape_is_in_the_matrix() -> None:
 
 @pytest.mark.parametrize("target", EXPORTERS)
 def test_every_export_is_exact(target: str) -> None:
-    cells = measure(target, [*schedules(), *drawn()])
+    cells = measure(target, [*(schedule for schedule in schedules() if schedule.steps <= LONGEST), *drawn()])
     assert [(cell.schedule, cell.difference) for cell in cells if not cell.exact] == []
     own = [cell.schedule for cell in cells if cell.export.preset is not None]
     if target in OWN:
