@@ -88,8 +88,7 @@ def check(
     `sane` is True inside the band, False outside, and None if the sweep can't tell; `why` and `hint` explain it. Judged
     by what was measured after `max_seconds`. With `baseline`, a run folder or its run.json, `sane` is False, too, if
     the band has moved since that sweep by more than the noise of both, or if nothing is learned any more; then two
-    more sweeps with other seeds are made first. The other keywords are those of `sweep`. Nothing
-    is written.
+    more sweeps with other seeds are made first. The other keywords are those of `sweep`. Nothing is written.
 
     Raises UsageError for wrong keywords, ConfigError for the config, RunError for the baseline, and what `sweep`
     raises; KeyboardInterrupt if it is interrupted, since half a check is no answer.

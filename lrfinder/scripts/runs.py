@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -61,6 +61,7 @@ class ScriptRuns:
     """A context in which runs of the script are made, one at a time; at its end nothing of them is left.
 
     `log` takes the script's output, None: a file that is gone with the runs; `deadline` is a time of `time.monotonic`.
+    `kept` are short runs that these will be compared with: those of one length are judged as they were.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ScriptRuns:
         observer: Observer,
         log: Path | None = None,
         deadline: float = math.inf,
+        kept: Iterable[ShortRun] = (),
     ) -> None:
         self.script = script
         self.seed = seed
@@ -87,7 +89,8 @@ class ScriptRuns:
         self._stack = contextlib.ExitStack()
         self._told_pauses = False
         self._begins_clean = False  # whether what runs have made is removed before the next one
-        self._metrics: dict[int, str] = {}  # of the short runs, by their length: those of one length are compared
+        # Of the short runs, by their length: those of one length are compared.
+        self._metrics = {run.plan.steps: run.metric for run in kept if run.loss is not None}
         self._left = ""  # what is said of what the runs made
 
     def __enter__(self) -> Self:

@@ -30,9 +30,15 @@ def make(program: Callable[[str], str], server: ForkServer, monkeypatch: pytest.
     """Make a short run of a program, `times` in turn, and return the last one."""
     monkeypatch.setattr("lrfinder.scripts.runs.starter", lambda environment: Borrowed(server, environment))
 
-    def made(*arguments: str, plan: RunPlan = PLAN, name: str = "classifier.py", times: int = 1) -> ShortRun:
+    def made(
+        *arguments: str,
+        plan: RunPlan = PLAN,
+        name: str = "classifier.py",
+        times: int = 1,
+        kept: tuple[ShortRun, ...] = (),
+    ) -> ShortRun:
         script = Script(program=name if name == "fixed.py" else program(name), arguments=arguments)
-        with ScriptRuns(script, seed=0, observer=Observer()) as runs:
+        with ScriptRuns(script, seed=0, observer=Observer(), kept=kept) as runs:
             return [runs.run(plan) for _ in range(times)][-1]
 
     return made
@@ -173,3 +179,16 @@ def test_runs_of_one_length_are_judged_alike_or_not_at_all(make: Made, tmp_path:
     run = make("later", plan=RunPlan(lr=0.01, steps=30), name="fixed.py", times=2)
     assert (run.metric, run.stop, run.loss) == ("probe", Stop.OUT_OF_DATA, None)
     assert run.why == "the script ended before it was judged by what was held back"
+
+
+@pytest.mark.parametrize(("kept", "data", "metric"), [("counts", "plain", "train"), ("plain", "counts", "probe")])
+def test_those_that_were_kept_from_before_count_as_well(
+    make: Made, tmp_path: Path, kept: str, data: str, metric: str
+) -> None:
+    """What was judged by training losses is compared with nothing else, nor is what was judged by held-out ones."""
+    (tmp_path / "fixed.py").write_text(FIXED)
+    plan = RunPlan(lr=0.01, steps=30)
+    before = make(kept, plan=plan, name="fixed.py")
+    run = make(data, plan=plan, name="fixed.py", kept=(before,))
+    assert before.metric == run.metric == metric
+    assert (run.loss is None) is (metric == "probe")

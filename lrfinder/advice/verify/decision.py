@@ -176,7 +176,7 @@ def _untested(
     low, high = _where_it_may_lie(x, drift, level)
     if drift.doublings == 0 or any(low < point.x <= high for point in long.points):
         return math.nan
-    rest = _cost(short, long, x, drift, eased=eased, level=0.5)
+    rest = _cost(short, long, x, drift, eased=eased, level=0.5)  # at 50 % the valley lies where the trials show it
     return high if rest <= DEAR else math.nan
 
 

@@ -54,7 +54,7 @@ def make_trials(
     folder = folder.absolute()  # a model file may change the working directory
     with contextlib.ExitStack() as stack:
         log = stack.enter_context(RunLog(folder / TRIALS))
-        make = stack.enter_context(_maker(plan.request, source, observers, folder, jobs=jobs, where=where))
+        make = stack.enter_context(_maker(plan, source, observers, folder, jobs=jobs, where=where))
         plan = replayed(plan.request, plan.sweep, log.hold())  # another process may have just made some
         limit.begin()
         while plans := limit.in_time(plan.next_runs()):
@@ -69,7 +69,7 @@ def make_trials(
 
 @contextlib.contextmanager
 def _maker(
-    request: VerifyRequest,
+    plan: TrialPlan,
     source: Source,
     observers: Sequence[Observer],
     folder: Path,
@@ -83,7 +83,11 @@ def _maker(
     """
     if source.script is not None:
         with ScriptRuns(
-            source.script, seed=request.seed, observer=Broadcast(observers), log=folder / SCRIPT_LOG
+            source.script,
+            seed=plan.request.seed,
+            observer=Broadcast(observers),
+            log=folder / SCRIPT_LOG,
+            kept=plan.runs,
         ) as trials:
             yield lambda plans: map(trials.run, plans)
         return
@@ -91,10 +95,10 @@ def _maker(
         if launched_place() is not None:
             raise UsageError("--jobs makes trials of one process each at once", hint="leave it out with --nproc")
         listeners = Broadcast(observers)
-        with _executor(where, source, request.seed, jobs or 1) as executor:
+        with _executor(where, source, plan.request.seed, jobs or 1) as executor:
             yield lambda plans: _reported(executor.run(plans), listeners)
         return
-    problem = load_source_problem(source, seed=request.seed)
+    problem = load_source_problem(source, seed=plan.request.seed)
     device = choose_device(source.device)
     team = current_team()
     if team is not None:
@@ -103,10 +107,10 @@ def _maker(
     with contextlib.ExitStack() as stack:
         elsewhere = None
         if jobs is None and team is None:
-            elsewhere = stack.enter_context(_spare_cores(request, source, device))
+            elsewhere = stack.enter_context(_spare_cores(plan.request, source, device))
         listeners = Broadcast(observers)
         runs = RunQueue(
-            problem, seed=request.seed, device=device, observer=listeners, batching=batching, elsewhere=elsewhere
+            problem, seed=plan.request.seed, device=device, observer=listeners, batching=batching, elsewhere=elsewhere
         )
         yield stack.enter_context(runs).run_all
 
