@@ -6,13 +6,15 @@ Nothing is computed twice, and no random number is drawn: a run that is looked a
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own name for it
-from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from lrfinder.records import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR
 from lrfinder.task.batches import is_structure, parts_of
@@ -104,28 +106,64 @@ class Targets:
         return max(variance, 0.0) if math.isfinite(variance) else None
 
 
-_FUNCTIONS = (
-    (F.cross_entropy, CROSS_ENTROPY),
-    (F.mse_loss, SQUARED_ERROR),
-    (F.binary_cross_entropy_with_logits, BINARY_CROSS_ENTROPY),
-    (F.binary_cross_entropy, BINARY_CROSS_ENTROPY),
-)
-_MODULES = {
-    nn.MSELoss: SQUARED_ERROR,
-    nn.CrossEntropyLoss: CROSS_ENTROPY,
-    nn.BCEWithLogitsLoss: BINARY_CROSS_ENTROPY,
-    nn.BCELoss: BINARY_CROSS_ENTROPY,
+_KINDS = {
+    F.cross_entropy: CROSS_ENTROPY,
+    F.mse_loss: SQUARED_ERROR,
+    F.binary_cross_entropy_with_logits: BINARY_CROSS_ENTROPY,
+    F.binary_cross_entropy: BINARY_CROSS_ENTROPY,
 }
 
 
-def kind_of(function: Any) -> str:
+def show(seen: Seeing, compute: Callable[[], Any]) -> Any:
+    """Return the loss that `compute()` returns, and show `seen` what it was computed of.
+
+    It is of a kind that is known if it is what the only call of one of torch's loss functions returned. That call may
+    be in the user's own code, in a module of torch's or in a model that returns its loss.
+    """
+    calls = _LossCalls()
+    with calls:
+        made = compute()
+    loss = made.get("loss") if isinstance(made, Mapping) else made
+    if len(calls.noted) == 1:
+        kind, output, target, returned = calls.noted[0]
+        if returned is loss or (isinstance(loss, torch.Tensor) and not loss.dim() and bool(loss.detach() == returned)):
+            seen.see(kind, output, target, loss)
+            return made
+    seen.see("", None, None, loss)
+    return made
+
+
+class _LossCalls(TorchFunctionMode):
+    """Notes what torch's own loss functions are called with while it is entered: kind, output, target and result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noted: list[tuple[str, Any, Any, Any]] = []
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call `func`, and note it if it is a loss."""
+        del types
+        named = kwargs or {}
+        made = func(*args, **named)
+        if func in _KINDS:
+            given = inspect.signature(func).bind(*args, **named).arguments
+            self.noted.append((kind_of(func, given), given["input"], given["target"], made))
+        return made
+
+
+def kind_of(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
     """Return the kind of a loss function of torch's own, with the settings that `FirstLoss` assumes; else ""."""
-    for own, kind in _FUNCTIONS:
-        if function is own:
-            return kind
-    plain = getattr(function, "reduction", None) == "mean" and not getattr(function, "label_smoothing", 0.0)
-    weighted = any(getattr(function, name, None) is not None for name in ("weight", "pos_weight"))
-    return _MODULES.get(type(function), "") if plain and not weighted else ""
+    defaults = inspect.signature(function).parameters
+    settings = {name: value for name, value in given.items() if name not in {"input", "target"}}
+    # torch's modules hand on what they were made with: None and the defaults too. A weight is a tensor.
+    usual = all(value is None or value == defaults[name].default for name, value in settings.items())
+    return _KINDS[function] if usual else ""
 
 
 def shapes_of(batch: Any) -> tuple[str, ...]:

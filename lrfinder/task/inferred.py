@@ -11,9 +11,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 
 from lrfinder.errors import ModelFileError
-from lrfinder.records import CROSS_ENTROPY, SQUARED_ERROR
 from lrfinder.task.calling import describe_value, explain_inputs, user_call
-from lrfinder.task.first_loss import Seeing
 
 _HINT = "write `def loss_fn(output, target): ...` or `def training_step(model, batch): ...` in the file"
 
@@ -40,7 +38,6 @@ class InferredLoss:
         self._forward = _forward_parameters(model)
         self._note = "to be inferred from the first batch"
         self._labels_checked = False
-        self.seen: Seeing | None = None
 
     def note(self) -> str:
         """Say in words how the loss was found."""
@@ -66,10 +63,7 @@ class InferredLoss:
                 f"{self._where}: the model took the whole batch and returned {describe_value(output)} without a loss",
                 hint=f"{_HINT}; a transformers model computes its loss if the batch has `labels`",
             )
-        found = self._by_target(output, target)
-        if self.seen is not None:
-            self.seen.see(SQUARED_ERROR if target.is_floating_point() else CROSS_ENTROPY, output, target, found)
-        return found
+        return self._by_target(output, target)
 
     def _arguments(self, batch: Any) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
         """Return the model's positional and keyword arguments, and the target; None if the model gets it all."""

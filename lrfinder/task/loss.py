@@ -12,7 +12,7 @@ from torch import nn
 
 from lrfinder.errors import ModelFileError
 from lrfinder.task.calling import accepts_args, call_name, describe_value, explain_inputs, user_call
-from lrfinder.task.first_loss import Seeing, kind_of
+from lrfinder.task.first_loss import Seeing, show
 from lrfinder.task.inferred import InferredLoss
 from lrfinder.task.lightning import LightningLoss, overrides
 from lrfinder.task.optimizers.group_rates import as_named_optimizer_set, as_optimizer_set
@@ -34,6 +34,7 @@ class Loss:
         self.raw = raw  # the same loss without the check
         self.module = module  # the loss_fn, if it is one
         self._where = where
+        self._seen: Seeing | None = None
 
     @property
     def weights(self) -> list[nn.Parameter]:
@@ -47,7 +48,10 @@ class Loss:
 
         Raises ModelFileError if the loss isn't one floating-point number that depends on the model's parameters.
         """
-        loss = self.raw(model, batch)
+        if self._seen is None or _is_compiled(model):
+            loss = self.raw(model, batch)
+        else:
+            loss = show(self._seen, lambda: self.raw(model, batch))
         if isinstance(loss, Mapping) and "loss" in loss:
             loss = loss["loss"]
         if type(loss) is torch.Tensor and loss.requires_grad and not loss.dim() and not loss.is_complex():
@@ -63,11 +67,13 @@ class Loss:
     def watch(self, seen: Seeing | None) -> Seeing | None:
         """Show `seen` what the next losses are computed of, if that can be told; None: nobody.
 
-        Return who saw it before.
+        Return who saw it before. A compiled model that computes its loss itself isn't looked at: it would be compiled
+        once more.
         """
-        if not isinstance(self.raw, _FunctionLoss | InferredLoss):
-            return None
-        before, self.raw.seen = self.raw.seen, seen
+        if isinstance(self.raw, _FunctionLoss):
+            before, self.raw.seen = self.raw.seen, seen
+        else:
+            before, self._seen = self._seen, seen
         return before
 
 
@@ -88,6 +94,12 @@ def make_loss(problem: Problem, model: nn.Module) -> Loss:
         function = _loss_function(problem, model)
         return Loss(_FunctionLoss(function, where), where, function if isinstance(function, nn.Module) else None)
     return Loss(InferredLoss(model, where), where)
+
+
+def _is_compiled(model: nn.Module) -> bool:
+    """Return whether a part of `model` is compiled, by `torch.compile(part)` or `part.compile()`."""
+    parts = model.modules()
+    return any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in parts)  # noqa: SLF001
 
 
 def checked_loss(loss: Any, where: str, what: str = "the loss") -> torch.Tensor:
@@ -149,10 +161,9 @@ class _FunctionLoss:
                 explain_inputs(error, inputs)
                 raise
             now.place = "calling loss_fn(output, target)"
-            loss = self._function(output, target)
-        if self.seen is not None:
-            self.seen.see(kind_of(self._function), output, target, loss)
-        return loss
+            if self.seen is None:
+                return self._function(output, target)
+            return show(self.seen, lambda: self._function(output, target))
 
     def note(self) -> str:
         return f"loss_fn {call_name(self._function)}"

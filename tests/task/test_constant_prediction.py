@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.stats
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own name for it
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder
-from lrfinder.task.first_loss import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Targets, kind_of
+from lrfinder.task.first_loss import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Targets, show
 
 DRAW = torch.Generator().manual_seed(0)
 
@@ -42,7 +46,7 @@ def test_for_numbers_it_is_their_variance(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("shape", [(300,), (300, 1), (300, 3)])
 def test_for_shares_it_is_the_entropy_of_their_mean(shape: tuple[int, ...]) -> None:
     loss = nn.BCEWithLogitsLoss()
-    assert kind_of(loss) == BINARY_CROSS_ENTROPY
+    assert kind_of(lambda: loss(torch.zeros(3), torch.ones(3))) == BINARY_CROSS_ENTROPY
     for targets in (torch.randint(0, 2, shape, generator=DRAW).float(), torch.rand(*shape, generator=DRAW)):
         best = torch.logit(targets.double().mean(0)).expand(shape)  # of all constant predictions
         expected = float(loss(best, targets.double()))
@@ -50,19 +54,55 @@ def test_for_shares_it_is_the_entropy_of_their_mean(shape: tuple[int, ...]) -> N
     assert constant_of(BINARY_CROSS_ENTROPY, torch.ones(shape)) == 0.0
 
 
+OUTPUT, TARGET, LABELS = torch.rand(6, 3, generator=DRAW), torch.rand(6, 3, generator=DRAW), torch.arange(6) % 3
+
+
 @pytest.mark.parametrize(
-    "loss",
+    "compute",
     [
-        nn.BCEWithLogitsLoss(pos_weight=torch.ones(1)),
-        nn.BCELoss(weight=torch.ones(1)),
-        nn.BCELoss(reduction="sum"),
-        nn.CrossEntropyLoss(label_smoothing=0.1),
-        nn.CrossEntropyLoss(weight=torch.ones(3)),
-        nn.L1Loss(),
+        lambda: nn.BCEWithLogitsLoss(pos_weight=torch.ones(1))(OUTPUT, TARGET),
+        lambda: nn.BCELoss(weight=torch.ones(1))(OUTPUT, TARGET),
+        lambda: nn.BCELoss(reduction="sum")(OUTPUT, TARGET),
+        lambda: nn.CrossEntropyLoss(label_smoothing=0.1)(OUTPUT, LABELS),
+        lambda: nn.CrossEntropyLoss(weight=torch.ones(3))(OUTPUT, LABELS),
+        lambda: nn.CrossEntropyLoss(ignore_index=0)(OUTPUT, LABELS),
+        lambda: nn.L1Loss()(OUTPUT, TARGET),
+        lambda: F.mse_loss(OUTPUT, TARGET) + OUTPUT.square().mean(),  # a penalty
+        lambda: F.mse_loss(OUTPUT, TARGET) + F.cross_entropy(OUTPUT, LABELS),
+        lambda: {"loss": 2 * F.mse_loss(OUTPUT, TARGET)},
+        lambda: None,
     ],
 )
-def test_other_settings_are_another_loss(loss: nn.Module) -> None:
-    assert kind_of(loss) == ""
+def test_other_settings_and_sums_are_another_loss(compute: Callable[[], Any]) -> None:
+    assert kind_of(compute) == ""
+
+
+@pytest.mark.parametrize(
+    ("compute", "kind"),
+    [
+        (lambda: F.cross_entropy(OUTPUT, LABELS), CROSS_ENTROPY),
+        (lambda: {"loss": nn.CrossEntropyLoss()(input=OUTPUT, target=LABELS)}, CROSS_ENTROPY),
+        (lambda: nn.MSELoss()(OUTPUT, TARGET), SQUARED_ERROR),
+        (lambda: F.mse_loss(OUTPUT, TARGET) + 0.0, SQUARED_ERROR),
+        (lambda: F.binary_cross_entropy(OUTPUT, TARGET), BINARY_CROSS_ENTROPY),
+    ],
+)
+def test_a_loss_is_known_wherever_it_is_computed(compute: Callable[[], Any], kind: str) -> None:
+    assert kind_of(compute) == kind
+
+
+def kind_of(compute: Callable[[], Any]) -> str:
+    """Return the kind of a loss; what is computed must be the same as if nobody looked."""
+    told = []
+
+    class Seen:
+        def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
+            told.append(kind)
+
+    made, unseen = show(Seen(), compute), compute()
+    assert made == unseen
+    assert len(told) == 1
+    return str(told[0])
 
 
 @pytest.mark.parametrize(
@@ -109,3 +149,72 @@ def test_a_sweep_over_targets_that_tell_nothing_is_refused(what: str) -> None:
     assert {"noise": "nothing was learned", "all the same": "are the same", "rare": ""}[what] in advice.why
     if what != "rare":
         assert all(run.constant == pytest.approx(scipy.stats.entropy(np.bincount(labels[400:]))) for run in result.runs)
+
+
+def a_step(model: nn.Module, batch: Any) -> torch.Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+class WithLoss(nn.Module):
+    """A model that returns its loss, as those of transformers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(8, 2)
+
+    def forward(self, inputs: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"loss": nn.CrossEntropyLoss()(self.body(inputs), labels)}
+
+
+class Compiled(WithLoss):
+    """A model that says how often it was traced for a compiler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body.compile(backend=self.traced)
+        self.times: list[int] = []
+
+    def traced(self, graph: Any, inputs: Any) -> Any:
+        del inputs
+        self.times.append(1)
+        return graph.forward
+
+
+@pytest.mark.parametrize(
+    ("model", "parts"),
+    [
+        (lambda: nn.Linear(8, 2), {"training_step": a_step}),
+        (
+            lambda: nn.Linear(8, 2),
+            {"loss_fn": lambda output, target: F.cross_entropy(output, target, label_smoothing=0.0)},
+        ),
+        (lambda: nn.Linear(8, 2), {}),
+        (WithLoss, {}),
+        (Compiled, {}),
+    ],
+    ids=["a step", "a function of one's own", "inferred", "the model's", "compiled"],
+)
+def test_a_loss_in_the_users_own_code_is_seen(model: Callable[[], nn.Module], parts: dict[str, Any]) -> None:
+    inputs, labels = torch.randn(300, 8, generator=DRAW), torch.randint(2, (300,), generator=DRAW)
+    made: list[nn.Module] = []
+
+    def build() -> nn.Module:
+        made.append(model())
+        return made[-1]
+
+    result = lrfinder.sweep(
+        model=build,
+        train_loader=lambda: DataLoader(TensorDataset(inputs[:200], labels[:200]), batch_size=20),
+        val_loader=lambda: DataLoader(TensorDataset(inputs[200:], labels[200:]), batch_size=100),
+        optimizer=torch.optim.SGD,
+        device="cpu",
+        run_steps=10,
+        **parts,
+    )
+    expected = scipy.stats.entropy(np.bincount(labels[200:]))
+    told = {run.constant for run in result.runs}
+    if model is not Compiled:
+        assert list(told) == [pytest.approx(expected)]
+        return
+    assert told == {None}  # rather than compile once more
+    assert max(len(one.times) for one in made if isinstance(one, Compiled)) <= 2  # for training, and for judging
