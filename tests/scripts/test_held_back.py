@@ -105,7 +105,7 @@ def test_the_loss_is_that_of_batches_that_were_never_trained_on(
 
 
 def test_a_closure_is_judged_by_its_first_evaluation(make: Made) -> None:
-    run = make("--epochs", "4", "--lbfgs")
+    run = make("--epochs", "4", "--lbfgs", plan=RunPlan(lr=1e-3, steps=60))  # far from where it may diverge
     assert (run.metric, run.stop) == ("probe", Stop.COMPLETED)
     assert run.loss is not None
     assert math.isfinite(run.loss)
