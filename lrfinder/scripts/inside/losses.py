@@ -29,7 +29,7 @@ class LossWatch:
         """
         self.calls = 0  # of backward() since the last step
         self.steps = 0  # that any optimizer has begun
-        self._values: list[torch.Tensor] = []
+        self._values: list[torch.Tensor | float] = []
         self._closed = False
         self._depth = 0  # of backward() within backward(), as in activation checkpointing
         self._seen, self._zeroed, self._skipped = backward_seen, zeroed, step_skipped
@@ -81,6 +81,9 @@ class LossWatch:
     def _note(self, tensors: Any, gradients: Any) -> None:
         self.calls += 1
         if self._closed:
+            return
+        if type(tensors) is torch.Tensor and gradients is None and tensors.is_cpu and tensors.numel() == 1:
+            self._values.append(getattr(tensors, _UNSCALED, tensors).item())  # the usual case: nothing to wait for
             return
         tensors = (tensors,) if isinstance(tensors, torch.Tensor) else tuple(tensors)
         weights = gradients if isinstance(gradients, list | tuple) else [gradients] * len(tensors)

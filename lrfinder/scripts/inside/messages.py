@@ -21,22 +21,21 @@ class Messages:
         os.set_inheritable(handle, False)  # noqa: FBT003 - programs that the script starts don't get it
         self._handle, self._owner = handle, os.getpid()
         self._write, self._leave = os.write, os._exit  # as they were before anything is watched
-        self._waiting = b""
+        self._waiting: list[dict[str, Any]] = []
         self._written = -math.inf  # when, by `time.monotonic`
 
     def send(self, kind: str, **content: Any) -> None:
         """Send one message. If nobody reads any more, this process has nothing left to do."""
-        line = (json.dumps({"kind": kind, **content}) + "\n").encode()
+        messages = [{"kind": kind, **content}]
         if os.getpid() == self._owner:  # a process that was forked has a copy of what waits
             now = time.monotonic()
-            line = self._waiting + line
-            self._waiting = b""
+            self._waiting += messages
             if kind == "loss" and now < self._written + EVERY_S:
-                self._waiting = line
                 return
-            self._written = now
+            messages, self._waiting, self._written = self._waiting, [], now
+        lines = "".join(json.dumps(message) + "\n" for message in messages).encode()
         try:
-            while line:
-                line = line[self._write(self._handle, line) :]
+            while lines:
+                lines = lines[self._write(self._handle, lines) :]
         except BrokenPipeError:
             self._leave(1)
