@@ -327,6 +327,19 @@ def test_after_a_plateau_a_rate_is_given_up_only_if_it_lost_most(
     assert verification.pick.status is Status.UNCERTAIN or not confirmed
 
 
+@pytest.mark.parametrize(("constant", "doubted"), [(None, True), (0.6 * START, True), (START, False)])
+def test_trials_that_end_alike_are_on_no_shelf_far_below_a_constant_prediction(
+    constant: float | None, doubted: bool
+) -> None:
+    """Half and a little more of the loss is learned, at all rates that are tried."""
+    sweep = explored(SWEEP, parabola(-2))
+    request = VerifyRequest(steps=1600, budget=800, lr=1e-2)
+    ends = parabola(-2, width=8, fall=0.55 * START)
+    verification, _ = verified(request, sweep, lambda plan: dataclasses.replace(run_at(plan, ends), constant=constant))
+    assert ("all rates end alike" in verification.why) is doubted
+    assert (verification.pick.status is Status.CONFIDENT) is not doubted
+
+
 def test_batches_too_large_to_keep_make_it_uncertain() -> None:
     sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
     request = VerifyRequest(steps=2000, budget=800, lr=1e-2)

@@ -17,7 +17,8 @@ DEAR = 0.05  # of the fall: what a confident rate is expected to lose at most: a
 LEAST_ERROR = 0.0912  # decades (sd), at least: advice/README.md#least_error
 CLOSE = 0.01  # of the fall; full-length trials nearer than that are equal: advice/README.md#close
 CATCH_UP = 0.75  # of what a trial loses, left by a run twice as long: advice/README.md#catch_up
-SHELF = 1 / 3  # of the first loss: advice/README.md#shelf
+SHELF = 1 / 3  # of the first loss: advice/README.md#shelf-far_below
+FAR_BELOW = 1 / 2  # of the loss of the best constant prediction: in the same place
 _THRICE = math.log10(3)
 _SAME = 1e-3  # decades
 

@@ -13,7 +13,7 @@ from lrfinder.advice.constant_rate import CONSTANT
 from lrfinder.advice.sweep.evidence import SweepEvidence
 from lrfinder.advice.sweep.trouble import only_a_constant
 from lrfinder.advice.verify.budget import Account, VerifyRequest
-from lrfinder.advice.verify.decision import CLOSE, DEAR, SHELF, Decision, left_over
+from lrfinder.advice.verify.decision import CLOSE, DEAR, FAR_BELOW, SHELF, Decision, left_over
 from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
@@ -185,7 +185,7 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
     elif decision.cost > DEAR:
         doubts.append(f"it may lose more than {DEAR:.0%}")
     alike = max(point.loss for point in long.points) <= long.lowest.loss + DEAR * long.fall
-    if drift.doublings and alike and long.lowest.loss > SHELF * abs(long.start):
+    if drift.doublings and alike and _much_is_left(plan, long):
         doubts.append(
             "all rates end alike, and much of the loss is left: longer runs may learn what these didn't begin on"
         )
@@ -205,6 +205,18 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
     if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):
         doubts.append(f"the coming run is {2**drift.doublings:.0f} times as long as any that was tried")
     return tuple(doubts)
+
+
+def _much_is_left(plan: TrialPlan, long: LrProfile) -> bool:
+    """Tell whether trials ended so high that they may all sit on a shelf that a longer run leaves.
+
+    Not if little of the first loss is left, nor if they came far below the best constant prediction: such a shelf is
+    where only how often each target comes has been learned.
+    """
+    lowest, constants = long.lowest.loss, [run.constant for run in plan.runs if run.plan.steps == long.steps]
+    known = [constant for constant in constants if constant is not None]
+    far_below = len(known) == len(constants) > 0 and lowest <= FAR_BELOW * min(known)
+    return lowest > SHELF * abs(long.start) and not far_below
 
 
 def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
