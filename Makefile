@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check lint types floors format smoke notebook export-matrix bench bench-noise bench-speed \
 	bench-graphs bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-constant bench-branches bench-scripts \
-	bench-several test-ray bench-ray bench-scale lost-ranks test-lowest test-newest \
+	bench-script-picks bench-several test-ray bench-ray bench-scale lost-ranks test-lowest test-newest \
 	kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
@@ -190,6 +190,10 @@ bench-several: $(STAMP)  ## a sweep's update on two processes beside a bare DDP 
 
 bench-scripts: $(STAMP)  ## an update of a script under `lrfinder run` and in a sweep, over the plain script's
 	$(BIN)/python tests/benchmarks/script_overhead.py
+
+bench-script-picks: $(STAMP)  ## the pick from a training script beside that from the same training as a model file
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	$(BIN)/python tests/benchmarks/script_picks.py $(TASKS)
 
 test-ray: $(STAMP)  ## trials on Ray, with an instance that is killed
 	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q tests/api/test_ray.py
