@@ -33,7 +33,7 @@ YAML_CASES: dict[str, tuple[dict[int, str], list[str]]] = {
     "lr nan": ({2: "optimizer: {name: SGD, lr: .nan}"}, ["2:28: optimizer.lr: expected a finite number, got NaN"]),
     "lr inf": ({2: "optimizer: {name: SGD, lr: .inf}"}, ["2:28: optimizer.lr: expected a finite number, got Infinity"]),
     "lr beyond float": ({2: "optimizer: {name: SGD, lr: 1e999}"}, ["2:28: optimizer.lr: expected a finite number, got Infinity"]),
-    "lr null": ({2: "optimizer: {name: SGD, lr: }"}, ["2:27: optimizer.lr: expected a number, got null"]),
+    "lr null": ({2: "optimizer: {name: SGD, lr: }"}, ["2:28: optimizer.lr: expected a number, got null"]),
     "lr list": ({2: "optimizer: {name: SGD, lr: [0.1]}"}, ["2:28: optimizer.lr: expected a number, got [0.1]"]),
     "lr missing": ({2: "optimizer: {name: SGD}"}, ["2:1: optimizer.lr: missing; add the peak rate, e.g. 0.001"]),
     "name number": ({2: "optimizer: {name: 3, lr: 0.1}"}, ["2:19: optimizer.name: expected text, got 3"]),
@@ -218,14 +218,18 @@ YAML_CASES: dict[str, tuple[dict[int, str], list[str]]] = {
     ),
     "number tag": ({1: "version: !!int 1"}, ["1:10: tags (tag:yaml.org,2002:int) are not supported; remove the tag"]),
     "second document": ({4: "---\nversion: 1"}, ["4:1: a second document begins here; a config is one document"]),
-    "YAML 1.1": ({1: "%YAML 1.1\n---\nversion: 1"}, ["2:1: only YAML 1.2 is read; remove the %YAML line"]),
+    "YAML 1.1": ({1: "%YAML 1.1\n---\nversion: 1"}, ["1:1: only YAML 1.2 is read; remove the %YAML line"]),
     "brace left open": (
         {4: "evidence: {rule: steepest"},
-        ["5:1: not valid YAML: while parsing a flow mapping: expected ',' or '}', but got '<stream end>'"],
+        ["5:1: not valid YAML: while parsing a flow mapping: did not find expected ',' or '}'"],
     ),
-    "tab": ({4: "evidence:\n\trule: x"}, ["5:1: not valid YAML: while scanning for the next token: found character '\\t' that cannot start any token; YAML indents by spaces, not by tabs"]),
+    "tab": ({4: "evidence:\n\trule: x"}, ["5:1: not valid YAML: while scanning for the next token: found character that cannot start any token; YAML indents by spaces, not by tabs"]),
     "control character": ({4: "evidence: {rule: a\x07b}"}, ["4:19: a control character (U+0007) can't stand in a YAML file"]),
-    "too deep": ({4: "evidence: " + "[" * 2000}, ["4:26: nested deeper than 16 levels; a schedule config needs 4"]),
+    "line separator": ({4: "evidence: {rule: a\u2028b}"}, ["4:19: a control character (U+2028) can't stand in a YAML file"]),
+    "second byte order mark": ({4: "# \ufeff"}, ["4:3: a control character (U+FEFF) can't stand in a YAML file"]),
+    "carriage return alone in a block": ({4: "evidence:\n  why: |\n \r\n    a\n  rule: [1]"}, ["8:9: evidence.rule: expected text, got [1]"]),
+    "too deep": ({4: "evidence: " + "[" * 20}, ["4:26: nested deeper than 16 levels; a schedule config needs 4"]),
+    "far too deep": ({4: "evidence: " + "[" * 2000}, ["4:1010: nested deeper than 16 levels; a schedule config needs 4"]),
 }  # fmt: skip
 
 

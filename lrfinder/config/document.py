@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ KeyPath = tuple[str | int, ...]  # ("schedule", "final"); list items by index
 
 MAX_DEPTH = 16  # a config is 4 levels deep; what nests deeper is a mistake or an attack on the reader's stack
 
-MOST_VALUES = 40_000  # a table of 10,000 points has 30,002; YAML's reader takes 90 us for each
+MOST_VALUES = 40_000  # a table of 10,000 points has 30,002; each takes the readers some microseconds
 
 
 class Place(NamedTuple):
@@ -120,9 +120,7 @@ class DocumentBuilder:
 
     def _add(self, value: Any, place: Place) -> KeyPath:
         """Put `value` where it belongs; the first of two values under one key stays."""
-        if len(self.values) == MOST_VALUES:
-            message = f"more than {MOST_VALUES} values; a schedule config has fewer, whatever its table"
-            raise UnreadableError([Problem(place, message)])
+        refuse_too_many(self.values, place)
         path: KeyPath = ()
         if self.stack:
             path = self._add_to(self.stack[-1], value, place)
@@ -166,3 +164,10 @@ def duplicate(path: KeyPath, place: Place, first: Place) -> Problem:
 def too_deep() -> str:
     """Return the message on a document that nests beyond `MAX_DEPTH`."""
     return f"nested deeper than {MAX_DEPTH} levels; a schedule config needs 4"
+
+
+def refuse_too_many(values: Sized, place: Place) -> None:
+    """Raise UnreadableError if a document with all of `values` has one more at `place`: no config has so many."""
+    if len(values) >= MOST_VALUES:
+        message = f"more than {MOST_VALUES} values; a schedule config has fewer, whatever its table"
+        raise UnreadableError([Problem(place, message)])

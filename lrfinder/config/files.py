@@ -18,7 +18,7 @@ from lrfinder.config.problems import explain, in_order, show_value
 from lrfinder.errors import CONTROL, ConfigError, UsageError
 from lrfinder.files import UnfitFileError, read_limited, write_named
 
-# A table of 10,000 points takes 0.6 MB; the YAML reader, which is written in Python, three seconds for this much.
+# A table of 10,000 points takes 0.6 MB; no format's reader takes a second for this much.
 MAX_BYTES = 1024 * 1024
 _MOST_BITS = 4096  # of a whole number; Python doesn't print the longest ones
 SCHEMA_FILE = "schedule.schema.json"  # as `lrfinder schedule schema --write` is told to name it

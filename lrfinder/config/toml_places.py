@@ -10,7 +10,17 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from lrfinder.config.document import MAX_DEPTH, KeyPath, Place, Problem, UnreadableError, duplicate, places_in, too_deep
+from lrfinder.config.document import (
+    MAX_DEPTH,
+    KeyPath,
+    Place,
+    Problem,
+    UnreadableError,
+    duplicate,
+    places_in,
+    refuse_too_many,
+    too_deep,
+)
 
 _TOKEN = re.compile(
     r'''(?P<skip>[ \t\r]+|\#[^\n]*)
@@ -106,7 +116,7 @@ class _Walk:
             path = (*path, count)
         elif path:
             self.assign(path, place)
-        self.places.values.setdefault(path, self.place_of(begin.offset))
+        self.hold(path, self.place_of(begin.offset))
         return path
 
     def assignment(self, table: KeyPath) -> None:
@@ -118,6 +128,10 @@ class _Walk:
             self.value(path)
         if self.at == before:  # not TOML; go on behind it
             self.advance()
+
+    def hold(self, path: KeyPath, place: Place) -> None:
+        refuse_too_many(self.places.values, place)
+        self.places.values.setdefault(path, place)
 
     def assign(self, path: KeyPath, place: Place) -> None:
         if path in self.assigned:
@@ -145,7 +159,7 @@ class _Walk:
         place = self.place_of(self.next.offset)
         if len(path) >= MAX_DEPTH and self.next.text in {"[", "{"}:
             raise UnreadableError([Problem(place, too_deep())])
-        self.places.values.setdefault(path, place)
+        self.hold(path, place)
         if self.accept("["):
             self.array(path)
         elif self.accept("{"):

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import io
 import re
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import (
-    AliasEvent,
-    DocumentStartEvent,
-    MappingEndEvent,
-    MappingStartEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-)
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.reader import ReaderError
-from ruamel.yaml.representer import RoundTripRepresenter
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+import yaml
 
-from lrfinder.config.document import Document, DocumentBuilder, Place, Problem, UnreadableError, places_in
+from lrfinder.config.document import Document, DocumentBuilder, Place, Problem, UnreadableError, places_in, too_deep
+
+# libyaml, which PyYAML's wheels bring, reads the longest table in 0.2 s; the same in Python takes seconds.
+_READER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_WRITER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+# What YAML 1.2 doesn't allow, and what ends a line for libyaml (by YAML 1.1: U+0085, U+2028, U+2029) but not in 1.2.
+_UNFIT = re.compile("[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+
+# What a plain scalar is by YAML 1.2's core rules; numbers also in forms that have no other meaning: 1_000, 0b11.
+_NULL = re.compile("(?:~|null|Null|NULL)?")
+_BOOLEAN = re.compile("true|True|TRUE|false|False|FALSE")
+_INTEGER = re.compile("[-+]?(?:0b[01_]+|0o?[0-7_]+|[0-9][0-9_]*|0x[0-9a-fA-F_]+)")
+_FLOAT = re.compile(
+    r"[-+]?(?:(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+"
+    r"|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
+)
+_LONGEST_INTEGER = 1000  # characters; Python reads longer ones if they are hexadecimal, and then can't print them
 
 _TAG = "tag:yaml.org,2002:"
-
 # Text that every YAML reader takes for text when it stands without quotes: words, paths, and versions such as 2.13.0.
 # YAML 1.1 (PyYAML) would read some words as booleans.
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*|[0-9]+\.[0-9]+\.[0-9]+[A-Za-z0-9_.+]*", re.ASCII)
 _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
-
-_LONGEST_INTEGER = 1000  # characters; Python reads longer ones if they are hexadecimal, and then can't print them
 _ONE_LINE = 1_000_000  # columns: wider than any section, so that each stays on its line
 
 
@@ -42,65 +40,70 @@ def read(text: str) -> Document:
     Aliases, tags, further documents and other YAML versions are refused: a config needs none of them, and each has
     been used to make a small file large or to run code.
     """
+    unfit = _UNFIT.search(text)
+    if unfit:
+        message = f"a control character (U+{ord(unfit.group()):04X}) can't stand in a YAML file"
+        raise UnreadableError([Problem(places_in(text)(unfit.start()), message)])
     builder = DocumentBuilder()
-    yaml = YAML(typ="safe", pure=True)
     try:
-        for event in yaml.parse(text):
-            _take(event, builder, yaml)
-    except ReaderError as error:
-        message = f"a control character (U+{ord(text[error.position]):04X}) can't stand in a YAML file"
-        raise UnreadableError([Problem(places_in(text)(error.position), message)]) from None
-    except MarkedYAMLError as error:
-        context = f"{error.context}: " if error.context else ""
-        tab = "; YAML indents by spaces, not by tabs" if "'\\t'" in str(error.problem) else ""
-        raise UnreadableError(
-            [Problem(_place(error.problem_mark), f"not valid YAML: {context}{error.problem}{tab}")]
-        ) from None
-    except YAMLError as error:
-        raise UnreadableError([Problem(Place(1, 1), f"not valid YAML: {error}")]) from None
+        for event in yaml.parse(text, Loader=_READER):
+            _take(event, builder)
+    except yaml.MarkedYAMLError as error:
+        raise UnreadableError([_problem(error, text)]) from None
     return builder.document()
 
 
-def _take(event: Any, builder: DocumentBuilder, yaml: YAML) -> None:
+def _problem(error: yaml.MarkedYAMLError, text: str) -> Problem:
+    place = _place(error.problem_mark)
+    if "nesting depth" in error.problem:
+        return Problem(place, too_deep())
+    context = f"{error.context}: " if error.context else ""
+    at = error.problem_mark.index
+    tab = "; YAML indents by spaces, not by tabs" if text[at : at + 1] == "\t" else ""
+    return Problem(place, f"not valid YAML: {context}{error.problem}{tab}")
+
+
+def _take(event: yaml.Event, builder: DocumentBuilder) -> None:
     """Hand one parser event to the builder."""
     _refuse_extras(event, builder)
     match event:
-        case ScalarEvent():
-            builder.scalar(_scalar(event, yaml), _place(event.start_mark))
-        case MappingStartEvent():
+        case yaml.ScalarEvent():
+            builder.scalar(_scalar(event), _place(event.start_mark))
+        case yaml.MappingStartEvent():
             builder.open({}, _place(event.start_mark))
-        case SequenceStartEvent():
+        case yaml.SequenceStartEvent():
             builder.open([], _place(event.start_mark))
-        case MappingEndEvent() | SequenceEndEvent():
+        case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
             builder.close()
 
 
-def _refuse_extras(event: Any, builder: DocumentBuilder) -> None:
+def _refuse_extras(event: yaml.Event, builder: DocumentBuilder) -> None:
     message = None
-    if isinstance(event, AliasEvent):
+    if isinstance(event, yaml.AliasEvent):
         message = f"aliases (*{event.anchor}) are not supported; write the value out"
     elif getattr(event, "tag", None):
         message = f"tags ({event.tag}) are not supported; remove the tag"
-    elif isinstance(event, DocumentStartEvent) and event.version not in {None, (1, 2)}:
+    elif isinstance(event, yaml.DocumentStartEvent) and event.version not in {None, (1, 2)}:
         message = "only YAML 1.2 is read; remove the %YAML line"
-    elif isinstance(event, DocumentStartEvent) and builder.values:
+    elif isinstance(event, yaml.DocumentStartEvent) and builder.values:
         message = "a second document begins here; a config is one document"
     if message:
         raise UnreadableError([Problem(_place(event.start_mark), message)])
 
 
-def _scalar(event: ScalarEvent, yaml: YAML) -> Any:
+def _scalar(event: yaml.ScalarEvent) -> Any:
     """Return the value of a scalar by YAML 1.2's core rules: 1e-3 is a number, yes is text."""
     text = event.value
-    kind = str(yaml.resolver.resolve(ScalarNode, text, event.implicit)).removeprefix(_TAG)
-    if kind == "null":
+    if not event.implicit[0]:  # it stands in quotes
+        return text
+    if _NULL.fullmatch(text):
         return None
-    if kind == "bool":
+    if _BOOLEAN.fullmatch(text):
         return text.lower() == "true"
-    if kind == "float":
-        return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
-    if kind == "int":
+    if _INTEGER.fullmatch(text):
         return _integer(text, _place(event.start_mark))
+    if _FLOAT.fullmatch(text):
+        return float(text.replace("_", "").lower().replace(".inf", "inf").replace(".nan", "nan"))
     return text  # dates and the like, too: a config has no use for them but as text
 
 
@@ -113,47 +116,40 @@ def _integer(text: str, place: Place) -> int:
         raise UnreadableError([Problem(place, message)]) from None
 
 
-def _place(mark: Any) -> Place:
+def _place(mark: yaml.Mark) -> Place:
     return Place(mark.line + 1, mark.column + 1)
-
-
-class _Representer(RoundTripRepresenter):
-    """Numbers and text so that YAML 1.1 readers (PyYAML) get the same values as 1.2 readers."""
-
-
-def _represent_float(representer: _Representer, value: float) -> Any:
-    # The shortest text that reads back exactly; 1e-05 becomes 1.0e-05, since YAML 1.1 takes 1e-05 for text.
-    text = repr(value)
-    return representer.represent_scalar(f"{_TAG}float", text if "." in text else text.replace("e", ".0e"))
-
-
-_Representer.add_representer(float, _represent_float)
 
 
 def write(data: dict[str, Any], header: str) -> str:
     """Return `data` as YAML, one line per section, below `header` as a comment."""
-    yaml = YAML()
-    yaml.Representer = _Representer
-    yaml.width = _ONE_LINE
-    out = io.StringIO()
-    yaml.dump(CommentedMap((key, _flow(value)) for key, value in data.items()), out)
-    return "".join(f"# {line}\n" for line in header.splitlines()) + out.getvalue()
+    sections = [(_node(key), _node(value)) for key, value in data.items()]
+    document = yaml.MappingNode(f"{_TAG}map", sections, flow_style=False)
+    text: str = yaml.serialize(document, Dumper=_WRITER, width=_ONE_LINE, allow_unicode=True)
+    return "".join(f"# {line}\n" for line in header.splitlines()) + text
 
 
-def _flow(value: Any) -> Any:
-    """Return `value` in the types by which ruamel.yaml chooses flow style and quotes."""
+def _node(value: Any) -> yaml.Node:
+    """Return `value` as it is to be written: on one line, text in quotes unless every reader takes it for text."""
     if isinstance(value, dict):
-        mapping = CommentedMap((_flow(key), _flow(item)) for key, item in value.items())
-        mapping.fa.set_flow_style()
-        return mapping
+        pairs = [(_node(key), _node(item)) for key, item in value.items()]
+        return yaml.MappingNode(f"{_TAG}map", pairs, flow_style=True)
     if isinstance(value, list):
-        return _flow_list([_flow(item) for item in value])
-    if isinstance(value, str) and not (_PLAIN.fullmatch(value) and value.lower() not in _NOT_TEXT):
-        return DoubleQuotedScalarString(value)
-    return value
+        return yaml.SequenceNode(f"{_TAG}seq", [_node(item) for item in value], flow_style=True)
+    kind, text = _kind_and_text(value)
+    quoted = kind == "str" and not (_PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT)
+    return yaml.ScalarNode(f"{_TAG}{kind}", text, style='"' if quoted else None)
 
 
-def _flow_list(items: list[Any]) -> Any:
-    sequence = CommentedSeq(items)
-    sequence.fa.set_flow_style()
-    return sequence
+def _kind_and_text(value: Any) -> tuple[str, str]:
+    match value:
+        case str():
+            return "str", value
+        case None:
+            return "null", "null"
+        case bool():
+            return "bool", str(value).lower()
+        case int():
+            return "int", str(value)
+    # The shortest text that reads back exactly; 1e-05 becomes 1.0e-05, since YAML 1.1 takes 1e-05 for text.
+    text = repr(value)
+    return "float", text if "." in text else text.replace("e", ".0e")

@@ -11,8 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from lrfinder.schedules.base import Schedule
 
-# A measured schedule of a hundred thousand updates needs about a hundred at 1e-3, a cosine ten thousand at 1e-9. More
-# would take the YAML reader, which is written in Python, many seconds.
+# A measured schedule of a hundred thousand updates needs about a hundred at 1e-3, a cosine ten thousand at 1e-9.
 MOST_POINTS = 10_000
 
 Point = tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=1)]]
