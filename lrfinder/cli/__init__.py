@@ -16,7 +16,7 @@ def main() -> None:
     gc_control.disable_for_startup()
     from lrfinder.cli.answers.exit_status import SIGNALLED
     from lrfinder.cli.process import several, stdout
-    from lrfinder.cli.process.exit import exit_fast
+    from lrfinder.cli.process.exit import exit_fast, stop_timers
     from lrfinder.engine.runtime.signals import Terminated, ignore_signals, signals_as_exceptions  # imports no torch
 
     stdout.open_missing()
@@ -31,6 +31,7 @@ def main() -> None:
             ignore_signals()
             exit_fast(status)
     gc_control.prepare_for_exit()
+    stop_timers()
     sys.exit(status)
 
 

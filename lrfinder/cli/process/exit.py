@@ -1,10 +1,11 @@
-"""End the process of a command quickly."""
+"""End the process of a command."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -20,3 +21,10 @@ def exit_fast(status: int) -> NoReturn:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(status)
+
+
+def stop_timers() -> None:
+    """Stop the user's timers: at its end Python puts the default handlers back, which end the process by a signal."""
+    if hasattr(signal, "setitimer"):  # Windows has none
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
