@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import math
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from lrfinder.engine.data.prefetch import read_ahead
 from lrfinder.engine.description import describe_setup, inspect_batch
 from lrfinder.engine.distributed.training import shared_training
 from lrfinder.engine.extensions import graph_capture
+from lrfinder.engine.losses.evaluation import LEAST_SAMPLES
 from lrfinder.engine.losses.readback import Readback, readback_for
 from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.observer import Observer
@@ -36,6 +38,7 @@ from lrfinder.task.first_loss import FirstLoss
 from lrfinder.task.loader import batches_per_epoch
 from lrfinder.task.optimizer_modes import training_modes
 from lrfinder.task.problem import BuiltProblem, Problem
+from lrfinder.task.split import samples_of
 
 # Mixed into the seed of a repeat for its draws after the cache was used. So the repeat that filled the cache, whose
 # loader drew numbers, draws the same as the others.
@@ -92,14 +95,35 @@ class Preparation:
             return trial, self._loaded(trial, seed, first_epoch, cleanup)
         if not self._cache.filled:
             batches = self._loaded(trial, seed, first_epoch, cleanup)
-            self._cache.fill(batches)
+            self._cache.fill(batches, lambda taken: self._missing(taken, LEAST_SAMPLES))
             batches.close()
         seed_everything(derived_seed(own_seed, _CACHED), self._device)
         return trial, self._cache.training()
 
-    def set_aside(self, batches: Generator[Any, None, None], count: int) -> list[Any]:
-        """Take `count` batches that aren't trained on; call it before the first of `batches` is taken."""
-        return self._cache.held_out(count) if self._cache is not None else list(itertools.islice(batches, count))
+    def set_aside(self, batches: Generator[Any, None, None], count: int, *, samples: int = 0) -> list[Any]:
+        """Take `count` batches that aren't trained on, or more until they have `samples` samples in all processes.
+
+        Call it before the first of `batches` is taken.
+        """
+        source = batches if self._cache is None else iter(self._cache.held_out())
+        taken = list(itertools.islice(source, count))
+        return taken + list(itertools.islice(source, self._missing(taken, samples)))
+
+    def _missing(self, taken: list[Any], samples: int) -> int:
+        """Return how many more batches like those `taken` have `samples` samples: 0 if they can't be counted.
+
+        Not more than one pass gives, after which they would come again.
+        """
+        team = self._batching.team
+        own = [samples_of(batch) or 0 for batch in taken]
+        everybodys: list[list[float]] = [[min(own, default=0), sum(own)]]
+        if team is not None:
+            everybodys = team.gather(everybodys[0])
+        if not all(least for least, _ in everybodys):
+            return 0
+        needed = math.ceil(len(taken) * samples / sum(found for _, found in everybodys))
+        in_a_pass = needed if self._length is None else self._length // len(everybodys)
+        return max(0, min(needed, in_a_pass) - len(taken))
 
     def readback(self, trial: BuiltProblem, metric: Metric, deadline: float) -> Readback | None:
         """Return what reads the losses of training `trial` late; None if each must be waited for."""

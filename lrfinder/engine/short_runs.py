@@ -19,6 +19,7 @@ from lrfinder.engine.losses.divergence import rise_of
 from lrfinder.engine.losses.evaluation import (
     EVALUATION,
     LEAST_BATCHES,
+    LEAST_SAMPLES,
     PROBE,
     PROBE_BATCHES,
     VAL,
@@ -175,7 +176,7 @@ class ShortRuns:
 
     def _held_out(self, plan: RunPlan, batches: Generator[Any, None, None], seed: int) -> tuple[list[Any], str]:
         if self.problem.val_loader is None:
-            return self.preparation.set_aside(batches, PROBE_BATCHES), PROBE
+            return self.preparation.set_aside(batches, PROBE_BATCHES, samples=LEAST_SAMPLES), PROBE
         most = max(LEAST_BATCHES, plan.steps)
         if (seed, most) in self._validation:
             held_out, draws_as_after_reading = self._validation[seed, most]

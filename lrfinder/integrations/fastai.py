@@ -172,10 +172,12 @@ def _torch_optimizer(opt: Any) -> torch.optim.Optimizer:
 
 def _evaluate(learn: Learner) -> Callable[[], Any] | None:
     """Return a function that computes the loss on the first batches of `dls.valid`; None if there are none."""
+    from lrfinder.engine.losses.evaluation import LEAST_SAMPLES
+
     dls, loss_func = learn.dls, learn.loss_func
     if len(dls.loaders) < 2 or not len(dls.valid):  # noqa: PLR2004 - training and validation
         return None
-    batches = list(itertools.islice(dls.valid, _VALID_BATCHES))
+    batches = list(itertools.islice(dls.valid, max(_VALID_BATCHES, math.ceil(LEAST_SAMPLES / (dls.valid.bs or 1)))))
 
     def evaluate() -> Any:
         losses = []

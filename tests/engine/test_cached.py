@@ -155,11 +155,11 @@ def test_a_loader_with_fewer_batches_than_asked_for() -> None:
 def test_what_takes_too_much_memory_is_refused() -> None:
     cache = BatchCache(3, held_out=0, device=CPU, most_bytes=1000)
     with pytest.raises(UsageError, match=r"^3 batches can't be kept: 3 take more than 9\.31e-07 GiB$") as raised:
-        cache.fill(iter([torch.zeros(100)] * 9))
+        cache.fill(iter([torch.zeros(100)] * 9), lambda _: 0)
     assert raised.value.hint == "keep fewer: --cache-batches N (cache_batches=N)"
     assert not cache.filled
     whole = BatchCache(2, held_out=0, device=CPU, most_bytes=800)
-    whole.fill(iter([torch.zeros(100)] * 9))
+    whole.fill(iter([torch.zeros(100)] * 9), lambda _: 0)
     assert len(whole) == 2
 
 
@@ -186,13 +186,13 @@ def test_the_label_goes_into_the_folder_the_picture_and_the_advice(tmp_path: Pat
 def test_small_batches_are_kept_on_the_gpu() -> None:
     cuda = torch.device("cuda")
     cache = BatchCache(2, held_out=1, device=cuda)
-    cache.fill(iter([(INPUTS, {"y": TARGETS})] * 5))
+    cache.fill(iter([(INPUTS, {"y": TARGETS})] * 5), lambda _: 0)
     x, named = next(cache.training())
     assert x.is_cuda
     assert named["y"].is_cuda
     x.zero_()
     assert torch.equal(next(cache.training())[0].cpu(), INPUTS)
-    assert cache.held_out(1)[0][0].is_cuda
+    assert cache.held_out()[0][0].is_cuda
 
 
 def test_problem_defaults_train_on_all_that_comes(recorder) -> None:

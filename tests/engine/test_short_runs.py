@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from helpers.problems import CPU, Recorder, regression
 from lrfinder.engine.losses.evaluation import evaluate
+from lrfinder.engine.micro_batches import micro_batching_for
 from lrfinder.engine.runtime.signals import signals_as_exceptions
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.errors import ModelFileError
-from lrfinder.records import RunPlan, Stop, UpdateOptions
+from lrfinder.records import RunPlan, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import BuiltProblem
 
 INPUTS = torch.randn(256, 3, generator=torch.Generator().manual_seed(0))
@@ -140,6 +141,45 @@ def test_without_held_out_data_batches_are_set_aside_and_never_trained_on():
     with torch.no_grad():
         by_hand = nn.functional.mse_loss(model(INPUTS[:32]), torch.arange(1000.0, 1032.0)[:, None]).item()
     assert run.initial_loss == pytest.approx(by_hand, rel=1e-6)
+
+
+@pytest.mark.parametrize(("size", "batches"), [(1, 32), (2, 16), (5, 7), (8, 4)])
+@pytest.mark.parametrize("cached", [None, 5])
+def test_of_tiny_batches_more_are_set_aside(size: int, batches: int, cached: int | None):
+    model, judged = nn.Linear(3, 1), []
+
+    def loss(output, target):
+        if not torch.is_grad_enabled():
+            judged.append(target.flatten().tolist())
+        return nn.functional.mse_loss(output, target)
+
+    loader = DataLoader(TensorDataset(INPUTS, torch.arange(256.0)[:, None]), batch_size=size)
+    what = problem(
+        model=model, train_loader=loader, val_loader=None, optimizer=sgd(model.parameters(), 1e-6), loss_fn=loss
+    )
+    settings = None if cached is None else SweepSettings(cache_batches=cached)
+    with ShortRuns(
+        what, seed=0, device=CPU, observer=Recorder(), batching=micro_batching_for(what, settings, CPU)
+    ) as runs:
+        runs.run(RunPlan(lr=1e-6, steps=STEPS))
+    first = (cached or 0) * size  # the cache takes those to train on first
+    expected = [list(range(start, start + size)) for start in range(first, first + batches * size, size)]
+    assert judged[:batches] == judged[-batches:] == expected  # before the run and after it
+
+
+def test_not_more_are_set_aside_than_a_pass_gives_nor_where_samples_cant_be_counted():
+    for data, expected in (([torch.ones(1, 3)] * 6, 6), ([torch.ones(1, 3)] * 2, 4), ([None] * 99, 4)):
+        judged = []
+
+        def step(model, batch, judged=judged):
+            judged.extend([batch] * (not torch.is_grad_enabled()))
+            return model(torch.ones(1, 3) if batch is None else batch).mean()
+
+        what = problem(
+            model=lambda: nn.Linear(3, 1), train_loader=data, val_loader=None, loss_fn=None, training_step=step
+        )
+        make(what, RunPlan(lr=1e-3, steps=STEPS))
+        assert len(judged) == 2 * expected
 
 
 def test_a_rate_far_too_high_diverges_and_is_a_result():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ DEVICE_SHARE = 0.1
 
 
 class BatchCache:
-    """`number` batches to train on, and `held_out` more to judge by; empty until `fill`."""
+    """`number` batches to train on, and at least `held_out` more to judge by; empty until `fill`."""
 
     def __init__(self, number: int, *, held_out: int, device: torch.device, most_bytes: int = MOST_BYTES) -> None:
         self.filled = False
@@ -32,32 +32,41 @@ class BatchCache:
         """Return how many batches are trained on: fewer than asked for if the loader gave fewer."""
         return len(self._batches)
 
-    def fill(self, batches: Iterator[Any]) -> None:
-        """Take and keep the batches, first those to train on. Raises UsageError if they take too much memory."""
-        kept: list[Any] = []
-        size = 0
-        for batch in itertools.islice(batches, self._number + self._wanted):
-            size += size_in_bytes(batch)
-            if size > self._most_bytes:
+    def fill(self, batches: Iterator[Any], missing: Callable[[list[Any]], int]) -> None:
+        """Take and keep the batches, first those to train on. Raises UsageError if they take too much memory.
+
+        `missing` tells how many more are needed to judge by than the ones that it gets.
+        """
+        sizes: list[int] = []
+        read = self._within_memory(batches, sizes)
+        training, held_out = list(itertools.islice(read, self._number)), list(itertools.islice(read, self._wanted))
+        if held_out:
+            held_out += itertools.islice(read, missing(held_out))
+        if sum(sizes) <= self._room():
+            training, held_out = ([to_device(batch, self._device) for batch in part] for part in (training, held_out))
+        self._batches, self._held_out = training, held_out
+        self.filled = True
+
+    def _within_memory(self, batches: Iterator[Any], sizes: list[int]) -> Iterator[Any]:
+        """Yield `batches` and add their sizes in bytes to `sizes`, as long as they may be kept."""
+        for batch in batches:
+            sizes.append(size_in_bytes(batch))
+            if sum(sizes) > self._most_bytes:
                 raise UsageError(
-                    f"{self._number} batches can't be kept: {len(kept) + 1} take more than "
+                    f"{self._number} batches can't be kept: {len(sizes)} take more than "
                     f"{self._most_bytes / 2**30:.3g} GiB",
                     hint="keep fewer: --cache-batches N (cache_batches=N)",
                 )
-            kept.append(batch)
-        if size <= self._room():
-            kept = [to_device(batch, self._device) for batch in kept]
-        self._batches, self._held_out = kept[: self._number], kept[self._number :]
-        self.filled = True
+            yield batch
 
     def training(self) -> Generator[Any, None, None]:
         """Yield copies of the batches to train on, over and over."""
         for batch in itertools.cycle(self._batches):
             yield copied(batch)
 
-    def held_out(self, count: int) -> list[Any]:
-        """Return the first `count` batches to judge by; batches of the training if the data ended before them."""
-        return (self._held_out or self._batches)[:count]
+    def held_out(self) -> list[Any]:
+        """Return the batches to judge by; batches of the training if the data ended before them."""
+        return self._held_out or self._batches
 
     def _room(self) -> float:
         if self._device.type != "cuda":

@@ -27,6 +27,7 @@ VAL, PROBE = "val", "probe"
 EVALUATION = 1  # mixed into the seed of a repeat, so that the evaluation's draws are not those of the training
 
 PROBE_BATCHES = 4  # set aside if there is no val_loader: engine/README.md#probe_batches
+LEAST_SAMPLES = 32  # in them, else more batches are set aside: engine/README.md#least_samples
 LEAST_BATCHES = 10  # of the val_loader, at most; else as many as the run has updates: judging costs less than training
 
 
