@@ -7,6 +7,7 @@ import itertools
 import math
 import os
 import signal
+import statistics
 import time
 from functools import partial
 from types import SimpleNamespace
@@ -180,6 +181,21 @@ def test_not_more_are_set_aside_than_a_pass_gives_nor_where_samples_cant_be_coun
         )
         make(what, RunPlan(lr=1e-3, steps=STEPS))
         assert len(judged) == 2 * expected
+
+
+def test_a_step_that_skips_every_third_call_is_judged_by_the_same_batches_each_time():
+    calls = itertools.count(1)
+    rows = [torch.full((1, 1), float(index)) for index in range(64)]  # the loss of each is another
+
+    def step(model, batch):
+        return None if next(calls) % 3 == 0 else (model.weight * 0 + batch).mean()
+
+    what = problem(
+        model=lambda: nn.Linear(1, 1), train_loader=rows, val_loader=lambda: rows, loss_fn=None, training_step=step
+    )
+    for run in make(what, *[RunPlan(lr=0.01, steps=steps) for steps in (11, 12, 13)]):
+        judged = max(10, run.plan.steps)
+        assert run.initial_loss == run.loss == statistics.mean(range(judged))
 
 
 def test_a_rate_far_too_high_diverges_and_is_a_result():

@@ -77,7 +77,9 @@ def evaluate(
     own, count, failure = math.nan, sum(map(samples_in, batches)), None
     try:
         with across.alone(trial.model):
-            own = float(mean_losses(trial, batches, trial.loss, device=device, seed=seed, split=split, way=way))
+            own = float(
+                mean_losses(trial, batches, trial.loss, device=device, seed=seed, split=split, way=way, once=True)
+            )
     except Exception as error:  # noqa: BLE001 - raised again there, in all processes
         failure = error
     return across.mean(own * count if count else 0.0, count, failure)
@@ -92,8 +94,13 @@ def mean_losses(
     seed: int,
     split: Callable[[Any], list[tuple[float, Any]]] | None = None,
     way: Way = PLAIN,
+    once: bool = False,
 ) -> torch.Tensor:
-    """Return what `evaluate` returns, in double precision; `loss` may give the losses of several members at once."""
+    """Return what `evaluate` returns, in double precision; `loss` may give the losses of several members at once.
+
+    A batch without a loss is tried again: a step that skips by a count of its calls would leave out other batches each
+    time. `once`: it is not, since other processes would wait for a model that is divided among all.
+    """
     put_back = remember_global_state(device)
     modes = [(module, module.training) for module in trial.model.modules()]
     before = state_around(trial)
@@ -106,6 +113,8 @@ def mean_losses(
                 moved = to_device(batch, device)
                 with user_code("computing the loss of a held-out batch"):
                     value = loss(trial.model, moved)
+                    if value is None and not once:
+                        value = loss(trial.model, moved)
                     if value is None:  # it is to be skipped
                         continue
                     value = value.detach().double().cpu()
