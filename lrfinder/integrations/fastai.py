@@ -177,7 +177,9 @@ def _evaluate(learn: Learner) -> Callable[[], Any] | None:
     dls, loss_func = learn.dls, learn.loss_func
     if len(dls.loaders) < 2 or not len(dls.valid):  # noqa: PLR2004 - training and validation
         return None
-    batches = list(itertools.islice(dls.valid, max(_VALID_BATCHES, math.ceil(LEAST_SAMPLES / (dls.valid.bs or 1)))))
+    # fastai's own loaders call their batch size bs, torch's batch_size; batches may also be made elsewhere.
+    size = getattr(dls.valid, "bs", None) or getattr(dls.valid, "batch_size", None) or LEAST_SAMPLES
+    batches = list(itertools.islice(dls.valid, max(_VALID_BATCHES, math.ceil(LEAST_SAMPLES / size))))
 
     def evaluate() -> Any:
         losses = []

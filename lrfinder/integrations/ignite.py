@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.api.recommend import Recommendation, recommend
+from lrfinder.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,7 @@ def find_lr(
         with attach(optimizer, model, loader, *others, loss_after_step=True, **options) as finder:
 
             def tell(engine: Engine) -> None:
-                finder.loss(output_transform(engine.state.output))
+                finder.loss(_checked(output_transform(engine.state.output)))
                 if finder.done:
                     engine.terminate()
 
@@ -62,6 +63,16 @@ def find_lr(
                 trainer.run(loader, max_epochs=_MOST_EPOCHS)
         result = finder.result
     return recommend(result, steps=steps, epochs=epochs, schedule=schedule, warmup=warmup)
+
+
+def _checked(loss: Any) -> Any:
+    """Return what `output_transform` gave; raise UsageError if it is no loss."""
+    if hasattr(loss, "__float__"):  # a number of Python's or numpy's, or a tensor
+        return loss
+    raise UsageError(
+        f"the loss is not one number: the trainer's output is of type {type(loss).__name__}",
+        hint="say which part of it is the loss: find_lr(..., output_transform=lambda output: output['loss'])",
+    )
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     from fastai.learner import Learner
     from fastai.optimizer import OptimWrapper
 
-    from lrfinder.integrations.fastai import _unsmoothed, find_lr, follow, steepest
+    from lrfinder.integrations.fastai import _evaluate, _unsmoothed, find_lr, follow, steepest
 
 SHORT = {"max_lr": 10.0, "repeats": 1, "run_steps": 10}
 INPUTS = torch.randn(80, 4, generator=torch.Generator().manual_seed(1))
@@ -104,6 +104,26 @@ def test_a_fit_that_goes_on_begins_where_it_was(tmp_path) -> None:
     expected, there = fitted(plain)
     assert rates == expected
     assert all(map(torch.equal, weights, there))
+
+
+@pytest.mark.parametrize(("size", "judged"), [(8, 4), (1, 32)])
+def test_torchs_own_loaders_are_judged_by_as_many_samples(tmp_path, size: int, judged: int) -> None:
+    data, valid = TensorDataset(INPUTS, TARGETS), TensorDataset(INPUTS, TARGETS)
+    loaders = DataLoaders(*(torch.utils.data.DataLoader(each, batch_size=size) for each in (data, valid)))
+    learn = learner(tmp_path)
+    learn.dls = loaders
+    seen = []
+
+    def loss(output, target):
+        seen.append(len(target) * (not torch.is_grad_enabled()))
+        return nn.functional.mse_loss(output, target)
+
+    learn.loss_func = loss
+    learn.model.eval()
+    evaluate = _evaluate(learn)
+    with torch.no_grad():
+        evaluate()
+    assert seen == [size] * judged
 
 
 def test_callbacks_that_save_and_log_stay_out(tmp_path) -> None:

@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     from ignite.engine import Engine, Events, create_supervised_trainer
     from ignite.handlers import LRScheduler
 
+from lrfinder.errors import UsageError
 from lrfinder.integrations.ignite import find_lr
 
 SHORT = {"max_lr": 10.0, "repeats": 1, "run_steps": 10}
@@ -123,6 +124,17 @@ def test_its_curve_is_that_of_the_same_trainer_at_those_rates(accumulate: int) -
     trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output))
     trainer.run(loader, max_epochs=len(swept.lrs) * accumulate)
     assert [swept.initial_loss, *swept.losses[:-1]] == pytest.approx(losses[::accumulate], rel=1e-6)
+
+
+def test_an_output_that_is_no_loss_is_told_by_what_ignite_calls_it() -> None:
+    training = Training()
+    training.trainer = create_supervised_trainer(
+        training.net, training.optimizer, nn.MSELoss(), output_transform=lambda x, y, guess, loss: {"loss": loss.item()}
+    )
+    with pytest.raises(UsageError, match="output is of type dict") as caught:
+        training.find()
+    assert "output_transform" in str(caught.value.hint)
+    assert training.find(output_transform=lambda output: output["loss"]).result.traces
 
 
 def test_its_schedule_is_what_ignite_logs_and_the_run_of_that_rate_from_the_start() -> None:
