@@ -109,6 +109,7 @@ def find(
     jobs: int | None = None,
     on: str | None = None,
     devices_per_trial: int | None = None,
+    upload: bool = False,
     optimizer: str | None = None,
     momentum: float | None = None,
     weight_decay: float | None = None,
@@ -156,7 +157,7 @@ def find(
         warmup=warmup,
         budget=budget,
         jobs=jobs,
-        where=elsewhere(on, devices_per_trial),
+        where=elsewhere(on, devices_per_trial, upload=upload),
         seed=seed,
     )
     watch = SweepProgress if progress else None

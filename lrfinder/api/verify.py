@@ -80,6 +80,7 @@ def verify(
     jobs: int | None = None,
     on: str | None = None,
     devices_per_trial: int | None = None,
+    upload: bool = False,
     seed: int = 0,
 ) -> Verification:
     """Confirm or correct the recommended rate of a run folder by short trainings from scratch around it.
@@ -91,8 +92,8 @@ def verify(
     verified instead of the recommended rate. `against` is a rate, or several, to compare with, each by one trial more;
     the rate that the model file's optimizer has by itself is always among them, and that at which a run stopped that
     goes on from a checkpoint. `jobs` trials are made at once, each in a process of its own; None: several, if that is
-    measured to be faster. `on` "ray" makes them on Ray: see `sweep`. `.schedule` is the config; `.save(path)` writes
-    it.
+    measured to be faster. `on` "ray" makes them on Ray, with `devices_per_trial` and `upload` as in `sweep`.
+    `.schedule` is the config; `.save(path)` writes it.
 
     Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
     EnvironmentFailure for the machine; what the user's code raises passes through.
@@ -107,7 +108,7 @@ def verify(
         against=() if against is None else (against,) if isinstance(against, int | float) else tuple(against),
         budget=budget,
         jobs=jobs,
-        where=elsewhere(on, devices_per_trial),
+        where=elsewhere(on, devices_per_trial, upload=upload),
         seed=seed,
     )
     from lrfinder.api.sweeping.together import together

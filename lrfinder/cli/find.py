@@ -34,6 +34,7 @@ from lrfinder.cli.arguments.options import (
     Seed,
     StartFrom,
     Steps,
+    Upload,
     Warmup,
     WeightDecay,
     WriteSchedule,
@@ -85,6 +86,7 @@ def find(
     nproc: Nproc = None,
     on: On = None,
     devices_per_trial: DevicesPerTrial = None,
+    upload: Upload = False,
     strategy: StrategyOption = Strategy.DDP,
     start_from: StartFrom = None,
     seed: Seed = 0,
@@ -116,7 +118,7 @@ def find(
     from lrfinder.report.documents import find_document
 
     check_dry_run(dry_run, resume)
-    where = elsewhere(on, devices_per_trial)
+    where = elsewhere(on, devices_per_trial, upload=upload)
     program = named_script(
         context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
     )

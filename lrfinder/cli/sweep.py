@@ -36,6 +36,7 @@ from lrfinder.cli.arguments.options import (
     Seed,
     StartFrom,
     SweptOptimizer,
+    Upload,
     WeightDecay,
     count,
     given_options,
@@ -122,6 +123,7 @@ def sweep(
     nproc: Nproc = None,
     on: On = None,
     devices_per_trial: DevicesPerTrial = None,
+    upload: Upload = False,
     strategy: StrategyOption = Strategy.DDP,
     start_from: StartFrom = None,
     seed: Seed = 0,
@@ -166,7 +168,7 @@ def sweep(
     from lrfinder.task.reference import check_reference
 
     check_dry_run(dry_run, resume)
-    where = elsewhere(on, devices_per_trial)
+    where = elsewhere(on, devices_per_trial, upload=upload)
     program = named_script(
         context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
     )

@@ -22,6 +22,7 @@ from lrfinder.cli.arguments.options import (
     Schedule,
     Seed,
     Steps,
+    Upload,
 )
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.arguments.values import complete_schedules
@@ -81,6 +82,7 @@ def verify(
     nproc: Nproc = None,
     on: On = None,
     devices_per_trial: DevicesPerTrial = None,
+    upload: Upload = False,
     model: Annotated[
         str | None, typer.Option("--model", help="The model file, if it is not the one that was swept.")
     ] = None,
@@ -131,7 +133,7 @@ def verify(
         against=tuple(against or ()),
         budget=budget,
         jobs=jobs,
-        where=elsewhere(on, devices_per_trial),
+        where=elsewhere(on, devices_per_trial, upload=upload),
         model=model,
         script=program,
         seed=seed,

@@ -28,10 +28,14 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Where trials are made: `on` as it was given ("ray", "ray://HOST:PORT"), and the devices that each gets."""
+    """Where trials are made: `on` as it was given ("ray", "ray://HOST:PORT"), and the devices that each gets.
+
+    With `upload` the files that git tracks are sent there; else the folder is expected there.
+    """
 
     on: str
     devices_per_trial: int = 1
+    upload: bool = False
 
     def __post_init__(self) -> None:
         """Raise UsageError for a name that there isn't, or whose package is missing."""
@@ -56,20 +60,21 @@ class Elsewhere:
         return EXECUTORS[self._name](self, source, seed)
 
 
-def elsewhere(on: str | None, devices_per_trial: int | None) -> Elsewhere | None:
+def elsewhere(on: str | None, devices_per_trial: int | None, *, upload: bool = False) -> Elsewhere | None:
     """Return where trials are made; None: in this process. Raises UsageError if the options make no sense."""
     if on is None:
-        if devices_per_trial is not None:
-            raise UsageError("--devices-per-trial says nothing without --on", hint="add --on ray")
+        for option, given in (("--devices-per-trial", devices_per_trial is not None), ("--upload", upload)):
+            if given:
+                raise UsageError(f"{option} says nothing without --on", hint="add --on ray")
         return None
-    return Elsewhere(on, 1 if devices_per_trial is None else devices_per_trial)
+    return Elsewhere(on, 1 if devices_per_trial is None else devices_per_trial, upload)
 
 
 def _ray(where: Elsewhere, source: Source, seed: int) -> AbstractContextManager[Executor]:
     from lrfinder.api.training.ray_cluster import RayTrials
 
     address = where.on if "://" in where.on else None
-    return RayTrials(source, seed=seed, address=address, devices_per_trial=where.devices_per_trial)
+    return RayTrials(source, seed=seed, address=address, devices_per_trial=where.devices_per_trial, upload=where.upload)
 
 
 EXECUTORS: Mapping[str, Callable[[Elsewhere, Source, int], AbstractContextManager[Executor]]] = {"ray": _ray}

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from lrfinder import errors
-from lrfinder.errors import LrfinderError, add_location, error_text, frames_of, remember_frames, user_code_location
+from lrfinder.errors import (
+    LrfinderError,
+    add_location,
+    error_text,
+    frames_of,
+    remember_frames,
+    user_code_location,
+    visible,
+)
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -19,7 +27,8 @@ class Failure:
     kind: str
     module: str
     message: str
-    arguments: tuple[Any, ...] = ()  # if they are plain values
+    arguments: tuple[Any, ...] = ()  # of one of Python's own, if they are plain values
+    notes: tuple[str, ...] = ()
     hint: str | None = None
     place: str | None = None
     frames: tuple[tuple[str, int | None, str, str | None], ...] = ()
@@ -27,12 +36,16 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Self:
         """Describe an exception in the process where it was raised."""
-        given = getattr(error, "args", ())
+        given: Any = ()
+        if type(error).__module__ == builtins.__name__:  # the user's own class may do anything here
+            given = error.__reduce__()[1]  # an OSError has its file's name beside `args`
+        notes = getattr(error, "__notes__", ())
         return cls(
             kind=type(error).__name__,
             module=type(error).__module__,
             message=error_text(error),
             arguments=given if all(isinstance(value, _PLAIN) for value in given) else (),
+            notes=tuple(visible(note) for note in notes if isinstance(note, str)),
             hint=error.hint if isinstance(error, LrfinderError) else None,
             place=user_code_location(error),
             frames=tuple((frame.filename, frame.lineno, frame.name, frame.line) for frame in frames_of(error)),
@@ -47,6 +60,8 @@ class Failure:
     def error(self) -> BaseException:
         """Return an exception that is reported as this one; of a class that isn't Python's or ours, by name alone."""
         error = self._again()
+        for note in self.notes:
+            error.add_note(note)
         if self.place is not None:
             add_location(error, self.place)
         remember_frames(error, self.frames)

@@ -12,6 +12,7 @@ import queue
 import secrets
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -26,6 +27,7 @@ from lrfinder.api.training.dispatch import Dispatcher, Lost, Node, Outcome
 from lrfinder.api.training.failure import Failure
 from lrfinder.api.training.home import Home
 from lrfinder.api.training.run_trial import Plan, Trial, TrialSpec, run_trial
+from lrfinder.api.training.upload import Upload
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.errors import EnvironmentFailure, LrfinderError, UsageError
 from lrfinder.store import Source
@@ -43,8 +45,18 @@ class RayTrials:
     started, and ended with its processes and files. A Ray that this process has joined already is used as it is.
     """
 
-    def __init__(self, source: Source, *, seed: int, address: str | None = None, devices_per_trial: int = 1) -> None:
-        """Raises UsageError if the model's device is one of several by number: Ray says which one a trial gets."""
+    def __init__(
+        self,
+        source: Source,
+        *,
+        seed: int,
+        address: str | None = None,
+        devices_per_trial: int = 1,
+        upload: bool = False,
+    ) -> None:
+        """With `upload` the files that git tracks are sent; how many, and their size, is said before that.
+
+        Raises UsageError if the model's device is one of several by number: Ray says which one a trial gets."""
         device, _, index = source.device.partition(":")
         if index:
             raise UsageError(
@@ -53,13 +65,16 @@ class RayTrials:
         self._source, self._seed = source, seed
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
         self._share = devices_per_trial
+        self._upload = upload
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            home = Home.here(self._source)
-            stack.enter_context(_joined(self._address))
-            self._cluster = RayCluster(home, self._source, self._share)
+            upload = Upload.of(self._source) if self._upload else None
+            home = Home.here(self._source, upload)
+            stack.enter_context(_joined(self._address, upload))
+            source = self._source if upload is None else upload.source
+            self._cluster = RayCluster(home, source, self._share)
             stack.callback(self._cluster.cancel)
             self._dispatcher = Dispatcher(self._cluster, devices_per_trial=self._share)
             self._stack = stack.pop_all()
@@ -153,8 +168,8 @@ class RayCluster:
 def _attempt(spec: TrialSpec, home: Home) -> Trial | Failure:
     """Make a trial in a process of Ray's."""
     try:
-        home.enter(spec.source)
-        return run_trial(spec)
+        with home.entered(spec.source):
+            return run_trial(spec)
     except BaseException as error:  # noqa: BLE001 - it is raised again where it can be reported
         return Failure.of(error)
 
@@ -168,6 +183,9 @@ def _outcome(done: Future[Any]) -> Outcome:
         return outcome
     if isinstance(error, ray.exceptions.RayTaskError):  # before our own function began: a package is missing, say
         return Failure.of(error.cause if isinstance(error.cause, BaseException) else error)
+    if isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+        said = " ".join(str(error).split())[-MOST_SAID:]  # the cause stands at the end
+        return Failure.of(EnvironmentFailure(f"what was uploaded could not be set up on a node: {said}"))
     why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     absent = isinstance(error, ray.exceptions.TaskUnschedulableError)
     return Lost(why, node_too=absent or isinstance(error, ray.exceptions.NodeDiedError), began=not absent)
@@ -183,11 +201,19 @@ def _device(name: str, nodes: Sequence[Mapping[str, Any]]) -> str:
 
 
 @contextlib.contextmanager
-def _joined(address: str) -> Iterator[None]:
-    """Join the Ray at `address`, or start one for "local"; at the end leave it, or end it and remove its files."""
+def _joined(address: str, upload: Upload | None = None) -> Iterator[None]:
+    """Join the Ray at `address`, or start one for "local"; at the end leave it, or end it and remove its files.
+
+    Raises UsageError if something is to be uploaded to a Ray that this process has joined before.
+    """
     import ray
 
     if ray.is_initialized():
+        if upload is not None:
+            raise UsageError(
+                "upload: Ray takes files only when it is joined, and this process has joined one already",
+                hint="call ray.shutdown() before, and name the cluster by RAY_ADDRESS or `on`",
+            )
         yield
         return
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
@@ -203,11 +229,23 @@ def _joined(address: str) -> Iterator[None]:
             # Who knows the token can run code here; without one Ray makes one, and leaves it in the user's home.
             settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
             settings["RAY_worker_niceness"] = "0"  # Ray's 15 would let trials starve where others compute, too
+        if upload is not None:
+            options["runtime_env"] = {"working_dir": stack.enter_context(_archive(upload))}
         stack.callback(ray.shutdown)
         with _set(settings), _failures(f"Ray ({address}) can't be joined"):
             _init(address, options)
         stack.enter_context(_silent())
         yield
+
+
+@contextlib.contextmanager
+def _archive(upload: Upload) -> Iterator[str]:
+    """Say what will be sent, and give an archive of it: of a folder Ray would leave out what it finds ignored."""
+    sys.stderr.write(f"{upload}\n")
+    with tempfile.TemporaryDirectory(prefix="lrfinder-upload-") as folder:
+        archive = Path(folder) / "tracked.zip"
+        upload.write(archive)
+        yield str(archive)
 
 
 def _init(address: str, options: Mapping[str, Any]) -> None:

@@ -90,6 +90,14 @@ DevicesPerTrial = Annotated[
         help="With --on: whole devices for each trial, GPUs, or cores if it trains on the CPU. [default: 1]",
     ),
 ]
+Upload = Annotated[
+    bool,
+    typer.Option(
+        "--upload",
+        help="With --on: send the files that git tracks in the repository of the model file, and nothing else; without "
+        "it every node is expected to have the folder.",
+    ),
+]
 Schedule = Annotated[
     str | None,
     typer.Option(
