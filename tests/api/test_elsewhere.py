@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import signal
 import sys
 from pathlib import Path
 
@@ -10,13 +12,14 @@ import pytest
 
 import lrfinder
 from helpers.models import GOOD_WITH_VAL
+from lrfinder.api.sweeping.elsewhere import measure_elsewhere
 from lrfinder.api.training import executors
 from lrfinder.api.training.executors import Elsewhere
 from lrfinder.api.training.home import Home
 from lrfinder.api.training.run_trial import Repeat, TrialSpec, run_trial
 from lrfinder.api.verify import VerifyOptions, check_options
 from lrfinder.errors import EnvironmentFailure, ModelFileError, UsageError
-from lrfinder.records import SweepSettings
+from lrfinder.records import Stop, SweepSettings
 from lrfinder.store import Source
 
 
@@ -65,6 +68,31 @@ def test_repeats_of_a_loader_with_one_start_are_refused(file):
     plan = Repeat(settings=SweepSettings(steps=5), number=1)
     with pytest.raises(ModelFileError, match="repeats can't be made apart"):
         run_trial(TrialSpec(source=Source(reference="model.py", device="cpu"), seed=0, plan=plan, threads=1))
+
+
+class Here:
+    """Makes trials one by one in this process; a signal comes when the first ones are made."""
+
+    signalled = False
+
+    @contextlib.contextmanager
+    def open(self, source, *, seed):
+        self.source = source
+        yield self
+
+    def run(self, plans, until=None):
+        for plan in plans:
+            yield run_trial(TrialSpec(source=self.source, seed=0, plan=plan, threads=1))
+        if not self.signalled:
+            self.signalled = True
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_that_comes_when_all_repeats_are_made_ends_what_follows(file):
+    settings = SweepSettings(steps=20, repeats=2, run_steps=10)
+    cut = measure_elsewhere(Source(reference="model.py", device="cpu"), settings, Here())
+    assert [trace.stop for trace in cut.traces] == [Stop.COMPLETED] * 2
+    assert [run.stop for run in cut.runs] == [Stop.INTERRUPTED]
 
 
 def test_a_node_must_have_the_folder_the_same_file_and_the_same_versions(file, tmp_path, monkeypatch):

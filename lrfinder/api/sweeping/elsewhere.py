@@ -14,7 +14,7 @@ from lrfinder.api.training.executors import Elsewhere, Executor
 from lrfinder.api.training.run_trial import Plan, Repeat, Trial
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.rng import derived_seed
-from lrfinder.engine.runtime.signals import Interrupts, answer_signal
+from lrfinder.engine.runtime.signals import Interrupts, Terminated, answer_signal
 from lrfinder.errors import ModelFileError, UsageError
 from lrfinder.records import RunPlan, ShortRun, Stop, SweepSettings, Trace
 from lrfinder.store import ResumableRun, Source
@@ -109,17 +109,23 @@ class _Parts:
         return cut
 
     def _make(self, plans: Sequence[Plan], take: Callable[[Trial], None]) -> Stop | None:
-        """Make trials and hand each to `take`; return how a signal ended that, if one did."""
+        """Make trials and hand each to `take`; return how a signal ended that, if one did.
+
+        A signal that comes when all are made ends what follows.
+        """
         if not plans:
             return None
-        interrupts = self._interrupts
+        interrupts, missing = self._interrupts, len(plans)
         try:
             with interrupts.allowed():
                 for trial in self._executor.run(plans, self._until):
                     with interrupts.held():
                         self._memory = max(self._memory or 0, trial.memory or 0)
                         take(trial)
+                        missing -= 1
         except BaseException as error:
+            if not missing and isinstance(error, KeyboardInterrupt | Terminated):
+                return None  # it is pending
             stop = answer_signal(interrupts, error)
             if stop is None:
                 raise
