@@ -196,7 +196,7 @@ bench-script-picks: $(STAMP)  ## the pick from a training script beside that fro
 	$(BIN)/python tests/benchmarks/script_picks.py $(TASKS)
 
 test-ray: $(STAMP)  ## trials on Ray, with an instance that is killed
-	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q tests/api/test_ray.py
+	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q tests/api/on_ray tests/api/test_group.py
 
 bench-ray: $(STAMP)  ## what Ray adds to a trial, and what a second worker gains
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/ray_trials.py

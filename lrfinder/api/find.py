@@ -109,6 +109,7 @@ def find(
     jobs: int | None = None,
     on: str | None = None,
     devices_per_trial: int | None = None,
+    nproc: int | None = None,
     upload: bool = False,
     optimizer: str | None = None,
     momentum: float | None = None,
@@ -157,7 +158,7 @@ def find(
         warmup=warmup,
         budget=budget,
         jobs=jobs,
-        where=elsewhere(on, devices_per_trial, upload=upload),
+        where=elsewhere(on, devices_per_trial, upload=upload, nproc=nproc),
         seed=seed,
     )
     watch = SweepProgress if progress else None

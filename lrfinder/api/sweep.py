@@ -77,6 +77,7 @@ def sweep(
     sinks: Sequence[str] = (),
     on: str | None = None,
     devices_per_trial: int | None = None,
+    nproc: int | None = None,
     upload: bool = False,
     sweep: str | None = None,
 ) -> Sweep:
@@ -108,8 +109,10 @@ def sweep(
 
     `on` "ray" makes repeats and short runs of a model file on Ray, each as a task that takes `devices_per_trial` whole
     devices (default: 1) of a node: of the Ray that this process has joined or RAY_ADDRESS names, else of this machine.
-    "ray://HOST:PORT" is a Ray Client server. The folder must be there on each node; with `upload` the files that git
-    tracks in the repository of the model file are sent instead, and how many they are is written to standard error.
+    "ray://HOST:PORT" is a Ray Client server. With `nproc` so many processes of a node make each task together, by
+    `strategy`, each with a device, or with its part of `devices_per_trial` cores. The folder must be there on each
+    node; with `upload` the files that git tracks in the repository of the model file are sent instead, and how many
+    they are is written to standard error.
 
     A sweep that diverges, meets a NaN or is interrupted is a result; see `Sweep.status`, and `lrfinder.recommend`.
 
@@ -157,7 +160,7 @@ def sweep(
     )
     if source.reference != LIVE and (also := [name for name, value in names.items() if value is not None]):
         raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {source.reference}")
-    where = elsewhere(on, devices_per_trial, upload=upload)
+    where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc)
     live = functools.partial(_live_problem, model, names, source) if source.reference == LIVE else None
     watch = SweepProgress if progress else None
 
@@ -175,6 +178,7 @@ def resume(
     progress: bool = False,
     on: str | None = None,
     devices_per_trial: int | None = None,
+    nproc: int | None = None,
     upload: bool = False,
 ) -> Sweep:
     """Carry on the sweep of a run folder that was killed, interrupted, or failed, and return its whole result.
@@ -182,12 +186,12 @@ def resume(
     `run` is a folder that `sweep("model.py", out=...)` or `lrfinder sweep` wrote; model and settings come from it.
     Repeats and short runs that had ended by themselves are kept, the others are made again from their beginning: on a
     CPU the folder then holds what an uninterrupted sweep would have written. `max_seconds` counts from now; `on`,
-    `devices_per_trial` and `upload` are as in `sweep`.
+    `devices_per_trial`, `nproc` and `upload` are as in `sweep`.
 
     Raises RunError for a damaged folder, one that another process is writing, a model file that has changed, and if
     device, versions or optimizer differ; UsageError if the sweep was made from live objects. All else is as in `sweep`.
     """
-    where, watch = elsewhere(on, devices_per_trial, upload=upload), SweepProgress if progress else None
+    where, watch = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc), SweepProgress if progress else None
     return together(lambda: _whole(resume_run(Path(run), watch=watch, where=where)), device="auto")
 
 

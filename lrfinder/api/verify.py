@@ -80,6 +80,7 @@ def verify(
     jobs: int | None = None,
     on: str | None = None,
     devices_per_trial: int | None = None,
+    nproc: int | None = None,
     upload: bool = False,
     seed: int = 0,
 ) -> Verification:
@@ -92,7 +93,7 @@ def verify(
     verified instead of the recommended rate. `against` is a rate, or several, to compare with, each by one trial more;
     the rate that the model file's optimizer has by itself is always among them, and that at which a run stopped that
     goes on from a checkpoint. `jobs` trials are made at once, each in a process of its own; None: several, if that is
-    measured to be faster. `on` "ray" makes them on Ray, with `devices_per_trial` and `upload` as in `sweep`.
+    measured to be faster. `on` "ray" makes them on Ray, with `devices_per_trial`, `nproc` and `upload` as in `sweep`.
     `.schedule` is the config; `.save(path)` writes it.
 
     Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
@@ -108,7 +109,7 @@ def verify(
         against=() if against is None else (against,) if isinstance(against, int | float) else tuple(against),
         budget=budget,
         jobs=jobs,
-        where=elsewhere(on, devices_per_trial, upload=upload),
+        where=elsewhere(on, devices_per_trial, upload=upload, nproc=nproc),
         seed=seed,
     )
     from lrfinder.api.sweeping.together import together
@@ -145,7 +146,7 @@ def verify_run(
     advice, request = _requests(evidence, options, last, budget, None if cost is None else cost.pace)
     if request is None:
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
-    _check_processes(sweep, folder, source)
+    _check_processes(sweep, folder, source, options.where)
     check_checkpoint(source, sweep.setup, folder)
     plan, account = _train(request, sweep, folder, source=source, options=options, watch=watch, swept=cost, tell=tell)
     account = dataclasses.replace(account, budget="" if budget is None else budget.said)
@@ -200,12 +201,14 @@ def _if_script_ended(verification: Verification, trials: tuple[ShortRun, ...]) -
     return dataclasses.replace(verification, why=f"Nothing could be verified: {trials[-1].why}", hint=hint)
 
 
-def _check_processes(sweep: SweepResult, folder: Path, source: Source) -> None:
+def _check_processes(sweep: SweepResult, folder: Path, source: Source, where: Elsewhere | None) -> None:
     """Raise RunError if trials would train with another batch than the sweep, by another number of processes."""
     place = launched_place()
     now, then = (1 if place is None else place.size), sweep.setup.processes or 1
     if source.script is not None:
         now = source.script.processes or 1
+    elif where is not None:
+        now = where.nproc or 1
     if now != then:
         raise RunError(
             f"{folder}: the sweep was made by {then} processes together, and this is a job of {now}: trials would "

@@ -118,7 +118,7 @@ def find(
     from lrfinder.report.documents import find_document
 
     check_dry_run(dry_run, resume)
-    where = elsewhere(on, devices_per_trial, upload=upload)
+    where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc if on else None)
     program = named_script(
         context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
     )
@@ -158,7 +158,7 @@ def find(
         where=where,
         seed=seed,
     )
-    in_several(nproc if program is None else None)
+    in_several(nproc if program is None and where is None else None)
     found = find_model(sweep, options, write=write, watch=watch, tell=None if quiet else note)
     for message in (*found.result.notes, *([found.problem] if found.problem else [])):
         warn(message)

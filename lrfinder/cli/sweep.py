@@ -168,7 +168,7 @@ def sweep(
     from lrfinder.task.reference import check_reference
 
     check_dry_run(dry_run, resume)
-    where = elsewhere(on, devices_per_trial, upload=upload)
+    where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc if on else None)
     program = named_script(
         context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
     )
@@ -189,7 +189,7 @@ def sweep(
     if program is not None:
         done = script_run(program, settings, out=out, watch=watch, sinks=sinks or ())
     elif resume is not None:
-        in_several(nproc)
+        in_several(nproc if where is None else None)
         done = resume_run(
             resume, given_options(context), watch=watch, sinks=sinks or (), where=where, tell=None if quiet else note
         )
@@ -218,7 +218,7 @@ def sweep(
         if dry_run:
             show_dry_run(source, settings, as_json=as_json)
             return
-        in_several(nproc)
+        in_several(nproc if where is None else None)
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or (), where=where)
     for doubt in done.sweep.notes:
         warn(doubt)

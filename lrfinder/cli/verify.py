@@ -133,7 +133,7 @@ def verify(
         against=tuple(against or ()),
         budget=budget,
         jobs=jobs,
-        where=elsewhere(on, devices_per_trial, upload=upload),
+        where=elsewhere(on, devices_per_trial, upload=upload, nproc=nproc if on else None),
         model=model,
         script=program,
         seed=seed,
@@ -141,7 +141,7 @@ def verify(
     run = target or latest_run()
     if program is None and nproc is not None and model is None and load_source(run).script is not None:
         raise UsageError(f"{run}: its script starts as many processes as in the sweep", hint="leave --nproc out")
-    in_several(nproc if program is None else None)
+    in_several(nproc if program is None and options.where is None else None)
     watch = functools.partial(watch_training, quiet=quiet or as_json)
     if target is None and not (quiet or as_json):
         note(f"the newest run: {run}")

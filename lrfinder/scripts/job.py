@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from lrfinder.engine.distributed.environment import launch_variables
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.options import Stop
 from lrfinder.scripts.process import WAIT_S, ScriptProcess, Starter
@@ -24,24 +25,6 @@ from lrfinder.scripts.process import WAIT_S, ScriptProcess, Starter
 LATER_S = 10.0  # that ranks may take to end after another one has come to its end
 GONE_S = 1.0  # that the death of a rank may take to be seen, once others have failed because of it
 _HOST = "127.0.0.1"
-
-
-def _variables(rank: int, processes: int, port: int) -> dict[str, str]:
-    """Return what torchrun sets for one process of a trial on one machine."""
-    alike = {"RANK": "LOCAL_RANK ROLE_RANK", "WORLD_SIZE": "LOCAL_WORLD_SIZE ROLE_WORLD_SIZE"}
-    values = {"RANK": rank, "WORLD_SIZE": processes}
-    numbers = {name: str(values[key]) for key, names in alike.items() for name in (key, *names.split())}
-    return numbers | {
-        "MASTER_ADDR": _HOST,
-        "MASTER_PORT": str(port),
-        "GROUP_RANK": "0",
-        "GROUP_WORLD_SIZE": "1",
-        "ROLE_NAME": "default",
-        "TORCHELASTIC_RUN_ID": "lrfinder",
-        "TORCHELASTIC_RESTART_COUNT": "0",
-        "TORCHELASTIC_MAX_RESTARTS": "0",
-        "TORCHELASTIC_USE_AGENT_STORE": "True",
-    }
 
 
 class ScriptJob:
@@ -72,7 +55,7 @@ class ScriptJob:
             self._processes = [
                 stack.enter_context(ScriptProcess(starter, told, scratch=scratch, log=self.logs[rank]))
                 for rank, starter in enumerate(starters)
-                for told in [{**plan, "rank": rank, "variables": _variables(rank, size, self._store.port)}]
+                for told in [{**plan, "rank": rank, "variables": launch_variables(rank, size, _HOST, self._store.port)}]
             ]
             self._stack = stack.pop_all()
 

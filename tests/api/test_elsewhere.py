@@ -36,6 +36,8 @@ def file(tmp_path, monkeypatch):
         ({"on": "rai"}, "unknown place for trials 'rai'"),
         ({"devices_per_trial": 2}, "says nothing without --on"),
         ({"on": "ray", "devices_per_trial": 0}, "at least one device"),
+        ({"nproc": 2}, "nproc says nothing without on"),
+        ({"on": "ray", "nproc": 2, "devices_per_trial": 3}, "3 devices can't be shared by 2 processes"),
         ({"on": "ray", "cache_batches": 3}, "can't share batches"),
         ({"on": "ray", "device": "cuda:1"}, "Ray chooses the device"),
     ],

@@ -30,12 +30,14 @@ class Executor(Protocol):
 class Elsewhere:
     """Where trials are made: `on` as it was given ("ray", "ray://HOST:PORT"), and the devices that each gets.
 
-    With `upload` the files that git tracks are sent there; else the folder is expected there.
+    `nproc` processes make each trial together, as `lrfinder sweep --nproc` does; None: one makes it by itself, with all
+    devices. With `upload` the files that git tracks are sent there; else the folder is expected there.
     """
 
     on: str
     devices_per_trial: int = 1
     upload: bool = False
+    nproc: int | None = None
 
     def __post_init__(self) -> None:
         """Raise UsageError for a name that there isn't, or whose package is missing."""
@@ -46,6 +48,11 @@ class Elsewhere:
             raise UsageError(f"--on {name} needs the package {NEEDS[name]}", hint=f"pip install 'lrfinder[{name}]'")
         if self.devices_per_trial < 1:
             raise UsageError(f"a trial takes at least one device, got {self.devices_per_trial}")
+        if self.nproc is not None and (self.nproc < 1 or self.devices_per_trial % self.nproc):
+            raise UsageError(
+                f"{self.devices_per_trial} devices can't be shared by {self.nproc} processes of a trial",
+                hint="leave --devices-per-trial out: then each process gets one",
+            )
 
     @property
     def _name(self) -> str:
@@ -54,27 +61,42 @@ class Elsewhere:
     def open(self, source: Source, *, seed: int) -> AbstractContextManager[Executor]:
         """Return the context in which trials of the model file of `source` are made."""
         if launched_place() is not None:
-            raise UsageError("--on makes trials of one process each", hint="leave it out with --nproc")
+            raise UsageError(
+                "--on starts the processes of its trials itself",
+                hint="start it without torchrun: --nproc N says how many",
+            )
         if source.script is not None:
             raise UsageError("trials of a script are made one by one, on this machine", hint="leave --on out")
         return EXECUTORS[self._name](self, source, seed)
 
 
-def elsewhere(on: str | None, devices_per_trial: int | None, *, upload: bool = False) -> Elsewhere | None:
+def elsewhere(
+    on: str | None, devices_per_trial: int | None, *, upload: bool = False, nproc: int | None = None
+) -> Elsewhere | None:
     """Return where trials are made; None: in this process. Raises UsageError if the options make no sense."""
-    if on is None:
-        for option, given in (("--devices-per-trial", devices_per_trial is not None), ("--upload", upload)):
-            if given:
-                raise UsageError(f"{option} says nothing without --on", hint="add --on ray")
-        return None
-    return Elsewhere(on, 1 if devices_per_trial is None else devices_per_trial, upload)
+    if on is not None:
+        devices = (nproc or 1) if devices_per_trial is None else devices_per_trial
+        return Elsewhere(on, devices_per_trial=devices, upload=upload, nproc=nproc)
+    for option, given in (("--devices-per-trial", devices_per_trial is not None), ("--upload", upload)):
+        if given:
+            raise UsageError(f"{option} says nothing without --on", hint="add --on ray")
+    if nproc is not None:
+        raise UsageError("nproc says nothing without on", hint="start the script with torchrun, or add on='ray'")
+    return None
 
 
 def _ray(where: Elsewhere, source: Source, seed: int) -> AbstractContextManager[Executor]:
     from lrfinder.api.training.ray_cluster import RayTrials
 
     address = where.on if "://" in where.on else None
-    return RayTrials(source, seed=seed, address=address, devices_per_trial=where.devices_per_trial, upload=where.upload)
+    return RayTrials(
+        source,
+        seed=seed,
+        address=address,
+        devices_per_trial=where.devices_per_trial,
+        processes=where.nproc,
+        upload=where.upload,
+    )
 
 
 EXECUTORS: Mapping[str, Callable[[Elsewhere, Source, int], AbstractContextManager[Executor]]] = {"ray": _ray}

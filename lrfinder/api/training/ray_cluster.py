@@ -25,9 +25,11 @@ import psutil
 
 from lrfinder.api.training.dispatch import Dispatcher, Lost, Node, Outcome
 from lrfinder.api.training.failure import Failure
+from lrfinder.api.training.group import run_together
 from lrfinder.api.training.home import Home
 from lrfinder.api.training.run_trial import Plan, Trial, TrialSpec, run_trial
 from lrfinder.api.training.upload import Upload
+from lrfinder.engine.distributed.environment import step_timeout_s
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.errors import EnvironmentFailure, LrfinderError, UsageError
 from lrfinder.store import Source
@@ -52,11 +54,15 @@ class RayTrials:
         seed: int,
         address: str | None = None,
         devices_per_trial: int = 1,
+        processes: int | None = None,
         upload: bool = False,
     ) -> None:
-        """With `upload` the files that git tracks are sent; how many, and their size, is said before that.
+        """With `processes` so many make each trial together, and share its devices.
 
-        Raises UsageError if the model's device is one of several by number: Ray says which one a trial gets."""
+        With `upload` the files that git tracks are sent; how many, and their size, is said before that.
+
+        Raises UsageError if the model's device is one of several by number: Ray says which one a trial gets.
+        """
         device, _, index = source.device.partition(":")
         if index:
             raise UsageError(
@@ -64,7 +70,7 @@ class RayTrials:
             )
         self._source, self._seed = source, seed
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
-        self._share = devices_per_trial
+        self._share, self._processes = devices_per_trial, processes
         self._upload = upload
         self._stack = contextlib.ExitStack()
 
@@ -74,7 +80,7 @@ class RayTrials:
             home = Home.here(self._source, upload)
             stack.enter_context(_joined(self._address, upload))
             source = self._source if upload is None else upload.source
-            self._cluster = RayCluster(home, source, self._share)
+            self._cluster = RayCluster(home, source, self._share, self._processes)
             stack.callback(self._cluster.cancel)
             self._dispatcher = Dispatcher(self._cluster, devices_per_trial=self._share)
             self._stack = stack.pop_all()
@@ -88,27 +94,33 @@ class RayTrials:
     def run(self, plans: Sequence[Plan], until: float | None = None) -> Iterator[Trial]:
         """Yield the trials as they end. Raises what `Dispatcher.run` does."""
         given: dict[str, Any] = {"source": self._cluster.source, "seed": self._seed, "until": until}
-        threads = self._cluster.threads
-        return self._dispatcher.run([TrialSpec(plan=plan, threads=threads, **given) for plan in plans])
+        given |= {"threads": self._cluster.threads, "processes": self._processes, "step_timeout_s": step_timeout_s()}
+        return self._dispatcher.run([TrialSpec(plan=plan, **given) for plan in plans])
 
 
 class RayCluster:
     """The nodes of the Ray that this process has joined, and the tasks on them: a `Cluster` of the dispatcher."""
 
-    def __init__(self, home: Home, source: Source, share: int) -> None:
-        """Raises UsageError if no node has `share` devices."""
+    def __init__(self, home: Home, source: Source, share: int, processes: int | None = None) -> None:
+        """Raises UsageError if no node has `share` devices, or if they are GPUs and not one for each of `processes`."""
         import ray
 
         self._home = home
         there = ray.nodes()
         self._device = _device(source.device, there)
-        self.source, self.threads = source, share
+        self.source, cores_of_trial = source, float(share)
         takes: dict[str, Any] = {"num_cpus": share}
         if self._device == "GPU":
             self.source = replace(source, device="cuda")  # a node without its driver must not train on its CPU
             cores = [node["Resources"].get("CPU", 0) / gpus for node in there if (gpus := node["Resources"].get("GPU"))]
-            self.threads = max(1, int(min(cores, default=1) * share))
+            cores_of_trial = min(cores, default=1) * share
             takes = {"num_cpus": 0, "num_gpus": share}
+            if processes not in {None, share}:
+                raise UsageError(
+                    f"each of {processes} processes trains on a GPU of its own, and a trial gets {share}",
+                    hint="leave --devices-per-trial out",
+                )
+        self.threads = max(1, int(cores_of_trial / (processes or 1)))  # of each process
         # Ray's own default: a process that has used one CUDA device can't use another, so each makes one trial there.
         self._task = ray.remote(max_retries=0, **takes)(_attempt)
         self._tasks: dict[int, Any] = {}
@@ -165,11 +177,11 @@ class RayCluster:
         self._tasks.clear()
 
 
-def _attempt(spec: TrialSpec, home: Home) -> Trial | Failure:
+def _attempt(spec: TrialSpec, home: Home) -> Outcome:
     """Make a trial in a process of Ray's."""
     try:
         with home.entered(spec.source):
-            return run_trial(spec)
+            return run_trial(spec) if spec.processes is None else run_together(spec, spec.processes)
     except BaseException as error:  # noqa: BLE001 - it is raised again where it can be reported
         return Failure.of(error)
 
@@ -179,7 +191,7 @@ def _outcome(done: Future[Any]) -> Outcome:
 
     error = done.exception()
     if error is None:
-        outcome: Trial | Failure = done.result()
+        outcome: Outcome = done.result()
         return outcome
     if isinstance(error, ray.exceptions.RayTaskError):  # before our own function began: a package is missing, say
         return Failure.of(error.cause if isinstance(error.cause, BaseException) else error)

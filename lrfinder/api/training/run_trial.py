@@ -12,7 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.api.sweeping.model_file import load_source_problem
+from lrfinder.engine.distributed.environment import STEP_TIMEOUT_S
+from lrfinder.engine.distributed.orders import Begin
+from lrfinder.engine.distributed.team import current_team
 from lrfinder.engine.held_out import no_val_loader
+from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.observer import EVENTS, Observer
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.runtime.memory import most_memory
@@ -44,7 +48,8 @@ Plan = RunPlan | Repeat
 class TrialSpec:
     """What is needed to make a trial: the model file, what to train, with how many threads, until when.
 
-    `until` is a time of `time.time`, since other machines have other monotonic clocks.
+    `until` is a time of `time.time`, since other machines have other monotonic clocks. With `processes` so many make it
+    together, each with as many threads; an update may take them `step_timeout_s`.
     """
 
     source: Source
@@ -52,6 +57,8 @@ class TrialSpec:
     plan: Plan
     threads: int
     until: float | None = None
+    processes: int | None = None
+    step_timeout_s: float = STEP_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +79,7 @@ class Trial:
 
 
 def run_trial(spec: TrialSpec) -> Trial:
-    """Import the model file and make one trial.
+    """Import the model file and make one trial, as one of several processes or by itself.
 
     Raises what `run_sweep` and `ShortRuns.run` raise, and ModelFileError for a repeat of a loader that is an iterator:
     here each repeat would begin with its first batch.
@@ -86,17 +93,38 @@ def run_trial(spec: TrialSpec) -> Trial:
         problem = load_source_problem(spec.source, seed=spec.seed)
         device = choose_device(spec.source.device)
         left = math.inf if spec.until is None else spec.until - time.time()
+        batching = _batching(spec, problem, device)
         made: ShortRun | Trace
         if isinstance(spec.plan, Repeat):
-            made = _repeat(spec.plan, problem, device, noted, left)
+            made = _repeat(spec.plan, problem, device, noted, left=left, batching=batching)
         else:
             deadline = time.monotonic() + left
-            with ShortRuns(problem, seed=spec.seed, device=device, observer=noted, deadline=deadline) as short_runs:
+            with ShortRuns(
+                problem, seed=spec.seed, device=device, observer=noted, deadline=deadline, batching=batching
+            ) as short_runs:
                 made = short_runs.run(spec.plan)
     return Trial(made=made, events=tuple(noted.events), memory=most_memory(device))
 
 
-def _repeat(plan: Repeat, problem: Problem, device: torch.device, observer: Observer, left: float) -> Trace:
+def _batching(spec: TrialSpec, problem: Problem, device: torch.device) -> MicroBatching | None:
+    """Return how batches are computed if this process leads others, which are told to begin; None: as by itself."""
+    team = current_team()
+    if team is None:
+        return None
+    settings = spec.plan.settings if isinstance(spec.plan, Repeat) else None
+    team.tell(Begin(settings, spec.source.device))
+    return micro_batching_for(problem, settings, device, team=team)
+
+
+def _repeat(
+    plan: Repeat,
+    problem: Problem,
+    device: torch.device,
+    observer: Observer,
+    *,
+    left: float,
+    batching: MicroBatching | None,
+) -> Trace:
     """Make a repeat that ends when `left` seconds have gone by."""
     settings = replace(plan.settings, repeats=plan.number + 1)
     if isinstance(problem.train_loader, Iterator):
@@ -110,7 +138,7 @@ def _repeat(plan: Repeat, problem: Problem, device: torch.device, observer: Obse
         settings = replace(settings, max_seconds=max(left, _AT_ONCE))
     one = Trace(repeat=0, seed=0, initial_loss=None, lrs=(), losses=(), stop=Stop.COMPLETED, updates=0)
     known = (one,) * plan.number  # those before it are made elsewhere: here only their number counts
-    return run_sweep(problem, settings, device=device, observer=observer, known=known)[-1]
+    return run_sweep(problem, settings, device=device, observer=observer, batching=batching, known=known)[-1]
 
 
 class _Noted(Observer):

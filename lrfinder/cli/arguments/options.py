@@ -87,7 +87,8 @@ DevicesPerTrial = Annotated[
         "--devices-per-trial",
         metavar="N",
         min=1,
-        help="With --on: whole devices for each trial, GPUs, or cores if it trains on the CPU. [default: 1]",
+        help="With --on: whole devices for each trial, GPUs, or cores if it trains on the CPU. [default: 1, or "
+        "that of --nproc]",
     ),
 ]
 Upload = Annotated[

@@ -36,6 +36,24 @@ def launched_place() -> Place | None:
     )
 
 
+def launch_variables(rank: int, processes: int, host: str, port: int) -> dict[str, str]:
+    """Return what torchrun sets for one process of a job on one machine, whose launcher has a TCPStore at the port."""
+    alike = {"RANK": "LOCAL_RANK ROLE_RANK", "WORLD_SIZE": "LOCAL_WORLD_SIZE ROLE_WORLD_SIZE"}
+    values = {"RANK": rank, "WORLD_SIZE": processes}
+    numbers = {name: str(values[key]) for key, names in alike.items() for name in (key, *names.split())}
+    return numbers | {
+        "MASTER_ADDR": host,
+        "MASTER_PORT": str(port),
+        "GROUP_RANK": "0",
+        "GROUP_WORLD_SIZE": "1",
+        "ROLE_NAME": "default",
+        "TORCHELASTIC_RUN_ID": "lrfinder",
+        "TORCHELASTIC_RESTART_COUNT": "0",
+        "TORCHELASTIC_MAX_RESTARTS": "0",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
+
+
 def leave_status(status: int) -> None:
     """Write the exit status for the launcher, if it is ours: torchrun ends with 1 whatever the processes end with."""
     path = os.environ.get(STATUS_FILE)

@@ -25,9 +25,10 @@ _COUNT_BY_DRIVER = "PYTORCH_NVML_BASED_CUDA_CHECK"
 def serve(plan: dict[str, Any]) -> NoReturn:
     """Fork for each plan that comes, with its pipe and its log, and report the process and its exit status."""
     os.environ[_COUNT_BY_DRIVER] = "1"
-    from lrfinder.scripts.inside import sweep_process
+    from lrfinder.engine.runtime.parent import end_with_parent
 
-    sweep_process.end_with_parent(plan["parent"])
+    end_with_parent(plan["parent"])
+    importlib.import_module("lrfinder.scripts.inside.sweep_process")  # which the forks need
     with contextlib.suppress(ImportError):  # the first optimizer of a process imports it
         importlib.import_module("torch._dynamo")
     gc.freeze()  # what is here is shared with all forks

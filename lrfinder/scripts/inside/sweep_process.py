@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import sys
 from typing import Any, NoReturn
 
+from lrfinder.engine.runtime.parent import end_with_parent
 from lrfinder.scripts.inside.file_guard import FileGuard
 from lrfinder.scripts.inside.messages import Messages
 from lrfinder.scripts.inside.program import run_program, user_traceback
 from lrfinder.scripts.inside.seeds import seed_start
 from lrfinder.scripts.inside.sweeping import ScriptRun
-
-_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def run(plan: dict[str, Any], began: float) -> NoReturn:
@@ -60,11 +57,3 @@ def _watch_exit(watched: ScriptRun) -> None:
         real(status)
 
     os._exit = leave
-
-
-def end_with_parent(parent: int) -> None:
-    """Have Linux kill this process when the one that started it dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
-        os._exit(1)

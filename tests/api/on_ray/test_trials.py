@@ -5,14 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-import warnings
 from pathlib import Path
 
 import psutil
@@ -20,90 +16,16 @@ import pytest
 
 import lrfinder
 import lrfinder.errors
-from helpers.models import GOOD_WITH_VAL
+from helpers.ray_sweep import SWEEP
 from lrfinder.advice.sweep.exploration import next_run
 from lrfinder.api.sweeping import sweep_parts
-from lrfinder.errors import OwnWarning, UsageError
+from lrfinder.errors import OwnWarning
 
 ray = pytest.importorskip("ray", reason="Ray isn't installed: pip install 'lrfinder[ray]'")
 
-SWEEP = {"steps": 40, "repeats": 4, "run_steps": 15, "device": "cpu"}
 VERIFY = {"steps": 120, "budget": 360}
 ENDS = [(signal.SIGKILL, -9)] if os.environ.get("LRFINDER_EVERY_FAULT") else []
 ENDS += [(signal.SIGINT, 130)]
-# Each flag is a file beside the model file; NODE is in the environment of each node of the cluster.
-FLAGS = """
-import os, signal, pathlib
-HERE, NODE = pathlib.Path(__file__).parent, os.environ.get("NODE", "")
-def flag(name):
-    return NODE and (HERE / name).exists()
-if flag("broken") and NODE == "a":
-    raise OSError(28, "no space on the disk of a")
-if flag("noting"):
-    (HERE / f"on-{NODE}").touch()
-class Odd(Exception):
-    pass
-_step = training_step
-def training_step(net, batch):
-    if flag("slow"):
-        time.sleep(0.01)
-    while flag("held"):
-        time.sleep(0.05)
-    if flag("killed"):
-        (HERE / "killed").unlink(missing_ok=True)
-        os.kill(os.getpid(), signal.SIGKILL)
-    if flag("bug"):
-        raise Odd("mine")
-    return _step(net, batch)
-"""
-SEEN = """
-import json, helper
-there = sorted(str(path.relative_to(HERE.parent)) for path in HERE.parent.rglob("[!_]*"))
-(pathlib.Path(WHERE) / f"on-{NODE}.json").write_text(json.dumps([__file__, there, helper.CHANGED]))
-"""
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A cluster of two nodes with a core each, and a head without any."""
-    from ray.cluster_utils import Cluster
-
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("RAY_worker_niceness", "0")  # else they wait for whatever else is tested
-        warnings.simplefilter("ignore")  # Ray leaves files open
-        started = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-        for node in ("a", "b"):
-            started.add_node(num_cpus=1, env_vars={"NODE": node})
-        try:
-            ray.init(address=started.address, log_to_driver=False, logging_level="error")
-            yield started
-        finally:
-            ray.shutdown()
-            started.shutdown()
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory, one_thread):
-    """A folder with what this process makes: a sweep and a verification of it."""
-    folder = tmp_path_factory.mktemp("here")
-    (folder / "model.py").write_text(GOOD_WITH_VAL + FLAGS)
-    lrfinder.sweep(folder / "model.py", out=folder / "run", **SWEEP)
-    (folder / "swept").mkdir()
-    for file in ("run.json", "curve.csv", "runs.jsonl"):
-        shutil.copy(folder / "run" / file, folder / "swept")
-    return folder
-
-
-@pytest.fixture
-def folder(here, tmp_path):
-    """The sweep of `here` at a place of its own, without trials."""
-    shutil.copytree(here / "swept", tmp_path / "run")
-    shutil.copy(here / "model.py", tmp_path)
-    shown = (tmp_path / "run" / "run.json").read_text().replace(str(here), str(tmp_path))
-    (tmp_path / "run" / "run.json").write_text(shown)
-    return tmp_path
 
 
 def wait_for(reached, seconds=120.0):
@@ -138,56 +60,6 @@ def test_trials_are_the_same_in_this_process_and_on_ray_also_with_a_killed_proce
     (folder / "killed").touch()
     assert trials(lrfinder.verify(folder / "run", on="ray", **VERIFY)) == one
     assert not (folder / "killed").exists()
-
-
-@pytest.fixture
-def repository(folder):
-    """The same model file in a repository, with a module that has changed since and a file that isn't tracked."""
-    (folder / "exp").mkdir()
-    (folder / "exp" / "model.py").write_text((folder / "model.py").read_text() + f"\nWHERE = {str(folder)!r}\n{SEEN}")
-    (folder / "exp" / "helper.py").write_text("CHANGED = ''\n")
-    for command in (["init", "-q"], ["add", "exp"]):
-        subprocess.run(["git", *command], cwd=folder, check=True)
-    (folder / "exp" / "helper.py").write_text("CHANGED = 'since'\n")
-    (folder / "exp" / "private.txt").write_text("a")
-    return folder
-
-
-def test_uploaded_files_are_all_that_a_trial_has(cluster, repository, here, tmp_path):
-    """The command sees the repository by a mount of its own: on the nodes that folder is empty."""
-    unshare = ["unshare", "--map-root-user", "--mount"]
-    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], check=False).returncode:
-        pytest.skip("this system lets no process have mounts of its own")
-    (tmp_path / "mount").mkdir()
-    script = f"mount --bind {repository} {tmp_path}/mount; cd {tmp_path}/mount/exp; exec {sys.executable} -m lrfinder"
-    options = ["sweep", "model.py", "--out", str(tmp_path / "new"), "--on", "ray", "--upload"]
-    options += [part for name, value in SWEEP.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    environment = {**os.environ, "RAY_ADDRESS": cluster.address}
-    command = [*unshare, "sh", "-ec", " ".join([script, *options])]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode in {0, 5}, done.stderr
-    assert "uploading 2 files, " in done.stderr
-    for file in ("curve.csv", "runs.jsonl"):
-        assert (tmp_path / "new" / file).read_bytes() == (here / "run" / file).read_bytes(), file
-    seen = [json.loads(file.read_text()) for file in tmp_path.glob("on-*.json")]
-    assert seen
-    for place, files, changed in seen:
-        assert not Path(place).is_relative_to(tmp_path)
-        assert files == ["exp", "exp/helper.py", "exp/model.py"]
-        assert changed == "since"
-
-
-def test_what_was_not_uploaded_is_named(cluster, repository, zygote, monkeypatch):
-    with (repository / "exp" / "model.py").open("a") as file:
-        file.write("\nopen('private.txt')\n")
-    arguments = ("sweep", "model.py", "--on", "ray", "--upload", "--quiet")
-    done = zygote.start(*arguments, cwd=repository / "exp", env={"RAY_ADDRESS": cluster.address})
-    assert done.wait(120) == 3, done.stderr
-    assert "No such file or directory: 'private.txt'" in done.stderr
-    assert f"only the files that git tracks in {repository}: they were uploaded" in done.stderr
-    monkeypatch.chdir(repository)
-    with pytest.raises(UsageError, match="this process has joined one already"):
-        lrfinder.sweep("exp/model.py", on="ray", upload=True)
 
 
 def test_a_node_that_leaves_in_mid_run_costs_its_trials_only(cluster, folder, here):

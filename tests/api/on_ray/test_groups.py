@@ -1,0 +1,27 @@
+"""Trials of several processes each, as tasks on Ray; what such a trial is: `tests/api/test_group.py`."""
+
+from __future__ import annotations
+
+import lrfinder
+from lrfinder.api.training.group import run_together
+from lrfinder.api.training.run_trial import Repeat, TrialSpec
+from lrfinder.records import SweepSettings
+from lrfinder.store import Source
+
+
+def test_a_trial_of_two_processes_is_the_same_on_ray_also_if_one_of_them_is_killed(cluster, folder):
+    settings = SweepSettings(steps=20, repeats=1)
+    source = Source(reference=str(folder / "model.py"), device="cpu")
+    plan = Repeat(settings=settings, number=0)
+    expected = run_together(TrialSpec(source=source, seed=0, plan=plan, threads=1, processes=2), 2).made
+    wide = cluster.add_node(num_cpus=2, env_vars={"NODE": "wide"})
+    try:
+        (folder / "killed").touch()
+        swept = lrfinder.sweep(
+            folder / "model.py", on="ray", nproc=2, device="cpu", steps=20, repeats=1, mode="continuous"
+        )
+    finally:
+        cluster.remove_node(wide)
+    assert not (folder / "killed").exists()
+    assert swept.traces == (expected,)
+    assert swept.setup.processes == 2
