@@ -14,7 +14,9 @@ LOCATING = 0.05  # decades (sd): chance in the place of a lowest point: advice/R
 FARTHEST = 0.25  # decades: the largest shift between tried and full length: advice/README.md#farthest
 NEAR_BEST = 0.03  # of the longer runs' fall; the rate is the middle of these: advice/README.md#near_best
 
-DRIFT_SPREAD = 0.02  # decades per doubling (sd): what a drift may yet be: advice/README.md#drift_spread
+# Decades per doubling (sd): what a drift may yet be, if a longer run repeats its data, and if it sees them once:
+# advice/README.md#drift_spread
+DRIFT_SPREAD, DRIFT_SPREAD_ONCE = 0.02, 0.03
 _ROOT = math.log10(2) / 2  # decades per doubling
 EXPECTED_SPREAD = 0.03  # decades per doubling (sd) of drifts around the expected one: advice/README.md#expected_spread
 
@@ -76,7 +78,9 @@ class LrDrift:
     cliff: bool
 
 
-def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expected: float = 0.0) -> LrDrift:
+def extrapolate(
+    short: LrProfile | None, long: LrProfile, steps: int, *, expected: float = 0.0, repeated: bool = False
+) -> LrDrift:
     """Return where the lowest point of `long` lies for runs of `steps` updates, by the drift from `short` to `long`.
 
     d = (x_long - x_short) / log2(n_long / n_short)        measured, in decades per doubling
@@ -88,7 +92,7 @@ def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expecte
     error of d, t how far true drifts lie from e: with normal errors b is the expected drift after d was seen. t is
     EXPECTED_SPREAD if a drift is expected. Otherwise it is |d|, the only hint there is, so that a drift is shrunk
     towards 0 as far as it could be chance. The whole shift is cut to FARTHEST. The error is LOCATING, and DRIFT_SPREAD
-    times the doublings, in quadrature.
+    times the doublings, in quadrature; DRIFT_SPREAD_ONCE unless the runs' data are `repeated`.
 
     Without `short`, d is unknown, b is e, and LOCATING stands for s. If the runs were as long as the full one, nothing
     moves.
@@ -105,7 +109,7 @@ def extrapolate(short: LrProfile | None, long: LrProfile, steps: int, *, expecte
     clear = long.cliff_margin(middle) if doublings == 0 else middle
     return LrDrift(
         x=clear + shift,
-        error=math.hypot(LOCATING, DRIFT_SPREAD * doublings),
+        error=math.hypot(LOCATING, (DRIFT_SPREAD if repeated else DRIFT_SPREAD_ONCE) * doublings),
         per_doubling=measured,
         expected=expected,
         weighed=weighed,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from helpers.runs import START, Truth, parabola, runs_at
 from lrfinder.search.drift import (
     DRIFT_SPREAD,
+    DRIFT_SPREAD_ONCE,
     EXPECTED_SPREAD,
     FARTHEST,
     LOCATING,
@@ -177,7 +178,8 @@ def test_a_drift_is_cut_to_its_bound() -> None:
     drift = extrapolate(short, long, 3200)
     assert drift.x == pytest.approx(-2 - FARTHEST)
     assert drift.cut
-    assert drift.error == pytest.approx(math.hypot(LOCATING, 4 * DRIFT_SPREAD))
+    assert drift.error == pytest.approx(math.hypot(LOCATING, 4 * DRIFT_SPREAD_ONCE))
+    assert extrapolate(short, long, 3200, repeated=True).error == pytest.approx(math.hypot(LOCATING, 4 * DRIFT_SPREAD))
 
 
 def test_the_losses_between_two_rates_are_on_a_line_and_none_is_known_outside() -> None:
@@ -283,4 +285,4 @@ def test_without_shorter_runs_only_what_is_expected_is_carried_on(expected: floa
     found = extrapolate(None, valley([-2.3, -2, -1.7], parabola(-2), 200), 400, expected=expected)
     assert (found.per_doubling, found.weighed) == (None, expected)
     assert found.x == pytest.approx(-2 + expected)
-    assert found.error == pytest.approx(math.hypot(LOCATING, DRIFT_SPREAD))
+    assert found.error == pytest.approx(math.hypot(LOCATING, DRIFT_SPREAD_ONCE))

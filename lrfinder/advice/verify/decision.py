@@ -69,7 +69,7 @@ def decide(
     The asked rate is kept if it obeys all that (CLEAR off what failed is enough), and if the other one was better by no
     more than LOST, or CLOSE if the trials were as long as the run, or the trials' own roughness.
     """
-    drift = extrapolate(short, long, steps, expected=expected)
+    drift = extrapolate(short, long, steps, expected=expected, repeated=repeated)
     full = drift.doublings == 0
     failed = min(
         profile.lowest_failed(long.lowest.x) + expected * max(0.0, math.log2(steps / profile.steps))
