@@ -63,6 +63,13 @@ def test_one_of_several_optimizers_is_named(sweep: Swept, which: str) -> None:
     assert len(trace.losses) > 20
 
 
+def test_the_named_one_may_come_after_many_steps_of_another(sweep: Swept) -> None:
+    done = sweep("others.py", "pretrained", which="SGD")
+    [trace] = done.sweep.traces
+    assert done.sweep.setup.optimizer.name == "SGD"
+    assert trace.initial_loss < 0.5  # Adam has trained
+
+
 def test_an_unknown_optimizer_is_refused_with_those_that_there_are(sweep: Swept) -> None:
     with pytest.raises(UsageError, match=r"no optimizer called AdamW makes a step; there is SGD \(critic\), Adam"):
         sweep("others.py", "two", which="AdamW")

@@ -24,7 +24,7 @@ from lrfinder.scripts.inside.rates import FollowedOptimizer, StepHooks, listed
 
 MOST_BACKWARDS = 300  # calls of backward() without a step: nobody accumulates so many batches
 MOST_SKIPPED = 100  # steps in a row that a gradient scaler leaves out: by then it has halved itself down to nothing
-MOST_OTHER_STEPS = 50  # before the first one of the optimizer that was named
+MOST_OTHER_STEPS, MOST_OTHER_S = 50, 30.0  # before the first one of the optimizer that was named: both are over then
 LEAST_IN_A_ROW = 10  # updates before another optimizer of the same names: no two take turns so seldom
 MOST_ROUNDS = 100  # batches drawn and gradients zeroed without a backward(), until the weights are looked at
 RUINED = 1e3  # times the largest weight of the beginning: a loss that the script leaves out is not finite then
@@ -72,6 +72,7 @@ class ScriptRun:
         self._rule: DivergenceRule | None = None
         self._updates = self._losses = self._skipped = self._skipped_in_a_row = self._without_loss = 0
         self._skipping = False  # the step under way, or the last one, is left out by the gradient scaler
+        self._first_other: float | None = None  # when another optimizer than the followed one made a step first
         self._shared: float | None = None  # the loss that another optimizer's step has just used
         self._times: list[float] = []  # at the end of each step
         self._owner = os.getpid()
@@ -94,6 +95,8 @@ class ScriptRun:
             self.end(Stop.COMPLETED)  # every rate was tried; the loss after the last one is missing
         if not failed and self._backwards and not self._hooks.names:
             self._no_optimizer(f"it ended after {self._backwards}")
+        if not failed and self._hooks.names and self._hooks.followed is None:
+            self._no_such_optimizer()
         if not failed:
             self.end(Stop.OUT_OF_DATA, f"the script ended after {_count(self._updates)}")
         what = f"exit status {status}" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
@@ -191,8 +194,11 @@ class ScriptRun:
     def _other_stepped(self, _optimizer: torch.optim.Optimizer) -> None:
         self._losses_seen.steps += 1
         self._shared = self._losses_seen.take()
-        if self._hooks.followed is None and self._losses_seen.steps > MOST_OTHER_STEPS:
-            self._no_such_optimizer()
+        if self._hooks.followed is None:
+            now = time.monotonic()
+            self._first_other = now if self._first_other is None else self._first_other
+            if self._losses_seen.steps > MOST_OTHER_STEPS and now - self._first_other > MOST_OTHER_S:
+                self._no_such_optimizer()
 
     def _before(
         self, followed: FollowedOptimizer, args: tuple[Any, ...], kwargs: dict[str, Any]

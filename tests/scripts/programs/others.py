@@ -48,6 +48,15 @@ if kind == "two":
         actor.zero_grad()
         (other(x) + 2).pow(2).mean().mul(5).backward()
         actor.step()
+if kind == "pretrained":
+    for made, steps in (
+        (torch.optim.Adam(net.parameters(), lr=0.01), 300),
+        (torch.optim.SGD(net.parameters(), lr=0.1), 100),
+    ):
+        for _ in range(steps):
+            made.zero_grad()
+            (net(x) - 1).pow(2).mean().backward()
+            made.step()
 if kind == "leaves":
     import os
 
