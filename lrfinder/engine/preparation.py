@@ -90,7 +90,8 @@ class Preparation:
         own_seed = seed
         if self._shared is not None:
             own_seed = self._shared.own_seed(seed)
-            seed_everything(own_seed, self._device)
+            if own_seed != seed:  # the first process goes on as one by itself does, after what building drew
+                seed_everything(own_seed, self._device)
         if self._cache is None:
             return trial, self._loaded(trial, seed, first_epoch, cleanup)
         if not self._cache.filled:

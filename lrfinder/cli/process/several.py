@@ -103,7 +103,7 @@ def leave_job(status: int) -> None:
     if place is None or place.rank > 0:
         return
     leave_status(status)
-    if place.size == 1 or (status and "torch" not in sys.modules):  # if one fails, the launcher ends the others
+    if "torch" not in sys.modules and (status or place.size == 1):  # if one fails, the launcher ends the others
         return
     from lrfinder.api.sweeping.together import finish
     from lrfinder.engine.distributed.team import current_team, dismiss

@@ -151,11 +151,7 @@ class Team:
     def _hang_up(self) -> None:
         """Close the connections, so that who waits for this process in a collective is told; the orders still come."""
         group, self._group = self._group, None
-        with contextlib.suppress(Exception):
-            if self._owned:
-                dist.destroy_process_group()
-            elif group is not None:
-                dist.destroy_process_group(group)
+        _destroy(group, owned=self._owned)
 
     def _check(self) -> None:
         if self.watch.fault is not None:
@@ -177,7 +173,7 @@ def join(device: str) -> Team | None:
     target = _own_device(device, place)
     number = next(_joins)
     prefix = _prefix(number)
-    owned = not dist.is_initialized()
+    owned, group = not dist.is_initialized(), None
     try:
         first = _store(place) if not owned else next(iter(rendezvous("env://")))[0]
         store = PrefixStore(prefix, first)
@@ -193,7 +189,10 @@ def join(device: str) -> Team | None:
                 device_id=target if target.type == "cuda" else None,
             )
         dist.barrier(group := dist.new_group(backend="gloo"))
-    except (dist.DistError, RuntimeError) as error:
+    except BaseException as error:
+        _destroy(group, owned=owned)
+        if not isinstance(error, dist.DistError | RuntimeError):
+            raise
         first_line = str(error).partition("\n")[0][:200]
         raise EnvironmentFailure(
             f"rank {place.rank} of {place.size} could not join the others: {first_line}",
@@ -204,6 +203,15 @@ def join(device: str) -> Team | None:
     watch.start()
     _joined = Team(place, store, watch, group, owned=owned)
     return _joined
+
+
+def _destroy(group: Any, *, owned: bool) -> None:
+    """Destroy the group that was made for numbers, and with it all, if the default one is ours; torch warns else."""
+    with contextlib.suppress(Exception):
+        if owned:
+            dist.destroy_process_group()
+        elif group is not None:
+            dist.destroy_process_group(group)
 
 
 def is_called(place: Place) -> bool:

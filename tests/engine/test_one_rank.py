@@ -1,0 +1,99 @@
+"""A job of one process goes the way of several, measures the same, and leaves no process group behind."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import lrfinder
+from lrfinder.api.sweeping.together import together
+from lrfinder.cli.process.several import leave_job
+from lrfinder.engine.distributed import team
+from lrfinder.engine.distributed.environment import launch_variables
+from lrfinder.errors import EnvironmentFailure
+
+SWEEP = {"steps": 12, "repeats": 2, "run_steps": 10, "device": "cpu"}
+
+
+@pytest.fixture
+def job(monkeypatch):
+    """Make this process the only rank of a job: its launcher holds the store."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+    def begin():
+        for name, value in launch_variables(0, 1, "127.0.0.1", store.port).items():
+            monkeypatch.setenv(name, value)
+
+    yield begin
+    left = team.current_team()
+    if left is not None:
+        left.leave()
+
+
+def swept(strategy="ddp"):
+    """Weights, the order of the data and dropout are drawn."""
+    inputs = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
+    return lrfinder.sweep(
+        lambda: nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.2), nn.Linear(16, 3)),
+        train_loader=lambda: DataLoader(TensorDataset(inputs, inputs[:, :3].argmax(1)), batch_size=8, shuffle=True),
+        loss_fn=nn.functional.cross_entropy,
+        strategy=strategy,
+        **SWEEP,
+    )
+
+
+def test_it_measures_what_a_process_by_itself_does(job, one_thread):
+    alone = swept()
+    job()
+    for strategy in ("ddp", "fsdp2"):
+        shared = swept(strategy)
+        assert shared.setup.processes == 1
+        assert (shared.traces, shared.runs) == (alone.traces, alone.runs)
+        assert not dist.is_initialized()
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
+def test_the_group_is_destroyed_after_an_exception(job, error):
+    def fail():
+        assert dist.is_initialized()
+        raise error
+
+    job()
+    with pytest.raises(type(error)):
+        together(fail, device="cpu")
+    assert not dist.is_initialized()
+
+
+def test_the_group_is_destroyed_when_the_command_ends(job):
+    job()
+    assert team.join("cpu") is not None
+    assert dist.is_initialized()
+    leave_job(0)
+    assert not dist.is_initialized()
+    assert team.current_team() is None
+
+
+@pytest.mark.parametrize(("error", "raised"), [(RuntimeError, EnvironmentFailure), (KeyboardInterrupt,) * 2])
+def test_the_group_is_destroyed_if_the_others_do_not_come(job, monkeypatch, error, raised):
+    def fail(*_, **__):
+        assert dist.is_initialized()
+        raise error
+
+    job()
+    monkeypatch.setattr(dist, "barrier", fail)
+    with pytest.raises(raised):
+        team.join("cpu")
+    assert not dist.is_initialized()
+
+
+def test_a_group_that_was_there_stays(job):
+    job()
+    dist.init_process_group("gloo")
+    try:
+        swept()
+        assert dist.is_initialized()
+    finally:
+        dist.destroy_process_group()
