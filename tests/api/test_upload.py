@@ -66,6 +66,18 @@ def test_it_sends_what_git_tracks_as_it_is_in_the_working_tree(repository, tmp_p
     assert "left out" not in str(sent)
 
 
+def test_a_conflict_and_the_variables_of_a_hook_change_nothing(repository, tmp_path, monkeypatch):
+    before = Upload.of(Source(reference="model.py"))
+    blob = git("rev-parse", ":data.txt", folder=repository).strip()
+    stages = "".join(f"100644 {blob} {stage}\tdata.txt\n" for stage in (1, 2, 3))
+    command = ["git", "update-index", "--index-info"]
+    subprocess.run(command, input=f"0 {'0' * 40}\tdata.txt\n{stages}", text=True, cwd=repository, check=True)
+    assert git("ls-files", "-u", folder=repository).count("data.txt") == 3
+    git("init", "-q", str(tmp_path / "other"), folder=tmp_path)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))
+    assert Upload.of(Source(reference="model.py")) == before
+
+
 def test_links_are_sent_as_what_they_lead_to_if_that_is_tracked_and_else_left_out(repository, tmp_path):
     (repository / "own.txt").symlink_to("data.txt")
     (repository / "private-link.txt").symlink_to("private.txt")

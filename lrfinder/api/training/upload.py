@@ -59,7 +59,7 @@ class Upload:
                 hint=f"cd {shlex.quote(str(root))}",
             )
         listed = _git(root, "ls-files", "-z", "--cached", "--recurse-submodules").split("\0")
-        files, left_out = _sendable(root, [name for name in listed if name])
+        files, left_out = _sendable(root, [name for name in dict.fromkeys(listed) if name])  # thrice in a conflict
         upload = cls(
             root=root,
             folder=str(folder.relative_to(root)),
@@ -128,12 +128,14 @@ def _with_real_folder(path: Path) -> Path:
 
 
 def _git(folder: Path, *arguments: str) -> str:
+    """Return what git says; a hook's variables, which name its own repository, are not for this one."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "CONFIG" in name}
     try:
         done = subprocess.run(  # noqa: S603 - the arguments are ours
             ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
             capture_output=True,
             check=False,
-            env={**os.environ, "LC_ALL": "C"},
+            env={**others, "LC_ALL": "C"},
         )
     except OSError as error:
         raise UsageError(f"--upload asks git what it tracks, and git can't be run: {error}", hint=_ELSEWHERE) from None
