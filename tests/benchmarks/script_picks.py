@@ -52,7 +52,9 @@ def picks(task: Path, seed: int, folder: Path) -> tuple[tuple[float | None, str]
     """Return the pick and its status from the model file, and from the script."""
     script = folder / "train.py"
     script.write_text(PROGRAM.format(folder=str(task.parent), name=task.stem), encoding="utf-8")
-    which = type(load(task).optimizer([torch.nn.Parameter(torch.ones(1))], 0.001)).__name__  # a task may pretrain
+    module = load(task)
+    made = module.optimizer([torch.nn.Parameter(torch.ones(1))], 0.001)
+    which = type(made).__name__ if hasattr(module, "_pretrained") else None  # another optimizer makes steps before
     lrfinder.sweep(task, seed=seed, out=folder / f"file-{seed}", device="cpu")
     lrfinder.sweep_script(script, which=which, seed=seed, out=folder / f"script-{seed}")
     found = (lrfinder.recommend(folder / f"{kind}-{seed}", steps=STEPS) for kind in ("file", "script"))
