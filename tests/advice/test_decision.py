@@ -72,6 +72,16 @@ def test_what_trained_nearly_as_well_is_kept() -> None:
     assert decided(-2.3, reaching({-2.6: 0.5, -2.3: CLOSE, -2.0: 0.0, -1.7: 0.3}, 200), steps=200).kept
 
 
+@pytest.mark.parametrize(
+    ("above", "kept"), [({}, True), ({-1.7: 0.06}, True), ({-1.7: 0.04}, False), ({-1.7: 0.04, -1.4: 1.0}, True)]
+)
+def test_a_rate_is_given_up_for_less_only_if_those_above_the_better_one_train_as_well(
+    above: dict[float, float], kept: bool
+) -> None:
+    long = reaching({-2.6: 0.3, -2.3: 0.09, -2.0: 0.0, **above}, 200)
+    assert decided(-2.3, long).kept is kept
+
+
 def test_a_gain_that_is_no_larger_than_the_trials_own_roughness_is_none() -> None:
     rough = reaching({-3.2: 0.1, -2.9: 0.5, -2.6: 0.45, -2.3: 0.35, -2.0: 0.0, -1.7: 0.3}, 200)
     assert rough.roughness == pytest.approx(0.4)

@@ -67,7 +67,8 @@ def decide(
     `repeated`: the trials passed over a part of the data, as often as the run will over all of it.
 
     The asked rate is kept if it obeys all that (CLEAR off what failed is enough), and if the other one was better by no
-    more than LOST, or CLOSE if the trials were as long as the run, or the trials' own roughness.
+    more than LOST, or CLOSE if the trials were as long as the run, or the trials' own roughness. DEAR stands for LOST
+    if all trials above the other one did about as well.
     """
     drift = extrapolate(short, long, steps, expected=expected, repeated=repeated)
     full = drift.doublings == 0
@@ -96,7 +97,8 @@ def decide(
     allowed = (
         low - _SAME <= asked <= min(high, highest + CONFIRMED, failed - CLEAR, drift.x if drift.cliff else high) + _SAME
     )
-    clearly = CLIFF if by_chance else max(CLOSE if full else LOST, long.roughness)
+    least = CLOSE if full else DEAR if _has_room(long, x) else LOST
+    clearly = CLIFF if by_chance else max(least, long.roughness)
     near = worse <= clearly or abs(asked - x) <= CONFIRMED
     kept = asked == x or (allowed and near)
     if kept:
@@ -130,6 +132,12 @@ def left_the_plateau(short: LrProfile | None, long: LrProfile, x: float) -> bool
             for point in near  # NaN, where no shorter one was made, is not more
         )
     )
+
+
+def _has_room(long: LrProfile, x: float) -> bool:
+    """Tell whether rates above 10**x and the best were tried, and none lost more than DEAR: no cliff is near."""
+    above = [long.lost(point.x) for point in long.points if point.x > max(x, long.lowest.x)]
+    return bool(above) and max(above) <= DEAR
 
 
 def left_over(drift: LrDrift, *, repeated: bool) -> float:
