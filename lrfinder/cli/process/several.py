@@ -110,11 +110,11 @@ def leave_job(status: int) -> None:
 
     with contextlib.suppress(Exception):  # the launcher's store may be gone
         team = current_team()
-        if team is None:
-            dismiss(place)
-        else:
+        if team is not None:
             finish(team)
             team.leave()
+        elif place.size > 1:
+            dismiss(place)
 
 
 def _device() -> str:
