@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from typing import Any
@@ -57,6 +58,10 @@ def _table(section: dict[str, Any]) -> tomlkit.items.Table:
             inline = tomlkit.inline_table()
             inline.update(value)
             table.add(key, inline)
+        elif isinstance(
+            value, list
+        ):  # tomlkit puts one item after another into a list, each slower than the one before
+            table.add(key, tomlkit.value(json.dumps(value, ensure_ascii=False)))
         else:
             table.add(key, value)
     return table

@@ -370,9 +370,7 @@ def test_a_stack_ends_where_all_of_its_runs_have(free):
     assert [run.stop for run in made] == [Stop.COMPLETED, *[Stop.NON_FINITE] * 3]
     assert next(calls) == 20 + 1 + max(run.updates for run in made[1:])
     assert made[1:] == [
-        # what a constant prediction costs isn't known of a loss of one's own
-        dataclasses.replace(run, why=run.why.partition(":")[0], constant=None)
-        for run in one_by_one(small(), plans)[1:]
+        dataclasses.replace(run, why=run.why.partition(":")[0]) for run in one_by_one(small(), plans)[1:]
     ]
 
 
