@@ -126,11 +126,17 @@ def show(seen: Seeing, compute: Callable[[], Any]) -> Any:
     loss = made.get("loss") if isinstance(made, Mapping) else made
     if len(calls.noted) == 1:
         kind, output, target, returned = calls.noted[0]
-        if returned is loss or (isinstance(loss, torch.Tensor) and not loss.dim() and bool(loss.detach() == returned)):
+        if _same(loss, returned):
             seen.see(kind, output, target, loss)
             return made
     seen.see("", None, None, loss)
     return made
+
+
+def _same(loss: Any, returned: Any) -> bool:
+    if returned is loss or not isinstance(loss, torch.Tensor) or not isinstance(returned, torch.Tensor):
+        return returned is loss
+    return not loss.dim() and not returned.dim() and bool(loss.detach() == returned)
 
 
 class _LossCalls(TorchFunctionMode):
