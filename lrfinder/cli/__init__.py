@@ -55,6 +55,9 @@ def _run(received: Received) -> int:
         try:
             app()
         except SystemExit as ended:
+            behind = getattr(ended.__context__, "__cause__", None)
+            if isinstance(behind, KeyboardInterrupt):  # Typer leaves without a word
+                raise behind from None
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
             if isinstance(ended.__context__, BrokenPipeError):  # nobody reads what --help prints: no failure
                 status = 0

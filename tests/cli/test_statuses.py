@@ -252,6 +252,7 @@ def test_a_signal_before_anything_was_measured(
     process.send_signal(sent)
     _, stderr = process.communicate(timeout=20)
     assert process.returncode == status, stderr
+    assert stderr.splitlines()[-1].startswith(f"lrfinder: {'interrupted' if status == 130 else 'terminated'}")
     assert "Traceback" not in stderr
     assert not (tmp_path / "run").exists()
 
