@@ -180,7 +180,7 @@ def test_batches_that_are_kept_leave_some_to_judge_by_where_nothing_else_does(me
     settings = SweepSettings(metric=metric, cache_batches=3)
     cache = micro_batching_for(what, settings, CPU).cache
     taken = itertools.count()
-    cache.fill(torch.full((2,), float(number)) for number in taken)
+    cache.fill((torch.full((2,), float(number)) for number in taken), lambda _: 0)
     assert len(cache) == 3
     assert next(taken) == 3 + held_out
     assert micro_batching_for(what, dataclasses.replace(settings, cache_batches=None), CPU).cache is None

@@ -66,7 +66,7 @@ def test_a_short_run_sees_its_first_batches_over_and_over_and_may_take_them_apar
         where="test",
         model=nn.Linear(2, 1),
         # Batches that are nearly alike: else the losses to judge by would be compared in training mode, too.
-        train_loader=[{"x": torch.full((4, 2), 1 + i / 1000)} for i in range(20)],
+        train_loader=[{"x": torch.full((8, 2), 1 + i / 1000)} for i in range(20)],
         optimizer=lambda parameters, lr: torch.optim.SGD(parameters, lr=lr),
         training_step=loss,
     )
