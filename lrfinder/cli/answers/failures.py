@@ -32,7 +32,7 @@ _USER_FRAMES = 8  # the innermost ones, where the fault is; with two lines each 
 _PACKAGES = frozenset({"site-packages", "dist-packages"})  # by name: one environment may be layered over another
 
 # What libraries are told if the memory that a process may have is not enough to load or start them.
-_NO_ROOM = re.compile(r".*(failed to map segment|[Cc]annot allocate memory|can't start new thread).*")
+_NO_ROOM = re.compile(r".*(failed to map segment|[Cc]annot allocate memory|can't start new thread|std::bad_alloc).*")
 _NO_SUCH_PATH = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.ENOENT})
 
 _own_frames = False
