@@ -11,6 +11,7 @@ import pytest
 
 from helpers.processes import environment
 from helpers.run_folders import MODEL, SWEEP
+from lrfinder.cli.answers.failures import report
 
 RAISED = {
     "a cancelled task": "asyncio.CancelledError()",
@@ -77,6 +78,11 @@ def test_a_stream_that_refuses_changes_no_other_status(tmp_path: Path, case: str
     assert done.returncode == status, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_cpp_says_of_no_memory_is_4(capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(RuntimeError("std::bad_alloc")) == 4
+    assert "out of memory" in capsys.readouterr().err
 
 
 def test_too_little_memory_to_load_the_libraries_is_4(tmp_path: Path) -> None:
