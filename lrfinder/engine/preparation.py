@@ -34,7 +34,7 @@ from lrfinder.errors import ModelFileError, user_code
 from lrfinder.options import LONGER
 from lrfinder.records import Metric
 from lrfinder.task.build import build_trial
-from lrfinder.task.first_loss import FirstLoss
+from lrfinder.task.first_loss import FirstLoss, sizes_of
 from lrfinder.task.loader import batches_per_epoch
 from lrfinder.task.optimizer_modes import training_modes
 from lrfinder.task.problem import BuiltProblem, Problem
@@ -59,6 +59,7 @@ class Preparation:
         self._reported = False
         self._length: int | None = None  # batches of a pass, as the loader says
         self._first_batch: str | None = None  # its digest
+        self._sizes: tuple[float | None, ...] = ()  # of the numbers in it
         self._seen = FirstLoss()
         self.doubts: tuple[str, ...] = ()  # of the first batch
         self._beside = state_beside(problem)
@@ -180,7 +181,8 @@ class Preparation:
             sharding="" if self._shared is None else self._shared.sharding,
             strategy="" if self._shared is None else self._shared.strategy,
         )
-        setup = dataclasses.replace(setup, judged=self._batching.judging.description, first_batch=self._first_batch)
+        judged = self._batching.judging.description
+        setup = dataclasses.replace(setup, judged=judged, first_batch=self._first_batch, sizes=self._sizes)
         trial.watch(None)
         inspection = inspect_batch(trial, self._batching.in_use.batch, self._seen, self._device)
         self.doubts = inspection.doubts
@@ -221,6 +223,7 @@ class Preparation:
         """Note what is recorded of a loader and its first batch."""
         if not self._reported:
             self._first_batch = self._first_batch or digest_of(first)
+            self._sizes = self._sizes or sizes_of(first)
         self._length = batches_per_epoch(loader)
 
     def _place(self, module: nn.Module) -> nn.Module:

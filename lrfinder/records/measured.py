@@ -198,6 +198,7 @@ class Setup:
     sharding: str = ""  # how they divide the data
     strategy: str = ""  # how they share the model
     doubt: str = ""  # why the loss may say little of what is learned: then no pick is confident
+    sizes: tuple[float | None, ...] = ()  # of the numbers in each tensor of the first batch; None: not told
 
     @property
     def batch(self) -> str:

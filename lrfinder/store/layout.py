@@ -13,6 +13,7 @@ Format history of run.json:
     8  the setup has `doubt`: why the loss may say little of what is learned, and its `optimizer` has `own_lr`;
        `source.training` and the setup have `strategy`
     9  `source.script` has `processes`: several, in one training
+    10 the setup has `sizes`: of the numbers in the first batch
 
 A new version needs a line here, a step in `migrations.py`, and a run folder in tests/data.
 """
@@ -25,7 +26,7 @@ from lrfinder.records import Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.source import Source
 
 FORMAT = "lrfinder.run"
-VERSION = 9
+VERSION = 10
 RUNS_FOLDER = "lrfinder-runs"
 RUN = "run.json"
 CURVE = "curve.csv"

@@ -42,4 +42,5 @@ MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {
     6: _only_additions,
     7: _only_additions,
     8: _only_additions,
+    9: _only_additions,
 }

@@ -23,7 +23,7 @@ _MOST_SHAPES = 8  # of a batch that are told
 _SUMS_TO_1 = 1e-3  # how far from 1 rows of probabilities may sum, in half precision too
 _LEAST_ROWS = 2  # fewer have no spread
 _ROWS, _TABLE = 64, 2  # are looked at for probabilities, of an output with two axes
-_TOO_FEW = 64  # targets; fewer don't tell whether all are alike
+_TOO_FEW = 64  # targets, or numbers; fewer don't tell whether all are alike, or how large they mostly are
 
 
 class Seeing(Protocol):
@@ -126,17 +126,11 @@ def show(seen: Seeing, compute: Callable[[], Any]) -> Any:
     loss = made.get("loss") if isinstance(made, Mapping) else made
     if len(calls.noted) == 1:
         kind, output, target, returned = calls.noted[0]
-        if _same(loss, returned):
+        if returned is loss:  # not one that is equal: to see that, a GPU would be waited for
             seen.see(kind, output, target, loss)
             return made
     seen.see("", None, None, loss)
     return made
-
-
-def _same(loss: Any, returned: Any) -> bool:
-    if returned is loss or not isinstance(loss, torch.Tensor) or not isinstance(returned, torch.Tensor):
-        return returned is loss
-    return not loss.dim() and not returned.dim() and bool(loss.detach() == returned)
 
 
 class _LossCalls(TorchFunctionMode):
@@ -180,6 +174,22 @@ def shapes_of(batch: Any) -> tuple[str, ...]:
     if not is_structure(batch):
         return ()
     return tuple(shape for part in parts_of(batch) for shape in shapes_of(part))[:_MOST_SHAPES]
+
+
+def sizes_of(batch: Any) -> tuple[float | None, ...]:
+    """Return the median of |x| over all numbers x of each tensor in a batch that are finite and not 0.
+
+    None for a tensor of whole numbers, and for fewer than 64 such numbers.
+    """
+    if isinstance(batch, torch.Tensor):
+        if not batch.is_floating_point() or batch.layout is not torch.strided:
+            return (None,)
+        sizes = batch.detach().abs().flatten().float()
+        sizes = sizes[(sizes > 0) & sizes.isfinite()]
+        return (float(sizes.median()) if sizes.numel() >= _TOO_FEW else None,)
+    if not is_structure(batch):
+        return ()
+    return tuple(size for part in parts_of(batch) for size in sizes_of(part))[:_MOST_SHAPES]
 
 
 def _entropy(target: torch.Tensor) -> float | None:

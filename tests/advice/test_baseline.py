@@ -96,6 +96,28 @@ def test_a_baseline_without_a_band_is_refused(band: Band, baseline: SweepResult)
         compare_bands(band, baseline, flat, name="run.json")
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ((0.5, None), (127.5, None), "the numbers of a batch's tensor 1 are 127.5 in size (median)"),
+        ((1.0, 200.0), (1.0, 2.0), "tensor 2 are 2 in size (median), and in run.json they were 200"),
+        ((0.5, None), (0.9, None), ""),
+        ((0.5, None), (None, None), ""),  # too few to tell
+        ((), (127.5,), ""),  # from before this was recorded
+    ],
+)
+def test_numbers_of_another_size_are_other_data(
+    band: Band, baseline: SweepResult, before: tuple, now: tuple, told: str
+) -> None:
+    first, second = (
+        dataclasses.replace(baseline, setup=dataclasses.replace(baseline.setup, sizes=sizes)) for sizes in (before, now)
+    )
+    here = compare_bands(band, second, first, name="run.json")
+    assert here.moved is bool(told)
+    assert told in here.why
+    assert ("normalization" in here.why) is bool(told)
+
+
 def test_another_first_loss_is_another_task_with_or_without_a_band(band: Band, baseline: SweepResult) -> None:
     def scaled(factor: float) -> SweepResult:
         traces = [dataclasses.replace(it, initial_loss=factor * it.initial_loss) for it in baseline.traces]

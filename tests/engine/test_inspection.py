@@ -45,7 +45,7 @@ def classifier(*more: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Linear(4, 3), *more)
 
 
-class Weighted(nn.CrossEntropyLoss):
+class Derived(nn.CrossEntropyLoss):
     pass
 
 
@@ -57,9 +57,12 @@ RECOGNISED: dict[str, tuple[dict[str, Any], str]] = {
     "weighted": ({"loss_fn": nn.CrossEntropyLoss(torch.ones(3))}, ""),
     "smoothed": ({"loss_fn": nn.CrossEntropyLoss(label_smoothing=0.1)}, ""),
     "summed": ({"loss_fn": nn.CrossEntropyLoss(reduction="sum")}, ""),
-    "derived": ({"loss_fn": Weighted()}, ""),
+    "derived": ({"loss_fn": Derived()}, "cross-entropy"),
     "one's own": ({"loss_fn": lambda output, target: 1.0 * cross_entropy(output, target)}, ""),
-    "a training step": ({"training_step": lambda model, batch: cross_entropy(model(batch[0]), batch[1])}, ""),
+    "a training step": (
+        {"training_step": lambda model, batch: cross_entropy(model(batch[0]), batch[1])},
+        "cross-entropy",
+    ),
 }
 
 

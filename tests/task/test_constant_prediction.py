@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder
-from lrfinder.task.first_loss import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Targets, show
+from lrfinder.task.first_loss import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR, Targets, show, sizes_of
 
 DRAW = torch.Generator().manual_seed(0)
 
@@ -85,7 +86,6 @@ def test_other_settings_and_sums_are_another_loss(compute: Callable[[], Any]) ->
         (lambda: F.cross_entropy(OUTPUT, LABELS), CROSS_ENTROPY),
         (lambda: {"loss": nn.CrossEntropyLoss()(input=OUTPUT, target=LABELS)}, CROSS_ENTROPY),
         (lambda: nn.MSELoss()(OUTPUT, TARGET), SQUARED_ERROR),
-        (lambda: F.mse_loss(OUTPUT, TARGET) + 0.0, SQUARED_ERROR),
         (lambda: F.binary_cross_entropy(OUTPUT, TARGET), BINARY_CROSS_ENTROPY),
     ],
 )
@@ -220,3 +220,12 @@ def test_a_loss_in_the_users_own_code_is_seen(model: Callable[[], nn.Module], pa
         return
     assert told == {None}  # rather than compile once more
     assert max(len(one.times) for one in made if isinstance(one, Compiled)) <= 2  # for training, and for judging
+
+
+def test_the_size_of_numbers_is_their_median_where_there_are_enough() -> None:
+    numbers = torch.randn(50, 5, generator=DRAW)
+    sparse = torch.where(numbers > 1, numbers, 0.0)
+    batch = {"x": [255 * numbers, sparse.bfloat16()], "y": torch.arange(50), "few": torch.ones(3)}
+    expected = 255 * np.median(numbers.abs())
+    assert sizes_of(batch) == (pytest.approx(expected, rel=0.02), None, None, None)  # 40 of 250 aren't 0
+    assert sizes_of([numbers.masked_fill(numbers > 2, math.inf), "text"]) == (pytest.approx(expected / 255, rel=0.1),)

@@ -19,6 +19,8 @@ CHANCE = 0.8
 NOTHING = 0.05  # of what trial runs of the baseline gained: less is nothing. Measured: in the same place
 AGAIN = 2  # more sweeps, with other seeds, that must learn nothing as well
 LEAST_GAIN = 0.02  # of the loss, in the baseline's; a smaller one may be chance itself
+# Times; the numbers in batches of other seeds differ by less. Measured: in the same place
+OTHER_SIZE = 4.0
 WITHOUT_INTERVAL = 1.0  # decades, for an end that only short runs tell, which have no repeats
 
 
@@ -40,9 +42,9 @@ class Shift:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandShift:
-    """The band of a sweep beside that of its baseline; `moved` if an end did, by more than noise, or losses did.
+    """The band of a sweep beside that of its baseline; `moved` if an end did, by more than noise, or something else.
 
-    Losses did if they begin elsewhere, or if nothing is learned any more.
+    Losses may begin elsewhere, nothing may be learned any more, and the numbers of the data may be of another size.
     """
 
     moved: bool
@@ -60,9 +62,10 @@ def compare_bands(
     WITHOUT_INTERVAL
 
     With another optimizer, or other ratios of its param groups, the band counts as moved: a rate is another thing then.
-    So it does if the first loss is another one (`records.losses_differ`), or if nothing is learned any more
-    (`learns_nothing`), neither in `result` nor in AGAIN `others`, sweeps with other seeds. Without a band here, and if
-    none of these tells, the answer is None. Raises UsageError if the baseline has no band.
+    So it does if the first loss is another one (`records.losses_differ`), if the numbers of the first batch are
+    OTHER_SIZE times as large or as small, or if nothing is learned any more (`learns_nothing`), neither in `result` nor
+    in AGAIN `others`, sweeps with other seeds. Without a band here, and if none of these tells, the answer is None.
+    Raises UsageError if the baseline has no band.
     """
     before = advise(gather_evidence(baseline), Request())
     if before.band is None:
@@ -74,7 +77,8 @@ def compare_bands(
         what = f"{_described(new)}, and {name} was made with {_described(old)}"
         return BandShift(moved=True, shifts=(), why=f"this is a sweep of {what}", warnings=warnings)
     learned = _nothing_learned((result, *others), baseline, name)
-    other = "; ".join(filter(None, (_another_start(result, baseline, name), learned)))
+    sizes = _other_sizes(result, baseline, name)
+    other = "; ".join(filter(None, (_another_start(result, baseline, name), sizes, learned)))
     if now is None:
         return BandShift(moved=True, shifts=(), why=other, warnings=warnings) if other else None
     shifts = (
@@ -97,6 +101,23 @@ def _another_start(result: SweepResult, baseline: SweepResult, name: str) -> str
     if now is None or before is None or not losses_differ(now, before):
         return ""
     return f"the loss begins at {format_loss(now)}, and in {name} it began at {format_loss(before)}"
+
+
+def _other_sizes(result: SweepResult, baseline: SweepResult, name: str) -> str:
+    """Say how large the numbers in a batch are, if they are of another size; nothing if that can't be told.
+
+    That is what a lost normalization, or another unit, does.
+    """
+    now, before = result.setup.sizes, baseline.setup.sizes
+    if len(now) != len(before):
+        return ""
+    for place, (one, other) in enumerate(zip(now, before, strict=True), start=1):
+        if one and other and max(one / other, other / one) > OTHER_SIZE:
+            return (
+                f"the numbers of a batch's tensor {place} are {format_loss(one)} in size (median), and in {name} they "
+                f"were {format_loss(other)}: is the normalization another one?"
+            )
+    return ""
 
 
 def learns_nothing(result: SweepResult, baseline: SweepResult) -> bool:

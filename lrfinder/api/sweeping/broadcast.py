@@ -31,7 +31,8 @@ class Broadcast(Observer):
         if not self._prepared:
             self._prepared = True
             if self.setup is not None:  # this process may begin on another batch
-                setup = dataclasses.replace(setup, first_batch=self.setup.first_batch)
+                known = self.setup
+                setup = dataclasses.replace(setup, first_batch=known.first_batch, sizes=known.sizes)
             self.setup = setup
             self._forward_setup(setup)
 
