@@ -109,11 +109,12 @@ def check(
     """Check a schedule config against the model: a short seeded sweep, for CI; nothing is written.
 
     The exit status is 0 if the configured peak rate lies in the trainable band, 1 if it doesn't, and 5 if the sweep
-    can't tell; the reason is printed. In a GitHub workflow the answer is an annotation and a part of the job's summary,
-    too. With --baseline it is 1, too, if the band has moved, the loss begins elsewhere, the data's numbers are of another
-    size, nothing is learned any more, or the config's rate isn't the one that was found there. With --log it is 0 if a finished run used the config's rates,
-    and 1 if it didn't: the first step that differs is named. With --script or --module a training script is checked as
-    it is, and without --config the rate that it trains at by itself.
+    can't tell; the reason is printed. In a GitHub workflow the answer is an annotation and a part of the job's
+    summary, too. With --baseline it is 1, too, if the band has moved, the loss begins elsewhere, the data's numbers
+    are of another size, nothing is learned any more, or the config's rate isn't the one that was found there. With
+    --log it is 0 if a finished run used the config's rates, and 1 if it didn't: the first step that differs is
+    named. With --script or --module a training script is checked as it is, and without --config the rate that it
+    trains at by itself.
     """
     del debug
     program = named_script(
