@@ -27,7 +27,11 @@ _TOO_FEW = 64  # targets, or numbers; fewer don't tell whether all are alike, or
 
 
 class Seeing(Protocol):
-    """What is shown what losses are computed of."""
+    """What is shown what losses are computed of, until it has seen `enough`."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether it needs to see no more."""
 
     def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
         """Take in a loss of the kind `kind`, "" if it isn't recognised, and what it was computed of."""
@@ -41,6 +45,11 @@ class FirstLoss:
         self.loss: float | None = None
         self.constant: float | None = None
         self.probabilities = False
+
+    @property
+    def enough(self) -> bool:
+        """Whether there was a recognised loss."""
+        return bool(self.kind)
 
     def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
         """Take in a loss of the kind `kind` and what it was computed of, unless there was one."""
@@ -57,6 +66,8 @@ class FirstLoss:
 
 class Targets:
     """All targets that losses are computed of, to tell the loss of the best constant prediction for them."""
+
+    enough = False
 
     def __init__(self) -> None:
         self._labels: Counter[int] = Counter()

@@ -48,7 +48,7 @@ class Loss:
 
         Raises ModelFileError if the loss isn't one floating-point number that depends on the model's parameters.
         """
-        if self._seen is None or _is_compiled(model):
+        if self._seen is None or self._seen.enough or _is_compiled(model):
             loss = self.raw(model, batch)
         else:
             loss = show(self._seen, lambda: self.raw(model, batch))
@@ -161,7 +161,7 @@ class _FunctionLoss:
                 explain_inputs(error, inputs)
                 raise
             now.place = "calling loss_fn(output, target)"
-            if self.seen is None:
+            if self.seen is None or self.seen.enough:
                 return self._function(output, target)
             return show(self.seen, lambda: self._function(output, target))
 

@@ -98,6 +98,8 @@ def kind_of(compute: Callable[[], Any]) -> str:
     told = []
 
     class Seen:
+        enough = False
+
         def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
             told.append(kind)
 
