@@ -85,9 +85,10 @@ def test_what_cpp_says_of_no_memory_is_4(capsys: pytest.CaptureFixture[str]) -> 
     assert "out of memory" in capsys.readouterr().err
 
 
-def test_too_little_memory_to_load_the_libraries_is_4(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kilobytes", [200_000, 650_000])
+def test_too_little_memory_to_load_the_libraries_is_4(tmp_path: Path, kilobytes: int) -> None:
     (tmp_path / "model.py").write_text(MODEL)
-    line = f"ulimit -v 200000; exec {sys.executable} -m lrfinder sweep model.py --out run"
+    line = f"ulimit -v {kilobytes}; exec {sys.executable} -m lrfinder sweep model.py --out run"
     done = subprocess.run(
         ["bash", "-c", line],
         cwd=tmp_path,
