@@ -101,7 +101,7 @@ CHANGED: dict[type, dict[str, Any]] = {
 # What is chance, only narrows an interval, follows from the rest, or can't move a loss.
 FREE = {
     "seed", "repeats", "max_seconds", "cache_batches", "python", "lrfinder", "graph", "default_lr", "chosen_by",
-    "own_lr", "skipped_hooks", "first_batch", "batch_per_process", "sharding", "strategy", "doubt",
+    "own_lr", "skipped_hooks", "first_batch", "batch_per_process", "sharding", "strategy", "doubt", "sizes",
 }  # fmt: skip
 IN_NUMBERS = {
     "losses": {
