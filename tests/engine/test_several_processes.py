@@ -31,8 +31,7 @@ SCRIPT = Path(__file__).parent / "two_processes.py"
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What each of two real processes of torchrun saw."""
-    folder = tmp_path_factory.mktemp("ranks")
-    return folder, seen_by_two_ranks(SCRIPT, folder)
+    return seen_by_two_ranks(SCRIPT, tmp_path_factory)
 
 
 def test_two_processes_measure_what_one_does(ranks):

@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+from filelock import FileLock
+
 
 def environment() -> dict[str, str]:
     """Return the environment with one thread, and without what decides about colors."""
@@ -16,9 +19,21 @@ def environment() -> dict[str, str]:
     return {**{key: value for key, value in os.environ.items() if key not in drop}, "OMP_NUM_THREADS": "1"}
 
 
-def seen_by_two_ranks(script: Path, folder: Path) -> list[Any]:
-    """Run `script FOLDER` under torchrun in two processes; return what each wrote to rank_R.json there."""
+def seen_by_two_ranks(script: Path, temporary: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """Run `script FOLDER` under torchrun in two processes; return the folder, and what each wrote to rank_R.json there.
+
+    Of several processes that test at once the first one runs it.
+    """
+    base = temporary.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / script.stem
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            _run_two_ranks(script, folder)
+        return folder, [json.loads((folder / f"rank_{rank}.json").read_text()) for rank in range(2)]
+
+
+def _run_two_ranks(script: Path, folder: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run([*torchrun, script, folder], env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
-    return [json.loads((folder / f"rank_{rank}.json").read_text()) for rank in range(2)]

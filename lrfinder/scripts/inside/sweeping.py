@@ -6,6 +6,7 @@ import contextlib
 import math
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -359,6 +360,8 @@ def _count(updates: int) -> str:
 def _end_workers() -> None:
     """End the loader's workers and other children, which would wait for this process."""
     workers = multiprocessing.active_children()
+    with contextlib.suppress(ValueError):  # not the main thread, which handles signals
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise that a worker was killed
     for worker in workers:
         worker.terminate()
     until = time.monotonic() + _WORKERS_END_S
