@@ -30,7 +30,8 @@ Nproc = Annotated[
         metavar="N",
         min=1,
         help="Train in N processes, one CUDA device each (or on the CPU), as `torchrun --nproc-per-node N` does: each "
-        "has its own batch, so that an update takes N of them. With --on each trial is made so, with --script each run.",
+        "has its own batch, so that an update takes N of them. With --on each trial is made so, with --script each "
+        "run.",
     ),
 ]
 StrategyOption = Annotated[
