@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 
 # Rates outside are mostly zeros when written out: 0.000031 is harder to read than 3.1e-05.
 SMALLEST_PLAIN_RATE = 0.001
@@ -94,3 +95,15 @@ def format_bytes(count: int) -> str:
     while size >= KIBI and len(units) > 1:
         size, units = size / KIBI, units[1:]
     return f"{count} bytes" if units[0] == "bytes" else f"{size:.1f} {units[0]}"
+
+
+def format_end(status: int | None) -> str:
+    """Return how a process ended, by its exit status: "was ended by SIGKILL" for -9, "did not end" for None."""
+    if status is None:
+        return "did not end"
+    if status >= 0:
+        return f"ended with status {status}"
+    try:
+        return f"was ended by {signal.Signals(-status).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was ended by signal {-status}"

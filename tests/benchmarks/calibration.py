@@ -4,7 +4,7 @@
 
 Every task that has an oracle of such a length is swept, recommended and verified, five seeds each. Run folders and
 their trials stay in FOLDER: the next call makes only what is missing, so a changed rule is measured in seconds on the
-same recordings. On the tasks of `long/` no constant was chosen; they stand apart.
+same recordings. The tasks of `long/` stand apart: README.md says which of them a rule was found on.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from lrfinder.api.training.dispatch import Lost
 from lrfinder.api.training.failure import Failure
 from lrfinder.api.training.run_trial import Trial, TrialSpec
 from lrfinder.engine.distributed.environment import STEP_TIMEOUT, launch_variables
+from lrfinder.formatting import format_end
 
 LATER_S = 30.0  # that ranks may take to end after another one has: they see a dead one in a second, and end in six
 _LOOK_S = 0.05
@@ -43,7 +44,9 @@ def run_together(spec: TrialSpec, processes: int) -> Trial | Lost:
         try:
             outcome: Trial | Failure | Lost = pickle.load(answer)  # noqa: S301 - from a process that was started here
         except (EOFError, pickle.UnpicklingError):  # it ended before it had said all
-            return Lost("; ".join(f"rank {rank} of {processes} {_end(status)}" for rank, status in enumerate(ends)))
+            return Lost(
+                "; ".join(f"rank {rank} of {processes} {format_end(status)}" for rank, status in enumerate(ends))
+            )
     if isinstance(outcome, Failure):
         raise outcome.error()
     return outcome
@@ -89,14 +92,3 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
         if first_end is not None and time.monotonic() - first_end > LATER_S:
             return
         time.sleep(_LOOK_S)
-
-
-def _end(status: int | None) -> str:
-    if status is None:
-        return "did not end"
-    if status >= 0:
-        return f"ended with status {status}"
-    try:
-        return f"was ended by {signal.Signals(-status).name}"
-    except ValueError:  # a real-time signal has no name
-        return f"was ended by signal {-status}"

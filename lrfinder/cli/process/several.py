@@ -19,6 +19,7 @@ from lrfinder.cli.answers.exit_status import INTERRUPTED, SIGNALLED, TERMINATED
 from lrfinder.cli.answers.output import warn
 from lrfinder.engine.distributed.environment import STATUS_FILE, launched_place, leave_status
 from lrfinder.errors import EnvironmentFailure
+from lrfinder.formatting import format_end
 from lrfinder.options import Strategy
 
 SHUTDOWN_S = 2  # seconds that processes have to end after a signal or the failure of another, before they are killed
@@ -165,7 +166,7 @@ def _launch(nproc: int, arguments: Sequence[str]) -> int:
             return _status_in(status_file) or 128 + int(error.sigval)
         status = _status_in(status_file)
     said = {status, -signal.SIGTERM, *SIGNALLED, EnvironmentFailure.exit_status}
-    telling = [f"rank {rank} {_end_of(end)}" for rank, end in ends.items() if end not in said]
+    telling = [f"rank {rank} {format_end(end)}" for rank, end in ends.items() if end not in said]
     if status is None:
         raise EnvironmentFailure(f"the processes ended without a result: {'; '.join(telling) or 'nobody says why'}")
     if telling:
@@ -178,12 +179,3 @@ def _status_in(file: Path) -> int | None:
         return int(file.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
-
-
-def _end_of(exitcode: int) -> str:
-    if exitcode >= 0:
-        return f"ended with status {exitcode}"
-    try:
-        return f"was ended by {signal.Signals(-exitcode).name}"
-    except ValueError:  # a real-time signal has no name
-        return f"was ended by signal {-exitcode}"
