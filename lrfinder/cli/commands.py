@@ -109,6 +109,10 @@ class Commands(Group):
         for name, command in self.listed.items():
             self.add_command(TyperCommand(name, help=command.summary, rich_markup_mode=None))
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the group's own options; `help COMMAND` is `COMMAND --help`."""
+        return super().parse_args(ctx, [*args[1:], "--help"] if args[:1] == ["help"] else args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command; a value that an option doesn't take is told in plain words."""
         try:

@@ -163,3 +163,16 @@ def test_an_old_name_of_an_option_is_one_warning(command: list[str], given: list
 @pytest.mark.parametrize("command", [["init"], ["schedule", "list"], ["schedule", "export"]])
 def test_a_seed_that_changes_nothing_is_not_listed(command: list[str], tmp_path: Path) -> None:
     assert "--seed" not in loaded_after(*command, "--help", cwd=tmp_path)[1]
+
+
+@pytest.mark.parametrize("command", [[], ["sweep"], ["schedule", "show"]])
+def test_help_may_stand_in_front(cli, command: list[str]) -> None:
+    asked = cli("help", *command)
+    assert (asked.returncode, asked.stdout) == (0, cli(*command, "--help").stdout)
+    assert asked.stdout.startswith("Usage: lrfinder")
+
+
+def test_help_for_no_command_names_it(cli) -> None:
+    asked = cli("help", "swep")
+    assert asked.returncode == 2
+    assert "No such command 'swep'" in asked.stderr

@@ -115,7 +115,7 @@ def _other_sizes(result: SweepResult, baseline: SweepResult, name: str) -> str:
         if one and other and max(one / other, other / one) > OTHER_SIZE:
             return (
                 f"the numbers of a batch's tensor {place} are {format_loss(one)} in size (median), and in {name} they "
-                f"were {format_loss(other)}: is the normalization another one?"
+                f"were {format_loss(other)}, as after a lost or another normalization"
             )
     return ""
 
