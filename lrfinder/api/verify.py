@@ -152,10 +152,10 @@ def verify_run(
     account = dataclasses.replace(account, budget="" if budget is None else budget.said)
     trials = plan.runs
     if trials and trials[-1].stop.was_asked_for:
-        why = f"{trials[-1].stop.value}: {len(trials) - 1} runs are kept in {folder}"
+        said = f"{trials[-1].stop.value}: {len(trials) - 1} runs are kept in {folder}"
         stopped = dataclasses.replace(
             _none(advice, sweep.updates + plan.updates),
-            why=why,
+            answer=said,
             hint="the same command carries on",
             stop=trials[-1].stop,
             account=account,
@@ -198,7 +198,7 @@ def _if_script_ended(verification: Verification, trials: tuple[ShortRun, ...]) -
     if verification.confirmed is not None or not trials or trials[-1].stop is not Stop.OUT_OF_DATA:
         return verification
     hint = "give --script again with arguments behind `--` that let it train so long, such as more epochs"
-    return dataclasses.replace(verification, why=f"Nothing could be verified: {trials[-1].why}", hint=hint)
+    return dataclasses.replace(verification, answer=f"Nothing could be verified: {trials[-1].why}", hint=hint)
 
 
 def _check_processes(sweep: SweepResult, folder: Path, source: Source, where: Elsewhere | None) -> None:
@@ -346,7 +346,7 @@ def _none(advice: Advice, updates: int) -> Verification:
         lr=None,
         pick=advice.picks[0],
         picks=advice.picks,
-        why=advice.why,
+        answer=advice.why,
         hint=advice.hint,
         schedule=None,
         updates=updates,

@@ -200,7 +200,8 @@ def _show(found: Found, *, details: bool, can_go_on: bool) -> None:
     )
     verification = found.verification
     if verification is not None:
-        lines.insert(-1, f"{verification.why} {verification.account or ''}".rstrip())
+        said = verification.why if details else verification.answer
+        lines.insert(-1, f"{said} {verification.account or ''}".rstrip())
     elif found.unverified:
         lines.insert(-1, f"Not verified: {found.unverified}.")
     print_text(*lines)

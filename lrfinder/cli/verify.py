@@ -170,7 +170,7 @@ def _show(result: VerifyResult, *, details: bool) -> None:
     if verification.account is None and verification.lr is None:
         print_text(f"There is no recommendation to verify: {verification.why}.", f"What to do: {verification.hint}.")
         return
-    print_text(verification.why, f"{account} Run: {result.run}.")
+    print_text(verification.why if details else verification.answer, f"{account} Run: {result.run}.")
     if result.written is not None and verification.schedule is not None:
         print_use(result.written, verification.schedule, result.run, "Corrected" if result.corrected else "Written")
     else:
@@ -178,4 +178,4 @@ def _show(result: VerifyResult, *, details: bool) -> None:
     if details:
         print_text("", trials_table((*result.sweep.runs, *verification.trials)))
     else:
-        print_line("All trials: --details")
+        print_line("Why, and all trials: --details")

@@ -232,6 +232,8 @@ def test_what_the_rate_may_cost_is_read_off_the_valley_and_said(
     lost = (end / width) ** 2 if above else (0.3 / width) ** 2 * end / 0.3
     assert cost == pytest.approx(max(0.02, left * lost), abs=0.0051)
     assert ("it may lose more than 5%" in verification.pick.why) is (status is Status.UNCERTAIN)
+    assert ("Uncertain: it may lose more than 5%" in verification.answer) is (status is Status.UNCERTAIN)
+    assert "end lowest around" in verification.evidence
     assert ("the longer run is taken to lose 36% of what trials lose" in verification.why) is (batches < 1600)
 
 

@@ -215,6 +215,9 @@ def test_for_people_it_prints_a_table_the_reason_and_what_to_do(folder: Path) ->
     for part in ("updates", "The peak rate is", "Written: here.json", "load_schedule"):
         assert part in done.stdout
     assert json.loads((folder / "here.json").read_text())["optimizer"]["lr"] > 0
+    where = "end lowest around"  # where the trials point: only for those who ask
+    assert where not in done.stdout
+    assert where in run(folder, "verify", "run", *BUDGET, "--against", "1e-5", "--details", status=(0, 1)).stdout
 
 
 def test_without_arguments_it_takes_the_newest_run_and_corrects_the_recommended_config(tmp_path: Path) -> None:

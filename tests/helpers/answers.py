@@ -75,7 +75,7 @@ def verified(run: Path, *, confirmed: bool | None, lr: float | None, steps: int 
         lr=lr,
         pick=pick,
         picks=(pick, *advice.picks),
-        why="The peak rate is corrected",
+        answer="The peak rate is corrected",
         hint="give a larger --budget" if lr is None else "",
         schedule=None if confirmed is None else advice.schedule,
         updates=advice.updates + sum(trial.updates for trial in trials),

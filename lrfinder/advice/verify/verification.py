@@ -38,17 +38,19 @@ class Verification:
     `schedule` the config with it, `updates` counts everything spent, the sweep included. `against` says what each rate
     to compare with lost, your own optimizer's first; `worse` is the first one's share of what training gains that it
     lost more than `lr`, None without one or without its trial. `account` says what the trials were to cost, and did.
+    `answer` says the rate, what it may cost and each doubt, `evidence` where the trials point; `why` is both.
     """
 
     confirmed: bool | None
     lr: float | None
     pick: Pick
     picks: tuple[Pick, ...]
-    why: str
+    answer: str
     hint: str
     schedule: ScheduleConfig | None
     updates: int
     trials: tuple[ShortRun, ...]
+    evidence: str = ""
     worse: float | None = None
     against: tuple[Against, ...] = ()
     stop: Stop | None = None  # what interrupted the training; what was measured before it is kept
@@ -60,6 +62,11 @@ class Verification:
     def __repr__(self) -> str:
         answer = {True: "confirmed", False: "corrected", None: "not verified"}[self.confirmed]
         return f"Verification({answer}: {pick_text(self.pick)})"
+
+    @property
+    def why(self) -> str:
+        """The whole answer, with where the trials point."""
+        return f"{self.answer} {self.evidence}".rstrip()
 
     @property
     def status(self) -> Status:
@@ -89,7 +96,7 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
             lr=None,
             pick=pick,
             picks=(pick, *advice.picks),
-            why=f"Nothing could be verified, and no config was changed: {pick.why}.",
+            answer=f"Nothing could be verified, and no config was changed: {pick.why}.",
             hint="give a larger --budget, so that trials take longer",
             schedule=None,
             updates=updates,
@@ -103,18 +110,20 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     against = tuple(_compared(plan, rate, long, lr) for rate in request.against)
     held = ("Each trial kept its rate constant, as the run will.",) if request.schedule == CONSTANT else ()
-    said = " ".join((*held, _expected(long, decision), *map(str, against)))
     verdict = (
         f"confirmed: {format_lr(request.lr)}"
         if confirmed
         else f"corrected from {format_lr(request.lr)} to {format_lr(lr)}"
     )
+    doubted = f"Uncertain: {'; '.join(doubts)}." if doubts else ""
+    said = (f"The peak rate is {verdict}.", *held, _expected(long, decision), *map(str, against), doubted, shapes)
     return Verification(
         confirmed=confirmed and shape == request.schedule,
         lr=lr,
         pick=pick,
         picks=(pick, *advice.picks),
-        why=f"The peak rate is {verdict}. {said} {_sentence(pick.why)}.{shapes}",
+        answer=" ".join(filter(None, said)),
+        evidence=f"{_said(plan, long, decision)}.",
         hint="",
         schedule=_with_evidence(config, pick, updates),
         updates=updates,
@@ -148,8 +157,8 @@ def _best_shape(request: VerifyRequest, long: LrProfile, tried: dict[str, float]
     best = min(tried, key=lambda name: tried[name])
     gain = (long.lowest.loss - tried[best]) / long.fall
     if gain > BETTER:
-        return best, f" Of the shapes {best} ended lowest, {gain:.0%} of the fall below {request.schedule}."
-    return request.schedule, f" No other shape ended more than {BETTER:.0%} of the fall below {request.schedule}."
+        return best, f"Of the shapes {best} ended lowest, {gain:.0%} of the fall below {request.schedule}."
+    return request.schedule, f"No other shape ended more than {BETTER:.0%} of the fall below {request.schedule}."
 
 
 def _pick(lr: float, plan: TrialPlan, long: LrProfile, decision: Decision, doubts: tuple[str, ...]) -> Pick:
@@ -255,10 +264,6 @@ def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
     return (
         f"{said}{moved}, which for {plan.request.steps} updates points to {format_lr(10**drift.x)}{bound}{band}{left}"
     )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _no_answer(long: LrProfile | None) -> str:
