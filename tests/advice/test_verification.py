@@ -192,6 +192,23 @@ def test_adagrads_drift_is_known_where_two_lengths_don_t_show_it_and_is_said(bes
     assert "root" not in found["SGD"].why
 
 
+@pytest.mark.parametrize(("batches", "moved"), [(1600, True), (1599, False), (None, False)])
+def test_adagrads_drift_moves_a_rate_that_trials_confirm_if_the_run_is_known_to_see_its_data_once(
+    batches: int | None, moved: bool
+) -> None:
+    """The best rate of 141 updates was asked for; three and a half doublings later it is a factor of 3.4 higher."""
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), batches)
+
+    def make(plan: RunPlan) -> ShortRun:
+        return run_at(plan, parabola(-2 + math.log10(2) / 2 * math.log2(plan.steps / 141), width=0.8))
+
+    request = VerifyRequest(steps=1600, budget=800, lr=1e-2)
+    verification, _ = verified(request, under(sweep, "Adagrad"), make)
+    assert (math.log10(verification.lr) > -1.8) is moved
+    assert verification.confirmed is not moved
+    assert verified(request, under(sweep, "SGD"), make)[0].lr == pytest.approx(1e-2)
+
+
 def test_where_no_shorter_run_tells_only_what_the_optimizer_lets_expect_is_carried_on() -> None:
     sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 40)
     request = VerifyRequest(steps=400, budget=800, lr=10**-2.7)

@@ -52,6 +52,7 @@ def decide(
     expected: float,
     band: Band | None,
     repeated: bool = False,
+    once: bool = False,
     by_chance: bool = False,
     level: float = LEVEL,
 ) -> Decision:
@@ -64,11 +65,12 @@ def decide(
 
     Its cost at `level` is what 10**x would lose if the trials' valley lay lower by as much as it may (`_cost`), and of
     another rate than the asked one at least what it lost in the trials: for that there is no evidence but theirs.
-    `repeated`: the trials passed over a part of the data, as often as the run will over all of it.
+    `repeated`: the trials passed over a part of the data, as often as the run will over all of it. `once`: the run is
+    known to see its data once.
 
     The asked rate is kept if it obeys all that (CLEAR off what failed is enough), and if the other one was better by no
     more than LOST, or CLOSE if the trials were as long as the run, or the trials' own roughness. DEAR stands for LOST
-    if all trials above the other one did about as well.
+    if all trials above the other one did about as well, and if a drift is expected of a run that sees its data once.
     """
     drift = extrapolate(short, long, steps, expected=expected, repeated=repeated)
     full = drift.doublings == 0
@@ -91,13 +93,11 @@ def decide(
         }
         limit = limits[x]
     lost = long.lost(asked)
-    # An expected drift has moved the asked rate, too.
-    at_length = long.lost(asked - drift.moved) if expected else math.nan
-    worse = min(lost if math.isnan(at_length) else at_length, lost) - max(0.0, long.lost(x))
+    worse = _worse(long, asked, x, drift, once=once)
     allowed = (
         low - _SAME <= asked <= min(high, highest + CONFIRMED, failed - CLEAR, drift.x if drift.cliff else high) + _SAME
     )
-    least = CLOSE if full else DEAR if _has_room(long, x) else LOST
+    least = CLOSE if full else DEAR if (expected and once) or _has_room(long, x) else LOST
     clearly = CLIFF if by_chance else max(least, long.roughness)
     near = worse <= clearly or abs(asked - x) <= CONFIRMED
     kept = asked == x or (allowed and near)
@@ -109,6 +109,21 @@ def decide(
         cost = max(cost, long.lost(x))  # NaN beyond the trials
     untested = _untested(short, long, x, drift, eased=eased, level=level) if cost > DEAR else math.nan
     return Decision(x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost, cost=cost, untested=untested)
+
+
+def _worse(long: LrProfile, asked: float, x: float, drift: LrDrift, *, once: bool) -> float:
+    """Return which share of the fall the asked rate is taken to lose more than 10**x.
+
+    An expected drift has moved the trials' valley. If the run sees its data `once`, both rates are looked up where it
+    comes from. If it repeats them, it may overfit, which moves the valley back: then the asked rate must have lost in
+    its own trial, too.
+    """
+    lost, moved_from = long.lost(asked), long.lost(asked - drift.moved)
+    if not drift.expected or math.isnan(moved_from):
+        return lost - max(0.0, long.lost(x))
+    if once:
+        return moved_from - max(0.0, long.lost(x - drift.moved))
+    return min(moved_from, lost) - max(0.0, long.lost(x))
 
 
 def left_the_plateau(short: LrProfile | None, long: LrProfile, x: float) -> bool:

@@ -87,6 +87,7 @@ class TrialPlan:
             expected=expected_drift(optimizer.name, optimizer.settings),
             band=self.request.band,
             repeated=self.repeated,
+            once=self.sweep.batches_per_epoch is not None and not self._repeats_data,
             level=level,
         )
         found = decided()
