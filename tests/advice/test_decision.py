@@ -188,6 +188,17 @@ def test_the_valley_of_trials_as_long_as_the_run_may_lie_on_either_side(width: f
     assert found.cost == pytest.approx(float(np.quantile(lost, level)), rel=0.02, abs=2e-4)
 
 
+@pytest.mark.parametrize(("lost", "kept"), [(0.04, True), (0.06, False)])
+def test_a_rate_above_the_best_is_given_up_for_less_than_one_below_it(lost: float, kept: bool) -> None:
+    """Slow rates catch up in a longer run; of what a fast one loses nothing comes back."""
+    short = reaching({-2.0: 0.2, -1.7: 0.0, -1.4: 0.2}, 50)
+    above = decided(-1.7, reaching({-2.3: 0.3, -2.0: 0.0, -1.7: lost, -1.4: 1.0}, 200), short=short)
+    assert above.kept is kept
+    assert kept or above.x < -2.0, "the valley moved from 50 updates to 200"
+    below = decided(-2.3, reaching({-2.6: 0.4, -2.3: lost, -2.0: 0.0, -1.7: 1.0}, 200))
+    assert below.kept
+
+
 @pytest.mark.parametrize(("once", "kept"), [(True, False), (False, True)])
 def test_an_expected_drift_moves_the_rate_that_trials_found_best_only_if_data_are_seen_once(
     once: bool, kept: bool

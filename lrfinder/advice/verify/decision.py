@@ -70,7 +70,8 @@ def decide(
 
     The asked rate is kept if it obeys all that (CLEAR off what failed is enough), and if the other one was better by no
     more than LOST, or CLOSE if the trials were as long as the run, or the trials' own roughness. DEAR stands for LOST
-    if all trials above the other one did about as well, and if a drift is expected of a run that sees its data once.
+    if the other one is lower, or all trials above it did about as well, and if a drift is expected of a run that sees
+    its data once.
     """
     drift = extrapolate(short, long, steps, expected=expected, repeated=repeated)
     full = drift.doublings == 0
@@ -97,7 +98,8 @@ def decide(
     allowed = (
         low - _SAME <= asked <= min(high, highest + CONFIRMED, failed - CLEAR, drift.x if drift.cliff else high) + _SAME
     )
-    least = CLOSE if full else DEAR if (expected and once) or _has_room(long, x) else LOST
+    dear = x < asked or (expected and once) or _has_room(long, x)
+    least = CLOSE if full else DEAR if dear else LOST
     clearly = CLIFF if by_chance else max(least, long.roughness)
     near = worse <= clearly or abs(asked - x) <= CONFIRMED
     kept = asked == x or (allowed and near)
@@ -116,9 +118,12 @@ def _worse(long: LrProfile, asked: float, x: float, drift: LrDrift, *, once: boo
 
     An expected drift has moved the trials' valley. If the run sees its data `once`, both rates are looked up where it
     comes from. If it repeats them, it may overfit, which moves the valley back: then the asked rate must have lost in
-    its own trial, too.
+    its own trial, too. If a lower rate ended lowest, and they point still lower, all counts that the asked rate lost:
+    a longer run takes nothing of that back.
     """
     lost, moved_from = long.lost(asked), long.lost(asked - drift.moved)
+    if drift.doublings and x < long.lowest.x < asked:
+        return lost
     if not drift.expected or math.isnan(moved_from):
         return lost - max(0.0, long.lost(x))
     if once:
