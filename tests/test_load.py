@@ -77,7 +77,7 @@ FROM_0 = "expected a whole number from 0 to 1e+12"
         ("curve.csv", "repeat,step,lr,loss", LONG, f":1: expected the header repeat,step,lr,loss, got '{LONG[:80]}'"),
         ("curve.csv", "\n0,1,", f"\n{LONG},", f":3: expected four numbers, got '{LONG[:80]}'"),
         ("run.json", '"a test"', f'"\\u0007{LONG}"', f": a control character in '\\x07{LONG[:79]}'"),
-        ("run.json", '"version": 10', '"version": 0', ": version: expected a whole number from 1, got 0"),
+        ("run.json", '"version": 11', '"version": 0', ": version: expected a whole number from 1, got 0"),
         ("run.json", '"steps": 4', '"steps": "4"', ": settings.steps: Input should be a valid integer"),
         ("run.json", '"device": "cpu"', '"device": 3', ": setup.device: Input should be a valid string"),
         ("run.json", '"name": "AdamW"', '"name": "f() or AdamW"', f": setup.optimizer: Value error, {NO_NAME}"),
@@ -101,10 +101,10 @@ def test_damage_is_told_to_the_letter_with_no_more_of_it_than_a_line_holds(
 
 def test_a_run_of_a_newer_version_is_told_what_to_do(tmp_path: Path) -> None:
     file = write(tmp_path / "run") / "run.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 11}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 12}))
     with pytest.raises(RunError) as raised:
         load_run(tmp_path / "run")
-    assert str(raised.value) == f"{file}: version 11 was written by a newer lrfinder; this one reads up to version 10"
+    assert str(raised.value) == f"{file}: version 12 was written by a newer lrfinder; this one reads up to version 11"
     assert raised.value.hint == "upgrade: pip install --upgrade lrfinder"
 
 

@@ -62,6 +62,7 @@ class Trace:
     micro_batches: int = 1
     note: str = ""
     empty: int = 0  # batches without a loss (the user's code gave None), which were skipped
+    doubt: str = ""  # why its losses may say little of what is learned, as it has shown: then no pick is confident
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +116,7 @@ class ShortRun:
     empty: int = 0  # as in Trace
     rise: float = 0.0  # of a control: how far its training loss rose, if that would have ended another run
     constant: float | None = None
+    doubt: str = ""  # as in Trace
 
     @property
     def judged_by(self) -> str:

@@ -52,14 +52,17 @@ def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
         judged=JUDGED if script.processes is None else JUDGED_BY_TRAINING,
         processes=script.processes,
         batch_per_process=None if script.processes is None else facts["batch_size"],
-        doubt=_doubt(script, facts),
+        doubt=_doubt(facts),
     )
 
 
-def _doubt(script: Script, facts: dict[str, Any]) -> str:
-    """Say why the loss may be no measure: it hangs on another network's, or on what the script itself does."""
-    if script.which is not None:
-        return f"only {script.which} was swept: the loss hangs on what the script's other optimizers do, too"
+def takes_turns(script: Script) -> str:
+    """Say why the loss of a run may be no measure in which other optimizers made steps, too, once it had begun."""
+    return f"only {script.which} was swept: the loss hangs on what the script's other optimizers do, too"
+
+
+def _doubt(facts: dict[str, Any]) -> str:
+    """Say why the loss may be no measure: it hangs on what the script itself does."""
     if facts["acts"]:
         return f"the script uses {facts['acts']}: if it learns by acting, its loss says little of how well it acts"
     return ""

@@ -20,7 +20,7 @@ from lrfinder.engine.runtime.signals import Interrupts, answer_signal
 from lrfinder.errors import EnvironmentFailure, LrfinderError, ModelFileError, UsageError, visible
 from lrfinder.options import Stop
 from lrfinder.records import Point, RunPlan, Script, Setup, ShortRun, SweepSettings, Trace
-from lrfinder.scripts.described import last_lines, own_rate, pauses, setup_of
+from lrfinder.scripts.described import last_lines, own_rate, pauses, setup_of, takes_turns
 from lrfinder.scripts.footprints import Footprints
 from lrfinder.scripts.job import ScriptJob
 from lrfinder.scripts.process import ScriptProcess, starter
@@ -54,6 +54,7 @@ class _Run:
     skipped: int = 0
     held_out: float | None = None
     note: str = ""
+    doubt: str = ""
     error: Exception | None = None  # to be raised once the record is made
 
 
@@ -141,6 +142,7 @@ class ScriptRuns:
             why=_why(run, words, len(rates)),
             skipped=run.skipped,
             note=run.note,
+            doubt=run.doubt,
         )
         self.observer.repeat_ended(trace)
         if run.error is not None:
@@ -178,6 +180,7 @@ class ScriptRuns:
             fresh=plan.batches is not None,
             skipped=run.skipped,
             note=run.note,
+            doubt=run.doubt,
             first_loss=finite,
             rise=rise_of([run.first or 0.0, *run.losses]) if plan.control and loss is not None else 0.0,
         )
@@ -287,6 +290,8 @@ class ScriptRuns:
             self.own_rate = message["own_rate"]
             run.setup = setup_of(self.script, message)
             self.observer.prepared(run.setup)
+        elif kind == "takes_turns":
+            run.doubt = takes_turns(self.script)
         elif kind == "end":
             run.reported = True
             self._own_rate_moved |= message["own_rate_moved"]

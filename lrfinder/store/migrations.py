@@ -43,4 +43,5 @@ MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {
     7: _only_additions,
     8: _only_additions,
     9: _only_additions,
+    10: _only_additions,
 }

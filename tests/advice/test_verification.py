@@ -369,6 +369,19 @@ def test_batches_too_large_to_keep_make_it_uncertain() -> None:
     assert "too large to keep" in verification.why
 
 
+@pytest.mark.parametrize("doubt", ["", "another optimizer made steps, too"])
+def test_what_a_trial_alone_shows_is_a_doubt_as_well(doubt: str) -> None:
+    sweep = explored(SWEEP, parabola(-2))
+    request = VerifyRequest(steps=1000, budget=800, lr=1e-2)
+
+    def trial(plan: RunPlan) -> ShortRun:
+        return dataclasses.replace(world(-2.0, 0.0)(plan), doubt=doubt if plan.steps > 100 else "")
+
+    verification, _ = verified(request, sweep, trial)
+    assert verification.pick.status is (Status.UNCERTAIN if doubt else Status.CONFIDENT)
+    assert verification.pick.why.count("another optimizer") == bool(doubt)
+
+
 def test_without_short_runs_in_the_sweep_both_lengths_are_made() -> None:
     sweep = sweep_of(traces_of(ALONE, falls_and_explodes, noise=0.02, stop_above=5.0), ALONE)
     verification, trials = verified(VerifyRequest(steps=1000, budget=800, lr=1e-2), sweep, world(-2.0, 0.0))

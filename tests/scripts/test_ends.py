@@ -11,6 +11,7 @@ import pytest
 from lrfinder.errors import EnvironmentFailure, ModelFileError, UsageError
 from lrfinder.options import Stop
 from lrfinder.records import Status
+from lrfinder.store import load_run
 
 Swept = Callable[..., Any]
 
@@ -68,6 +69,17 @@ def test_the_named_one_may_come_after_many_steps_of_another(sweep: Swept) -> Non
     [trace] = done.sweep.traces
     assert done.sweep.setup.optimizer.name == "SGD"
     assert trace.initial_loss < 0.5  # Adam has trained
+    assert trace.doubt == ""  # and trains no more
+
+
+@pytest.mark.parametrize(("first", "told"), [(10, True), (60, False)])
+def test_steps_of_others_between_those_of_the_named_one_are_a_doubt(sweep: Swept, first: int, told: bool) -> None:
+    """The other optimizer pretrains, and again after `first` updates, of which a sweep makes 40."""
+    done = sweep("others.py", "again", first, which="SGD", max_lr=0.3)
+    [trace] = done.sweep.traces
+    assert (trace.stop, trace.updates) == (Stop.COMPLETED, 40)
+    assert ("only SGD was swept" in trace.doubt) == told
+    assert load_run(done.folder).traces == (trace,)
 
 
 def test_an_unknown_optimizer_is_refused_with_those_that_there_are(sweep: Swept) -> None:

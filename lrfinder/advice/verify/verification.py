@@ -105,7 +105,8 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     confirmed = decision.kept
     lr = request.lr if confirmed else round_lr(10**decision.x, 3)
     shape, shapes = _best_shape(request, long, plan.shapes_tried)
-    doubts = (*_doubts(plan, long, decision), *evidence.doubts)
+    shown = (trial.doubt for trial in plan.runs if trial.doubt)
+    doubts = tuple(dict.fromkeys((*_doubts(plan, long, decision), *evidence.doubts, *shown)))
     pick = _pick(lr, plan, long, decision, doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     against = tuple(_compared(plan, rate, long, lr) for rate in request.against)

@@ -75,6 +75,7 @@ class ScriptRun:
         self._skipping = False  # the step under way, or the last one, is left out by the gradient scaler
         self._first_other: float | None = None  # when another optimizer than the followed one made a step first
         self._shared: float | None = None  # the loss that another optimizer's step has just used
+        self._takes_turns = self._turns_told = False  # another optimizer steps between steps of the followed one
         self._times: list[float] = []  # at the end of each step
         self._owner = os.getpid()
         self._rounds = 0  # since the last backward()
@@ -195,7 +196,8 @@ class ScriptRun:
     def _other_stepped(self, _optimizer: torch.optim.Optimizer) -> None:
         self._losses_seen.steps += 1
         self._shared = self._losses_seen.take()
-        if self._hooks.followed is None:
+        self._takes_turns = self._hooks.followed is not None
+        if not self._takes_turns:
             now = time.monotonic()
             self._first_other = now if self._first_other is None else self._first_other
             if self._losses_seen.steps > MOST_OTHER_STEPS and now - self._first_other > MOST_OTHER_S:
@@ -204,6 +206,9 @@ class ScriptRun:
     def _before(
         self, followed: FollowedOptimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if self._takes_turns and not self._turns_told:  # at once: a run may end without a word
+            self._turns_told = True
+            self._messages.send("takes_turns")
         watch = self._losses_seen
         watch.steps += 1
         batches = watch.counted

@@ -57,6 +57,14 @@ if kind == "pretrained":
             made.zero_grad()
             (net(x) - 1).pow(2).mean().backward()
             made.step()
+if kind == "again":  # the other one trains before, and once more after so many updates
+    before = torch.optim.Adam(other.parameters(), lr=0.01)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for chosen, steps in ((before, 5), (optimizer, int(sys.argv[2])), (before, 1), (optimizer, 40)):
+        for _ in range(steps):
+            chosen.zero_grad()
+            ((net(x) - 1).pow(2).mean() + (other(x) - 1).pow(2).mean()).backward()
+            chosen.step()
 if kind == "leaves":
     import os
 
