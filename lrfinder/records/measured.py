@@ -203,6 +203,11 @@ class Setup:
     sizes: tuple[float | None, ...] = ()  # of the numbers in each tensor of the first batch; None: not told
 
     @property
+    def of_script(self) -> bool:
+        """Whether a training script was swept, each part in a process of its own."""
+        return self.optimizer.chosen_by == "script"
+
+    @property
     def batch(self) -> str:
         """The samples of an update in words: "256 (32 x 2 processes x 4 accumulated)"; nothing if it isn't known."""
         if self.batch_size is None or self.processes is None or not self.batch_per_process:

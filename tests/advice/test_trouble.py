@@ -69,6 +69,31 @@ def test_of_a_refusal_the_known_cause_comes_first() -> None:
     assert advice.hint.startswith("mend that")
 
 
+def scripted(sweep: SweepResult) -> SweepResult:
+    facts = dataclasses.replace(sweep.setup.optimizer, chosen_by="script")
+    return dataclasses.replace(sweep, setup=dataclasses.replace(sweep.setup, optimizer=facts))
+
+
+def test_repeats_of_a_script_have_other_seeds_and_its_short_runs_the_same() -> None:
+    repeats = [dataclasses.replace(trace, initial_loss=START * (1 + 99 * trace.repeat)) for trace in GOOD.traces]
+    sweep = dataclasses.replace(GOOD, traces=tuple(repeats))
+    assert "something goes on from one to the next" in advice_on(sweep, Request(steps=400)).why
+    assert advice_on(scripted(sweep), Request(steps=400)).status is Status.CONFIDENT
+    runs = explored(GOOD, parabola(-1.4)).runs
+    others = tuple(dataclasses.replace(run, first_loss=99 * START) for run in runs)
+    advice = advice_on(scripted(with_runs(GOOD, *others)), Request(steps=400))
+    assert advice.status is Status.UNCERTAIN
+    assert "starts of the script with the same seeds differ" in advice.why
+
+
+def test_a_script_that_ends_early_is_told_to_train_longer() -> None:
+    cut = dataclasses.replace(FLAT.traces[0], stop=Stop.OUT_OF_DATA, why="the script ended after 12 updates")
+    cut = dataclasses.replace(cut, lrs=cut.lrs[:12], losses=cut.losses[:12], updates=12)
+    advice = advice_on(scripted(dataclasses.replace(FLAT, traces=(cut,))), Request(steps=400))
+    assert advice.hint.startswith("have the script train longer by its own arguments")
+    assert "train_loader" not in advice.hint
+
+
 def test_rates_that_are_too_high_are_no_fault_of_the_data() -> None:
     tried = runs_at((-5.0, -4.0, -3.0), lambda _: START, steps=AUTO.run_steps)
     too_high = ended(10.0, Stop.NON_FINITE, INFINITE)

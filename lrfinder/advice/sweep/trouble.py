@@ -16,16 +16,18 @@ EARLY = 5  # losses of a repeat, at rates too small to learn at, whose range sho
 
 _HINTS = {
     Stop.FAILED: "mend that, and sweep again",
-    Stop.OUT_OF_DATA: "give a train_loader that can be started again (a function that returns a new one), or more "
-    "data; have a script train longer by its own arguments, such as more epochs",
+    Stop.OUT_OF_DATA: "give a train_loader that can be started again (a function that returns a new one), or more data",
     Stop.OUT_OF_TIME: "sweep again with more --max-seconds",
 }
+_LONGER_HINT = "have the script train longer by its own arguments, such as more epochs, or give fewer --steps"
 _DATA_HINT = (
     "compute the loss of each batch by itself, and look for the one that isn't finite: its data, log(0), a division by "
     "zero; then leave such samples out"
 )
 _SURVIVES = "something goes on from one to the next (a hidden state, a counter, a global of the file)"
 _SURVIVES_HINT = "make it in model(), or keep it in the module"
+_UNSEEDED = "starts of the script with the same seeds differ"
+_UNSEEDED_HINT = "seed all that it draws from, such as an environment: reset(seed=...)"
 _OTHER_KIND_HINT = (
     "look at one batch of each: units, scaling, targets, a loss that sums over more samples. If both are right, take "
     "the val_loader out: batches that are set aside from training judge then"
@@ -39,7 +41,9 @@ def known_cause(result: SweepResult) -> Refusal | None:
     parts: tuple[Trace | ShortRun, ...] = (*source.traces, *result.runs)
     for part in parts:
         if part.stop.cut_short:
-            return Refusal(why=_ending(part), hint=_HINTS.get(part.stop, "sweep again and let it finish"), known=True)
+            longer = part.stop is Stop.OUT_OF_DATA and result.setup.of_script
+            hint = _LONGER_HINT if longer else _HINTS.get(part.stop, "sweep again and let it finish")
+            return Refusal(why=_ending(part), hint=hint, known=True)
     broken = _broken_by_data(result.runs)
     if broken:
         why = f"{len(broken)} of {len(result.runs)} short runs ended so: {broken[0].why}"
@@ -121,7 +125,10 @@ def disagreement(result: SweepResult) -> Refusal | None:
 
     All repeats and short runs begin alike, so their first losses differ by the noise of a batch; if the weights are
     drawn anew for a repeat, by that of the weights, too. That noise is taken as the smallest range of EARLY losses.
+    Repeats of a script are processes of their own with other seeds, which settle its data, too: they aren't compared.
     """
+    of_script = result.setup.of_script
+    cause, hint = (_UNSEEDED, _UNSEEDED_HINT) if of_script else (_SURVIVES, _SURVIVES_HINT)
     traces = [trace for trace in (*result.traces, *result.short_sweeps) if _finite(trace.initial_loss)]
     noise = min((_range(trace) for trace in traces), default=0.0)
     firsts = {f"in repeat {trace.repeat + 1}": (trace.initial_loss or 0.0, trace.repeat) for trace in traces[::-1]}
@@ -130,10 +137,12 @@ def disagreement(result: SweepResult) -> Refusal | None:
         if run.first_loss is not None:
             firsts.setdefault(f"in the short run at rate {run.plan.lr:.3g}", (run.first_loss, run.plan.repeat))
     for (one, (first, drawn)), (other, (second, drawn_then)) in itertools.combinations(firsts.items(), 2):
+        if of_script and drawn != drawn_then:
+            continue
         factor = FACTOR if drawn == drawn_then else FRESH_FACTOR
         if losses_differ(first, second, noise=noise, factor=factor):
             measured = f"the first loss is {format_loss(first)} {one} and {format_loss(second)} {other}"
-            return Refusal(why=f"{measured}, before any update: {_SURVIVES}", hint=_SURVIVES_HINT, known=True)
+            return Refusal(why=f"{measured}, before any update: {cause}", hint=hint, known=True)
     for run in result.runs:
         if OTHER_KIND in run.note:
             return Refusal(why=run.note[run.note.index(OTHER_KIND) :], hint=_OTHER_KIND_HINT, known=True)
