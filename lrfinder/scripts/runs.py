@@ -31,6 +31,7 @@ TRAIN, PROBE = "train", "probe"  # metrics of short runs: their last training lo
 LAST = 0.1  # share of a short run's losses whose mean judges it, at least LEAST_LAST of them
 LEAST_LAST = 3
 _INSTEAD = "or put its model, data and loss in a model file: lrfinder init"
+HARMLESS = 1e-6  # times the highest rate of a run: too small to learn at
 MOST_NAMED = 4  # paths in a message
 # What a script says that several processes train, if it is started as one: the variables that torchrun sets.
 _OF_A_JOB = re.compile(r"\b((LOCAL_|GROUP_)?RANK|(LOCAL_)?WORLD_SIZE|MASTER_ADDR|MASTER_PORT)\b")
@@ -89,6 +90,7 @@ class ScriptRuns:
         self._footprints = Footprints()
         self._stack = contextlib.ExitStack()
         self._told_pauses = False
+        self._harmless: dict[int, int] = {}  # updates that the script makes at rates too small to learn at, by repeat
         self._begins_clean = False  # whether what runs have made is removed before the next one
         # Of the short runs, by their length: those of one length are compared.
         self._metrics = {run.plan.steps: run.metric for run in kept if run.loss is not None}
@@ -198,7 +200,29 @@ class ScriptRuns:
             run.stop, run.why = Stop.OUT_OF_DATA, "the script ended before it was judged by what was held back"
         return run.held_out
 
-    def _run(self, *args: Any, **kwargs: Any) -> _Run:
+    def _run(self, rates: Sequence[float], repeat: int, **kwargs: Any) -> _Run:
+        """Make a run. If the script fails in it once it trains, find out whether that is for its rates.
+
+        Much that takes numbers in a range raises at what a high rate makes of them, such as a cross-entropy or
+        a solver. So the script is started once more, at rates too small to learn at: if it comes farther, they were it.
+        """
+        run = self._clean_run(rates, repeat, **kwargs)
+        if not isinstance(run.error, ModelFileError) or not run.updates:
+            return run
+        if self._harmless.get(repeat, 0) < run.updates:
+            slow = [HARMLESS * max(rates)] * (run.updates + 1)
+            control = self._clean_run(slow, repeat, drift=None, judged=False, measured=lambda *_: None)
+            if control.error is not None:
+                return run
+            if control.stop is not Stop.COMPLETED:
+                run.stop, run.why, run.error = control.stop, control.why, None
+                return run
+            self._harmless[repeat] = run.updates
+        run.stop, run.error = Stop.NON_FINITE, None
+        run.why = f"the script failed at this rate, and not at one too small to learn at: {run.why}"
+        return run
+
+    def _clean_run(self, *args: Any, **kwargs: Any) -> _Run:
         """Make a run; if it fails where others began to train, make it again without what those have made.
 
         Many scripts refuse a folder of results that is there already.

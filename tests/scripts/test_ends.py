@@ -10,7 +10,7 @@ import pytest
 
 from lrfinder.errors import EnvironmentFailure, ModelFileError, UsageError
 from lrfinder.options import Stop
-from lrfinder.records import Status
+from lrfinder.records import Mode, Status
 from lrfinder.store import load_run
 
 Swept = Callable[..., Any]
@@ -123,6 +123,22 @@ def test_a_script_that_leaves_at_a_loss_that_is_no_number_has_answered(sweep: Sw
     [trace] = sweep("classifier.py", "--guard", min_lr=1e-2, max_lr=1e38, steps=10).sweep.traces
     assert trace.stop in {Stop.NON_FINITE, Stop.DIVERGED}
     assert "Loss is nan" in trace.why or trace.stop is Stop.DIVERGED
+
+
+def test_a_script_that_fails_at_high_rates_alone_has_answered(sweep: Swept) -> None:
+    """It fails where the loss is 20 or so, long before that is too much."""
+    done = sweep("others.py", "range", repeats=2, mode=Mode.AUTO, max_lr=100.0)
+    for trace in done.sweep.traces:
+        assert trace.stop is Stop.NON_FINITE
+        assert "at this rate, and not at one too small to learn at: RuntimeError: all elements" in trace.why
+        assert len(trace.losses) == trace.updates - 1
+    assert {run.stop for run in done.sweep.runs} == {Stop.COMPLETED, Stop.NON_FINITE}
+    assert done.advice.lr is not None
+
+
+def test_a_backward_for_each_move_of_an_episode_is_no_step_by_hand(sweep: Swept) -> None:
+    [trace] = sweep("others.py", "episodes", max_lr=0.1).sweep.traces
+    assert (trace.stop, trace.updates) == (Stop.COMPLETED, 40)
 
 
 def test_a_process_that_is_killed_is_a_failure_of_the_machine(sweep: Swept) -> None:

@@ -23,7 +23,8 @@ from lrfinder.scripts.inside.losses import LossWatch
 from lrfinder.scripts.inside.messages import Messages
 from lrfinder.scripts.inside.rates import FollowedOptimizer, StepHooks, listed
 
-MOST_BACKWARDS = 300  # calls of backward() without a step: nobody accumulates so many batches
+MOST_BACKWARDS = 300  # calls of backward() without a step: nobody accumulates so many batches,
+MOST_TIMES = 30  # or so many times as before another step: one for each move of an episode
 MOST_SKIPPED = 100  # steps in a row that a gradient scaler leaves out: by then it has halved itself down to nothing
 MOST_OTHER_STEPS, MOST_OTHER_S = 50, 30.0  # before the first one of the optimizer that was named: both are over then
 LEAST_IN_A_ROW = 10  # updates before another optimizer of the same names: no two take turns so seldom
@@ -69,7 +70,7 @@ class ScriptRun:
         self._processes, self._parent = processes, os.getppid()
         self._began, self._training_begins = began, training_begins
         self._training = False
-        self._backwards = 0
+        self._backwards = self._most_backwards = 0  # in all, and before one step
         self._rule: DivergenceRule | None = None
         self._updates = self._losses = self._skipped = self._skipped_in_a_row = self._without_loss = 0
         self._skipping = False  # the step under way, or the last one, is left out by the gradient scaler
@@ -151,10 +152,11 @@ class ScriptRun:
         self._begin_training()
         self._backwards += 1
         self._rounds = 0
-        if self._losses_seen.calls <= MOST_BACKWARDS or self._hooks.inside_step or os.getpid() != self._owner:
+        calls, most = self._losses_seen.calls, max(MOST_BACKWARDS, MOST_TIMES * self._most_backwards)
+        if calls <= most or self._hooks.inside_step or os.getpid() != self._owner:
             return
         if self._hooks.followed is not None:
-            self.end(Stop.FAILED, f"{MOST_BACKWARDS} calls of backward() without a step after {_count(self._updates)}")
+            self.end(Stop.FAILED, f"{most} calls of backward() without a step after {_count(self._updates)}")
         if self._hooks.names:
             self._no_such_optimizer()
         self._no_optimizer(str(MOST_BACKWARDS))
@@ -212,6 +214,7 @@ class ScriptRun:
         watch = self._losses_seen
         watch.steps += 1
         batches = watch.counted
+        self._most_backwards = max(self._most_backwards, watch.calls)
         loss = watch.take()
         closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)  # args[0] is the optimizer itself
         if loss is None and closure is None:

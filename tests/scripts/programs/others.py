@@ -65,6 +65,22 @@ if kind == "again":  # the other one trains before, and once more after so many 
             chosen.zero_grad()
             ((net(x) - 1).pow(2).mean() + (other(x) - 1).pow(2).mean()).backward()
             chosen.step()
+if kind == "range":  # as a binary cross-entropy or a solver, which take numbers of a range alone
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    while True:
+        optimizer.zero_grad()
+        y = net(x)
+        if y.detach().abs().max() > 5:
+            raise RuntimeError("all elements should be between -5 and 5")
+        (y - 1).pow(2).mean().backward()
+        optimizer.step()
+if kind == "episodes":  # a backward() for each move, and episodes get longer
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for moves in (20, *[400] * 60):
+        for _ in range(moves):
+            ((net(x) - 1).pow(2).mean() / moves).backward()
+        optimizer.step()
+        optimizer.zero_grad()
 if kind == "leaves":
     import os
 
