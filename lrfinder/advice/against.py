@@ -57,6 +57,8 @@ def compare_rate(evidence: SweepEvidence, lr: float, pick: float | None) -> Agai
     profile, x = evidence.profile, math.log10(lr)
     if pick is None:
         return Against(lr=lr, worse=None, measured=False, why="there is no pick to compare it with")
+    for doubt in evidence.result.doubts:
+        return Against(lr=lr, worse=None, measured=False, why=doubt)
     if profile is None:
         return Against(lr=lr, worse=None, measured=False, why=f"no short run learned, and {_place(evidence, lr)}")
     measured = any(abs(point.x - x) <= SAME for point in profile.points)

@@ -90,10 +90,11 @@ class RunPlan:
 class ShortRun:
     """A short run that was made: `loss` is what it reached, on data that it is judged by, and None if it failed to.
 
-    `initial_loss` is the loss on the same data before the first update; a script's is that of its first batch. `metric`
-    says which data that is: "val", the val_loader, "probe", batches of the train_loader that were set aside, or
-    "train", the training losses themselves, the last tenth of them, where a script shows no other. `updates` were spent
-    on it. `fresh`: it should have trained on the same batches over and over, but they were too large to be kept.
+    `initial_loss` is the loss on the same data before the first update; a script's is what a control reached on them,
+    or that of its first batch. `metric` says which data that is: "val", the val_loader, "probe", batches of the
+    train_loader that were set aside, or "train", the training losses themselves, the last tenth of them, where a script
+    shows no other. `updates` were spent on it. `fresh`: it should have trained on the same batches over and over, but
+    they were too large to be kept, or a script could not be given them.
     `constant` is the loss of the best constant prediction for the data that it is judged by, None if that isn't known.
     `skipped`, `micro_batches` and `note`: as in Trace.
     """
@@ -263,6 +264,12 @@ class SweepResult:
         if short is None or cut or len(self.short_sweeps) < short.repeats:
             return self
         return dataclasses.replace(self, settings=short, traces=self.short_sweeps, short_sweeps=())
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why the losses may say little of what is learned, as is known before or as a part has shown."""
+        shown = (part.doubt for part in (*self.traces, *self.short_sweeps))
+        return tuple(dict.fromkeys(filter(None, (self.setup.doubt, *shown, *(run.doubt for run in self.runs)))))
 
     @property
     def batches_per_epoch(self) -> int | None:

@@ -63,6 +63,13 @@ def test_your_own_rate_is_fine_or_it_is_not() -> None:
     assert "`lrfinder verify --against" in str(said(worst))
 
 
+def test_if_the_loss_says_little_of_what_is_learned_nothing_is_claimed() -> None:
+    doubted = dataclasses.replace(SWEPT, setup=dataclasses.replace(SWEPT.setup, doubt="it learns by acting"))
+    run = dataclasses.replace(SWEPT.runs[0], doubt="it learns by acting")
+    for sweep in (doubted, dataclasses.replace(SWEPT, runs=(run, *SWEPT.runs[1:]))):
+        assert "can't be judged by this sweep: it learns by acting" in str(said(TRIED[0], sweep))
+
+
 def test_where_no_run_was_made_nothing_is_claimed() -> None:
     band = advice_on(SWEPT, Request()).band
     for lr, where in ((band.low / 100, "below the trainable band"), (band.high * 100, "above the trainable band")):

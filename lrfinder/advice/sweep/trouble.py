@@ -108,14 +108,12 @@ def lagging_statistics(result: SweepResult) -> Refusal | None:
 def doubts_of_sweep(result: SweepResult, *, short_runs_learned: bool) -> tuple[str, ...]:
     """Return why no pick from `result` can be confident, whatever its curve looks like; empty if nothing is wrong."""
     apart = disagreement(result)
-    traces = (*result.traces, *result.short_sweeps)
-    shown = (result.setup.doubt, *(trace.doubt for trace in traces), *(run.doubt for run in result.runs))
     return (
         *_unfinished(result, learned=short_runs_learned),
         *_by_data(result),
         *_lost_points(result),
         *_skipped_hooks(result),
-        *dict.fromkeys(filter(None, shown)),
+        *result.doubts,
         *((apart.why,) if apart is not None else ()),
     )
 
