@@ -16,7 +16,7 @@ TAIL = 30  # lines of the script's output that are shown if it fails
 PAUSES = 0.3  # share of the time between the first step and the last from which on its use is told,
 LEAST_PAUSES_S = 2.0  # if it is so long
 JUDGED = (
-    "training mode: by batches of the script's loader that were held back if trial runs pass over it more than once, "
+    "training mode: by batches of the script's loader that were held back if trial runs train on some more than once, "
     "else by the mean of the last tenth of their training losses"
 )
 # Of several processes: what one holds back, another may be given to train on in a later pass.

@@ -172,7 +172,7 @@ class ScriptJob:
     def _end(self, stop: Stop, why: str, updates: int, *, refused: bool = False) -> dict[str, Any]:
         self._over = True
         state = self._latest.get(0) or next(iter(self._latest.values()))
-        told = {key: state[key] for key in ("skipped", "own_rate_moved", "stepping_s", "pausing_s")}
+        told = {key: state[key] for key in ("skipped", "fresh", "own_rate_moved", "stepping_s", "pausing_s")}
         memory = max(message["memory"] for message in self._latest.values())
         ended = {"kind": "end", "stop": stop.value, "why": why, "refused": refused, "held_out": None}
         return ended | told | {"updates": updates, "memory": memory}

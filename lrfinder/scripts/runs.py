@@ -54,6 +54,7 @@ class _Run:
     updates: int = 0
     skipped: int = 0
     held_out: float | None = None
+    fresh: bool = False  # all batches that came were trained on
     note: str = ""
     doubt: str = ""
     error: Exception | None = None  # to be raised once the record is made
@@ -93,7 +94,11 @@ class ScriptRuns:
         self._harmless: dict[int, int] = {}  # updates that the script makes at rates too small to learn at, by repeat
         self._begins_clean = False  # whether what runs have made is removed before the next one
         # Of the short runs, by their length: those of one length are compared.
-        self._metrics = {run.plan.steps: run.metric for run in kept if run.loss is not None}
+        judged = [run for run in kept if run.loss is not None]
+        self._metrics = {run.plan.steps: run.metric for run in judged}
+        # By length: what the batches that are held back cost at rates too small to learn at, as before any update.
+        self._unlearned = {run.plan.steps: run.loss for run in judged if run.plan.control and run.metric == PROBE}
+        self._all_fresh = {run.plan.steps for run in judged if run.fresh}  # lengths at which none repeats batches
         self._left = ""  # what is said of what the runs made
 
     def __enter__(self) -> Self:
@@ -155,8 +160,8 @@ class ScriptRuns:
         """Make a short run under the schedule of `plan`.
 
         It is judged by batches that were held back from it if some would come twice, else by the mean of the last tenth
-        of its training losses; all of one length are judged alike. It trains on the batches that come: `fresh` says so
-        if the plan wants the same few over and over. Raises as `repeat` does.
+        of its training losses; all of one length are judged alike. If the plan wants the same few batches over and
+        over, but they can't be given, it trains on all that come: `fresh` says so. Raises as `repeat` does.
         """
         self.observer.run_started(plan)
         factor = schedule_factor(plan)
@@ -166,20 +171,29 @@ class ScriptRuns:
 
         drift = None if plan.control else plan.drift
         rates = [plan.lr * factor(t) for t in range(plan.steps)]
-        run = self._run(rates, plan.repeat, drift=drift, judged=True, measured=made)
+        # Among those that are judged by their training losses one that learns a few batches by heart would win.
+        known = plan.steps in self._all_fresh or self._metrics.get(plan.steps) == TRAIN
+        different = None if known else plan.batches
+        run = self._run(rates, plan.repeat, drift=drift, judged=True, different=different, measured=made)
+        if run.stop is Stop.COMPLETED and run.held_out is None and not run.fresh and plan.steps not in self._metrics:
+            # The script has no updates left by which it could be judged.
+            run = self._run(rates, plan.repeat, drift=drift, judged=True, measured=made)
         loss = self._judged(run, plan) if run.stop is Stop.COMPLETED else None
         stop = run.stop or Stop.FAILED
         finite = run.first if run.first is not None and math.isfinite(run.first) else None
+        metric = self._metrics.get(plan.steps, TRAIN)
+        if plan.control and metric == PROBE and loss is not None:
+            self._unlearned[plan.steps] = loss
         short = ShortRun(
             plan=plan,
             seed=self.seed,
-            metric=self._metrics.get(plan.steps, TRAIN),
-            initial_loss=finite,
+            metric=metric,
+            initial_loss=self._unlearned.get(plan.steps, finite) if metric == PROBE else finite,
             loss=loss,
             stop=stop,
             updates=run.updates,
             why=_why(run, f"after {run.updates} updates" if stop.cut_short else "", plan.steps),
-            fresh=plan.batches is not None,
+            fresh=plan.batches is not None and run.fresh,
             skipped=run.skipped,
             note=run.note,
             doubt=run.doubt,
@@ -236,7 +250,16 @@ class ScriptRuns:
         self._begins_clean = True
         return self._made(*args, **kwargs)
 
-    def _made(self, rates: Sequence[float], repeat: int, *, drift: float | None, judged: bool, measured: Any) -> _Run:
+    def _made(
+        self,
+        rates: Sequence[float],
+        repeat: int,
+        *,
+        drift: float | None,
+        judged: bool,
+        measured: Any,
+        different: int | None = None,
+    ) -> _Run:
         """Start the script, take in what it reports, and see to it that it is gone; a signal ends it."""
         run = _Run()
         plan = {
@@ -250,6 +273,7 @@ class ScriptRuns:
             "repeat": repeat,
             "drift": drift,
             "judged": judged and self.script.processes is None,
+            "different": different,
             "made_before": self._footprints.made_before,
             "processes": self.script.processes,
             "rank": 0,
@@ -321,7 +345,7 @@ class ScriptRuns:
             self._own_rate_moved |= message["own_rate_moved"]
             run.stop, run.why = Stop(message["stop"]), visible(message["why"])
             run.updates, run.skipped = message["updates"], message["skipped"]
-            run.held_out = message["held_out"]
+            run.held_out, run.fresh = message["held_out"], message["fresh"]
             if not self._told_pauses:  # once: the share differs a little from run to run
                 run.note = pauses(message)
                 self._told_pauses = bool(run.note)

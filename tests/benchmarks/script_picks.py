@@ -23,6 +23,7 @@ from scoring import Oracle
 from training import STEPS, load
 
 import lrfinder
+from lrfinder.records import Pick, Status
 
 PROGRAM = """
 import itertools, sys
@@ -48,8 +49,8 @@ for _ in itertools.repeat(None):
 """
 
 
-def picks(task: Path, seed: int, folder: Path) -> tuple[tuple[float | None, str], ...]:
-    """Return the pick and its status from the model file, and from the script."""
+def picks(task: Path, seed: int, folder: Path) -> tuple[Pick, ...]:
+    """Return the pick from the model file, and from the script."""
     script = folder / "train.py"
     script.write_text(PROGRAM.format(folder=str(task.parent), name=task.stem), encoding="utf-8")
     module = load(task)
@@ -58,7 +59,13 @@ def picks(task: Path, seed: int, folder: Path) -> tuple[tuple[float | None, str]
     lrfinder.sweep(task, seed=seed, out=folder / f"file-{seed}", device="cpu")
     lrfinder.sweep_script(script, which=which, seed=seed, out=folder / f"script-{seed}")
     found = (lrfinder.recommend(folder / f"{kind}-{seed}", steps=STEPS) for kind in ("file", "script"))
-    return tuple((advice.lr, str(advice.picks[0].status.value)) for advice in found)
+    return tuple(advice.picks[0] for advice in found)
+
+
+def overlap(one: Pick, other: Pick) -> bool:
+    """Tell whether the intervals of both picks have a rate in common."""
+    ends = [one.low, one.high, other.low, other.high]
+    return None not in ends and max(one.low, other.low) <= min(one.high, other.high)
 
 
 def oracle_of(task: Path) -> Path:
@@ -71,16 +78,17 @@ def row(task: Path, seeds: list[int]) -> tuple[str, float | None]:
     with tempfile.TemporaryDirectory() as name:
         made = [picks(task, seed, Path(name)) for seed in seeds]
     oracle = Oracle.read(oracle_of(task))
-    factors = [script[0] / file[0] for file, script in made if file[0] is not None and script[0] is not None]
+    factors = [script.lr / file.lr for file, script in made if file.lr is not None and script.lr is not None]
     middle = statistics.median(factors) if len(factors) == len(made) else None
     cells = [task.stem]
     for kind in (0, 1):
-        rates = [pair[kind][0] for pair in made]
+        rates = [pair[kind].lr for pair in made]
         known = [f"{rate:.3g}" for rate in rates if rate is not None]
         refused = [f"{len(rates) - len(known)} refused"] if len(known) < len(rates) else []
-        sure = sum(pair[kind][1] == "confident" for pair in made)
+        sure = sum(pair[kind].status is Status.CONFIDENT for pair in made)
         cells += [", ".join([*known, *refused]), str(sure), f"{statistics.fmean(map(oracle.regret, rates)):.3f}"]
-    return f"| {' | '.join([*cells, '' if middle is None else f'{middle:.2f}'])} |", middle
+    cells += ["" if middle is None else f"{middle:.2f}", str(sum(overlap(*pair) for pair in made))]
+    return f"| {' | '.join(cells)} |", middle
 
 
 def main() -> None:
@@ -91,7 +99,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     kinds = [f"{kind}: {what}" for kind in ("file", "script") for what in ("picks", "confident", "mean regret")]
-    titles = ("task", *kinds, "script / file, median")
+    titles = ("task", *kinds, "script / file, median", "intervals that overlap")
     print(f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|", sep="\n", flush=True)
     factors = []
     for task in filter(lambda task: oracle_of(task.resolve()).exists(), given.tasks):

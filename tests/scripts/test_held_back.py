@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,14 +61,34 @@ def passes(args: argparse.Namespace, held: list[list[int]], *, sent: int) -> Ite
             torch.empty((), dtype=torch.int64).random_()
 
 
-def by_hand(*arguments: str, sent: int) -> float:
+def over_and_over(held: list[list[int]], different: int, *, sent: int) -> Iterator[list[int]]:
+    """Give the indices of the batches of which so many different ones are trained on, `sent` of them before the others.
+
+    In the place of those that are held back come the first ones, already.
+    """
+    loader = DataLoader(classifier.data(), batch_size=16, shuffle=True)
+    torch.empty((), dtype=torch.int64).random_()
+    drawn = list(loader.batch_sampler)
+    held[:] = drawn[sent : sent + 4]
+    yield from drawn[:sent]
+    first = drawn[: min(sent, different)]
+    yield from itertools.islice(itertools.cycle(first), 4)
+    rest = drawn[sent + 4 :][: different - len(first)]
+    yield from rest
+    yield from itertools.islice(
+        itertools.cycle([*first, *rest]) if rest else itertools.cycle(first), 4 * (not rest), None
+    )
+
+
+def by_hand(*arguments: str, sent: int, different: int | None = None) -> float:
     """Return the loss of what is held back, at the end."""
     torch.manual_seed(derived_seed(0, 0))
     args = classifier.parse(arguments)
     data, net = classifier.data(), classifier.network()
     optimizer = classifier.make_optimizer(net, args)
     held: list[list[int]] = []
-    stream, steps, warmup = passes(args, held, sent=sent), PLAN.steps, 3
+    stream = passes(args, held, sent=sent) if different is None else over_and_over(held, different, sent=sent)
+    steps, warmup = PLAN.steps, 3
 
     def loss(batch: list[int]) -> torch.Tensor:
         x, y = data[batch]
@@ -102,6 +124,36 @@ def test_the_loss_is_that_of_batches_that_were_never_trained_on(
     assert (run.metric, run.stop, run.updates) == ("probe", Stop.COMPLETED, PLAN.steps)
     assert run.loss == pytest.approx(held_out, rel=1e-6)
     assert run.judged_by == "held-out loss"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "different", "sent"), [((), 5, 2), ((), 1, 2), (("--ahead",), 3, 3), (("--workers", "2"), 9, 6)]
+)
+def test_a_few_batches_are_trained_on_over_and_over(
+    make: Made, arguments: tuple[str, ...], different: int, sent: int
+) -> None:
+    """As those of a model file: so a run passes over its data as often as the whole one that it stands for."""
+    run = make("--epochs", "5", *arguments, plan=dataclasses.replace(PLAN, batches=different))
+    held_out = by_hand(sent=sent, different=different)
+    assert (run.metric, run.stop, run.updates, run.fresh) == ("probe", Stop.COMPLETED, PLAN.steps, False)
+    assert run.loss == pytest.approx(held_out, rel=1e-6)
+
+
+def test_what_is_held_back_costs_before_any_update_what_a_control_ends_at(make: Made) -> None:
+    control = make(plan=RunPlan(lr=1e-9, steps=30, batches=5, control=True))
+    assert control.initial_loss == control.loss != control.first_loss
+    run = make(plan=RunPlan(lr=0.1, steps=30, batches=5), kept=(control,))
+    assert (run.initial_loss, run.first_loss) == (control.loss, control.first_loss)
+    assert make(plan=RunPlan(lr=0.1, steps=30, batches=5)).initial_loss == run.first_loss
+
+
+def test_within_the_first_pass_as_well(make: Made) -> None:
+    plan = RunPlan(lr=0.1, steps=30, batches=5)
+    alone = make(plan=plan)
+    assert (alone.metric, alone.fresh) == ("probe", False)
+    before = dataclasses.replace(alone, metric="train", fresh=True)  # as earlier versions made them
+    run = make(plan=plan, kept=(before,))
+    assert (run.metric, run.fresh) == ("train", True)
 
 
 def test_a_closure_is_judged_by_its_first_evaluation(make: Made) -> None:
@@ -156,6 +208,7 @@ for epoch in range(20):
 """
 
 
+@pytest.mark.parametrize("batches", [None, 3])
 @pytest.mark.parametrize(
     ("data", "metric"),
     [
@@ -167,11 +220,14 @@ for epoch in range(20):
         ("counts", "train"),  # it leaves by itself after its last update
     ],
 )
-def test_nothing_is_judged_by_that_may_have_been_trained_on(make: Made, tmp_path: Path, data: str, metric: str) -> None:
+def test_nothing_is_judged_by_that_may_have_been_trained_on(
+    make: Made, tmp_path: Path, data: str, metric: str, batches: int | None
+) -> None:
     (tmp_path / "fixed.py").write_text(FIXED)
-    run = make(data, plan=RunPlan(lr=0.01, steps=30), name="fixed.py")
+    run = make(data, plan=RunPlan(lr=0.01, steps=30, batches=batches), name="fixed.py")
     assert (run.metric, run.stop, run.updates) == (metric, Stop.COMPLETED, 30)
     assert run.loss is not None
+    assert run.fresh is (batches is not None and metric == "train")
 
 
 def test_runs_of_one_length_are_judged_alike_or_not_at_all(make: Made, tmp_path: Path) -> None:

@@ -208,7 +208,11 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
         doubts.append(plan.chance_onset)
     fresh = any(trial.fresh for trial in plan.runs)
     if fresh:
-        cause = "a script draws its own batches" if plan.sweep.setup.of_script else "the batches were too large to keep"
+        cause = (
+            "the script's batches could not be repeated"
+            if plan.sweep.setup.of_script
+            else "the batches were too large to keep"
+        )
         doubts.append(f"{cause}, so no trial passed over its data as often as the run will")
     matched = plan.sweep.batches_per_epoch is not None and not fresh and not plan.on_all_data
     if drift.doublings > (MOST_DOUBLINGS if matched else MOST_DOUBLINGS_UNMATCHED):

@@ -25,11 +25,17 @@ class HeldBack:
     of the same batch, or of the first batches: a pass stays as long as it was, and so does each batch. After the last
     update the loop goes on, but its weights stay, and it is given what was held back: the losses that it calls
     backward() on are then held-out losses, in the loop's own mode.
+
+    A run that stands for a longer one trains on a few different batches, over and over: the first ones that come, again
+    in the place of those that would come later.
     """
 
-    def __init__(self, updates: int, *, wanted: bool) -> None:
-        """`updates` are those of the whole run; not `wanted`: nothing is held back."""
-        self._updates, self._wanted = updates, wanted
+    def __init__(self, updates: int, *, wanted: bool, different: int | None = None) -> None:
+        """`updates` are those of the whole run; not `wanted`: nothing is held back.
+
+        `different` says on how many updates' batches it trains; None: on all that come.
+        """
+        self._updates, self._wanted, self._different = updates, wanted, different
         self._drawn: list[Any] = []  # the sampler of each batch since the last update
         self._ahead = 0  # batches drawn before they were needed
         self._sampler: Any = None  # of the loader that batches are held back from
@@ -38,6 +44,8 @@ class HeldBack:
         self._samples: set[Any] = set()
         self._seen: deque[tuple[Any, Any]] = deque(maxlen=MOST_SEEN)  # the sampler and the indices of each batch
         self._spare: deque[Any] = deque()  # samples of the first batches
+        self._repeated: list[Sequence[Any]] = []  # the indices of the batches that are trained on over and over
+        self._turn = 0  # which of them comes next
         self._pass: Any = None  # in which batches are held back
         self._served = 0
         self._weights: list[tuple[torch.Tensor, torch.Tensor]] = []
@@ -49,6 +57,11 @@ class HeldBack:
     def ready(self) -> bool:
         """Whether there is something to judge by."""
         return bool(self._kept) and len(self._kept) == self._count
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the run trains on all batches that come: it couldn't be given the same few, or needn't."""
+        return not self._repeated
 
     @property
     def judging(self) -> bool:
@@ -99,9 +112,11 @@ class HeldBack:
             return
         batches = len(drawn)
         count = min(UPDATES, length // MOST_SHARE // batches) * batches
-        if not count or self._updates * batches <= length:
+        if not count or (self._different is None and self._updates * batches <= length):
             return
-        self._spare.extend(sample for other, index in self._seen if other is sampler for sample in index)
+        first = [index for other, index in self._seen if other is sampler]
+        self._spare.extend(sample for index in first for sample in index)
+        self._repeated = first[: (self._different or 0) * batches]
         self._ahead = max(0, self._ahead - DECIDED_AFTER * batches)
         self._sampler, self._count, self._batches = sampler, count, batches
 
@@ -123,19 +138,38 @@ class HeldBack:
             if self._sampler is None or this._index_sampler is not self._sampler:
                 return index
             if not self.ready:
-                self._keep(index, this)
-            return self._without(index) if self._samples else index
+                return self._again(index) if self._keep(index, this) else index
+            return self._trained_on(self._without(index))
 
         kind.__next__, kind._next_index = next_batch, next_index
 
-    def _keep(self, index: Sequence[Any], iterator: Any) -> None:
+    def _keep(self, index: Sequence[Any], iterator: Any) -> bool:
         """Hold a batch back, or nothing if one can't be recognised again, or may come from data trained on."""
         self._pass = self._pass or iterator
         if iterator is not self._pass or not all(isinstance(sample, int | str | tuple) for sample in index):
-            self._sampler, self._count, self._kept, self._samples = None, 0, [], set()
-            return
+            self._sampler, self._count, self._kept, self._samples, self._repeated = None, 0, [], set(), []
+            return False
         self._kept.append(index)
         self._samples.update(index)
+        return True
+
+    def _trained_on(self, index: Sequence[Any]) -> Sequence[Any]:
+        """Return the indices of the batch to train on in the place of this one, none of whose samples is held back."""
+        if self._different is None:
+            return index
+        if len(self._repeated) < self._different * self._batches:
+            self._repeated.append(index)
+            self._turn = 0
+            return index
+        return self._again(index)
+
+    def _again(self, index: Sequence[Any]) -> Sequence[Any]:
+        """Return the indices of a batch that was trained on, as many as here, in the place of one that isn't."""
+        if not self._repeated:
+            return self._without(index)
+        batch = self._repeated[self._turn % len(self._repeated)]
+        self._turn += 1
+        return [batch[place % len(batch)] for place in range(len(index))]
 
     def _without(self, index: Sequence[Any]) -> Sequence[Any]:
         """Return the indices of a batch without what is held back."""

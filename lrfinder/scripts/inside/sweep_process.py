@@ -28,6 +28,7 @@ def run(plan: dict[str, Any], began: float) -> NoReturn:
         which=plan["which"],
         drift=plan["drift"],
         judged=plan["judged"],
+        different=plan["different"],
         processes=plan["processes"],
         began=began,
         training_begins=guard.close,

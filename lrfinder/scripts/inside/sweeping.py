@@ -18,7 +18,7 @@ from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.runtime.memory import most_memory
 from lrfinder.options import FINITE_WEIGHTS, Stop
 from lrfinder.scripts.inside.facts import LoaderWatch, facts_of
-from lrfinder.scripts.inside.held_back import HeldBack
+from lrfinder.scripts.inside.held_back import DECIDED_AFTER, HeldBack
 from lrfinder.scripts.inside.losses import LossWatch
 from lrfinder.scripts.inside.messages import Messages
 from lrfinder.scripts.inside.rates import FollowedOptimizer, StepHooks, listed
@@ -56,12 +56,14 @@ class ScriptRun:
         which: str | None,
         drift: float | None,
         judged: bool,
+        different: int | None,
         processes: int | None,
         began: float,
         training_begins: Callable[[], None],
     ) -> None:
         """`judged`: the weights at the end are to be judged by data held back, if some of them would come twice.
 
+        On how many updates' batches it trains, over and over, says `different`; None: on all that come.
         `began` is when the process started, by `time.monotonic`.
         `training_begins` is called at the first backward(), or before the first step if there was none.
         """
@@ -82,7 +84,7 @@ class ScriptRun:
         self._rounds = 0  # since the last backward()
         self._first_size = 0.0  # of the largest weight
         self._loaders = LoaderWatch(drawn=self._round_seen)
-        self._held_back = HeldBack(len(rates), wanted=judged)
+        self._held_back = HeldBack(len(rates), wanted=judged, different=different)
         self._losses_seen = LossWatch(
             backward_seen=self._backward_seen, zeroed=self._round_seen, step_skipped=self._step_skipped
         )
@@ -131,6 +133,7 @@ class ScriptRun:
             "updates": self._updates,
             "skipped": self._skipped,
             "memory": self._memory(),
+            "fresh": self._held_back.fresh and self._updates > DECIDED_AFTER,
             "own_rate_moved": self._hooks.followed is not None and self._hooks.followed.moved,
             "stepping_s": sum(gaps),
             "pausing_s": sum(gap - median for gap in gaps if gap > PAUSE * median),
@@ -268,8 +271,9 @@ class ScriptRun:
             return
         self._updates += 1
         self._skipped_in_a_row = 0
-        self._held_back.updated(self._updates, self._loaders.last)
-        if self._updates == len(self.rates) and self._held_back.ready and len(self._hooks.names) == 1:
+        alone = len(self._hooks.names) == 1  # another optimizer may have trained on what is held back
+        self._held_back.updated(self._updates, self._loaders.last if alone else None)
+        if self._updates == len(self.rates) and self._held_back.ready and alone:
             self._held_back.judge(weight for group in followed.optimizer.param_groups for weight in group["params"])
 
     # What is known of the losses.
