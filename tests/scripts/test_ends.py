@@ -82,6 +82,11 @@ def test_steps_of_others_between_those_of_the_named_one_are_a_doubt(sweep: Swept
     assert load_run(done.folder).traces == (trace,)
 
 
+def test_one_that_others_train_too_long_before_is_not_waited_for(sweep: Swept, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"no optimizer called AdamW has made a step in 51 steps of others, \d+ s of"):
+        sweep("others.py", "slow others", which="AdamW")
+
+
 def test_an_unknown_optimizer_is_refused_with_those_that_there_are(sweep: Swept) -> None:
     with pytest.raises(UsageError, match=r"no optimizer called AdamW makes a step; there is SGD \(critic\), Adam"):
         sweep("others.py", "two", which="AdamW")

@@ -117,7 +117,7 @@ class StepHooks:
     ) -> _StepChange:
         if os.getpid() != self._owner:  # a worker that was forked trains something of its own
             return None
-        if any(one is optimizer for one in self._under_way):  # its last step raised, and the script goes on
+        if optimizer in self._under_way:  # its last step raised, and the script goes on
             self._under_way.clear()
         self._under_way.append(optimizer)
         if len(self._under_way) > 1:

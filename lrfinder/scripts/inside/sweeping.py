@@ -155,8 +155,10 @@ class ScriptRun:
         self._begin_training()
         self._backwards += 1
         self._rounds = 0
-        calls, most = self._losses_seen.calls, max(MOST_BACKWARDS, MOST_TIMES * self._most_backwards)
-        if calls <= most or self._hooks.inside_step or os.getpid() != self._owner:
+        if self._losses_seen.calls <= MOST_BACKWARDS or self._hooks.inside_step or os.getpid() != self._owner:
+            return
+        most = max(MOST_BACKWARDS, MOST_TIMES * self._most_backwards)
+        if self._losses_seen.calls <= most:
             return
         if self._hooks.followed is not None:
             self.end(Stop.FAILED, f"{most} calls of backward() without a step after {_count(self._updates)}")
@@ -206,7 +208,11 @@ class ScriptRun:
             now = time.monotonic()
             self._first_other = now if self._first_other is None else self._first_other
             if self._losses_seen.steps > MOST_OTHER_STEPS and now - self._first_other > MOST_OTHER_S:
-                self._no_such_optimizer()
+                known, spent = listed(list(self._hooks.names.values())), now - self._first_other
+                self.refuse(
+                    f"no optimizer called {self._which} has made a step in {self._losses_seen.steps} steps of others, "
+                    f"{spent:.0f} s of training; there is {known}. If it comes later, make what it waits for shorter"
+                )
 
     def _before(
         self, followed: FollowedOptimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
