@@ -6,6 +6,7 @@ import os
 import shlex
 from pathlib import Path
 
+from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.errors import UsageError, fault_of_name
 from lrfinder.records import Script
 from lrfinder.task.reference import Reference, code_places, digest_of
@@ -44,6 +45,16 @@ def check_script(script: Script) -> str | None:
     if not all(part.isidentifier() for part in script.program.split(".")) or not code_places(found):
         raise UsageError(f"no module named {script.program!r}, here or installed", hint="write --module pkg.train")
     return digest_of(found)
+
+
+def check_launch() -> None:
+    """Raise UsageError if torchrun has started this process: each of its processes would start the script."""
+    place = launched_place()
+    if place is not None:
+        raise UsageError(
+            "torchrun has started this, and each of its processes would start the script",
+            hint=f"start it without torchrun: --nproc {place.size} (nproc={place.size} in Python) starts the processes",
+        )
 
 
 def command_line(script: Script) -> str:

@@ -24,7 +24,7 @@ from lrfinder.scripts.described import last_lines, own_rate, pauses, setup_of, t
 from lrfinder.scripts.footprints import Footprints
 from lrfinder.scripts.job import ScriptJob
 from lrfinder.scripts.process import ScriptProcess, starter
-from lrfinder.scripts.program import command_line, sweep_environment
+from lrfinder.scripts.program import check_launch, command_line, sweep_environment
 from lrfinder.search.run_schedule import schedule_factor
 
 TRAIN, PROBE = "train", "probe"  # metrics of short runs: their last training losses, or batches that were held back
@@ -102,6 +102,7 @@ class ScriptRuns:
         self._left = ""  # what is said of what the runs made
 
     def __enter__(self) -> Self:
+        check_launch()
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._interrupts)
             folder = tempfile.mkdtemp(prefix="lrfinder-")

@@ -13,8 +13,10 @@ import psutil
 import pytest
 import torch
 
+import lrfinder
 from helpers.zygote import Zygote
 from lrfinder import load_schedule
+from lrfinder.errors import UsageError
 from lrfinder.store import load_run, load_source
 
 ENV = {"OMP_NUM_THREADS": "1"}
@@ -151,15 +153,21 @@ def test_a_run_trains_at_the_rates_of_the_config(zygote: Zygote, tmp_path: Path,
 
 
 def test_under_torchrun_a_sweep_is_refused_and_a_run_is_logged_by_rank_0(
-    zygote: Zygote, tmp_path: Path, program: Callable[[str], str]
+    zygote: Zygote, tmp_path: Path, program: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program("classifier.py")
     (tmp_path / "schedule.yaml").write_text(SCHEDULE)
     place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     job = {**ENV, **place, "TORCHELASTIC_RUN_ID": "job"}
-    status, done = zygote.run("sweep", "--script", "classifier.py", cwd=tmp_path, env=job)
-    assert status == 2
-    assert "start it without torchrun: --nproc N" in done.stderr
+    for command in (("sweep",), ("find", "--epochs", 1), ("verify",), ("check",)):
+        status, done = zygote.run(*command, "--script", "classifier.py", cwd=tmp_path, env=job)
+        assert status == 2
+        assert "start it without torchrun: --nproc 1" in done.stderr
+    for name, value in {**place, "TORCHELASTIC_RUN_ID": "job"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="each of its processes would start the script"):
+        lrfinder.sweep_script("classifier.py", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
     job |= {"RANK": "1", "WORLD_SIZE": "2"}
     status, done = zygote.run("run", "--config", "schedule.yaml", "--script", "classifier.py", cwd=tmp_path, env=job)
     assert status == 0, done.stderr

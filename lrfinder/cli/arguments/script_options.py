@@ -8,7 +8,6 @@ import typer
 
 from lrfinder.cli.arguments.options import given_options
 from lrfinder.cli.arguments.script_arguments import ARGUMENTS
-from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.errors import UsageError
 
 if TYPE_CHECKING:
@@ -70,10 +69,9 @@ def named_script(
             )
     from lrfinder.records import Script
 
-    if "nproc" in context.params and launched_place() is not None:
-        raise UsageError(
-            "torchrun has started this command, and would start it in each of its processes",
-            hint="start it without torchrun: --nproc N starts the processes of the script",
-        )
+    if "nproc" in context.params:
+        from lrfinder.scripts.program import check_launch
+
+        check_launch()
     program, arguments = script if script is not None else str(module), context.meta.get(ARGUMENTS, ())
     return Script(program=program, arguments=arguments, module=script is None, which=which, processes=nproc)
