@@ -167,10 +167,9 @@ def test_repeats_differ_where_the_script_seeds_itself_and_short_runs_do_not(
     assert second.initial_loss != first.initial_loss
     assert runs
     assert {run.first_loss for run in runs} == {first.initial_loss}
-    factors = [(t + 1) / 1 if t < 1 else (20 - t) / 19 for t in range(20)]  # one update of warm-up, then linear to 0
-    run = runs[0]
-    if run.loss is not None:
-        trained = by_hand(classifier, tuple(run.plan.lr * factor for factor in factors), seed=3)
-        assert run.loss == pytest.approx(sum(trained[-3:]) / 3, rel=1e-12)
+    # Of a pass of 40 batches, for a run of 400 updates.
+    assert {(run.plan.batches, run.fresh, run.metric) for run in runs} == {
+        (2, False, "probe")
+    }
     assert done.sweep.setup.optimizer.group_ratios == (1.0, 0.25)
     assert (done.sweep.setup.batch_size, done.sweep.setup.batches_per_epoch) == (16, 40)

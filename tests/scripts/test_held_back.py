@@ -22,6 +22,7 @@ from lrfinder.scripts.process import ForkServer
 from lrfinder.scripts.runs import ScriptRuns
 from tests.scripts.conftest import Borrowed
 from tests.scripts.programs import classifier
+from tests.scripts.test_curve import by_hand as trained_by_hand
 
 PLAN = RunPlan(lr=0.1, steps=60)
 Made = Callable[..., ShortRun]
@@ -145,6 +146,14 @@ def test_what_is_held_back_costs_before_any_update_what_a_control_ends_at(make: 
     run = make(plan=RunPlan(lr=0.1, steps=30, batches=5), kept=(control,))
     assert (run.initial_loss, run.first_loss) == (control.loss, control.first_loss)
     assert make(plan=RunPlan(lr=0.1, steps=30, batches=5)).initial_loss == run.first_loss
+
+
+def test_within_a_single_pass_the_last_training_losses_judge(make: Made) -> None:
+    run = make(plan=RunPlan(lr=0.1, steps=20))
+    factors = [(t + 1) / 1 if t < 1 else (20 - t) / 19 for t in range(20)]  # one update of warm-up, then linear to 0
+    trained = trained_by_hand(classifier, tuple(0.1 * factor for factor in factors), seed=derived_seed(0, 0))
+    assert run.metric == "train"
+    assert run.loss == pytest.approx(sum(trained[-3:]) / 3, rel=1e-12)
 
 
 def test_within_the_first_pass_as_well(make: Made) -> None:
