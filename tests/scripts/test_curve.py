@@ -168,8 +168,6 @@ def test_repeats_differ_where_the_script_seeds_itself_and_short_runs_do_not(
     assert runs
     assert {run.first_loss for run in runs} == {first.initial_loss}
     # Of a pass of 40 batches, for a run of 400 updates.
-    assert {(run.plan.batches, run.fresh, run.metric) for run in runs} == {
-        (2, False, "probe")
-    }
+    assert {(run.plan.batches, run.fresh, run.metric) for run in runs} == {(2, False, "probe")}
     assert done.sweep.setup.optimizer.group_ratios == (1.0, 0.25)
     assert (done.sweep.setup.batch_size, done.sweep.setup.batches_per_epoch) == (16, 40)
