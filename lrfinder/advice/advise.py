@@ -13,7 +13,15 @@ from lrfinder.advice.constant_rate import CONSTANT, for_constant
 from lrfinder.advice.length import run_length
 from lrfinder.advice.plan import plan_schedule
 from lrfinder.advice.summary import summary
-from lrfinder.advice.sweep.doubts import curve_warnings, late_onset, line_search, lr_drifts, sweep_too_long, weak_fall
+from lrfinder.advice.sweep.doubts import (
+    curve_warnings,
+    hardly_begun,
+    late_onset,
+    line_search,
+    lr_drifts,
+    sweep_too_long,
+    weak_fall,
+)
 from lrfinder.advice.sweep.evidence import TOO_SMALL, SweepEvidence, untrainable_runs
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError, unknown_choice
@@ -147,6 +155,7 @@ def _picks(evidence: SweepEvidence, request: Request, length: int | None) -> tup
     common = (
         *evidence.doubts,
         *line_search(optimizer),
+        *hardly_begun(result.runs, length),
         *((_CACHED,) if result.setup.cached_batches is not None else ()),
     )
     plateau = () if curve is None else late_onset(curve)

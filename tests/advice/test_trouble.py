@@ -237,6 +237,12 @@ def test_runs_that_end_no_lower_than_a_constant_prediction_have_learned_nothing(
 
     for constant in (None, lowest + 1e-6):
         assert advice_on(beside(constant), Request(steps=400)).lr == advice_on(learned, Request(steps=400)).lr
+    hardly = "what is learned later may want another rate"
+    for constant, begun in ((None, True), (lowest / 0.89, True), (lowest / 0.91, False)):
+        told = advice_on(beside(constant), Request(steps=400))
+        assert told.status is (Status.CONFIDENT if begun else Status.UNCERTAIN)
+        assert (hardly in told.picks[0].why) is not begun
+    assert hardly not in advice_on(beside(lowest / 0.91), Request(steps=AUTO.run_steps)).picks[0].why
     refused = advice_on(beside(lowest - 1e-6), Request(steps=400))
     assert refused.status is Status.REFUSED
     assert "nothing was learned of the inputs yet: the best run ended at" in refused.why

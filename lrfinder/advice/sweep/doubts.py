@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lrfinder.fit import Curve
-from lrfinder.formatting import format_count, format_lr
+from lrfinder.formatting import format_count, format_loss, format_lr
 from lrfinder.options import STOP_TEXT
-from lrfinder.records import OptimizerFacts, SweepSettings, Trace
+from lrfinder.records import OptimizerFacts, ShortRun, SweepSettings, Trace
 from lrfinder.rules.band import GIVEN_BACK, starts_falling
 from lrfinder.search.drift import drift_between, expected_shift
 from lrfinder.search.passes import REFERENCE_RUN
@@ -15,6 +15,7 @@ from lrfinder.search.passes import REFERENCE_RUN
 ALL_AT_ONCE = 0.5  # decades from the beginning to the end of a fall: rules/README.md#all_at_once
 _BEGUN, _ENDED = 0.1, 0.9  # of the fall
 FARTHEST_UNMEASURED = 0.15  # decades of expected, unmeasured drift: rules/README.md#farthest_unmeasured
+HARDLY_BEGUN = 0.9  # of the loss of the best constant prediction: advice/README.md#hardly_begun
 UNCLEAR = 2.0  # standard errors; a smaller fall may be chance: rules/README.md#unclear
 
 
@@ -64,6 +65,22 @@ def line_search(optimizer: OptimizerFacts) -> tuple[str, ...]:
     if not optimizer.settings.get("line_search_fn"):
         return ()
     return ("its line search chooses each step itself, so far other rates may do as well",)
+
+
+def hardly_begun(runs: tuple[ShortRun, ...], steps: int | None) -> tuple[str, ...]:
+    """Return a doubt if the best short run ended little below the best constant prediction, and the run is longer.
+
+    Its `steps` may be unknown, None.
+    """
+    ended = [(run.loss, run.constant, run.plan.steps) for run in runs if run.loss is not None and run.constant]
+    if not ended:
+        return ()
+    loss, constant, tried = min(ended)
+    if loss <= HARDLY_BEGUN * constant or (steps is not None and steps <= tried):
+        return ()
+    ends = f"ended at {format_loss(loss)}, where a constant prediction would at {format_loss(constant)}"
+    later = "what is learned later may want another rate; let `lrfinder verify` try"
+    return (f"the best run of {tried} updates {ends}: {later}",)
 
 
 def weak_fall(curve: Curve) -> tuple[str, ...]:
