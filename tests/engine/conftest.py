@@ -14,6 +14,13 @@ def recorder() -> type[Recorder]:
     return Recorder
 
 
+@pytest.fixture(scope="session")
+def fsdp_on_cpu() -> None:
+    """Skip where torch has it on GPUs alone: torch 2.6."""
+    if not hasattr(torch.cpu.Stream, "record_event"):
+        pytest.skip(f"FSDP2 of torch {torch.__version__} doesn't run on a CPU")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread(one_thread: None) -> None:
     """All models here are tiny."""

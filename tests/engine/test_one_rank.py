@@ -13,7 +13,7 @@ from lrfinder.api.sweeping.together import together
 from lrfinder.cli.process.several import leave_job
 from lrfinder.engine.distributed import team
 from lrfinder.engine.distributed.environment import launch_variables
-from lrfinder.errors import EnvironmentFailure
+from lrfinder.errors import EnvironmentFailure, UsageError
 
 SWEEP = {"steps": 12, "repeats": 2, "run_steps": 10, "device": "cpu"}
 
@@ -45,14 +45,24 @@ def swept(strategy="ddp"):
     )
 
 
-def test_it_measures_what_a_process_by_itself_does(job, one_thread):
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_it_measures_what_a_process_by_itself_does(request, job, one_thread, strategy):
+    if strategy == "fsdp2":
+        request.getfixturevalue("fsdp_on_cpu")
     alone = swept()
     job()
-    for strategy in ("ddp", "fsdp2"):
-        shared = swept(strategy)
-        assert shared.setup.processes == 1
-        assert (shared.traces, shared.runs) == (alone.traces, alone.runs)
-        assert not dist.is_initialized()
+    shared = swept(strategy)
+    assert shared.setup.processes == 1
+    assert (shared.traces, shared.runs) == (alone.traces, alone.runs)
+    assert not dist.is_initialized()
+
+
+def test_where_torch_cannot_divide_weights_it_is_said_before_anything_is_trained(job, monkeypatch):
+    monkeypatch.delattr(torch.cpu.Stream, "record_event", raising=False)  # torch 2.6 has none
+    job()
+    with pytest.raises(UsageError, match=r"FSDP2 of torch \S+ can't divide weights on a CPU") as refused:
+        swept("fsdp2")
+    assert refused.value.hint == "use --strategy ddp, or a newer torch"
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])

@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).parent / "two_strategies.py"
 
 
 @pytest.fixture(scope="module")
-def ranks(tmp_path_factory):
+def ranks(tmp_path_factory, fsdp_on_cpu):
     """What each of two real processes of torchrun saw."""
     return seen_by_two_ranks(SCRIPT, tmp_path_factory)[1]
 

@@ -76,6 +76,11 @@ class SharedTraining:
                 f"{self._problem.where}: model(mesh) has divided its weights, into which no checkpoint is loaded",
                 hint="let model() make it whole, and use --strategy fsdp2",
             )
+        if self._device.type == "cpu" and not hasattr(torch.cpu.Stream, "record_event"):  # FSDP2 calls it
+            raise UsageError(
+                f"FSDP2 of torch {torch.__version__} can't divide weights on a CPU",
+                hint="use --strategy ddp, or a newer torch",
+            )
         return self._team.mesh(self._device)
 
     def place(self, model: nn.Module) -> nn.Module:
