@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from torch import nn
 from torch.optim import lr_scheduler as lrs
@@ -124,6 +124,7 @@ def test_warm_restarts(lr: float, updates: int, first: int, growth: int, floor: 
     st.sampled_from(["cos", "linear"]),
     st.booleans(),
 )
+@example(1.0, 30, 0.05, 2.0, 2.0, "linear", True)
 def test_one_cycle(
     lr: float, updates: int, rise: float, div: float, final: float, anneal: str, three_phase: bool
 ) -> None:
@@ -140,7 +141,8 @@ def test_one_cycle(
         three_phase=three_phase,
     )
     config = imported(make, 0.1, updates=updates)
-    assert config.schedule.name == ("table" if three_phase else "one-cycle")
+    # Three phases are a table, or another shape if their peak lies between two updates.
+    assert (config.schedule.name == "one-cycle") is not three_phase
     optimizer = optimizer_of(0.1)
     assert import_schedule(make(optimizer)) == config  # it knows its length
 

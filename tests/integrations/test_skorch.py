@@ -74,13 +74,13 @@ def test_a_fit_after_it_is_the_fit_without_it(options: dict) -> None:
 
 
 def test_a_fit_that_goes_on_begins_where_it_was() -> None:
-    plain, net = classifier(), classifier()
+    plain, net = (classifier(lr=0.05, max_epochs=10) for _ in range(2))
     fitted(plain)
     fitted(net)
     before = pickle.dumps((net.module_.state_dict(), net.optimizer_.state_dict(), list(net.history)))
     advice = find_lr(net, X, CLASSES, goes_on=True, **SHORT)
     assert pickle.dumps((net.module_.state_dict(), net.optimizer_.state_dict(), list(net.history))) == before
-    assert advice.result.traces[0].initial_loss < 0.65  # not that of fresh weights
+    assert advice.result.traces[0].initial_loss < 0.4  # fresh weights: some 0.7
     rates, weights = fitted(net, again=True)
     expected, there = fitted(plain, again=True)
     assert rates == expected
