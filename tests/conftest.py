@@ -12,6 +12,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `import curves`
 
+from helpers import absent
 from helpers.zygote import Zygote
 
 # A machine that does other things too must not fail a property for being slow. Where a change is judged, everybody
@@ -19,6 +20,15 @@ from helpers.zygote import Zygote
 settings.register_profile("home", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "home")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--skip-absent", action="store_true", help="skip what needs a package that isn't installed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.skip_absent:
+        config.pluginmanager.register(absent)
 
 
 @pytest.fixture(autouse=True)

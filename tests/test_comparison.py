@@ -85,6 +85,11 @@ def looked_up() -> dict[str, tuple[list[str], list[str]]]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+of_pinned = pytest.mark.as_pinned("torch", "transformers", exactly=True)  # the table tells of these versions
+
+
+@of_pinned
+@pytest.mark.needs("optax")
 @pytest.mark.parametrize("package", INSTALLED)
 def test_it_has_what_is_said_and_lacks_what_is_not_said(
     looked_up: dict[str, tuple[list[str], list[str]]], package: str
@@ -97,6 +102,7 @@ def test_it_has_what_is_said_and_lacks_what_is_not_said(
             assert [name for name in names if re.search(words, name, flags=re.IGNORECASE)] == [], row
 
 
+@of_pinned
 @pytest.mark.parametrize("package", INSTALLED)
 def test_the_version_is_the_installed_one(package: str) -> None:
     from importlib.metadata import version
@@ -104,6 +110,7 @@ def test_the_version_is_the_installed_one(package: str) -> None:
     assert version(package).partition("+")[0] == PACKAGES[package][0]
 
 
+@of_pinned
 def test_the_counts_are_the_packages_own() -> None:
     import lrsched
     import pytorch_scheduler

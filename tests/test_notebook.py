@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import ipykernel  # noqa: F401 - what executes it
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
-nbformat = pytest.importorskip("nbformat", reason="needs what `make setup` installs: nbclient, ipykernel")
-NotebookClient = pytest.importorskip("nbclient").NotebookClient
-pytest.importorskip("ipykernel")
-from helpers.notebook import VERSION, executed  # noqa: E402 - it needs them, too
+from helpers.notebook import VERSION, executed
 
 EXAMPLE = Path(__file__).parent.parent / "configs" / "example.ipynb"
 CELLS = (

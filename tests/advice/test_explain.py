@@ -38,6 +38,7 @@ def test_torchs_defaults_are_torchs(name: str) -> None:
         assert signature.parameters[key].default == value
 
 
+@pytest.mark.needs("keras")
 def test_keras_defaults_are_kerass() -> None:
     code = """
 import inspect, json, keras, sys

@@ -22,6 +22,13 @@ PEAK = 0.0317
 LENGTHS = [(1, 0), (1, 1), (2, 1), (12, 0), (12, 1), (12, 4), (12, 11), (12, 12), (97, 0), (400, 40)]
 # Also where the warm-up starts, over the peak, where it isn't (t + 1) / W: at 0 in most frameworks.
 STARTS = [(12, 1, 0.0), (12, 4, 0.0), (12, 12, 0.0), (12, 4, 0.1), (400, 40, 0.0)]
+NEEDS = {  # what a target's runs import, beyond what `make setup` installs apart
+    "lightning": ("lightning",),
+    "huggingface": ("transformers",),
+    "axolotl": ("transformers",),
+    "keras": ("keras",),
+    "optax": ("jax", "optax"),
+}
 SINGLE_PRECISION = {"keras", "optax"}
 GROUPED = {"torch", "timm", "mmengine"}  # run with a second param group, at a quarter of the rate
 VARIANTS: dict[str, list[dict[str, Any]]] = {

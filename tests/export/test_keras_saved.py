@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from helpers.processes import environment
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.export import export_schedule
@@ -39,6 +41,7 @@ print(json.dumps([*again, rate("a_rates")]))
 """
 
 
+@pytest.mark.needs("keras")
 def test_a_saved_model_keeps_the_rates_that_it_was_trained_with(tmp_path: Path) -> None:
     made = {
         name: ScheduleConfig(optimizer=OptimizerConfig(name="SGD", lr=peak), schedule=Rex(steps=10))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from export.matrix import VARIANTS, measure, schedules
+from export.matrix import NEEDS, VARIANTS, measure, schedules
 from helpers import shapes
 from lrfinder.export import EXPORTERS
 from lrfinder.schedules import SCHEDULES, Schedule
@@ -45,7 +45,13 @@ def test_every_shape_is_in_the_matrix() -> None:
     assert set(VARIANTS) == {name for name, shape in SCHEDULES.items() if not shape.reads_losses}  # test_plateau.py
 
 
-@pytest.mark.parametrize("target", EXPORTERS)
+def marks(target: str) -> list[pytest.MarkDecorator]:
+    """Return what a target's runs need; the `get_scheduler` of transformers 5.0 takes no timescale of inverse_sqrt."""
+    packages = NEEDS.get(target, ())
+    return [pytest.mark.needs(*packages), *(pytest.mark.as_pinned(it) for it in packages if it == "transformers")]
+
+
+@pytest.mark.parametrize("target", [pytest.param(target, marks=marks(target)) for target in EXPORTERS])
 def test_every_export_is_exact(target: str) -> None:
     cells = measure(target, [*(schedule for schedule in schedules() if schedule.steps <= LONGEST), *drawn()])
     assert [(cell.schedule, cell.difference) for cell in cells if not cell.exact] == []

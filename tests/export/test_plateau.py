@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from export.matrix import NEEDS
 from helpers.processes import environment
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
@@ -183,7 +184,9 @@ def test_hugging_faces_trainer(schedule: Plateau, tmp_path: Path) -> None:
     assert used == pytest.approx(expected(schedule), rel=1e-6)
 
 
-@pytest.mark.parametrize("target", ["keras", "optax"])
+@pytest.mark.parametrize(
+    "target", [pytest.param(target, marks=pytest.mark.needs(*NEEDS[target])) for target in ("keras", "optax")]
+)
 def test_in_a_process_of_its_own(target: str) -> None:
     jobs = [
         {

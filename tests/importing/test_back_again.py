@@ -83,6 +83,7 @@ OPTIMIZERS = [
 ]
 
 
+@pytest.mark.as_pinned("transformers")  # 5.0 leaves the momentum of SGD at 0, whatever `optim_args` says
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda it: it.name)
 @pytest.mark.parametrize("schedule", PRESETS, ids=repr)
 def test_what_a_preset_says_comes_back_as_the_same_config(

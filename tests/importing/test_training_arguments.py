@@ -68,11 +68,13 @@ def theirs(name: str, peak: float, warmup: int, steps: int, keywords: dict[str, 
     return used
 
 
+@pytest.mark.as_pinned("transformers")
 def test_every_type_of_transformers_is_known() -> None:
     assert {kind.value for kind in SchedulerType} == {*FORMULAS, PLATEAU, GREEDY}
     assert set(KEYWORDS) == set(FORMULAS)
 
 
+@pytest.mark.as_pinned("transformers")
 @pytest.mark.parametrize("name", FORMULAS)
 @given(data=st.data(), steps=st.integers(1, 100), warm=st.integers(0, 110), peak=st.floats(0.01, 2))
 def test_the_formula_is_transformers_own(name: str, data: st.DataObject, steps: int, warm: int, peak: float) -> None:
@@ -83,6 +85,7 @@ def test_the_formula_is_transformers_own(name: str, data: st.DataObject, steps: 
     assert ours == pytest.approx(theirs(name, peak, warm, steps, keywords), rel=1e-12, abs=1e-15 * peak)
 
 
+@pytest.mark.as_pinned("transformers")
 @pytest.mark.parametrize("name", FORMULAS)
 @given(data=st.data(), steps=st.integers(2, 100), warm=st.integers(0, 110), peak=st.floats(0.01, 2))
 def test_the_config_is_what_transformers_does(

@@ -130,6 +130,7 @@ def test_its_losses_are_those_of_a_fit_at_those_rates(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.as_pinned("lightning")  # whose `fit` takes weights_only
 def test_a_fit_that_goes_on_from_a_checkpoint_begins_where_it_was(tmp_path: Path) -> None:
     def fitted(*callbacks: LRFinderCallback) -> list[torch.Tensor]:
         options = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}

@@ -77,7 +77,8 @@ def test_updates_faster_than_the_clock_touch_the_console_never() -> None:
 
 def shown(file: io.StringIO, width: int = 80, height: int = 40) -> list[str]:
     """Return what a terminal shows after all that was written to it, by a terminal emulator's reading of it."""
-    pyte = pytest.importorskip("pyte")
+    import pyte
+
     screen = pyte.Screen(width, height)
     pyte.Stream(screen).feed(file.getvalue().replace("\n", "\r\n"))
     return [line.rstrip() for line in screen.display]

@@ -11,7 +11,7 @@ from torch.nn import functional
 from lrfinder.errors import ModelFileError
 from lrfinder.task.problem import BuiltProblem
 
-pytest.importorskip("transformers")
+pytestmark = pytest.mark.needs("transformers")
 
 FILE = """
 from transformers import BatchEncoding, GPT2Config, GPT2LMHeadModel

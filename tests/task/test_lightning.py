@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 
+import lightning
 import pytest
 import torch
 
@@ -17,8 +18,6 @@ from lrfinder.task.lightning import is_lightning_module, skipped_hooks
 from lrfinder.task.load import load_problem
 from lrfinder.task.optimizers.build import REFERENCE_LR
 from lrfinder.task.problem import BuiltProblem
-
-lightning = pytest.importorskip("lightning")
 
 FILE = """
 import lightning
@@ -267,8 +266,8 @@ def test_hooks_that_would_change_the_update_are_named(build: Callable[..., Built
     assert trial.loss_note() == "training_step of Net (on_after_backward, optimizer_step not called)"
 
 
+@pytest.mark.needs("pytorch_lightning")
 def test_the_old_package_name_is_the_same(write: Callable[..., str]) -> None:
-    pytest.importorskip("pytorch_lightning")
     text = FILE.replace("lightning.", "pl.").replace("import lightning", "import pytorch_lightning as pl")
     problem = load_problem(write(text + MODEL))
     torch.manual_seed(0)

@@ -306,8 +306,8 @@ def lightning_file(tmp_path: Path, *, hook: str = "", extra: str = "pass") -> st
     return str(path)
 
 
+@pytest.mark.needs("lightning")
 def test_lightning_s_batch_hooks_are_called_and_others_keep_a_pick_from_being_confident(tmp_path: Path) -> None:
-    pytest.importorskip("lightning")
     result = lrfinder.sweep(lightning_file(tmp_path), max_lr=100.0)
     assert result.setup.skipped_hooks == ()
     assert lrfinder.recommend(result, steps=400).status is Status.CONFIDENT
@@ -319,8 +319,8 @@ def test_lightning_s_batch_hooks_are_called_and_others_keep_a_pick_from_being_co
     assert "has on_after_backward, which a Trainer calls and lrfinder doesn't" in advice.why
 
 
+@pytest.mark.needs("lightning")
 def test_a_missing_logger_is_explained(tmp_path: Path) -> None:
-    pytest.importorskip("lightning")
     with pytest.raises(AttributeError) as raised:
         lrfinder.sweep(lightning_file(tmp_path, extra="self.logger.experiment.add_scalar('a', 1)"))
     assert "without a logger" in raised.value.__notes__[0]

@@ -41,7 +41,7 @@ def training_step(net, batch):
 @pytest.fixture(scope="package")
 def cluster():
     """A cluster of two nodes with a core each, and a head without any."""
-    ray = pytest.importorskip("ray", reason="Ray isn't installed: pip install 'lrfinder[ray]'")
+    import ray
     from ray.cluster_utils import Cluster
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():

@@ -21,7 +21,7 @@ from lrfinder.advice.sweep.exploration import next_run
 from lrfinder.api.sweeping import sweep_parts
 from lrfinder.errors import OwnWarning
 
-ray = pytest.importorskip("ray", reason="Ray isn't installed: pip install 'lrfinder[ray]'")
+pytestmark = pytest.mark.needs("ray")
 
 VERIFY = {"steps": 120, "budget": 360}
 ENDS = [(signal.SIGKILL, -9)] if os.environ.get("LRFINDER_EVERY_FAULT") else []
