@@ -355,5 +355,5 @@ def test_the_longest_table_that_a_config_may_hold_is_written_and_read_quickly(su
     config = ScheduleConfig(optimizer=OptimizerConfig(name="SGD", lr=0.1), schedule=table)
     began = time.process_time()
     assert parse_schedule(format_schedule(config, suffix=suffix), suffix=suffix, where="c").schedule == table
-    # Two seconds for TOML, by tomlkit 0.13 three, else less than one; it was three for reading YAML and ten for TOML.
+    # TOML takes two (tomlkit 0.13: three), the others less than one; it was three to read YAML, ten to write TOML.
     assert time.process_time() - began < 5

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 import lrfinder
+from helpers.run_folders import EXACT
 from lrfinder.errors import RunError
 from lrfinder.store import load_run, load_source, load_unfinished
 from lrfinder.store.layout import VERSION
@@ -37,7 +38,7 @@ def test_a_folder_is_named_after_its_version() -> None:
 
 
 def rows(file: Path) -> dict[int, pd.DataFrame]:
-    return dict(list(pd.read_csv(file, float_precision="round_trip").groupby("repeat"))) if file.exists() else {}
+    return dict(list(pd.read_csv(file, converters=EXACT).groupby("repeat"))) if file.exists() else {}
 
 
 @pytest.mark.parametrize("folder", GOLDEN, ids=lambda folder: folder.name)
@@ -68,7 +69,7 @@ def test_it_is_read_as_its_files_say(folder: Path) -> None:
 @pytest.mark.parametrize("folder", GOLDEN, ids=lambda folder: folder.name)
 def test_a_rate_is_recommended_from_it(folder: Path) -> None:
     advice = lrfinder.recommend(folder, steps=1000)
-    mean = pd.read_csv(folder / "curve.csv", float_precision="round_trip").groupby("step")[["lr", "loss"]].mean()
+    mean = pd.read_csv(folder / "curve.csv", converters=EXACT).groupby("step")[["lr", "loss"]].mean()
     best = mean.loc[mean["loss"].idxmin(), "lr"]
     assert mean["lr"].min() < advice.lr <= 10 ** (math.log10(best) + 0.5)  # it trains, and is not past the bottom
     assert max(advice.schedule.lrs()) <= advice.lr

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.curves import sweep_of, traces_of
+from helpers.run_folders import EXACT
 from lrfinder.errors import EnvironmentFailure, RunError
 from lrfinder.files import write_atomic
 from lrfinder.records import Mode, Point, Precision, Stop, SweepResult, SweepSettings, Trace, UpdateOptions
@@ -59,7 +60,7 @@ def test_a_run_reads_back_exactly(result: SweepResult, tmp_path: Path) -> None:
 def test_a_run_of_format_version_1_is_read_for_ever() -> None:
     folder = Path(__file__).parent / "data" / "run-v1-lstm"
     read = load_run(folder)
-    frame = pd.read_csv(folder / "curve.csv", float_precision="round_trip")
+    frame = pd.read_csv(folder / "curve.csv", converters=EXACT)
     assert [len(trace.lrs) for trace in read.traces] == frame.groupby("repeat").size().to_list()
     assert read.updates == 238
     assert read.setup.optimizer.name == "Adam"
@@ -110,7 +111,7 @@ def test_where_the_model_came_from_must_be_there(result: SweepResult, tmp_path: 
 
 
 def test_the_curve_is_plain_csv(result: SweepResult, tmp_path: Path) -> None:
-    frame = pd.read_csv(write(result, tmp_path / "run") / "curve.csv", float_precision="round_trip")
+    frame = pd.read_csv(write(result, tmp_path / "run") / "curve.csv", converters=EXACT)
     assert list(frame.columns) == ["repeat", "step", "lr", "loss"]
     assert tuple(frame.loc[frame["repeat"] == 1, "loss"]) == pytest.approx(result.traces[1].losses, rel=1e-14)
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from helpers.curves import sweep_of, traces_of
+from helpers.run_folders import EXACT
 from helpers.runs import parabola, runs_at
 from lrfinder.errors import RunError
 from lrfinder.records import Mode, Point, ShortRun, Stop, SweepSettings, Trace
@@ -95,7 +96,7 @@ def test_in_restart_mode_the_points_are_the_short_runs(tmp_path: Path) -> None:
     run = write(tmp_path / "run", (), runs=RUNS, settings=restart)
     kept = load_unfinished(run)
     assert (kept.traces, kept.runs) == ((), RUNS)
-    curve = pd.read_csv(run / "curve.csv", float_precision="round_trip")
+    curve = pd.read_csv(run / "curve.csv", converters=EXACT)
     assert curve["step"].tolist() == [0, 1, 2]
     assert curve["repeat"].tolist() == [0, 0, 0]
     assert curve["lr"].tolist() == [run.plan.lr for run in RUNS]

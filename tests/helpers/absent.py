@@ -21,9 +21,9 @@ from packaging.version import Version
 
 # As they are imported. For want of others, such as lrfinder's own modules and dependencies, a test fails.
 PACKAGES = frozenset({
-    "accelerate", "cloudpickle", "fastai", "ignite", "ipykernel", "jax", "jsonschema", "keras", "lightning", "lrsched",
-    "mlflow", "nbclient", "nbformat", "optax", "optuna", "peft", "prodigyopt", "pyte", "pytorch_lightning",
-    "pytorch_scheduler", "ray", "ruamel", "schedulefree", "scipy", "skorch", "sklearn", "tensorboard",
+    "accelerate", "click", "cloudpickle", "fastai", "ignite", "ipykernel", "jax", "jsonschema", "keras", "lightning",
+    "lrsched", "mlflow", "nbclient", "nbformat", "optax", "optuna", "peft", "prodigyopt", "pyte", "pytorch_lightning",
+    "pytorch_scheduler", "ray", "ruamel", "safetensors", "schedulefree", "scipy", "skorch", "sklearn", "tensorboard",
     "torch_lr_finder", "torchdata", "transformers", "wandb",
 })  # fmt: skip
 
