@@ -144,7 +144,7 @@ def test_ignite(losses: list[float]) -> None:
         assert PEER_RULES["ignite"].suggest(curve) == theirs
 
 
-@pytest.mark.as_pinned("lightning")  # 2.5 takes other points of the curve
+@pytest.mark.as_pinned("lightning")  # 2.5 suggests other rates
 @pytest.mark.parametrize("losses", CURVES.values(), ids=CURVES)
 def test_lightning(losses: list[float], tmp_path: Path) -> None:
     with peers_own_warnings():
