@@ -27,7 +27,7 @@ VERIFIED = "verified"  # the rule's name of what was verified by training
 # Doublings of the length, from the longest trials to the coming run, up to which a rate can be confident; the second is
 # for trials that can't pass over their data as often as the coming run: advice/README.md#most_doublings
 MOST_DOUBLINGS, MOST_DOUBLINGS_UNMATCHED = 6.0, 2.0
-FAR_BEYOND = 2.0  # times FARTHEST: advice/README.md#farthest
+FAR_BEYOND = 3.0  # times FARTHEST: advice/README.md#farthest
 LEAST_COST = 0.02  # of the fall: nearer to the best, three seeds don't tell a rate from it
 
 
@@ -203,7 +203,8 @@ def _doubts(plan: TrialPlan, long: LrProfile, decision: Decision) -> tuple[str, 
     doubts += only_a_constant(run for run in plan.runs if run.plan.steps == long.steps)
     if not plan.tested:
         doubts.append("the budget paid for no trial at the rate itself")
-    if not (decision.kept or drift.expected) and abs(drift.weighed * drift.doublings) > FAR_BEYOND * FARTHEST:
+    free = not (decision.kept or decision.limit or drift.expected)
+    if free and abs(drift.weighed * drift.doublings) > FAR_BEYOND * FARTHEST:
         doubts.append(f"the trials point far beyond a factor of {10**FARTHEST:.1f}, and it is moved by no more")
     if decision.limit and decision.x < drift.x:
         doubts.append(f"the trials point beyond it, but {decision.limit}")
