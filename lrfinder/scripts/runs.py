@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
-import re
 import shutil
 import tempfile
 import time
@@ -17,12 +15,13 @@ from typing import Any, Self
 from lrfinder.engine.losses.divergence import rise_of
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.signals import Interrupts, answer_signal
-from lrfinder.errors import EnvironmentFailure, LrfinderError, ModelFileError, UsageError, visible
+from lrfinder.errors import LrfinderError, ModelFileError, UsageError, visible
 from lrfinder.options import Stop
-from lrfinder.records import Point, RunPlan, Script, Setup, ShortRun, SweepSettings, Trace
-from lrfinder.scripts.described import last_lines, own_rate, pauses, setup_of, takes_turns
+from lrfinder.records import Point, RunPlan, Script, ShortRun, SweepSettings, Trace
+from lrfinder.scripts.described import own_rate, pauses, setup_of, takes_turns
 from lrfinder.scripts.footprints import Footprints
 from lrfinder.scripts.job import ScriptJob
+from lrfinder.scripts.one_run import OneRun
 from lrfinder.scripts.process import ScriptProcess, starter
 from lrfinder.scripts.program import check_launch, command_line, sweep_environment
 from lrfinder.search.run_schedule import schedule_factor
@@ -33,31 +32,6 @@ LEAST_LAST = 3
 _INSTEAD = "or put its model, data and loss in a model file: lrfinder init"
 HARMLESS = 1e-6  # times the highest rate of a run: too small to learn at
 MOST_NAMED = 4  # paths in a message
-# What a script says that several processes train, if it is started as one: the variables that torchrun sets.
-_OF_A_JOB = re.compile(r"\b((LOCAL_|GROUP_)?RANK|(LOCAL_)?WORLD_SIZE|MASTER_ADDR|MASTER_PORT)\b")
-_SEVERAL = "it is made for several processes, as torchrun starts them: give --nproc N"
-# How scripts say that they end because of a loss that isn't finite, before backward() shows it.
-_NOT_FINITE = re.compile(r"\b(nan|inf|infinity|infinite|not finite|non-?finite|diverged)\b", re.IGNORECASE)
-
-
-@dataclasses.dataclass(slots=True)
-class _Run:
-    """What is known of one process."""
-
-    seed: int = 0
-    setup: Setup | None = None
-    first: float | None = None
-    losses: list[float] = dataclasses.field(default_factory=list)
-    stop: Stop | None = None
-    reported: bool = False  # by the process itself
-    why: str = ""
-    updates: int = 0
-    skipped: int = 0
-    held_out: float | None = None
-    fresh: bool = False  # all batches that came were trained on
-    note: str = ""
-    doubt: str = ""
-    error: Exception | None = None  # to be raised once the record is made
 
 
 class ScriptRuns:
@@ -147,7 +121,7 @@ class ScriptRuns:
             losses=tuple(run.losses),
             stop=stop,
             updates=run.updates,
-            why=_why(run, words, len(rates)),
+            why=run.reason(words, wanted=len(rates)),
             skipped=run.skipped,
             note=run.note,
             doubt=run.doubt,
@@ -193,7 +167,7 @@ class ScriptRuns:
             loss=loss,
             stop=stop,
             updates=run.updates,
-            why=_why(run, f"after {run.updates} updates" if stop.cut_short else "", plan.steps),
+            why=run.reason(f"after {run.updates} updates" if stop.cut_short else "", wanted=plan.steps),
             fresh=plan.batches is not None and run.fresh,
             skipped=run.skipped,
             note=run.note,
@@ -206,7 +180,7 @@ class ScriptRuns:
             raise run.error
         return short
 
-    def _judged(self, run: _Run, plan: RunPlan) -> float | None:
+    def _judged(self, run: OneRun, plan: RunPlan) -> float | None:
         """Return the loss that a completed run has reached; None if it can't be told as for others of its length."""
         if self._metrics.setdefault(plan.steps, TRAIN if run.held_out is None else PROBE) == TRAIN:
             last = run.losses[-max(LEAST_LAST, round(LAST * plan.steps)) :]
@@ -215,7 +189,7 @@ class ScriptRuns:
             run.stop, run.why = Stop.OUT_OF_DATA, "the script ended before it was judged by what was held back"
         return run.held_out
 
-    def _run(self, rates: Sequence[float], repeat: int, **kwargs: Any) -> _Run:
+    def _run(self, rates: Sequence[float], repeat: int, **kwargs: Any) -> OneRun:
         """Make a run. If the script fails in it once it trains, find out whether that is for its rates.
 
         Much that takes numbers in a range raises at what a high rate makes of them, such as a cross-entropy or
@@ -237,7 +211,7 @@ class ScriptRuns:
         run.why = f"the script failed at this rate, and not at one too small to learn at: {run.why}"
         return run
 
-    def _clean_run(self, *args: Any, **kwargs: Any) -> _Run:
+    def _clean_run(self, *args: Any, **kwargs: Any) -> OneRun:
         """Make a run; if it fails where others began to train, make it again without what those have made.
 
         Many scripts refuse a folder of results that is there already.
@@ -260,9 +234,9 @@ class ScriptRuns:
         judged: bool,
         measured: Any,
         different: int | None = None,
-    ) -> _Run:
+    ) -> OneRun:
         """Start the script, take in what it reports, and see to it that it is gone; a signal ends it."""
-        run = _Run()
+        run = OneRun()
         plan = {
             "job": "sweep",
             "program": self.script.program,
@@ -299,7 +273,8 @@ class ScriptRuns:
                 if not run.reported:  # it is asked for no status of its own, or has none to give
                     process.kill()
                 status = process.exit_status()
-                self._judge_end(run, status, self._output(process, logged), process.failed_rank)
+                output = self._output(process, logged)
+                run.judge_end(status, output, script=self.script, rank=process.failed_rank, kept_log=self._kept_log)
         finally:
             self._footprints.run_ended()
         return run
@@ -322,7 +297,7 @@ class ScriptRuns:
                 log.write(f"--- rank {rank}\n".encode() + outputs[-1])
         return outputs[process.failed_rank]
 
-    def _take(self, message: dict[str, Any], run: _Run, measured: Any) -> None:
+    def _take(self, message: dict[str, Any], run: OneRun, measured: Any) -> None:
         kind = message["kind"]
         if kind == "loss":
             loss = float(message["loss"])
@@ -337,8 +312,7 @@ class ScriptRuns:
         elif kind == "first":
             self.starts.append(message["setup_s"])
             self.own_rate = message["own_rate"]
-            run.setup = setup_of(self.script, message)
-            self.observer.prepared(run.setup)
+            self.observer.prepared(setup_of(self.script, message))
         elif kind == "takes_turns":
             run.doubt = takes_turns(self.script)
         elif kind == "end":
@@ -355,35 +329,6 @@ class ScriptRuns:
             self.memory = max(self.memory or 0, message["memory"])
         else:
             self._footprints.take(message)
-
-    def _judge_end(self, run: _Run, status: int, output: bytes, rank: int) -> None:
-        """Find out what an end means that isn't the sweep's own, from what the script has said (on that rank)."""
-        tail = last_lines(output)
-        on = f" on rank {rank} of {self.script.processes}" if self.script.processes else ""
-        if run.stop is None:  # it was killed, or it left by os._exit
-            how = f"signal {-status}" if status < 0 else f"exit status {status}"
-            run.stop, run.why = Stop.FAILED, f"the script's process{on} ended by itself: {how}"
-            run.error = EnvironmentFailure(
-                f"{self._name}: {run.why} after {run.updates} updates\n{tail}".rstrip(),
-                hint="a process is often killed for lack of memory: see the system's log",
-            )
-            return
-        if run.stop is not Stop.FAILED or run.error is not None:
-            return
-        last = "\n".join(tail.splitlines()[-3:])
-        if run.updates and (
-            _NOT_FINITE.search(run.why) or (run.why.startswith("exit status") and _NOT_FINITE.search(last))
-        ):
-            run.stop, run.why = Stop.NON_FINITE, f"the script ended itself{on}: {run.why}"
-            return
-        place = f"after {run.updates} updates" if run.updates else "before its first update"
-        kept = "" if self._kept_log is None else f", {self._kept_log}"
-        shown = f"\nThe end of its output{kept}:\n{tail}" if tail else ""
-        several = self.script.processes is None and _OF_A_JOB.search(run.why)
-        run.error = ModelFileError(
-            f"{self._name} failed {place}{on}: {run.why}{shown}",
-            hint=_SEVERAL if several else f"try it alone: {command_line(self.script)}",
-        )
 
     @property
     def _name(self) -> str:
@@ -406,13 +351,6 @@ class ScriptRuns:
             self.remarks.append(f"{path} was opened for writing before the training, and is too large to be copied")
         for path in self._footprints.not_put_back:
             self.remarks.append(f"{path} was changed before the training, and could not be put back")
-
-
-def _why(run: _Run, words: str, wanted: int) -> str:
-    """Return the reason of the run's end, or `words` if it has none; `wanted` are the updates that were to be made."""
-    if run.stop is Stop.OUT_OF_DATA and run.updates < wanted:
-        return f"{run.why}, and {wanted} were wanted"
-    return run.why or words
 
 
 def _few(paths: Sequence[str]) -> str:
