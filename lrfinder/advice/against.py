@@ -36,7 +36,8 @@ class Against:
         longer = "" if verified else f" Of longer runs `lrfinder verify --against {format_lr(self.lr)}` tells."
         yours = f"{self.whose}, {format_lr(self.lr)},"
         if self.worse is None:
-            unknown = "was not tried" if verified else "can't be judged by this sweep"
+            tried = "can't be judged by its trial" if self.measured else "was not tried"
+            unknown = tried if verified else "can't be judged by this sweep"
             return f"{yours} {unknown}: {self.why}.{longer}"
         if self.worse < -CLOSE:
             return f"{yours} ends lower by {-self.worse:.0%} of what training gains, {self.why}.{longer}"
@@ -57,8 +58,8 @@ def compare_rate(evidence: SweepEvidence, lr: float, pick: float | None) -> Agai
     profile, x = evidence.profile, math.log10(lr)
     if pick is None:
         return Against(lr=lr, worse=None, measured=False, why="there is no pick to compare it with")
-    for doubt in evidence.result.doubts:
-        return Against(lr=lr, worse=None, measured=False, why=doubt)
+    if evidence.result.doubts:
+        return Against(lr=lr, worse=None, measured=False, why=evidence.result.doubts[0])
     if profile is None:
         return Against(lr=lr, worse=None, measured=False, why=f"no short run learned, and {_place(evidence, lr)}")
     measured = any(abs(point.x - x) <= SAME for point in profile.points)

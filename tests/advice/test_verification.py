@@ -372,7 +372,7 @@ def test_batches_too_large_to_keep_make_it_uncertain() -> None:
 @pytest.mark.parametrize("doubt", ["", "another optimizer made steps, too"])
 def test_what_a_trial_alone_shows_is_a_doubt_as_well(doubt: str) -> None:
     sweep = explored(SWEEP, parabola(-2))
-    request = VerifyRequest(steps=1000, budget=800, lr=1e-2)
+    request = VerifyRequest(steps=1000, budget=800, lr=1e-2, against=(0.02,))
 
     def trial(plan: RunPlan) -> ShortRun:
         return dataclasses.replace(world(-2.0, 0.0)(plan), doubt=doubt if plan.steps > 100 else "")
@@ -380,6 +380,10 @@ def test_what_a_trial_alone_shows_is_a_doubt_as_well(doubt: str) -> None:
     verification, _ = verified(request, sweep, trial)
     assert verification.pick.status is (Status.UNCERTAIN if doubt else Status.CONFIDENT)
     assert verification.pick.why.count("another optimizer") == bool(doubt)
+    compared = verification.against[0]
+    assert compared.measured
+    assert (compared.worse is None) is bool(doubt)
+    assert (f"can't be judged by its trial: {doubt}." in str(compared)) is bool(doubt)
 
 
 def test_without_short_runs_in_the_sweep_both_lengths_are_made() -> None:

@@ -106,8 +106,7 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     confirmed = decision.kept
     lr = request.lr if confirmed else round_lr(10**decision.x, 3)
     shape, shapes = _best_shape(request, long, plan.shapes_tried)
-    shown = (trial.doubt for trial in plan.runs if trial.doubt)
-    doubts = tuple(dict.fromkeys((*_doubts(plan, long, decision), *evidence.doubts, *shown)))
+    doubts = tuple(dict.fromkeys((*_doubts(plan, long, decision), *evidence.doubts, *_shown_doubts(plan))))
     pick = _pick(lr, plan, long, decision, doubts)
     config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
     against = tuple(_compared(plan, rate, long, lr) for rate in request.against)
@@ -138,18 +137,27 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
 def _compared(plan: TrialPlan, rate: float, long: LrProfile, lr: float) -> Against:
     """Return what `rate` lost against `lr`, the one that is decided for, in a trial on the same held-out batches."""
     setup, worse = plan.sweep.setup, plan.worse(rate)
+    measured = worse is not None
     if setup.start is not None and setup.start.lr == rate:
         whose = "The rate at which it stopped"
     else:
         whose = YOURS if setup.optimizer.own_lr in (rate, None) else "The rate to compare with"
     why = f"in a trial of {long.steps} updates on the same data"
-    if worse is None:
+    doubts = _shown_doubts(plan)
+    if measured and doubts:  # lower losses may not be better then
+        worse, why = None, doubts[0]
+    elif worse is None:
         why = f"the budget has no room for {format_count(long.steps, 'update')} more; give a larger --budget"
     elif CLOSE < abs(worse) <= long.roughness:
         why += ", which scatter as much by chance"
     elif worse > CLOSE and rate < lr and long.steps < plan.request.steps:
         why += "; less in a longer one, since slow rates catch up"
-    return Against(lr=rate, worse=worse, measured=worse is not None, why=why, whose=whose, by="verify")
+    return Against(lr=rate, worse=worse, measured=measured, why=why, whose=whose, by="verify")
+
+
+def _shown_doubts(plan: TrialPlan) -> tuple[str, ...]:
+    """Return why the losses of the sweep or of the trials may say little of what is learned."""
+    return tuple(dict.fromkeys((*plan.sweep.doubts, *(trial.doubt for trial in plan.runs if trial.doubt))))
 
 
 def _best_shape(request: VerifyRequest, long: LrProfile, tried: dict[str, float]) -> tuple[str, str]:
