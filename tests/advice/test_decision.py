@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from helpers.runs import parabola, runs_at
 from lrfinder.advice.verify.decision import CLOSE, CONFIRMED, LOST, Decision, decide, left_over
@@ -147,7 +148,8 @@ def test_a_band_that_ends_where_training_was_last_seen_to_work_hides_no_other_li
     assert same.x == pytest.approx(wider.x, abs=1e-5)
 
 
-SHIFTS = np.random.default_rng(1).normal(size=200_000)  # of the best rate, in standard errors
+# Of the best rate, in standard errors: evenly spaced by probability, since draws by chance miss a quantile by more.
+SHIFTS = norm.ppf((np.arange(200_000) + 0.5) / 200_000)
 OFF = st.floats(-0.25, 0.15)  # decades from the best rate to the asked one: within half a step of the next trial
 
 
@@ -159,10 +161,11 @@ def valley_of(width: float, steps: int = 200) -> LrProfile:
 
 @given(off=OFF, width=st.floats(1, 2), level=st.sampled_from([0.5, 0.8, 0.9]), repeated=st.booleans())
 @settings(deadline=None, max_examples=40)
+@example(off=-0.0234375, width=1.0, level=0.9, repeated=False)
 def test_the_cost_is_the_quantile_of_what_is_lost_if_the_valley_lies_lower_by_chance(
     off: float, width: float, level: float, repeated: bool
 ) -> None:
-    """Against draws of that: in a run eight times as long 0.42 of it is left, but all of it if data are seen once."""
+    """Against all shifts: in a run eight times as long 0.42 of it is left, but all of it if data are seen once."""
     found = decided(-2 + off, valley_of(width), repeated=repeated, level=level)
     assert found.kept
     error = 0.0912 if repeated else math.hypot(LOCATING, 3 * DRIFT_SPREAD_ONCE)

@@ -98,8 +98,8 @@ def decide(
     allowed = (
         low - _SAME <= asked <= min(high, highest + CONFIRMED, failed - CLEAR, drift.x if drift.cliff else high) + _SAME
     )
-    dear = x < asked or (expected and once) or _has_room(long, x)
-    least = CLOSE if full else DEAR if dear else LOST
+    little_is_enough = x < asked or (expected and once) or _has_room(long, x)
+    least = CLOSE if full else DEAR if little_is_enough else LOST
     clearly = CLIFF if by_chance else max(least, long.roughness)
     near = worse <= clearly or abs(asked - x) <= CONFIRMED
     kept = asked == x or (allowed and near)
