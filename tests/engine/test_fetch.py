@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import itertools
 import multiprocessing
 import os
 import random
@@ -18,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from helpers.problems import CPU, regression
 from lrfinder.engine.data.fetch import Fetch, endless
+from lrfinder.engine.runtime import timeout
 from lrfinder.engine.runtime.timeout import CallTimeout, TimedOut
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
@@ -226,6 +229,22 @@ def test_a_killed_worker_is_one_error_with_batch_and_process_at_whatever_moment_
         assert multiprocessing.active_children() == []
 
 
+def test_a_death_that_torch_s_own_handler_did_not_tell_is_told_instead_of_a_late_batch() -> None:
+    """That handler raises wherever Python is, also where exceptions are dropped: here it never raises."""
+    data = TensorDataset(INPUTS, INPUTS.sum(1, keepdim=True))
+    batches = endless(DataLoader(data, batch_size=2, num_workers=1), first_epoch=0, where="m", fetch=Fetch("l", 0.5))
+    next(batches)
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        (worker,) = multiprocessing.active_children()
+        worker.kill()
+        with pytest.raises(EnvironmentFailure, match=rf"died when batch \d+ was due \(pid {worker.pid}, SIGKILL\)"):
+            list(batches)
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+    assert multiprocessing.active_children() == []
+
+
 @pytest.fixture
 def timer():
     """The timer is the test's, and the test runner's own goes on after it."""
@@ -255,6 +274,61 @@ def test_a_timer_that_is_due_first_rings_with_its_own_handler(timer) -> None:
         timer(0.02)
         alarm.within(5.0, time.sleep, 0.05)
     assert rung == [signal.SIGALRM]
+
+
+class StruckError(Exception):
+    """What a signal's handler raises."""
+
+
+class Striking:
+    """A module or an object whose functions raise once they have done their work, when the countdown is at its end.
+
+    Python runs handlers of signals where a call ends.
+    """
+
+    def __init__(self, real: object, countdown: list[int]) -> None:
+        self._real = real
+        self._countdown = countdown
+
+    def __getattr__(self, name: str):
+        value = getattr(self._real, name)
+        if not callable(value):
+            return value
+
+        def call(*arguments):
+            result = value(*arguments)
+            self._countdown[0] -= 1
+            if not self._countdown[0]:
+                raise StruckError
+            return result
+
+        return call
+
+
+@pytest.mark.parametrize("theirs", [(30.0, 7.0), (0.0, 0.0)], ids=["a timer of theirs", "none"])
+def test_the_user_s_timer_outlives_an_exception_at_whatever_moment(timer, monkeypatch, theirs) -> None:
+    """torch's handler of a worker's death raises wherever Python looks for signals: each place is tried."""
+    rung: list[int] = []
+    signal.signal(signal.SIGALRM, lambda number, _: rung.append(number))
+    for number in itertools.count(1):
+        timer(*theirs)
+        countdown = [number]
+        with CallTimeout() as alarm:
+            with monkeypatch.context() as patch:
+                patch.setattr(timeout, "signal", Striking(signal, countdown))
+                patch.setattr(timeout, "time", Striking(time, countdown))
+                patch.setattr(alarm, "_give_back", Striking(alarm, countdown)._give_back)
+                with contextlib.suppress(StruckError):
+                    alarm.within(0.02, Striking(random, countdown).random)
+            time.sleep(0.03)  # a limit that is left behind rings
+            assert alarm.within(5.0, int) == 0
+        left, interval = signal.getitimer(signal.ITIMER_REAL)
+        assert theirs[0] - 1 < left <= theirs[0], number
+        assert interval == theirs[1]
+        if countdown[0] > 0:
+            break
+    assert number > 5
+    assert rung == []
 
 
 def test_a_timer_that_nobody_handles_still_ends_the_process(timer) -> None:

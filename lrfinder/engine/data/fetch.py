@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from lrfinder.engine.runtime.failures import dead_worker
+from lrfinder.engine.runtime.failures import dead_worker, silent_worker
 from lrfinder.engine.runtime.timeout import CallTimeout, TimedOut
 from lrfinder.engine.runtime.workers import end_workers, guard_workers
 from lrfinder.errors import EnvironmentFailure, ModelFileError, add_location, user_code
@@ -60,7 +60,7 @@ class Fetch:
             try:
                 iterator: Iterator[Any] = self._timer.within(FIRST * self._seconds, iter, loader)
             except TimedOut:
-                raise self._overdue(FIRST * self._seconds) from None
+                raise self._overdue(FIRST * self._seconds, running) from None
             if iterator is not running:
                 guard_workers(iterator)
             return iterator
@@ -75,7 +75,7 @@ class Fetch:
             waits = self._waits
             batch = self._timer.within(seconds, next, iterator, NO_MORE) if waits else next(iterator, NO_MORE)
         except TimedOut:
-            raise self._overdue(seconds) from None
+            raise self._overdue(seconds, iterator) from None
         except Exception as error:
             add_location(error, f"getting batch {self.count} of {self._name}")
             failure = dead_worker(error, self.count, getattr(iterator, "_workers", ()))
@@ -88,8 +88,8 @@ class Fetch:
             self.count += 1
         return batch
 
-    def _overdue(self, seconds: float) -> EnvironmentFailure:
-        return EnvironmentFailure(
+    def _overdue(self, seconds: float, iterator: object) -> EnvironmentFailure:
+        return silent_worker(self.count, getattr(iterator, "_workers", ())) or EnvironmentFailure(
             f"batch {self.count} of {self._name} took longer than {seconds:g} s",
             hint="if batches are that slow, raise --loader-timeout (0 waits forever); else look for a lock, a "
             "network or a full pipe in the data set: with num_workers=0, Ctrl-C shows the line that waits",

@@ -65,18 +65,31 @@ def dead_worker(error: BaseException, batch: int | None, workers: Iterable[Any] 
     if not broken_queue and not (isinstance(error, RuntimeError) and _DEAD_WORKER in text):
         return None
     named = re.search(r"\(pid(?:\(s\))? ([\d, ]+)\)", text)
-    dead = _dead(workers) or ([(pid, "") for pid in named[1].split(", ")] if named else [])
+    dead = _dead(workers, wait_s=_SEEN_DEAD_S) or ([(pid, "") for pid in named[1].split(", ")] if named else [])
+    return _death(dead, batch)
+
+
+def silent_worker(batch: int, workers: Iterable[Any]) -> EnvironmentFailure | None:
+    """Return the failure of those of `workers` that are dead, though no error has told of it; None if none is.
+
+    torch's handler of a child's death raises wherever Python is, at times where exceptions are dropped.
+    """
+    dead = _dead(workers, wait_s=0.0)
+    return _death(dead, batch) if dead else None
+
+
+def _death(dead: list[tuple[str, str]], batch: int | None) -> EnvironmentFailure:
     who = ", ".join(f"{pid}{how}" for pid, how in dead) or "unknown"
     return _worker_failure(f"a DataLoader worker died{_when(batch)} (pid {who})")
 
 
-def _dead(workers: Iterable[Any]) -> list[tuple[str, str]]:
-    """Wait up to two seconds until a process has ended by a signal or an error; return which have, and how."""
+def _dead(workers: Iterable[Any], *, wait_s: float) -> list[tuple[str, str]]:
+    """Wait up to `wait_s` until a process has ended by a signal or an error; return which have, and how."""
     processes = list(workers)
-    until = time.monotonic() + _SEEN_DEAD_S
+    until = time.monotonic() + wait_s
     while processes:
         dead = [(str(process.pid), _how(process.exitcode)) for process in processes if process.exitcode]
-        if dead or time.monotonic() > until:
+        if dead or time.monotonic() >= until:
             return dead
         time.sleep(0.01)
     return []

@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from types import FrameType, TracebackType
 from typing import Self, TypeVar
 
@@ -30,6 +29,7 @@ class CallTimeout:
     def __init__(self) -> None:
         self.works = False
         self._armed = False
+        self._lent: tuple[float | None, float] | None = None  # when the user's timer is due, and its interval
         self._next_look = 0.0
 
     def __enter__(self) -> Self:
@@ -43,6 +43,7 @@ class CallTimeout:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._give_back()
         if self._still_handles():
             signal.signal(signal.SIGALRM, self._previous)
         self.works = False
@@ -57,33 +58,35 @@ class CallTimeout:
         """Return what `call(*arguments)` returns; raise TimedOut after `seconds`, which are above 0."""
         if not self.works or (time.monotonic() >= self._next_look and not self._still_handles()):
             return call(*arguments)
-        left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
-        if left:
-            return self._within_users_timer(seconds, partial(call, *arguments), left, interval)
-        self._armed = True
+        self._give_back()
+        left, interval = signal.getitimer(signal.ITIMER_REAL)
+        if 0 < left <= seconds:  # the user's timer ends first, so it decides
+            return call(*arguments)
+        # Noted before the timer is taken: torch's handler of a worker's death raises between any two lines.
+        self._lent = (time.monotonic() + left if left else None, interval)
         try:
+            self._armed = True
+            signal.setitimer(signal.ITIMER_REAL, seconds)
             return call(*arguments)
         finally:
             self._armed = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._give_back()
 
-    def _within_users_timer(self, seconds: float, call: Callable[[], _Result], left: float, interval: float) -> _Result:
-        if left <= seconds:  # the user's timer ends first, so it decides
+    def _give_back(self) -> None:
+        """Set the timer for the user again, if it is still lent."""
+        if self._lent is not None:
+            due, interval = self._lent
+            left = 0.0 if due is None else max(due - time.monotonic(), 1e-6)
             signal.setitimer(signal.ITIMER_REAL, left, interval)
-            return call()
-        began = time.monotonic()
-        self._armed = True
-        try:
-            return call()
-        finally:
-            self._armed = False
-            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - began), 1e-6), interval)
+            self._lent = None
 
     def _on_timer(self, signum: int, frame: FrameType | None) -> None:
         if self._armed:
             self._armed = False
             raise TimedOut
-        if callable(self._previous):
+        if self._lent is not None:  # a call has ended, but an exception came before the timer was given back
+            self._give_back()
+        elif callable(self._previous):
             self._previous(signum, frame)
         elif self._previous is signal.SIG_DFL:  # ends the process, as it would without this context
             signal.signal(signum, signal.SIG_DFL)
