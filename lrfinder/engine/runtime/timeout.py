@@ -58,7 +58,8 @@ class CallTimeout:
         """Return what `call(*arguments)` returns; raise TimedOut after `seconds`, which are above 0."""
         if not self.works or (time.monotonic() >= self._next_look and not self._still_handles()):
             return call(*arguments)
-        self._give_back()
+        if self._lent is not None:
+            self._give_back()
         left, interval = signal.getitimer(signal.ITIMER_REAL)
         if 0 < left <= seconds:  # the user's timer ends first, so it decides
             return call(*arguments)
@@ -74,11 +75,12 @@ class CallTimeout:
 
     def _give_back(self) -> None:
         """Set the timer for the user again, if it is still lent."""
-        if self._lent is not None:
-            due, interval = self._lent
-            left = 0.0 if due is None else max(due - time.monotonic(), 1e-6)
-            signal.setitimer(signal.ITIMER_REAL, left, interval)
-            self._lent = None
+        if self._lent is None:
+            return
+        due, interval = self._lent
+        left = 0.0 if due is None else max(due - time.monotonic(), 1e-6)
+        signal.setitimer(signal.ITIMER_REAL, left, interval)
+        self._lent = None
 
     def _on_timer(self, signum: int, frame: FrameType | None) -> None:
         if self._armed:
