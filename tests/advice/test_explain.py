@@ -145,6 +145,7 @@ def test_l2_is_told_from_decoupled_decay() -> None:
     assert "weight decay's timescale" in facts(config("Adam", {"weight_decay": 0.1, "decoupled_weight_decay": True}))
 
 
+@pytest.mark.as_pinned("torch")
 def test_muons_momentum_does_not_raise_its_rate() -> None:
     """Its update has the size of the rate, whatever was added up."""
     moved = []

@@ -75,7 +75,7 @@ MISTAKES = {
         "leave model and data on the CPU",
     ),
     "labels that are floats": Mistake(
-        "argmax(1)", "argmax(1).float()", "target dtype", r"calling loss_fn\(output, target\)",
+        "argmax(1)", "argmax(1).float()", "target dtype|scalar type Long", r"calling loss_fn\(output, target\)",
         r"make them target\.long",
     ),
     "labels that begin at 1": Mistake(

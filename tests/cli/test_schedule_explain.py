@@ -20,6 +20,7 @@ NEEDS_A_CLOSURE = {"LBFGS"}  # which no schedule of this project can drive
 BINDING = ("momentum", "betas", "weight_decay", "rho")  # and RMSprop's alpha: ASGD's is something else
 
 
+@pytest.mark.as_pinned("torch")
 def test_the_defaults_are_torchs() -> None:
     kinds = {
         name: kind

@@ -18,7 +18,7 @@ WORKS_WITH = ("examples", "tensorboard", "mlflow", "wandb", "ray", "optuna")
 COMPARED = ("hosts", "exports", "schedulers", "optimizers", "peers")
 # Of `dev`, what tests import.
 TOOLS = {"pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "filelock", "jsonschema", "ruamel.yaml", "pyte"}
-TOOLS |= {"torchdata", "nbclient", "ipykernel"}
+TOOLS |= {"torchdata", "nbclient", "ipykernel", "setuptools"}
 NOT_ON_LOWEST = {"jax", "optax"}  # they want a newer numpy
 LOWEST_TOO = {"pyparsing": "<3.3"}  # which warns of matplotlib 3.9
 

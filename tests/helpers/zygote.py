@@ -128,6 +128,8 @@ def serve() -> None:
     codecs.lookup("utf-8-sig")  # a child that becomes somebody else may not read the standard library
     # From Python 3.12 on a fork beside threads warns; torch starts some, and none of them holds a lock here.
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+    # torch 2.6 keeps a temporary folder until the end of a process that has imported torch._dynamo.
+    warnings.filterwarnings("ignore", "Implicitly cleaning up", ResourceWarning)
     while line := sys.stdin.readline():
         job = json.loads(line)
         # Two forks: the one in between waits for the command and writes down its status, while this one serves on.

@@ -8,8 +8,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 _NOT_ONE_OF = re.compile(r"(?:Value error, )?'(?P<given>[^']*)' is not one of (?P<choices>'.*')\.?")
-_KINDS = {"Input should be a valid integer": "a whole number", "Input should be a valid number": "a number"}
+# What pydantic says, which Typer asks, and what Typer said by itself before 0.27.
+_KINDS = {
+    "Input should be a valid integer": "a whole number",
+    "Input should be a valid number": "a number",
+    "is not a valid integer.": "a whole number",
+    "is not a valid float.": "a number",
+}
 _BOUND = re.compile(r"Input should be (greater|less) than( or equal to)? (?P<bound>\S+)")
+_RANGE = re.compile(r"\S+ is not in the range x(?P<sign>[<>]=?)(?P<bound>[^<>]+)\.")
+_SIGNS = {">=": "at least", ">": "greater than", "<=": "at most", "<": "less than"}
 
 
 def completer(table: str, *, several: bool = False) -> Callable[[str], list[str]]:
@@ -45,13 +53,16 @@ def plain_words(message: str, options: Sequence[str], arguments: Sequence[str]) 
         guess = f"did you mean {near[0]}? " if near else ""
         return f"{found['given']!r} is not one of them; {guess}choose one of: {', '.join(choices)}"
     given = _given(options, arguments)
-    kind = next((words for start, words in _KINDS.items() if message.startswith(start)), None)
+    kind = next((words for part, words in _KINDS.items() if part in message), None)
     if kind is not None and given is not None:
         return f"{given!r} is not {kind}"
     bound = _BOUND.fullmatch(message)
     if bound is not None and given is not None:
         least = "at least" if bound[1] == "greater" else "at most"
         return f"{given} must be {least if bound[2] else bound[1] + ' than'} {bound['bound']}"
+    within = _RANGE.fullmatch(message)
+    if within is not None and given is not None:
+        return f"{given} must be {_SIGNS[within['sign']]} {within['bound']}"
     return message
 
 
