@@ -107,8 +107,9 @@ def test_the_losses_are_those_of_a_loop_by_hand(sweep: Swept, classifier: Module
     assert len(trace.losses) > 30
 
 
-def test_a_step_that_is_compiled_is_made_at_each_rate(sweep: Swept) -> None:
-    [trace] = sweep("others.py", "compiled").sweep.traces
+@pytest.mark.parametrize("how", ["compiled", "compiled the old way"])
+def test_a_step_that_is_compiled_is_made_at_each_rate(sweep: Swept, how: str) -> None:
+    [trace] = sweep("others.py", how).sweep.traces
     torch.manual_seed(derived_seed(0, 0))
     net, _, x = nn.Linear(4, 1), nn.Linear(4, 1), torch.randn(16, 4)
     optimizer = torch.optim.Adam(net.parameters())

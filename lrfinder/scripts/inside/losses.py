@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from lrfinder.scripts.inside.rates import uncompiled
+from lrfinder.scripts.inside.uncompiled import uncompiled
 
 _UNSCALED = "_lrfinder_unscaled"  # the attribute of a scaled loss that remembers the loss itself
 

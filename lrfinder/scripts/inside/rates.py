@@ -11,9 +11,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from lrfinder.scripts.inside.facts import names_of
-
-# A script may compile its step: these stay out of that, else the first rate would be compiled in.
-uncompiled: Any = torch.compiler.disable
+from lrfinder.scripts.inside.uncompiled import uncompiled
 
 _StepChange = tuple[tuple[Any, ...], dict[str, Any]] | None  # other arguments for the step, if any
 

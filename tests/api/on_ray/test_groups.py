@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import lrfinder
 from lrfinder.api.training.group import run_together
 from lrfinder.api.training.run_trial import Repeat, TrialSpec
@@ -9,14 +11,16 @@ from lrfinder.records import SweepSettings
 from lrfinder.store import Source
 
 
-def test_a_trial_of_two_processes_is_the_same_on_ray_also_if_one_of_them_is_killed(cluster, folder):
+def test_a_trial_of_two_processes_is_the_same_on_ray(cluster, folder):
+    """Under `make test-ray` also if one of them is killed."""
     settings = SweepSettings(steps=20, repeats=1)
     source = Source(reference=str(folder / "model.py"), device="cpu")
     plan = Repeat(settings=settings, number=0)
     expected = run_together(TrialSpec(source=source, seed=0, plan=plan, threads=1, processes=2), 2).made
     wide = cluster.add_node(num_cpus=2, env_vars={"NODE": "wide"})
     try:
-        (folder / "killed").touch()
+        if os.environ.get("LRFINDER_EVERY_FAULT"):
+            (folder / "killed").touch()
         swept = lrfinder.sweep(
             folder / "model.py", on="ray", nproc=2, device="cpu", steps=20, repeats=1, mode="continuous"
         )
