@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lrfinder.cli.arguments.values import plain_words
+
 WRONG = {
     (
         "sweep",
@@ -33,3 +35,18 @@ def test_it_is_told_in_plain_words(cli, words: tuple[str, ...]) -> None:
     assert WRONG[words] in done.stderr
     assert "Value error" not in done.stderr
     assert "Input should" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "value", "told"),
+    [
+        ("'two' is not a valid integer.", "two", "'two' is not a whole number"),
+        ("'ten' is not a valid float.", "ten", "'ten' is not a number"),
+        ("-3 is not in the range x>=0.", "-3", "-3 must be at least 0"),
+        ("0.0 is not in the range x>0.", "0", "0 must be greater than 0"),
+        ("7 is not in the range x<=5.", "7", "7 must be at most 5"),
+        ("7 is not in the range 0<=x<=5.", "7", "7 is not in the range 0<=x<=5."),
+    ],
+)
+def test_what_typer_said_before_0_29_is_told_so_too(said: str, value: str, told: str) -> None:
+    assert plain_words(said, ("--seed",), ["sweep", "m.py", "--seed", value]) == told

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 _NOT_ONE_OF = re.compile(r"(?:Value error, )?'(?P<given>[^']*)' is not one of (?P<choices>'.*')\.?")
-# What pydantic says, which Typer asks, and what Typer said by itself before 0.27.
+# What pydantic says, which Typer asks from 0.29 on, and what Typer said by itself before.
 _KINDS = {
     "Input should be a valid integer": "a whole number",
     "Input should be a valid number": "a number",
