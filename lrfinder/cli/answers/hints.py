@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 _MOVES = "leave model and data on the CPU: lrfinder moves them to --device"
-# Each is looked for in what the code was doing and, after a colon, the message of its exception; groups go into the hint.
+# Each is looked for in what the code was doing, a colon, and its exception's message; the groups stand in the hint.
 _HINTS: tuple[tuple[str, str], ...] = (
     (
         r"expected target dtype to be Long|expected scalar type Long but found (?:Float|Double)",
