@@ -15,8 +15,9 @@ from lrfinder.config import json_format, toml_format, yaml_format
 from lrfinder.config.document import Document, KeyPath, Problem, UnreadableError, show_path
 from lrfinder.config.model import VERSION, ScheduleConfig
 from lrfinder.config.problems import explain, in_order, show_value
-from lrfinder.errors import CONTROL, ConfigError, UsageError
+from lrfinder.errors import CONTROL, ConfigError
 from lrfinder.files import UnfitFileError, read_limited, write_named
+from lrfinder.paths import check_target
 
 # A table of 10,000 points takes 0.6 MB; no format's reader takes a second for this much.
 MAX_BYTES = 1024 * 1024
@@ -98,9 +99,7 @@ def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     """
     file = Path(path)
     _format_of(file, "schedule config")
-    if file.is_dir() or not Path(os.path.realpath(file)).parent.is_dir():
-        hint = "name a file in a folder that exists"
-        raise UsageError(f"{path}: {'is a folder' if file.is_dir() else 'its folder is not there'}", hint=hint)
+    check_target(file)
     suffix = file.suffix.lower()
     text = format_schedule(config, suffix=suffix, file_name=file.name)
     if suffix in _MODELINES and (file.parent / SCHEMA_FILE).is_file():
