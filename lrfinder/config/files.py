@@ -91,6 +91,12 @@ def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "sc
     return FORMATS[suffix].write(data, _header(config, file_name))
 
 
+def check_config_target(file: Path) -> None:
+    """Raise what `dump` raises for a path that can't be one, before a training that would be lost."""
+    _format_of(file, "schedule config")
+    check_target(file)
+
+
 def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     """Write `config` to `path`, as YAML, JSON or TOML by its suffix; the file is replaced whole or left as it was.
 
@@ -98,8 +104,7 @@ def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     UsageError if the folder is not there, EnvironmentFailure if the disk refuses.
     """
     file = Path(path)
-    _format_of(file, "schedule config")
-    check_target(file)
+    check_config_target(file)
     suffix = file.suffix.lower()
     text = format_schedule(config, suffix=suffix, file_name=file.name)
     if suffix in _MODELINES and (file.parent / SCHEMA_FILE).is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 GOOD = "version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule: {name: constant, steps: 3}\n"
 RATES = ["0,0.1", "1,0.1", "2,0.1"]
 NOBODY = 65534
+GOLDEN = Path(__file__).parents[1] / "data" / "run-v10-tiny"
 EXPORT = ("schedule", "export", "c.yaml", "--to", "csv", "--write")
 BATCHES = ("schedule", "batches", "c.yaml", "--samples", "8", "--batch-size", "4", "--write")
 
@@ -124,3 +126,25 @@ def test_training_arguments_are_not_replaced_by_their_schedule(zygote, tmp_path:
     assert status == 2
     assert "it is read here" in child.stderr
     assert (tmp_path / "args.json").read_text() == text
+
+
+WRONG = {"nowhere/c.yaml": "its folder is not there", "rates.txt": "ends in .yaml", "there": "ends in .yaml"}
+
+
+@pytest.mark.parametrize(
+    "command", ["find model.py --steps 400", "verify run --steps 400", "recommend run --steps 400"]
+)
+@pytest.mark.parametrize("name", [*WRONG, "run/run.json"])
+def test_a_config_that_can_not_be_written_is_said_before_anything_is_trained(
+    zygote, folder: Path, command: str, name: str
+) -> None:
+    (folder / "there").mkdir()
+    (folder / "model.py").write_text("raise SystemError('the model file was run')\n")
+    shutil.copytree(GOLDEN, folder / "run")
+    if command.startswith("find") and name not in WRONG:
+        pytest.skip("it makes its run folder")
+    before = {path: path.read_bytes() for path in (folder / "run").iterdir()}
+    status, child = zygote.run(*command.split(), "--write", name, cwd=folder)
+    assert status == 2, child.stderr
+    assert WRONG.get(name, "the run folder keeps its own results there") in child.stderr
+    assert {path: path.read_bytes() for path in (folder / "run").iterdir()} == before
