@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from lrfinder.errors import EnvironmentFailure, ModelFileError, RunError, UsageError
+from lrfinder.paths import check_target
 
 try:
     import fcntl
@@ -61,10 +62,11 @@ def write_named(path: Path, data: bytes) -> None:
     """Write to a path that the user named: like `write_atomic`, but through links, and into a pipe or a device.
 
     What is replaced keeps its mode. The system judges whether this process may write there: it denies a link of
-    somebody else's in a folder that everybody may write. Raises EnvironmentFailure if it refuses.
+    somebody else's in a shared folder. Raises EnvironmentFailure if it refuses, UsageError as `check_target`.
     """
     mode = None
     with disk_errors(path), contextlib.suppress(FileNotFoundError):  # a new file; what a link leads to is made here
+        check_target(path)
         handle = os.open(path, os.O_WRONLY | _BINARY | (os.O_CREAT if path.is_symlink() else 0), _MODE)
         try:
             mode = os.fstat(handle).st_mode

@@ -211,6 +211,15 @@ def _spacing(x: Array, at: Array) -> Array:
     return np.asarray(np.interp(at, (rates[1:] + rates[:-1]) / 2, np.diff(rates)), dtype=np.float64)
 
 
+def usual_arithmetic() -> np.errstate:
+    """Return numpy's own treatment of odd numbers, whatever the user's `np.seterr` says: tails of the kernel underflow.
+
+    A context and a decorator.
+    """
+    return np.errstate(divide="warn", over="warn", under="ignore", invalid="warn")
+
+
+@usual_arithmetic()
 def fit_curve(
     traces: tuple[Trace, ...],
     planned: tuple[float, ...],

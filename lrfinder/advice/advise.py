@@ -25,6 +25,7 @@ from lrfinder.advice.sweep.doubts import (
 from lrfinder.advice.sweep.evidence import TOO_SMALL, SweepEvidence, untrainable_runs
 from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError, unknown_choice
+from lrfinder.fit import usual_arithmetic
 from lrfinder.formatting import format_interval, format_lr, round_lr
 from lrfinder.optimizers import is_setting
 from lrfinder.records import Band, Chart, Fit, Pick, ShortRun, Status, SweepResult
@@ -94,6 +95,7 @@ class Request:
     against: tuple[float, ...] = ()  # rates to compare with, such as the one that is used so far
 
 
+@usual_arithmetic()
 def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun] = ()) -> Advice:
     """Pick a rate or refuse, and plan the coming run; `trials` of `verify` help to choose its shape.
 

@@ -12,14 +12,9 @@ def run_length(sweep: SweepResult, steps: int | None, epochs: float | None) -> i
 
     Raises UsageError if both are given, if one is not above 0, or if the loader has no length, or a wrong one.
     """
-    if steps is not None and epochs is not None:
-        raise UsageError("steps and epochs can't both be given", hint="keep one: they say the same thing")
-    if steps is not None:
-        return _checked(steps, "steps")
-    if epochs is None:
-        return None
-    if not 0 < epochs <= MAX_STEPS:
-        raise UsageError(f"epochs must be above 0 and at most {MAX_STEPS:g}, got {epochs:g}")
+    check_length(steps, epochs)
+    if steps is not None or epochs is None:
+        return steps
     per_epoch = sweep.batches_per_epoch
     if per_epoch is None:
         wrong = sweep.setup.batches_per_epoch is not None
@@ -28,6 +23,16 @@ def run_length(sweep: SweepResult, steps: int | None, epochs: float | None) -> i
             hint="give the run's length in updates: --steps",
         )
     return _checked(max(1, round(epochs * per_epoch)), f"{epochs:g} epochs, in updates,")
+
+
+def check_length(steps: int | None, epochs: float | None) -> None:
+    """Raise UsageError if both are given, or one that can't be a length, whatever the loader."""
+    if steps is not None and epochs is not None:
+        raise UsageError("steps and epochs can't both be given", hint="keep one: they say the same thing")
+    if steps is not None:
+        _checked(steps, "steps")
+    if epochs is not None and not 0 < epochs <= MAX_STEPS:
+        raise UsageError(f"epochs must be above 0 and at most {MAX_STEPS:g}, got {epochs:g}")
 
 
 def _checked(updates: int, what: str) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lrfinder.advice import Advice, Request
 from lrfinder.advice.advise import pick_text
-from lrfinder.advice.length import run_length
+from lrfinder.advice.length import check_length, run_length
 from lrfinder.advice.verify.budget import LEAST_BUDGET, Budget, read_budget
 from lrfinder.api.drawn import Drawn
 from lrfinder.api.recommend import recommend_run
@@ -24,7 +24,6 @@ from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision, Stop, Strategy
 from lrfinder.records import Chart, Pick, Status
-from lrfinder.schedules.base import MAX_STEPS
 
 if TYPE_CHECKING:
     from lrfinder.advice.verify.verification import Verification
@@ -265,12 +264,7 @@ def _check(options: FindOptions) -> Budget | None:
     """Return the budget; raise UsageError, before anything is measured, for what could not be planned afterwards."""
     if options.steps is None and options.epochs is None:
         raise UsageError("the length of the coming run is needed", hint="add --steps T or --epochs E")
-    length = options.steps if options.steps is not None else options.epochs
-    if length is None or not 0 < length <= MAX_STEPS or (options.steps is not None and options.epochs is not None):
-        raise UsageError(
-            f"the length of the coming run must be steps or epochs, above 0 and at most {MAX_STEPS}: "
-            f"got {options.steps}, {options.epochs}"
-        )
+    check_length(options.steps, options.epochs)
     schedules = () if options.schedule is None else (options.schedule,)
     check_options(VerifyOptions(schedules=schedules, jobs=options.jobs, where=options.where))
     budget = read_budget(options.budget)

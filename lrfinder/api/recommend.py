@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.drawn import Drawn
-from lrfinder.api.runs.run_files import write_picture, write_recommendation
+from lrfinder.api.runs.run_files import check_written, write_picture, write_recommendation
 from lrfinder.config import dump
 from lrfinder.errors import EnvironmentFailure, UsageError
 from lrfinder.records import Chart, SweepResult
@@ -104,7 +104,9 @@ def recommend_run(
     config goes to `write`, or into the folder; `seed` is the bootstrap's. If the folder can't be written, as one of
     somebody else's, `problem` says so. Raises UsageError if `write` is given without a length of the run.
     """
-    recommendation = _recommended(load_run(folder), request, seed)
+    result = load_run(folder)
+    check_written(folder, write)
+    recommendation = _recommended(result, request, seed)
     kept = (
         None if unverified or request.lr is not None or request.rule is not None else _verified(folder, recommendation)
     )

@@ -11,6 +11,7 @@ from lrfinder.api.runs.run_answer import read_run_answer
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.errors import UsageError
 from lrfinder.files import write_atomic, write_named
+from lrfinder.paths import check_target
 from lrfinder.report.overlay import overlay_of, overlay_png
 from lrfinder.report.page import report_page
 from lrfinder.store import PAGE
@@ -56,7 +57,5 @@ def _target(path: Path, suffix: str) -> Path:
     """Return the path of a file to be written. Raises UsageError if it can't be one, before anything is read."""
     if path.suffix.lower() != suffix:
         raise UsageError(f"{path}: expected a name that ends in {suffix}", hint="name another file")
-    if path.is_dir() or not path.parent.is_dir():
-        problem = "is a folder" if path.is_dir() else "its folder is not there"
-        raise UsageError(f"{path}: {problem}", hint="name a file in a folder that exists")
+    check_target(path)
     return path

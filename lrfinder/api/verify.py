@@ -16,7 +16,13 @@ from lrfinder.advice.verify.budget import Account, Budget, VerifyRequest, budget
 from lrfinder.advice.verify.kept_trials import replayed
 from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.advice.verify.verification import Verification, conclude
-from lrfinder.api.runs.run_files import LastRecommendation, config_target, last_recommendation, write_verification
+from lrfinder.api.runs.run_files import (
+    LastRecommendation,
+    check_written,
+    config_target,
+    last_recommendation,
+    write_verification,
+)
 from lrfinder.api.sweeping.sweep_run import Tell, Watch, announce_model, announce_script, check_checkpoint
 from lrfinder.api.training.executors import Elsewhere, elsewhere
 from lrfinder.api.training.time_limit import TimeLimit
@@ -140,6 +146,7 @@ def verify_run(
     check_options(options)
     budget = read_budget(options.budget)
     folder, last = _recommended(target, options)
+    check_written(folder, write)
     sweep, source = load_run(folder), _source(folder, options, tell)
     evidence = gather_evidence(sweep)
     cost = read_cost(folder)

@@ -115,9 +115,12 @@ def find(
     from lrfinder.api.sweeping.sweep_run import resume_run, sweep_run
     from lrfinder.api.training.executors import elsewhere
     from lrfinder.cli.process.training import check_dry_run, show_dry_run, watch_script, watch_training
+    from lrfinder.config.files import check_config_target
     from lrfinder.report.documents import find_document
 
     check_dry_run(dry_run, resume)
+    if write is not None and (out is None or write.parent.absolute() != out.absolute()):  # --out is made later
+        check_config_target(write)
     where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc if on else None)
     program = named_script(
         context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS

@@ -50,8 +50,10 @@ def show(
     loaded = [(str(path), load_schedule(path)) for path in configs]
     if png is not None:
         from lrfinder.files import write_named
+        from lrfinder.paths import check_target
         from lrfinder.report.schedule_figure import schedule_png
 
+        check_target(png, read=configs)
         write_named(png, schedule_png(dict(loaded)))
     if as_json:
         from lrfinder.report.documents import rates_document
@@ -129,7 +131,10 @@ def export(
     from lrfinder.config import load_schedule
     from lrfinder.export import export_schedule
     from lrfinder.files import write_named
+    from lrfinder.paths import check_target
 
+    if write is not None:
+        check_target(write, read=[config])
     made = export_schedule(load_schedule(config), to)
     for sentence in made.left_out:
         warn(sentence)

@@ -15,8 +15,9 @@ from lrfinder.config import json_format, toml_format, yaml_format
 from lrfinder.config.document import Document, KeyPath, Problem, UnreadableError, show_path
 from lrfinder.config.model import VERSION, ScheduleConfig
 from lrfinder.config.problems import explain, in_order, show_value
-from lrfinder.errors import CONTROL, ConfigError, UsageError
+from lrfinder.errors import CONTROL, ConfigError
 from lrfinder.files import UnfitFileError, read_limited, write_named
+from lrfinder.paths import check_target
 
 # A table of 10,000 points takes 0.6 MB; no format's reader takes a second for this much.
 MAX_BYTES = 1024 * 1024
@@ -90,6 +91,12 @@ def format_schedule(config: ScheduleConfig, *, suffix: str, file_name: str = "sc
     return FORMATS[suffix].write(data, _header(config, file_name))
 
 
+def check_config_target(file: Path) -> None:
+    """Raise what `dump` raises for a path that can't be one, before a training that would be lost."""
+    _format_of(file, "schedule config")
+    check_target(file)
+
+
 def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     """Write `config` to `path`, as YAML, JSON or TOML by its suffix; the file is replaced whole or left as it was.
 
@@ -97,10 +104,7 @@ def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
     UsageError if the folder is not there, EnvironmentFailure if the disk refuses.
     """
     file = Path(path)
-    _format_of(file, "schedule config")
-    if file.is_dir() or not Path(os.path.realpath(file)).parent.is_dir():
-        hint = "name a file in a folder that exists"
-        raise UsageError(f"{path}: {'is a folder' if file.is_dir() else 'its folder is not there'}", hint=hint)
+    check_config_target(file)
     suffix = file.suffix.lower()
     text = format_schedule(config, suffix=suffix, file_name=file.name)
     if suffix in _MODELINES and (file.parent / SCHEMA_FILE).is_file():

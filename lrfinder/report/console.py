@@ -19,5 +19,8 @@ class PipeConsole(Console):
 
 
 def stderr_console() -> Console:
-    """Return a console on standard error that animates nothing off a terminal, whatever FORCE_COLOR says."""
-    return PipeConsole(stderr=True, force_interactive=None if sys.stderr.isatty() else False)
+    """Return a console on standard error that animates nothing off a terminal, whatever FORCE_COLOR says.
+
+    It stays on the stream of now: the user's code may put another object there, which need not be a stream.
+    """
+    return PipeConsole(file=sys.stderr, force_interactive=None if sys.stderr.isatty() else False)

@@ -75,7 +75,9 @@ def figure_style() -> Iterator[None]:
     import matplotlib as mpl
     import matplotlib.style
 
-    with mpl.style.context(["default", _SETTINGS]):
+    from lrfinder.fit import usual_arithmetic
+
+    with mpl.style.context(["default", _SETTINGS]), usual_arithmetic():
         yield
 
 

@@ -23,7 +23,8 @@ def relative_descent(loss: Array, slope: Array, start: float) -> Array:
     lowest = loss.min(axis=-1, keepdims=True)
     # A curve that never comes below its start has no fall; its pick is refused by `refuse_curve`.
     fall = np.where(start > lowest, start - lowest, np.ptp(loss, axis=-1, keepdims=True))
-    rounding = np.finfo(np.float64).eps * max(abs(start), 1.0)
+    double = np.finfo(np.float64)
+    rounding = max(double.eps * max(abs(start), float(np.ptp(loss))), double.tiny)  # relative: a loss has any unit
     return np.asarray(-slope / np.maximum(loss - lowest + RESERVE * fall, rounding), dtype=np.float64)
 
 

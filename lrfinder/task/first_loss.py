@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from lrfinder.records import BINARY_CROSS_ENTROPY, CROSS_ENTROPY, SQUARED_ERROR
 from lrfinder.task.batches import is_structure, parts_of
+from lrfinder.task.made_tensors import MadeTensors
 
 _MOST_SHAPES = 8  # of a batch that are told
 _SUMS_TO_1 = 1e-3  # how far from 1 rows of probabilities may sum, in half precision too
@@ -129,7 +130,8 @@ def show(seen: Seeing, compute: Callable[[], Any]) -> Any:
     """Return the loss that `compute()` returns, and show `seen` what it was computed of.
 
     It is of a kind that is known if it is what the only call of one of torch's loss functions returned. That call may
-    be in the user's own code, in a module of torch's or in a model that returns its loss.
+    be in the user's own code, in a module of torch's or in a model that returns its loss. Not known is the loss of a
+    target of one number that `compute` makes itself, as contrastive and physics losses do (see `MadeTensors`).
     """
     calls = _LossCalls()
     with calls:
@@ -137,7 +139,8 @@ def show(seen: Seeing, compute: Callable[[], Any]) -> Any:
     loss = made.get("loss") if isinstance(made, Mapping) else made
     if len(calls.noted) == 1:
         kind, output, target, returned = calls.noted[0]
-        if returned is loss:  # not one that is equal: to see that, a GPU would be waited for
+        # Not one that is equal: to see that, a GPU would be waited for.
+        if returned is loss and not calls.made.is_one_number(target):
             seen.see(kind, output, target, loss)
             return made
     seen.see("", None, None, loss)
@@ -150,6 +153,7 @@ class _LossCalls(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.noted: list[tuple[str, Any, Any, Any]] = []
+        self.made = MadeTensors()
 
     def __torch_function__(
         self,
@@ -165,6 +169,8 @@ class _LossCalls(TorchFunctionMode):
         if func in _KINDS:
             given = inspect.signature(func).bind(*args, **named).arguments
             self.noted.append((kind_of(func, given), given["input"], given["target"], made))
+        else:
+            self.made.note(func, (*args, *named.values()), made)
         return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
@@ -46,6 +47,12 @@ def make_model(problem: Problem, mesh: Callable[[], Any] | None = None) -> nn.Mo
         )
     if is_lightning_module(model):
         set_up(model)
+    odd = next((part for part in model.parameters() if not isinstance(part, torch.Tensor)), None)
+    if odd is not None:
+        raise ModelFileError(
+            f"{problem.where}: parameters() of {type(model).__name__} gives {describe_value(odd)}, not weights",
+            hint="leave parameters() as nn.Module has it, and make param groups in optimizer(params, lr)",
+        )
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         raise ModelFileError(
             f"{problem.where}: {type(model).__name__} has weights on the meta device, which has no numbers",

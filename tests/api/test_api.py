@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import re
 import subprocess
@@ -306,3 +307,31 @@ def test_a_config_is_checked_from_python_as_from_the_command_line(tmp_path: Path
     assert done.returncode == 1
     said = json.loads(done.stdout)
     assert (said["lr"], said["suggested"], said["why"]) == (1e-6, verdicts[1e-6].suggested, verdicts[1e-6].why)
+
+
+def test_how_numpy_treats_odd_numbers_is_the_users_and_changes_no_answer(result: lrfinder.Sweep) -> None:
+    usual = lrfinder.recommend(result, steps=400)
+    with np.errstate(all="raise"):
+        asked = np.geterr()
+        again = lrfinder.recommend(sweep(), steps=400)
+        assert again.lr is not None
+        strict = lrfinder.recommend(result, steps=400)
+        result.plot(io.BytesIO())
+        assert np.geterr() == asked
+    assert (strict.lr, strict.why) == (usual.lr, usual.why)
+
+
+def test_the_unit_of_the_loss_changes_nothing_however_small_it_is() -> None:
+    """With SGD a loss c times as large is the same training at a rate 1/c times as large; c is a power of two."""
+    unit = 2.0**-60
+    tuned = []
+    for scale in (1.0, unit):
+
+        def loss(output: torch.Tensor, target: torch.Tensor, scale: float = scale) -> torch.Tensor:
+            return scale * nn.functional.cross_entropy(output, target, reduction="sum") / 32
+
+        made = sweep(loss_fn=loss, min_lr=1e-4 / scale, max_lr=1e2 / scale)
+        tuned.append(lrfinder.recommend(made, steps=400))
+    assert tuned[0].lr is not None
+    assert tuned[1].status == tuned[0].status
+    assert tuned[1].lr == pytest.approx(tuned[0].lr / unit, rel=0.02)  # rounded to three digits

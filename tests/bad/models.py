@@ -72,6 +72,10 @@ ADDED = {
     "model returns the same object": ("net = nn.Linear(8, 3)\ndef model(): return net\n", 3, r"same object|model"),
     "a model without parameters": ("def model(): return nn.ReLU()\n", 3, r"parameter"),
     "everything is frozen": ("def model(): return nn.Linear(8, 3).requires_grad_(False)\n", 3, r"requires_grad|train"),
+    "parameters() that gives groups": (
+        ("class Net(nn.Linear):\n    def parameters(self, recurse=True): return [{'params': [self.weight]}]\n"
+        "def model(): return Net(8, 3)\n"), 3, r"parameters\(\) of Net gives a dict(.|\n)*param groups in optimizer",
+    ),
     "a lazy live model": ("model = nn.LazyLinear(3)\n", 3, r"lazy"),
     "a model of the wrong width": ("def model(): return nn.Linear(9, 3)\n", 3, r"mat1 and mat2|shape"),
     "a model with a hole": ("class Net(nn.Module): pass\ndef model(): return Net()\n", 3, r"Net|parameter|forward"),

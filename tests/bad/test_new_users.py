@@ -1,4 +1,4 @@
-"""Twenty-five mistakes that new users make: each message says what is wrong, where, and what to do."""
+"""Mistakes that new users make: each message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -94,6 +94,29 @@ MISTAKES = {
         "class Two(nn.Sequential):\n    def forward(self, x):\n        return super().forward(x), x\n\n"
         "def model():\n    return Two(",
         "must be Tensor, not tuple", r"calling loss_fn\(output, target\)", "picks one for the loss",
+    ),
+    "two outputs, whose size is asked": Mistake(
+        "loss_fn = nn.CrossEntropyLoss()",
+        "def loss_fn(o, t):\n    return nn.MSELoss()((o, o), t)",
+        "has no attribute 'size'", r"calling loss_fn\(output, target\)", "gets a tuple, not a tensor",
+    ),
+    "batches of NumPy arrays": Mistake(
+        "    return DataLoader(TensorDataset(X, Y), batch_size=16, shuffle=True)",
+        "    return [(X[:16].numpy(), Y[:16])] * 16",
+        "must be Tensor, not numpy.ndarray", "running the model on a batch", "let the loader make one",
+    ),
+    "batches of lists": Mistake(
+        "    return DataLoader(TensorDataset(X, Y), batch_size=16, shuffle=True)",
+        "    return [(X[:16].tolist(), Y[:16])] * 16",
+        "must be Tensor, not list", "running the model on a batch", "where the batch has a list",
+    ),
+    "the state of an LSTM": Mistake(
+        "nn.ReLU()", "nn.LSTM(16, 16)", "must be Tensor, not tuple", "running the model on a batch",
+        "several things from the one before it",
+    ),
+    "a relative import": Mistake(
+        "import torch\n", "import torch\nfrom .data import X\n", "attempted relative import", r'model\.py", line 2',
+        r"write `import helper` for helper\.py beside it",
     ),
     "a loss that went through item()": Mistake(
         "nn.CrossEntropyLoss()", "lambda o, t: nn.functional.cross_entropy(o, t).item()",

@@ -53,6 +53,9 @@ def test_a_variable_that_is_no_command_s_is_somebody_else_s(cli) -> None:
         ("[tool.lrfinder]\nsteps = 1", "[tool.lrfinder]: 'steps'"),
         ("[tool.lrfinder.sweep]\nsteps = 'many'", "'many' is not a whole number"),
         ("[tool.lrfinder", "can't be read"),
+        ("a = " + "[" * 5000 + "]" * 5000, "can't be read"),
+        ("[tool]\nlrfinder = 3", "tool.lrfinder is no table"),
+        ("[tool.lrfinder]\nsweep = 3", "tool.lrfinder.sweep is no table"),
         ("[tool.lrfinder.schedule]\nquiet = true", "[tool.lrfinder]: 'schedule'"),  # its own commands have the options
     ],
 )
@@ -61,3 +64,8 @@ def test_what_is_no_default_is_2(cli, tmp_path: Path, text: str, said: str) -> N
     done = cli("sweep", "model.py")
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+
+
+def test_a_tool_that_is_no_table_is_somebody_else_s(cli, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("tool = 3")
+    assert (cli("config").returncode, cli("config").stderr) == (0, "")

@@ -90,8 +90,8 @@ def test_a_search_that_was_killed_carries_on(zygote, tmp_path: Path) -> None:
         ([], "name a MODEL"),
         (["net.py"], "add --steps T or --epochs E"),
         (["net.py", "--steps", "1x"], "'1x' is not a whole number; 10000, 1e4 and 10k are"),
-        (["net.py", "--steps", "10", "--epochs", "1"], "must be steps or epochs"),
-        (["net.py", "--epochs", "nan"], "must be steps or epochs"),
+        (["net.py", "--steps", "10", "--epochs", "1"], "can't both be given"),
+        (["net.py", "--epochs", "nan"], "epochs must be above 0"),
         (["net.py", "--steps", "10", "--schedule", "cosin"], "cosine"),
         (
             ["net.py", "--steps", "1000", "--budget", "much"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 GOOD = "version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule: {name: constant, steps: 3}\n"
 RATES = ["0,0.1", "1,0.1", "2,0.1"]
 NOBODY = 65534
+GOLDEN = Path(__file__).parents[1] / "data" / "run-v10-tiny"
 EXPORT = ("schedule", "export", "c.yaml", "--to", "csv", "--write")
 BATCHES = ("schedule", "batches", "c.yaml", "--samples", "8", "--batch-size", "4", "--write")
 
@@ -81,3 +84,67 @@ def test_a_starter_that_finds_no_room_is_not_left_behind(zygote, folder: Path) -
     assert "free some space there" in child.stderr
     assert not (folder / "model.py").exists()
     assert zygote.run("init", "model.py", cwd=folder)[0] == 0
+
+
+@pytest.mark.parametrize("name", [".", "", "there", "nowhere/file.yaml", "c.yaml/file.yaml", "link"])
+@pytest.mark.parametrize("option", ["export", "batches", "show", "schema"])
+def test_a_path_where_no_file_can_stand_is_2(zygote, folder: Path, name: str, option: str) -> None:
+    (folder / "there").mkdir()
+    (folder / "link").symlink_to("nowhere/else.yaml")
+    command = {
+        "export": EXPORT,
+        "batches": BATCHES,
+        "show": ("schedule", "show", "c.yaml", "--png"),
+        "schema": ("schedule", "schema", "--write"),
+    }[option]
+    name = f"{name}.yaml" if option == "batches" and name in {"there", "link"} else name
+    if name.endswith(".yaml") and "/" not in name:
+        (folder / name.removesuffix(".yaml")).rename(folder / name)
+    status, child = zygote.run(*command, name, cwd=folder)
+    assert status == 2, child.stderr
+    assert child.stderr.startswith("lrfinder: ")
+    assert (folder / "c.yaml").read_text() == GOOD
+
+
+@pytest.mark.parametrize("name", ["c.yaml", "./c.yaml", "link.yaml", "hard.yaml"])
+@pytest.mark.parametrize("command", [EXPORT, ("schedule", "show", "c.yaml", "--png")])
+def test_a_result_of_another_kind_does_not_replace_what_was_read(
+    zygote, folder: Path, name: str, command: tuple[str, ...]
+) -> None:
+    (folder / "link.yaml").symlink_to("c.yaml")
+    (folder / "hard.yaml").hardlink_to(folder / "c.yaml")
+    status, child = zygote.run(*command, name, cwd=folder)
+    assert status == 2
+    assert "it is read here, and would be lost" in child.stderr
+    assert (folder / "c.yaml").read_text() == GOOD
+
+
+def test_training_arguments_are_not_replaced_by_their_schedule(zygote, tmp_path: Path) -> None:
+    text = json.dumps({"lr_scheduler_type": "cosine", "learning_rate": 0.001, "max_steps": 100, "warmup_steps": 10})
+    (tmp_path / "args.json").write_text(text)
+    status, child = zygote.run("schedule", "import", "args.json", "--write", "args.json", cwd=tmp_path)
+    assert status == 2
+    assert "it is read here" in child.stderr
+    assert (tmp_path / "args.json").read_text() == text
+
+
+WRONG = {"nowhere/c.yaml": "its folder is not there", "rates.txt": "ends in .yaml", "there": "ends in .yaml"}
+
+
+@pytest.mark.parametrize(
+    "command", ["find model.py --steps 400", "verify run --steps 400", "recommend run --steps 400"]
+)
+@pytest.mark.parametrize("name", [*WRONG, "run/run.json"])
+def test_a_config_that_can_not_be_written_is_said_before_anything_is_trained(
+    zygote, folder: Path, command: str, name: str
+) -> None:
+    (folder / "there").mkdir()
+    (folder / "model.py").write_text("raise SystemError('the model file was run')\n")
+    shutil.copytree(GOLDEN, folder / "run")
+    if command.startswith("find") and name not in WRONG:
+        pytest.skip("it makes its run folder")
+    before = {path: path.read_bytes() for path in (folder / "run").iterdir()}
+    status, child = zygote.run(*command.split(), "--write", name, cwd=folder)
+    assert status == 2, child.stderr
+    assert WRONG.get(name, "the run folder keeps its own results there") in child.stderr
+    assert {path: path.read_bytes() for path in (folder / "run").iterdir()} == before

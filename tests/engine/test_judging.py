@@ -152,6 +152,19 @@ def test_a_mapping_that_holds_more_is_no_other_structure(more) -> None:
     assert how == ["evaluation mode"]
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script. is:DeprecationWarning")
+def test_a_scripted_model_which_takes_no_hooks_is_judged_as_the_same_one_in_python() -> None:
+    losses = []
+    for dress in (nn.Identity(), torch.jit.script):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.1), nn.Linear(8, 1))
+        made, how, _ = run(model=dress(net))
+        assert how == ["evaluation mode"]
+        assert fell(made)
+        losses.append(made.loss)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_a_step_that_fails_in_every_mode_says_when() -> None:
     def step(model, batch):
         if len(batch[0]) == 8:

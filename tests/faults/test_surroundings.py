@@ -261,6 +261,34 @@ def test_standard_output_is_one_json_document_whatever_the_users_code_writes(fol
     assert all(word in done.stderr for word in ("WRITTEN", "SHELL", "LATER", "BUFFERED"))
 
 
+TAKEN = {
+    "both streams closed": "sys.stdout.close()\nsys.stderr.close()",
+    "no streams at all": "sys.stdout = sys.stderr = None",
+    "a log without isatty()": "sys.stdout = sys.stderr = type('Log', (), {'write': MINE.append, 'flush': print})()",
+    "a print() of its own": "import builtins\nbuiltins.print = lambda *words, **how: MINE.append(words)",
+}
+
+
+@pytest.mark.parametrize("case", TAKEN)
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_users_code_may_take_the_streams_for_itself(folder: Path, zygote: Zygote, case: str, fails: bool) -> None:
+    """What lrfinder prints still arrives, and nothing of it in the user's log."""
+    text = f"import sys\nMINE = []\n{TAKEN[case]}\n"
+    if fails:
+        text += "def loss_fn(output, target):\n    raise ValueError(f'words of the user, {len(MINE)} in the log')\n"
+    (folder / "model.py").write_text((folder / "model.py").read_text() + text)
+    status, child = zygote.run(*SWEEP[:2], *SWEEP[3:], "--out", "run", "--mode", "continuous", "--json", cwd=folder)
+    assert status in ({3} if fails else {0, 5}), child.stderr
+    assert "Traceback" not in child.stderr
+    document = json.loads(child.stdout)
+    if fails:
+        assert "words of the user, 0 in the log" in child.stderr
+        assert document["error"]["exit_status"] == 3
+    else:
+        assert document["updates"] == 12
+        assert "repeat 2 of 2" in child.stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux alone")
 @pytest.mark.parametrize(("model", "out"), [(b"\xff.py", b"run"), (b"model.py", b"\xfe")])
 def test_names_that_are_no_text_are_2_before_anything_is_measured(folder: Path, model: bytes, out: bytes) -> None:

@@ -47,7 +47,7 @@ def test_for_numbers_it_is_their_variance(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("shape", [(300,), (300, 1), (300, 3)])
 def test_for_shares_it_is_the_entropy_of_their_mean(shape: tuple[int, ...]) -> None:
     loss = nn.BCEWithLogitsLoss()
-    assert kind_of(lambda: loss(torch.zeros(3), torch.ones(3))) == BINARY_CROSS_ENTROPY
+    assert kind_of(lambda: loss(OUTPUT, TARGET)) == BINARY_CROSS_ENTROPY
     for targets in (torch.randint(0, 2, shape, generator=DRAW).float(), torch.rand(*shape, generator=DRAW)):
         best = torch.logit(targets.double().mean(0)).expand(shape)  # of all constant predictions
         expected = float(loss(best, targets.double()))
@@ -93,6 +93,46 @@ def test_a_loss_is_known_wherever_it_is_computed(compute: Callable[[], Any], kin
     assert kind_of(compute) == kind
 
 
+def one_hot() -> torch.Tensor:
+    made = torch.zeros(6, 3)
+    made[torch.arange(6), LABELS] = 1.0
+    return made
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        lambda: torch.zeros_like(OUTPUT),
+        lambda: torch.ones(6, 3),
+        lambda: 0.9 * OUTPUT.new_ones(6, 3),
+        lambda: torch.empty(6, 3).fill_(1.0),
+        lambda: OUTPUT.clone().zero_(),
+        lambda: torch.full((1, 3), 2.0).expand(6, 3).contiguous(),
+        lambda: torch.cat([torch.zeros(2, 3), torch.zeros(4, 3)]),
+    ],
+)
+def test_a_target_of_one_number_that_the_step_makes_itself_is_no_data(target: Callable[[], torch.Tensor]) -> None:
+    assert kind_of(lambda: F.mse_loss(OUTPUT, target())) == ""
+    assert kind_of(lambda: F.cross_entropy(OUTPUT, target()[:, 0].long())) == ""
+    assert kind_of(lambda: F.binary_cross_entropy(OUTPUT, target().clamp(0, 1))) == ""
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        one_hot,
+        lambda: torch.zeros(6, 3).scatter_(1, LABELS[:, None], 1.0),
+        lambda: torch.zeros(6, 3) + TARGET,
+        lambda: torch.randn_like(OUTPUT),  # noise to be told from a picture
+        lambda: torch.cat([torch.ones(3, 3), torch.zeros(3, 3)]),  # real and false pictures
+        lambda: torch.where(OUTPUT > 0.5, 1.0, 0.0),
+        lambda: torch.tensor([[0.5] * 3] * 6),
+    ],
+)
+def test_but_targets_that_hold_data_or_several_numbers_are(target: Callable[[], torch.Tensor]) -> None:
+    assert kind_of(lambda: F.mse_loss(OUTPUT, target())) == SQUARED_ERROR
+
+
 def kind_of(compute: Callable[[], Any]) -> str:
     """Return the kind of a loss; what is computed must be the same as if nobody looked."""
     told = []
@@ -103,7 +143,9 @@ def kind_of(compute: Callable[[], Any]) -> str:
         def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
             told.append(kind)
 
-    made, unseen = show(Seen(), compute), compute()
+    with torch.random.fork_rng():
+        made = show(Seen(), compute)
+    unseen = compute()
     assert torch.equal(made, unseen) if isinstance(made, torch.Tensor) else made == unseen
     assert len(told) == 1
     return str(told[0])
@@ -153,6 +195,49 @@ def test_a_sweep_over_targets_that_tell_nothing_is_refused(what: str) -> None:
     assert {"noise": "nothing was learned", "all the same": "are the same", "rare": ""}[what] in advice.why
     if what != "rare":
         assert all(run.constant == pytest.approx(scipy.stats.entropy(np.bincount(labels[400:]))) for run in result.runs)
+
+
+def decay_step(model: nn.Module, batch: Any) -> torch.Tensor:
+    """Return how far u(t) = 1 + t model(t) is from solving u' = -u: no data at all."""
+    del batch
+    t = torch.rand(64, 1, requires_grad=True)
+    u = 1 + t * model(t)
+    (slope,) = torch.autograd.grad(u, t, torch.ones_like(u), create_graph=True)
+    return F.mse_loss(slope + u, torch.zeros_like(u))
+
+
+def pairs_step(model: nn.Module, batch: Any) -> torch.Tensor:
+    """Return the contrastive loss of two views of each sample: the right answer has the number 0 every time."""
+    one, two = (F.normalize(model(batch + 0.3 * torch.randn_like(batch)), dim=1) for _ in range(2))
+    others = (one @ two.T)[~torch.eye(len(batch), dtype=torch.bool)].view(len(batch), -1)
+    right = (one * two).sum(1, keepdim=True)
+    return F.cross_entropy(torch.cat([right, others], 1) / 0.2, torch.zeros(len(batch), dtype=torch.long))
+
+
+@pytest.mark.parametrize(("step", "width"), [(decay_step, 1), (pairs_step, 16)])
+def test_a_loss_without_data_as_targets_is_swept(step: Callable[[nn.Module, Any], torch.Tensor], width: int) -> None:
+    def model() -> nn.Module:
+        return nn.Sequential(nn.Linear(width, 32), nn.Tanh(), nn.Linear(32, width))
+
+    def train(rate: float) -> float:
+        torch.manual_seed(0)
+        net = model()
+        optimizer = torch.optim.AdamW(net.parameters(), lr=rate)
+        for update, batch in enumerate(5 * batches):
+            optimizer.param_groups[0]["lr"] = rate * min(1, (update + 1) / 10) * (1 - update / 100)
+            optimizer.zero_grad()
+            step(net, batch).backward()
+            optimizer.step()
+        return float(sum(step(net, batch).detach() for batch in batches)) / len(batches)
+
+    batches = torch.randn(640, width, generator=DRAW).split(32)
+    result = lrfinder.sweep(
+        model=model, train_loader=batches, training_step=step, optimizer=torch.optim.AdamW, device="cpu"
+    )
+    assert all(run.constant is None for run in result.runs)
+    advice = lrfinder.recommend(result, steps=100)
+    assert advice.lr is not None, advice.why
+    assert train(advice.lr) < 0.8 * train(1e-8)
 
 
 def a_step(model: nn.Module, batch: Any) -> torch.Tensor:

@@ -20,7 +20,7 @@ from lrfinder.advice.sweep.trouble import (
     lagging_statistics,
     nothing_learned,
 )
-from lrfinder.fit import Curve, fit_curve
+from lrfinder.fit import Curve, fit_curve, usual_arithmetic
 from lrfinder.formatting import format_loss
 from lrfinder.records import Band, SweepResult
 from lrfinder.rules.band import trainable_band
@@ -81,6 +81,7 @@ class SweepEvidence:
         return band if self.profile is None else _widened(band, trainable_range(self.profile))
 
 
+@usual_arithmetic()
 def gather_evidence(result: SweepResult, seed: int = 0) -> SweepEvidence:
     """Fit the curve of `result`, and read its short runs; `seed` is the bootstrap's."""
     source, profile = result.pick_source, profile_if_learned(result)
@@ -152,7 +153,7 @@ def profile_if_learned(result: SweepResult) -> LrProfile | None:
     from training alone. It is compared with runs whose rates are too small to learn at, if there are any.
     """
     profile = lr_profile(result.runs, result.settings.run_steps)
-    if profile is None or profile.fall <= ROUNDING * max(abs(profile.start), ROUNDING):
+    if profile is None or profile.fall <= ROUNDING * abs(profile.start):
         return None
     return profile if profile.fall > CLEAR * _chance(profile, result) else None
 

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from lrfinder.config import ScheduleConfig, load_schedule
-from lrfinder.config.files import parse_schedule
+from lrfinder.config.files import check_config_target, parse_schedule
 from lrfinder.engine.runtime.signals import Interrupts
-from lrfinder.errors import LrfinderError
+from lrfinder.errors import LrfinderError, UsageError
 from lrfinder.files import UnfitFileError, read_limited, write_atomic
 from lrfinder.records import Chart
 from lrfinder.report.documents import json_text
 from lrfinder.report.figure import HEAD_BYTES, curve_png, figure_digest, is_drawn
-from lrfinder.store import CONFIG, PICTURE, RECOMMENDATION, VERIFICATION, config_path
+from lrfinder.store import CONFIG, COST, PICTURE, RECOMMENDATION, RUN, VERIFICATION, config_path
 
 _MAX_BYTES = 16 * 2**20  # of a file that lrfinder wrote here; a picture has 0.1 MB
+_OWN = frozenset({RUN, COST, RECOMMENDATION, VERIFICATION})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,15 @@ class LastRecommendation:
 
     config: ScheduleConfig
     path: Path | None
+
+
+def check_written(folder: Path, write: Path | None) -> None:
+    """Raise UsageError or ConfigError if no config can be written to `write`, or the run folder keeps results there."""
+    if write is None:
+        return
+    check_config_target(write)
+    if write.name in _OWN and write.parent.samefile(folder):
+        raise UsageError(f"{write}: the run folder keeps its own results there", hint="name another file")
 
 
 def write_picture(folder: Path, chart: Chart) -> None:

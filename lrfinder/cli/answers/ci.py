@@ -28,11 +28,11 @@ def word_for(sane: bool | None) -> str:
 def report_to_ci(verdict: Verdict, config: Path, *, junit: Path | None) -> None:
     """Write the answer as JUnit XML to `junit`, and as an annotation and a summary if this is a GitHub workflow."""
     if junit is not None:
-        from lrfinder.files import write_atomic
+        from lrfinder.files import write_named
 
-        write_atomic(junit, junit_xml(verdict, config))
+        write_named(junit, junit_xml(verdict, config))
     if os.environ.get("GITHUB_ACTIONS") == "true":
-        print(annotation(verdict, config), file=sys.stderr)
+        sys.stderr.write(annotation(verdict, config) + "\n")
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with contextlib.suppress(OSError), Path(summary).open("a", encoding="utf-8") as file:
             file.write(f"### lrfinder check: {word_for(verdict.sane)}\n\n`{config}`: {_text(verdict)}\n")

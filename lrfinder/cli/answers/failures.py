@@ -50,9 +50,9 @@ def report(error: BaseException) -> int:
     status = _status_of(error)
     with contextlib.suppress(OSError):  # the terminal was closed, the disk is full, or the reader of the pipe left
         if _own_frames:
-            print(visible("".join(traceback.format_exception(error))), file=sys.stderr)
+            sys.stderr.write(visible("".join(traceback.format_exception(error))) + "\n")
         if text := _text_of(error, status):
-            print(visible(text), file=sys.stderr)
+            sys.stderr.write(visible(text) + "\n")
     with contextlib.suppress(OSError, EnvironmentFailure):
         hint = error.hint if isinstance(error, LrfinderError) else _hint_for(error)
         print_json_error(type(error).__name__, error_text(error), hint=hint, status=status)
@@ -129,10 +129,11 @@ def _user_failure(error: BaseException, place: str | None) -> str:
 
 
 def _hint_for(error: BaseException) -> str | None:
-    if user_code_location(error) is None:
+    place = user_code_location(error)
+    if place is None:
         return None
     try:
-        return hint_for(error)
+        return hint_for(error, place)
     except Exception:  # noqa: BLE001 - the text of the user's own class may fail
         return None
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 _MOVES = "leave model and data on the CPU: lrfinder moves them to --device"
-# Each is looked for in the message of an exception; its groups stand in the hint.
+# Each is looked for in what the code was doing, a colon, and its exception's message; the groups stand in the hint.
 _HINTS: tuple[tuple[str, str], ...] = (
     (
         r"expected target dtype to be Long|expected scalar type Long but found (?:Float|Double)",
@@ -38,21 +38,37 @@ _HINTS: tuple[tuple[str, str], ...] = (
         f"{_MOVES}; a tensor that the model makes itself belongs on the device of its input, or into register_buffer",
     ),
     (
+        r"^running the model.*argument 'input' \(position 1\) must be Tensor, not (numpy\.\w+|list|dict|float|int|str)",
+        "where the batch has a {0} a layer wants a tensor: let the loader make one, such as torch.as_tensor(x)",
+    ),
+    (
+        r"^running the model.*argument 'input' \(position 1\) must be Tensor, not tuple",
+        "a layer gets several things from the one before it, such as the output and the state of an LSTM: hand on one",
+    ),
+    (
         r"argument 'input' \(position 1\) must be Tensor, not (?:tuple|list|dict)",
         "the model returns several things: write `def training_step(model, batch)`, which picks one for the loss",
+    ),
+    (
+        r"^calling loss_fn.*'(\w+)' object has no attribute '(?:size|shape|dim|ndim|device|dtype)'",
+        "loss_fn gets a {0}, not a tensor, as output or target: write `def training_step(model, batch)`, to pick one",
+    ),
+    (
+        r"^importing .*attempted relative import",
+        "a model file is imported by itself: write `import helper` for helper.py beside it, or name a package.module:f",
     ),
     (r"device-side assert triggered", "mostly a label out of range: run once more with --device cpu, which names it"),
 )
 
 
-def hint_for(error: BaseException) -> str | None:
-    """Return what to do about an exception of the user's code, if that is known."""
+def hint_for(error: BaseException, place: str = "") -> str | None:
+    """Return what to do about an exception of the user's code, if that is known; `place`: what the code was doing."""
     if isinstance(error, FileNotFoundError) and error.filename and not Path(str(error.filename)).is_absolute():
         name = str(error.filename)
         return f"relative paths begin where the command runs; from the model file: Path(__file__).parent / {name!r}"
-    text = str(error)
+    text = f"{place}: {error}"
     for pattern, hint in _HINTS:
-        found = re.search(pattern, text)
+        found = re.search(pattern, text, re.DOTALL)
         if found is not None:
             return hint.format(*found.groups())
     return None

@@ -157,6 +157,7 @@ def _to_stderr(text: str) -> None:
     import textwrap
 
     with contextlib.suppress(OSError):  # nobody reads it
-        if sys.stderr.isatty() and (width := os.get_terminal_size(sys.stderr.fileno()).columns):
+        is_terminal = getattr(sys.stderr, "isatty", bool)  # the user's code may have put an object of its own there
+        if is_terminal() and (width := os.get_terminal_size(sys.stderr.fileno()).columns):
             text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
-        print(text, file=sys.stderr)
+        sys.stderr.write(text + "\n")  # print() may be the user's own: scripts put theirs into `builtins`

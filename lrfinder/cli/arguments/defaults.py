@@ -34,8 +34,12 @@ def file_defaults(command: str, commands: Sequence[str], options: Mapping[str, s
     """
     file, table = _nearest(folder)
     for name, value in table.items():
-        if name not in commands or not isinstance(value, dict):
+        if name not in commands:
             raise unknown_choice(f"command in {file}, [tool.lrfinder]:", name, commands)
+        if not isinstance(value, dict):
+            raise UsageError(
+                f"{file}: tool.lrfinder.{name} is no table", hint=f"write [tool.lrfinder.{name}], and options in it"
+            )
     found = []
     for key, value in table.get(command, {}).items():
         flag = f"--{key.replace('_', '-')}"
@@ -58,17 +62,30 @@ def environment_defaults(command: str, options: Mapping[str, str]) -> list[Defau
 
 def _nearest(folder: Path) -> tuple[Path, dict[str, Any]]:
     """Return the nearest pyproject.toml with a table of lrfinder's, and that table; an empty one if there is none."""
-    import tomllib
-
     for parent in (folder, *folder.parents):
         file = parent / "pyproject.toml"
-        if not file.is_file():
-            continue
-        try:
-            table = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("lrfinder")
-        except (OSError, ValueError) as error:
-            hint = "mend the file: options of lrfinder may stand in it"
-            raise UsageError(f"{file}: can't be read: {error}", hint=hint) from None
+        tool = _read(file).get("tool")
+        table = tool.get("lrfinder") if isinstance(tool, dict) else None
         if isinstance(table, dict):
             return file, table
+        if table is not None:
+            raise UsageError(
+                f"{file}: tool.lrfinder is no table", hint="write [tool.lrfinder.sweep], and options in it"
+            )
     return folder, {}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return what a pyproject.toml holds; nothing if there is none, or its folder may not be searched."""
+    import tomllib
+
+    try:
+        if not file.is_file():
+            return {}
+    except PermissionError:
+        return {}
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        hint = "mend the file: options of lrfinder may stand in it"
+        raise UsageError(f"{file}: can't be read: {error}", hint=hint) from None

@@ -55,7 +55,8 @@ def stdout_guard() -> Iterator[None]:
 def redirect_user_output() -> Iterator[None]:
     """Send to standard error what is printed inside, and what functions registered for the exit print.
 
-    This includes the output of compiled code and of other programs, which write to file 1 past `sys.stdout`.
+    This includes the output of compiled code and of other programs, which write to file 1 past `sys.stdout`. Code that
+    closes `sys.stdout` or `sys.stderr`, or puts another object there, takes them from nobody else.
     """
     stream = sys.stdout
     with contextlib.ExitStack() as stack:
@@ -66,7 +67,7 @@ def redirect_user_output() -> Iterator[None]:
             stack.enter_context(_restored(stream, number, saved))
             os.dup2(errors, number)
         try:
-            with contextlib.redirect_stdout(sys.stderr):
+            with _kept_open(sys.stderr), contextlib.redirect_stderr(sys.stderr), contextlib.redirect_stdout(sys.stderr):
                 yield
         finally:
             atexit.register(_redirect_at_exit)  # the last one registered runs first
@@ -91,6 +92,18 @@ def _restored(stream: Any, number: int, saved: int) -> Iterator[None]:
             os.close(saved)
     if lost:
         raise ModelFileError("your code closed standard output", hint="let it close only the files that it opens")
+
+
+@contextlib.contextmanager
+def _kept_open(stream: Any) -> Iterator[None]:
+    """Let `stream.close()` do no more than flush."""
+    with contextlib.suppress(AttributeError):  # in a test it may be of a class without attributes
+        stream.close = stream.flush
+    try:
+        yield
+    finally:
+        with contextlib.suppress(AttributeError):
+            del stream.close
 
 
 def _redirect_at_exit() -> None:

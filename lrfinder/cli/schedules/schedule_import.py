@@ -47,7 +47,10 @@ def import_schedule(
     del debug, seed
     from lrfinder.config import dump, format_schedule
     from lrfinder.importing import import_schedule as imported
+    from lrfinder.paths import check_target
 
+    if write is not None:
+        check_target(write, read=[arguments])
     config = imported(arguments, steps=steps, optimizer=optimizer, tolerance=tolerance)
     if write is not None:
         dump(config, write)

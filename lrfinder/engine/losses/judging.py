@@ -150,7 +150,8 @@ class HeldOutLoss:
 
     def watch_outputs(self, cleanup: contextlib.ExitStack) -> None:
         """Look at what the model returns in both modes until `settle` is called, if it isn't settled."""
-        if self._judging.way is None:
+        scripted = isinstance(self.trial.model, torch.jit.ScriptModule)  # takes no hooks
+        if self._judging.way is None and not scripted:
             hook = self.trial.model.register_forward_hook(self._look)
             cleanup.callback(hook.remove)
             self._stop_watching = hook.remove

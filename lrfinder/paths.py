@@ -1,0 +1,25 @@
+"""Paths that the user names for a result: said before it is written if they can't be one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from lrfinder.errors import UsageError
+
+
+def check_target(path: Path, *, read: Iterable[Path] = ()) -> None:
+    """Raise UsageError unless a file can stand at `path`: a folder, one that isn't there, or a file that was `read`.
+
+    What was read would be lost: it is of another kind than the result. PermissionError passes through.
+    """
+    problem = ""
+    if path.is_dir():
+        problem = "is a folder"
+    elif not Path(os.path.realpath(path)).parent.is_dir():
+        problem = "its folder is not there"
+    if problem:
+        raise UsageError(f"{path}: {problem}", hint="name a file in a folder that exists")
+    if any(path.exists() and other.exists() and path.samefile(other) for other in read):
+        raise UsageError(f"{path}: it is read here, and would be lost", hint="name another file for the result")
