@@ -73,18 +73,32 @@ def by_hand(module: ModuleType, rates: tuple[float, ...], *argv: str, seed: int)
             optimizer.step(closure)
             losses.append(first[0])
             continue
-        parts = []
-        for x, y in several:
-            loss = nn.functional.cross_entropy(net(x), y)
-            parts.append(loss.item())
-            loss.backward()
-            if args.sam:
-                optimizer.zero_grad()
-                (10 * nn.functional.cross_entropy(net(x + 1), y)).backward()
+        parts = [one_batch(net, x, y, args) for x, y in several]
         losses.append(sum(parts) / len(parts))
         optimizer.step()
         optimizer.zero_grad()
     return losses
+
+
+def one_batch(net: nn.Module, x: torch.Tensor, y: torch.Tensor, args: Any) -> float:
+    """Leave the gradients of one batch behind, and return its loss."""
+    if args.attack:
+        where = x.clone().requires_grad_(True)
+        [gradient] = torch.autograd.grad(nn.functional.cross_entropy(net(where), y), where)
+        x = x + 0.3 * gradient.sign()
+    loss = nn.functional.cross_entropy(net(x), y)
+    loss.backward()
+    if args.sam:
+        before = [weight.detach().clone() for weight in net.parameters()]
+        with torch.no_grad():
+            for weight in net.parameters():
+                weight.add_(0.5 * weight.grad)
+        net.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        with torch.no_grad():
+            for weight, old in zip(net.parameters(), before, strict=True):
+                weight.copy_(old)
+    return loss.item()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +108,9 @@ def by_hand(module: ModuleType, rates: tuple[float, ...], *argv: str, seed: int)
         ("--warmup", "10"),  # the script's own rate begins at 0
         ("--accumulate", "4", "--epochs", "5"),
         ("--lbfgs",),
-        ("--sam",),
+        ("--sam", "add_"),
+        ("--sam", "data"),  # which leaves no trace in the weights' version
+        ("--attack",),
     ],
     ids=" ".join,
 )

@@ -86,7 +86,10 @@ class ScriptRun:
         self._loaders = LoaderWatch(drawn=self._round_seen)
         self._held_back = HeldBack(len(rates), wanted=judged, different=different)
         self._losses_seen = LossWatch(
-            backward_seen=self._backward_seen, zeroed=self._round_seen, step_skipped=self._step_skipped
+            followed=lambda: None if self._hooks.followed is None else self._hooks.followed.optimizer,
+            backward_seen=self._backward_seen,
+            zeroed=self._round_seen,
+            step_skipped=self._step_skipped,
         )
         self._hooks = StepHooks(
             which, seen=self._optimizer_seen, before=self._before, after=self._after, of_others=self._other_stepped
