@@ -140,6 +140,28 @@ def test_a_step_that_is_compiled_is_made_at_each_rate(sweep: Swept, how: str) ->
     assert [trace.initial_loss, *trace.losses] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("kind", "epoch"), [("no rate of its own", 40), ("a rate of its own", 40), ("hands its rate on", 40), ("anew", 12)]
+)
+def test_the_rate_reaches_the_optimizer_that_makes_the_steps(sweep: Swept, kind: str, epoch: int) -> None:
+    """It is held by a wrapper, or made anew for the same weights in each epoch."""
+    [trace] = sweep("others.py", kind).sweep.traces
+    torch.manual_seed(derived_seed(0, 0))
+    net, _, x = nn.Linear(4, 1), nn.Linear(4, 1), torch.randn(16, 4)
+    expected = []
+    for step, rate in enumerate((*RATES, 0.0)):
+        if step % epoch == 0:
+            optimizer = torch.optim.Adam(net.parameters())
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        loss = (net(x) - 1).pow(2).mean()
+        expected.append(loss.item())
+        loss.backward()
+        optimizer.step()
+    assert (trace.stop, len(trace.losses)) == (Stop.COMPLETED, 40)
+    assert [trace.initial_loss, *trace.losses] == expected
+
+
 def test_an_update_that_the_scaler_skips_uses_up_no_rate(sweep: Swept, classifier: ModuleType) -> None:
     argv = ("--scaler", "--init-scale", str(2.0**127), "--times", "16")
     [trace] = sweep("classifier.py", *argv).sweep.traces

@@ -42,6 +42,9 @@ def test_a_script_that_fails_later_keeps_what_was_measured(sweep: Swept, tmp_pat
     [
         ("by hand", "300 calls of backward.* and no step of a torch optimizer"),
         ("by hand, shortly", "it ended after 20 calls of backward.* and no step of a torch optimizer"),
+        ("functions", "it ended after 0 calls of backward.* and no step of a torch optimizer"),
+        ("functions, for ever", r"\d+ calls of torch.autograd.grad or torch.func, none of backward.* and no step"),
+        ("no rate", r"Unrated \(optimizer\) has no rate: there is no lr in its param groups"),
         ("no loss", "no backward"),
         ("two", r"several optimizers: SGD \(critic\), Adam \(actor\); name one by --which"),
         ("no names", r"several optimizers that no name tells apart: SGD .each., SGD .each."),
@@ -103,12 +106,16 @@ def test_a_script_that_ends_too_early_is_a_value(sweep: Swept) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "said"),
-    [("leaves", "the script ended after 20 updates"), ("folds", "began another training after 20 updates")],
+    [
+        ("leaves", "the script ended after 20 updates"),
+        ("folds", "began another training after 20 updates"),
+        ("anew, reset", "began another training after 12 updates"),
+    ],
 )
 def test_a_script_that_leaves_or_begins_anew_ends_early(sweep: Swept, kind: str, said: str) -> None:
     done = sweep("others.py", kind)
     [trace] = done.sweep.traces
-    assert (trace.stop, trace.updates) == (Stop.OUT_OF_DATA, 20)
+    assert (trace.stop, trace.updates) == (Stop.OUT_OF_DATA, 12 if kind == "anew, reset" else 20)
     assert said in trace.why
 
 

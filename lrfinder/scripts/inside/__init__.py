@@ -2,7 +2,7 @@
 
 start        what Python is told to run: reads the plan, seeds, watches, then runs the script
 seeds        the generators before the script starts, and the script's own seeds in another repeat
-rates        the swept optimizer among those that step, and its rates around each step
+rates        the swept optimizer among those that step; followed: its rates around each step; weights: whether they moved
 losses       what backward() was called on since the last step
 facts        what is trained: settings, number of parameters, loader, names of an optimizer
 sweeping     a sweep or a short run: a rate for each update, a message for each loss, the end

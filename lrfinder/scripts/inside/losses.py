@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -153,6 +154,30 @@ class LossWatch:
             return False
         self._values, self._thrown = [], False
         return True
+
+
+class GradientWatch:
+    """Watches `torch.autograd.grad`, on which `torch.func` rests, too, until the script trains in a way that is known.
+
+    `seen` is told how often it was called, and for how many seconds it is watched.
+    """
+
+    def __init__(self, seen: Callable[[int, float], None]) -> None:
+        self._real = real = torch.autograd.grad
+        self._calls, self._watches, began = 0, True, time.monotonic()
+
+        def grad(*args: Any, **kwargs: Any) -> Any:
+            if self._watches and not torch.compiler.is_compiling():
+                self._calls += 1
+                seen(self._calls, time.monotonic() - began)
+            return real(*args, **kwargs)
+
+        torch.autograd.grad = grad
+
+    def forget(self) -> None:
+        """Watch no longer."""
+        self._watches = False
+        torch.autograd.grad = self._real
 
 
 def _value(tensor: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
