@@ -75,6 +75,15 @@ def test_the_named_one_may_come_after_many_steps_of_another(sweep: Swept) -> Non
     assert trace.doubt == ""  # and trains no more
 
 
+def test_an_optimizer_whose_turn_did_not_come_is_named(sweep: Swept) -> None:
+    [one], [other] = (
+        [said for said in sweep("others.py", kind).remarks if "own rate" in said]
+        for kind in ("two, one after the other", "anew")
+    )
+    assert one.startswith("swept was Adam (first): SGD (second) had made no step yet, and --which NAME sweeps that")
+    assert other.startswith("the script's own rate of Adam (optimizer) is 0.1")
+
+
 @pytest.mark.parametrize(("first", "told"), [(10, True), (60, False)])
 def test_steps_of_others_between_those_of_the_named_one_are_a_doubt(sweep: Swept, first: int, told: bool) -> None:
     """The other optimizer pretrains, and again after `first` updates, of which a sweep makes 40."""

@@ -43,7 +43,7 @@ class LossWatch:
         self._thrown = False  # the gradients of the values were thrown away
         self._throws: bool | None = None  # whether the script does so; None: it has made no step yet
         self._place: list[float] | None = None  # of the weights at the first value, unless it doesn't
-        self._followed, self._made = followed, MadeOptimizers()
+        self._followed, self.made = followed, MadeOptimizers()
         self._depth = 0  # of backward() within backward(), as in activation checkpointing
         self._seen, self._zeroed, self._skipped = backward_seen, zeroed, step_skipped
         self._watch_backward()
@@ -98,7 +98,7 @@ class LossWatch:
         if self._settled or (self._thrown and not self._is_anew()):
             return
         if self._throws is not False and not self._values:
-            self._place = self._made.place()
+            self._place = self.made.place()
         if type(tensors) is torch.Tensor and gradients is None and tensors.is_cpu and tensors.numel() == 1:
             self._values.append(getattr(tensors, _UNSCALED, tensors).item())  # the usual case: nothing to wait for
             return
@@ -150,7 +150,7 @@ class LossWatch:
 
     def _is_anew(self) -> bool:
         """Begin anew if the weights are where they were at the values whose gradients were thrown away."""
-        if self._place is None or self._place != self._made.place():
+        if self._place is None or self._place != self.made.place():
             return False
         self._values, self._thrown = [], False
         return True

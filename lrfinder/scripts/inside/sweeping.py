@@ -17,7 +17,7 @@ import torch
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.runtime.memory import most_memory
 from lrfinder.options import FINITE_WEIGHTS, Stop
-from lrfinder.scripts.inside.facts import LoaderWatch, facts_of
+from lrfinder.scripts.inside.facts import LoaderWatch, facts_of, names_of
 from lrfinder.scripts.inside.followed import FollowedOptimizer
 from lrfinder.scripts.inside.held_back import DECIDED_AFTER, HeldBack
 from lrfinder.scripts.inside.losses import GradientWatch, LossWatch
@@ -122,7 +122,8 @@ class ScriptRun:
 
         `held_out` is the loss of what was held back, at the weights of the end.
         """
-        self._messages.send("end", stop=stop.value, why=why, refused=refused, held_out=held_out, **self._state())
+        told = {"why": why, "refused": refused, "held_out": held_out, "idle": self._idle()}
+        self._messages.send("end", stop=stop.value, **told, **self._state())
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # the script may have closed or replaced it
                 stream.flush()
@@ -130,6 +131,13 @@ class ScriptRun:
         while self._processes is not None and os.getppid() == self._parent:
             time.sleep(WAIT_S)
         _leave(0)
+
+    def _idle(self) -> str:
+        """Name the optimizers that the script has made for other weights, and that have made no step."""
+        if self._hooks.followed is None:
+            return ""
+        others = self._losses_seen.made.others_than(self._hooks.followed.optimizer)
+        return listed([names_of(other) for other in others if id(other) not in self._hooks.names])
 
     def _state(self) -> dict[str, Any]:
         """Return what is known of the run so far."""
@@ -318,7 +326,8 @@ class ScriptRun:
             )
         self._first_size = _largest(followed.optimizer)
         facts = facts_of(followed.optimizer, followed.learn_ratios(), max(1, batches), self._loaders)
-        self._messages.send("first", setup_s=time.monotonic() - self._began, own_rate=followed.own_rate, **facts)
+        setup_s, called = time.monotonic() - self._began, listed([self._hooks.names[id(followed.optimizer)]])
+        self._messages.send("first", setup_s=setup_s, own_rate=followed.own_rate, called=called, **facts)
 
     def _measured(self, followed: FollowedOptimizer, batches: int, loss: float) -> None:
         """Take the loss before a step, the mean over `batches`."""

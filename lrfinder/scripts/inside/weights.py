@@ -23,6 +23,11 @@ class MadeOptimizers:
 
         kind.add_param_group = add_param_group
 
+    def others_than(self, optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
+        """Return those that share no weight with `optimizer`."""
+        own = {id(weight) for weight in weights_of(optimizer)}
+        return [other for other in self._made if all(id(weight) not in own for weight in weights_of(other))]
+
     def place(self) -> list[float]:
         """Return where all weights are: the norm of each, which differs as soon as one has moved."""
         weights = {id(weight): weight for optimizer in self._made for weight in weights_of(optimizer)}

@@ -77,6 +77,12 @@ if kind == "two":
         actor.zero_grad()
         (other(x) + 2).pow(2).mean().mul(5).backward()
         actor.step()
+if kind == "two, one after the other":  # both are made before
+    first, second = torch.optim.Adam(net.parameters(), lr=0.01), torch.optim.SGD(other.parameters(), lr=0.1)
+    while True:
+        first.zero_grad()
+        (net(x) - 1).pow(2).mean().backward()
+        first.step()
 if kind == "pretrained":
     for made, steps in (
         (torch.optim.Adam(net.parameters(), lr=0.01), 300),
