@@ -82,6 +82,7 @@ def test_an_optimizer_whose_turn_did_not_come_is_named(sweep: Swept) -> None:
     )
     assert one.startswith("swept was Adam (first): SGD (second) had made no step yet, and --which NAME sweeps that")
     assert other.startswith("the script's own rate of Adam (optimizer) is 0.1")
+    assert any("of SGD (optimizer) is 0.05" in said for said in sweep("classifier.py").remarks)  # not of its scheduler
 
 
 @pytest.mark.parametrize(("first", "told"), [(10, True), (60, False)])
