@@ -83,9 +83,14 @@ def pauses(end: dict[str, Any]) -> str:
     )
 
 
-def own_rate(rate: float, *, moved: bool) -> str:
-    """Say which rate the script itself trains at; `moved`: it changed it in the course of a run."""
-    own = f"the script's own rate is {format_lr(rate)}"
+def own_rate(rate: float, *, called: str, moved: bool, idle: str) -> str:
+    """Say which rate the script itself trains the optimizer at that was swept, called so by it.
+
+    `moved`: it changed it in the course of a run. `idle` are optimizers that have made no step in the last one.
+    """
+    own = f"the script's own rate of {called} is {format_lr(rate)}"
+    if idle:
+        own = f"swept was {called}: {idle} had made no step yet, and --which NAME sweeps that instead; {own}"
     if moved:
         return own
     decays = "a suggested rate is for a run that decays, as `lrfinder run` makes it"

@@ -174,5 +174,5 @@ class ScriptJob:
         state = self._latest.get(0) or next(iter(self._latest.values()))
         told = {key: state[key] for key in ("skipped", "fresh", "own_rate_moved", "stepping_s", "pausing_s")}
         memory = max(message["memory"] for message in self._latest.values())
-        ended = {"kind": "end", "stop": stop.value, "why": why, "refused": refused, "held_out": None}
+        ended = {"kind": "end", "stop": stop.value, "why": why, "refused": refused, "held_out": None, "idle": ""}
         return ended | told | {"updates": updates, "memory": memory}

@@ -60,6 +60,7 @@ class ScriptRuns:
         self.remarks: list[str] = []  # for people, once the context has ended
         self.own_rate = 0.0  # the peak that the script itself would train at, known from its first step
         self._own_rate_moved = False
+        self._called = self._idle = ""  # names of the optimizer that is swept, and of those that made no step
         self._kept_log = None if log is None else log.absolute()
         self._interrupts = Interrupts()
         self._footprints = Footprints()
@@ -311,13 +312,14 @@ class ScriptRuns:
             run.seed = message["seed"]
         elif kind == "first":
             self.starts.append(message["setup_s"])
-            self.own_rate = message["own_rate"]
+            self.own_rate, self._called = message["own_rate"], visible(message["called"])
             self.observer.prepared(setup_of(self.script, message))
         elif kind == "takes_turns":
             run.doubt = takes_turns(self.script)
         elif kind == "end":
             run.reported = True
             self._own_rate_moved |= message["own_rate_moved"]
+            self._idle = visible(message["idle"])
             run.stop, run.why = Stop(message["stop"]), visible(message["why"])
             run.updates, run.skipped = message["updates"], message["skipped"]
             run.held_out, run.fresh = message["held_out"], message["fresh"]
@@ -342,7 +344,8 @@ class ScriptRuns:
 
     def _clean_up(self) -> None:
         if self.starts:
-            self.remarks.append(own_rate(self.own_rate, moved=self._own_rate_moved))
+            said = own_rate(self.own_rate, called=self._called, moved=self._own_rate_moved, idle=self._idle)
+            self.remarks.append(said)
         left = self._footprints.sweep_ended()
         if left:
             self._left = f"made before the training, and left for other runs of the script: {_few(left)}"

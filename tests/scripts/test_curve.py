@@ -73,18 +73,32 @@ def by_hand(module: ModuleType, rates: tuple[float, ...], *argv: str, seed: int)
             optimizer.step(closure)
             losses.append(first[0])
             continue
-        parts = []
-        for x, y in several:
-            loss = nn.functional.cross_entropy(net(x), y)
-            parts.append(loss.item())
-            loss.backward()
-            if args.sam:
-                optimizer.zero_grad()
-                (10 * nn.functional.cross_entropy(net(x + 1), y)).backward()
+        parts = [one_batch(net, x, y, args) for x, y in several]
         losses.append(sum(parts) / len(parts))
         optimizer.step()
         optimizer.zero_grad()
     return losses
+
+
+def one_batch(net: nn.Module, x: torch.Tensor, y: torch.Tensor, args: Any) -> float:
+    """Leave the gradients of one batch behind, and return its loss."""
+    if args.attack:
+        where = x.clone().requires_grad_(True)
+        [gradient] = torch.autograd.grad(nn.functional.cross_entropy(net(where), y), where)
+        x = x + 0.3 * gradient.sign()
+    loss = nn.functional.cross_entropy(net(x), y)
+    loss.backward()
+    if args.sam:
+        before = [weight.detach().clone() for weight in net.parameters()]
+        with torch.no_grad():
+            for weight in net.parameters():
+                weight.add_(0.5 * weight.grad)
+        net.zero_grad()
+        nn.functional.cross_entropy(net(x), y).backward()
+        with torch.no_grad():
+            for weight, old in zip(net.parameters(), before, strict=True):
+                weight.copy_(old)
+    return loss.item()
 
 
 @pytest.mark.parametrize(
@@ -94,7 +108,9 @@ def by_hand(module: ModuleType, rates: tuple[float, ...], *argv: str, seed: int)
         ("--warmup", "10"),  # the script's own rate begins at 0
         ("--accumulate", "4", "--epochs", "5"),
         ("--lbfgs",),
-        ("--sam",),
+        ("--sam", "add_"),
+        ("--sam", "data"),  # which leaves no trace in the weights' version
+        ("--attack",),
     ],
     ids=" ".join,
 )
@@ -122,6 +138,28 @@ def test_a_step_that_is_compiled_is_made_at_each_rate(sweep: Swept, how: str) ->
         loss.backward()
         optimizer.step()
     assert [trace.initial_loss, *trace.losses] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "epoch"), [("no rate of its own", 40), ("a rate of its own", 40), ("hands its rate on", 40), ("anew", 12)]
+)
+def test_the_rate_reaches_the_optimizer_that_makes_the_steps(sweep: Swept, kind: str, epoch: int) -> None:
+    """It is held by a wrapper, or made anew for the same weights in each epoch."""
+    [trace] = sweep("others.py", kind).sweep.traces
+    torch.manual_seed(derived_seed(0, 0))
+    net, _, x = nn.Linear(4, 1), nn.Linear(4, 1), torch.randn(16, 4)
+    expected = []
+    for step, rate in enumerate((*RATES, 0.0)):
+        if step % epoch == 0:
+            optimizer = torch.optim.Adam(net.parameters())
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.zero_grad()
+        loss = (net(x) - 1).pow(2).mean()
+        expected.append(loss.item())
+        loss.backward()
+        optimizer.step()
+    assert (trace.stop, len(trace.losses)) == (Stop.COMPLETED, 40)
+    assert [trace.initial_loss, *trace.losses] == expected
 
 
 def test_an_update_that_the_scaler_skips_uses_up_no_rate(sweep: Swept, classifier: ModuleType) -> None:

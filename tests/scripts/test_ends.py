@@ -42,6 +42,9 @@ def test_a_script_that_fails_later_keeps_what_was_measured(sweep: Swept, tmp_pat
     [
         ("by hand", "300 calls of backward.* and no step of a torch optimizer"),
         ("by hand, shortly", "it ended after 20 calls of backward.* and no step of a torch optimizer"),
+        ("functions", "it ended after 0 calls of backward.* and no step of a torch optimizer"),
+        ("functions, for ever", r"\d+ calls of torch.autograd.grad or torch.func, none of backward.* and no step"),
+        ("no rate", r"Unrated \(optimizer\) has no rate: there is no lr in its param groups"),
         ("no loss", "no backward"),
         ("two", r"several optimizers: SGD \(critic\), Adam \(actor\); name one by --which"),
         ("no names", r"several optimizers that no name tells apart: SGD .each., SGD .each."),
@@ -70,6 +73,16 @@ def test_the_named_one_may_come_after_many_steps_of_another(sweep: Swept) -> Non
     assert done.sweep.setup.optimizer.name == "SGD"
     assert trace.initial_loss < 0.5  # Adam has trained
     assert trace.doubt == ""  # and trains no more
+
+
+def test_an_optimizer_whose_turn_did_not_come_is_named(sweep: Swept) -> None:
+    [one], [other] = (
+        [said for said in sweep("others.py", kind).remarks if "own rate" in said]
+        for kind in ("two, one after the other", "anew")
+    )
+    assert one.startswith("swept was Adam (first): SGD (second) had made no step yet, and --which NAME sweeps that")
+    assert other.startswith("the script's own rate of Adam (optimizer) is 0.1")
+    assert any("of SGD (optimizer) is 0.05" in said for said in sweep("classifier.py").remarks)  # not of its scheduler
 
 
 @pytest.mark.parametrize(("first", "told"), [(10, True), (60, False)])
@@ -103,12 +116,16 @@ def test_a_script_that_ends_too_early_is_a_value(sweep: Swept) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "said"),
-    [("leaves", "the script ended after 20 updates"), ("folds", "began another training after 20 updates")],
+    [
+        ("leaves", "the script ended after 20 updates"),
+        ("folds", "began another training after 20 updates"),
+        ("anew, reset", "began another training after 12 updates"),
+    ],
 )
 def test_a_script_that_leaves_or_begins_anew_ends_early(sweep: Swept, kind: str, said: str) -> None:
     done = sweep("others.py", kind)
     [trace] = done.sweep.traces
-    assert (trace.stop, trace.updates) == (Stop.OUT_OF_DATA, 20)
+    assert (trace.stop, trace.updates) == (Stop.OUT_OF_DATA, 12 if kind == "anew, reset" else 20)
     assert said in trace.why
 
 

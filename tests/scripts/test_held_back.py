@@ -173,6 +173,7 @@ def test_a_closure_is_judged_by_its_first_evaluation(make: Made) -> None:
 
 
 FIXED = """
+import itertools
 import pathlib
 import sys
 import torch
@@ -200,6 +201,9 @@ loader = {
 }.get(sys.argv[1], lambda: DataLoader(data, batch_size=4))()
 counts = sys.argv[1] == "counts" or (sys.argv[1] == "later" and pathlib.Path("seen").exists())
 pathlib.Path("seen").touch()
+if sys.argv[1] == "cycle":
+    remembered = itertools.cycle(loader)
+    loader = (next(remembered) for _ in itertools.count())
 made = 0
 net = nn.Linear(3, 1)
 optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -227,6 +231,7 @@ for epoch in range(20):
         ("tensors", "train"),  # no two indices of the same sample are equal
         ("few", "train"),  # too few batches to spare one
         ("counts", "train"),  # it leaves by itself after its last update
+        ("cycle", "train"),  # it remembers the batches of its first pass, and asks for no more
     ],
 )
 def test_nothing_is_judged_by_that_may_have_been_trained_on(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,3 +90,24 @@ def test_a_script_that_wants_a_new_folder_gets_one_at_each_start(sweep: Swept, t
     done = sweep("others.py", "new folder", repeats=3)
     assert [trace.stop for trace in done.sweep.traces] == [Stop.COMPLETED] * 3
     assert [path.name for path in tmp_path.iterdir()] == ["others.py"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+@pytest.mark.parametrize("given", ["log.db", "file:log.db?cache=private"])
+def test_a_database_is_as_it_was(
+    sweep: Swept, program: Callable[[str], str], tmp_path: Path, there: bool, journal: str, given: str
+) -> None:
+    """The process ends in the middle of a transaction: a journal that it left would change the database later."""
+    program("database.py")
+    if there:
+        with contextlib.closing(sqlite3.connect(tmp_path / "log.db")) as log, log:
+            log.execute("create table losses (step integer, loss real, words text)")
+            log.execute("insert into losses values (-1, 0.5, 'of yesterday')")
+    before = contents(tmp_path)
+    done = sweep("database.py", given, journal, repeats=2, max_lr=0.5)
+    assert [trace.stop for trace in done.sweep.traces] == [Stop.COMPLETED] * 2
+    assert contents(tmp_path) == before
+    if there:
+        with contextlib.closing(sqlite3.connect(tmp_path / "log.db")) as log:
+            assert log.execute("select * from losses").fetchall() == [(-1, 0.5, "of yesterday")]

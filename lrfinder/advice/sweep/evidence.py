@@ -113,7 +113,7 @@ def _not_chance(result: SweepResult) -> Refusal | None:
         return None
     fell = f"short runs fell from {format_loss(profile.start)} to {format_loss(profile.lowest.loss)}"
     changed = f"at rates too small to learn at they changed by {format_loss(_chance(profile, result))}"
-    hint = "average more: a larger --batch-size, more validation data, or longer --run-steps"
+    hint = "average more: larger batches, more validation data, or longer --run-steps"
     return Refusal(why=f"{fell}, and {changed}, so this may be chance", hint=hint, known=True)
 
 

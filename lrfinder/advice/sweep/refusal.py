@@ -104,7 +104,7 @@ def _never_fell(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings
         return Refusal(
             why=f"too noisy: a fall of {format_loss(falls[lowest])} against a standard error of "
             f"{format_loss(errors[lowest])}",
-            hint="average more: --repeats 5, or a larger --batch-size",
+            hint="average more: --repeats 5, or larger batches",
         )
     unmoved = next((trace.note for trace in traces if UNMOVED_WEIGHTS in trace.note), None)
     if unmoved is not None:

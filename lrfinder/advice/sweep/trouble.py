@@ -19,7 +19,9 @@ _HINTS = {
     Stop.OUT_OF_DATA: "give a train_loader that can be started again (a function that returns a new one), or more data",
     Stop.OUT_OF_TIME: "sweep again with more --max-seconds",
 }
-_LONGER_HINT = "have the script train longer by its own arguments, such as more epochs, or give fewer --steps"
+_LONGER_HINT = (
+    "have the script train longer by its own arguments, such as more epochs or no early stopping, or give fewer --steps"
+)
 _DATA_HINT = (
     "compute the loss of each batch by itself, and look for the one that isn't finite: its data, log(0), a division by "
     "zero; then leave such samples out"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +29,20 @@ def guard_torch(target: Target) -> None:
         return real_save(this, target(file), *args, **kwargs)
 
     scripted.save = save
+
+
+def sqlite_file(database: Any) -> Any:
+    """Return the file of what `sqlite3.connect` was given, a path or an URI; None if it is none, or is only read."""
+    if isinstance(database, bytes):
+        database = os.fsdecode(database)
+    if not isinstance(database, str):
+        return database
+    if not database.startswith("file:"):
+        return None if database in {"", ":memory:"} else database
+    parts = urllib.parse.urlsplit(database)
+    if {"mode=ro", "mode=memory", "immutable=1"} & set(parts.query.split("&")):
+        return None
+    return urllib.parse.unquote(parts.path) or None
 
 
 def guard_safetensors(target: Target) -> None:

@@ -10,6 +10,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from torch.utils.data import dataloader as loading
 
@@ -35,7 +36,7 @@ def names_of(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
 def _holding(variables: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> list[str]:
     """Return the names of the variables, and of attributes of objects in them, that hold the optimizer.
 
-    A variable that holds a wrapper, whose attribute is just called `optimizer`, counts as well.
+    A variable that holds a wrapper, whose attribute is just called `optimizer`, counts as well; a scheduler is none.
     """
     found = []
     for name, value in list(variables.items()):
@@ -43,7 +44,7 @@ def _holding(variables: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> 
             found += [name] if name != "self" else []
             continue
         attributes = None if isinstance(value, type | ModuleType) else getattr(value, "__dict__", None)
-        if type(attributes) is not dict:
+        if type(attributes) is not dict or isinstance(value, LRScheduler):
             continue
         inner = [key for key, held in attributes.items() if held is optimizer and isinstance(key, str)]
         if name != "self" and any(key.strip("_") == "optimizer" for key in inner):

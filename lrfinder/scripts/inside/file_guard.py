@@ -2,7 +2,8 @@
 
 Before the first backward() everything is real, since scripts download and cache data then. What a write would change
 is copied first, and put back when the process has ended. After it a file that was there before is never opened
-for writing: what the script writes there goes to a scratch folder, where the script reads it back.
+for writing: what the script writes there goes to a scratch folder, where the script reads it back. A database of SQLite
+is copied and put back at any time.
 
 An audit hook sees every open, rename and removal that Python makes, also those of modules that took `open` before
 anything was replaced; replaced functions redirect. Compiled writers that take a path are known one by one (torch.save,
@@ -22,12 +23,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lrfinder.scripts.inside.compiled_writers import guard_safetensors, guard_torch
+from lrfinder.scripts.inside.compiled_writers import guard_safetensors, guard_torch, sqlite_file
 from lrfinder.scripts.inside.messages import Messages
+from lrfinder.scripts.inside.paths import is_regular, path_of, size_of
 
 MOST_COPIED = 2**28  # bytes of a file that is copied before the script may change it; a larger one is only named
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 _WRITE_MODES = frozenset("wax+")
+_JOURNALS = ("-journal", "-wal", "-shm")  # what SQLite writes beside a database
 
 
 class FileGuard:
@@ -58,6 +61,7 @@ class FileGuard:
             "os.symlink": lambda _target, place, folder: self._makes(place, folder),
             "os.link": lambda _target, place, _folder, folder: self._makes(place, folder),
             "shutil.rmtree": lambda path, *_: self._changes(path),
+            "sqlite3.connect": self._connects,
         }
         sys.addaudithook(self._audit)
         guard_torch(self._target)
@@ -94,14 +98,14 @@ class FileGuard:
 
     def _place(self, file: Any, *, writes: bool, keep: bool) -> Any:
         """Return where the script's file really is; `keep`: what is in it stays, and is added to or changed."""
-        path = _path_of(file)
+        path = path_of(file)
         if path is None:
             return file
         if path in self._moved:
             return self._moved[path]
         if not writes or not self._was_there(path):
             return file
-        if os.path.isdir(path) or not _is_regular(path):
+        if os.path.isdir(path) or not is_regular(path):
             return file
         place = self._new_place(path)
         if keep:
@@ -136,7 +140,7 @@ class FileGuard:
 
     def _guarded_rename(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def rename(src: Any, dst: Any, **folders: Any) -> Any:
-            source, target = _path_of(src), _path_of(dst)
+            source, target = path_of(src), path_of(dst)
             if source is None or target is None or any(value is not None for value in folders.values()):
                 return real(src, dst, **folders)
             really = self._moved.get(source, source)
@@ -159,7 +163,7 @@ class FileGuard:
         def change(path: Any, *args: Any, **kwargs: Any) -> Any:
             if kwargs.get("dir_fd") is not None:
                 return real(path, *args, **kwargs)
-            known = _path_of(path)
+            known = path_of(path)
             if known is not None and not self._busy and (known in self._moved or self._was_there(known)):
                 return None
             return real(path, *args, **kwargs)
@@ -193,7 +197,7 @@ class FileGuard:
         writes = bool(_WRITE_MODES & set(mode)) if mode is not None else bool(flags & _WRITES)
         if writes:
             self._writes(file)
-        elif self._unread and (path := _path_of(file)) in self._unread:
+        elif self._unread and (path := path_of(file)) in self._unread:
             self._messages.send("read", path=path)
             self._unread.discard(str(path))
 
@@ -204,7 +208,7 @@ class FileGuard:
         self._writes(target)
 
     def _writes(self, file: Any) -> None:
-        path = _path_of(file)
+        path = path_of(file)
         if path is None:
             return
         if self._was_there(path):
@@ -213,9 +217,25 @@ class FileGuard:
             self._note_made(path)
 
     def _makes(self, file: Any, folder: int) -> None:
-        path = _path_of(file)
+        path = path_of(file)
         if folder == -1 and path is not None and not os.path.lexists(path):
             self._note_made(path)
+
+    def _connects(self, database: Any) -> None:
+        """Take note of a database and its journals: SQLite opens and writes them where Python can't see it.
+
+        A journal that wasn't there before must not outlive the run: it would change the database that is put back.
+        """
+        path = path_of(sqlite_file(database))
+        if path is None:
+            return
+        was_there = self._was_there(path)
+        self._writes(path)
+        for journal in (path + end for end in _JOURNALS):
+            if was_there and not os.path.lexists(journal):
+                self._messages.send("made", path=journal, late=True)
+            else:
+                self._writes(journal)
 
     def _note_made(self, path: str) -> None:
         if path.startswith((self._scratch + os.sep, "/dev/", "/proc/")):
@@ -227,7 +247,7 @@ class FileGuard:
             self._messages.send("made", path=path, late=self._closed)
 
     def _changes(self, file: Any, folder: int = -1) -> None:
-        path = _path_of(file)
+        path = path_of(file)
         if folder == -1 and path is not None and self._was_there(path):
             self._keep(path)
 
@@ -239,7 +259,7 @@ class FileGuard:
         mode = os.lstat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
             return  # a device or a pipe
-        if _size(path) > MOST_COPIED:
+        if size_of(path) > MOST_COPIED:
             self._messages.send("too_large", path=path)
             return
         copy = self._new_place(path)
@@ -271,26 +291,3 @@ class _Function:
 
 def _replace(owner: Any, name: str, call: Callable[..., Any]) -> None:
     setattr(owner, name, _Function(call, getattr(owner, name)))
-
-
-def _path_of(file: Any) -> str | None:
-    """Return the absolute path of what the script opens; None for a number, and for a name that can't be."""
-    if isinstance(file, int):
-        return None
-    try:
-        return os.path.abspath(os.fsdecode(file))
-    except (TypeError, ValueError, OSError):  # OSError: the working folder is gone
-        return None
-
-
-def _is_regular(path: str) -> bool:
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:  # a link to nowhere
-        return True
-
-
-def _size(path: str) -> int:
-    if not os.path.isdir(path) or os.path.islink(path):
-        return os.lstat(path).st_size
-    return sum(_size(os.path.join(path, name)) for name in os.listdir(path))

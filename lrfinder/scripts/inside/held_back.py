@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -91,13 +92,14 @@ class HeldBack:
         """Take the loss of an update that was not made; return their mean once all that was held back is in it.
 
         The first ones are of batches that the script had drawn before. Where it hadn't, the others still see each batch
-        once: what was held back is given over and over.
+        once: what was held back is given over and over. It is NaN if the script hasn't taken all of it: it remembers
+        the batches of its first pass (`itertools.cycle`).
         """
         self._losses.append(loss)
         judged, first = self._count // self._batches, min(MOST_AHEAD, -(-self._ahead // self._batches))
         if len(self._losses) < first + judged:
             return None
-        return sum(self._losses[first:]) / judged
+        return sum(self._losses[first:]) / judged if self._served >= self._count else math.nan
 
     def _decide(self, loader: DataLoader[Any] | None, drawn: Sequence[Any]) -> None:
         """Settle what is held back: nothing, if several loaders give the batches, or one pass over them is enough."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from lrfinder.scripts.inside.uncompiled import uncompiled
+from lrfinder.scripts.inside.weights import MadeOptimizers, weights_of
 
 _UNSCALED = "_lrfinder_unscaled"  # the attribute of a scaled loss that remembers the loss itself
 
@@ -16,21 +18,32 @@ class LossWatch:
     """Watches `Tensor.backward` and `torch.autograd.backward`, gradient scalers, and `zero_grad`.
 
     Of several backward() calls before one step the mean counts: right if the script doesn't divide its accumulated
-    losses, and off by a constant factor if it does, which no rule minds. What comes after a `zero_grad()` that no step
-    came before doesn't count: it may be computed elsewhere than at the weights, as SAM's second loss is.
+    losses, and off by a constant factor if it does, which no rule minds. A `zero_grad()` in between throws gradients
+    away, and what they were of: the loss by which an attack found its picture isn't trained on, the one after it is.
+    But if the weights have moved since, the first one counts: the other is computed elsewhere, as SAM's second loss.
     """
 
     def __init__(
-        self, *, backward_seen: Callable[[], None], zeroed: Callable[[], None], step_skipped: Callable[[], None]
+        self,
+        *,
+        followed: Callable[[], torch.optim.Optimizer | None],
+        backward_seen: Callable[[], None],
+        zeroed: Callable[[], None],
+        step_skipped: Callable[[], None],
     ) -> None:
-        """`backward_seen` is called after each backward(), `zeroed` at each zero_grad().
+        """`followed` is the optimizer whose steps the losses belong to, once it is known.
 
-        `step_skipped` is called if a gradient scaler left a step out.
+        `backward_seen` is called after each backward(), `zeroed` at each zero_grad(), `step_skipped` if a gradient
+        scaler left a step out.
         """
         self.calls = 0  # of backward() since the last step
         self.steps = 0  # that any optimizer has begun
         self._values: list[torch.Tensor | float] = []
-        self._closed = False
+        self._settled = False  # the gradient scaler left a step out: the loss at these weights is known
+        self._thrown = False  # the gradients of the values were thrown away
+        self._throws: bool | None = None  # whether the script does so; None: it has made no step yet
+        self._place: list[float] | None = None  # of the weights at the first value, unless it doesn't
+        self._followed, self.made = followed, MadeOptimizers()
         self._depth = 0  # of backward() within backward(), as in activation checkpointing
         self._seen, self._zeroed, self._skipped = backward_seen, zeroed, step_skipped
         self._watch_backward()
@@ -57,8 +70,10 @@ class LossWatch:
 
     def forget(self) -> None:
         """Begin anew."""
-        self._values = []
-        self._closed = False
+        if self.calls:
+            self._throws = bool(self._throws)
+        self._values, self._place = [], None
+        self._settled = self._thrown = False
         self.calls = 0
 
     def _watch_backward(self) -> None:
@@ -80,8 +95,10 @@ class LossWatch:
 
     def _note(self, tensors: Any, gradients: Any) -> None:
         self.calls += 1
-        if self._closed:
+        if self._settled or (self._thrown and not self._is_anew()):
             return
+        if self._throws is not False and not self._values:
+            self._place = self.made.place()
         if type(tensors) is torch.Tensor and gradients is None and tensors.is_cpu and tensors.numel() == 1:
             self._values.append(getattr(tensors, _UNSCALED, tensors).item())  # the usual case: nothing to wait for
             return
@@ -105,7 +122,7 @@ class LossWatch:
             before = self.steps
             result = real_step(this, optimizer, *args, **kwargs)
             if self.steps == before and this.is_enabled():
-                self._closed = True  # the weights are as they were: the loss that was computed there stays
+                self._settled = True
                 self._skipped()
             return result
 
@@ -115,12 +132,52 @@ class LossWatch:
         real = kind.zero_grad
 
         def zero_grad(this: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._values and self._depth == 0:
-                self._closed = True
+            if self._values and self._depth == 0 and not self._thrown:
+                self._thrown = self._is_followed(this)
+                self._throws = self._throws or self._thrown
             self._zeroed()
             return real(this, *args, **kwargs)
 
         kind.zero_grad = uncompiled(zero_grad)
+
+    def _is_followed(self, owner: torch.optim.Optimizer | torch.nn.Module) -> bool:
+        """Tell whether gradients of the optimizer that is followed are among those of `owner`."""
+        followed = self._followed()
+        if followed is None or followed is owner:
+            return True
+        theirs = {id(weight) for weight in weights_of(owner)}
+        return any(id(weight) in theirs for weight in weights_of(followed))
+
+    def _is_anew(self) -> bool:
+        """Begin anew if the weights are where they were at the values whose gradients were thrown away."""
+        if self._place is None or self._place != self.made.place():
+            return False
+        self._values, self._thrown = [], False
+        return True
+
+
+class GradientWatch:
+    """Watches `torch.autograd.grad`, on which `torch.func` rests, too, until the script trains in a way that is known.
+
+    `seen` is told how often it was called, and for how many seconds it is watched.
+    """
+
+    def __init__(self, seen: Callable[[int, float], None]) -> None:
+        self._real = real = torch.autograd.grad
+        self._calls, self._watches, began = 0, True, time.monotonic()
+
+        def grad(*args: Any, **kwargs: Any) -> Any:
+            if self._watches and not torch.compiler.is_compiling():
+                self._calls += 1
+                seen(self._calls, time.monotonic() - began)
+            return real(*args, **kwargs)
+
+        torch.autograd.grad = grad
+
+    def forget(self) -> None:
+        """Watch no longer."""
+        self._watches = False
+        torch.autograd.grad = self._real
 
 
 def _value(tensor: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:

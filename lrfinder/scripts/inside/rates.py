@@ -1,8 +1,7 @@
-"""The rates of the optimizer that is followed: set before each of its steps, and put back behind it."""
+"""Torch's hooks around every step, and which optimizer among those that step is followed."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -11,79 +10,18 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from lrfinder.scripts.inside.facts import names_of
+from lrfinder.scripts.inside.followed import FollowedOptimizer
 from lrfinder.scripts.inside.uncompiled import uncompiled
 
 _StepChange = tuple[tuple[Any, ...], dict[str, Any]] | None  # other arguments for the step, if any
-
-
-class FollowedOptimizer:
-    """An optimizer of the script whose param groups keep the ratios of their rates while the peak is ours.
-
-    A group's own rate is its `initial_lr`, which a scheduler leaves: `lr` may be anywhere on that scheduler's way, as
-    at 0 in a warm-up. Without one it is `lr`. The ratio is that rate over the largest group's; a group at 0 stays
-    there, and if all are at 0 every ratio is 1.
-    """
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self.optimizer = optimizer
-        first = [_own_rate(group) for group in optimizer.param_groups]
-        self.largest = max(first, default=0.0)
-        self.ratios: list[float] = []
-        self._before: list[Any] = []
-        self._first: list[Any] = []  # what the script had at its first step
-        self.moved = False  # whether the script has changed its own rates since
-
-    @property
-    def own_rate(self) -> float:
-        """The rate that the script itself would begin with; in a warm-up by hand the optimizer's own setting."""
-        default = self.optimizer.defaults.get("lr")
-        scheduled = any("initial_lr" in group for group in self.optimizer.param_groups)
-        known = not scheduled and isinstance(default, int | float) and math.isfinite(default)
-        return max(float(default), self.largest) if known else self.largest  # type: ignore[arg-type]
-
-    def learn_ratios(self) -> list[float]:
-        """Return the ratio of each group: all are learned at first, and later those of groups that were added."""
-        for group in self.optimizer.param_groups[len(self.ratios) :]:
-            self.ratios.append(_own_rate(group) / self.largest if self.largest > 0 else 1.0)
-        return self.ratios
-
-    def set(self, rate: float) -> None:
-        """Set every group to its share of `rate`, and remember what the script had there."""
-        groups = self.optimizer.param_groups
-        self.learn_ratios()
-        self._before = [_read(group) for group in groups]
-        self._first = self._first or self._before
-        self.moved |= self._before[: len(self._first)] != self._first
-        for group, ratio in zip(groups, self.ratios, strict=True):
-            _write(group, rate * ratio)
-
-    def put_back(self) -> None:
-        """Put the script's own rates back: its schedulers find what they left."""
-        for group, rate in zip(self.optimizer.param_groups, self._before, strict=False):
-            _write(group, rate)
-        self._before = []
-
-
-def _own_rate(group: dict[str, Any]) -> float:
-    return float(group.get("initial_lr", group["lr"]))
-
-
-def _read(group: dict[str, Any]) -> Any:
-    return float(group["lr"]) if isinstance(group["lr"], torch.Tensor) else group["lr"]
-
-
-def _write(group: dict[str, Any], rate: Any) -> None:
-    if isinstance(group["lr"], torch.Tensor):
-        group["lr"].fill_(rate)
-    else:
-        group["lr"] = rate
 
 
 class StepHooks:
     """Torch's global hooks around every optimizer step of the process, with one optimizer among them followed.
 
     `seen` is told of every optimizer at its first step, with its names. A step within a step, as of a wrapper that is
-    an optimizer itself, belongs to the outer one.
+    an optimizer itself, belongs to the outer one. One that is made anew for the same weights, as some scripts do in
+    each epoch, takes the place of the one before.
     """
 
     def __init__(
@@ -139,8 +77,15 @@ class StepHooks:
 
     def _first_step_of(self, optimizer: torch.optim.Optimizer) -> None:
         names = names_of(optimizer)
+        before = self.followed
+        if before is not None and self.names[id(before.optimizer)] == names and before.goes_on_in(optimizer):
+            del self.names[id(before.optimizer)]
+            self._alive.remove(before.optimizer)
+            self.followed = FollowedOptimizer(optimizer, before=before)
         self.names[id(optimizer)] = names
         self._alive.append(optimizer)
+        if self.followed is not None and self.followed.optimizer is optimizer:
+            return
         self._seen(optimizer, names)
         if self.followed is None and (self._which is None or self._which in names):
             self.followed = FollowedOptimizer(optimizer)

@@ -17,14 +17,16 @@ import torch
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.runtime.memory import most_memory
 from lrfinder.options import FINITE_WEIGHTS, Stop
-from lrfinder.scripts.inside.facts import LoaderWatch, facts_of
+from lrfinder.scripts.inside.facts import LoaderWatch, facts_of, names_of
+from lrfinder.scripts.inside.followed import FollowedOptimizer
 from lrfinder.scripts.inside.held_back import DECIDED_AFTER, HeldBack
-from lrfinder.scripts.inside.losses import LossWatch
+from lrfinder.scripts.inside.losses import GradientWatch, LossWatch
 from lrfinder.scripts.inside.messages import Messages
-from lrfinder.scripts.inside.rates import FollowedOptimizer, StepHooks, listed
+from lrfinder.scripts.inside.rates import StepHooks, listed
 
 MOST_BACKWARDS = 300  # calls of backward() without a step: nobody accumulates so many batches,
 MOST_TIMES = 30  # or so many times as before another step: one for each move of an episode
+MOST_GRADIENTS, MOST_GRADIENTS_S = 1000, 20.0  # taken by torch.autograd.grad, before any backward() or step
 MOST_SKIPPED = 100  # steps in a row that a gradient scaler leaves out: by then it has halved itself down to nothing
 MOST_OTHER_STEPS, MOST_OTHER_S = 50, 30.0  # before the first one of the optimizer that was named: both are over then
 LEAST_IN_A_ROW = 10  # updates before another optimizer of the same names: no two take turns so seldom
@@ -84,9 +86,13 @@ class ScriptRun:
         self._rounds = 0  # since the last backward()
         self._first_size = 0.0  # of the largest weight
         self._loaders = LoaderWatch(drawn=self._round_seen)
+        self._gradients = GradientWatch(self._gradient_seen)
         self._held_back = HeldBack(len(rates), wanted=judged, different=different)
         self._losses_seen = LossWatch(
-            backward_seen=self._backward_seen, zeroed=self._round_seen, step_skipped=self._step_skipped
+            followed=lambda: None if self._hooks.followed is None else self._hooks.followed.optimizer,
+            backward_seen=self._backward_seen,
+            zeroed=self._round_seen,
+            step_skipped=self._step_skipped,
         )
         self._hooks = StepHooks(
             which, seen=self._optimizer_seen, before=self._before, after=self._after, of_others=self._other_stepped
@@ -98,8 +104,8 @@ class ScriptRun:
         failed = error is not None and (not isinstance(error, SystemExit) or status not in {None, 0})
         if self._held_back.judging or (self._losses == len(self.rates) and not failed):
             self.end(Stop.COMPLETED)  # every rate was tried; the loss after the last one is missing
-        if not failed and self._backwards and not self._hooks.names:
-            self._no_optimizer(f"it ended after {self._backwards}")
+        if not failed and not self._hooks.names:
+            self._no_optimizer(f"it ended after {self._backwards} calls of backward()")
         if not failed and self._hooks.names and self._hooks.followed is None:
             self._no_such_optimizer()
         if not failed:
@@ -116,7 +122,8 @@ class ScriptRun:
 
         `held_out` is the loss of what was held back, at the weights of the end.
         """
-        self._messages.send("end", stop=stop.value, why=why, refused=refused, held_out=held_out, **self._state())
+        told = {"why": why, "refused": refused, "held_out": held_out, "idle": self._idle()}
+        self._messages.send("end", stop=stop.value, **told, **self._state())
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):  # the script may have closed or replaced it
                 stream.flush()
@@ -124,6 +131,13 @@ class ScriptRun:
         while self._processes is not None and os.getppid() == self._parent:
             time.sleep(WAIT_S)
         _leave(0)
+
+    def _idle(self) -> str:
+        """Name the optimizers that the script has made for other weights, and that have made no step."""
+        if self._hooks.followed is None:
+            return ""
+        others = self._losses_seen.made.others_than(self._hooks.followed.optimizer)
+        return listed([names_of(other) for other in others if id(other) not in self._hooks.names])
 
     def _state(self) -> dict[str, Any]:
         """Return what is known of the run so far."""
@@ -149,6 +163,7 @@ class ScriptRun:
     def _begin_training(self) -> None:
         if not self._training and os.getpid() == self._owner:
             self._training = True
+            self._gradients.forget()
             self._training_begins()
 
     def _backward_seen(self) -> None:
@@ -164,7 +179,12 @@ class ScriptRun:
             self.end(Stop.FAILED, f"{most} calls of backward() without a step after {_count(self._updates)}")
         if self._hooks.names:
             self._no_such_optimizer()
-        self._no_optimizer(str(MOST_BACKWARDS))
+        self._no_optimizer(f"{MOST_BACKWARDS} calls of backward()")
+
+    def _gradient_seen(self, calls: int, spent_s: float) -> None:
+        """Take note of gradients that the script takes without backward(): it may do so for ever."""
+        if not self._training and os.getpid() == self._owner and calls > MOST_GRADIENTS and spent_s > MOST_GRADIENTS_S:
+            self._no_optimizer(f"{calls} calls of torch.autograd.grad or torch.func, none of backward()")
 
     def _round_seen(self) -> None:
         """Take note of a batch, or of gradients that are zeroed: some scripts go on so for ever if losses are NaN."""
@@ -186,16 +206,23 @@ class ScriptRun:
         if self._skipped_in_a_row > MOST_SKIPPED:
             self.end(Stop.NON_FINITE, f"the loss scaler skipped {MOST_SKIPPED} updates in a row {self._when()}")
 
-    def _optimizer_seen(self, _optimizer: torch.optim.Optimizer, names: tuple[str, ...]) -> None:
+    def _optimizer_seen(self, optimizer: torch.optim.Optimizer, names: tuple[str, ...]) -> None:
         known = list(self._hooks.names.values())
         self._begin_training()
         followed = self._hooks.followed
-        if followed is None or self._which not in {None, *names}:
+        if self._which not in {None, *names}:
+            return
+        if followed is None:
+            if not FollowedOptimizer.has_rate(optimizer):
+                self.refuse(f"{listed([names])} has no rate: there is no lr in its param groups")
             return
         if names == self._hooks.names[id(followed.optimizer)]:
             if self._updates >= LEAST_IN_A_ROW:  # the next fold, or the next of several settings
                 self.end(Stop.OUT_OF_DATA, f"the script began another training after {_count(self._updates)}")
-            self.refuse(f"the script has several optimizers that no name tells apart: {listed(known)}")
+            self.refuse(
+                f"the script has several optimizers that no name tells apart: {listed(known)}. If it makes one for "
+                f"each of many trainings, none of these is long enough to be swept: {_count(self._updates)}"
+            )
         if self._which is None:
             self.refuse(f"the script has several optimizers: {listed(known)}; name one by --which")
         self.refuse(f"--which {self._which} names several optimizers: {listed(known)}")
@@ -299,7 +326,8 @@ class ScriptRun:
             )
         self._first_size = _largest(followed.optimizer)
         facts = facts_of(followed.optimizer, followed.learn_ratios(), max(1, batches), self._loaders)
-        self._messages.send("first", setup_s=time.monotonic() - self._began, own_rate=followed.own_rate, **facts)
+        setup_s, called = time.monotonic() - self._began, listed([self._hooks.names[id(followed.optimizer)]])
+        self._messages.send("first", setup_s=setup_s, own_rate=followed.own_rate, called=called, **facts)
 
     def _measured(self, followed: FollowedOptimizer, batches: int, loss: float) -> None:
         """Take the loss before a step, the mean over `batches`."""
@@ -307,7 +335,7 @@ class ScriptRun:
         self._loss(loss)
         held_out = self._held_back.mean(loss) if self._held_back.judging else None
         if held_out is not None:
-            self.end(Stop.COMPLETED, held_out=held_out)
+            self.end(Stop.COMPLETED, held_out=None if math.isnan(held_out) else held_out)
 
     def _loss(self, loss: float) -> None:
         """Take the loss of a batch before its update: the one after the update before."""
@@ -351,8 +379,8 @@ class ScriptRun:
 
     def _no_optimizer(self, calls: str) -> NoReturn:
         self.refuse(
-            f"{calls} calls of backward() and no step of a torch optimizer: the script updates its weights by hand, or "
-            "with an optimizer that is not a torch.optim.Optimizer",
+            f"{calls} and no step of a torch optimizer: the script updates its weights by hand, or with an optimizer "
+            "that is not a torch.optim.Optimizer",
         )
 
     def _no_such_optimizer(self) -> NoReturn:

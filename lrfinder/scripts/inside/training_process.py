@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from lrfinder.config import ScheduleConfig, load_schedule
+from lrfinder.scripts.inside.followed import FollowedOptimizer
 from lrfinder.scripts.inside.program import run_program, user_traceback
-from lrfinder.scripts.inside.rates import FollowedOptimizer, StepHooks, listed
+from lrfinder.scripts.inside.rates import StepHooks, listed
 
 
 def run(plan: dict[str, Any]) -> None:
@@ -73,9 +74,13 @@ class ScheduledTraining:
             text += f"; its {steps} updates are not all made: the last one was {self._update}"
         _say(text)
 
-    def _seen(self, _optimizer: torch.optim.Optimizer, names: tuple[str, ...]) -> None:
-        followed = self._hooks.followed
-        if followed is not None and (self._which is None or self._which in names):
+    def _seen(self, optimizer: torch.optim.Optimizer, names: tuple[str, ...]) -> None:
+        if self._which not in {None, *names}:
+            return
+        if not FollowedOptimizer.has_rate(optimizer):
+            _say(f"{listed([names])} has no rate to be set: there is no lr in its param groups")
+            sys.exit(2)
+        if self._hooks.followed is not None:
             known = listed(list(self._hooks.names.values()))
             _say(f"the script has several optimizers: {known}; name one by --which")
             sys.exit(2)
@@ -84,7 +89,7 @@ class ScheduledTraining:
         if self._log is None:
             self._begin(followed)
         followed.set(self._peak * self._schedule.factor(self._update))
-        rates = ",".join(repr(float(group["lr"])) for group in followed.optimizer.param_groups)
+        rates = ",".join(map(repr, followed.rates))
         self._log.write(f"{self._update},{rates}\n")
         found = getattr(followed.optimizer, "found_inf", None)  # set by a loss scaler whose optimizer skips by itself
         self._made = found is None or not bool(found)
@@ -96,12 +101,12 @@ class ScheduledTraining:
     def _begin(self, followed: FollowedOptimizer) -> None:
         if self._given is None:
             self._go_on(followed.optimizer.param_groups[0].get(MADE))
-        ratios, groups = self._config.optimizer.groups, len(followed.optimizer.param_groups)
+        ratios, groups = self._config.optimizer.groups, followed.groups
         if ratios is not None and len(ratios) != groups:
             _say(f"the config has {len(ratios)} ratios of param groups, but the script's optimizer has {groups}")
             sys.exit(2)
         if ratios is not None:
-            followed.ratios = list(ratios)
+            followed.keep_ratios(ratios)
         self._log = self._path.open("a", encoding="utf-8", buffering=1)  # a line is on the disk once it is written
         if self._log.tell() == 0:
             columns = ["lr"] if groups == 1 else [f"lr_{index}" for index in range(groups)]

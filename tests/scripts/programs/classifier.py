@@ -24,7 +24,8 @@ def parse(argv=None):
     parser.add_argument("--times", type=float, default=1.0)
     parser.add_argument("--ahead", action="store_true", help="draw each batch before the one before it is trained on")
     parser.add_argument("--evaluate", action="store_true", help="by losses on data of their own, after each epoch")
-    parser.add_argument("--sam", action="store_true")
+    parser.add_argument("--sam", choices=["add_", "data"], help="how the weights are moved")
+    parser.add_argument("--attack", action="store_true", help="train on what the gradient of a first loss points at")
     parser.add_argument("--save", type=Path)
     parser.add_argument("--resume", type=Path, help="a checkpoint with the state of network and optimizer")
     parser.add_argument("--fail-at", type=int)
@@ -36,6 +37,22 @@ def data():
     generator = torch.Generator().manual_seed(7)
     x = torch.randn(640, 12, generator=generator)
     return TensorDataset(x, (x @ torch.randn(12, 4, generator=generator)).argmax(1))
+
+
+def attacked(net, x, y):
+    """Move x to where the loss is higher; leaves gradients of the weights behind, too."""
+    x = x.clone().requires_grad_(True)
+    nn.functional.cross_entropy(net(x), y).backward()
+    return (x + 0.3 * x.grad.sign()).detach()
+
+
+def moved(net, by, how):
+    """Move the weights along their gradients; return them as they were."""
+    before = [weight.detach().clone() for weight in net.parameters()]
+    with torch.no_grad():
+        for weight in net.parameters():
+            (weight.data if how == "data" else weight).add_(by * weight.grad)
+    return before
 
 
 def one_ahead(batches):
@@ -97,13 +114,19 @@ def main():
 
                     optimizer.step(closure)
                     continue
+                if args.attack:
+                    x = attacked(net, x, y)
+                    optimizer.zero_grad()
                 loss = nn.functional.cross_entropy(net(x), y)
                 if args.guard and not torch.isfinite(loss):
                     raise SystemExit("Loss is nan, stopping training")
                 scaler.scale(args.times * loss).backward()
                 if args.sam:  # a second loss, elsewhere than at the weights
+                    before = moved(net, 0.5, args.sam)
                     optimizer.zero_grad()
-                    (10 * nn.functional.cross_entropy(net(x + 1), y)).backward()
+                    nn.functional.cross_entropy(net(x), y).backward()
+                    for weight, old in zip(net.parameters(), before, strict=True):
+                        weight.data = old
                 if index % args.accumulate:
                     continue
                 scaler.step(optimizer)

@@ -32,6 +32,35 @@ if kind in {"by hand", "by hand, shortly"}:
                 parameter -= 0.01 * parameter.grad
                 parameter.grad = None
         torch.save(net, "checkpoint.pt")
+if kind in {"functions", "functions, for ever"}:  # as torch.func's own tutorials
+    import time
+    from itertools import count
+
+    clock = count()
+    if kind == "functions, for ever":
+        time.monotonic = lambda: float(next(clock))  # each look at the clock is a second later
+    weights = {name: weight.detach() for name, weight in net.named_parameters()}
+
+    def loss_at(weights):
+        return torch.func.functional_call(net, weights, (x,)).pow(2).mean()
+
+    for _ in range(50) if kind == "functions" else count():
+        gradients = torch.func.grad(loss_at)(weights)
+        weights = {name: weight - 0.01 * gradients[name] for name, weight in weights.items()}
+if kind == "no rate":
+
+    class Unrated(torch.optim.Optimizer):
+        def __init__(self, weights):
+            super().__init__(weights, {"size": 0.1})
+
+        def step(self):
+            with torch.no_grad():
+                for weight in self.param_groups[0]["params"]:
+                    weight -= self.param_groups[0]["size"] * weight.grad
+
+    optimizer = Unrated(net.parameters())
+    net(x).pow(2).mean().backward()
+    optimizer.step()
 if kind == "no loss":
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     while True:
@@ -48,6 +77,12 @@ if kind == "two":
         actor.zero_grad()
         (other(x) + 2).pow(2).mean().mul(5).backward()
         actor.step()
+if kind == "two, one after the other":  # both are made before
+    first, second = torch.optim.Adam(net.parameters(), lr=0.01), torch.optim.SGD(other.parameters(), lr=0.1)
+    while True:
+        first.zero_grad()
+        (net(x) - 1).pow(2).mean().backward()
+        first.step()
 if kind == "pretrained":
     for made, steps in (
         (torch.optim.Adam(net.parameters(), lr=0.01), 300),
@@ -141,6 +176,34 @@ if kind in {"compiled", "compiled the old way"}:
 
     while True:
         update()
+if kind in {"no rate of its own", "a rate of its own", "hands its rate on"}:
+
+    class Wrapper(torch.optim.Optimizer):  # as a Lookahead
+        def __init__(self, weights):
+            weights = list(weights)
+            super().__init__(weights, {"k": 5} if kind == "no rate of its own" else {"lr": 0.1})
+            self.optimizer = torch.optim.Adam(weights, lr=0.1)
+
+        def step(self):
+            if kind == "hands its rate on":
+                self.optimizer.param_groups[0]["lr"] = self.param_groups[0]["lr"]
+            self.optimizer.step()
+
+    optimizer = Wrapper(net.parameters())
+    while True:
+        optimizer.zero_grad()
+        (net(x) - 1).pow(2).mean().backward()
+        optimizer.step()
+        assert optimizer.optimizer.param_groups[0]["lr"] == 0.1
+if kind in {"anew", "anew, reset"}:  # an optimizer for each epoch
+    for epoch in range(20):
+        if kind == "anew, reset":
+            net.reset_parameters()
+        optimizer = torch.optim.Adam(net.parameters(), lr=0.1 * 0.9**epoch)
+        for _ in range(12):
+            optimizer.zero_grad()
+            (net(x) - 1).pow(2).mean().backward()
+            optimizer.step()
 if kind == "fails late":
     from pathlib import Path
 

@@ -1,0 +1,166 @@
+"""The rates of the optimizer that is followed: set before each of its steps, and put back behind it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import torch
+
+from lrfinder.scripts.inside.weights import weights_of
+
+
+class FollowedOptimizer:
+    """An optimizer of the script whose rates are set before a step, and put back after it.
+
+    A wrapper may hold an optimizer that makes its steps, with param groups of their own, as some Lookaheads do: those
+    get the rate, too, and alone if the wrapper's have none.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, *, before: Self | None = None) -> None:
+        """`before` is one for the same weights whose place it takes."""
+        self.optimizer = optimizer
+        self._kept = [KeptRates(groups) for groups in _groups_with_rates(optimizer)]
+        self._weights = [*weights_of(optimizer)]
+        self._versions: list[int] = []
+        if before is not None and before.groups == self.groups:
+            self._first.go_on(before._first)
+
+    @staticmethod
+    def has_rate(optimizer: torch.optim.Optimizer) -> bool:
+        """Tell whether there is a rate that can be set."""
+        return bool(_groups_with_rates(optimizer))
+
+    @property
+    def _first(self) -> KeptRates:
+        return self._kept[0]
+
+    @property
+    def groups(self) -> int:
+        """How many param groups have a rate."""
+        return len(self._first.groups)
+
+    @property
+    def rates(self) -> list[float]:
+        """The rates of the param groups, as they are now."""
+        return [float(group["lr"]) for group in self._first.groups]
+
+    @property
+    def moved(self) -> bool:
+        """Whether the script has changed its own rates since its first step."""
+        return self._first.moved
+
+    @property
+    def own_rate(self) -> float:
+        """The rate that the script itself would begin with; in a warm-up by hand the optimizer's own setting."""
+        default, largest = self.optimizer.defaults.get("lr"), self._first.largest
+        scheduled = any("initial_lr" in group for group in self._first.groups)
+        known = not scheduled and isinstance(default, int | float) and math.isfinite(default)
+        return max(float(default), largest) if known else largest  # type: ignore[arg-type]
+
+    def learn_ratios(self) -> list[float]:
+        """Return the ratio of each group: all are learned at first, and later those of groups that were added."""
+        return self._first.learn_ratios()
+
+    def keep_ratios(self, ratios: tuple[float, ...]) -> None:
+        """Keep these ratios instead."""
+        self._first.ratios = list(ratios)
+
+    def set(self, rate: float) -> None:
+        """Set every group to its share of `rate`, and remember what the script had there."""
+        for kept in self._kept:
+            kept.set(rate)
+
+    def put_back(self) -> None:
+        """Put the script's own rates back: its schedulers find what they left."""
+        for kept in self._kept:
+            kept.put_back()
+        self._versions = self._versions_now()
+
+    def goes_on_in(self, other: torch.optim.Optimizer) -> bool:
+        """Tell whether `other` trains the same weights, and they are as this one has left them."""
+        theirs = [*weights_of(other)]
+        same = len(theirs) == len(self._weights) and all(map(_is, theirs, self._weights))
+        return same and self._versions == self._versions_now()
+
+    def _versions_now(self) -> list[int]:
+        """Return how often the first and the last weight were written: what begins anew writes all of them."""
+        return [weight._version for weight in (self._weights[:1] + self._weights[-1:])]
+
+
+class KeptRates:
+    """Param groups whose rates keep their ratios while the peak is ours.
+
+    A group's own rate is its `initial_lr`, which a scheduler leaves: `lr` may be anywhere on that scheduler's way, as
+    at 0 in a warm-up. Without one it is `lr`. The ratio is that rate over the largest group's; a group at 0 stays
+    there, and if all are at 0 every ratio is 1.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]]) -> None:
+        self.groups = groups  # the optimizer's own list: groups may be added to it
+        self.largest = max(map(_own_rate, groups))
+        self.ratios: list[float] = []
+        self._before: list[Any] = []
+        self._at_first: list[Any] = []  # what the script had at its first step
+        self.moved = False  # whether it has changed them since
+
+    def go_on(self, before: Self) -> None:
+        """Go on where the rates of an optimizer were that this one takes the place of."""
+        self.ratios, self._at_first, self.moved = before.ratios, before._at_first, before.moved
+
+    def learn_ratios(self) -> list[float]:
+        """Return the ratio of each group."""
+        for group in self.groups[len(self.ratios) :]:
+            self.ratios.append(_own_rate(group) / self.largest if self.largest > 0 else 1.0)
+        return self.ratios
+
+    def set(self, rate: float) -> None:
+        """Set every group to its share of `rate`."""
+        self.learn_ratios()
+        self._before = [_read(group) for group in self.groups]
+        self._at_first = self._at_first or self._before
+        self.moved |= self._before[: len(self._at_first)] != self._at_first
+        for group, ratio in zip(self.groups, self.ratios, strict=True):
+            _write(group, rate * ratio)
+
+    def put_back(self) -> None:
+        """Put back what was there."""
+        for group, rate in zip(self.groups, self._before, strict=False):
+            _write(group, rate)
+        self._before = []
+
+
+def _groups_with_rates(optimizer: torch.optim.Optimizer) -> list[list[dict[str, Any]]]:
+    """Return the param groups of an optimizer, and those of optimizers that it holds for the same weights.
+
+    Without those that have no rate, and those that are held in common: there what is set for one is set for both.
+    """
+    own = optimizer.param_groups
+    known, weights = {id(group) for group in own}, {id(weight) for weight in weights_of(optimizer)}
+    held = [
+        group
+        for value in vars(optimizer).values()
+        if isinstance(value, torch.optim.Optimizer) and any(id(weight) in weights for weight in weights_of(value))
+        for group in value.param_groups
+        if id(group) not in known
+    ]
+    return [groups for groups in (own, held) if groups and all("lr" in group for group in groups)]
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
+
+
+def _own_rate(group: dict[str, Any]) -> float:
+    return float(group.get("initial_lr", group["lr"]))
+
+
+def _read(group: dict[str, Any]) -> Any:
+    return float(group["lr"]) if isinstance(group["lr"], torch.Tensor) else group["lr"]
+
+
+def _write(group: dict[str, Any], rate: Any) -> None:
+    if isinstance(group["lr"], torch.Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate

@@ -1,0 +1,50 @@
+"""The weights that the script trains: those of the optimizers that it has made, and whether they have moved."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+
+class MadeOptimizers:
+    """Knows every optimizer of the script that is alive, from when it is made on."""
+
+    def __init__(self) -> None:
+        self._made: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
+        kind: Any = torch.optim.Optimizer
+        real = kind.add_param_group
+
+        def add_param_group(this: torch.optim.Optimizer, group: Any) -> Any:
+            self._made.add(this)
+            return real(this, group)
+
+        kind.add_param_group = add_param_group
+
+    def others_than(self, optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
+        """Return those that share no weight with `optimizer`."""
+        own = {id(weight) for weight in weights_of(optimizer)}
+        return [other for other in self._made if all(id(weight) not in own for weight in weights_of(other))]
+
+    def place(self) -> list[float]:
+        """Return where all weights are: the norm of each, which differs as soon as one has moved."""
+        weights = {id(weight): weight for optimizer in self._made for weight in weights_of(optimizer)}
+        with torch.no_grad():
+            return [_norm(weight) for weight in weights.values()]
+
+
+def _norm(weight: torch.Tensor) -> float:
+    values = torch.view_as_real(weight) if weight.is_complex() else weight
+    exact = torch.promote_types(values.dtype, torch.float32)  # of half precision a norm would have three digits
+    return float(torch.linalg.vector_norm(values, dtype=exact))
+
+
+def weights_of(owner: torch.optim.Optimizer | torch.nn.Module) -> Iterator[torch.Tensor]:
+    """Yield the weights of an optimizer or a module."""
+    if isinstance(owner, torch.nn.Module):
+        yield from owner.parameters()
+    else:
+        for group in owner.param_groups:
+            yield from group["params"]
