@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -47,7 +47,8 @@ def make_model(problem: Problem, mesh: Callable[[], Any] | None = None) -> nn.Mo
         )
     if is_lightning_module(model):
         set_up(model)
-    odd = next((part for part in model.parameters() if not isinstance(part, torch.Tensor)), None)
+    parts = cast("Iterable[object]", model.parameters())  # the user may have a method of that name
+    odd = next((part for part in parts if not isinstance(part, torch.Tensor)), None)
     if odd is not None:
         raise ModelFileError(
             f"{problem.where}: parameters() of {type(model).__name__} gives {describe_value(odd)}, not weights",
