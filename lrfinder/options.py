@@ -15,6 +15,7 @@ STEPS = 100  # 12.5 updates a decade over 8 decades; a longer sweep trains while
 PER_DECADE = 12.5  # of them, by default
 # On thirteen real tasks the best rate of 25 updates lies up to a decade from that of 400, that of 50 up to half a
 # decade, that of 75 up to a quarter; three such runs and two repeats of a sweep stay near 400 updates.
+# Fewer cost less: see rules/README.md#run_steps.
 RUN_STEPS = 75
 LEAST_TRIALS = 3  # short runs that `auto` makes at least
 MIN_RUN_STEPS = 10  # fewer updates see little but the warm-up

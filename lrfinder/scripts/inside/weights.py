@@ -35,8 +35,9 @@ class MadeOptimizers:
             return [_norm(weight) for weight in weights.values()]
 
 
-def _norm(weight: torch.Tensor) -> float:
-    values = torch.view_as_real(weight) if weight.is_complex() else weight
+def _norm(weight: Any) -> float:
+    values = weight.to_local() if hasattr(weight, "to_local") else weight  # of a shard alone
+    values = torch.view_as_real(values) if values.is_complex() else values
     exact = torch.promote_types(values.dtype, torch.float32)  # of half precision a norm would have three digits
     return float(torch.linalg.vector_norm(values, dtype=exact))
 
