@@ -59,6 +59,7 @@ def test_what_was_there_is_as_it_was_and_what_is_new_is_gone(
     assert after.pop("cache.pt")
     assert after == before
     assert any("cache.pt" in remark for remark in done.remarks)
+    assert not any("put back" in remark for remark in done.remarks)
 
 
 def test_of_one_run_that_fails_only_data_that_it_has_read_stays(

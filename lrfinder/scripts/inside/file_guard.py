@@ -238,7 +238,7 @@ class FileGuard:
                 self._writes(journal)
 
     def _note_made(self, path: str) -> None:
-        if path.startswith((self._scratch + os.sep, "/dev/", "/proc/")):
+        if path.startswith((self._scratch + os.sep, "/dev/")):
             return
         known = path in self._made
         self._made.update({path, os.path.realpath(path)})

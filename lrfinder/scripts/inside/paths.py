@@ -6,15 +6,21 @@ import os
 import stat
 from typing import Any
 
+_KERNELS = ("/proc/", "/sys/")
+
 
 def path_of(file: Any) -> str | None:
-    """Return the absolute path of what the script opens; None for a number, and for a name that can't be."""
+    """Return the absolute path of what the script opens.
+
+    None for a number, a name that can't be one, and for what the kernel shows as files: the name of a process.
+    """
     if isinstance(file, int):
         return None
     try:
-        return os.path.abspath(os.fsdecode(file))
+        path = os.path.abspath(os.fsdecode(file))
     except (TypeError, ValueError, OSError):  # OSError: the working folder is gone
         return None
+    return None if path.startswith(_KERNELS) else path
 
 
 def is_regular(path: str) -> bool:

@@ -16,6 +16,8 @@ if not data.exists():  # a cache that the first run makes, and the others read
 x = torch.load(data)
 logging.basicConfig(filename="train.log", level=logging.INFO)  # appends to a log that was there
 Path("settings.json").write_text("{}")  # overwrites before the first step
+if Path("/proc/self/comm").exists():  # the name of the process, as absl writes it
+    Path("/proc/self/comm").write_text("train")
 number = len(list(here.glob("runs/exp*")))
 Path(f"runs/exp{number}").mkdir(parents=True)  # a folder for each run
 if Path("stale").exists():
