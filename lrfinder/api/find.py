@@ -202,6 +202,8 @@ def find_model(
     except UsageError as error:  # only the loader tells whether epochs can be counted
         kept = f"the sweep is kept: lrfinder find --resume {shlex.quote(str(swept.folder))} --steps T"
         raise UsageError(str(error), hint=f"{error.hint}; {kept}" if error.hint else kept) from None
+    if recommended.unwritten is not None:
+        raise recommended.unwritten
     found = replace(
         found,
         advice=recommended.recommendation,

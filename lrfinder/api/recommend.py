@@ -40,13 +40,17 @@ class Recommendation(Advice, Drawn):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendResult:
-    """A recommendation, its run folder, and where its schedule and its picture were written (None: nowhere)."""
+    """A recommendation, its run folder, and where its schedule and its picture were written (None: nowhere).
+
+    `unwritten` is why the schedule is not in the run folder, though there is one.
+    """
 
     recommendation: Recommendation
     run: Path
     written: Path | None
     picture: Path | None
     problem: str
+    unwritten: EnvironmentFailure | None = None
     verified: bool = False  # the rate is one that `verify` confirmed or corrected for the same run
 
 
@@ -102,7 +106,8 @@ def recommend_run(
 
     What `verify` found for the same run is kept, unless `unverified`, or the request names a rate or a rule. The
     config goes to `write`, or into the folder; `seed` is the bootstrap's. If the folder can't be written, as one of
-    somebody else's, `problem` says so. Raises UsageError if `write` is given without a length of the run.
+    somebody else's, `problem` and `unwritten` say so. Raises UsageError if `write` is given without a length of the
+    run, EnvironmentFailure if it can't be written.
     """
     result = load_run(folder)
     check_written(folder, write)
@@ -111,12 +116,17 @@ def recommend_run(
         None if unverified or request.lr is not None or request.rule is not None else _verified(folder, recommendation)
     )
     recommendation = kept or recommendation
-    schedule, written, drawn, problem = recommendation.schedule, None, None, ""
+    schedule, written, drawn, problem, unwritten = recommendation.schedule, None, None, "", None
     if schedule is None and write is not None and recommendation.lr is not None:
         raise UsageError("a schedule needs the length of the run", hint="add --steps T, --epochs E or --open-ended")
     if schedule is not None:
-        written = write if write is not None else config_path(folder)
-        dump(schedule, written)
+        try:
+            dump(schedule, write or config_path(folder))
+            written = write or config_path(folder)
+        except EnvironmentFailure as error:
+            if write is not None:
+                raise
+            unwritten = error
     try:
         write_recommendation(folder, recommend_document(recommendation), written=written)
         if picture:
@@ -130,6 +140,7 @@ def recommend_run(
         written=written,
         picture=drawn,
         problem=problem,
+        unwritten=unwritten,
         verified=kept is not None,
     )
 

@@ -103,6 +103,8 @@ def recommend(
     if result.problem:
         warn(result.problem)
     advice = result.recommendation
+    if as_json and result.unwritten is not None:
+        raise result.unwritten  # a failure is a document, and there is one of them
     if as_json:
         from lrfinder.report.documents import recommend_document
 
@@ -112,6 +114,8 @@ def recommend(
         print_line(f"{advice.lr:g}")
     else:
         _show(result, details=details, plot=details and not quiet)
+    if result.unwritten is not None:
+        raise result.unwritten
     if advice.lr is None:
         raise typer.Exit(INCONCLUSIVE)
 
@@ -123,7 +127,7 @@ def _show(result: RecommendResult, *, details: bool, plot: bool) -> None:
     print_text(*summary_lines(advice, advice.result, picture=result.picture))
     if result.written is not None and advice.schedule is not None:
         print_use(result.written, advice.schedule, result.run)
-    elif advice.lr is not None:
+    elif advice.lr is not None and advice.schedule is None:
         print_text("For a schedule add the length of the coming run: --steps T, --epochs E, or --open-ended.")
     if plot:
         print_plot(advice.result, advice)

@@ -186,6 +186,28 @@ def test_a_folder_that_can_not_be_written_is_4_and_named(folder: Path, zygote: Z
     assert [path.name for path in folder.iterdir()] == ["model.py"]
 
 
+def test_of_a_run_folder_that_can_not_be_written_the_rate_is_told_and_the_config_is_4(
+    folder: Path, zygote: Zygote
+) -> None:
+    assert zygote.start(*SWEEP, "--out", "run", cwd=folder).wait() == 0
+    for path in (folder / "run", *(folder / "run").parents):
+        if path != Path("/") and path.stat().st_uid == os.getuid():
+            path.chmod(path.stat().st_mode | 0o005)
+    (folder / "run").chmod(0o555)
+    try:
+        somebody = NOBODY if os.getuid() == 0 else None
+        child = zygote.start("recommend", "run", "--steps", "1000", cwd=folder, user=somebody)
+        assert child.wait() == 4, child.stderr
+        quiet = zygote.start("recommend", "run", "--steps", "1000", "--quiet", cwd=folder, user=somebody)
+        assert quiet.wait() == 4, quiet.stderr
+    finally:
+        (folder / "run").chmod(0o755)
+    assert "Suggested peak learning rate: " in child.stdout
+    assert "schedule.yaml: Permission denied" in child.stderr
+    assert float(quiet.stdout) > 0
+    assert not (folder / "run" / "schedule.yaml").exists()
+
+
 def test_without_a_home_nothing_is_written_but_the_run(folder: Path) -> None:
     homeless = {name: value for name, value in environment().items() if name != "HOME"}
     done = subprocess.run(
