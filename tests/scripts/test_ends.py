@@ -42,7 +42,7 @@ def test_a_script_that_fails_later_keeps_what_was_measured(sweep: Swept, tmp_pat
     [
         ("by hand", "300 calls of backward.* and no step of a torch optimizer"),
         ("by hand, shortly", "it ended after 20 calls of backward.* and no step of a torch optimizer"),
-        ("functions", "it ended after 0 calls of backward.* and no step of a torch optimizer"),
+        ("functions", "it ended without .*backward.* with these arguments it trains nothing"),
         ("functions, for ever", r"\d+ calls of torch.autograd.grad or torch.func, none of backward.* and no step"),
         ("no rate", r"Unrated \(optimizer\) has no rate: there is no lr in its param groups"),
         ("no loss", "no backward"),

@@ -76,6 +76,28 @@ class LossWatch:
         self._settled = self._thrown = False
         self.calls = 0
 
+    def first_of(self, closure: Callable[..., Any], measured: Callable[[int, float], None]) -> Callable[..., Any]:
+        """Return a closure that tells `measured` of how many batches its first loss is, and that loss.
+
+        It is the one at the weights before the step.
+        """
+        first = True
+
+        def evaluate(*args: Any, **kwargs: Any) -> Any:
+            nonlocal first
+            self.forget()
+            result = closure(*args, **kwargs)
+            if first:
+                first = False
+                batches, loss = self.counted, self.peek()
+                if loss is None and isinstance(result, torch.Tensor | float):
+                    loss = float(result)
+                if loss is not None:
+                    measured(batches, loss)
+            return result
+
+        return evaluate
+
     def _watch_backward(self) -> None:
         real = torch.autograd.backward
 

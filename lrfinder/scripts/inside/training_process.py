@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from lrfinder.config import ScheduleConfig, load_schedule
+from lrfinder.scripts.inside import refusals
 from lrfinder.scripts.inside.followed import FollowedOptimizer
 from lrfinder.scripts.inside.program import run_program, user_traceback
 from lrfinder.scripts.inside.rates import StepHooks, listed
@@ -78,11 +79,10 @@ class ScheduledTraining:
         if self._which not in {None, *names}:
             return
         if not FollowedOptimizer.has_rate(optimizer):
-            _say(f"{listed([names])} has no rate to be set: there is no lr in its param groups")
+            _say(refusals.no_rate(listed([names])))
             sys.exit(2)
         if self._hooks.followed is not None:
-            known = listed(list(self._hooks.names.values()))
-            _say(f"the script has several optimizers: {known}; name one by --which")
+            _say(refusals.several_optimizers(self._which, listed(list(self._hooks.names.values()))))
             sys.exit(2)
 
     def _before(self, followed: FollowedOptimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:

@@ -49,3 +49,14 @@ def weights_of(owner: torch.optim.Optimizer | torch.nn.Module) -> Iterator[torch
     else:
         for group in owner.param_groups:
             yield from group["params"]
+
+
+def all_finite(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether every number of its weights is finite."""
+    return all(bool(weight.detach().isfinite().all()) for weight in weights_of(optimizer))
+
+
+def largest_of(optimizer: torch.optim.Optimizer) -> float:
+    """Return the size of the largest of its weights; NaN if one is."""
+    weights = [weight.detach() for weight in weights_of(optimizer) if weight.numel()]
+    return float(torch.stack([weight.abs().max().float().cpu() for weight in weights]).max())
