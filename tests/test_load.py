@@ -14,6 +14,7 @@ from helpers.runs import parabola, runs_at
 from lrfinder.errors import RunError
 from lrfinder.records import Mode, Point, SweepResult, SweepSettings
 from lrfinder.store import RunFolder, Source, latest_run, load_run
+from lrfinder.store.layout import VERSION
 
 SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=4, repeats=2, mode=Mode.CONTINUOUS)
 RESULT = sweep_of(traces_of(SWEEP), SWEEP)
@@ -77,7 +78,7 @@ FROM_0 = "expected a whole number from 0 to 1e+12"
         ("curve.csv", "repeat,step,lr,loss", LONG, f":1: expected the header repeat,step,lr,loss, got '{LONG[:80]}'"),
         ("curve.csv", "\n0,1,", f"\n{LONG},", f":3: expected four numbers, got '{LONG[:80]}'"),
         ("run.json", '"a test"', f'"\\u0007{LONG}"', f": a control character in '\\x07{LONG[:79]}'"),
-        ("run.json", '"version": 11', '"version": 0', ": version: expected a whole number from 1, got 0"),
+        ("run.json", f'"version": {VERSION}', '"version": 0', ": version: expected a whole number from 1, got 0"),
         ("run.json", '"steps": 4', '"steps": "4"', ": settings.steps: Input should be a valid integer"),
         ("run.json", '"device": "cpu"', '"device": 3', ": setup.device: Input should be a valid string"),
         ("run.json", '"name": "AdamW"', '"name": "f() or AdamW"', f": setup.optimizer: Value error, {NO_NAME}"),
@@ -101,10 +102,12 @@ def test_damage_is_told_to_the_letter_with_no_more_of_it_than_a_line_holds(
 
 def test_a_run_of_a_newer_version_is_told_what_to_do(tmp_path: Path) -> None:
     file = write(tmp_path / "run") / "run.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "version": 12}))
+    file.write_text(json.dumps({**json.loads(file.read_text()), "version": VERSION + 1}))
     with pytest.raises(RunError) as raised:
         load_run(tmp_path / "run")
-    assert str(raised.value) == f"{file}: version 12 was written by a newer lrfinder; this one reads up to version 11"
+    assert str(raised.value) == (
+        f"{file}: version {VERSION + 1} was written by a newer lrfinder; this one reads up to version {VERSION}"
+    )
     assert raised.value.hint == "upgrade: pip install --upgrade lrfinder"
 
 

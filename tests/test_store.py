@@ -24,6 +24,7 @@ from lrfinder.errors import EnvironmentFailure, RunError
 from lrfinder.files import write_atomic
 from lrfinder.records import Mode, Point, Precision, Stop, SweepResult, SweepSettings, Trace, UpdateOptions
 from lrfinder.store import RunFolder, Source, config_path, latest_run, load_run, load_source, load_unfinished
+from lrfinder.store.layout import VERSION
 
 SWEEP = SweepSettings(min_lr=1e-5, max_lr=1.0, steps=20, repeats=2, mode=Mode.CONTINUOUS)
 SOURCE = Source(reference="model.py", optimizer="SGD", optimizer_options={"momentum": 0.9}, batch_size=32)
@@ -210,6 +211,7 @@ def test_the_latest_run_is_found(result: SweepResult, tmp_path: Path) -> None:
     assert latest_run(tmp_path) == tmp_path / "b"
 
 
+NOW = f'"version": {VERSION}'
 DAMAGE = [
     ("run.json", lambda text: "", "not valid JSON"),
     ("run.json", lambda text: text[: len(text) // 2], "not valid JSON"),
@@ -220,9 +222,9 @@ DAMAGE = [
         lambda text: text.replace('"lrfinder.run"', '"other"'),
         "format: expected 'lrfinder.run', got 'other'",
     ),
-    ("run.json", lambda text: text.replace('"version": 11', '"version": 12'), "newer lrfinder"),
-    ("run.json", lambda text: text.replace('"version": 11', '"version": true'), "version: expected a whole number"),
-    ("run.json", lambda text: text.replace('"version": 11', '"version": "1"'), "version: expected a whole number"),
+    ("run.json", lambda text: text.replace(NOW, f'"version": {VERSION + 1}'), "newer lrfinder"),
+    ("run.json", lambda text: text.replace(NOW, '"version": true'), "version: expected a whole number"),
+    ("run.json", lambda text: text.replace(NOW, '"version": "1"'), "version: expected a whole number"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": 1'), "settings: .*steps must be at least 2"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": "many"'), "settings.steps"),
     ("run.json", lambda text: text.replace('"steps": 20', '"steps": "20"'), "settings.steps"),

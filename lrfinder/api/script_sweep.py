@@ -15,7 +15,7 @@ from lrfinder.api.sweeping.sweep_parts import deadline_of, make_sweep
 from lrfinder.api.sweeping.sweep_run import SweepRun, Watch, advised
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import ModelFileError, UsageError
-from lrfinder.formatting import format_duration
+from lrfinder.formatting import format_count, format_duration
 from lrfinder.options import MAX_LR, MIN_LR, REPEATS, RUN_STEPS, STEPS, Mode, Spacing
 from lrfinder.records import Script, SweepSettings, Trace
 from lrfinder.scripts.program import check_script
@@ -30,6 +30,7 @@ def sweep_script(
     *,
     module: bool = False,
     which: str | None = None,
+    scale_others: bool = False,
     nproc: int | None = None,
     min_lr: float = MIN_LR,
     max_lr: float = MAX_LR,
@@ -47,7 +48,8 @@ def sweep_script(
 
     Every repeat and every short run is a new process of the script. Its rates are set around each step of its
     optimizer, and its losses are what it calls `backward()` on. Of several optimizers `which` names the swept one, by
-    its class or a variable. With `nproc` each run is so many processes, as `torchrun --nproc-per-node` starts them, and
+    its class or a variable; with `scale_others` it is the first that makes a step, and the rates of the others keep
+    their ratio to its rate. With `nproc` each run is so many processes, as `torchrun --nproc-per-node` starts them, and
     the loss of an update is their mean. All is kept in the run folder `out` (default: lrfinder-runs/<script>-<time>).
     The other keywords are those of `sweep`.
 
@@ -70,7 +72,12 @@ def sweep_script(
     if nproc is not None and nproc < 1:
         raise UsageError(f"nproc must be at least 1, got {nproc}")
     script = Script(
-        program=os.fspath(program), arguments=tuple(map(str, arguments)), module=module, which=which, processes=nproc
+        program=os.fspath(program),
+        arguments=tuple(map(str, arguments)),
+        module=module,
+        which=which,
+        scale_others=scale_others,
+        processes=nproc,
     )
     return script_run(
         script, settings, out=None if out is None else Path(out), watch=SweepProgress if progress else None
@@ -150,4 +157,4 @@ class ScriptParts:
 def _starts(seconds: Sequence[float]) -> str:
     """Say what the starts cost: every run is a new process."""
     mean = sum(seconds) / len(seconds) if seconds else 0.0
-    return f"{len(seconds)} starts of the script, {format_duration(mean)} each to its first update"
+    return f"{format_count(len(seconds), 'start')} of the script, {format_duration(mean)} each to its first update"

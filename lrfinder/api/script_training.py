@@ -59,6 +59,7 @@ def train_script(script: Script, options: TrainingOptions) -> NoReturn:
         "arguments": list(script.arguments),
         "module": script.module,
         "which": script.which,
+        "scale_others": script.scale_others,
         "config": str(options.config.absolute()),
         "log": str(log.absolute()) if logs else os.devnull,
         "resume": options.resume,

@@ -118,7 +118,14 @@ def check(
     """
     del debug
     program = named_script(
-        context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
+        context,
+        script=script,
+        module=module,
+        which=which,
+        scale_others=scale_others,
+        nproc=nproc,
+        model=model,
+        also=_FOR_SCRIPTS,
     )
     if program is not None:
         from lrfinder.api.check import check_script_rate

@@ -30,10 +30,12 @@ from lrfinder.cli.arguments.options import (
     Out,
     PrecisionOption,
     Quiet,
+    ScaleOthers,
     Schedule,
     Seed,
     StartFrom,
     Steps,
+    SweptOptimizer,
     Upload,
     Warmup,
     WeightDecay,
@@ -60,6 +62,8 @@ def find(
     script: ScriptFile = None,
     module: ScriptModule = None,
     which: Which = None,
+    swept_optimizer: SweptOptimizer = None,
+    scale_others: ScaleOthers = False,
     steps: Steps = None,
     epochs: Epochs = None,
     schedule: Schedule = None,
@@ -123,7 +127,14 @@ def find(
         check_config_target(write)
     where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc if on else None)
     program = named_script(
-        context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
+        context,
+        script=script,
+        module=module,
+        which=which,
+        scale_others=scale_others,
+        nproc=nproc,
+        model=model,
+        also=_FOR_SCRIPTS,
     )
     watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet or as_json)
     if program is None and (model is None) == (resume is None):
@@ -144,6 +155,8 @@ def find(
             accumulate=accumulate,
             clip_norm=clip_norm,
             clip_value=clip_value,
+            swept_optimizer=swept_optimizer,
+            scale_others=scale_others,
             strategy=strategy,
             start_from=start_from,
         )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lrfinder.cli.arguments.options import Debug, count
+from lrfinder.cli.arguments.options import Debug, ScaleOthers, count
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.errors import UsageError
 
@@ -20,6 +20,7 @@ def run(
     script: ScriptFile = None,
     module: ScriptModule = None,
     which: Which = None,
+    scale_others: ScaleOthers = False,
     log: Annotated[
         Path | None,
         typer.Option("--log", metavar="FILE", help="Where each update's rates go. [default: CONFIG-rates.csv]"),
@@ -52,7 +53,7 @@ def run(
     del debug
     from lrfinder.api.script_training import TrainingOptions, train_script
 
-    program = named_script(context, script=script, module=module, which=which, also=_OWN)
+    program = named_script(context, script=script, module=module, which=which, scale_others=scale_others, also=_OWN)
     if program is None:
         raise UsageError("name a --script or a --module", hint="lrfinder run --config schedule.yaml --script train.py")
     train_script(program, TrainingOptions(config=config, log=log, resume=resume, first_update=first_update))

@@ -170,7 +170,14 @@ def sweep(
     check_dry_run(dry_run, resume)
     where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc if on else None)
     program = named_script(
-        context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
+        context,
+        script=script,
+        module=module,
+        which=which,
+        scale_others=scale_others,
+        nproc=nproc,
+        model=model,
+        also=_FOR_SCRIPTS,
     )
     watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet)
     settings = make_settings(

@@ -19,6 +19,7 @@ from lrfinder.cli.arguments.options import (
     Json,
     On,
     Quiet,
+    ScaleOthers,
     Schedule,
     Seed,
     Steps,
@@ -89,6 +90,7 @@ def verify(
     script: ScriptFile = None,
     module: ScriptModule = None,
     which: Which = None,
+    scale_others: ScaleOthers = False,
     write: Annotated[
         Path | None,
         typer.Option(
@@ -122,7 +124,14 @@ def verify(
     from lrfinder.store import latest_run, load_source
 
     program = named_script(
-        context, script=script, module=module, which=which, nproc=nproc, model=model, also=_FOR_SCRIPTS
+        context,
+        script=script,
+        module=module,
+        which=which,
+        scale_others=scale_others,
+        nproc=nproc,
+        model=model,
+        also=_FOR_SCRIPTS,
     )
     options = VerifyOptions(
         steps=steps,

@@ -13,6 +13,7 @@ class Script:
     """A program that trains, as the user starts it: `python PROGRAM ARGUMENTS`, or `python -m PROGRAM ARGUMENTS`.
 
     Of several optimizers the one called `which` is swept: its class, or the name of a variable that holds it. With
+    `scale_others` it is the first that makes a step, and the rates of the others keep their ratio to its rate. With
     `processes` it is started as `torchrun --nproc-per-node PROCESSES` does; None: as one process by itself.
     """
 
@@ -22,6 +23,7 @@ class Script:
     arguments: tuple[str, ...] = ()
     module: bool = False
     which: str | None = None
+    scale_others: bool = False
     processes: int | None = None
 
     @property

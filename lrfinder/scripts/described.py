@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from lrfinder.errors import CONTROL, visible
@@ -58,6 +59,8 @@ def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
 
 def takes_turns(script: Script) -> str:
     """Say why the loss of a run may be no measure in which other optimizers made steps, too, once it had begun."""
+    if script.scale_others:
+        return "the script's optimizers have a loss each: the one that was read hangs on what the others do, too"
     return f"only {script.which} was swept: the loss hangs on what the script's other optimizers do, too"
 
 
@@ -83,12 +86,16 @@ def pauses(end: dict[str, Any]) -> str:
     )
 
 
-def own_rate(rate: float, *, called: str, moved: bool, idle: str) -> str:
+def own_rate(rate: float, *, called: str, moved: bool, idle: str, scaled: Mapping[str, float]) -> str:
     """Say which rate the script itself trains the optimizer at that was swept, called so by it.
 
-    `moved`: it changed it in the course of a run. `idle` are optimizers that have made no step in the last one.
+    `moved`: it changed it in the course of a run. `idle` are optimizers that have made no step in the last one, and
+    `scaled` are others that were scaled with it, and their ratios.
     """
     own = f"the script's own rate of {called} is {format_lr(rate)}"
+    if scaled:
+        others = ", ".join(f"{name} at {ratio:.3g} times its rate" for name, ratio in scaled.items())
+        own = f"swept were {called} and {others}, as `lrfinder run --scale-others` trains them; {own}"
     if idle:
         own = f"swept was {called}: {idle} had made no step yet, and --which NAME sweeps that instead; {own}"
     if moved:

@@ -26,8 +26,14 @@ _TRACKERS = {
 def check_script(script: Script) -> str | None:
     """Return the SHA-256 of the script's file, in hexadecimal; None for a module without one. Nothing is imported.
 
-    Raises UsageError if there is no such file or module, or if a name or an argument can't be written down.
+    Raises UsageError if there is no such file or module, if a name or an argument can't be written down, or if one
+    optimizer is named and all are to be scaled.
     """
+    if script.scale_others and script.which is not None:
+        raise UsageError(
+            f"all optimizers are to be scaled, and {script.which!r} is named too",
+            hint="keep one; with --scale-others the rate is that of the first which makes a step",
+        )
     for text in (script.program, *script.arguments):
         if fault := fault_of_name(text):
             raise UsageError(f"{text!a}: {fault}, and could not be written down", hint="rename it")

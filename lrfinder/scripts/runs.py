@@ -61,6 +61,7 @@ class ScriptRuns:
         self.own_rate = 0.0  # the peak that the script itself would train at, known from its first step
         self._own_rate_moved = False
         self._called = self._idle = ""  # names of the optimizer that is swept, and of those that made no step
+        self._scaled: dict[str, float] = {}  # the ratios of those that are scaled with it
         self._kept_log = None if log is None else log.absolute()
         self._interrupts = Interrupts()
         self._footprints = Footprints()
@@ -244,6 +245,7 @@ class ScriptRuns:
             "arguments": list(self.script.arguments),
             "module": self.script.module,
             "which": self.script.which,
+            "scale_others": self.script.scale_others,
             "rates": list(rates),
             "seed": self.seed,
             "repeat": repeat,
@@ -314,6 +316,8 @@ class ScriptRuns:
             self.starts.append(message["setup_s"])
             self.own_rate, self._called = message["own_rate"], visible(message["called"])
             self.observer.prepared(setup_of(self.script, message))
+        elif kind == "scaled":
+            self._scaled[visible(message["called"])] = message["ratio"]
         elif kind == "takes_turns":
             run.doubt = takes_turns(self.script)
         elif kind == "end":
@@ -344,7 +348,13 @@ class ScriptRuns:
 
     def _clean_up(self) -> None:
         if self.starts:
-            said = own_rate(self.own_rate, called=self._called, moved=self._own_rate_moved, idle=self._idle)
+            said = own_rate(
+                self.own_rate,
+                called=self._called,
+                moved=self._own_rate_moved,
+                idle=self._idle,
+                scaled=self._scaled,
+            )
             self.remarks.append(said)
         left = self._footprints.sweep_ended()
         if left:

@@ -15,6 +15,7 @@ Format history of run.json:
     9  `source.script` has `processes`: several, in one training
     10 the setup has `sizes`: of the numbers in the first batch
     11 repeats and short runs have `doubt`: why their losses may say little, as they have shown
+    12 `source.script` has `scale_others`: all optimizers of a script were swept together
 
 A new version needs a line here, a step in `migrations.py`, and a run folder in tests/data.
 """
@@ -27,7 +28,7 @@ from lrfinder.records import Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.source import Source
 
 FORMAT = "lrfinder.run"
-VERSION = 11
+VERSION = 12
 RUNS_FOLDER = "lrfinder-runs"
 RUN = "run.json"
 CURVE = "curve.csv"

@@ -44,4 +44,5 @@ MIGRATIONS: Mapping[int, Callable[[Document], Document]] = {
     8: _only_additions,
     9: _only_additions,
     10: _only_additions,
+    11: _only_additions,
 }

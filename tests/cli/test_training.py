@@ -123,6 +123,17 @@ def test_the_optimizer_that_is_swept_stays_the_same_for_verify(cli, tmp_path: Pa
     assert set((tmp_path / "seen.txt").read_text().split()) == {"0.0625"}  # held, whatever the other did
 
 
+def test_find_sweeps_the_one_that_is_named_too(cli, tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text(GOOD_WITH_VAL.split("def optimizer")[0].replace("def model", "def _") + TWO)
+    find = ("find", "model.py", "--out", "run", "--steps", "30", "--budget", "90")
+    asked = cli(*find)
+    assert asked.returncode == 2
+    assert "choose one: --sweep-optimizer body, --sweep-optimizer head" in asked.stderr
+    done = cli(*find, "--sweep-optimizer", "head")
+    assert done.returncode in {0, 5}, done.stderr
+    assert set((tmp_path / "seen.txt").read_text().split()) == {"0.0625"}
+
+
 def test_a_dry_run_trains_nothing_and_writes_nothing(cli, model_file: Path, tmp_path: Path) -> None:
     shown = cli("sweep", model_file, "--dry-run", "--repeats", "3")
     assert (shown.returncode, shown.stderr) == (0, "")

@@ -70,8 +70,11 @@ def sweep(
     # The picture takes longer than the rest.
     monkeypatch.setattr("lrfinder.api.sweeping.sweep_run.write_picture", lambda *_: None)
 
-    def run(name: str, *arguments: object, which: str | None = None, **settings: Any) -> SweepRun:
-        script = Script(program=program(name), arguments=tuple(map(str, arguments)), which=which)
+    def run(
+        name: str, *arguments: object, which: str | None = None, scale_others: bool = False, **settings: Any
+    ) -> SweepRun:
+        own = tuple(map(str, arguments))
+        script = Script(program=program(name), arguments=own, which=which, scale_others=scale_others)
         told = {"mode": Mode.CONTINUOUS, "repeats": 1, "steps": 40, "min_lr": 1e-3, "max_lr": 1.0, **settings}
         return script_run(script, SweepSettings(**told), out=tmp_path_factory.mktemp("run") / "out")
 

@@ -31,7 +31,7 @@ Which = Annotated[
         "--which", metavar="NAME", help="Of a script's several optimizers: the class, or a variable that holds it."
     ),
 ]
-_OF_SCRIPTS = frozenset({"script", "module", "which", "nproc"})
+_OF_SCRIPTS = frozenset({"script", "module", "which", "scale_others", "nproc"})
 _OF_ALL = frozenset({"as_json", "quiet", "details", "debug", "seed", "out", "write"})
 
 
@@ -41,6 +41,7 @@ def named_script(
     script: str | None,
     module: str | None,
     which: str | None,
+    scale_others: bool = False,
     nproc: int | None = None,
     model: str | None = None,
     also: frozenset[str] = frozenset(),
@@ -53,6 +54,8 @@ def named_script(
     if script is None and module is None:
         if which is not None:
             raise UsageError("--which is for a script", hint="a model file's: --sweep-optimizer NAME")
+        if scale_others and "swept_optimizer" not in context.params:
+            raise UsageError("--scale-others is for a --script here", hint="name the script, too: --script train.py")
         return None
     if script is not None and module is not None:
         raise UsageError("--script and --module can't both be given", hint="keep one")
@@ -74,4 +77,11 @@ def named_script(
 
         check_launch()
     program, arguments = script if script is not None else str(module), context.meta.get(ARGUMENTS, ())
-    return Script(program=program, arguments=arguments, module=script is None, which=which, processes=nproc)
+    return Script(
+        program=program,
+        arguments=arguments,
+        module=script is None,
+        which=which,
+        scale_others=scale_others,
+        processes=nproc,
+    )

@@ -20,6 +20,7 @@ class FollowedOptimizer:
     def __init__(self, optimizer: torch.optim.Optimizer, *, before: Self | None = None) -> None:
         """`before` is one for the same weights whose place it takes."""
         self.optimizer = optimizer
+        self.rate = 0.0  # the one that was set last
         self._kept = [KeptRates(groups) for groups in _groups_with_rates(optimizer)]
         self._weights = [*weights_of(optimizer)]
         self._versions: list[int] = []
@@ -68,6 +69,7 @@ class FollowedOptimizer:
 
     def set(self, rate: float) -> None:
         """Set every group to its share of `rate`, and remember what the script had there."""
+        self.rate = rate
         for kept in self._kept:
             kept.set(rate)
 

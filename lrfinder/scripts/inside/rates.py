@@ -21,7 +21,8 @@ class StepHooks:
 
     `seen` is told of every optimizer at its first step, with its names. A step within a step, as of a wrapper that is
     an optimizer itself, belongs to the outer one. One that is made anew for the same weights, as some scripts do in
-    each epoch, takes the place of the one before.
+    each epoch, takes the place of the one before. With `scale_others` every other optimizer has the rate of the
+    followed one's last step times the ratio of their own rates; those must have a rate, or `seen` ends the process.
     """
 
     def __init__(
@@ -32,8 +33,10 @@ class StepHooks:
         before: Callable[[FollowedOptimizer, tuple[Any, ...], dict[str, Any]], _StepChange],
         after: Callable[[FollowedOptimizer], None],
         of_others: Callable[[torch.optim.Optimizer], None] | None = None,
+        scale_others: bool = False,
     ) -> None:
-        self._which = which
+        self._which, self._scales_others = which, scale_others
+        self._scaled: dict[int, FollowedOptimizer] = {}  # the others, by their identity
         self._seen, self._before, self._after, self._of_others = seen, before, after, of_others
         self.names: dict[int, tuple[str, ...]] = {}  # of every optimizer that has stepped, by its identity
         self._alive: list[torch.optim.Optimizer] = []  # so that no other gets the identity of one that is gone
@@ -64,6 +67,8 @@ class StepHooks:
         if followed is None or followed.optimizer is not optimizer:
             if self._of_others is not None:
                 self._of_others(optimizer)
+            if followed is not None and (other := self._scaled.get(id(optimizer))) is not None:
+                other.set(followed.rate * ratio_of_rates(other, followed))
             return None
         return self._before(followed, args, kwargs)
 
@@ -74,6 +79,8 @@ class StepHooks:
         if followed is not None and followed.optimizer is optimizer:
             followed.put_back()
             self._after(followed)
+        elif (other := self._scaled.get(id(optimizer))) is not None:
+            other.put_back()
 
     def _first_step_of(self, optimizer: torch.optim.Optimizer) -> None:
         names = names_of(optimizer)
@@ -89,6 +96,13 @@ class StepHooks:
         self._seen(optimizer, names)
         if self.followed is None and (self._which is None or self._which in names):
             self.followed = FollowedOptimizer(optimizer)
+        elif self._scales_others:
+            self._scaled[id(optimizer)] = FollowedOptimizer(optimizer)
+
+
+def ratio_of_rates(other: FollowedOptimizer, followed: FollowedOptimizer) -> float:
+    """Return the script's own rate of `other` over that of `followed`; 1 if that is 0, as at the start of a warm-up."""
+    return other.own_rate / followed.own_rate if followed.own_rate else 1.0
 
 
 def listed(optimizers: list[tuple[str, ...]]) -> str:

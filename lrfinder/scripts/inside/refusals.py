@@ -48,7 +48,7 @@ def not_its_turn(which: str | None, known: str, *, steps: int, spent_s: float) -
 def several_optimizers(which: str | None, known: str) -> str:
     """Say that it isn't known which of several optimizers to sweep."""
     if which is None:
-        return f"the script has several optimizers: {known}; name one by --which"
+        return f"the script has several optimizers: {known}; name one by --which, or scale all by --scale-others"
     return f"--which {which} names several optimizers: {known}"
 
 

@@ -26,6 +26,7 @@ def run(plan: dict[str, Any], began: float) -> NoReturn:
         messages,
         plan["rates"],
         which=plan["which"],
+        scale_others=plan["scale_others"],
         drift=plan["drift"],
         judged=plan["judged"],
         different=plan["different"],

@@ -29,7 +29,7 @@ from lrfinder.scripts.inside.patience import (
     MOST_WITHOUT_LOSS,
     Patience,
 )
-from lrfinder.scripts.inside.rates import StepHooks, listed
+from lrfinder.scripts.inside.rates import StepHooks, listed, ratio_of_rates
 from lrfinder.scripts.inside.step_times import StepTimes
 from lrfinder.scripts.inside.weights import all_finite, largest_of
 
@@ -54,6 +54,7 @@ class ScriptRun:
         rates: list[float],
         *,
         which: str | None,
+        scale_others: bool,
         drift: float | None,
         judged: bool,
         different: int | None,
@@ -69,6 +70,7 @@ class ScriptRun:
         """
         self.rates = rates
         self._messages, self._which, self._drift = messages, which, drift
+        self._scales_others = scale_others
         self._processes, self._parent = processes, os.getppid()
         self._began, self._training_begins = began, training_begins
         self._training = False
@@ -93,7 +95,12 @@ class ScriptRun:
             step_skipped=self._step_skipped,
         )
         self._hooks = StepHooks(
-            which, seen=self._optimizer_seen, before=self._before, after=self._after, of_others=self._other_stepped
+            which,
+            seen=self._optimizer_seen,
+            before=self._before,
+            after=self._after,
+            of_others=self._other_stepped,
+            scale_others=scale_others,
         )
 
     def ended_by_itself(self, error: BaseException | None) -> NoReturn:
@@ -203,21 +210,28 @@ class ScriptRun:
         followed = self._hooks.followed
         if self._which not in {None, *names}:
             return
+        if (followed is None or self._scales_others) and not FollowedOptimizer.has_rate(optimizer):
+            self.refuse(refusals.no_rate(listed([names])))
         if followed is None:
-            if not FollowedOptimizer.has_rate(optimizer):
-                self.refuse(refusals.no_rate(listed([names])))
             return
-        if names == self._hooks.names[id(followed.optimizer)]:
-            if self._updates >= LEAST_IN_A_ROW:  # the next fold, or the next of several settings
-                self.end(Stop.OUT_OF_DATA, f"the script began another training after {_count(self._updates)}")
+        same_names = names == self._hooks.names[id(followed.optimizer)]
+        if same_names and self._updates >= LEAST_IN_A_ROW:  # the next fold, or the next of several settings
+            self.end(Stop.OUT_OF_DATA, f"the script began another training after {_count(self._updates)}")
+        if self._scales_others:
+            ratio = ratio_of_rates(FollowedOptimizer(optimizer), followed)
+            self._messages.send("scaled", called=listed([names]), ratio=ratio)
+            return
+        if same_names:
             self.refuse(refusals.many_trainings(known, _count(self._updates)))
         self.refuse(refusals.several_optimizers(self._which, known))
 
     def _other_stepped(self, _optimizer: torch.optim.Optimizer) -> None:
         self._losses_seen.steps += 1
         self._shared = self._losses_seen.take()
-        self._takes_turns = self._hooks.followed is not None
-        if not self._takes_turns:
+        began = self._hooks.followed is not None
+        # Those that are scaled make the same update, unless they have a loss of their own.
+        self._takes_turns |= began and not (self._scales_others and self._shared is None)
+        if not began:
             steps = self._losses_seen.steps
             spent_s = self._patience.too_many_of_others(steps)
             if spent_s is not None:

@@ -22,7 +22,12 @@ def run(plan: dict[str, Any]) -> None:
     """Run the script of `plan` in this process, to its own end."""
     config = load_schedule(plan["config"])
     training = ScheduledTraining(
-        config, which=plan["which"], log=Path(plan["log"]), first=plan["first_update"], resume=plan["resume"]
+        config,
+        which=plan["which"],
+        scale_others=plan["scale_others"],
+        log=Path(plan["log"]),
+        first=plan["first_update"],
+        resume=plan["resume"],
     )
     atexit.register(training.report)
     python_reports = sys.excepthook
@@ -46,16 +51,26 @@ class ScheduledTraining:
     """
 
     def __init__(
-        self, config: ScheduleConfig, *, which: str | None, log: Path, first: int | None, resume: bool
+        self,
+        config: ScheduleConfig,
+        *,
+        which: str | None,
+        scale_others: bool,
+        log: Path,
+        first: int | None,
+        resume: bool,
     ) -> None:
         """`first` is the index of the first update; with `resume` the state that the script has loaded says it."""
         self._config, self._which, self._path = config, which, log.absolute()
+        self._scales_others = scale_others
         self._schedule, self._peak = config.followed, config.optimizer.lr
         self._given, self._resume = first, resume
         self._update = self._first = first or 0
         self._made = False  # whether the step under way changes the weights
         self._log: Any = None
-        self._hooks = StepHooks(which, seen=self._seen, before=self._before, after=self._after)
+        self._hooks = StepHooks(
+            which, seen=self._seen, before=self._before, after=self._after, scale_others=scale_others
+        )
 
     def report(self) -> None:
         """Say on standard error what was set, at the end of the process."""
@@ -81,7 +96,7 @@ class ScheduledTraining:
         if not FollowedOptimizer.has_rate(optimizer):
             _say(refusals.no_rate(listed([names])))
             sys.exit(2)
-        if self._hooks.followed is not None:
+        if self._hooks.followed is not None and not self._scales_others:
             _say(refusals.several_optimizers(self._which, listed(list(self._hooks.names.values()))))
             sys.exit(2)
 
