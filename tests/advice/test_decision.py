@@ -195,11 +195,28 @@ def test_the_valley_of_trials_as_long_as_the_run_may_lie_on_either_side(width: f
 def test_a_rate_above_the_best_is_given_up_for_less_than_one_below_it(lost: float, kept: bool) -> None:
     """Slow rates catch up in a longer run; of what a fast one loses nothing comes back."""
     short = reaching({-2.0: 0.2, -1.7: 0.0, -1.4: 0.2}, 50)
-    above = decided(-1.7, reaching({-2.3: 0.3, -2.0: 0.0, -1.7: lost, -1.4: 1.0}, 200), short=short)
+    above = decided(-1.7, reaching({-2.3: 0.3, -2.0: 0.0, -1.7: lost, -1.4: 0.2}, 200), short=short)
     assert above.kept is kept
     assert kept or above.x < -2.0, "the valley moved from 50 updates to 200"
     below = decided(-2.3, reaching({-2.6: 0.4, -2.3: lost, -2.0: 0.0, -1.7: 1.0}, 200))
     assert below.kept
+
+
+@pytest.mark.parametrize(("cliff", "kept"), [(1.0, False), (0.1, True)])
+def test_of_two_rates_that_did_alike_the_one_below_a_cliff_is_given_up(cliff: float, kept: bool) -> None:
+    """If the valley of longer runs lies lower by as much as it may, the higher rate is at the cliff."""
+    short = reaching({-2.0: 0.2, -1.7: 0.0, -1.4: 0.3}, 70)
+    long = reaching({-2.0: 0.2, -1.7: 0.0, -1.4: 0.01, -1.1: cliff}, 200)
+    found = decided(-1.4, long, short=short)
+    assert found.kept is kept
+    assert found.lost == pytest.approx(0.01)
+    assert math.isnan(found.risk) is kept
+    if not kept:
+        assert found.x < -1.45
+        assert found.risk > 0.3
+        lower = decided(found.x, long, short=short)
+        assert lower.kept
+        assert found.cost > lower.cost, "the valley is taken to be half as well known"
 
 
 @pytest.mark.parametrize(("once", "kept"), [(True, False), (False, True)])

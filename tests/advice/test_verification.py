@@ -142,6 +142,29 @@ def test_trials_that_learn_nothing_of_few_batches_are_fewer_longer_and_on_all_da
     assert "learned next to nothing, and did not tell" in verification.why
 
 
+@pytest.mark.parametrize("learns_below", [True, False])
+def test_trials_that_learn_a_few_batches_by_heart_get_lower_rates_before_all_data(learns_below: bool) -> None:
+    """The held-out losses of an embedding that passes 25 times over two batches; all data would hide that it does."""
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
+    by_heart = {-2.0: 0.4, -1.5: 1.2, -2.5: -0.03, -3.0: -0.4, -3.5: -0.2}  # above the start, at 10**x
+
+    def make(plan: RunPlan) -> ShortRun:
+        if plan.batches is None:
+            return run_at(plan, parabola(-2))
+        if plan.steps > 47:
+            return run_at(plan, parabola(-2.8))
+        return run_at(plan, lambda x: START + (by_heart[round(x, 1)] if learns_below or x > -2.7 else 0.01))
+
+    verification, trials = verified(VerifyRequest(steps=2000, budget=800, lr=1e-2), sweep, make)
+    shorter = [trial for trial in trials if trial.plan.steps == 47]
+    assert [round(math.log10(trial.plan.lr), 1) for trial in shorter[:3]] == [-2.0, -1.5, -2.5]
+    assert len(shorter) == (5 if learns_below else 4)
+    assert {trial.plan.batches is None for trial in trials if trial.plan.steps > 47} == {not learns_below}
+    assert verification.confirmed is not learns_below
+    assert math.log10(verification.lr) == pytest.approx(-2.8 if learns_below else -2, abs=0.3)
+    assert sum(trial.updates for trial in trials) <= 800
+
+
 def test_noise_of_trials_that_learned_nothing_is_no_valley() -> None:
     sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 200)
 

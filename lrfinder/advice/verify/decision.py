@@ -16,6 +16,7 @@ LEVEL = 0.9  # how sure the printed cost is
 DEAR = 0.05  # of the fall: what a confident rate is expected to lose at most: advice/README.md#dear
 LEAST_ERROR = 0.0912  # decades (sd), at least: advice/README.md#least_error
 CLOSE = 0.01  # of the fall; full-length trials nearer than that are equal: advice/README.md#close
+RISK = 0.3  # of the fall; a rate that may lose so much more is given up for a lower one: advice/README.md#risk
 CATCH_UP = 0.75  # of what a trial loses, left by a run twice as long: advice/README.md#catch_up
 SHELF = 1 / 3  # of the first loss: advice/README.md#shelf-far_below
 FAR_BELOW = 1 / 2  # of the loss of the best constant prediction: in the same place
@@ -31,6 +32,7 @@ class Decision:
     the share of the fall that the asked rate lost in its own trial of the greatest length, NaN if there was none.
     `cost` is the share of the fall that 10**x is expected to lose at most, at 90 %; infinite if no trial tells.
     `untested` is log10 of a rate whose trial may show it to be less; NaN if none would.
+    `risk` is what the asked rate may lose, at 90 %, if it was given up for that alone; else NaN.
     """
 
     x: float
@@ -41,6 +43,7 @@ class Decision:
     lost: float
     cost: float
     untested: float
+    risk: float
 
 
 def decide(
@@ -71,7 +74,8 @@ def decide(
     The asked rate is kept if it obeys all that (CLEAR off what failed is enough), and if the other one was better by no
     more than LOST, or CLOSE if the trials were as long as the run, or the trials' own roughness. DEAR stands for LOST
     if the other one is lower, or all trials above it did about as well, and if a drift is expected of a run that sees
-    its data once.
+    its data once. However near they are, it is given up for a lower one if it may lose RISK more, at 90 %: a cliff is
+    close above it. Where the valley lies is taken to be half as well known then.
     """
     drift = extrapolate(short, long, steps, expected=expected, repeated=repeated)
     full = drift.doublings == 0
@@ -103,14 +107,21 @@ def decide(
     clearly = CLIFF if by_chance else max(least, long.roughness)
     near = worse <= clearly or abs(asked - x) <= CONFIRMED
     kept = asked == x or (allowed and near)
+    eased = left_over(drift, repeated=repeated)
+    risk = math.nan
+    if kept and x < asked and not full:
+        may_lose, less = (_cost(short, long, rate, drift, eased=eased, level=LEVEL) for rate in (asked, x))
+        if may_lose > max(less, long.lost(x)) + RISK:
+            kept, risk = False, may_lose
     if kept:
         x, to_try, limit = asked, asked, ""
-    eased = left_over(drift, repeated=repeated)
-    cost = _cost(short, long, x, drift, eased=eased, level=level)
+    cost = _cost(short, long, x, drift, eased=eased, level=level, widened=1.0 if math.isnan(risk) else 2.0)
     if not kept and not drift.expected:
         cost = max(cost, long.lost(x))  # NaN beyond the trials
     untested = _untested(short, long, x, drift, eased=eased, level=level) if cost > DEAR else math.nan
-    return Decision(x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost, cost=cost, untested=untested)
+    return Decision(
+        x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost, cost=cost, untested=untested, risk=risk
+    )
 
 
 def _worse(long: LrProfile, asked: float, x: float, drift: LrDrift, *, once: bool) -> float:
@@ -168,17 +179,27 @@ def left_over(drift: LrDrift, *, repeated: bool) -> float:
     return CATCH_UP**drift.doublings if repeated and not drift.expected else 1.0
 
 
-def _cost(short: LrProfile | None, long: LrProfile, x: float, drift: LrDrift, *, eased: float, level: float) -> float:
+def _cost(
+    short: LrProfile | None,
+    long: LrProfile,
+    x: float,
+    drift: LrDrift,
+    *,
+    eased: float,
+    level: float,
+    widened: float = 1.0,
+) -> float:
     """Return the share of the fall that 10**x loses at most, at `level`.
 
     max of l(v) c(v) for v from x to x + z s, plus c (roughness + open end)
 
-    s is the standard error of the best rate in decades, z the normal quantile of `level`, l the trials' valley, c what
-    is left of a loss in a longer run: `eased` up to the last trial before a cliff, 1 above it. If the trials were as
-    long as the run, the valley may lie higher as well: v then begins at x - z s, and z is the two-sided quantile. Above
-    the longer trials' rates the shorter ones count, or the line through the last two. An expected drift has moved x.
+    s is the standard error of the best rate in decades, times `widened`, z the normal quantile of `level`, l the
+    trials' valley, c what is left of a loss in a longer run: `eased` up to the last trial before a cliff, 1 above it.
+    If the trials were as long as the run, the valley may lie higher as well: v then begins at x - z s, and z is the
+    two-sided quantile. Above the longer trials' rates the shorter ones count, or the line through the last two. An
+    expected drift has moved x.
     """
-    low, high = _where_it_may_lie(x, drift, level)
+    low, high = _where_it_may_lie(x, drift, level, widened)
     inside = [point.x for point in long.points if low < point.x < high]
 
     def lost(v: float) -> float:
@@ -209,9 +230,9 @@ def _untested(
     return high if rest <= DEAR else math.nan
 
 
-def _where_it_may_lie(x: float, drift: LrDrift, level: float) -> tuple[float, float]:
+def _where_it_may_lie(x: float, drift: LrDrift, level: float, widened: float = 1.0) -> tuple[float, float]:
     """Return the rates (log10) of the trials' valley between which 10**x may lie, at `level`."""
     full = drift.doublings == 0
     at = x - drift.moved if drift.expected else x
-    half = NormalDist().inv_cdf((1 + level) / 2 if full else level) * max(LEAST_ERROR, drift.error)
+    half = NormalDist().inv_cdf((1 + level) / 2 if full else level) * widened * max(LEAST_ERROR, drift.error)
     return at - half if full else at, at + half

@@ -43,7 +43,9 @@ class TrialPlan:
         if self._own_profile is not None:
             return Lengths(short=None, long=max(LEAST_STEPS, min(steps, budget // longer)), most=LONG_RUNS)
         short = max(LEAST_STEPS, min(steps // GROWTH, budget // (FIRST_RUNS + GROWTH * longer)))
-        tried, runs = (FIRST, longer - LONG_RUNS + FIRST) if self._learned_nothing(short) else (FIRST_RUNS, longer)
+        tried, runs = FIRST_RUNS, longer
+        if self._learned_nothing(short):
+            tried, runs = len(self._shorter(short)), longer - LONG_RUNS + FIRST
         long = max(LEAST_STEPS, min(steps, (budget - tried * short) // runs))
         return Lengths(short=short, long=long, most=LONG_RUNS)
 
@@ -145,18 +147,30 @@ class TrialPlan:
         return subset_size(self.sweep.batches_per_epoch, steps=steps, whole=self.request.steps)
 
     def _learned_nothing(self, short: int) -> bool:
-        """Tell whether the first runs of `short` updates learned next to nothing: advice/README.md#too_little."""
+        """Tell whether the first runs of `short` updates learned next to nothing: advice/README.md#too_little.
+
+        If the lowest rate of three is the best, and the others end above where they began, those learn a few batches by
+        heart: then lower ones tell, as long as they end lower.
+        """
         rates = {round_lr(10 ** (self._start + step), 4) for step in (0.0, FIRST_STEP, -FIRST_STEP)}
-        alike = (short, self._matched(short), self.request.schedule)
-        runs = [
-            run
-            for run in self.runs
-            if (run.plan.steps, run.plan.batches, run.plan.schedule) == alike and run.plan.lr in rates
-        ]
-        first = lr_profile(runs, short, self._drift[1])
-        if first is None or len(runs) < FIRST or not all(point.trained for point in first.points):
+        runs = self._shorter(short)
+        beginning = sorted((run for run in runs if run.plan.lr in rates), key=lambda run: run.plan.lr)
+        first = lr_profile(beginning, short, self._drift[1])
+        if first is None or len(beginning) < FIRST or not all(point.trained for point in first.points):
             return False
-        return first.fall < self._enough(first)
+        enough = self._enough(first)
+        by_heart = all(run.loss is not None and run.loss > first.start + enough for run in beginning[1:])
+        if first.fall >= enough or not by_heart:
+            return first.fall < enough
+        every = lr_profile(runs, short, self._drift[1])
+        if every is None or (len(runs) < FIRST_RUNS and every.lowest == every.points[0]):
+            return False
+        return every.fall < enough
+
+    def _shorter(self, short: int) -> list[ShortRun]:
+        """Return the runs of `short` updates that the coming run's data and schedule ask for."""
+        alike = (short, self._matched(short), self.request.schedule)
+        return [run for run in self.runs if (run.plan.steps, run.plan.batches, run.plan.schedule) == alike]
 
     def _enough(self, profile: LrProfile) -> float:
         """Return the fall below which trials learned next to nothing: advice/README.md#too_little."""

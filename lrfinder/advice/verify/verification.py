@@ -274,12 +274,19 @@ def _said(plan: TrialPlan, long: LrProfile, decision: Decision) -> str:
     share = left_over(drift, repeated=plan.repeated)
     left = f"; the longer run is taken to lose {share:.0%} of what trials lose" if share < 1 else ""
     if drift.per_doubling is None:
-        return f"{said}{moved}{left}"
+        return f"{said}{moved}{left}{_given_up(plan, decision)}"
     bound = f" (it is moved by a factor of {10**FARTHEST:.1f} at most)" if drift.cut else ""
     band = f", but {decision.limit}" if decision.x > drift.x and decision.limit else ""
-    return (
-        f"{said}{moved}, which for {plan.request.steps} updates points to {format_lr(10**drift.x)}{bound}{band}{left}"
-    )
+    points = f"which for {plan.request.steps} updates points to {format_lr(10**drift.x)}{bound}{band}{left}"
+    return f"{said}{moved}, {points}{_given_up(plan, decision)}"
+
+
+def _given_up(plan: TrialPlan, decision: Decision) -> str:
+    """Say why the asked rate was given up, if that was for what it may lose alone."""
+    if math.isnan(decision.risk):
+        return ""
+    may_lose = f"it may lose {min(1.0, decision.risk):.0%} of what training gains"
+    return f"; {format_lr(plan.request.lr)} did about as well, but rates close above it failed: {may_lose}"
 
 
 def _no_answer(long: LrProfile | None) -> str:
