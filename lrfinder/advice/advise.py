@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lrfinder.advice.against import Against, compare_rate, start_text
@@ -90,7 +90,7 @@ class Request:
     open_ended: bool = False  # its length isn't known, and a schedule is wanted all the same
     schedule: str | None = None
     warmup: int | None = None
-    rule: str | None = None  # None: `trials`, without any `steepest`, after a plateau `steepest-raw`
+    rule: str | None = None  # None: `trials`, without any `steepest`; see _default_rule
     lr: float | None = None
     against: tuple[float, ...] = ()  # rates to compare with, such as the one that is used so far
 
@@ -172,14 +172,26 @@ def _picks(evidence: SweepEvidence, request: Request, length: int | None) -> tup
         tried = evidence.profile.steps if guide is not None else max(evidence.profile.steps, reference_length(length))
         found = (*lr_drifts(optimizer, tried, length), *found)
         picks.insert(0, _doubted(pick_by_trials(evidence.profile, guide, optimizer, length), found))
-    # After a plateau short runs end too early to be trusted: rules/README.md#plateau_rule
-    raw = next((pick for pick in picks if pick.rule == PLATEAU_RULE), None)
-    by_curve = PLATEAU_RULE if plateau and raw is not None and _learns(raw, evidence.band) else DEFAULT_RULE
-    wanted = request.rule or (TRIALS_RULE if evidence.profile is not None and not plateau else by_curve)
+    wanted = request.rule or _default_rule(evidence, picks, after_plateau=bool(plateau))
     if not any(pick.rule == wanted for pick in picks):
         why = evidence.refusal.why if evidence.refusal is not None else _not_there(wanted, result)
         picks.insert(0, Pick(rule=wanted, lr=None, low=None, high=None, status=Status.REFUSED, why=why))
     return tuple(sorted(picks, key=lambda pick: pick.rule != wanted))  # a stable sort: the rest keeps its order
+
+
+def _default_rule(evidence: SweepEvidence, picks: Sequence[Pick], *, after_plateau: bool) -> str:
+    """Return the rule whose pick counts: `trials`, if there are any.
+
+    After a plateau short runs end too early to be trusted. There it is the fit's own steepest point, if anything is
+    learned at it, or the pick by trials, if that is lower: rules/README.md#plateau_rule.
+    """
+    if not after_plateau:
+        return DEFAULT_RULE if evidence.profile is None else TRIALS_RULE
+    raw, tried = (next((pick for pick in picks if pick.rule == name), None) for name in (PLATEAU_RULE, TRIALS_RULE))
+    if raw is None or not _learns(raw, evidence.band):
+        return DEFAULT_RULE
+    lower = tried is not None and raw.lr is not None and tried.lr is not None and tried.lr < raw.lr
+    return TRIALS_RULE if lower else PLATEAU_RULE
 
 
 def _learns(pick: Pick, band: Band | None) -> bool:

@@ -207,6 +207,10 @@ def test_after_a_fall_all_at_once_as_from_a_plateau_the_sweep_decides_and_is_unc
     assert {pick.status for pick in advice.picks[:2]} == {Status.UNCERTAIN}
     assert math.log10(advice.lr) == pytest.approx(-2.5, abs=0.1)
     assert "all at once, as after a plateau" in advice.why
+    lower = advice_on(explored(sweep_of(traces, AUTO), parabola(-3.2)), Request(steps=100))
+    both = {pick.rule: pick.lr for pick in lower.picks if pick.rule in {"steepest-raw", "trials"}}
+    assert lower.picks[0].rule == min(both, key=both.get) == "trials", "both say too much"
+    assert lower.status is Status.UNCERTAIN
     gentle = advice_on(explored(sweep_of(GOOD, AUTO), parabola(-1.4)), Request(steps=100))
     assert gentle.status is Status.CONFIDENT
 
