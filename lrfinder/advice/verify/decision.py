@@ -196,8 +196,8 @@ def _cost(
     s is the standard error of the best rate in decades, times `widened`, z the normal quantile of `level`, l the
     trials' valley, c what is left of a loss in a longer run: `eased` up to the last trial before a cliff, 1 above it.
     If the trials were as long as the run, the valley may lie higher as well: v then begins at x - z s, and z is the
-    two-sided quantile. Above the longer trials' rates the shorter ones count, or the line through the last two. An
-    expected drift has moved x.
+    two-sided quantile. Above the longer trials' rates the shorter ones count, or the line through the last two. In
+    the trials' valley x stands where an expected drift would have moved it from.
     """
     low, high = _where_it_may_lie(x, drift, level, widened)
     inside = [point.x for point in long.points if low < point.x < high]
@@ -233,6 +233,6 @@ def _untested(
 def _where_it_may_lie(x: float, drift: LrDrift, level: float, widened: float = 1.0) -> tuple[float, float]:
     """Return the rates (log10) of the trials' valley between which 10**x may lie, at `level`."""
     full = drift.doublings == 0
-    at = x - drift.moved if drift.expected else x
+    at = x - drift.weighed * drift.doublings if drift.expected else x  # also what FARTHEST has cut off
     half = NormalDist().inv_cdf((1 + level) / 2 if full else level) * widened * max(LEAST_ERROR, drift.error)
     return at - half if full else at, at + half
