@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from lrfinder.advice.sweep.evidence import FIRST, NOTHING
+from lrfinder.advice.sweep.evidence import FIRST
 from lrfinder.advice.verify.budget import FIRST_RUNS, FULL_RUNS, LEAST_STEPS, LONG_RUNS, Lengths, VerifyRequest
 from lrfinder.advice.verify.decision import CONFIRMED, LEVEL, Decision, decide, left_the_plateau
+from lrfinder.advice.verify.too_little import learned_nothing, least_fall
 from lrfinder.formatting import round_lr
 from lrfinder.records import RunPlan, ShortRun, SweepResult
 from lrfinder.rules.trials import NEARLY
@@ -20,7 +21,6 @@ from lrfinder.search.passes import subset_size
 GROWTH = 3  # times as long are the runs of the second length (successive halving's usual eta)
 LEAST_GROWTH = 2  # times as long, for the sweep's own runs to serve as the first length: advice/README.md#least_growth
 FIRST_STEP = 0.5  # decades between the rates of the first length
-TOO_LITTLE = 0.1  # of what the sweep's own short runs learned: advice/README.md#too_little
 STEP = 0.3  # decades (a factor of two) between those of the second; nearer, two seeds differ by more than two rates
 
 
@@ -78,7 +78,7 @@ class TrialPlan:
     def decision_at(self, level: float) -> Decision | None:
         """Return the decision with its cost at another level than 90 %."""
         long, optimizer = self.long_profile, self.sweep.setup.optimizer
-        if long is None or long.fall < self._enough(long) or len(long.points) < 2:  # noqa: PLR2004 - one has no lowest
+        if long is None or long.fall < least_fall(long, self._swept) or len(long.points) < 2:  # noqa: PLR2004 - one has no lowest
             return None
         decided = partial(
             decide,
@@ -147,35 +147,18 @@ class TrialPlan:
         return subset_size(self.sweep.batches_per_epoch, steps=steps, whole=self.request.steps)
 
     def _learned_nothing(self, short: int) -> bool:
-        """Tell whether the first runs of `short` updates learned next to nothing: advice/README.md#too_little.
-
-        If the lowest rate of three is the best, and the others end above where they began, those learn a few batches by
-        heart: then lower ones tell, as long as they end lower.
-        """
+        """Tell whether the first runs of `short` updates learned next to nothing."""
         rates = {round_lr(10 ** (self._start + step), 4) for step in (0.0, FIRST_STEP, -FIRST_STEP)}
-        runs = self._shorter(short)
-        beginning = sorted((run for run in runs if run.plan.lr in rates), key=lambda run: run.plan.lr)
-        first = lr_profile(beginning, short, self._drift[1])
-        if first is None or len(beginning) < FIRST or not all(point.trained for point in first.points):
-            return False
-        enough = self._enough(first)
-        by_heart = all(run.loss is not None and run.loss > first.start + enough for run in beginning[1:])
-        if first.fall >= enough or not by_heart:
-            return first.fall < enough
-        every = lr_profile(runs, short, self._drift[1])
-        if every is None or (len(runs) < FIRST_RUNS and every.lowest == every.points[0]):
-            return False
-        return every.fall < enough
+        return learned_nothing(self._shorter(short), rates, swept=self._swept, drift=self._drift[1])
 
     def _shorter(self, short: int) -> list[ShortRun]:
         """Return the runs of `short` updates that the coming run's data and schedule ask for."""
         alike = (short, self._matched(short), self.request.schedule)
         return [run for run in self.runs if (run.plan.steps, run.plan.batches, run.plan.schedule) == alike]
 
-    def _enough(self, profile: LrProfile) -> float:
-        """Return the fall below which trials learned next to nothing: advice/README.md#too_little."""
-        swept = lr_profile(self.sweep.runs, self.sweep.settings.run_steps)
-        return max(NOTHING * abs(profile.start), 0.0 if swept is None else TOO_LITTLE * swept.fall)
+    @cached_property
+    def _swept(self) -> LrProfile | None:
+        return lr_profile(self.sweep.runs, self.sweep.settings.run_steps)
 
     def next_runs(self) -> tuple[RunPlan, ...]:
         """Return the runs to make next, all at once if wanted; empty if enough is known or the budget is spent.
