@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lrfinder.records import ShortRun
+from lrfinder.records import Metric, ShortRun
 
 CLIFF = 0.5  # of the fall: a rate that loses more is beyond a cliff: advice/README.md#cliff-clear-cost
 CLEAR = 0.25  # decades: the distance that is kept from a cliff: advice/README.md#cliff-clear-cost
@@ -170,10 +170,10 @@ def lr_profile(runs: Iterable[ShortRun], steps: int, drift: float | None = None)
     runs = tuple(runs)
     drift = drift_of(runs)[1] if drift is None else drift
     usable = [run for run in runs if run.plan.steps == steps and (run.loss is not None or run.stop.blew_up)]
-    starts = [run.initial_loss for run in usable if run.initial_loss is not None and math.isfinite(run.initial_loss)]
-    if not usable or not starts:
+    began = [loss for loss in begins(usable) if loss is not None]
+    if not usable or not began:
         return None
-    start = sum(starts) / len(starts) + drift
+    start = sum(began) / len(began) + drift
     points = _points(usable, start, drift)
     at = min(range(len(points)), key=lambda index: points[index].loss)
     bracketed = 0 < at < len(points) - 1
@@ -181,24 +181,35 @@ def lr_profile(runs: Iterable[ShortRun], steps: int, drift: float | None = None)
     return LrProfile(steps=steps, points=points, start=start, x=x, bracketed=bracketed, drift=drift)
 
 
+def begins(runs: Sequence[ShortRun]) -> list[float | None]:
+    """Return what the loss of each run is compared with: its first one, or None if that isn't a number.
+
+    A run that is judged by its last training losses (a script's) would be compared with a single batch. Instead that is
+    what the control at the lowest rate reached on the same batches, if one was made.
+    """
+    controls = [run for run in runs if run.plan.control and run.metric == Metric.TRAIN and run.loss is not None]
+    unlearned = min(controls, key=lambda run: run.plan.lr).loss if controls else None
+    firsts = (unlearned if unlearned is not None and run.metric == Metric.TRAIN else run.initial_loss for run in runs)
+    return [None if first is None or not math.isfinite(first) else first for first in firsts]
+
+
 def _points(runs: list[ShortRun], start: float, drift: float) -> tuple[RunLoss, ...]:
-    by_rate: dict[float, list[ShortRun]] = defaultdict(list)
-    for run in runs:
-        by_rate[run.plan.lr].append(run)
+    by_rate: dict[float, list[tuple[ShortRun, float | None]]] = defaultdict(list)
+    for run, began in zip(runs, begins(runs), strict=True):
+        by_rate[run.plan.lr].append((run, began))
     return tuple(
         RunLoss(
             x=math.log10(rate),
-            loss=sum(_reached(run, start, drift) for run in same) / len(same),
-            trained=all(run.loss is not None for run in same),
+            loss=sum(_reached(run, began, start, drift) for run, began in same) / len(same),
+            trained=all(run.loss is not None for run, _ in same),
         )
         for rate, same in sorted(by_rate.items())
     )
 
 
-def _reached(run: ShortRun, start: float, drift: float) -> float:
+def _reached(run: ShortRun, began: float | None, start: float, drift: float) -> float:
     """Return the loss that a run counts with: at most the start, since how far above it a run ends is chance."""
-    known = run.initial_loss is not None and math.isfinite(run.initial_loss)
-    own = (run.initial_loss or 0.0) + drift if known else start
+    own = start if began is None else began + drift
     return start if run.loss is None else min(run.loss - own, 0.0) + start  # repeats differ in where they begin
 
 

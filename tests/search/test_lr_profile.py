@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.runs import START, Truth, parabola, runs_at
+from lrfinder.records import RunPlan, ShortRun, Stop
 from lrfinder.search.drift import (
     DRIFT_SPREAD,
     DRIFT_SPREAD_ONCE,
@@ -23,7 +25,7 @@ from lrfinder.search.drift import (
     expected_drift,
     extrapolate,
 )
-from lrfinder.search.lr_profile import LrProfile, lr_profile
+from lrfinder.search.lr_profile import LrProfile, begins, lr_profile
 from lrfinder.search.next_rate import next_bracket, next_refinement
 
 AT_MINUS_2 = parabola(-2.0)
@@ -286,3 +288,25 @@ def test_without_shorter_runs_only_what_is_expected_is_carried_on(expected: floa
     assert (found.per_doubling, found.weighed) == (None, expected)
     assert found.x == pytest.approx(-2 + expected)
     assert found.error == pytest.approx(math.hypot(LOCATING, DRIFT_SPREAD_ONCE))
+
+
+def judged_by_training(lr: float, loss: float, first: float, *, control: bool = False) -> ShortRun:
+    plan = RunPlan(lr=lr, steps=75, control=control)
+    told = {"seed": 0, "metric": "train", "stop": Stop.COMPLETED, "updates": 75}
+    return ShortRun(plan=plan, initial_loss=first, loss=loss, **told)
+
+
+def test_what_is_judged_by_its_last_batches_is_compared_with_a_run_at_a_rate_too_small_to_learn_at() -> None:
+    """The first loss is that of one batch: here 16.7, where the batches of the end cost 11.5 before any training."""
+    runs = [
+        judged_by_training(lr, loss, first=16.7, control=lr == 1e-6)
+        for lr, loss in [(1e-6, 11.5), (1e-4, 11.4), (1e-2, 8.9), (1.0, 14.0)]
+    ]
+    assert begins(runs) == [11.5] * 4
+    profile = lr_profile(runs, 75)
+    assert (profile.start, profile.fall) == (11.5, pytest.approx(2.6))
+    assert [point.loss for point in profile.points] == [11.5, 11.4, 8.9, 11.5]
+    alone = runs[1:]  # no control was made
+    assert begins(alone) == [16.7] * 3
+    held_out = [dataclasses.replace(run, metric="probe") for run in runs]  # judged by the same data before and after
+    assert begins(held_out) == [16.7] * 4

@@ -26,7 +26,7 @@ from lrfinder.records import Band, SweepResult
 from lrfinder.rules.band import trainable_band
 from lrfinder.rules.trials import shift_alone, trainable_range
 from lrfinder.search.lr_profile import ALIKE as ALIKE_RISES
-from lrfinder.search.lr_profile import LrProfile, RunLoss, lr_profile
+from lrfinder.search.lr_profile import LrProfile, RunLoss, begins, lr_profile
 
 CLEAR = 5.0  # times the falls of rates too small to learn at: what counts as learning
 TOO_SMALL = 2.0  # decades below the best rate: there nothing is learned in a short run
@@ -165,10 +165,11 @@ def _chance(profile: LrProfile, result: SweepResult) -> float:
     rise alike, decades apart, the loss drifts by itself: chance is by how much their rises differ.
     """
     highest = profile.lowest.x - TOO_SMALL
+    runs = sorted(result.runs, key=lambda run: run.plan.lr)
     off = [
-        run.initial_loss + profile.drift - run.loss
-        for run in sorted(result.runs, key=lambda run: run.plan.lr)
-        if math.log10(run.plan.lr) <= highest and run.loss is not None and run.initial_loss is not None
+        began + profile.drift - run.loss
+        for run, began in zip(runs, begins(runs), strict=True)
+        if math.log10(run.plan.lr) <= highest and run.loss is not None and began is not None
     ][:LOWEST]
     if not off:
         return 0.0
