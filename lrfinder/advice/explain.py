@@ -91,10 +91,11 @@ def _refused(name: str, key: str) -> Fact:
 
 def _not_known(name: str) -> str:
     """Say that a fact isn't known of an optimizer, or not of several as one."""
+    each = classes_of(name)
     return (
-        f"isn't the same, or isn't known here, for {name}"
-        if len(classes_of(name)) > 1
-        else f"isn't known here for {name}"
+        f"isn't known here for {name}"
+        if len(each) == 1
+        else f"differs between {' and '.join(each)}, or isn't known here"
     )
 
 
