@@ -309,9 +309,20 @@ def test_settings_keep_their_types() -> None:
     assert typed(optimizer.settings) == typed(given_settings)
 
 
+def test_each_item_of_a_setting_is_told_at_its_own_place() -> None:
+    text = "version: 1\nschedule: {name: linear, steps: 9}\noptimizer:\n  name: Adam\n  lr: 0.1\n  settings:\n"
+    text += "    betas:\n    - 0.9\n    - high\n    - .nan\n"
+    with pytest.raises(ConfigError) as caught:
+        parse_schedule(text, suffix=".yaml", where="it")
+    assert str(caught.value).split("\n") == [
+        'it:9:7: optimizer.settings.betas[1]: expected a finite number, got "high"',
+        "it:10:7: optimizer.settings.betas[2]: expected a finite number, got NaN",
+    ]
+
+
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), 2**63, {"a": 1}, ["x"], "\ud800", object()])
 def test_settings_that_no_format_can_hold_are_refused(value: object) -> None:
-    with pytest.raises(ValueError, match="expected true, false, a finite number"):
+    with pytest.raises(ValueError, match=r"expected (true, false, )?a finite number"):
         OptimizerConfig(name="SGD", lr=0.1, settings={"it": value})
 
 

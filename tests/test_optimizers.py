@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from lrfinder.optimizers import TRAITS, class_name, decoupled_decay, second_moment_decay, traits_of
+from lrfinder.optimizers import TRAITS, class_name, decoupled_decay, not_taken, second_moment_decay, traits_of
 
 CLASSES = {
     name: kind
@@ -39,8 +39,12 @@ def each(names: Iterable[str]) -> pytest.MarkDecorator:
 def test_defaults_are_those_of_torch(name: str) -> None:
     signature = inspect.signature(CLASSES[name]).parameters
     assert {key: signature[key].default for key in TRAITS[name].defaults} == dict(TRAITS[name].defaults)
-    second = TRAITS[name].second_moment
-    assert second is None or second in signature
+
+
+@pytest.mark.as_pinned("torch")
+@each(TRAITS)
+def test_settings_are_those_of_torch(name: str) -> None:
+    assert {"params", "lr", *(TRAITS[name].takes or ())} == set(inspect.signature(CLASSES[name]).parameters)
 
 
 @each(TRAITS)
@@ -61,12 +65,17 @@ def shrinks(kind: Any) -> bool:
     return torch.allclose(parameter, torch.full((2, 2), 3.0 * (1 - 0.1 * 0.5)), atol=1e-6)
 
 
+def timms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let timm's optimizers be imported without the package around them, which wants torchvision."""
+    package: Any = types.ModuleType("timms")
+    package.__path__ = [str(Path(sys.prefix) / "frameworks" / "timm" / "optim")]
+    monkeypatch.setitem(sys.modules, "timms", package)
+
+
 def test_families_elsewhere_do_as_their_names_say(monkeypatch: pytest.MonkeyPatch) -> None:
     from schedulefree import AdamWScheduleFree
 
-    timms: Any = types.ModuleType("timms")  # without the package around it, which wants torchvision
-    timms.__path__ = [str(Path(sys.prefix) / "frameworks" / "timm" / "optim")]
-    monkeypatch.setitem(sys.modules, "timms", timms)
+    timms(monkeypatch)
     for kind in (AdamWScheduleFree, importlib.import_module("timms.lion").Lion):
         assert shrinks(kind)
         assert decoupled_decay(kind.__name__, {"weight_decay": 0.5}) is True
@@ -103,8 +112,87 @@ def test_a_class_without_a_name_is_called_by_its_base() -> None:
     assert class_name(type("Mine", (odd,), {})([torch.nn.Parameter(torch.zeros(1))])) == "Mine"
 
 
+def averages_squares(kind: Any, settings: dict[str, Any]) -> set[float]:
+    """Return by what the averages of squares decay in updates without a gradient: only they are never negative."""
+    parameter = torch.nn.Parameter(torch.full((4, 4), 3.0, dtype=torch.float64))
+    optimizer = kind([parameter], lr=0.01, **settings)
+    getattr(optimizer, "train", lambda: None)()
+    seen: dict[str, list[torch.Tensor]] = {}
+    for t in range(6):
+        parameter.grad = torch.full_like(parameter, -1.0 if t < 3 else 0.0)
+        optimizer.step()
+        for key, value in optimizer.state[parameter].items():
+            if isinstance(value, torch.Tensor) and value.numel() > 1:
+                seen.setdefault(key, []).append(value.detach().clone())
+    squares = [
+        each
+        for each in seen.values()
+        if len(each) == 6 and (each[2] > 0).all() and (each[5] > 0).all() and not (each[2] == 3).all()
+    ]
+    return {round((each[5] / each[4]).max().item(), 6) for each in squares} - {1.0}
+
+
+BETAS = {"betas": (0.5, 0.7)}
+ELSEWHERE = {
+    "timms.lion.Lion": {"betas": (0.5, 0.7)},
+    "timms.lamb.Lamb": {"betas": (0.5, 0.7)},
+    "timms.adopt.Adopt": {"betas": (0.5, 0.7)},
+    "timms.adan.Adan": {"betas": (0.5, 0.6, 0.7)},
+    "timms.adamp.AdamP": {"betas": (0.5, 0.7)},
+    "timms.nadamw.NAdamW": {"betas": (0.5, 0.7)},
+    "schedulefree.AdamWScheduleFree": {"betas": (0.5, 0.7)},
+    "prodigyopt.Prodigy": {"betas": (0.5, 0.7)},
+}
+
+
+@pytest.mark.parametrize("path", ELSEWHERE)
+def test_the_second_moment_decays_by_the_setting_that_is_told(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    timms(monkeypatch)
+    module, _, name = path.rpartition(".")
+    kind = getattr(importlib.import_module(module), name)
+    told = second_moment_decay(name, ELSEWHERE[path])
+    assert averages_squares(kind, ELSEWHERE[path]) == (set() if told is None else {told})
+
+
+@each(
+    name for name, traits in TRAITS.items() if name not in {"SparseAdam", "LBFGS", "Rprop", "Muon"} and traits.defaults
+)
+def test_the_second_moment_of_torchs_own(name: str) -> None:
+    settings: Any = {key: 0.7 for key in ("alpha", "rho") if key in TRAITS[name].defaults}
+    settings |= BETAS if "betas" in TRAITS[name].defaults else {}
+    told = second_moment_decay(name, settings)
+    assert told == (0.7 if settings else None)
+    if told is not None:
+        assert told in averages_squares(CLASSES[name], settings)
+
+
 def test_a_stranger_has_no_traits() -> None:
-    assert traits_of("Prodigy").second_moment is None
-    assert second_moment_decay("Prodigy", {"betas": (0.9, 0.95)}) == 0.95
+    assert traits_of("Sophia").second_moment == ()
+    assert second_moment_decay("Sophia", {"betas": (0.9, 0.95)}) is None
+    assert second_moment_decay("bnb.optim.Adam", {"betas": (0.9, 0.95)}) == 0.95
+    assert second_moment_decay("Adan", {"betas": (0.9, 0.95)}) is None
     assert second_moment_decay("RMSprop", {"alpha": 0.9}) == 0.9
     assert second_moment_decay("SGD", {"momentum": 0.9}) is None
+
+
+def test_of_several_is_told_what_they_have_in_common() -> None:
+    adams, others = traits_of("Adam + AdamW"), traits_of("SGD + AdamW")
+    assert (adams.known, adams.decoupled, adams.norm) == (True, None, "l1")
+    assert (others.known, others.decoupled, others.no_decay) == (False, None, None)
+    assert traits_of("AdamW + AdamWScheduleFree").decoupled is True
+    assert second_moment_decay("SGD + AdamW", {"betas": (0.9, 0.95)}) is None  # the settings are the first's
+    assert second_moment_decay("AdamW + SGD", {"betas": (0.9, 0.95)}) == 0.95
+    assert decoupled_decay("Adam + AdamW", {"decoupled_weight_decay": True}) is None
+
+
+def test_settings_that_a_class_does_not_take_are_those_that_torch_refuses() -> None:
+    for name, key in (
+        ("LBFGS", "weight_decay"),
+        ("Rprop", "weight_decay"),
+        ("SparseAdam", "weight_decay"),
+        ("SGD", "betas"),
+    ):
+        with pytest.raises(TypeError, match=key):
+            CLASSES[name]([torch.nn.Parameter(torch.zeros(1))], lr=0.1, **{key: (0.1, 0.1)})
+        assert not_taken(name, [key]) == not_taken(f"torch.optim.{name}", [key]) == (key,)
+    assert not_taken("mine.SGD", ["betas"]) == not_taken("SGD + Adam", ["betas"]) == ()

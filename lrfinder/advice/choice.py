@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from lrfinder.optimizers import traits_of
+from lrfinder.optimizers import classes_of, traits_of
 from lrfinder.records import OptimizerFacts, ShortRun
 
 DEFAULT_SCHEDULE = "linear"
@@ -35,7 +35,7 @@ def choose(optimizer: OptimizerFacts, *, open_ended: bool = False, trials: Itera
     BETTER of the fall; else a straight line to zero, worst-case optimal and at least as good as cosine in Defazio et
     al., arXiv:2310.07831, and Bergsma et al., arXiv:2502.15938.
     """
-    if _SCHEDULE_FREE in optimizer.name:
+    if all(_SCHEDULE_FREE in one for one in classes_of(optimizer.name)):
         why = f"{optimizer.name} averages its weights instead of decaying its rate, and warms up itself"
         return Choice(name="constant", why=why, warms_up=False)
     no_decay = traits_of(optimizer.name).no_decay

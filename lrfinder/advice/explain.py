@@ -9,7 +9,14 @@ from types import MappingProxyType
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.formatting import format_lr
-from lrfinder.optimizers import decoupled_decay, second_moment_decay, second_moment_updates, traits_of
+from lrfinder.optimizers import (
+    classes_of,
+    decoupled_decay,
+    not_taken,
+    second_moment_decay,
+    second_moment_updates,
+    traits_of,
+)
 
 # What a name means elsewhere, if it isn't the same: keyword -> default. torch's and Keras's own are held equal to
 # their signatures in the tests; TensorFlow 1's are those of its documentation.
@@ -65,10 +72,42 @@ def explain(config: ScheduleConfig, *, of_a_run: bool = True) -> tuple[Fact, ...
     decay's timescale   1 / (lr wd) updates     how long weights remember (Wang & Aitchison, arXiv:2405.13698)
     weights left        exp(-wd sum_t f(t))     of what they began with, without gradients, for decoupled decay
     warm-up need        2 / (1 - beta2)         updates (Ma & Yarats, arXiv:1910.04209)
+
+    Nothing follows from a setting that the optimizer's class doesn't take.
     """
-    decay = _weight_decay(config, of_a_run=of_a_run)
-    facts = [*_momentum(config), *decay, *_warmup(config, of_a_run=of_a_run), _loss_scale(config)]
-    return (*facts, *_elsewhere(config.optimizer.name))
+    optimizer = config.optimizer
+    refused = not_taken(optimizer.name, optimizer.settings)
+    settings = {key: value for key, value in optimizer.settings.items() if key not in refused}
+    taken = config.model_copy(update={"optimizer": optimizer.model_copy(update={"settings": settings})})
+    decay = _weight_decay(taken, of_a_run=of_a_run)
+    facts = [*_momentum(taken), *decay, *_warmup(taken, of_a_run=of_a_run), _loss_scale(taken)]
+    return (*(_refused(optimizer.name, key) for key in refused), *facts, *_elsewhere(optimizer.name))
+
+
+def _refused(name: str, key: str) -> Fact:
+    text = f"{name} takes no {key}: torch would refuse to make it with that, and nothing follows from it"
+    return Fact(name=key.replace("_", " "), value=None, unit="", text=text)
+
+
+def _not_known(name: str) -> str:
+    """Say that a fact isn't known of an optimizer, or not of several as one."""
+    each = classes_of(name)
+    return (
+        f"isn't known here for {name}"
+        if len(each) == 1
+        else f"differs between {' and '.join(each)}, or isn't known here"
+    )
+
+
+def _decays_of(name: str) -> str:
+    """Say what each of several optimizers does with a weight decay."""
+    what = {
+        True: "shrinks the weights by lr x decay in each update (decoupled)",
+        False: "adds it to the gradient (L2)",
+        None: "isn't known here",
+    }
+    each = ", ".join(f"{one} {what[decoupled_decay(one, {})]}" for one in classes_of(name))
+    return f"{each}; which of them has it isn't known here"
 
 
 def _momentum(config: ScheduleConfig) -> list[Fact]:
@@ -77,7 +116,7 @@ def _momentum(config: ScheduleConfig) -> list[Fact]:
     momentum = given if isinstance(given, float) and 0 < given < 1 else None
     name, traits = config.optimizer.name, traits_of(config.optimizer.name)
     if not traits.known and (momentum is not None or "betas" in settings):
-        text = f"how momentum changes the size of an update isn't known here for {name}"
+        text = f"how momentum changes the size of an update {_not_known(name)}"
         return [Fact(name="effective rate", value=None, unit="", text=text)]
     if momentum is not None and traits.adds_momentum:
         damped = settings.get("dampening", 0.0) == momentum
@@ -101,6 +140,9 @@ def _weight_decay(config: ScheduleConfig, *, of_a_run: bool) -> list[Fact]:
     if not isinstance(decay, int | float) or isinstance(decay, bool) or decay <= 0:
         return []
     name, decoupled = config.optimizer.name, decoupled_decay(config.optimizer.name, settings)
+    if decoupled is None and len(classes_of(name)) > 1:
+        text = f"weight decay {decay:g}: {_decays_of(name)}"
+        return [Fact(name="weight decay", value=float(decay), unit="", text=text)]
     if decoupled is None:
         text = (
             f"whether {name} adds the weight decay {decay:g} to the gradient (L2), or shrinks the weights by lr x "
@@ -162,10 +204,15 @@ def _warmup(config: ScheduleConfig, *, of_a_run: bool) -> list[Fact]:
             name="warm-up need",
             value=needed,
             unit="updates",
-            text=f"the second moment averages about 2/(1 - {beta2:g}) = {needed:.0f} updates; before, its estimate "
-            f"rests on few gradients; {follows}",
+            text=f"{_whose(config.optimizer.name)} second moment averages about 2/(1 - {beta2:g}) = {needed:.0f} "
+            f"updates; before, its estimate rests on few gradients; {follows}",
         )
     ]
+
+
+def _whose(name: str) -> str:
+    each = classes_of(name)
+    return "the" if len(each) == 1 else f"{each[0]}'s"
 
 
 def _loss_scale(config: ScheduleConfig) -> Fact:
@@ -181,7 +228,7 @@ def _loss_scale(config: ScheduleConfig) -> Fact:
     elif traits.known and traits.norm == "l1":
         text = f"scaling the loss instead does next to nothing with {name}: it divides the gradient by its own size"
     else:
-        text = f"whether scaling the loss by f(t)/peak is the same as this decay isn't known here for {name}"
+        text = f"whether scaling the loss by f(t)/peak is the same as this decay {_not_known(name)}"
     return Fact(name="loss scaling", value=None, unit="", text=text)
 
 

@@ -27,6 +27,7 @@ from lrfinder.optimizers import LARGEST_INTEGER, check_name, check_setting, clas
 from lrfinder.records import Status
 from lrfinder.schedules import AnySchedule, Schedule
 from lrfinder.schedules.base import as_tuple
+from lrfinder.schedules.epochs import refused_items
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,8 +57,15 @@ def _setting(value: Any) -> Any:
     """Check a hyper-parameter's value: true or false, a finite number, text, or a list of finite numbers."""
     if is_value(value):
         return tuple(value) if isinstance(value, list | tuple) else value
-    found = json.dumps(value, default=str)[:60]
+    if isinstance(value, list | tuple):
+        bad = [(index, item) for index, item in enumerate(value) if not is_value([item])]
+        raise refused_items(((index,), f"expected a finite number, got {_shown(item)}", item) for index, item in bad)
+    found = _shown(value)
     raise ValueError(f"expected true, false, a finite number, text, or a list of finite numbers, got {found}")
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, default=str)[:60]
 
 
 Rate = Annotated[float, Field(gt=0)]

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from lrfinder.config.document import Document, KeyPath, Place, Problem, show_path
 from lrfinder.config.model import BatchConfig, Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.schedules import SCHEDULES, UNKNOWN_SHAPE
-from lrfinder.schedules.base import UNCOUNTED
+from lrfinder.schedules.epochs import UNCOUNTED
 
 _SECTIONS: dict[str, type[BaseModel]] = {"optimizer": OptimizerConfig, "batch": BatchConfig, "evidence": Evidence}
 

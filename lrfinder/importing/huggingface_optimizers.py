@@ -50,11 +50,13 @@ def optimizer_settings(
 ) -> dict[str, Any]:
     """Return the settings that the Trainer gives this class: AdamW's, and what binds the rate of others.
 
-    Raises ValueError for what is no number in `optim_args`.
+    Raises ValueError for what is no number in `optim_args`, and for a rate there.
     """
+    given = dict(part.strip().split("=", maxsplit=1) for part in (optim_args or "").split(",") if "=" in part)
+    if "lr" in given:
+        raise ValueError(f"lr={given['lr']} is another rate than learning_rate; remove it")
     if name == "AdamW":
         return {"betas": betas, "eps": eps, "weight_decay": weight_decay}
-    given = dict(part.strip().split("=", maxsplit=1) for part in (optim_args or "").split(",") if "=" in part)
     settings = {}
     for key in _OWN.get(name, ()):
         if key in given:

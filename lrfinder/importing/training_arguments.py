@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -15,9 +14,10 @@ from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.config.document import Document, Problem
 from lrfinder.config.problems import explain
 from lrfinder.errors import UsageError
-from lrfinder.importing.axolotl import is_axolotls, training_arguments
+from lrfinder.importing.axolotl import mark_of, refuse_own, training_arguments
 from lrfinder.importing.huggingface_optimizers import DEFAULT, optimizer_class, optimizer_settings
 from lrfinder.importing.huggingface_rates import FORMULAS, GREEDY, PLATEAU, Formula, Run
+from lrfinder.importing.keys import check_keys, names_the_rate
 from lrfinder.importing.match import MOST_UPDATES, Candidate, Match, check_peak, check_rates, check_updates, match
 from lrfinder.importing.plateaus import PlateauArguments, plateau
 from lrfinder.importing.recognize import recognized
@@ -27,7 +27,7 @@ from lrfinder.schedules import Schedule
 from lrfinder.version import VERSION
 
 _KEYWORDS = "lr_scheduler_kwargs"
-_NEARLY = 0.85  # alike: no two of the real arguments are, see the tests
+_ALSO_READ = ("jagged_restart_steps", "deepspeed")  # of an object, whose names don't say that they bind the rate
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -104,12 +104,16 @@ def import_arguments(source: Any, *, steps: int | None, optimizer: str | None, t
 
 
 def _attributes(source: Any) -> dict[str, Any]:
-    return {key: getattr(source, key) for key in Arguments.model_fields if hasattr(source, key)}
+    named = filter(names_the_rate, getattr(source, "__dict__", {}))  # those of a subclass, too: axolotl's
+    keys = dict.fromkeys((*Arguments.model_fields, *_ALSO_READ, *named))
+    return {key: getattr(source, key) for key in keys if hasattr(source, key)}
 
 
 def read_arguments(document: Document, *, steps: int | None, optimizer: str | None, tolerance: float) -> ScheduleConfig:
     """Return the config that the document's arguments are; raise UnfitError with the places of what is wrong."""
-    axolotls = is_axolotls(document.data)
+    check_keys(document, Arguments.model_fields)
+    refuse_own(document)
+    axolotls = mark_of(document.data) is not None
     document = training_arguments(document, steps) if axolotls else document
     arguments = _arguments(document)
     length = _length(arguments, steps, document)
@@ -164,7 +168,6 @@ def _arguments(document: Document) -> Arguments:
     if data.get("learning_rate") is None:
         problem = Problem(document.place(()), "learning_rate: missing")
         raise UnfitError([problem], "add it; transformers' own default is 5e-05, written out if it is meant")
-    _check_keys(document)
     try:
         found = Arguments.model_validate({key: value for key, value in data.items() if value is not None})
     except ValidationError as error:
@@ -177,19 +180,6 @@ def _arguments(document: Document) -> Arguments:
         )
         raise UnfitError([problem], "remove the one that is not meant")
     return found
-
-
-def _check_keys(document: Document) -> None:
-    """Raise UnfitError for a key that is nearly one that binds the rate: the others are none of ours."""
-    own = list(Arguments.model_fields)
-    near = {key: difflib.get_close_matches(key, own, n=1, cutoff=_NEARLY) for key in document.data if key not in own}
-    wrong = [
-        Problem(document.place((key,), of_key=True), f"{key}: unknown; did you mean {found[0]}?")
-        for key, found in near.items()
-        if found
-    ]
-    if wrong:
-        raise UnfitError(wrong)
 
 
 def _keyword_arguments(kind: type[_Model], arguments: Arguments, document: Document) -> _Model:

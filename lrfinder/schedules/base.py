@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
-from fractions import Fraction
 from functools import cached_property, partial
 from typing import Annotated, Any, ClassVar, Self
 
@@ -16,11 +14,12 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from lrfinder.optimizers import LARGEST_INTEGER
+from lrfinder.schedules.epochs import WRONG, in_updates
 
 # A hundred times the longest published training runs; past it, a mistyped number would fill memory with rates.
 MAX_STEPS = 100_000_000
@@ -29,34 +28,6 @@ MAX_STEPS = 100_000_000
 def as_tuple(value: Any) -> Any:
     """Files have lists where the frozen record has tuples; anything else is judged as it is."""
     return tuple(value) if isinstance(value, list) else value
-
-
-_EPOCHS = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) epochs?")
-UNCOUNTED = "uncounted"  # pydantic's type of the error of a length in epochs if `epoch` has an error itself
-_WRONG = "wrong"
-_LIKE_EPOCHS = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*ep", re.IGNORECASE)
-
-
-def _in_updates(value: Any, epoch: int | str | None) -> Any:
-    """Return the updates that a text such as "30 epochs" means, also within a list; anything else as it is."""
-    if isinstance(value, list | tuple):
-        return type(value)(_in_updates(item, epoch) for item in value)
-    if not isinstance(value, str):
-        return value
-    found = _EPOCHS.fullmatch(value)
-    if found is None:
-        like = _LIKE_EPOCHS.match(value)
-        if like is not None:
-            raise ValueError(f"expected a whole number of updates, or {like[1]} epochs, got {value!r}")
-        return value
-    if isinstance(epoch, str):
-        raise PydanticCustomError(UNCOUNTED, "epoch isn't valid, so this can't be counted")
-    if epoch is None:
-        raise ValueError(f"{value!r} needs to know the updates of an epoch; add them, e.g. epoch: 391")
-    updates = Fraction(found[1]) * epoch
-    if updates.denominator != 1:
-        raise ValueError(f"{value!r} of {epoch} updates are {float(updates):g} updates, not a whole number")
-    return int(updates)
 
 
 def _low_first(momentums: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -114,12 +85,12 @@ class Schedule(BaseModel):
     warmup_start: float | None = Field(default=None, ge=0, le=1)
     steps: int = Field(ge=1, le=MAX_STEPS)
 
-    @field_validator("*", mode="before")
+    @field_validator("*", mode="wrap")
     @classmethod
-    def _from_epochs(cls, value: Any, info: ValidationInfo) -> Any:
+    def _from_epochs(cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         if info.field_name in {"name", "epoch"}:
-            return value
-        return _in_updates(value, info.data.get("epoch", _WRONG))
+            return check(value)
+        return in_updates(value, check, info.data.get("epoch", WRONG))
 
     @field_validator("*")
     @classmethod

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import bisect
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator
 
 from lrfinder.schedules.base import Schedule, as_tuple
+from lrfinder.schedules.epochs import refused_items
 
 
 def decay(u: int, length: int, *, drop: float, milestones: tuple[int, ...]) -> float:
@@ -36,8 +38,10 @@ class MultiStep(Schedule):
     @field_validator("milestones")
     @classmethod
     def _ascending(cls, milestones: tuple[int, ...]) -> tuple[int, ...]:
-        if list(milestones) != sorted(milestones):
-            raise ValueError(f"expected updates in ascending order, got {list(milestones)}")
+        for index, (before, update) in enumerate(pairwise(milestones), start=1):
+            if update < before:
+                message = f"expected updates in ascending order, got {update} behind {before}"
+                raise refused_items([((index,), message, update)])
         return milestones
 
     @classmethod

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, Field, field_validator
 
 from lrfinder.schedules.base import Schedule
+from lrfinder.schedules.epochs import refused_items
 
 # A measured schedule of a hundred thousand updates needs about a hundred at 1e-3, a cosine ten thousand at 1e-9.
 MOST_POINTS = 10_000
@@ -62,10 +63,11 @@ class Table(Schedule):
     @classmethod
     def _ascending(cls, points: tuple[Point, ...]) -> tuple[Point, ...]:
         if points[0][0] != 0:
-            raise ValueError(f"expected the first point at update 0, got one at {points[0][0]}")
-        wrong = next(((i, j) for (i, _), (j, _) in pairwise(points) if j <= i), None)
-        if wrong is not None:
-            raise ValueError(f"expected updates in ascending order, got {wrong[1]} behind {wrong[0]}")
+            message = f"expected the first point at update 0, got one at {points[0][0]}"
+            raise refused_items([((0, 0), message, points[0][0])])
+        for index, ((i, _), (j, _)) in enumerate(pairwise(points), start=1):
+            if j <= i:
+                raise refused_items([((index, 0), f"expected updates in ascending order, got {j} behind {i}", j)])
         return points
 
     @classmethod

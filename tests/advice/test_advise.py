@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import math
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import lrfinder.advice.checks.check
 from helpers.advice import advice_on
@@ -17,13 +19,17 @@ from helpers.curves import falls_and_explodes, sweep_of, trace_of, traces_of
 from helpers.runs import explored, parabola, runs_at
 from lrfinder.advice import Request
 from lrfinder.advice.checks.check import check_rate
+from lrfinder.advice.checks.lint import lint
 from lrfinder.advice.sweep.exploration import start_of
 from lrfinder.errors import UsageError
+from lrfinder.optimizers import TRAITS
 from lrfinder.records import Band, Mode, Status, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.report.documents import recommend_document
 from lrfinder.rules import RULE_NAMES
 from lrfinder.rules.trials import TRIALS_RULE
 from lrfinder.store import load_run
+from lrfinder.task.optimizers.build import optimizer_facts
+from lrfinder.task.problem import SweptOptimizer
 
 SWEEP = SweepSettings()
 RECORDED = Path(__file__).parents[1] / "data" / "run-v1-lstm"
@@ -329,6 +335,25 @@ def test_what_no_optimizer_could_be_given_stays_out_of_the_config() -> None:
     advice = advice_on(good(settings=settings), Request(steps=400))
     assert advice.schedule is not None
     assert advice.schedule.optimizer.settings == {"betas": (0.9, 0.999)}
+
+
+@pytest.mark.parametrize("name", [name for name in TRAITS if hasattr(torch.optim, name)])
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_its_settings_are_those_that_torch_takes(name: str, decoupled: bool) -> None:
+    """AdamW's own groups hold a `decoupled_weight_decay` that its class doesn't take, and Adam's one that it does."""
+    kind = getattr(torch.optim, name)
+    takes = decoupled and "decoupled_weight_decay" in inspect.signature(kind).parameters
+    optimizer = kind(
+        [torch.nn.Parameter(torch.zeros(2, 2))], lr=0.01, **({"decoupled_weight_decay": True} if takes else {})
+    )
+    swept = SweptOptimizer(name="", optimizer=optimizer, group_ratios=(1.0,))
+    settings = optimizer_facts([swept], "model file").settings
+    advice = advice_on(good(name=name, settings=settings), Request(steps=400))
+    assert advice.schedule is not None
+    made = advice.schedule.optimizer
+    inspect.signature(kind).bind([], lr=made.lr, **made.settings)
+    assert ("decoupled_weight_decay" in made.settings) is takes
+    assert not [it for it in lint(advice.schedule) if "settings" in it.where and "takes no" in it.what]
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,40 @@ def test_what_is_not_known_of_an_optimizer_is_said_to_be_so() -> None:
     assert "isn't known here" in facts(config("ASGD", {}))["loss scaling"].text
 
 
+def test_of_several_optimizers_each_is_told() -> None:
+    adams = facts(config("Adam + AdamW", {"weight_decay": 0.1, "betas": (0.9, 0.99)}))
+    assert adams["weight decay"].text == (
+        "weight decay 0.1: Adam adds it to the gradient (L2), AdamW shrinks the weights by lr x decay in each update "
+        "(decoupled); which of them has it isn't known here"
+    )
+    assert "next to nothing" in adams["loss scaling"].text
+    assert adams["warm-up need"].text.startswith("Adam's second moment averages about 2/(1 - 0.99) = 200 updates")
+    others = facts(config("SGD + AdamW", {"momentum": 0.9, "weight_decay": 0.1}))
+    assert "weight decay's timescale" not in others
+    for name in ("effective rate", "loss scaling"):
+        assert "differs between SGD and AdamW, or isn't known here" in others[name].text
+
+
+@pytest.mark.parametrize(
+    ("name", "betas", "beta"),
+    [("Lion", (0.9, 0.99), None), ("Adan", (0.98, 0.92, 0.99), 0.99), ("Sophia", (0.9, 0.99), None)],
+)
+def test_the_second_moment_is_told_where_it_is_known(name: str, betas: tuple[float, ...], beta: float | None) -> None:
+    """The numbers that decay it are held against the optimizers themselves in test_optimizers.py."""
+    found = facts(config(name, {"betas": betas})).get("warm-up need")
+    assert (found is None) if beta is None else (found.value == pytest.approx(2 / (1 - beta)))
+
+
+@pytest.mark.parametrize("name", ["LBFGS", "Rprop", "SparseAdam"])
+def test_a_setting_that_torch_does_not_take_is_told(name: str) -> None:
+    with pytest.raises(TypeError, match="weight_decay"):
+        getattr(torch.optim, name)([nn.Parameter(torch.zeros(1))], lr=0.1, weight_decay=0.1)
+    found = facts(config(name, {"weight_decay": 0.1}))["weight decay"]
+    assert found.text.startswith(f"{name} takes no weight_decay")
+    assert found.value is None
+    assert "effective rate" not in facts(config("SGD", {"betas": (0.9, 0.99)}))
+
+
 def test_the_command(tmp_path: Path) -> None:
     path = tmp_path / "schedule.yaml"
     dump(config("AdamW", {"betas": (0.9, 0.999), "weight_decay": 0.01}, Constant(steps=50)), path)

@@ -49,6 +49,13 @@ SUSPICIOUS = {
     "erases with momentum": (
         config("SGD", 0.5, momentum=0.9, weight_decay=0.01), "optimizer.settings.weight_decay", "takes 5.0% of each",
     ),
+    "no weight decay there": (
+        config("LBFGS", 0.1, Constant(steps=100), weight_decay=20.0), "optimizer.settings.weight_decay",
+        "torch's LBFGS takes no weight_decay",
+    ),
+    "nor a momentum": (
+        config("torch.optim.AdamW", momentum=0.9), "optimizer.settings.momentum", "torch's AdamW takes no momentum",
+    ),
 }  # fmt: skip
 
 
@@ -87,6 +94,9 @@ WELL = {
     "a high rate of plain descent": config("SGD", 20.0),
     "an unknown optimizer": config("Shampoo", 5.0, weight_decay=0.5),
     "Adadelta": config("Adadelta", 1.0),
+    "another package's": config("bnb.optim.Adam", optim_bits=8),
+    "Lion among others": config("SGD + Lion", 0.03),
+    "schedule-free among others": config("SGD + SGDScheduleFree", 0.03),
     "Prodigy": config("Prodigy", 1.0),
     "Rprop that stays": config("Rprop", 0.01, Constant(steps=100)),
     "Adam's own decay": config("Adam", 0.2, weight_decay=0.1),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.formatting import format_interval, format_lr
-from lrfinder.optimizers import decoupled_decay, traits_of
+from lrfinder.optimizers import classes_of, decoupled_decay, not_taken, traits_of
 
 # An adaptive optimizer moves each weight by about the rate in an update, and weights are seldom larger than 1.
 LARGEST_ADAPTIVE = 0.5
@@ -40,18 +40,23 @@ def lint(config: ScheduleConfig) -> tuple[Suspicion, ...]:
 
 def _rate(config: ScheduleConfig) -> Iterator[Suspicion]:
     peak, name = config.optimizer.lr, config.optimizer.name
-    plain = name.rpartition(".")[2].lower().replace("_", "")
-    if any(part in plain for part in _OWN_RATE):
+    if _all_are(name, *_OWN_RATE):
         if not WHOLE[0] <= peak <= WHOLE[1]:
             yield _of_rate(peak, f"{name} estimates its rate itself, and `lr` scales that", "begin with lr: 1")
     elif peak < SMALLEST:
         yield _of_rate(peak, "no weight near 1 would change in single precision", "look for a missing digit")
-    elif plain == "adadelta" and peak < SMALLEST_ADADELTA:
+    elif name.rpartition(".")[2].lower() == "adadelta" and peak < SMALLEST_ADADELTA:
         yield _of_rate(peak, "Adadelta's rate is about 1 in torch; 0.001 is Keras's", "try lr: 1")
-    elif "lion" in plain and peak > LARGEST_LION:
+    elif _all_are(name, "lion") and peak > LARGEST_LION:
         yield _of_rate(peak, f"{name} wants a third to a tenth of AdamW's rate", "sweep it")
     else:
         yield from _too_high(config)
+
+
+def _all_are(name: str, *parts: str) -> bool:
+    """Tell whether each of the optimizers has one of the parts in the name of its class."""
+    plain = [one.rpartition(".")[2].lower().replace("_", "") for one in classes_of(name)]
+    return all(any(part in one for part in parts) for one in plain)
 
 
 def _too_high(config: ScheduleConfig) -> Iterator[Suspicion]:
@@ -82,7 +87,7 @@ def _band(config: ScheduleConfig) -> Iterator[Suspicion]:
 def _decay_for_nothing(config: ScheduleConfig) -> Iterator[Suspicion]:
     name, schedule = config.optimizer.name, config.followed
     why = traits_of(name).no_decay
-    if _OWN_SCHEDULE in name.lower().replace("_", ""):
+    if _all_are(name, _OWN_SCHEDULE):
         why = f"{name} averages its weights in place of a decay"
     if why is not None and schedule.factor(schedule.steps) < schedule.factor(schedule.warmup):
         what = f"{schedule.name}: {why}"
@@ -117,6 +122,8 @@ def _erasing_decay(config: ScheduleConfig) -> Iterator[Suspicion]:
     decay, momentum = settings.get("weight_decay"), settings.get("momentum")
     if not isinstance(decay, int | float) or decay <= 0 or traits_of(name).accumulates:
         return
+    if not_taken(name, ["weight_decay"]):  # `_settings` says so
+        return
     shrinks = decoupled_decay(name, settings) or traits_of(name).norm == "l2"
     gathered = traits_of(name).adds_momentum and isinstance(momentum, float) and 0 < momentum < 1
     rate = config.optimizer.lr / (1 - momentum) if gathered and isinstance(momentum, float) else config.optimizer.lr
@@ -129,6 +136,14 @@ def _erasing_decay(config: ScheduleConfig) -> Iterator[Suspicion]:
         yield Suspicion(where="optimizer.settings.weight_decay", what=what, hint=hint)
 
 
+def _settings(config: ScheduleConfig) -> Iterator[Suspicion]:
+    name = config.optimizer.name
+    for key in not_taken(name, config.optimizer.settings):
+        what = f"torch's {name.removeprefix('torch.optim.')} takes no {key}, and can't be made with it"
+        hint = "remove it; of another package's class give the module, too: package.Name"
+        yield Suspicion(where=f"optimizer.settings.{key}", what=what, hint=hint)
+
+
 _CHECKS: tuple[Callable[[ScheduleConfig], Iterator[Suspicion]], ...] = (
     _rate,
     _band,
@@ -136,4 +151,5 @@ _CHECKS: tuple[Callable[[ScheduleConfig], Iterator[Suspicion]], ...] = (
     _warmup,
     _early_end,
     _erasing_decay,
+    _settings,
 )

@@ -24,8 +24,8 @@ def lint(
     """Look for mistakes in schedule configs, without running anything: a hook for pre-commit.
 
     Rates that don't suit the optimizer or lie outside the measured band, a warm-up as long as the run, a decay that
-    ends early, weight decay that erases the weights. The exit status is 0 if all looks well, 1 if something doesn't,
-    and 2 if a config is not valid.
+    ends early, weight decay that erases the weights, a setting that torch's optimizer doesn't take. The exit status is
+    0 if all looks well, 1 if something doesn't, and 2 if a config is not valid.
 
     Example: `lrfinder schedule lint configs/*.yaml`.
     """
