@@ -24,6 +24,8 @@ SAME_RATE = 1e-3  # of the peak, for rates in a log: trains no differently, and 
 LOADER_TIMEOUT = 120.0  # seconds; batches that slow are rare, and a training that hangs is better reported soon
 # A file from elsewhere must not fill the memory with rates: no range test needs more than a million updates.
 MOST_STEPS = 1_000_000
+MOST_PROCESSES = 1024  # at once on one machine; more is a slip
+LONGEST_WAIT_S = 1e9  # thirty years; the system's timers take no more
 MOST_REPEATS = 1_000
 REPEATS = 2  # the fewest whose spread says anything; short runs say the rest (three alone scatter by 0.04, two by 0.05)
 

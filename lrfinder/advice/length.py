@@ -22,7 +22,8 @@ def run_length(sweep: SweepResult, steps: int | None, epochs: float | None) -> i
             f"epochs can't be counted: the train_loader of this run has {'a wrong' if wrong else 'no'} length",
             hint="give the run's length in updates: --steps",
         )
-    return _checked(max(1, round(epochs * per_epoch)), f"{epochs:g} epochs, in updates,")
+    updates = max(1, round(epochs * per_epoch)) if per_epoch <= MAX_STEPS else per_epoch
+    return _checked(updates, f"{epochs:g} epochs, in updates,")
 
 
 def check_length(steps: int | None, epochs: float | None) -> None:

@@ -16,7 +16,7 @@ from lrfinder.api.sweeping.sweep_run import SweepRun, Watch, advised
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import ModelFileError, UsageError
 from lrfinder.formatting import format_count, format_duration
-from lrfinder.options import MAX_LR, MIN_LR, REPEATS, RUN_STEPS, STEPS, Mode, Spacing
+from lrfinder.options import MAX_LR, MIN_LR, MOST_PROCESSES, REPEATS, RUN_STEPS, STEPS, Mode, Spacing
 from lrfinder.records import Script, SweepSettings, Trace
 from lrfinder.scripts.program import check_script
 from lrfinder.scripts.runs import ScriptRuns
@@ -69,8 +69,8 @@ def sweep_script(
         seed=seed,
         max_seconds=max_seconds,
     )
-    if nproc is not None and nproc < 1:
-        raise UsageError(f"nproc must be at least 1, got {nproc}")
+    if nproc is not None and not 1 <= nproc <= MOST_PROCESSES:
+        raise UsageError(f"nproc must be from 1 to {MOST_PROCESSES}, got {nproc}")
     script = Script(
         program=os.fspath(program),
         arguments=tuple(map(str, arguments)),

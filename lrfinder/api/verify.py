@@ -29,6 +29,7 @@ from lrfinder.api.training.time_limit import TimeLimit
 from lrfinder.config import dump, load_schedule
 from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.errors import RunError, UsageError, unknown_choice
+from lrfinder.options import MOST_PROCESSES
 from lrfinder.records import Cost, Script, Setup, ShortRun, Stop, SweepResult
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
@@ -226,8 +227,8 @@ def _check_processes(sweep: SweepResult, folder: Path, source: Source, where: El
 
 def check_options(options: VerifyOptions) -> None:
     """Raise UsageError for a number of jobs or the name of a schedule that can't be."""
-    if options.jobs is not None and options.jobs < 1:
-        raise UsageError(f"jobs must be at least 1, got {options.jobs}")
+    if options.jobs is not None and not 1 <= options.jobs <= MOST_PROCESSES:
+        raise UsageError(f"jobs must be from 1 to {MOST_PROCESSES}, got {options.jobs}")
     if options.jobs is not None and options.where is not None:
         raise UsageError("--jobs and --on both say where trials are made", hint="leave one of them out")
     for name in options.schedules:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from lrfinder.options import LONGEST_WAIT_S
 from lrfinder.records import LOADER_TIMEOUT, Script, UpdateOptions
 
 
@@ -36,4 +37,9 @@ class Source:
         if not (math.isfinite(self.loader_timeout) and self.loader_timeout >= 0):
             raise ValueError(
                 f"loader_timeout must be a finite number of seconds, 0 to wait forever, got {self.loader_timeout}"
+            )
+        if self.loader_timeout > LONGEST_WAIT_S:
+            raise ValueError(
+                f"loader_timeout must be at most {LONGEST_WAIT_S:g} seconds, or 0 to wait forever, got "
+                f"{self.loader_timeout:g}"
             )

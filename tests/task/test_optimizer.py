@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 
 import pytest
@@ -244,7 +245,7 @@ def test_a_setting_that_no_config_could_hold_is_left_out() -> None:
     assert config.settings["momentum"] == 0.9
 
 
-@pytest.mark.parametrize("rate", [None, [0.1, 0.2], "fast", torch.ones(2)])
+@pytest.mark.parametrize("rate", [None, [0.1, 0.2], "fast", torch.ones(2), math.inf, torch.tensor(math.nan), 10**400])
 def test_an_optimizer_that_takes_no_rate_can_t_be_swept(rate: object) -> None:
     net = nn.Linear(1, 1)
 
@@ -258,6 +259,15 @@ def test_an_optimizer_that_takes_no_rate_can_t_be_swept(rate: object) -> None:
     for names in given:
         with pytest.raises(ModelFileError, match=r"param group 0 of SGD has .* so there is none to sweep"):
             make_optimizer(Problem(name="net", model=net, train_loader=[], **names), net)  # type: ignore[arg-type]
+
+
+def test_a_setting_that_holds_itself_is_in_no_record() -> None:
+    net = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    optimizer.param_groups[0]["clip"] = endless = []
+    endless.append(endless)
+    made = make_optimizer(problem(net, optimizer), net)
+    assert "clip" not in optimizer_facts(made.parts, "model file").settings
 
 
 def test_an_optimizer_that_maximizes_is_swept_only_beside_another() -> None:

@@ -10,7 +10,7 @@ import typer
 
 from lrfinder.cli.answers import failures
 from lrfinder.cli.arguments.values import complete_optimizer, complete_schedule
-from lrfinder.options import Graph, Metric, Precision, read_count
+from lrfinder.options import MOST_PROCESSES, Graph, Metric, Precision, read_count
 
 
 def _remember_debug(value: bool) -> bool:
@@ -69,6 +69,7 @@ Jobs = Annotated[
     typer.Option(
         "--jobs",
         min=1,
+        max=MOST_PROCESSES,
         help="Runs at once, each in a process of its own. [default: several if that is measured to be faster]",
     ),
 ]

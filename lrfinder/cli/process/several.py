@@ -20,7 +20,7 @@ from lrfinder.cli.answers.output import warn
 from lrfinder.engine.distributed.environment import STATUS_FILE, launched_place, leave_status
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.formatting import format_end
-from lrfinder.options import Strategy
+from lrfinder.options import MOST_PROCESSES, Strategy
 
 SHUTDOWN_S = 2  # seconds that processes have to end after a signal or the failure of another, before they are killed
 
@@ -30,6 +30,7 @@ Nproc = Annotated[
         "--nproc",
         metavar="N",
         min=1,
+        max=MOST_PROCESSES,
         help="Train in N processes, one CUDA device each (or on the CPU), as `torchrun --nproc-per-node N` does: each "
         "has its own batch, so that an update takes N of them. With --on each trial is made so, with --script each "
         "run.",

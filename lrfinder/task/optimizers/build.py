@@ -231,7 +231,10 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str, own_lr: flo
     settings = {}
     for key, value in optimizer.param_groups[0].items():
         if key not in _INTERNAL and (key in optimizer.defaults or key not in _OF_SCHEDULERS):
-            plain = _plain(value)
+            try:
+                plain = _plain(value)
+            except RecursionError:  # a list that holds itself, say: no record can
+                continue
             if plain is None or (is_value(plain) and not _unreadable(plain)):
                 settings[key] = plain
     return OptimizerFacts(

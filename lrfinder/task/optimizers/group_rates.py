@@ -74,18 +74,25 @@ def rates_of(fleet: OptimizerSet) -> OptimizerRates:
 
 
 def check_rates(fleet: OptimizerSet, where: str) -> None:
-    """Raise ModelFileError if a param group has no number as its rate: such an optimizer chooses its own steps."""
+    """Raise ModelFileError if a param group has no finite number as its rate: there is none to sweep."""
     for optimizer in fleet.values():
         for index, group in enumerate(optimizer.param_groups):
-            try:
-                float(group["lr"])
-            except (TypeError, ValueError, RuntimeError):  # None, a list, a tensor of several numbers
-                kind, rate = type(optimizer).__name__, group["lr"]
-                shown = "no rate" if rate is None else f"{describe_value(rate)} as its rate"
+            rates = [group.get("lr"), *([group["initial_lr"]] if "initial_lr" in group else [])]
+            wrong = next((rate for rate in rates if not _is_finite(rate)), ...)
+            if wrong is not ...:
+                shown = "no rate" if wrong is None else f"{describe_value(wrong)} as its rate"
+                kind = type(optimizer).__name__
                 raise ModelFileError(
                     f"{where}: param group {index} of {kind} has {shown}, so there is none to sweep",
                     hint="pass lr on as a number, and switch off what replaces it, such as relative_step=False",
-                ) from None
+                )
+
+
+def _is_finite(rate: object) -> bool:
+    try:
+        return math.isfinite(float(rate))  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # None, a list, a tensor of several numbers
+        return False
 
 
 def _rates(optimizer: torch.optim.Optimizer) -> list[float]:
