@@ -12,19 +12,24 @@ from lrfinder.optimizers import SEVERAL, TRAITS
 _PEAKS = '''\
 def _set_peaks(optimizer):
     """Give each param group its peak, PEAK times its ratio. A rate in a tensor stays in it, one for each group."""
-{ratios}    tensors = []
-    for group, ratio in zip(optimizer.param_groups, {given}, strict=True):
+{ratios}    pairs = list(zip(optimizer.param_groups, {given}, strict=True))
+    for group, _ in pairs:
+        if hasattr(group["lr"], "fill_") and not group["lr"].is_floating_point():
+            kind = f"a tensor of {{group['lr'].dtype}}"
+            raise ValueError(f"the learning rate is {{kind}}, which no rate fits in: make it torch.tensor(1.0)")
+    tensors = []
+    for group, ratio in pairs:
         peak = group["initial_lr"] = PEAK * ratio
-        if isinstance(group["lr"], (int, float)):
+        if not hasattr(group["lr"], "fill_"):
             group["lr"] = peak
             continue
-        if any(group["lr"] is other for other in tensors):
+        if any(group["lr"].data_ptr() == other.data_ptr() for other in tensors):
             group["lr"] = group["lr"].clone()
         tensors.append(group["lr"].fill_(peak))
 '''
 _KEPT_RATIOS = """\
     rates = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
-    ratios = [rate / max(rates) for rate in rates]
+    ratios = [rate / max(rates) if max(rates) else 1.0 for rate in rates]
 """
 _GROUPS = '''\
 RATIOS = {ratios}
@@ -119,6 +124,19 @@ def optimizer_path(config: ScheduleConfig) -> str:
     """Return where the optimizer is imported from: torch.optim.AdamW; the bare name of one that isn't torch's."""
     name = class_of(config)
     return f"torch.optim.{name}" if name in TRAITS else name  # any other one is the user's own
+
+
+# Torch's, and some well-known others, by what optax calls them.
+_OPTAX = frozenset(
+    {"adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "lamb", "lars", "lion", "nadam", "radam", "rmsprop"}
+    | {"rprop", "sgd"}
+)
+
+
+def optax_alias(config: ScheduleConfig) -> str:
+    """Return what optax calls the config's optimizer, for comments: optax.adamw; OPTIMIZER, if it isn't optax's."""
+    name = config.optimizer.name.rpartition(".")[2].lower()
+    return f"optax.{name}" if name in _OPTAX else "OPTIMIZER"
 
 
 def optimizer_data(config: ScheduleConfig) -> dict[str, Any]:

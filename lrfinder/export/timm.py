@@ -19,6 +19,7 @@ from lrfinder.export.pieces import cycles, drops, interval, plain
 _Call = tuple[str, dict[str, str]]
 
 _UNIT = "After update n = 1, 2, ... call the scheduler's step_update(n); its step(epoch), for epochs, does nothing."
+_NUMBERS = "timm sets plain numbers: a rate in a tensor gives way to one, and the tensor stays as it was."
 _CHECKED = "Checked with timm 1.0.31, and all but WSDLRScheduler with 1.0.3, update by update."
 _OWN = "timm's own class is exact for the updates of the run; past its end it goes on as timm does."
 _NEW = "WSDLRScheduler is new in timm 1.0.31."
@@ -34,7 +35,7 @@ def _set_peaks(optimizer):
 '''
 _KEPT_SHARES = """\
 [float(group.get("initial_lr", group["lr"])) * group.get("lr_scale", 1.0) for group in optimizer.param_groups]
-    shares = [share / max(shares) for share in shares]"""
+    shares = [share / max(shares) if max(shares) else 1.0 for share in shares]"""
 _SCHEDULER = '''\
 class FactorScheduler(Scheduler):
     """The rate of update t is the param group's peak times factor(t)."""
@@ -64,13 +65,13 @@ def timm(config: ScheduleConfig) -> Export:
         name, keywords = own
         listed = "".join(f"        {key}={value},\n" for key, value in {**keywords, "t_in_epochs": "False"}.items())
         call = f"{name}(\n        optimizer,\n{listed}    )"
-        notes = [_OWN, _NEW, _UNIT] if name == "WSDLRScheduler" else [_OWN, _UNIT]
+        notes = [_OWN, _NEW] if name == "WSDLRScheduler" else [_OWN]
         body = f"from timm.scheduler import {name}\n\n{peak}"
     else:
-        name, call, notes = None, "FactorScheduler(optimizer)", [_NONE, _UNIT]
+        name, call, notes = None, "FactorScheduler(optimizer)", [_NONE]
         function = factor_of(config)
         body = f"import math\n\nfrom timm.scheduler.scheduler import Scheduler\n\n{peak}\n\n{function}\n\n{_SCHEDULER}"
-    text = f"{comment(config, *notes, _CHECKED)}\n{body}\n\n{peaks}\n\n{_MAKE.format(call=call)}"
+    text = f"{comment(config, *notes, _UNIT, _NUMBERS, _CHECKED)}\n{body}\n\n{peaks}\n\n{_MAKE.format(call=call)}"
     return Export(text=text, preset=name)
 
 
@@ -198,4 +199,4 @@ def _restarts(it: Any) -> _Call | None:
     }
 
 
-EXPORTER = Exporter(title="a timm scheduler", export=timm)
+EXPORTER = Exporter(title="a timm scheduler", export=timm, groups=True)
