@@ -27,6 +27,13 @@ def _set_peaks(optimizer):
             group["lr"] = group["lr"].clone()
         tensors.append(group["lr"].fill_(peak))
 '''
+# Beside groups that a scheduler has had, the rate at the peak of one that was added since can't be told.
+ADDED_REFUSED = """\
+    begun = ["initial_lr" in group for group in optimizer.param_groups]
+    if any(begun) and not all(begun):
+        hint = f"set the initial_lr of the added ones to their rate at the peak, at most {PEAK}"
+        raise ValueError(f"param groups were added after a scheduler was made: {hint}")
+"""
 _KEPT_RATIOS = """\
     rates = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
     ratios = [rate / max(rates) if max(rates) else 1.0 for rate in rates]
@@ -149,5 +156,5 @@ def peaks_source(config: ScheduleConfig) -> str:
     """Return the source of `_set_peaks(optimizer)`, which treats param groups as `ScheduleConfig.scheduler` does."""
     given = config.optimizer.groups
     if given is None:
-        return _PEAKS.format(ratios=_KEPT_RATIOS, given="ratios")
+        return _PEAKS.format(ratios=ADDED_REFUSED + _KEPT_RATIOS, given="ratios")
     return f"RATIOS = {literal(given)}\n\n\n" + _PEAKS.format(ratios="", given="RATIOS")

@@ -13,6 +13,7 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, Exporter, comment, factor_of
+from lrfinder.export.optimizers import ADDED_REFUSED
 from lrfinder.export.pieces import cycles, drops, interval, plain
 
 # A class of timm's, and its keywords as source.
@@ -28,14 +29,15 @@ _NONE = "No class of timm's is this schedule: the one below calls factor(t)."
 _PEAKS = '''\
 def _set_peaks(optimizer):
     """Give each param group PEAK, and its share of it as lr_scale: timm's warm-up and floor are absolute rates."""
-    shares = {shares}
-    for group, share in zip(optimizer.param_groups, shares, strict=True):
+{shares}    for group, share in zip(optimizer.param_groups, shares, strict=True):
         group["lr"] = group["initial_lr"] = PEAK
         group["lr_scale"] = share
 '''
 _KEPT_SHARES = """\
-[float(group.get("initial_lr", group["lr"])) * group.get("lr_scale", 1.0) for group in optimizer.param_groups]
-    shares = [share / max(shares) if max(shares) else 1.0 for share in shares]"""
+    groups = optimizer.param_groups
+    shares = [float(group.get("initial_lr", group["lr"])) * group.get("lr_scale", 1.0) for group in groups]
+    shares = [share / max(shares) if max(shares) else 1.0 for share in shares]
+"""
 _SCHEDULER = '''\
 class FactorScheduler(Scheduler):
     """The rate of update t is the param group's peak times factor(t)."""
@@ -58,7 +60,8 @@ def make_scheduler(optimizer):
 def timm(config: ScheduleConfig) -> Export:
     """Return a module with `make_scheduler(optimizer)`."""
     groups = config.optimizer.groups
-    peaks = _PEAKS.format(shares=_KEPT_SHARES if groups is None else list(groups))
+    shares = ADDED_REFUSED + _KEPT_SHARES if groups is None else f"    shares = {list(groups)}\n"
+    peaks = _PEAKS.format(shares=shares)
     peak = f"PEAK = {config.optimizer.lr!r}\n"
     own = _own(plain(config))
     if own is not None:

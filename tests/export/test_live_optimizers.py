@@ -222,6 +222,20 @@ class TestTensors:
             advanced(optimizer, scheduler, 1)
 
 
+@pytest.mark.parametrize("target", HANDED_OVER[1:])
+def test_a_group_that_was_added_after_a_scheduler_is_no_measure_of_the_others(target: str) -> None:
+    """Built at 0.7, it would be taken for the fastest, and slow down the group that follows f(t)."""
+    made = config(Rex(steps=10))
+    optimizer, _ = scheduler_of(made, target, 0.7)
+    optimizer.add_param_group({"params": [weight()], "lr": 0.7})
+    with pytest.raises(ValueError, match=r"set the initial_lr of the added ones .*, at most 0\.1"):
+        of(optimizer, made, target)
+    assert rates(optimizer) == [0.1, 0.7]
+    optimizer.param_groups[1]["initial_lr"] = 0.05
+    of(optimizer, made, target)
+    assert rates(optimizer) == [0.1, 0.05]
+
+
 @pytest.mark.parametrize("target", HANDED_OVER)
 def test_groups_that_are_all_at_zero_are_all_alike(target: str) -> None:
     optimizer, _ = scheduler_of(config(Rex(steps=10)), target, 0.0, 0.0)
