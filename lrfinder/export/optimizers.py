@@ -105,17 +105,16 @@ def trainer_optimizer(config: ScheduleConfig) -> dict[str, Any] | None:
     if it.name == "SGD":
         listed = ",".join(f"{key}={given.pop(key)}" for key in _SGD if isinstance(given.get(key), int | float))
         return None if given else {"optim": "sgd", **({"optim_args": listed} if listed else {})}
+    names: tuple[str, ...] = ("adam_beta1", "adam_beta2") if "betas" in given else ()
     betas: Any = given.pop("betas", ())
+    if not isinstance(betas, tuple) or len(betas) != len(names):
+        return None
     moved = {
         to: given.pop(key)
         for to, key in {"adam_epsilon": "eps", "weight_decay": "weight_decay"}.items()
         if key in given
     }
-    return (
-        None
-        if given
-        else {"optim": "adamw_torch", **dict(zip(("adam_beta1", "adam_beta2"), betas, strict=False)), **moved}
-    )
+    return None if given else {"optim": "adamw_torch", **dict(zip(names, betas, strict=True)), **moved}
 
 
 def class_of(config: ScheduleConfig) -> str:

@@ -163,6 +163,13 @@ def test_the_trainer_is_not_left_to_its_own_optimizer(name: str) -> None:
     assert optimizer.param_groups[0]["weight_decay"] == 0.05
 
 
+@pytest.mark.parametrize("betas", [0.0, "ab", (0.9,), (0.9, 0.99, 0.999)])
+def test_betas_that_training_arguments_cant_say_are_left_to_the_optimizer(betas: Any) -> None:
+    optimizer = OptimizerConfig(name="AdamW", lr=0.08, settings={"betas": betas})
+    made = ScheduleConfig(optimizer=optimizer, schedule=SHAPES["preset of transformers"])
+    assert f"betas={betas!r}" in export_schedule(made, "huggingface").text
+
+
 @pytest.mark.parametrize("target", ["keras", "axolotl"])
 def test_what_has_one_rate_for_everything_refuses_ratios(target: str) -> None:
     with pytest.raises(UsageError, match=rf"ratios \[0\.1, 1\.0, 0\.25\], which {target} can't say") as refused:
