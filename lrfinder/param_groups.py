@@ -7,29 +7,44 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from lrfinder.errors import ConfigError, UsageError
 
 
-def set_peaks(groups: Sequence[dict[str, Any]], peak: float, ratios: Sequence[float] | None) -> None:
+def set_peaks(optimizer: Optimizer, peak: float, ratios: Sequence[float] | None) -> None:
     """Set each group's `initial_lr` to its rate at factor 1: `peak` times its ratio; see `ConfiguredScheduler`.
 
     Groups of different peaks whose rates are one tensor, which torch gives to all of them, get one each. Raises
-    ConfigError if the ratios don't fit, UsageError for a rate in a tensor of whole numbers, before anything is changed.
+    ConfigError if the ratios don't fit, UsageError for a rate in a tensor of whole numbers and for the rate of an added
+    group that is no share of the peak, before anything is changed.
     """
-    peaks = _peaks(groups, peak, ratios)
-    tensors: dict[int, float] = {}
+    groups = optimizer.param_groups
+    peaks = _peaks(optimizer, peak, ratios)
+    places: dict[int, float] = {}
     for group in groups:
         if isinstance(group["lr"], torch.Tensor) and not group["lr"].is_floating_point():
             kind = f"a tensor of {group['lr'].dtype}"
             raise UsageError(f"the learning rate is {kind}, which no rate fits in", hint="make it torch.tensor(1.0)")
     for group, own in zip(groups, peaks, strict=True):
         group["initial_lr"] = own
-        if isinstance(group["lr"], torch.Tensor) and tensors.setdefault(id(group["lr"]), own) != own:
-            group["lr"] = group["lr"].clone()
+        if isinstance(group["lr"], torch.Tensor):
+            own_tensor(group, own, places)
 
 
-def _peaks(groups: Sequence[dict[str, Any]], peak: float, ratios: Sequence[float] | None) -> list[float]:
+def own_tensor(group: dict[str, Any], peak: float, places: dict[int, float]) -> torch.Tensor:
+    """Return the tensor that holds the group's rate; a new one, if `places` has another peak where it lies.
+
+    `places` is filled for the groups that follow: the peak at each address, so that views of one tensor count as one.
+    """
+    held: torch.Tensor = group["lr"]
+    if places.setdefault(held.data_ptr() or id(held), peak) != peak:  # some devices have no addresses
+        held = group["lr"] = held.clone()
+    return held
+
+
+def _peaks(optimizer: Optimizer, peak: float, ratios: Sequence[float] | None) -> list[float]:
+    groups = optimizer.param_groups
     if ratios is not None:
         if len(ratios) != len(groups):
             raise ConfigError(
@@ -37,13 +52,41 @@ def _peaks(groups: Sequence[dict[str, Any]], peak: float, ratios: Sequence[float
                 hint="build the optimizer with the param groups that were swept, or remove `groups` from the config",
             )
         return [peak * ratio for ratio in ratios]
-    rates = [float(group.get("initial_lr", group["lr"])) for group in groups]
+    begun = [float(group["initial_lr"]) for group in groups if "initial_lr" in group]
+    if not begun:
+        return _scaled([float(group["lr"]) for group in groups], peak)
+    known = iter(_scaled(begun, peak))
+    return [
+        next(known) if "initial_lr" in group else _added(optimizer, index, peak) for index, group in enumerate(groups)
+    ]
+
+
+def _scaled(rates: list[float], peak: float) -> list[float]:
+    """Return the rates times what brings the largest of them to the peak."""
     largest = max(rates)
     if largest == 0:
-        return [peak] * len(groups)
+        return [peak] * len(rates)
     if largest == peak:  # as they are: scaling by peak / peak would round what an earlier scheduler of this peak left
         return rates
     return [peak * (rate / largest) for rate in rates]
+
+
+def _added(optimizer: Optimizer, index: int, peak: float) -> float:
+    """Return the peak of a group that came after the scheduler of the others, which may have moved the default rate."""
+    rate, default = float(optimizer.param_groups[index]["lr"]), optimizer.defaults.get("lr")
+    if isinstance(default, float | int | torch.Tensor) and rate == float(default):
+        return peak
+    if rate > peak * (1 + _SINGLE):
+        raise UsageError(
+            f"param group {index} was added at the rate {rate:g}, above the config's peak of {peak:g}, and its rate at "
+            "the peak can't be told",
+            hint=f"set its lr to its own peak, at most {peak:g}, or write the ratio of each param group as `groups` of "
+            "the config's optimizer",
+        )
+    return min(rate, peak)
+
+
+_SINGLE = 1e-6  # relative: what single precision may add to a rate
 
 
 def layerwise(

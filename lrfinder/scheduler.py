@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from lrfinder.errors import UsageError
 from lrfinder.gradient_norms.recorder import GradientNorms
-from lrfinder.param_groups import set_peaks
+from lrfinder.param_groups import own_tensor, set_peaks
 from lrfinder.rate_owners import other_owners
 from lrfinder.schedules import Plateau, Schedule
 from lrfinder.schedules.plateau import PlateauState
@@ -31,6 +31,7 @@ __all__ = [  # the last for `lrfinder.config`, which may not name torch
 
 _WATCHED = 16  # updates from the beginning, or from a loaded state, in which somebody else's rates are looked for
 _SAME = 1e-6  # relative: a rate that went through single precision is the same
+_UNHEARD = 1000  # updates after the warm-up, and half of the run: a plateau that has had no loss by then gets none
 
 
 class ConfiguredScheduler(LRScheduler):
@@ -42,7 +43,8 @@ class ConfiguredScheduler(LRScheduler):
     ratio_i: `ratios[i]`, if given. Otherwise group i's initial rate over the largest group's, so that the fastest
     group follows f(t) = peak * factor(t); a group at rate 0 stays at 0; if all are at 0, every ratio is 1.
     A group's initial rate is its `initial_lr`, if a scheduler (this or another) has left one, since `lr` may then
-    be anywhere on that scheduler's way; else its `lr`. `initial_lr` is then set to `peak * ratio_i`.
+    be anywhere on that scheduler's way; else its `lr`. `initial_lr` is then set to `peak * ratio_i`. A group that was
+    added after a scheduler was made has the ratio 1, or, if it was given an `lr` of its own, that one as its peak.
 
     Resuming: build the scheduler as at first, load its `state_dict` (plain numbers and text): the optimizer's rates
     are set at once, and go on bit for bit as without the break, whether the optimizer's own state is loaded before,
@@ -50,8 +52,9 @@ class ConfiguredScheduler(LRScheduler):
     the next one is then `last_epoch + 1`. Either way the config rules: a state saved with another schedule gives
     only its position, with a warning.
 
-    A learning rate held as a tensor is filled in place; groups of different rates that share one get one each. Past
-    the end of the schedule the last value is held.
+    A learning rate held as a tensor is filled in place; groups of different rates that share one get one each, also
+    if they came to share it later, by the optimizer's `load_state_dict`. Past the end of the schedule the last value is
+    held.
 
     `record` names a file that takes the gradient's norms at each update; `norms` is then their `GradientNorms`. A copy
     of the scheduler records nothing.
@@ -60,10 +63,12 @@ class ConfiguredScheduler(LRScheduler):
     them in between, one warning names it. Later steps don't look.
 
     Raises ConfigError if `ratios` doesn't have one entry per param group, UsageError for a rate in a tensor of whole
-    numbers; UsageError from `step()` if a param group was added later, whose rate nobody can know.
+    numbers, a `last_epoch` that is none, and an added group's `lr` above the peak; UsageError from `step()` if a param
+    group was added since: the scheduler is then to be made again.
     """
 
     _watched_until = 2  # steps; torch checks the order of the first two calls
+    _listed = False  # whether the config lists the ratios
 
     def __init__(
         self,
@@ -77,12 +82,17 @@ class ConfiguredScheduler(LRScheduler):
     ) -> None:
         if not isinstance(optimizer, Optimizer):
             raise UsageError(f"scheduler(optimizer) needs a torch.optim.Optimizer, got {type(optimizer).__name__}")
+        hint = "give the index of the last update done, or leave it out to begin at update 0"
+        done = _index(last_epoch, least=-1, said=f"last_epoch={last_epoch!r}", hint=hint)
         self.peak = peak
         self.schedule = schedule
+        self.norms: GradientNorms | None = None
         self._watched_until = _WATCHED
-        set_peaks(optimizer.param_groups, peak, ratios)
-        super().__init__(optimizer, last_epoch)  # takes the `initial_lr`s as its `base_lrs`, and makes the first step
-        self.norms = None if record is None else GradientNorms(optimizer, record, position=self._position)
+        self._listed = ratios is not None
+        set_peaks(optimizer, peak, ratios)
+        super().__init__(optimizer, done)  # takes the `initial_lr`s as its `base_lrs`, and makes the first step
+        if record is not None:
+            self.norms = GradientNorms(optimizer, record, position=self._position)
 
     def step(self, epoch: int | None = None) -> None:
         """Go to the next update, and set the rates to it; to update `epoch`, if it is given, as with torch's own.
@@ -95,6 +105,7 @@ class ConfiguredScheduler(LRScheduler):
                 self._look_for_others()
             if self._step_count < 2 or epoch is not None:  # noqa: PLR2004 - see `_watched_until`
                 super().step(None if epoch is None else _update(epoch))
+                self._set_rates()  # torch's own may have filled a tensor that groups share
                 return
         # The same without the book-keeping that closed forms don't need: it costs more than they do.
         self._step_count += 1
@@ -110,10 +121,14 @@ class ConfiguredScheduler(LRScheduler):
         """Raise UsageError, before anything has changed, if the param groups aren't those that are known."""
         groups, known = len(self.optimizer.param_groups), len(self.base_lrs)
         if groups != known:
+            record = "" if self.norms is None else ", record=..."
+            first, last = "", ". A group that was given no lr of its own follows f(t), another has its lr as the peak"
+            if self._listed:
+                first, last = "write the ratio of each param group as `groups` of the config's optimizer, ", ""
             raise UsageError(
                 f"the optimizer has {groups} param groups, but had {known} when its scheduler was made",
-                hint="make the scheduler again, new = config.scheduler(optimizer), and go on where this one is: "
-                "new.load_state_dict(old.state_dict()), then new.step()",
+                hint=f"{first}make the scheduler again, new = config.scheduler(optimizer{record}), and go on where "
+                f"this one is: new.load_state_dict(old.state_dict()), then new.step(){last}",
             )
 
     def _look_for_others(self) -> None:
@@ -126,6 +141,8 @@ class ConfiguredScheduler(LRScheduler):
             owners = other_owners(self.optimizer, self)
             if owners is not None:
                 known = f": {', '.join(owners)} has this optimizer" if owners else ""
+                if not owners and isinstance(group["lr"], torch.Tensor):
+                    known = ", perhaps for another optimizer whose rate is the same tensor"
                 warnings.warn(
                     f"at update {self.last_epoch} the rate of param group {index} is {found:g}, but {expected:g} by "
                     f"this schedule: something else sets it, too{known}. Keep one of the two",
@@ -168,11 +185,12 @@ class ConfiguredScheduler(LRScheduler):
         """Do what torch's `step()` does with `get_lr()`, at the present position."""
         factor = self._factor()
         last: list[float | torch.Tensor] = []
+        places: dict[int, float] = {}
         for group, base in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             rate = base * factor
             held = group["lr"]
             if isinstance(held, torch.Tensor):
-                last.append(held.fill_(rate).clone())
+                last.append(own_tensor(group, float(base), places).fill_(rate).clone())
             else:
                 group["lr"] = rate
                 last.append(rate)
@@ -204,13 +222,18 @@ class PlateauScheduler(ConfiguredScheduler):
 
     A cut acts at once, on the next update. The state, the best loss among it, is in the `state_dict`. `step(loss)` is
     `observe(loss)`, for what was written for torch's `ReduceLROnPlateau`; without a warm-up `step()` may be left out.
+
+    Warns, once, in the second half of a run in which no loss has come for a thousand updates.
     """
 
     schedule: Plateau
+    _heard_at: int | None = None  # the update at which the last loss came
+    _asks_at = -1  # the update at which a loss must have come
 
     def __init__(self, optimizer: Optimizer, **keywords: Any) -> None:
         self.state = PlateauState()
         super().__init__(optimizer, **keywords)
+        self._asks_at = max(self.schedule.warmup + _UNHEARD, self.schedule.steps // 2 + 1)
 
     def step(self, metrics: float | torch.Tensor | None = None) -> None:
         """Go to the next update; with a validation loss, `observe` it.
@@ -219,18 +242,31 @@ class PlateauScheduler(ConfiguredScheduler):
         """
         if metrics is None or self.last_epoch < 0:  # the latter in a SequentialLR alone, whose step(0) is a beginning
             super().step(metrics)  # type: ignore[arg-type]
+            if self.last_epoch == self._asks_at and self.state == PlateauState():
+                warnings.warn(
+                    f"no validation loss has come in {self.last_epoch} updates, and a plateau cuts the rate by nothing "
+                    "else: call observe(loss) after every validation",
+                    UserWarning,
+                    stacklevel=2,
+                )
         elif self.schedule.warmup and self.last_epoch == 0:
-            hint = "call step() after every update, and step(loss) or observe(loss) after every validation"
-            raise UsageError("a loss came before any update was counted, which the warm-up needs", hint=hint)
+            raise UsageError("a loss came before any update was counted, which the warm-up needs", hint=_COUNT)
         else:
             self.observe(metrics)
 
     def observe(self, loss: float | torch.Tensor) -> None:
-        """Take in a validation loss, and set the rates if it makes a cut."""
+        """Take in a validation loss, and set the rates if it makes a cut.
+
+        Raises UsageError for a second loss at the same update of a warm-up, which would never end.
+        """
         self._check_groups()
+        if self.last_epoch < self.schedule.warmup and self.last_epoch == self._heard_at:
+            what = f"two losses came at update {self.last_epoch}, with no update counted between them"
+            raise UsageError(f"{what}: the warm-up would never end", hint=_COUNT)
         state = self.schedule.observe(self.state, float(loss))
         cut = state.cuts != self.state.cuts
         self.state = state
+        self._heard_at = self.last_epoch
         if cut:
             self._set_rates()
 
@@ -249,6 +285,7 @@ class PlateauScheduler(ConfiguredScheduler):
         except BaseException:
             self.state = before
             raise
+        self._heard_at = None  # what was saved behind a validation may be validated again
 
 
 class MomentumScheduler(ConfiguredScheduler):
@@ -298,14 +335,21 @@ def _plateau_state(state: Mapping[str, Any]) -> PlateauState:
         ) from None
 
 
+_COUNT = "call step() after every update, and step(loss) or observe(loss) after every validation"
+
+
 def _update(epoch: Any) -> int:
+    hint = "call step() after every update; losses are for a plateau"
+    return _index(epoch, least=0, said=f"step({epoch!r})", hint=hint)
+
+
+def _index(value: Any, *, least: int, said: str, hint: str) -> int:
     try:
-        found = operator.index(epoch)
+        found = int(operator.index(value))
     except TypeError:
-        found = -1
-    if found < 0:
-        hint = "call step() after every update; losses are for a plateau"
-        raise UsageError(f"step({epoch!r}): expected the index of an update, a whole number from 0", hint=hint)
+        found = least - 1
+    if found < least:
+        raise UsageError(f"{said}: expected the index of an update, a whole number from {least}", hint=hint)
     return found
 
 

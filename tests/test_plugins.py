@@ -209,6 +209,10 @@ def test_its_schedule_is_refused_with_line_and_column(site: Path, tmp_path: Path
 def test_its_exporter_is_a_target(site: Path, config: Path) -> None:
     assert run(site, "schedule", "export", config, "--to", "shout").stdout.strip() == "HALF-LINE"
     assert "shout        capitals" in run(site, "schedule", "export", "--list").stdout
+    config.write_text((CONFIG % 0.25).replace("lr: 0.1", "lr: 0.1, groups: [1.0, 0.1]"))
+    refused = run(site, "schedule", "export", config, "--to", "shout")  # which says nothing of param groups
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "the ratios [1.0, 0.1], which shout can't say" in refused.stderr
 
 
 def test_its_rule_picks(site: Path, tmp_path: Path) -> None:

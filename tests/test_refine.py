@@ -18,7 +18,7 @@ from lrfinder.config import OptimizerConfig, ScheduleConfig, dump, load_schedule
 from lrfinder.config.refine import NEAR, refine, refined_factors
 from lrfinder.errors import RunError, UsageError
 from lrfinder.gradient_norms.log import HEADER, NormLog, read_norms
-from lrfinder.schedules import Linear
+from lrfinder.schedules import Cyclical, Linear, OneCycle, Step
 
 norms = st.lists(st.floats(1e-3, 1e3), min_size=2, max_size=80)
 
@@ -100,6 +100,25 @@ class TestRefine:
         with pytest.raises(UsageError, match=complaint):
             refine(config(steps), log_of(values), **keywords)
 
+    @pytest.mark.parametrize("schedule", [OneCycle, Cyclical])
+    def test_a_momentum_that_moves_is_said_to_be_left_out(self, schedule: Any) -> None:
+        keywords = {"up": 4} if schedule is Cyclical else {}
+        for momentums, said in (((0.85, 0.95), 1), (None, 0)):
+            it = schedule(steps=8, momentums=momentums, **keywords)
+            before = ScheduleConfig(optimizer=OptimizerConfig(name="SGD", lr=0.1), schedule=it)
+            refined = refine(before, log_of([1.0] * 8))
+            assert len(refined.left_out) == said
+            assert all("moves the momentum too: the table doesn't" in sentence for sentence in refined.left_out)
+            assert refined.config.schedule.momentum(0) is None
+
+    def test_a_growing_batch_is_refused(self) -> None:
+        """The config would keep a plan that doesn't follow from the table, and couldn't be loaded."""
+        growing = ScheduleConfig(
+            optimizer=OptimizerConfig(name="SGD", lr=0.1), schedule=Step(steps=80, every=20, factor=0.5)
+        ).with_batches(samples=1000, batch_size=50)
+        with pytest.raises(UsageError, match="the batch of this config grows"):
+            refine(growing, log_of([1.0] * growing.steps))
+
 
 class TestLog:
     def test_a_run_carried_on_replaces_what_it_repeats(self, tmp_path: Path) -> None:
@@ -157,6 +176,16 @@ class TestCommand:
         document = json.loads(CliRunner().invoke(app, words, catch_exceptions=False).stdout)
         assert (document["norm"], document["missing"], document["written"]) == ("l2", 0, None)
         assert document["config"]["schedule"]["points"] == [[0, 1.0], [7, 0.0]]
+
+    def test_what_is_left_out_is_a_warning(self, paths: tuple[Path, Path]) -> None:
+        before, log = paths
+        moving = ScheduleConfig(
+            optimizer=OptimizerConfig(name="SGD", lr=0.1), schedule=OneCycle(steps=8, momentums=(0.85, 0.95))
+        )
+        dump(moving, before)
+        done = CliRunner().invoke(app, ["refine", str(before), "--log", str(log), "--json"], catch_exceptions=False)
+        assert "warning: The config moves the momentum too" in done.stderr
+        assert len(json.loads(done.stdout)["left_out"]) == 1
 
     def test_an_unknown_norm(self, paths: tuple[Path, Path]) -> None:
         before, log = paths

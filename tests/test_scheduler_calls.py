@@ -10,15 +10,17 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lrfinder.config import OptimizerConfig, ScheduleConfig
+from lrfinder.config.refine import refine
 from lrfinder.errors import UsageError
 from lrfinder.export import export_schedule
 from lrfinder.gradient_norms.log import read_norms
-from lrfinder.schedules import Constant, Cosine, Linear, Plateau, Schedule
+from lrfinder.schedules import Constant, Linear, Plateau, Schedule
 
 
 def config(schedule: Schedule, groups: tuple[float, ...] | None = None) -> ScheduleConfig:
@@ -85,6 +87,51 @@ class TestLosses:
         with pytest.raises(UsageError, match="before any update was counted"):
             scheduler.step(0.83)
 
+    @pytest.mark.parametrize("hear", ["step", "observe"])
+    def test_a_warm_up_that_only_the_first_update_counts_is_refused(self, hear: str) -> None:
+        optimizer = optimizer_of()
+        scheduler = config(Plateau(steps=1000, warmup=5, patience=0)).scheduler(optimizer)
+        advanced(optimizer, scheduler, 1)
+        getattr(scheduler, hear)(0.83)
+        before = (rates(optimizer), scheduler.state_dict())
+        for _ in range(2):
+            with pytest.raises(UsageError, match="two losses came at update 1") as refused:
+                getattr(scheduler, hear)(0.83)
+            assert "call step() after every update" in refused.value.hint
+        assert (rates(optimizer), scheduler.state_dict()) == before
+        for _ in range(4):  # a validation for every update is one after the other
+            advanced(optimizer, scheduler, 1)
+            getattr(scheduler, hear)(0.5)
+        getattr(scheduler, hear)(0.5)  # behind the warm-up the rate no longer asks for the update
+        assert rates(optimizer) == [0.1 * 0.1**4]
+
+    def test_a_loaded_warm_up_may_be_validated_again(self) -> None:
+        made = config(Plateau(steps=1000, warmup=5))
+        optimizer = optimizer_of()
+        scheduler = made.scheduler(optimizer)
+        advanced(optimizer, scheduler, 2)
+        scheduler.observe(0.83)
+        scheduler.load_state_dict(scheduler.state_dict())
+        scheduler.observe(0.83)
+        assert scheduler.state.stalled == 1
+
+    @pytest.mark.parametrize(("steps", "warmup", "at"), [(1500, 5, 1005), (6000, 0, 3001), (100, 50, 1050)])
+    def test_a_plateau_without_losses_is_warned_of_once(self, steps: int, warmup: int, at: int) -> None:
+        optimizer = optimizer_of()
+        scheduler = config(Plateau(steps=steps, warmup=warmup)).scheduler(optimizer)
+        advanced(optimizer, scheduler, at - 1)  # warnings are errors here: there is none
+        optimizer.step()
+        with pytest.warns(UserWarning, match=f"no validation loss has come in {at} updates"):
+            scheduler.step()
+        advanced(optimizer, scheduler, 50)
+
+    def test_a_plateau_that_had_its_first_loss_by_half_of_the_run_is_not(self) -> None:
+        optimizer = optimizer_of()
+        scheduler = config(Plateau(steps=6000)).scheduler(optimizer)
+        advanced(optimizer, scheduler, 3000)
+        scheduler.observe(math.nan)
+        advanced(optimizer, scheduler, 3000)
+
     @pytest.mark.parametrize("loss", [0.7, torch.tensor(0.7), math.nan, -1, "1"])
     def test_what_is_no_update_is_refused_by_every_other_schedule(self, loss: Any) -> None:
         optimizer = optimizer_of()
@@ -105,6 +152,27 @@ class TestLosses:
         again = config(Linear(steps=100)).scheduler(optimizer_of())
         again.load_state_dict(scheduler.state_dict())
         assert rates(again.optimizer) == [pytest.approx(0.05)]
+
+
+class TestLastEpoch:
+    @pytest.mark.parametrize("done", [np.int64(5), torch.tensor(5), 5])
+    def test_a_whole_number_of_any_kind_is_taken_as_one(self, done: Any) -> None:
+        made, optimizer = config(Linear(steps=100)), optimizer_of()
+        scheduler = made.scheduler(optimizer, last_epoch=done)
+        advanced(optimizer, scheduler, 3)
+        assert (int(done), scheduler.last_epoch, type(scheduler.last_epoch)) == (5, 9, int)
+        assert rates(optimizer) == [made.rate(9)]
+        other = made.scheduler(optimizer_of())
+        other.load_state_dict(scheduler.state_dict())
+        assert rates(other.optimizer) == [made.rate(9)]
+
+    @pytest.mark.parametrize("done", [5.0, 1.5, torch.tensor(5.0), np.float64(5.0), "5", None, -2])
+    def test_anything_else_is_refused_when_the_scheduler_is_made(self, done: Any) -> None:
+        optimizer = optimizer_of()
+        with pytest.raises(UsageError, match=r"last_epoch=.*expected the index of an update, a whole number from -1"):
+            config(Linear(steps=100)).scheduler(optimizer, last_epoch=done)
+        assert rates(optimizer) == [3.0]
+        assert "initial_lr" not in optimizer.param_groups[0]
 
 
 class TestTensors:
@@ -153,46 +221,6 @@ class TestTensors:
         assert "initial_lr" not in optimizer.param_groups[0]
 
 
-class TestGroupsAddedLater:
-    def test_the_refusal_changes_nothing_and_its_hint_continues_the_run(self) -> None:
-        made = config(Cosine(steps=50))
-        optimizer = optimizer_of(lr=0.1)
-        scheduler = made.scheduler(optimizer)
-        advanced(optimizer, scheduler, 10)
-        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))], "lr": 0.01})
-        optimizer.step()
-        with pytest.raises(UsageError, match="2 param groups, but had 1") as refused:
-            scheduler.step()
-        assert scheduler.last_epoch == 10
-        assert "new.load_state_dict(old.state_dict()), then new.step()" in refused.value.hint
-        new = made.scheduler(optimizer)
-        new.load_state_dict(scheduler.state_dict())  # warnings are errors here: there is none
-        new.step()
-        assert rates(optimizer) == pytest.approx([made.rate(11), 0.1 * made.rate(11)])
-        del optimizer.param_groups[1]  # the old one goes on too, if the group is taken away again
-        with pytest.warns(UserWarning, match="ConfiguredScheduler has this optimizer"):
-            scheduler.step()
-        assert rates(optimizer) == [made.rate(11)]
-
-    def test_a_plateau_keeps_its_cuts(self) -> None:
-        made = config(Plateau(steps=50, patience=0, factor=0.5))
-        optimizer = optimizer_of(lr=0.1)
-        scheduler = made.scheduler(optimizer)
-        optimizer.step()
-        for _ in range(3):
-            scheduler.observe(1.0)
-        state = scheduler.state_dict()
-        optimizer.add_param_group({"params": [nn.Parameter(torch.ones(1))], "lr": 0.01})
-        for call in (scheduler.step, lambda: scheduler.observe(1.0)):
-            with pytest.raises(UsageError, match="2 param groups, but had 1"):
-                call()
-        assert scheduler.state_dict() == state
-        new = made.scheduler(optimizer)
-        new.load_state_dict(scheduler.state_dict())
-        new.step()
-        assert rates(optimizer) == pytest.approx([0.025, 0.0025])
-
-
 class TestRecords:
     def run(self, optimizer: torch.optim.Optimizer, scheduler: Any, updates: int) -> None:
         advanced(optimizer, scheduler, updates)
@@ -207,6 +235,20 @@ class TestRecords:
         first.norms.flush()
         assert log.read_text().count("\n") == 1 + 3 + 250
         assert len(read_norms(log).l1) == 250
+
+    def test_a_cell_that_makes_a_new_optimizer_records_once(self, tmp_path: Path) -> None:
+        made, log = config(Constant(steps=250)), tmp_path / "n.csv"
+        old, new = optimizer_of(), optimizer_of()
+        first = made.scheduler(old, record=log)
+        advanced(old, first, 30)
+        second = made.scheduler(new, record=tmp_path / "." / "n.csv")
+        advanced(new, second, 250)
+        advanced(old, first, 3)  # the old one lives on, and records no more
+        first.norms.observe()
+        second.norms.flush()
+        first.norms.flush()
+        assert log.read_text().count("\n") == 1 + 30 + 250
+        assert refine(made, read_norms(log)).missing == 0
 
     def test_another_file_is_another_record(self, tmp_path: Path) -> None:
         made, optimizer = config(Constant(steps=5)), optimizer_of()

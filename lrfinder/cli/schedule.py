@@ -233,6 +233,8 @@ def refine(
 
     before = load_schedule(config)
     refined = refined_by(before, read_norms(log), norm=norm, smoothing=smoothing)  # type: ignore[arg-type]
+    for sentence in refined.left_out:
+        warn(sentence)
     if write is not None:
         dump(refined.config, write)
     if as_json:

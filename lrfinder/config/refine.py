@@ -21,15 +21,20 @@ SMOOTHING = 0.1  # of the run, the window of the median: the paper's tau, which 
 # Norms are known to a few percent: lines within half a percent of the peak, and six digits, are exact enough.
 NEAR = 5e-3
 DIGITS = 6
+_NO_MOMENTUM = "The config moves the momentum too: the table doesn't, and leaves it as the optimizer has it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refined:
-    """A refined config; `norm` is the one that was used, `missing` the updates whose norm was not known."""
+    """A refined config; `norm` is the one that was used, `missing` the updates whose norm was not known.
+
+    `left_out` says what of the config a table doesn't have, a sentence for each.
+    """
 
     config: ScheduleConfig
     norm: Norm
     missing: int
+    left_out: tuple[str, ...] = ()
 
 
 def refine(config: ScheduleConfig, log: NormLog, *, norm: Norm | None = None, smoothing: float = SMOOTHING) -> Refined:
@@ -39,13 +44,16 @@ def refine(config: ScheduleConfig, log: NormLog, *, norm: Norm | None = None, sm
     it, or as near as MOST_POINTS points come. The peak stays as it is; it should be tuned again, for it was found for
     another shape.
 
-    Raises UsageError if the log is not that of a complete run of the config, the norm is unknown, or smoothing isn't a
-    share.
+    Raises UsageError if the log is not that of a complete run of the config, its batch grows, the norm is unknown, or
+    smoothing isn't a share.
     """
     if norm not in {None, *get_args(Norm)}:
         raise UsageError(f"norm must be l1 or l2, got {norm!r}")
     if not 0 < smoothing < 1:
         raise UsageError(f"smoothing must be a share of the run, above 0 and below 1, got {smoothing:g}")
+    if config.batch is not None:
+        hint = "record a run at one batch size, by the config without its `batch`"
+        raise UsageError("the batch of this config grows, and the norms of its gradients fall with it", hint=hint)
     recorded = len(log.l1)
     if recorded != config.steps:
         raise UsageError(
@@ -61,7 +69,9 @@ def refine(config: ScheduleConfig, log: NormLog, *, norm: Norm | None = None, sm
         )
     factors = refined_factors(_filled(norms), power=2 if chosen == "l2" else 1, smoothing=smoothing)
     table = Table(steps=config.steps, epoch=config.schedule.epoch, points=_points(factors))
-    return Refined(config=config.model_copy(update={"schedule": table}), norm=chosen, missing=missing)
+    left_out = () if config.schedule.momentum(0) is None else (_NO_MOMENTUM,)
+    refined = config.model_copy(update={"schedule": table})
+    return Refined(config=refined, norm=chosen, missing=missing, left_out=left_out)
 
 
 def _points(factors: Sequence[float]) -> tuple[tuple[int, float], ...]:

@@ -72,4 +72,4 @@ def _own(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:
 
 
 # Its trainer makes the param groups itself: with weight decay, and without.
-EXPORTER = Exporter(title="axolotl's YAML, or a plugin", export=axolotl, groups=False)
+EXPORTER = Exporter(title="axolotl's YAML, or a plugin", export=axolotl)

@@ -40,13 +40,14 @@ class Export:
 class Exporter:
     """A target: what it gives, and the functions that do; `plateau` is None if it has none.
 
-    `groups` tells whether it can give param groups rates of their own, `momentum` whether it moves the momentum too.
+    `groups` tells whether it gives param groups rates of their own, or says itself that it leaves them out: without it
+    a config that has such groups is refused. `momentum` tells whether it moves the momentum too; else that is said.
     """
 
     title: str
     export: Callable[[ScheduleConfig], Export]
     plateau: Callable[[ScheduleConfig], Export] | None = None
-    groups: bool = True
+    groups: bool = False
     momentum: bool = False
 
 

@@ -148,4 +148,4 @@ def _one_cycle(least: float, peak: float, *, up: int, down: int) -> tuple[str, d
     }
 
 
-EXPORTER = Exporter(title="DeepSpeed's JSON, or deepspeed.initialize's lr_scheduler", export=deepspeed)
+EXPORTER = Exporter(title="DeepSpeed's JSON, or deepspeed.initialize's lr_scheduler", export=deepspeed, groups=True)

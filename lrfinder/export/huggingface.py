@@ -94,4 +94,6 @@ def _wsd(it: Any, length: int) -> tuple[str, dict[str, Any]]:
     }
 
 
-EXPORTER = Exporter(title="TrainingArguments, or Trainer's optimizers", export=huggingface, plateau=plateau_huggingface)
+EXPORTER = Exporter(
+    title="TrainingArguments, or Trainer's optimizers", export=huggingface, plateau=plateau_huggingface, groups=True
+)

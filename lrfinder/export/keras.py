@@ -116,4 +116,4 @@ def _drops(it: Any, peak: float) -> str | None:
     return f"PiecewiseConstantDecay({[begin - 1 for begin in begins]}, {[peak, *rates]})"
 
 
-EXPORTER = Exporter(title="a Keras 3 LearningRateSchedule", export=keras, plateau=plateau_keras, groups=False)
+EXPORTER = Exporter(title="a Keras 3 LearningRateSchedule", export=keras, plateau=plateau_keras)

@@ -30,4 +30,6 @@ def lightning(config: ScheduleConfig) -> Export:
     return Export(text=text, preset=None)
 
 
-EXPORTER = Exporter(title="configure_optimizers of a LightningModule", export=lightning, plateau=plateau_lightning)
+EXPORTER = Exporter(
+    title="configure_optimizers of a LightningModule", export=lightning, plateau=plateau_lightning, groups=True
+)

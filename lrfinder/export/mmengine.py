@@ -172,4 +172,4 @@ def _restarts(it: Any) -> list[str] | None:
     return [f'type="CosineRestartLR", periods={periods}, restart_weights={weights}, {floor}']
 
 
-EXPORTER = Exporter(title="MMEngine's param_scheduler", export=mmengine)
+EXPORTER = Exporter(title="MMEngine's param_scheduler", export=mmengine, groups=True)

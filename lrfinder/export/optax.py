@@ -15,7 +15,7 @@ from lrfinder.export.base import (
     comment,
     factor_of,
 )
-from lrfinder.export.optimizers import own_ratios
+from lrfinder.export.optimizers import optax_alias, own_ratios
 from lrfinder.export.pieces import cycles, drops, plain
 from lrfinder.export.plateau import plateau_optax
 from lrfinder.export.source import literal
@@ -31,7 +31,7 @@ def schedule(count):
     return RATES[jnp.minimum(count, {last})]
 '''
 _GROUPS = """
-# Of the config's param groups, in order: optax.multi_transform({{"0": optax.adamw(schedules[0]), ...}}, labels).
+# Of the config's param groups, in order: optax.multi_transform({{"0": {alias}(schedules[0]), ...}}, labels).
 RATIOS = {ratios}
 schedules = [lambda count, ratio=ratio: ratio * schedule(count) for ratio in RATIOS]
 """
@@ -41,7 +41,7 @@ _PRECISION = "JAX computes in single precision by default: it is equal to within
 
 
 def optax(config: ScheduleConfig) -> Export:
-    """Return a module with `schedule`, for optax.adamw(learning_rate=schedule) and the like."""
+    """Return a module with `schedule`, for what takes a learning_rate in optax."""
     pieces = _pieces(plain(config))
     if pieces is not None and len(pieces) <= _MOST:
         starts, calls = zip(*pieces, strict=True)
@@ -64,7 +64,7 @@ def optax(config: ScheduleConfig) -> Export:
 def _ratios(config: ScheduleConfig) -> str:
     """Return a schedule for each param group as source, if they have ratios of their own."""
     ratios = own_ratios(config)
-    return "" if ratios is None else _GROUPS.format(ratios=literal(ratios))
+    return "" if ratios is None else _GROUPS.format(alias=optax_alias(config), ratios=literal(ratios))
 
 
 def _pieces(config: ScheduleConfig) -> list[tuple[int, str]] | None:
@@ -160,4 +160,4 @@ def _restarts(it: Any, peak: float) -> list[tuple[int, str]] | None:
     return pieces
 
 
-EXPORTER = Exporter(title="an optax schedule", export=optax, plateau=plateau_optax)
+EXPORTER = Exporter(title="an optax schedule", export=optax, plateau=plateau_optax, groups=True)

@@ -12,19 +12,31 @@ from lrfinder.optimizers import SEVERAL, TRAITS
 _PEAKS = '''\
 def _set_peaks(optimizer):
     """Give each param group its peak, PEAK times its ratio. A rate in a tensor stays in it, one for each group."""
-{ratios}    tensors = []
-    for group, ratio in zip(optimizer.param_groups, {given}, strict=True):
+{ratios}    pairs = list(zip(optimizer.param_groups, {given}, strict=True))
+    for group, _ in pairs:
+        if hasattr(group["lr"], "fill_") and not group["lr"].is_floating_point():
+            kind = f"a tensor of {{group['lr'].dtype}}"
+            raise ValueError(f"the learning rate is {{kind}}, which no rate fits in: make it torch.tensor(1.0)")
+    tensors = []
+    for group, ratio in pairs:
         peak = group["initial_lr"] = PEAK * ratio
-        if isinstance(group["lr"], (int, float)):
+        if not hasattr(group["lr"], "fill_"):
             group["lr"] = peak
             continue
-        if any(group["lr"] is other for other in tensors):
+        if any(group["lr"].data_ptr() == other.data_ptr() for other in tensors):
             group["lr"] = group["lr"].clone()
         tensors.append(group["lr"].fill_(peak))
 '''
+# Beside groups that a scheduler has had, the rate at the peak of one that was added since can't be told.
+ADDED_REFUSED = """\
+    begun = ["initial_lr" in group for group in optimizer.param_groups]
+    if any(begun) and not all(begun):
+        hint = f"set the initial_lr of the added ones to their rate at the peak, at most {PEAK}"
+        raise ValueError(f"param groups were added after a scheduler was made: {hint}")
+"""
 _KEPT_RATIOS = """\
     rates = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
-    ratios = [rate / max(rates) for rate in rates]
+    ratios = [rate / max(rates) if max(rates) else 1.0 for rate in rates]
 """
 _GROUPS = '''\
 RATIOS = {ratios}
@@ -93,17 +105,16 @@ def trainer_optimizer(config: ScheduleConfig) -> dict[str, Any] | None:
     if it.name == "SGD":
         listed = ",".join(f"{key}={given.pop(key)}" for key in _SGD if isinstance(given.get(key), int | float))
         return None if given else {"optim": "sgd", **({"optim_args": listed} if listed else {})}
+    names: tuple[str, ...] = ("adam_beta1", "adam_beta2") if "betas" in given else ()
     betas: Any = given.pop("betas", ())
+    if not isinstance(betas, tuple) or len(betas) != len(names):
+        return None
     moved = {
         to: given.pop(key)
         for to, key in {"adam_epsilon": "eps", "weight_decay": "weight_decay"}.items()
         if key in given
     }
-    return (
-        None
-        if given
-        else {"optim": "adamw_torch", **dict(zip(("adam_beta1", "adam_beta2"), betas, strict=False)), **moved}
-    )
+    return None if given else {"optim": "adamw_torch", **dict(zip(names, betas, strict=True)), **moved}
 
 
 def class_of(config: ScheduleConfig) -> str:
@@ -121,6 +132,19 @@ def optimizer_path(config: ScheduleConfig) -> str:
     return f"torch.optim.{name}" if name in TRAITS else name  # any other one is the user's own
 
 
+# Torch's, and some well-known others, by what optax calls them.
+_OPTAX = frozenset(
+    {"adadelta", "adafactor", "adagrad", "adam", "adamax", "adamw", "lamb", "lars", "lion", "nadam", "radam", "rmsprop"}
+    | {"rprop", "sgd"}
+)
+
+
+def optax_alias(config: ScheduleConfig) -> str:
+    """Return what optax calls the config's optimizer, for comments: optax.adamw; OPTIMIZER, if it isn't optax's."""
+    name = config.optimizer.name.rpartition(".")[2].lower()
+    return f"optax.{name}" if name in _OPTAX else "OPTIMIZER"
+
+
 def optimizer_data(config: ScheduleConfig) -> dict[str, Any]:
     """Return the optimizer's peak rate and settings as plain data."""
     optimizer = config.as_data()["optimizer"]
@@ -131,5 +155,5 @@ def peaks_source(config: ScheduleConfig) -> str:
     """Return the source of `_set_peaks(optimizer)`, which treats param groups as `ScheduleConfig.scheduler` does."""
     given = config.optimizer.groups
     if given is None:
-        return _PEAKS.format(ratios=_KEPT_RATIOS, given="ratios")
+        return _PEAKS.format(ratios=ADDED_REFUSED + _KEPT_RATIOS, given="ratios")
     return f"RATIOS = {literal(given)}\n\n\n" + _PEAKS.format(ratios="", given="RATIOS")

@@ -12,6 +12,7 @@ from lrfinder.export.optimizers import (
     groups_of_module,
     groups_source,
     module_optimizer,
+    optax_alias,
     optimizer_source,
     own_ratios,
     peaks_source,
@@ -40,18 +41,40 @@ class Plateau:
 '''
 _SCHEDULER = '''\
 class PlateauLR(Plateau, lr_scheduler.LambdaLR):
-    """Call step() after every update, and observe(loss) after every validation."""
+    """Call step() after every update, and observe(loss), which is step(loss), after every validation."""
 
     def __init__(self, optimizer):
         Plateau.__init__(self)
-        lr_scheduler.LambdaLR.__init__(self, optimizer, self.factor)
+{begun}        lr_scheduler.LambdaLR.__init__(self, optimizer, self.factor)
+
+    def step(self, metrics=None):
+        if metrics is None or self.last_epoch < 0:  # the latter in a SequentialLR, whose step(0) is a beginning
+            lr_scheduler.LambdaLR.step(self, metrics)
+{uncounted}        else:
+            self.observe(metrics)
 
     def observe(self, loss):
-        super().observe(float(loss))
-        for group, peak in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+{twice}        super().observe(float(loss))
+{heard}        for group, peak in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             rate = peak * self.factor(self.last_epoch)
-            group["lr"] = rate if isinstance(group["lr"], (int, float)) else group["lr"].fill_(rate)
-'''
+            group["lr"] = group["lr"].fill_(rate) if hasattr(group["lr"], "fill_") else rate
+{loaded}'''
+# A warm-up asks for step() after every update: losses without it are refused.
+_BEGUN = "        self.heard_at = None  # the update at which the last loss came\n"
+_UNCOUNTED = """\
+        elif self.last_epoch == 0:
+            raise ValueError("a loss came before any update was counted: call step() after every update, too")
+"""
+_TWICE = """\
+        if self.last_epoch < {warmup} and self.last_epoch == self.heard_at:
+            raise ValueError("two losses came at one update of the warm-up: call step() after every update, too")
+"""
+_HEARD = "        self.heard_at = self.last_epoch\n"
+_LOADED = """
+    def load_state_dict(self, state_dict):
+        super().load_state_dict(state_dict)
+        self.heard_at = None
+"""
 
 
 def plateau_torch(config: ScheduleConfig) -> Export:
@@ -62,8 +85,9 @@ def plateau_torch(config: ScheduleConfig) -> Export:
         if own
         else "step() after every update, observe(loss) after every validation"
     )
-    made = f"lr_scheduler.ReduceLROnPlateau(optimizer, {_torchs(config)})" if own else "PlateauLR(optimizer)"
-    classes = "" if own else f"{plateau_class(config)}\n\n{_SCHEDULER}\n\n"
+    keywords = _torchs(config, "initial_lr")
+    made = f"lr_scheduler.ReduceLROnPlateau(optimizer, {keywords})" if own else "PlateauLR(optimizer)"
+    classes = "" if own else f"{plateau_class(config)}\n\n{_scheduler(config)}\n\n"
     text = (
         f"{comment(config, *(() if own else (_NO_WARMUP,)), 'Checked with torch 2.13, update by update.')}\n"
         f"{'' if own else 'import math' + chr(10) * 2}from torch.optim import lr_scheduler\n\n"
@@ -86,12 +110,12 @@ def plateau_lightning(config: ScheduleConfig) -> Export:
     )
     doc = '    """A method of the LightningModule."""\n'
     if own:
-        made = f"torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, {_torchs(config)})"
+        made = f"torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, {_torchs(config, 'lr')})"
         how = '"scheduler": scheduler, "monitor": "val_loss", "interval": "epoch", "frequency": 1'
         classes, more = "", ""
     else:
         made, how = "PlateauLR(optimizer)", '"scheduler": scheduler, "interval": "step", "frequency": 1'
-        classes = f"{plateau_class(config)}\n\n{_SCHEDULER}\n\n"
+        classes = f"{plateau_class(config)}\n\n{_scheduler(config)}\n\n"
         more = (
             f"\n\ndef on_validation_epoch_end(self):\n{doc}    if not self.trainer.sanity_checking:\n"
             '        self.lr_schedulers().observe(self.trainer.callback_metrics["val_loss"])\n'
@@ -127,7 +151,7 @@ def plateau_huggingface(config: ScheduleConfig) -> Export:
         f"{comment(config, _NO_WARMUP if config.schedule.warmup else NO_ARGUMENTS, checked)}\n"
         f"import math\n\nimport torch\nfrom torch.optim import lr_scheduler\n"
         f"from transformers import TrainerCallback\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
-        f"{plateau_class(config)}\n\n{_SCHEDULER}\n\n"
+        f"{plateau_class(config)}\n\n{_scheduler(config)}\n\n"
         "class Observe(TrainerCallback):\n"
         '    """For Trainer(..., callbacks=[Observe()]), with an eval_strategy."""\n\n'
         "    def on_evaluate(self, args, state, control, metrics, lr_scheduler, **kwargs):\n"
@@ -189,7 +213,8 @@ def plateau_optax(config: ScheduleConfig) -> Export:
         f"PEAK = {config.optimizer.lr!r}\n\n\n{plateau_class(config)}\n\n"
         "plateau = Plateau()\n\n\n"
         "def set_rate(state, t, ratio=1.0):\n"
-        '    """Set the rate of update t in the state of optax.inject_hyperparams(optax.adamw)(learning_rate=PEAK).\n\n'
+        '    """Set the rate of update t in the state of '
+        f"optax.inject_hyperparams({optax_alias(config)})(learning_rate=PEAK).\n\n"
         "    Call it before every update, and plateau.observe(loss) after every validation; `ratio`: of the group.\n"
         '    """\n'
         '    state.hyperparams["learning_rate"] = PEAK * ratio * plateau.factor(t)\n'
@@ -212,21 +237,33 @@ def plateau_class(config: ScheduleConfig) -> str:
     )
 
 
+def _scheduler(config: ScheduleConfig) -> str:
+    """Return the source of `PlateauLR`, which needs that of `Plateau`: it takes the calls of `config.scheduler`'s."""
+    warmup = config.schedule.warmup
+    if not warmup:
+        return _SCHEDULER.format(begun="", uncounted="", twice="", heard="", loaded="")
+    twice = _TWICE.format(warmup=warmup)
+    return _SCHEDULER.format(begun=_BEGUN, uncounted=_UNCOUNTED, twice=twice, heard=_HEARD, loaded=_LOADED)
+
+
 def _keywords(config: ScheduleConfig) -> dict[str, Any]:
-    """Return the keywords of torch's ReduceLROnPlateau; its floor is a rate, and for several groups one each."""
+    """Return the keywords of torch's ReduceLROnPlateau for param groups that all have the peak: its floor is a rate."""
     it: Any = config.schedule
-    peaks = [config.optimizer.lr * ratio for ratio in config.optimizer.groups or (1.0,)]
-    floors = [it.floor * peak for peak in peaks]
     return {
         "factor": it.drop,
         "patience": it.patience,
         "threshold": it.threshold,
         "threshold_mode": "rel" if it.mode == "relative" else "abs",
         "cooldown": it.cooldown,
-        "min_lr": floors if len(floors) > 1 else floors[0],
+        "min_lr": it.floor * config.optimizer.lr,
         "eps": 0.0,
     }
 
 
-def _torchs(config: ScheduleConfig) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in _keywords(config).items())
+def _torchs(config: ScheduleConfig, peak: str) -> str:
+    """Return the keywords as source, with a floor for each group of `optimizer`, whose peak it has under that key."""
+    it: Any = config.schedule
+    keywords = {key: repr(value) for key, value in _keywords(config).items()}
+    if it.floor:
+        keywords["min_lr"] = f'[{it.floor!r} * group["{peak}"] for group in optimizer.param_groups]'
+    return ", ".join(f"{key}={value}" for key, value in keywords.items())

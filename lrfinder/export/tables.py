@@ -45,5 +45,5 @@ def _momentums(config: ScheduleConfig) -> list[float]:
     return [] if config.schedule.momentum(0) is None else [float(it) for it in found if it is not None]
 
 
-CSV = Exporter(title="a table of every update", export=csv, momentum=True)
-JSON = Exporter(title="a table of every update, and the schedule", export=json_table, momentum=True)
+CSV = Exporter(title="a table of every update", export=csv, groups=True, momentum=True)
+JSON = Exporter(title="a table of every update, and the schedule", export=json_table, groups=True, momentum=True)

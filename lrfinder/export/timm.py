@@ -13,12 +13,14 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import Export, Exporter, comment, factor_of
+from lrfinder.export.optimizers import ADDED_REFUSED
 from lrfinder.export.pieces import cycles, drops, interval, plain
 
 # A class of timm's, and its keywords as source.
 _Call = tuple[str, dict[str, str]]
 
 _UNIT = "After update n = 1, 2, ... call the scheduler's step_update(n); its step(epoch), for epochs, does nothing."
+_NUMBERS = "timm sets plain numbers: a rate in a tensor gives way to one, and the tensor stays as it was."
 _CHECKED = "Checked with timm 1.0.31, and all but WSDLRScheduler with 1.0.3, update by update."
 _OWN = "timm's own class is exact for the updates of the run; past its end it goes on as timm does."
 _NEW = "WSDLRScheduler is new in timm 1.0.31."
@@ -27,14 +29,15 @@ _NONE = "No class of timm's is this schedule: the one below calls factor(t)."
 _PEAKS = '''\
 def _set_peaks(optimizer):
     """Give each param group PEAK, and its share of it as lr_scale: timm's warm-up and floor are absolute rates."""
-    shares = {shares}
-    for group, share in zip(optimizer.param_groups, shares, strict=True):
+{shares}    for group, share in zip(optimizer.param_groups, shares, strict=True):
         group["lr"] = group["initial_lr"] = PEAK
         group["lr_scale"] = share
 '''
 _KEPT_SHARES = """\
-[float(group.get("initial_lr", group["lr"])) * group.get("lr_scale", 1.0) for group in optimizer.param_groups]
-    shares = [share / max(shares) for share in shares]"""
+    groups = optimizer.param_groups
+    shares = [float(group.get("initial_lr", group["lr"])) * group.get("lr_scale", 1.0) for group in groups]
+    shares = [share / max(shares) if max(shares) else 1.0 for share in shares]
+"""
 _SCHEDULER = '''\
 class FactorScheduler(Scheduler):
     """The rate of update t is the param group's peak times factor(t)."""
@@ -57,20 +60,21 @@ def make_scheduler(optimizer):
 def timm(config: ScheduleConfig) -> Export:
     """Return a module with `make_scheduler(optimizer)`."""
     groups = config.optimizer.groups
-    peaks = _PEAKS.format(shares=_KEPT_SHARES if groups is None else list(groups))
+    shares = ADDED_REFUSED + _KEPT_SHARES if groups is None else f"    shares = {list(groups)}\n"
+    peaks = _PEAKS.format(shares=shares)
     peak = f"PEAK = {config.optimizer.lr!r}\n"
     own = _own(plain(config))
     if own is not None:
         name, keywords = own
         listed = "".join(f"        {key}={value},\n" for key, value in {**keywords, "t_in_epochs": "False"}.items())
         call = f"{name}(\n        optimizer,\n{listed}    )"
-        notes = [_OWN, _NEW, _UNIT] if name == "WSDLRScheduler" else [_OWN, _UNIT]
+        notes = [_OWN, _NEW] if name == "WSDLRScheduler" else [_OWN]
         body = f"from timm.scheduler import {name}\n\n{peak}"
     else:
-        name, call, notes = None, "FactorScheduler(optimizer)", [_NONE, _UNIT]
+        name, call, notes = None, "FactorScheduler(optimizer)", [_NONE]
         function = factor_of(config)
         body = f"import math\n\nfrom timm.scheduler.scheduler import Scheduler\n\n{peak}\n\n{function}\n\n{_SCHEDULER}"
-    text = f"{comment(config, *notes, _CHECKED)}\n{body}\n\n{peaks}\n\n{_MAKE.format(call=call)}"
+    text = f"{comment(config, *notes, _UNIT, _NUMBERS, _CHECKED)}\n{body}\n\n{peaks}\n\n{_MAKE.format(call=call)}"
     return Export(text=text, preset=name)
 
 
@@ -198,4 +202,4 @@ def _restarts(it: Any) -> _Call | None:
     }
 
 
-EXPORTER = Exporter(title="a timm scheduler", export=timm)
+EXPORTER = Exporter(title="a timm scheduler", export=timm, groups=True)

@@ -85,4 +85,4 @@ def _restarts(it: Any) -> str | None:
     return f"CosineAnnealingWarmRestarts(optimizer, T_0={it.first}, T_mult={int(it.growth)})"
 
 
-EXPORTER = Exporter(title="a plain torch module", export=torch_code, plateau=plateau_torch)
+EXPORTER = Exporter(title="a plain torch module", export=torch_code, plateau=plateau_torch, groups=True)

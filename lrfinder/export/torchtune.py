@@ -64,4 +64,4 @@ def _cosine(config: ScheduleConfig) -> dict[str, float] | None:
     return {"num_cycles": 0.0} if it.name == "constant" else None
 
 
-EXPORTER = Exporter(title="a torchtune recipe's YAML, or a component", export=torchtune)
+EXPORTER = Exporter(title="a torchtune recipe's YAML, or a component", export=torchtune, groups=True)

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from lrfinder.errors import UsageError
 from lrfinder.files import disk_errors
@@ -25,8 +24,9 @@ class GradientNorms:
 
     They are taken when `optimizer.step()` begins. If gradients are clipped, call `observe()` before the clipping
     (and after `scaler.unscale_(optimizer)`): refining needs the norms as they were. Norms are kept where the gradients
-    are, and written each 100 updates, by `flush()`, and when the program ends. Made anew for an optimizer and a file,
-    it takes the place of the one before. The optimizer doesn't hold it, nor it what `position` is a method of.
+    are, and written each 100 updates, by `flush()`, and when the program ends. A file has one recorder: a new one takes
+    the place of the one before, of whatever optimizer, which then writes what it has and records no more. The optimizer
+    doesn't hold it, nor it what `position` is a method of.
 
     Raises UsageError if the file is something else, EnvironmentFailure if it can't be written.
     """
@@ -36,22 +36,27 @@ class GradientNorms:
         self._optimizer = weakref.ref(optimizer)
         self._position = weakref.WeakMethod(position)
         self._observed = False
+        self._retired = False
         self._rows: list[tuple[int, torch.Tensor]] = []
         _begin(self.path)
-        others, place = _RECORDING.setdefault(optimizer, {}), os.path.realpath(path)
-        if place in others:
-            before, hook = others[place]
-            hook.remove()
-            if (still := before()) is not None:
-                still.flush()
-        me = weakref.ref(self)
-        others[place] = me, optimizer.register_step_pre_hook(partial(_before_step, me))
+        place = os.path.realpath(path)
+        before = _RECORDING.get(place)
+        if before is not None:
+            before.retire()
+        _RECORDING[place] = self
+        self._hook = optimizer.register_step_pre_hook(partial(_before_step, weakref.ref(self)))
         weakref.finalize(self, _write, self.path, self._rows)
+
+    def retire(self) -> None:
+        """Write what has been observed, and record no more."""
+        self.flush()
+        self._hook.remove()
+        self._retired = True
 
     def observe(self) -> None:
         """Record the norms of the gradients as they are now, as those of the coming update."""
         optimizer, position = self._optimizer(), self._position()
-        if optimizer is None or position is None:
+        if self._retired or optimizer is None or position is None:
             return
         gradients = [_dense(p.grad) for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norms = torch.stack([torch.nn.utils.get_total_norm(gradients, norm_type=order) for order in (1.0, 2.0)])
@@ -73,10 +78,8 @@ class GradientNorms:
             self.flush()
 
 
-# What records the norms of each optimizer, by the file, with the hook by which it is told.
-_RECORDING: weakref.WeakKeyDictionary[Optimizer, dict[str, tuple[weakref.ref[GradientNorms], RemovableHandle]]] = (
-    weakref.WeakKeyDictionary()
-)
+# What records into each file.
+_RECORDING: weakref.WeakValueDictionary[str, GradientNorms] = weakref.WeakValueDictionary()
 
 
 def _before_step(recorder: weakref.ref[GradientNorms], *_: Any) -> None:

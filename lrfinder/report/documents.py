@@ -192,6 +192,7 @@ def refine_document(refined: Refined, *, written: str | None) -> dict[str, Any]:
         "config": refined.config.as_data(),
         "norm": refined.norm,
         "missing": refined.missing,
+        "left_out": refined.left_out,
         "written": written,
     }
 

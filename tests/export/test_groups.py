@@ -17,7 +17,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from helpers.zygote import Zygote
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
-from lrfinder.export import export_schedule
+from lrfinder.export import EXPORTERS, export_schedule
+from lrfinder.export.base import Export, Exporter
 from lrfinder.schedules import Cosine, Cyclical, Linear, Plateau, Schedule
 
 STEPS, RATIOS = 6, (0.1, 1.0, 0.25)
@@ -162,6 +163,13 @@ def test_the_trainer_is_not_left_to_its_own_optimizer(name: str) -> None:
     assert optimizer.param_groups[0]["weight_decay"] == 0.05
 
 
+@pytest.mark.parametrize("betas", [0.0, "ab", (0.9,), (0.9, 0.99, 0.999)])
+def test_betas_that_training_arguments_cant_say_are_left_to_the_optimizer(betas: Any) -> None:
+    optimizer = OptimizerConfig(name="AdamW", lr=0.08, settings={"betas": betas})
+    made = ScheduleConfig(optimizer=optimizer, schedule=SHAPES["preset of transformers"])
+    assert f"betas={betas!r}" in export_schedule(made, "huggingface").text
+
+
 @pytest.mark.parametrize("target", ["keras", "axolotl"])
 def test_what_has_one_rate_for_everything_refuses_ratios(target: str) -> None:
     with pytest.raises(UsageError, match=rf"ratios \[0\.1, 1\.0, 0\.25\], which {target} can't say") as refused:
@@ -219,6 +227,30 @@ def test_optax_has_a_schedule_for_every_group() -> None:
         names: dict[str, Any] = {}
         exec(text[text.index("\nRATIOS") :], {"schedule": lambda count: 8.0 * count}, names)  # noqa: S102
         assert [each(2) for each in names["schedules"]] == [1.6, 16.0, 4.0]
+
+
+@pytest.mark.needs("jax", "optax")
+@pytest.mark.parametrize("schedule", [Cosine(steps=STEPS), Plateau(steps=STEPS)], ids=lambda it: it.name)
+def test_optax_names_the_configs_optimizer(schedule: Schedule) -> None:
+    import optax
+
+    for name in ("AdamW", "SGD", "RMSprop", "NAdam", "torch.optim.Adagrad", "some.package.Lion", "Adafactor", "Rprop"):
+        text = export_schedule(config(schedule, name=name), "optax").text
+        alias = name.rpartition(".")[2].lower()
+        assert f"optax.{alias}" in text
+        assert hasattr(optax, alias)
+    for name in ("Muon + AdamW", "Muon", "ASGD"):
+        text = export_schedule(config(schedule, name=name), "optax").text
+        assert "OPTIMIZER(" in text or "(OPTIMIZER)" in text
+        assert "optax.adamw" not in text
+
+
+def test_an_exporter_that_says_nothing_of_groups_is_given_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = Exporter(title="a plug-in's", export=lambda it: Export(text=it.schedule.name, preset=None))
+    monkeypatch.setattr("lrfinder.export.EXPORTERS", {**EXPORTERS, "quiet": quiet})
+    assert export_schedule(config(SHAPES["linear"], groups=None), "quiet").text == "linear"
+    with pytest.raises(UsageError, match=r"ratios \[0\.1, 1\.0, 0\.25\], which quiet can't say"):
+        export_schedule(config(SHAPES["linear"]), "quiet")
 
 
 def test_a_list_of_every_rate_ends_where_it_would_fill_the_memory() -> None:

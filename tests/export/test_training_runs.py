@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from helpers.processes import seen_by_two_ranks
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.export import export_schedule
 from lrfinder.schedules import Cosine, Linear, OneCycle, Schedule, Step
@@ -108,31 +109,16 @@ def test_lightnings_trainer(schedule: Schedule, ours: bool, accumulate: int, tmp
     assert used == pytest.approx(list(made.lrs()), rel=1e-12)
 
 
-@pytest.mark.parametrize("how", ["split_batches", "not with the optimizer", "not prepared", "as it is"])
-def test_accelerate_with_two_processes_is_told_to_step_once(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.needs("accelerate")
+def test_two_processes_of_accelerate_are_told_to_step_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     """It takes the batch for twice as large, and a schedule's length for updates of one process."""
-    from accelerate import Accelerator
-    from accelerate.scheduler import AcceleratedScheduler
-    from accelerate.state import PartialState
-
-    accelerator, made, used = Accelerator(cpu=True), config(SHAPES[0]), []
-    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))], lr=1.0)
-    scheduler: Any = made.scheduler(optimizer)
-    prepared = accelerator.prepare(optimizer)
-    if how != "not prepared":
-        scheduler = AcceleratedScheduler(  # what `prepare` makes of it by the Accelerator's own options
-            scheduler,
-            prepared,
-            step_with_optimizer=how != "not with the optimizer",
-            split_batches=how == "split_batches",
-        )
-    monkeypatch.setitem(PartialState._shared_state, "num_processes", 2)
-    for _ in range(STEPS):
-        used.append(rate(optimizer))
-        prepared.step()
-        scheduler.step()
-    twice = [made.rate(2 * t) for t in range(STEPS)]
-    assert used == pytest.approx(twice if how == "as it is" else list(made.lrs()), rel=1e-12)
+    _, ranks = seen_by_two_ranks(Path(__file__).with_name("two_accelerate_processes.py"), tmp_path_factory)
+    made = config(SHAPES[0])
+    for seen in ranks:
+        assert seen.pop("as it is") == pytest.approx([made.rate(2 * t) for t in range(STEPS)], rel=1e-12)
+        assert set(seen) == {"split_batches", "not with the optimizer", "not prepared"}
+        for used in seen.values():
+            assert used == pytest.approx(list(made.lrs()), rel=1e-12)
 
 
 class Regression(nn.Module):
