@@ -22,12 +22,16 @@ RAISED = {
     "an exit": "SystemExit(0)",
     "one of Typer's": "typer.Exit(0)",
     "one of Typer's usage": "typer.BadParameter('mine')",
+    "one that can't say what it is": "Mute()",
     "an escape": "ValueError('\\x1b[31mred\\x1b[0m \\x1b]0;title\\x07 \\u202e')",
 }
 STEP = """
 import asyncio, typer
 class Mine(BaseException):
     pass
+class Mute(BaseException):
+    def __str__(self):
+        raise Mute()
 calls = []
 def loss_fn(output, target):
     calls.append(1)
@@ -35,24 +39,34 @@ def loss_fn(output, target):
         raise {raised}
     return nn.functional.cross_entropy(output, target)
 """
+# Batches that the loader itself fails to give; the model's own loader is what the others come from.
+LOADER = """
+given = train_loader
+class Failing:
+    def __iter__(self):
+        for number, batch in enumerate(given()):
+            if number == 3:
+                raise {raised}
+            yield batch
+def train_loader():
+    return Failing()
+"""
 
 
 @pytest.mark.parametrize("case", RAISED)
-@pytest.mark.parametrize("where", ["import", "step"])
+@pytest.mark.parametrize("where", ["import", "step", "loader"])
 def test_any_exception_of_the_users_code_is_3(zygote, tmp_path: Path, case: str, where: str) -> None:
     raised = RAISED[case]
-    text = (
-        STEP.format(raised=raised)
-        if where == "step"
-        else f"import asyncio, typer\n{STEP.partition('calls')[0]}raise {raised}\n"
-    )
+    classes = STEP.partition("calls")[0]
+    code = {"import": "raise {raised}\n", "step": STEP, "loader": LOADER}[where]
+    text = classes + code.format(raised=raised)
     (tmp_path / "model.py").write_text(MODEL + text)
     status, child = zygote.run(*SWEEP, "--out", "run", "--mode", "continuous", cwd=tmp_path)
     assert status == 3, child.stderr
     assert "/lrfinder/" not in child.stderr  # none of our frames
     assert child.stderr.startswith("lrfinder: ")
     assert not {"\x1b", "\x07", "\u202e"} & set(child.stderr + child.stdout)
-    if where == "step":
+    if where != "import":
         assert json.loads((tmp_path / "run" / "run.json").read_text())["repeats"][0]["stop"] == "failed"
 
 
