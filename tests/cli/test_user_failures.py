@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from helpers.processes import environment
 from helpers.run_folders import MODEL, SWEEP
 from lrfinder.cli.answers.failures import report
 
+RUN = Path(__file__).parents[1] / "data" / "run-v10-tiny"
 RAISED = {
     "a cancelled task": "asyncio.CancelledError()",
     "a closed generator": "GeneratorExit('mine')",
@@ -114,3 +116,16 @@ def test_too_little_memory_to_load_the_libraries_is_4(tmp_path: Path, kilobytes:
     assert done.returncode == 4, done.stderr
     assert "out of memory" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["model.py"]
+
+
+@pytest.mark.parametrize("kilobytes", [80_000, 100_000, 150_000, 200_000])
+def test_too_little_memory_to_read_a_run_is_4(tmp_path: Path, kilobytes: int) -> None:
+    shutil.copytree(RUN, tmp_path / "run")
+    commands = {"recommend run --steps 20 -q": 4, "schedule list": 0}  # the second one needs no NumPy
+    for command, status in commands.items():
+        line = f"ulimit -v {kilobytes}; exec {sys.executable} -m lrfinder {command}"
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status, done.stderr
+        assert ("out of memory: numpy can't be loaded" in done.stderr) == (status == 4)
