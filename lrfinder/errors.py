@@ -125,7 +125,7 @@ def error_text(error: BaseException) -> str:
     """Return the text of `error`, made `visible`; nothing if the user's own class fails to give it."""
     try:
         return visible(str(error))
-    except Exception:  # noqa: BLE001 - it is the user's code
+    except BaseException:  # noqa: BLE001 - it is the user's code, which may raise anything
         return ""
 
 

@@ -86,7 +86,7 @@ def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
     Raises EnvironmentFailure if the disk refuses; no temporary file is left then. One that a killed process left is
     removed by the next write.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f"{_temporary_prefix(path)}{secrets.token_hex(4)}")
     with disk_errors(path):
         remove_stale(path)
         try:
@@ -100,12 +100,16 @@ def write_atomic(path: Path, data: bytes, *, mode: int | None = None) -> None:
 
 def remove_stale(path: Path, *, older_s: float = _STALE_SECONDS) -> None:
     """Remove the temporary files that writers of `path` left when they were killed, `older_s` seconds ago or more."""
-    ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}")
+    ours = re.compile(rf"{re.escape(_temporary_prefix(path))}[0-9a-f]{{8}}")
     with contextlib.suppress(PermissionError):  # a folder that can be written and not listed
         for other in [file for file in path.parent.iterdir() if ours.fullmatch(file.name)]:
             with contextlib.suppress(FileNotFoundError):  # its writer just renamed it
                 if time.time() - other.lstat().st_mtime >= older_s:
                     other.unlink()
+
+
+def _temporary_prefix(path: Path) -> str:
+    return f".{os.fsencode(path.name)[:100].decode(errors='ignore')}."  # no longer: that of `path` may be the longest
 
 
 def _write_synced(path: Path, data: bytes, mode: int | None) -> None:
@@ -288,13 +292,9 @@ def write_new(path: Path, data: bytes) -> None:
     """Write a file that must not exist yet: UsageError if it does, EnvironmentFailure if the disk refuses."""
     with disk_errors(path):
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
+            _write_synced(path, data, None)
         except FileExistsError:
             raise UsageError(f"{path} already exists", hint="name another file, or remove this one first") from None
-        try:
-            _write_all(handle, data)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        finally:
-            os.close(handle)

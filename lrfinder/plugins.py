@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lrfinder.errors import OwnWarning
+from lrfinder.errors import OwnWarning, error_text
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -68,7 +68,7 @@ class PluginTable(Mapping[str, T]):
             try:
                 loaded = point.load()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's import does
-                _leave_out(point, f"can't be loaded: {type(error).__name__}: {error}")
+                _leave_out(point, f"can't be loaded: {type(error).__name__}: {error_text(error)}")
                 continue
             fault = self._fault(point.name, loaded)
             if fault is None:

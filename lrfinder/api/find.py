@@ -17,13 +17,14 @@ from lrfinder.advice.verify.budget import LEAST_BUDGET, Budget, read_budget
 from lrfinder.api.drawn import Drawn
 from lrfinder.api.recommend import recommend_run
 from lrfinder.api.sweeping.settings import make_settings, make_source
-from lrfinder.api.sweeping.sweep_run import SweepRun, Tell, Watch, sweep_run
+from lrfinder.api.sweeping.stored_code import Tell
+from lrfinder.api.sweeping.sweep_run import SweepRun, Watch, sweep_run
 from lrfinder.api.training.executors import Elsewhere, elsewhere
 from lrfinder.api.verify import VerifyOptions, check_options, verify_run
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision, Stop, Strategy
-from lrfinder.records import Chart, Pick, Status
+from lrfinder.records import Chart, Pick, Script, Status
 
 if TYPE_CHECKING:
     from lrfinder.advice.verify.verification import Verification
@@ -44,6 +45,7 @@ class FindOptions:
     budget: float | str | None = None
     jobs: int | None = None
     where: Elsewhere | None = None
+    script: Script | None = None  # what was swept, if it is one
     seed: int = 0
 
 
@@ -216,7 +218,9 @@ def find_model(
         return replace(found, unverified=unverified if found.lr is not None else "", seconds=time.monotonic() - begun)
     checked = verify_run(
         swept.folder,
-        VerifyOptions(budget=budget or SHARE, jobs=options.jobs, where=options.where, seed=options.seed),
+        VerifyOptions(
+            budget=budget or SHARE, jobs=options.jobs, where=options.where, script=options.script, seed=options.seed
+        ),
         write=write,
         watch=watch,
         tell=tell,

@@ -23,7 +23,8 @@ from lrfinder.api.runs.run_files import (
     last_recommendation,
     write_verification,
 )
-from lrfinder.api.sweeping.sweep_run import Tell, Watch, announce_model, announce_script, check_checkpoint
+from lrfinder.api.sweeping.stored_code import Tell, announce_model, announce_script
+from lrfinder.api.sweeping.sweep_run import Watch, check_checkpoint
 from lrfinder.api.training.executors import Elsewhere, elsewhere
 from lrfinder.api.training.time_limit import TimeLimit
 from lrfinder.config import dump, load_schedule
@@ -193,7 +194,7 @@ def _source(folder: Path, options: VerifyOptions, tell: Tell | None) -> Source:
     if options.script is not None:
         source = dataclasses.replace(source, reference=options.script.program, script=options.script)
     if source.script is not None:
-        announce_script(source.script, folder, tell)
+        announce_script(source.script, folder, tell, stored=options.script is None)
         if options.jobs is not None and options.jobs > 1:
             raise UsageError("trials of a script are made one by one", hint="leave --jobs out")
     else:

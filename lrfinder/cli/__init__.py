@@ -16,10 +16,12 @@ def main() -> None:
     gc_control.disable_for_startup()
     from lrfinder.cli.answers.exit_status import SIGNALLED
     from lrfinder.cli.process import several, stdout
+    from lrfinder.cli.process.address_space import guard_numpy
     from lrfinder.cli.process.exit import exit_fast, stop_timers
     from lrfinder.engine.runtime.signals import Terminated, ignore_signals, signals_as_exceptions  # imports no torch
 
     stdout.open_missing()
+    guard_numpy()
     with signals_as_exceptions() as received:
         try:
             status = _run(received)

@@ -34,6 +34,7 @@ from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Whic
 from lrfinder.cli.process.several import Nproc, StrategyOption, in_several
 from lrfinder.errors import UsageError
 from lrfinder.options import CHECK_SECONDS, LOADER_TIMEOUT, SAME_RATE, Graph, Metric, Precision, Strategy
+from lrfinder.paths import check_target
 
 if TYPE_CHECKING:
     from lrfinder.api.check import CheckRun
@@ -117,6 +118,8 @@ def check(
     trains at by itself.
     """
     del debug
+    if junit is not None:
+        check_target(junit, read=[path for path in (config, log) if path is not None])
     program = named_script(
         context,
         script=script,

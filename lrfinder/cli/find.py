@@ -172,6 +172,7 @@ def find(
         budget=budget,
         jobs=jobs,
         where=where,
+        script=program,
         seed=seed,
     )
     in_several(nproc if program is None and where is None else None)

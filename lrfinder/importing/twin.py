@@ -15,7 +15,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ChainedScheduler, LRScheduler, SequentialLR
 
-from lrfinder.errors import UsageError
+from lrfinder.errors import UsageError, error_text
 
 _SAME = 1e-6  # relative: a rate that a float32 tensor held
 
@@ -86,7 +86,7 @@ def _copied(scheduler: LRScheduler) -> tuple[LRScheduler, _Stub]:
         twin = copy.deepcopy(scheduler, {id(optimizer): stub})
     except Exception as error:
         raise UsageError(
-            f"{type(scheduler).__name__} can't be copied, and its own state must not be touched: {error}",
+            f"{type(scheduler).__name__} can't be copied, and its own state must not be touched: {error_text(error)}",
             hint="give it a function of the update alone, not one bound to an object with files, locks or a model",
         ) from error
     for each in _leaves(twin):

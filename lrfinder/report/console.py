@@ -7,7 +7,9 @@ import os
 import sys
 from typing import NoReturn
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+
+from lrfinder.errors import visible
 
 
 class PipeConsole(Console):
@@ -16,6 +18,18 @@ class PipeConsole(Console):
     def on_broken_pipe(self) -> NoReturn:
         """Raise BrokenPipeError."""
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+class Visible:
+    """A table or a text without what a terminal would obey: names of runs and configs may be strangers'."""
+
+    def __init__(self, part: RenderableType) -> None:
+        self._part = part
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the part's segments."""
+        for segment in console.render(self._part, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
 def stderr_console() -> Console:

@@ -10,6 +10,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING, Final
 
 from lrfinder.advice.answer import RunAnswer
+from lrfinder.errors import visible
 from lrfinder.records import MIN_LR, Pick, Spacing, Status
 from lrfinder.report import layers, style
 from lrfinder.report.canvas import SHADES
@@ -44,7 +45,7 @@ class OverlayLine:
     def label(self) -> str:
         """The name, and what to do."""
         pick = self.pick
-        return f"{self.name}: {'no pick' if pick.lr is None else use_rate(pick.lr, pick.status)}"
+        return f"{visible(self.name)}: {'no pick' if pick.lr is None else use_rate(pick.lr, pick.status)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

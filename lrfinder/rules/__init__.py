@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lrfinder.errors import error_text
 from lrfinder.fit import Curve
 from lrfinder.plugins import PluginTable
 from lrfinder.records import Pick, Status, Trace
@@ -57,7 +58,7 @@ def _plugged_pick(name: str, rule: Callable[[Curve], Pick], curve: Curve) -> Pic
         pick: object = rule(curve)
         failure = None if isinstance(pick, Pick) and pick.rule == name else f"it returned {pick!r:.60}"
     except Exception as error:  # noqa: BLE001 - a stranger's code must not cost the other rules their picks
-        pick, failure = None, f"{type(error).__name__}: {error}"
+        pick, failure = None, f"{type(error).__name__}: {error_text(error)}"
     if isinstance(pick, Pick) and failure is None:
         return pick
     why = f"the plug-in's rule failed: {failure}"

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import json
 import math
 import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 from lrfinder.engine.observer import Observer
-from lrfinder.errors import LrfinderError, RunError, fault_of_name
-from lrfinder.files import check_process, disk_errors, remove_stale, write_atomic
+from lrfinder.errors import LrfinderError, RunError
+from lrfinder.files import check_process, remove_stale, write_atomic
 from lrfinder.records import Mode, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.curve_file import CurveFile
 from lrfinder.store.layout import (
     CURVE,
     FORMAT,
     RUN,
-    RUNS_FOLDER,
     SETTINGS,
     SETUP,
     SHORT_CURVE,
@@ -31,22 +28,27 @@ from lrfinder.store.layout import (
     TRACE,
     VERSION,
 )
+from lrfinder.store.new_folder import make_folder, not_empty, take_folder
 from lrfinder.store.run_log import RunLog
 from lrfinder.store.source import Source
 from lrfinder.store.unfinished import ResumableRun
-
-_LONGEST_NAME = 200  # bytes of a model's name in that of its folder; most file systems take 255 for all of it
 
 
 class RunFolder(Observer):
     """A run folder being written: an observer of the sweep. Use as a context manager: leaving it closes the curves."""
 
-    def __init__(self, path: Path, header: dict[str, Any], *, mode: Mode, kept: ResumableRun | None = None) -> None:
-        """Take an empty folder, or one whose sweep is resumed; `create` and `resume` make and open them."""
+    def __init__(
+        self, path: Path, header: dict[str, Any], *, mode: Mode, made: bool = False, kept: ResumableRun | None = None
+    ) -> None:
+        """Take an empty folder, or one whose sweep is resumed; `create` and `resume` make and open them.
+
+        One that was `made` for this sweep is removed if nothing is measured.
+        """
         self.path = path  # as it was named
         self.place = path.absolute()  # a model file may change the working directory
         self._header = header
         self._restart = mode is Mode.RESTART
+        self._made = made
         self._kept = kept
         self._prepared = False
         self._owner = os.getpid()
@@ -82,7 +84,8 @@ class RunFolder(Observer):
             "model_sha256": model_sha256,
             "settings": SETTINGS.dump_python(settings, mode="json"),
         }
-        folder = cls(_take(out) if out is not None else _make(model), header, mode=settings.mode)
+        path, made = take_folder(out) if out is not None else (make_folder(model), True)
+        folder = cls(path, header, mode=settings.mode, made=made)
         folder._claim()
         return folder
 
@@ -100,7 +103,7 @@ class RunFolder(Observer):
         """Make the curve's file, which only one process can: of two sweeps into one folder the second is refused."""
         try:
             if not self._curve.open(new=True):
-                raise _not_empty(self.path)
+                raise not_empty(self.path)
         except LrfinderError:
             self._close()
             raise
@@ -123,10 +126,11 @@ class RunFolder(Observer):
         if self._short_curve is not None:
             self._short_curve.close()
         if not self._prepared and self._kept is None and os.getpid() == self._owner:
-            with contextlib.suppress(OSError):  # nothing was measured: an empty folder would only be in the way
+            with contextlib.suppress(OSError):  # nothing was measured: what is left would only be in the way
                 if claimed:
                     (self.place / CURVE).unlink()
-                self.place.rmdir()
+                if self._made:  # else it is the user's own
+                    self.place.rmdir()
 
     def repeat_started(self, repeat: int) -> None:
         """Remove the points of a repeat that begins again from the curve."""
@@ -150,7 +154,7 @@ class RunFolder(Observer):
             setup = dataclasses.replace(setup, judged=setup.judged or self._kept.setup.judged)
             remove_stale(self.place / RUN, older_s=0.0)  # nobody else is writing it
         elif (self.place / RUN).exists():  # the folder was claimed empty: this one is not ours to replace
-            raise _not_empty(self.path)
+            raise not_empty(self.path)
         self._header["setup"] = SETUP.dump_python(setup, mode="json")
         self._whole = False
         self._write_run()
@@ -263,37 +267,3 @@ def check_same(kept: Setup, now: Setup, path: Path) -> None:
 
 def _shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _take(path: Path) -> Path:
-    if fault := fault_of_name(str(path)):
-        raise RunError(f"{str(path)!a}: {fault}", hint="name another folder with --out")
-    with disk_errors(path):
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise RunError(f"{path}: there is a file in the way", hint="name another folder with --out") from None
-        if any(path.iterdir()):
-            raise _not_empty(path)
-    return path
-
-
-def _not_empty(path: Path) -> RunError:
-    return RunError(f"{path}: the folder is not empty", hint="name a new one with --out")
-
-
-def _make(model: str) -> Path:
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    model = model.encode()[:_LONGEST_NAME].decode(errors="ignore")
-    names = itertools.chain([stamp], (f"{stamp}-{number}" for number in itertools.count(2)))
-    with disk_errors(Path(RUNS_FOLDER)):
-        return next(path for path in (Path(RUNS_FOLDER) / f"{model}-{name}" for name in names) if _is_made(path))
-
-
-def _is_made(path: Path) -> bool:
-    """Make the folder; False if somebody else just did. `mkdir` is atomic: no lock is needed."""
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        return False
-    return True

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from lrfinder.errors import ModelFileError, user_code
+from lrfinder.errors import ModelFileError, error_text, user_code
 
 
 class user_call(user_code):  # noqa: N801 - used like a function: `with user_call("..."):`
@@ -36,7 +36,7 @@ class user_call(user_code):  # noqa: N801 - used like a function: `with user_cal
         if error is None:
             return
         super().__exit__(kind, error, trace)
-        if isinstance(error, ValueError) and "more than 1 value per channel" in str(error):
+        if isinstance(error, ValueError) and "more than 1 value per channel" in error_text(error):
             error.add_note("A batch of one sample has no variance for BatchNorm: DataLoader(..., drop_last=True)")
         if isinstance(error, SystemExit):
             raise ModelFileError(
@@ -47,7 +47,7 @@ class user_call(user_code):  # noqa: N801 - used like a function: `with user_cal
 
 def explain_inputs(error: TypeError, inputs: Sequence[Any]) -> None:
     """If the model got the wrong number of arguments, note that they are the elements of a batch before the last."""
-    if len(inputs) > 1 and "positional argument" in str(error):
+    if len(inputs) > 1 and "positional argument" in error_text(error):
         error.add_note(
             f"A batch is (inputs..., target): all but the last of its {len(inputs) + 1} elements go into the model. "
             "For batches such as (x, y, weight) write `def training_step(model, batch): ...`, which returns the loss."

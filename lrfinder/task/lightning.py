@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrfinder.errors import ModelFileError
+from lrfinder.errors import ModelFileError, error_text
 from lrfinder.task.calling import accepts_args, describe_value, user_call
 from lrfinder.task.combined_loader import combined
 
@@ -199,7 +199,7 @@ def _trainer_explained() -> Iterator[None]:
             error.add_note(_NO_TRAINER_NOTE)
         raise
     except RuntimeError as error:
-        if "not attached to a `Trainer`" in str(error):
+        if "not attached to a `Trainer`" in error_text(error):
             error.add_note(_NO_TRAINER_NOTE)
         raise
 

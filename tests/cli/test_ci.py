@@ -57,6 +57,26 @@ def test_the_command_tells_github_and_junit(cli, model_file: Path, tmp_path: Pat
     assert b'failures="1"' in (tmp_path / "junit.xml").read_bytes()
 
 
+IMPOSSIBLE = {
+    ".": "is a folder",
+    "no/junit.xml": "its folder is not there",
+    "j" * 256: "File name too long",
+    "s.yaml": "it is read here",
+}
+
+
+@pytest.mark.parametrize("junit", IMPOSSIBLE)
+def test_a_place_that_junit_cannot_have_is_told_before_training(cli, tmp_path: Path, junit: str) -> None:
+    (tmp_path / "s.yaml").write_text(
+        "version: 1\noptimizer: {name: SGD, lr: 50.0}\nschedule: {name: constant, steps: 100}\n"
+    )
+    (tmp_path / "model.py").write_text("print('imported')\n")
+    done = cli("check", "model.py", "--config", "s.yaml", "--junit", junit)
+    assert done.returncode == 2
+    assert IMPOSSIBLE[junit] in done.stderr
+    assert "imported" not in done.stdout + done.stderr
+
+
 def test_the_files_to_copy_name_options_that_there_are() -> None:
     yaml = YAML(typ="safe")
     action = yaml.load(ROOT / ".github" / "actions" / "check" / "action.yml")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,28 @@ def test_a_comparison_is_a_plot_a_table_and_a_verdict(cli, runs: tuple[Path, Pat
     assert document["pairs"][0]["clear"] is False
     assert not document["losses_comparable"]
     assert document["rates_comparable"]
+
+
+def test_no_name_of_a_file_tells_the_terminal_anything(cli, runs: tuple[Path, Path], tmp_path: Path) -> None:
+    """On a terminal with colors, too: those are all that is left."""
+    odd = "e\x1b[2J\x1b]0;title\x07\u202ex"
+    config = tmp_path / f"{odd}.yaml"
+    config.write_text("version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule: {name: constant, steps: 3}\n")
+    (tmp_path / "plain.yaml").write_text(config.read_text())
+    runs[0].rename(runs[0].with_name(odd))
+    for color in ({}, {"FORCE_COLOR": "1"}):
+        for args in (
+            ("schedule", "show", config.name),
+            ("schedule", "show", config.name, "plain.yaml"),
+            ("schedule", "lint", config.name),
+            ("compare", f"lrfinder-runs/{odd}", "lrfinder-runs/two"),
+            ("runs",),
+        ):
+            done = cli(*args, **color)
+            assert done.returncode == 0, done.stderr
+            said = re.sub("\x1b\\[[0-9;]*m", "", done.stdout + done.stderr)
+            assert not {"\x1b", "\x07", "\u202e"} & set(said), args
+            assert "lint" in args or "e?[2J" in said
 
 
 BAD = {

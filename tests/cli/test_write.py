@@ -36,6 +36,18 @@ def test_a_file_and_what_a_link_leads_to_keep_their_mode(zygote, folder: Path) -
         (folder / "link.yaml").unlink()
 
 
+@pytest.mark.parametrize("name", ["r" * 251 + ".csv", "\u00e4" * 125 + "r.csv"])
+def test_a_name_may_be_as_long_as_the_system_takes(zygote, folder: Path, name: str) -> None:
+    for _ in range(2):  # new, and replaced
+        status, child = zygote.run(*EXPORT, name, cwd=folder)
+        assert status == 0, child.stderr
+    assert (folder / name).read_text().split()[-3:] == RATES
+    assert sorted(path.name for path in folder.iterdir()) == sorted([name, "c.yaml"])
+    status, child = zygote.run(*EXPORT, f"{name}x", cwd=folder)
+    assert status == 2
+    assert "File name too long" in child.stderr
+
+
 def test_a_link_to_nowhere_stays_one(zygote, folder: Path) -> None:
     (folder / "link").symlink_to("rates.csv")
     assert zygote.run(*EXPORT, "link", cwd=folder)[0] == 0

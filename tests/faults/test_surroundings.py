@@ -246,6 +246,26 @@ def test_a_folder_that_is_there_already_is_left_alone(folder: Path, zygote: Zygo
     shutil.rmtree(folder / "run")
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_only_a_folder_that_was_made_for_the_sweep_is_removed(folder: Path, zygote: Zygote, *, there: bool) -> None:
+    (folder / "bad.py").write_text("raise ValueError('mine')\n")
+    if there:
+        (folder / "run").mkdir()
+    status, child = zygote.run("sweep", "bad.py", "--out", "run", cwd=folder)
+    assert status == 3, child.stderr
+    assert (folder / "run").exists() == there
+    assert not there or not any((folder / "run").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["a link to nowhere", "a file"])
+def test_something_in_the_way_of_the_folder_of_runs_is_2(folder: Path, zygote: Zygote, kind: str) -> None:
+    runs = folder / "lrfinder-runs"
+    runs.symlink_to("nowhere") if kind == "a link to nowhere" else runs.write_text("mine")
+    status, child = zygote.run("sweep", "model.py", "--quiet", cwd=folder)
+    assert status == 2, child.stderr
+    assert child.stderr.startswith("lrfinder: lrfinder-runs: there is a file in the way\n")
+
+
 def test_a_model_file_that_leaves_the_working_directory_moves_no_result(folder: Path, zygote: Zygote) -> None:
     (folder.parent / "data").mkdir()
     chdir = "\nos.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'data'))\n"

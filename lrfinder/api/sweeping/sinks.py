@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from lrfinder.engine.observer import EVENTS, Observer
-from lrfinder.errors import UsageError, unknown_choice
+from lrfinder.errors import UsageError, error_text, unknown_choice
 from lrfinder.plugins import PluginTable, PluginWarning
 from lrfinder.records import SweepSettings
 
@@ -68,7 +68,7 @@ class Sink(Observer):
 
     def _leave_out(self, error: BaseException) -> None:
         self._observer = None
-        why = f"{type(error).__name__}: {error}"
+        why = f"{type(error).__name__}: {error_text(error)}"
         origin = SINKS.distributions.get(self._name, "lrfinder")
         message = f"{origin}: its sink {self._name} is left out from here on: {why}"
         warnings.warn(message, PluginWarning, stacklevel=3)

@@ -9,19 +9,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
-from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.runs.run_files import write_picture
 from lrfinder.api.sweeping.sinks import Sink, check_sinks
+from lrfinder.api.sweeping.stored_code import Tell, announce_model
 from lrfinder.errors import EnvironmentFailure, RunError, UsageError
-from lrfinder.records import Script, Setup, Stop, SweepSettings
-from lrfinder.scripts.program import check_script, command_line
+from lrfinder.records import Setup, Stop, SweepSettings
 from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished, write_cost
 from lrfinder.task.checkpoint.files import checkpoint_digest, checkpoint_files
-from lrfinder.task.reference import Reference, check_reference, code_places, digest_of, model_path
+from lrfinder.task.reference import check_reference, digest_of
 from lrfinder.version import CREATED_BY
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ LIVE = "lrfinder.sweep(...)"  # the reference of a sweep of objects that Python 
 _OPTIONS = {"model": "MODEL", "swept_optimizer": "--sweep-optimizer", "start_from": "--from"}
 
 Watch = Callable[[SweepSettings], AbstractContextManager["Observer"]]
-Tell = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,48 +154,6 @@ def resume_run(
             kept.source, kept.settings, watch=watch, sinks=sinks, where=where, folder=folder, kept=kept
         )
     return advised(result, folder)
-
-
-def announce_model(source: Source, folder: Path, tell: Tell | None) -> None:
-    """Tell which model a run folder names, before it is imported.
-
-    Raises RunError if code in the folder itself would be imported: a stranger's folder must not run any.
-    """
-    found, whole = check_reference(source.reference), folder.resolve()
-    if any(place.resolve().is_relative_to(whole) for place in code_places(found)):
-        raise RunError(
-            f"{folder}: its run.json names a model file inside the folder, {source.reference}",
-            hint="move the model file out of the run folder",
-        )
-    if found.module is not None and Path.cwd().resolve().is_relative_to(whole):  # it is searched first
-        raise RunError(
-            f"{folder}: its run.json names the module {found.module}, whose imports would be looked for in the folder",
-            hint="run the command in another folder",
-        )
-    package = PathFinder.find_spec(whole.name, [str(whole.parent)])
-    if package is not None and package.has_location and Path(str(package.origin)).is_relative_to(whole):
-        raise RunError(  # an import of the model may find it
-            f"{folder}: the run folder is a Python package, which would run {package.origin}", hint="remove that file"
-        )
-    if tell is not None:
-        tell(f"model of {folder}: {model_path(found) or source.reference}")
-
-
-def announce_script(script: Script, folder: Path, tell: Tell | None) -> None:
-    """Tell which script a run folder names, before it is started.
-
-    Raises UsageError if it isn't there, RunError if it is in the folder itself: a stranger's folder must not run any
-    code.
-    """
-    check_script(script)
-    places = code_places(Reference(module=script.program) if script.module else Reference(path=Path(script.program)))
-    if any(place.resolve().is_relative_to(folder.resolve()) for place in places):
-        raise RunError(
-            f"{folder}: its run.json names a script inside the folder, {script.program}",
-            hint="move the script out of the run folder",
-        )
-    if tell is not None:
-        tell(f"script of {folder}: {command_line(script)}")
 
 
 def check_checkpoint(source: Source, setup: Setup, folder: Path) -> None:

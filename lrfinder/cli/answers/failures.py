@@ -72,15 +72,15 @@ def _of_the_machine(error: BaseException) -> LrfinderError | None:
     """Return what the system's refusal is in the contract's words, if it reached no place that knows more of it."""
     if isinstance(error, LrfinderError) or user_code_location(error) is not None:
         return None
-    no_room = _NO_ROOM.search(str(error)) if isinstance(error, ImportError | RuntimeError | OSError) else None
+    no_room = _NO_ROOM.search(error_text(error)) if isinstance(error, ImportError | RuntimeError | OSError) else None
     if isinstance(error, MemoryError) or no_room is not None:
-        what = no_room[0] if no_room is not None else str(error) or type(error).__name__
+        what = no_room[0] if no_room is not None else error_text(error) or type(error).__name__
         return EnvironmentFailure(f"out of memory: {what}", hint="free some, or raise its limit (`ulimit -v`)")
     if not isinstance(error, OSError):
         return None
     if isinstance(getattr(error.__context__, "exit_code", None), int):  # Typer was about to say it
         return UsageError(str(error.__context__))
-    reason, file = error.strerror or str(error), error.filename
+    reason, file = error.strerror or error_text(error), error.filename
     if error.errno in _NO_SUCH_PATH:
         return UsageError(f"{file or 'the working folder'}: {reason}", hint="check the path")
     if file is None:  # only the standard streams have no name
@@ -110,7 +110,7 @@ def _text_of(error: BaseException, status: int) -> str:
     if _own_frames:
         return ""
     return (
-        f"lrfinder: a fault of lrfinder's own: {type(error).__name__}: {error}\n"
+        f"lrfinder: a fault of lrfinder's own: {type(error).__name__}: {error_text(error)}\n"
         "  run the command again with --debug and report what it prints"
     )
 

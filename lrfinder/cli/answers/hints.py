@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from lrfinder.errors import error_text
+
 _MOVES = "leave model and data on the CPU: lrfinder moves them to --device"
 # Each is looked for in what the code was doing, a colon, and its exception's message; the groups stand in the hint.
 _HINTS: tuple[tuple[str, str], ...] = (
@@ -66,7 +68,7 @@ def hint_for(error: BaseException, place: str = "") -> str | None:
     if isinstance(error, FileNotFoundError) and error.filename and not Path(str(error.filename)).is_absolute():
         name = str(error.filename)
         return f"relative paths begin where the command runs; from the model file: Path(__file__).parent / {name!r}"
-    text = f"{place}: {error}"
+    text = f"{place}: {error_text(error)}"
     for pattern, hint in _HINTS:
         found = re.search(pattern, text, re.DOTALL)
         if found is not None:

@@ -58,13 +58,13 @@ def print_json_error(kind: str, message: str, *, hint: str | None, status: int) 
 
 def print_text(*parts: RenderableType) -> None:
     """Print text and tables. On a terminal text wraps at words; in a log or a pipe lines are not broken."""
-    from lrfinder.report.console import PipeConsole  # rich: a third of what --help would cost
+    from lrfinder.report.console import PipeConsole, Visible  # rich: a third of what --help would cost
 
     console = PipeConsole(highlight=False, markup=False)
     with stdout_guard():
         for part in parts:
             text = isinstance(part, str)
-            console.print(visible(str(part)) if text else part, soft_wrap=text and not console.is_terminal)
+            console.print(visible(str(part)) if text else Visible(part), soft_wrap=text and not console.is_terminal)
 
 
 def print_line(line: str) -> None:

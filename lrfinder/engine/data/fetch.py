@@ -76,7 +76,7 @@ class Fetch:
             batch = self._timer.within(seconds, next, iterator, NO_MORE) if waits else next(iterator, NO_MORE)
         except TimedOut:
             raise self._overdue(seconds, iterator) from None
-        except Exception as error:
+        except BaseException as error:
             add_location(error, f"getting batch {self.count} of {self._name}")
             failure = dead_worker(error, self.count, getattr(iterator, "_workers", ()))
             if failure is None:

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import nn
 
 from lrfinder.engine.runtime.divided import fsdp_modules, is_divided_model
-from lrfinder.errors import UsageError
+from lrfinder.errors import UsageError, error_text
 from lrfinder.task.problem import BuiltProblem
 
 # What torch says if an operation has no rule for divided tensors.
@@ -116,10 +116,10 @@ def check_divided(model: nn.Module) -> bool:
 
 def undivided_operation(error: Exception, optimizer: str) -> UsageError | None:
     """Return what to tell if `optimizer` can't update weights that are divided; None if `error` is another one."""
-    first = str(error).partition("\n")[0]
-    if not any(sign in str(error) for sign in _UNDIVIDED):
+    text = error_text(error)
+    if not any(sign in text for sign in _UNDIVIDED):
         return None
     return UsageError(
-        f"{optimizer} can't update weights that are divided over processes: {first[:200]}",
+        f"{optimizer} can't update weights that are divided over processes: {text.partition(chr(10))[0][:200]}",
         hint="use --strategy ddp, or an optimizer that works number by number, such as AdamW or SGD",
     )

@@ -25,7 +25,7 @@ from lrfinder.engine.distributed.watch import FAILED, GONE, GRACE_S, SIGNALLED, 
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.runtime.failures import describe_error
 from lrfinder.engine.runtime.signals import Terminated
-from lrfinder.errors import EnvironmentFailure, LrfinderError, UsageError, user_code_location
+from lrfinder.errors import EnvironmentFailure, LrfinderError, UsageError, error_text, user_code_location
 
 JOIN_S = 120.0  # seconds within which all processes must have come
 _POLL_S = 0.005  # seconds between two looks for an order; a tenth of that for a short time
@@ -275,7 +275,7 @@ def _own_device(name: str, place: Place) -> torch.device:
 def _is_broken_connection(error: BaseException) -> bool:
     if isinstance(error, dist.DistError):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _BROKEN)
+    return isinstance(error, RuntimeError) and any(sign in error_text(error).lower() for sign in _BROKEN)
 
 
 def _fault_of(error: BaseException, rank: int, update: int | None) -> Fault:

@@ -19,7 +19,7 @@ from lrfinder.engine.runtime.divided import fsdp_modules, is_divided_model
 from lrfinder.engine.runtime.failures import BeginAgain
 from lrfinder.engine.update.backward_hooks import has_backward_hooks
 from lrfinder.engine.update.updater import Part, Updater
-from lrfinder.errors import ModelFileError, UsageError
+from lrfinder.errors import ModelFileError, UsageError, error_text
 from lrfinder.records import Stop
 from lrfinder.task.optimizers.by_name import needs_closure
 from lrfinder.task.problem import BuiltProblem
@@ -102,7 +102,11 @@ class SharedUpdater(Updater):
         try:
             losses = super()._losses_of(part)
         except RuntimeError as error:
-            if self._own is None or self._team.finds_unused or "finished reduction in the prior" not in str(error):
+            if (
+                self._own is None
+                or self._team.finds_unused
+                or "finished reduction in the prior" not in error_text(error)
+            ):
                 raise
             self._team.finds_unused = True  # what torch says if the last update left weights without a gradient
             raise BeginAgain from error

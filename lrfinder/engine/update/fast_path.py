@@ -129,7 +129,7 @@ class FastPath:
             moved = to_device(batch, self._device)
             try:
                 loss = self._pending = self._loss(self._model, moved)
-            except Exception as error:
+            except BaseException as error:
                 add_location(error, f"computing the loss of batch {self._count}")
                 raise
             self._count += 1
@@ -152,12 +152,12 @@ class FastPath:
         zero_grad(optimizer)
         try:
             loss.backward()  # type: ignore[no-untyped-call]
-        except Exception as error:
+        except BaseException as error:
             add_location(error, f"running loss.backward() before update {self._made}")
             raise
         try:
             optimizer.step()
-        except Exception as error:
+        except BaseException as error:
             add_location(error, f"calling {self._name}.step() for update {self._made}")
             raise
         if self._late:

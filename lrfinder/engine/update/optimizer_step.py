@@ -9,7 +9,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
 from lrfinder.engine.update.backward_hooks import BackwardSteps, has_backward_hooks
 from lrfinder.engine.update.fast_path import zero_grad
-from lrfinder.errors import UsageError, add_location, user_code
+from lrfinder.errors import UsageError, add_location, error_text, user_code
 from lrfinder.records import Precision, UpdateOptions
 from lrfinder.task.optimizers.by_name import needs_closure
 from lrfinder.task.problem import SweptOptimizer
@@ -70,7 +70,7 @@ class OptimizerStep:
             self._backward_steps.forget()
         try:
             (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
-        except Exception as error:
+        except BaseException as error:
             add_location(error, f"running loss.backward() before update {number}")
             raise
         if self._backward_steps is not None:
@@ -89,7 +89,7 @@ class OptimizerStep:
             if self._backward_steps is None or not self._backward_steps.made(part.optimizer):
                 try:
                     self._step(part, loss, number)
-                except Exception as error:
+                except BaseException as error:
                     add_location(error, f"calling {part.name}.step() for update {number}")
                     raise
         self._begun = True
@@ -101,8 +101,8 @@ class OptimizerStep:
                 part.optimizer.step()
             except Exception as error:
                 # Sharpness-aware minimizers have `step(closure=None)` and assert that there is a closure.
-                if self._begun or "closure" not in str(error).lower():
-                    if isinstance(error, TypeError) and "'NoneType' object is not callable" in str(error):
+                if self._begun or "closure" not in error_text(error).lower():
+                    if isinstance(error, TypeError) and "'NoneType' object is not callable" in error_text(error):
                         error.add_note(_NO_CLOSURE)
                     raise
                 self._closing.add(part.name)
@@ -141,7 +141,7 @@ class OptimizerStep:
                 try:
                     scaler.step(part.optimizer)
                 except Exception as error:
-                    if self._begun or "closure" not in str(error).lower():
+                    if self._begun or "closure" not in error_text(error).lower():
                         raise
                     raise _no_scaled_closure(part) from error
         scaler.update()

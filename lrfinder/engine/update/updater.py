@@ -234,7 +234,7 @@ class Updater:
         moved = to_device(part.batch, self._device)
         try:
             losses = self._losses(moved)
-        except Exception as error:
+        except BaseException as error:
             add_location(error, f"computing the loss of batch {part.number}")
             raise
         if self._keeps:

@@ -12,6 +12,7 @@ import torch
 
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.runtime.memory import most_memory
+from lrfinder.errors import error_text
 from lrfinder.options import FINITE_WEIGHTS, Stop
 from lrfinder.scripts.inside import refusals
 from lrfinder.scripts.inside.ending import end_process
@@ -116,7 +117,9 @@ class ScriptRun:
             self.refuse(refusals.no_such_optimizer(self._which, self._known))
         if not failed:
             self.end(Stop.OUT_OF_DATA, f"the script ended after {_count(self._updates)}")
-        what = f"exit status {status}" if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+        what = f"exit status {status}"
+        if error is not None and not isinstance(error, SystemExit):
+            what = f"{type(error).__name__}: {error_text(error)}"
         self.end(Stop.FAILED, " ".join(what.split())[:1000])
 
     def refuse(self, why: str) -> NoReturn:
