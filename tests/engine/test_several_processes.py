@@ -16,7 +16,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 import lrfinder
 from helpers.processes import environment, seen_by_two_ranks
-from lrfinder.engine.distributed.exchange import AgreedEnd, CountedBatches, SharedReadback, weighted_mean
+from lrfinder.engine.distributed.exchange import MANY, AgreedEnd, CountedBatches, SharedReadback, weighted_mean
 from lrfinder.engine.distributed.shards import EveryNth, agreed_batches, shard
 from lrfinder.engine.losses.readback import CHUNK
 from lrfinder.errors import ModelFileError, UsageError
@@ -169,26 +169,30 @@ def test_streams_end_with_the_shortest():
     assert list(agreed_batches(stream(), Alone(others=[3]), ahead=4)) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1.0])
-def test_losses_come_in_chunks_and_slow_ones_at_once(seconds):
+@pytest.mark.parametrize(("seconds", "chunk"), [(0.0, MANY), (0.003, MANY), (0.01, CHUNK), (1.0, 1)])
+def test_losses_come_in_chunks_the_larger_the_shorter_updates_are_and_slow_ones_at_once(seconds, chunk):
     now = [0.0]
     readback = SharedReadback(Alone(), None, time_is_over=lambda: now[0] > 30.0, clock=lambda: now[0])
     readback.counts = CountedBatches(iter([torch.zeros(2)] * 99), 1)
     arrived = []
-    for number in range(20):
+    means = []
+    count = 25 if chunk == 1 else 60
+    for number in range(count):
         now[0] += seconds
         next(readback.counts)
-        arrived.append(len(readback.put(torch.tensor(float(number)), None)))
-    assert sum(arrived) + len(rest := readback.rest()) == 20
-    if seconds:
+        arrived.append(len(come := readback.put(torch.tensor(float(number)), None)))
+        means += [loss for loss, _ in come]
+    means += [loss for loss, _ in readback.rest()]
+    assert means == [float(number) for number in range(count)]
+    if chunk == 1:
         assert arrived[-5:] == [1] * 5  # once rank 0 has seen that they are slow
         now[0] = 31.0
         readback.put(torch.tensor(1.0), None)
         with pytest.raises(AgreedEnd):
             readback.put(torch.tensor(1.0), None)
     else:
-        assert set(arrived) == {0, CHUNK}
-        assert [loss for loss, _ in rest] == [float(number) for number in range(16, 20)]
+        assert set(arrived) == {0, CHUNK, chunk}  # the first ones before rank 0 has told
+        assert arrived.count(CHUNK) == (1 if chunk == MANY else 14)
 
 
 def test_a_killed_process_ends_the_job_and_is_named(tmp_path):

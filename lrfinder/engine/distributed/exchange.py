@@ -15,6 +15,8 @@ from lrfinder.engine.losses.evaluation import samples_in
 from lrfinder.engine.losses.readback import CHUNK, MAX_DELAY_S, DelayedReadback, Pair
 from lrfinder.records import Stop
 
+MANY = 16  # losses gathered at once of short updates: engine/README.md#many
+
 
 class AgreedEnd(Exception):  # noqa: N818 - no error
     """All processes end here, for the reason that rank 0 gave."""
@@ -52,12 +54,20 @@ def weighted_mean(losses: Sequence[float], samples: Sequence[float]) -> float:
     return math.fsum(weighted) / total if all(map(math.isfinite, weighted)) else sum(weighted)
 
 
+def _chunk_for(update_s: float) -> int:
+    """Return how many losses are gathered at once if an update takes so many seconds."""
+    if update_s * MANY <= MAX_DELAY_S / 2:
+        return MANY
+    return CHUNK if update_s * CHUNK <= MAX_DELAY_S else 1
+
+
 class SharedReadback:
     """Reads losses as `DelayedReadback` does, and returns their means over all processes.
 
-    CHUNK losses are gathered at once, and waited for when the next ones are. If an update takes so long that the means
-    would come later than after MAX_DELAY_S, each is gathered and waited for by itself; rank 0's clock decides that, and
-    whether the time is over, for all.
+    CHUNK losses are gathered at once, and waited for when the next ones are; MANY, if updates are so short that MANY of
+    them take half of MAX_DELAY_S at most. If an update takes so long that the means would come later than after
+    MAX_DELAY_S, each is gathered and waited for by itself; rank 0's clock decides that, and whether the time is over,
+    for all.
     """
 
     def __init__(
@@ -74,8 +84,8 @@ class SharedReadback:
         self._time_is_over = time_is_over
         self._clock = clock
         self._put_at = clock()
-        self._slow = False
-        self._chunk = CHUNK
+        self._wanted = CHUNK  # how many losses are to be gathered at once, by this process's clock
+        self._chunk = CHUNK  # the same, by rank 0's
         self._over = False
         self._samples: deque[int] = deque()  # of the losses that `inner` has
         self._waiting: list[float] = []  # three numbers a loss: itself, its samples, and what came beside
@@ -86,7 +96,7 @@ class SharedReadback:
         """Add a loss; return the means that have arrived. Raises AgreedEnd if rank 0 has said so."""
         samples = self.counts.samples if self.counts is not None else 1
         now = self._clock()
-        self._slow, self._put_at = (now - self._put_at) * CHUNK > MAX_DELAY_S, now
+        self._wanted, self._put_at = _chunk_for(now - self._put_at), now
         if self._inner is None:
             self._waiting += (loss.item(), samples, 0.0 if beside is None else float(beside))
         else:
@@ -97,6 +107,8 @@ class SharedReadback:
         arrived: tuple[Pair, ...] = ()
         while len(self._waiting) >= 3 * self._chunk:
             arrived += self._received()
+            if len(self._waiting) < 3 * self._chunk:  # there are to be more of them now
+                break
             self._send(self._chunk)
             if self._chunk == 1:
                 arrived += self._received()
@@ -122,7 +134,7 @@ class SharedReadback:
             self._waiting += (loss, self._samples.popleft(), beside)
 
     def _send(self, count: int) -> None:
-        numbers = [float(self._slow), float(self._time_is_over()), *self._waiting[: 3 * count]]
+        numbers = [float(self._wanted), float(self._time_is_over()), *self._waiting[: 3 * count]]
         del self._waiting[: 3 * count]
         self._gathering = self._team.start_gather(torch.tensor(numbers, dtype=torch.float64))
 
@@ -132,7 +144,7 @@ class SharedReadback:
         (work, everybodys), self._gathering = self._gathering, None
         work.wait()
         rows = everybodys.tolist()
-        self._chunk = 1 if rows[0][0] else CHUNK
+        self._chunk = int(rows[0][0])
         self._over = self._over or bool(rows[0][1])
         return tuple(
             (
