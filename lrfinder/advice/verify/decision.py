@@ -17,6 +17,7 @@ DEAR = 0.05  # of the fall: what a confident rate is expected to lose at most: a
 LEAST_ERROR = 0.0912  # decades (sd), at least: advice/README.md#least_error
 CLOSE = 0.01  # of the fall; full-length trials nearer than that are equal: advice/README.md#close
 RISK = 0.3  # of the fall; a rate that may lose so much more is given up for a lower one: advice/README.md#risk
+LESS_KNOWN = 2.0  # times the error of the best rate, then: in the same place
 CATCH_UP = 0.75  # of what a trial loses, left by a run twice as long: advice/README.md#catch_up
 SHELF = 1 / 3  # of the first loss: advice/README.md#shelf-far_below
 FAR_BELOW = 1 / 2  # of the loss of the best constant prediction: in the same place
@@ -115,7 +116,7 @@ def decide(
             kept, risk = False, may_lose
     if kept:
         x, to_try, limit = asked, asked, ""
-    cost = _cost(short, long, x, drift, eased=eased, level=level, widened=1.0 if math.isnan(risk) else 2.0)
+    cost = _cost(short, long, x, drift, eased=eased, level=level, widened=1.0 if math.isnan(risk) else LESS_KNOWN)
     if not kept and not drift.expected:
         cost = max(cost, long.lost(x))  # NaN beyond the trials
     untested = _untested(short, long, x, drift, eased=eased, level=level) if cost > DEAR else math.nan
