@@ -257,6 +257,15 @@ def class_name(optimizer: object) -> str:
     return next(kind.__name__ for kind in type(optimizer).__mro__ if _is_word(kind.__name__))
 
 
+def same_classes(one: str, other: str) -> bool:
+    """Tell whether two names mean the same optimizer: in any case of letters, with or without the module."""
+    return _bare_names(one) == _bare_names(other)
+
+
+def _bare_names(name: str) -> set[str]:
+    return {one.rpartition(".")[2].lower() for one in classes_of(name)}
+
+
 def is_called(optimizer: object, name: str) -> bool:
     """Tell whether a live optimizer is what a config calls `name`.
 
@@ -264,7 +273,7 @@ def is_called(optimizer: object, name: str) -> bool:
     letters, with or without the module; of several names one is enough. Among torch's own classes nothing derived
     counts: its AdamW is derived from its Adam.
     """
-    wanted = {one.rpartition(".")[2].lower() for one in classes_of(name)}
+    wanted = _bare_names(name)
     for kind in type(optimizer).__mro__:
         if kind.__name__.lower() in wanted:
             return True

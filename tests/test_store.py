@@ -349,7 +349,7 @@ def test_what_was_cut_short_says_so(result: SweepResult, tmp_path: Path) -> None
         seed=SWEEP.seed,
         initial_loss=None,
         stop=Stop.INTERRUPTED,
-        why="the run was killed before this repeat ended",
+        why="no end of this repeat is noted: the sweep was killed, or is still going",
     )
 
 

@@ -108,7 +108,7 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
     length = run_length(result, request.steps, request.epochs)
     _check(request)
     picks, notes = _picks(evidence, request, length), _too_far(result, length)
-    picks = tuple(pick if pick.lr is None else _doubted(pick, notes) for pick in picks)
+    picks = tuple(_doubted(pick, notes) for pick in picks)
     band = evidence.band
     chosen = _given(request.lr, band) if request.lr is not None else picks[0]
     if request.schedule == CONSTANT and request.lr is None:
@@ -122,9 +122,9 @@ def advise(evidence: SweepEvidence, request: Request, trials: Iterable[ShortRun]
     lr = None if chosen.lr is None else round_lr(chosen.lr, 3)
     own = result.setup.optimizer.own_lr
     rates = dict.fromkeys((*([own] if own and result.setup.start is None else []), *request.against))
-    compared = (compare_rate(evidence, rate, lr) for rate in rates)
+    compared = () if lr is None else (compare_rate(evidence, rate, lr, request.schedule) for rate in rates)
     against = tuple(rate for rate in compared if rate.worse is not None or rate.lr in request.against)
-    start = start_text(result.setup.start, evidence, lr)
+    start = start_text(result.setup.start, evidence, lr, request.schedule)
     return Advice(
         lr=lr,
         status=chosen.status,
@@ -211,13 +211,13 @@ def _too_far(result: SweepResult, steps: int | None) -> tuple[str, ...]:
 def _not_there(rule: str, result: SweepResult) -> str:
     if not result.runs:
         return "the sweep made no short runs"
-    if rule == TRIALS_RULE or not result.traces:
+    if rule == TRIALS_RULE:
         return "none of the trial runs brought the loss clearly below where it began"
     return "the sweep has no curve that this rule could read"
 
 
 def _doubted(pick: Pick, found: tuple[str, ...]) -> Pick:
-    if not found or pick.rule not in {TRIALS_RULE, *FIT_RULES}:
+    if not found or pick.lr is None or pick.rule not in {TRIALS_RULE, *FIT_RULES}:
         return pick
     return dataclasses.replace(pick, status=Status.UNCERTAIN, why="; ".join((pick.why, *found)))
 

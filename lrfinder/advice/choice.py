@@ -55,15 +55,20 @@ def choose(optimizer: OptimizerFacts, *, open_ended: bool = False, trials: Itera
 def _measured(trials: tuple[ShortRun, ...]) -> Choice | None:
     """Return the shape that ended lowest in the longest runs in which several were tried, or None."""
     ended = [trial for trial in trials if trial.loss is not None and trial.initial_loss is not None]
-    for steps, seed in sorted({(trial.plan.steps, trial.seed) for trial in ended}, reverse=True):
-        best: dict[str, float] = {}
-        alike = [trial for trial in ended if (trial.plan.steps, trial.seed) == (steps, seed)]
+    for same in sorted({_made_of(trial) for trial in ended}, reverse=True):
+        steps, best = same[0], dict[str, float]()
+        alike = [trial for trial in ended if _made_of(trial) == same]
         for trial in alike:
             name, loss = trial.plan.schedule, trial.loss or 0.0
             best[name] = min(best.get(name, loss), loss)
         if len(best) > 1:
             return _lowest(best, steps, start=max(trial.initial_loss or 0.0 for trial in alike))
     return None
+
+
+def _made_of(trial: ShortRun) -> tuple[int, int, int]:
+    """Return what two trials share if their ends compare: length, seed, and on how many batches (0: all)."""
+    return trial.plan.steps, trial.seed, trial.plan.batches or 0
 
 
 def _lowest(best: Mapping[str, float], steps: int, *, start: float) -> Choice | None:

@@ -135,7 +135,8 @@ def _conditions(run: RunAnswer) -> dict[tuple[str, Bears], str]:
 def _rate_unit(run: RunAnswer) -> dict[str, str]:
     """Return what a rate is of: only rates of the same can be compared as numbers."""
     optimizer = run.result.setup.optimizer
-    return {"optimizer": optimizer.name, "rates of the param groups": str(optimizer.group_ratios)}
+    ratios = ", ".join(f"{ratio:.6g}" for ratio in optimizer.group_ratios)  # all that isn't rounding
+    return {"optimizer": optimizer.name, "rates of the param groups": ratios}
 
 
 def _samples(setup: Setup) -> str | None:

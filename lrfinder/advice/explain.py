@@ -119,11 +119,12 @@ def _momentum(config: ScheduleConfig) -> list[Fact]:
         text = f"how momentum changes the size of an update {_not_known(name)}"
         return [Fact(name="effective rate", value=None, unit="", text=text)]
     if momentum is not None and traits.adds_momentum:
-        damped = settings.get("dampening", 0.0) == momentum
-        factor = 1.0 if damped else 1 / (1 - momentum)
+        dampening = settings.get("dampening")
+        damped = dampening if isinstance(dampening, float) else 0.0
+        factor = (1 - damped) / (1 - momentum)
         text = (
             "dampening averages the gradients, so momentum doesn't raise the rate"
-            if damped
+            if damped == momentum
             else f"momentum {momentum:g} adds up gradients: in a steady direction each counts {factor:g} times. Change "
             "one, and the rate changes by the same factor"
         )

@@ -15,6 +15,15 @@ from lrfinder.schedules import SCHEDULES, Schedule, WarmupStableDecay
 OPEN_STEPS = 20_000
 
 
+def carried_warmup(warmup: int | None, before: str, after: str) -> int | None:
+    """Return the warm-up of a run of the shape `before` for one of the shape `after`; None: it is to be chosen anew.
+
+    A shape that rises by itself has none, which says nothing of another shape's.
+    """
+    rises_itself = any(SCHEDULES[name].rises_itself for name in (before, after))
+    return None if before != after and rises_itself else warmup
+
+
 def plan_schedule(
     optimizer: OptimizerFacts,
     steps: int | None,

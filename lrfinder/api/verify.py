@@ -12,6 +12,7 @@ from pathlib import Path
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
 from lrfinder.advice.constant_rate import CONSTANT
 from lrfinder.advice.length import run_length
+from lrfinder.advice.plan import carried_warmup
 from lrfinder.advice.verify.budget import Account, Budget, VerifyRequest, budget_in_updates, estimate, read_budget
 from lrfinder.advice.verify.kept_trials import replayed
 from lrfinder.advice.verify.trial_plan import TrialPlan
@@ -272,7 +273,8 @@ def _requests(
         schedule = schedule or name
         if lr is None and (schedule == CONSTANT) is (name == CONSTANT):  # else that rate is for another kind of run
             lr = last.config.optimizer.lr
-        warmup = last.config.schedule.warmup if warmup is None else warmup
+        if warmup is None and schedule in SCHEDULES:
+            warmup = carried_warmup(last.config.schedule.warmup, name, schedule)
     steps = steps or 1
     advice = advise(evidence, Request(steps=steps, schedule=schedule, warmup=warmup, lr=lr))
     if advice.lr is None or advice.schedule is None:

@@ -7,6 +7,7 @@ Installed distributions may add fit rules by the entry points `lrfinder.rules`. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -52,11 +53,20 @@ def pick_all(curve: Curve, traces: tuple[Trace, ...], steps: int) -> tuple[Pick,
     return (*from_fit, *from_peers, *from_plugins)
 
 
+def _is_whole(pick: Pick, name: str) -> bool:
+    """Tell whether a pick is the rule's own, with a rate that can be used, or refused without one."""
+    if pick.lr is None:
+        return pick.rule == name and pick.status is Status.REFUSED
+    ends = [end for end in (pick.low, pick.high) if end is not None]
+    usable = all(math.isfinite(rate) and rate > 0 for rate in (pick.lr, *ends))
+    return pick.rule == name and pick.status is not Status.REFUSED and usable
+
+
 def _plugged_pick(name: str, rule: Callable[[Curve], Pick], curve: Curve) -> Pick:
     """Return what a plug-in's rule picks; a refusal if it fails."""
     try:
         pick: object = rule(curve)
-        failure = None if isinstance(pick, Pick) and pick.rule == name else f"it returned {pick!r:.60}"
+        failure = None if isinstance(pick, Pick) and _is_whole(pick, name) else f"it returned {pick!r:.60}"
     except Exception as error:  # noqa: BLE001 - a stranger's code must not cost the other rules their picks
         pick, failure = None, f"{type(error).__name__}: {error_text(error)}"
     if isinstance(pick, Pick) and failure is None:

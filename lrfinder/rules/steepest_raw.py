@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from lrfinder.fit import Curve
 from lrfinder.records import Pick
 from lrfinder.rules.descent import fastest_before_lowest
@@ -19,4 +17,4 @@ def steepest_raw(curve: Curve) -> Pick:
     index = fastest_before_lowest(-curve.slope, curve.loss)
     draws = fastest_before_lowest(-curve.slope_draws, curve.loss_draws)
     why = "steepest descent of the sweep curve, uncorrected"
-    return pick_at("steepest-raw", curve.x[int(index)], curve.x[np.asarray(draws)], why, advice=False)
+    return pick_at("steepest-raw", curve.x[int(index)], curve.x[draws], why, advice=False)

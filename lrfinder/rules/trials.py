@@ -14,6 +14,7 @@ from lrfinder.search.passes import REFERENCE_RUN
 TRIALS_RULE = "trials"
 
 EARLY = 0.1  # decades by which a default sweep finds the best rate too low: rules/README.md#early
+DENSEST = 4.0  # times PER_DECADE: so far that was measured
 NEARLY = 0.15  # of the best run's fall; nearer, short runs can't tell rates apart: rules/README.md#nearly
 LEVEL = 0.05  # of the fall: if the last two runs on a side differ by less, little is gained beyond them
 TRAINS = 0.5  # of the best run's fall: what a run learns at least at a trainable rate
@@ -24,13 +25,13 @@ FARTHEST_APART = 0.8  # decades between the two estimates: rules/README.md#farth
 def sweep_estimate(steepest: Pick | None, settings: SweepSettings) -> float | None:
     """Return log10 of the best rate by the continuous sweep: where it falls fastest, moved up by EARLY.
 
-    x = log10(rate) + EARLY sqrt(n / PER_DECADE),   n = steps / log10(max_lr / min_lr)
+    x = log10(rate) + EARLY sqrt(n / PER_DECADE),   n = steps / log10(max_lr / min_lr), at most DENSEST PER_DECADE
 
     None if the sweep allows no such pick.
     """
     if steepest is None or steepest.lr is None:
         return None
-    per_decade = settings.steps / log10(settings.max_lr / settings.min_lr)
+    per_decade = min(settings.steps / log10(settings.max_lr / settings.min_lr), DENSEST * PER_DECADE)
     return log10(steepest.lr) + EARLY * sqrt(per_decade / PER_DECADE)
 
 

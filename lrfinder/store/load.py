@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import stat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +60,9 @@ def all_runs(folder: Path) -> list[Path]:
     runs: list[tuple[int, Path]] = []
     for path in folder.glob(f"*/{RUN}"):
         with contextlib.suppress(OSError):  # a link to nowhere, or a folder that can't be entered
-            runs.append((path.stat().st_mtime_ns, path.parent))
+            state = path.stat()
+            if stat.S_ISREG(state.st_mode):
+                runs.append((state.st_mtime_ns, path.parent))
     return [path for _, path in sorted(runs, reverse=True)]
 
 
@@ -246,5 +249,5 @@ def _cut_short(repeat: int, rows: _Rows, settings: SweepSettings) -> Trace:
         losses=tuple(loss for _, loss in rows),
         stop=Stop.INTERRUPTED,
         updates=len(rows),
-        why="the run was killed before this repeat ended",
+        why="no end of this repeat is noted: the sweep was killed, or is still going",
     )

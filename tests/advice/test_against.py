@@ -84,11 +84,50 @@ def test_where_no_run_was_made_nothing_is_claimed() -> None:
             said(lr)
 
 
-def going_on(lr: float | None) -> SweepResult:
+def test_runs_that_decay_don_t_judge_a_rate_for_one_that_is_kept_constant() -> None:
+    constant = advice_on(SWEPT, Request(steps=1000, schedule="constant", against=(PICK,)))
+    assert constant.lr < PICK
+    assert "can't be judged by this sweep: its runs let the rate decay" in str(constant.against[0])
+
+
+def test_a_given_rate_outside_of_the_runs_is_the_one_that_isn_t_known() -> None:
+    against = advice_on(SWEPT, Request(lr=1e-5, against=(PICK,))).against[0]
+    assert against.worse is None
+    assert against.why.endswith(", and none near 1e-05")
+
+
+def test_whose_rate_it_is_is_said() -> None:
+    optimizer = dataclasses.replace(SWEPT.setup.optimizer, own_lr=PICK)
+    own = dataclasses.replace(SWEPT, setup=dataclasses.replace(SWEPT.setup, optimizer=optimizer))
+    mine, other = advice_on(own, Request(against=(TRIED[0],))).against
+    assert (mine.lr, mine.whose, other.whose) == (PICK, "Yours", "The rate to compare with")
+
+
+def test_of_a_refused_sweep_nothing_is_compared() -> None:
+    refused = advice_on(explored(SWEEP, lambda _x: START), Request(rule="trials", against=(PICK,)))
+    assert (refused.lr, refused.against) == (None, ())
+    assert ".." not in str(refused)
+    assert "Yours" not in str(refused)
+
+
+def going_on(lr: float | None, loss=LOSS) -> SweepResult:
     setup = dataclasses.replace(
         SWEEP.setup, start=Start(file="ck.pt", sha256="0" * 64, step=300, lr=lr, optimizer=lr is not None)
     )
-    return explored(dataclasses.replace(SWEEP, setup=setup), LOSS)
+    return explored(dataclasses.replace(SWEEP, setup=setup), loss)
+
+
+@pytest.mark.parametrize("width", [1.0, 1.5])
+@pytest.mark.parametrize("best", [-2.0, -1.6])
+@pytest.mark.parametrize("lr", [1e-5, 1e-6, 1.0])
+def test_a_run_at_a_rate_far_off_is_compared_with_and_moves_neither_pick_nor_band(
+    lr: float, best: float, width: float
+) -> None:
+    loss = parabola(best, width=width)
+    with_it, without = advice_on(going_on(lr, loss), Request()), advice_on(explored(SWEEP, loss), Request())
+    assert going_on(lr, loss).runs[-1].plan.lr == lr
+    assert (with_it.picks, with_it.band, with_it.status) == (without.picks, without.band, without.status)
+    assert f"It stopped at {lr:g}; {'warm up again' if lr < 1 else 'go down'}" in with_it.start
 
 
 @pytest.mark.parametrize("lr", [1e-4, 3e-1, 10**BEST * 1.3])

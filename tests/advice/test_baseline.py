@@ -80,6 +80,21 @@ def test_another_optimizer_is_another_rate(band: Band, baseline: SweepResult) ->
     assert here.why.startswith("this is a sweep of Lion at 1 times the rate that is asked for, and run.json was ")
 
 
+def test_base_rates_that_all_changed_by_one_factor_are_the_same_optimizer(band: Band, baseline: SweepResult) -> None:
+    """1e-4 and 1e-3 then, 3e-4 and 3e-3 now: the ratios differ by rounding only."""
+    before, now = (
+        dataclasses.replace(
+            baseline,
+            setup=dataclasses.replace(
+                baseline.setup, optimizer=OptimizerFacts(name="AdamW", settings={}, group_ratios=ratios)
+            ),
+        )
+        for ratios in ((1e-4 / 1e-3, 1.0), (3e-4 / 3e-3, 1.0))
+    )
+    assert before.setup.optimizer.group_ratios != now.setup.optimizer.group_ratios
+    assert compare_bands(band, now, before, name="run.json").moved is False
+
+
 def test_other_conditions_are_told(band: Band, baseline: SweepResult) -> None:
     setup = dataclasses.replace(baseline.setup, batch_size=7, loss="other")
     here = compare_bands(band, dataclasses.replace(baseline, setup=setup), baseline, name="r")

@@ -10,16 +10,18 @@ from helpers.advice import advice_on
 from helpers.curves import sweep_of, traces_of
 from lrfinder.advice import Request
 from lrfinder.advice.choice import choose
-from lrfinder.advice.plan import plan_schedule
+from lrfinder.advice.plan import carried_warmup, plan_schedule
 from lrfinder.errors import UsageError
 from lrfinder.records import OptimizerFacts, RunPlan, ShortRun, Stop, SweepSettings
 
 ADAM = OptimizerFacts(name="AdamW", settings={"betas": (0.9, 0.999)})
 
 
-def trial(schedule: str, loss: float | None, *, steps: int = 200, seed: int = 0, lr: float = 0.01) -> ShortRun:
+def trial(
+    schedule: str, loss: float | None, *, steps: int = 200, seed: int = 0, lr: float = 0.01, batches: int | None = None
+) -> ShortRun:
     return ShortRun(
-        plan=RunPlan(lr=lr, steps=steps, schedule=schedule),
+        plan=RunPlan(lr=lr, steps=steps, schedule=schedule, batches=batches),
         seed=seed,
         metric="val",
         initial_loss=2.0,
@@ -43,6 +45,11 @@ def test_what_was_measured_decides_where_it_is_clear() -> None:
     clear = choose(ADAM, trials=[trial("linear", 1.05), trial("cosine", 1.0), trial("constant", 1.2)])
     assert clear.name == "cosine"
     assert "ended lowest of 3 shapes in runs of 200 updates, 5% of the fall below linear" in clear.why
+
+
+def test_runs_on_other_data_are_not_compared() -> None:
+    trials = [trial("linear", 1.05, batches=7), trial("cosine", 1.0, batches=4), trial("linear", 1.0, batches=4)]
+    assert choose(ADAM, trials=trials).name == "linear"
 
 
 def test_the_longest_runs_with_several_shapes_count_each_at_its_best_rate() -> None:
@@ -113,3 +120,14 @@ def test_a_length_and_an_open_end_exclude_each_other(length: dict[str, float]) -
     sweep = sweep_of(traces_of(SweepSettings(), noise=0.03, stop_above=5.0), SweepSettings())
     with pytest.raises(UsageError, match="open-ended run has no length"):
         advice_on(sweep, Request(open_ended=True, **length))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "carried"),
+    [("linear", "linear", 40), ("linear", "cosine", 40), ("linear", "one-cycle", None), ("one-cycle", "linear", None)],
+)
+def test_a_warmup_is_carried_to_another_shape_unless_one_of_them_rises_by_itself(
+    before: str, after: str, carried: int | None
+) -> None:
+    assert carried_warmup(40, before, after) == carried
+    plan_schedule(ADAM, 100, name=after, warmup=carried_warmup(40, before, after))

@@ -24,6 +24,7 @@ from lrfinder.api.find import Found, with_verification
 from lrfinder.api.verify import VerifyResult
 from lrfinder.errors import UsageError
 from lrfinder.records import Mode, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
+from lrfinder.report.documents import json_text, verify_document
 from lrfinder.search.drift import DRIFT_SPREAD_ONCE, LOCATING
 
 SWEEP = sweep_of(traces_of(SweepSettings(), falls_and_explodes, noise=0.02, stop_above=5.0), SweepSettings())
@@ -503,12 +504,13 @@ def test_ones_own_rate_is_compared_by_one_more_trial_within_the_budget(steps: in
     steps=st.sampled_from([100, 400, 2000, 20_000]),
     share=st.floats(0.5, 3),
     against=st.lists(st.floats(-4, 0), min_size=1, max_size=4, unique=True),
+    drift=st.sampled_from([0.0, 0.0, -0.2, -0.4]),
 )
 @settings(deadline=None, max_examples=20)
 def test_several_rates_are_compared_within_the_budget_and_those_it_can_t_hold_are_named(
-    steps: int, share: float, against: list[float]
+    steps: int, share: float, against: list[float], drift: float
 ) -> None:
-    sweep, make = explored(SWEEP, parabola(-2)), world(-2, 0)
+    sweep, make = explored(SWEEP, parabola(-2)), world(-2, drift)
     budget = max(40, int(share * default_budget(steps, more=len(against))))
     request = VerifyRequest(steps=steps, budget=budget, lr=1e-2, against=tuple(10**x for x in against))
     verification, trials = verified(request, sweep, make)
@@ -517,16 +519,67 @@ def test_several_rates_are_compared_within_the_budget_and_those_it_can_t_hold_ar
         return
     longest = max(trial.plan.steps for trial in trials)
     made = {trial.plan.lr: trial.loss for trial in trials if trial.plan.steps == longest}
+    assert json_text(verify_document(verification, run="run", written=None))
     for x, compared in zip(against, verification.against, strict=True):
         rate = float(f"{10**x:.4g}")
+        if "no trial at the rate that is decided for" in compared.why:
+            assert (compared.worse, verification.status) == (None, Status.UNCERTAIN)
+            assert all(abs(math.log10(verification.lr / tried)) > 0.1 for tried in made)
+            continue
         assert compared.measured is (rate in made)
         assert ("was not tried: the budget has no room" in str(compared)) is (rate not in made)
         assert str(compared) in verification.why
-        if compared.measured:
+        if compared.worse is not None:
             lost = (made[rate] - min(made.values())) / (START - min(made.values()))
             assert compared.worse <= lost + 1e-9
-    if share >= 1:
+    if share >= 1 and not drift:
         assert all(compared.measured for compared in verification.against)
+
+
+@pytest.mark.parametrize("against", [0.005, 0.02])
+@pytest.mark.parametrize("width", [1.0, 1.5])
+def test_where_no_trial_was_made_at_the_decided_rate_nothing_is_compared_and_no_cost_told(
+    against: float, width: float
+) -> None:
+    """The best rate falls with the length, by more than the trials reach down; the share of one's own is kept apart."""
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
+    request = VerifyRequest(steps=2000, budget=800, lr=1e-2, against=(against,))
+    found, trials = verified(
+        request, sweep, lambda plan: run_at(plan, parabola(-2.2 - 0.4 * math.log2(plan.steps / 50), width=width))
+    )
+    longest = max(trial.plan.steps for trial in trials)
+    assert found.lr < min(trial.plan.lr for trial in trials if trial.plan.steps == longest)
+    assert (found.status, found.worse) == (Status.UNCERTAIN, None)
+    assert "can't be judged by its trial: the budget paid for no trial at the rate that is decided for" in found.why
+    assert "What it may cost can't be told" in found.why
+    assert "NaN" not in json_text(verify_document(found, run="run", written=None))
+
+
+def test_a_compared_trial_that_data_ended_early_is_no_loss() -> None:
+    def make(plan: RunPlan) -> ShortRun:
+        run = world(-2, 0)(plan)
+        if plan.lr != 0.005:
+            return run
+        why = "the script ended after 60 updates"
+        return dataclasses.replace(run, loss=None, stop=Stop.OUT_OF_DATA, updates=60, why=why)
+
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
+    found, _ = verified(VerifyRequest(steps=2000, budget=800, lr=1e-2, against=(0.005,)), sweep, make)
+    assert found.worse is None
+    assert "Yours, 0.005, can't be judged by its trial: the script ended after 60 updates" in found.why
+
+
+@pytest.mark.parametrize("onset", ["", "after a plateau it may be chance"])
+def test_short_trials_of_which_none_learned_and_one_diverged_say_nothing_of_a_drift(onset: str) -> None:
+    def make(plan: RunPlan) -> ShortRun:
+        stuck = plan.steps < 100
+        return run_at(plan, (lambda x: math.inf if x > -1.6 else START + 0.001) if stuck else parabola(-2, width=1.0))
+
+    sweep = in_epochs_of(explored(SWEEP, parabola(-2)), 100)
+    found, trials = verified(VerifyRequest(steps=2000, budget=800, lr=1e-2, chance_onset=onset), sweep, make)
+    assert {trial.plan.steps for trial in trials} == {47, 141}
+    assert found.confirmed
+    assert "shorter ones did not tell how that moves with the length" in found.why
 
 
 def test_the_default_budget_of_a_run_tried_at_its_length_holds_ones_own_rate() -> None:

@@ -38,6 +38,18 @@ def test_newest_first_with_what_was_recommended_and_nothing_changed(cli, tmp_pat
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_what_is_called_run_json_but_is_no_file_is_no_run(cli, tmp_path: Path) -> None:
+    run = tmp_path / "lrfinder-runs" / "run-v5-tiny"
+    shutil.copytree(DATA / "run-v5-tiny", run)
+    os.utime(run / "run.json", (1e9, 1e9))
+    for name in ("pipe", "folder"):
+        (tmp_path / "lrfinder-runs" / name).mkdir()
+    os.mkfifo(tmp_path / "lrfinder-runs" / "pipe" / "run.json")
+    (tmp_path / "lrfinder-runs" / "folder" / "run.json").mkdir()
+    assert [line["run"] for line in json.loads(cli("runs", "--json").stdout)["runs"]] == ["lrfinder-runs/run-v5-tiny"]
+    assert "run-v5-tiny" in cli("recommend", "--json").stdout
+
+
 def test_where_there_is_none_it_says_how_to_make_one(cli) -> None:
     done = cli("runs", "nowhere")
     assert (done.returncode, done.stdout) == (0, "No run in nowhere: `lrfinder sweep MODEL` makes one.\n")

@@ -192,6 +192,12 @@ def test_other_shapes_are_tried(folder: Path) -> None:
     assert "shape" in said["why"]
 
 
+def test_a_shape_that_rises_by_itself_takes_no_warmup_from_the_last_config(folder: Path) -> None:
+    run(folder, "recommend", "run", "--steps", 120, "--warmup", 20, "--json", status=0)
+    said = json.loads(run(folder, "verify", "run", *BUDGET, "--schedule", "one-cycle", "--json", status=(0, 1)).stdout)
+    assert (said["config"]["schedule"]["name"], said["config"]["schedule"]["steps"]) == ("one-cycle", 120)
+
+
 def test_of_a_run_that_keeps_its_rate_constant_the_trials_do_so_too(folder: Path) -> None:
     decays = json.loads(run(folder, "recommend", "run", "--steps", 120, "--json", status=0).stdout)
     half = pytest.approx(decays["config"]["optimizer"]["lr"] / 2, rel=0.01)

@@ -106,23 +106,6 @@ def test_no_rate_without_losses(rule: PeerRule) -> None:
     assert rule.suggest(PeerCurve(lrs=(), losses=(), steps=100)) is None
 
 
-@pytest.mark.parametrize(
-    ("lrs", "losses", "steps", "message"),
-    [
-        ((0.1,), (), 5, "lrs and losses must be equally long, got 1 and 0"),
-        ((0.1, 0.0), (1.0, 1.0), 5, r"lrs\[1\] must be a finite number above 0, got 0.0"),
-        ((0.1, math.inf), (1.0, 1.0), 5, r"lrs\[1\] must be a finite number above 0, got inf"),
-        ((0.1, 0.2), (1.0, math.nan), 5, r"losses\[1\] must be a finite number, got nan"),
-        ((), (), 0, "steps must be at least 1, got 0"),
-    ],
-)
-def test_an_impossible_curve_is_refused(
-    lrs: tuple[float, ...], losses: tuple[float, ...], steps: int, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        PeerCurve(lrs=lrs, losses=losses, steps=steps)
-
-
 def test_a_trace_becomes_what_a_peer_records() -> None:
     """Gradient descent on x^2 / 2, whose loss is known before and after each update."""
     lrs = (0.1, 0.5, 1.5, 2.5)

@@ -73,7 +73,7 @@ def compare_bands(
         raise UsageError(f"{name}: no trainable band was found there: {before.why}", hint=hint)
     old, new = baseline.setup.optimizer, result.setup.optimizer
     warnings = _differences(result, baseline, name)
-    if (old.name, old.group_ratios) != (new.name, new.group_ratios):
+    if _described(old) != _described(new):
         what = f"{_described(new)}, and {name} was made with {_described(old)}"
         return BandShift(moved=True, shifts=(), why=f"this is a sweep of {what}", warnings=warnings)
     learned = _nothing_learned((result, *others), baseline, name)
@@ -171,7 +171,7 @@ def _first_loss(result: SweepResult) -> float | None:
 
 
 def _described(optimizer: OptimizerFacts) -> str:
-    ratios = ", ".join(f"{ratio:.3g}" for ratio in optimizer.group_ratios)
+    ratios = ", ".join(f"{ratio:.6g}" for ratio in optimizer.group_ratios)  # all that isn't rounding
     return f"{optimizer.name} at {ratios} times the rate that is asked for"
 
 

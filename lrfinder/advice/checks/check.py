@@ -11,6 +11,7 @@ from lrfinder.advice.checks.baseline import BandShift, compare_bands
 from lrfinder.advice.sweep.evidence import gather_evidence
 from lrfinder.config import ScheduleConfig
 from lrfinder.formatting import format_interval, format_lr
+from lrfinder.optimizers import same_classes
 from lrfinder.records import MAX_LR, MIN_LR, Band, Metric, Mode, SweepResult, SweepSettings
 
 # Decades around the configured rate that a check must see, whatever the default range: the flat start of the curve and
@@ -153,7 +154,7 @@ def _open_end(lr: float, end: float, outer: float) -> str:
 def _differences(result: SweepResult, config: ScheduleConfig) -> tuple[str, ...]:
     swept, configured = result.setup.optimizer, config.optimizer
     found = []
-    if swept.name != configured.name:
+    if not same_classes(swept.name, configured.name):
         found.append(f"the config's rate is for {configured.name}, and {swept.name} was swept")
     for name, value in configured.settings.items():
         if name in swept.settings and swept.settings[name] != value:

@@ -50,7 +50,7 @@ def sweep_too_long(settings: SweepSettings) -> tuple[str, ...]:
 def lr_drifts(optimizer: OptimizerFacts, tried: int, steps: int | None) -> tuple[str, ...]:
     """Return a doubt if the optimizer's own update moves the best rate far between `tried` updates and the run's.
 
-    Its `steps` are SHORTEST_RUN if they aren't known: no shorter run repays a sweep.
+    Its `steps` are REFERENCE_RUN if they aren't known: no shorter run repays a sweep.
     """
     whole = REFERENCE_RUN if steps is None else steps
     shift = expected_shift(optimizer.name, optimizer.settings, short=tried, long=whole)

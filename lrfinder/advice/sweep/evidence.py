@@ -12,7 +12,7 @@ import statistics
 from dataclasses import dataclass
 
 from lrfinder.advice.sweep.doubts import late_onset, weak_fall
-from lrfinder.advice.sweep.refusal import Refusal, refuse_beginning, refuse_curve, refuse_points
+from lrfinder.advice.sweep.refusal import ROUNDING, Refusal, refuse_beginning, refuse_curve, refuse_points
 from lrfinder.advice.sweep.trouble import (
     disagreement,
     doubts_of_sweep,
@@ -21,8 +21,8 @@ from lrfinder.advice.sweep.trouble import (
     nothing_learned,
 )
 from lrfinder.fit import Curve, fit_curve, usual_arithmetic
-from lrfinder.formatting import format_loss
-from lrfinder.records import Band, SweepResult
+from lrfinder.formatting import format_loss, round_lr
+from lrfinder.records import Band, ShortRun, SweepResult
 from lrfinder.rules.band import trainable_band
 from lrfinder.rules.trials import shift_alone, trainable_range
 from lrfinder.search.lr_profile import ALIKE as ALIKE_RISES
@@ -31,7 +31,7 @@ from lrfinder.search.lr_profile import LrProfile, RunLoss, begins, lr_profile
 CLEAR = 5.0  # times the falls of rates too small to learn at: what counts as learning
 TOO_SMALL = 2.0  # decades below the best rate: there nothing is learned in a short run
 LOWEST = 3  # of such runs: those at higher rates may have learned, if the valley is wide
-ROUNDING = 1e-6  # of the loss: single precision has seven digits
+FAR = 0.6  # decades: 1.5 times what lies between the runs of the search; farther off, nothing is read between two
 FIRST = 3  # runs around the sweep's pick; with fewer the best one has no neighbour on either side
 LITTLE, ALIKE = 0.05, 0.1  # a fall that any rate finds at first: rules/README.md#little-alike
 NOTHING = 0.01  # of the loss: without a curve, a smaller fall is none: rules/README.md#nothing
@@ -108,7 +108,7 @@ def gather_evidence(result: SweepResult, seed: int = 0) -> SweepEvidence:
 
 def _not_chance(result: SweepResult) -> Refusal | None:
     """Refuse if short runs fell, but by no more than may be chance; None if they didn't fall."""
-    profile = lr_profile(result.runs, result.settings.run_steps)
+    profile = lr_profile(valley_runs(result), result.settings.run_steps)
     if profile is None or profile.fall <= 0 or not is_significant(profile):
         return None
     fell = f"short runs fell from {format_loss(profile.start)} to {format_loss(profile.lowest.loss)}"
@@ -146,13 +146,27 @@ def _widened(band: Band, tried: Band) -> Band:
     )
 
 
+def valley_runs(result: SweepResult) -> tuple[ShortRun, ...]:
+    """Return the short runs that tell where the valley is.
+
+    The last one may have been made to compare with: at the rate where a run stopped that goes on. Far from the others
+    it says nothing of the valley.
+    """
+    *others, last = result.runs or (None,)
+    start = result.setup.start
+    if last is None or start is None or not start.lr or last.plan.lr != round_lr(start.lr, 4):
+        return result.runs
+    near = (abs(math.log10(run.plan.lr / last.plan.lr)) <= FAR for run in others)
+    return result.runs if any(near) else tuple(others)
+
+
 def profile_if_learned(result: SweepResult) -> LrProfile | None:
     """Return the profile of the short runs, or None if none of them came clearly below the start.
 
     The held-out data, the initial weights and every draw of the evaluation are the same for all runs, so a fall comes
     from training alone. It is compared with runs whose rates are too small to learn at, if there are any.
     """
-    profile = lr_profile(result.runs, result.settings.run_steps)
+    profile = lr_profile(valley_runs(result), result.settings.run_steps)
     if profile is None or profile.fall <= ROUNDING * abs(profile.start):
         return None
     return profile if profile.fall > CLEAR * _chance(profile, result) else None
@@ -165,7 +179,7 @@ def _chance(profile: LrProfile, result: SweepResult) -> float:
     rise alike, decades apart, the loss drifts by itself: chance is by how much their rises differ.
     """
     highest = profile.lowest.x - TOO_SMALL
-    runs = sorted(result.runs, key=lambda run: run.plan.lr)
+    runs = sorted(valley_runs(result), key=lambda run: run.plan.lr)
     off = [
         began + profile.drift - run.loss
         for run, began in zip(runs, begins(runs), strict=True)

@@ -6,9 +6,9 @@ import math
 import statistics
 
 from lrfinder.advice.against import SAME
-from lrfinder.advice.sweep.evidence import FIRST, TOO_SMALL, found_nothing, read_curve, untrainable_runs
+from lrfinder.advice.sweep.evidence import FIRST, TOO_SMALL, found_nothing, read_curve, untrainable_runs, valley_runs
 from lrfinder.formatting import round_lr
-from lrfinder.records import Mode, RunPlan, Setup, SweepResult, SweepSettings, Trace
+from lrfinder.records import Mode, RunPlan, SweepResult, SweepSettings, Trace
 from lrfinder.rules.steepest import steepest
 from lrfinder.rules.trials import LEVEL, sweep_estimate
 from lrfinder.search.lr_profile import LrProfile, drift_of, lr_profile
@@ -36,12 +36,12 @@ def next_run(result: SweepResult, start: float | None) -> RunPlan | None:
         return None
     if any(run.stop.worth_repeating for run in result.runs) or _initial_loss_not_finite(result):
         return None
-    profile = lr_profile(result.runs, settings.run_steps)
+    profile = lr_profile(valley_runs(result), settings.run_steps)
     if result.runs and profile is None:  # the held-out loss is not a number before any update: no rate can help
         return None
     everywhere = start is None or found_nothing(result)
     x = _over_the_range(profile, result) if start is None or everywhere else _around(profile, start)
-    x = _last_rate(profile, result.setup) if x is None else x
+    x = _last_rate(result) if x is None and profile is not None else x
     if x is None:
         return None
     return RunPlan(
@@ -95,13 +95,13 @@ def _around(profile: LrProfile | None, start: float) -> float | None:
     return next_bracket(profile, STEP)
 
 
-def _last_rate(profile: LrProfile | None, setup: Setup) -> float | None:
+def _last_rate(result: SweepResult) -> float | None:
     """Return log10 of the rate at which the run stopped that goes on, unless a run was made there: to compare with."""
-    begins = setup.start
-    if profile is None or begins is None or not begins.lr:
+    begins = result.setup.start
+    if begins is None or not begins.lr:
         return None
     x = math.log10(begins.lr)
-    return None if any(abs(point.x - x) <= SAME for point in profile.points) else x
+    return None if any(abs(math.log10(run.plan.lr) - x) <= SAME for run in result.runs) else x
 
 
 def _next_to(profile: LrProfile) -> float | None:

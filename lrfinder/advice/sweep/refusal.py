@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,11 +61,11 @@ def refuse_points(traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal
 
 def refuse_curve(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
     """Refuse if the fitted curve shows no pick: it never fell, is too noisy, or the optimum lies outside."""
-    for refuse in _CHECKS:
-        refusal = refuse(curve, traces, settings)
-        if refusal is not None:
-            return refusal
-    return None
+    return (
+        _never_fell(curve, traces, settings)
+        or _still_falling(curve, traces, settings)
+        or _already_falling(curve, settings)
+    )
 
 
 def refuse_beginning() -> Refusal:
@@ -126,9 +125,8 @@ def _still_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSetti
     )
 
 
-def _already_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSettings) -> Refusal | None:
+def _already_falling(curve: Curve, settings: SweepSettings) -> Refusal | None:
     """Refuse if the curve is steepest near its lower end, without a flat start before it."""
-    del traces
     if _steepest_x(curve) - curve.x[0] >= NEAR_START or not starts_falling(curve):
         return None
     return Refusal(
@@ -136,10 +134,6 @@ def _already_falling(curve: Curve, traces: tuple[Trace, ...], settings: SweepSet
         "it",
         hint=_lower(settings),
     )
-
-
-_Check = Callable[[Curve, tuple[Trace, ...], SweepSettings], Refusal | None]
-_CHECKS: tuple[_Check, ...] = (_never_fell, _still_falling, _already_falling)
 
 
 def _steepest_x(curve: Curve) -> float:

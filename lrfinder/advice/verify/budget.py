@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lrfinder.errors import UsageError
 from lrfinder.formatting import HOUR_S, MINUTE_S, format_count, format_duration
-from lrfinder.options import read_count
+from lrfinder.options import MIN_RUN_STEPS, read_count
 from lrfinder.records import Band, Cost
 from lrfinder.schedules import SCHEDULES
 from lrfinder.schedules.base import MAX_STEPS
@@ -19,7 +19,6 @@ LEAST_BUDGET = 800  # updates for a longer run; below, trials are too short to t
 SHARE = 0.125  # of the coming run, if that is more; LEAST_BUDGET alone is a quarter of a run of 3,200 updates
 FIRST_RUNS = 5  # of the first length, far apart: they find the range of good rates
 LONG_RUNS = 4  # of the second length, close together: they find its lowest point
-LEAST_STEPS = 10  # updates of a run; fewer see little but the warm-up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +98,7 @@ def default_budget(steps: int, more: int = 0) -> int:
     Up to FULL_LENGTH, FULL_RUNS whole runs and those; beyond, SHARE of the run, at least LEAST_BUDGET.
     """
     if steps <= FULL_LENGTH:
-        return (FULL_RUNS + more) * max(steps, LEAST_STEPS)
+        return (FULL_RUNS + more) * max(steps, MIN_RUN_STEPS)
     return max(LEAST_BUDGET, round(SHARE * steps))
 
 
@@ -121,9 +120,9 @@ class Budget:
         """Return it in updates, for a coming run of `steps`, if an update takes `pace` seconds.
 
         Raises UsageError if that isn't known and the budget is a time, and if it pays for less than LONG_RUNS runs of
-        LEAST_STEPS updates.
+        MIN_RUN_STEPS updates.
         """
-        least = LONG_RUNS * LEAST_STEPS
+        least = LONG_RUNS * MIN_RUN_STEPS
         if self.seconds is not None and pace is None:
             raise UsageError(
                 f"budget: how many updates {self.said} pay for isn't known: the run folder has no times",

@@ -29,8 +29,7 @@ _SAME = 1e-3  # decades
 class Decision:
     """The rate: `x` = log10 of it. `kept`: it is the one that was asked about. `to_try` is worth a trial of its own.
 
-    `drift` is where the trials point; `limit` says in words what kept the rate from it, empty if nothing did. `lost` is
-    the share of the fall that the asked rate lost in its own trial of the greatest length, NaN if there was none.
+    `drift` is where the trials point; `limit` says in words what kept the rate from it, empty if nothing did.
     `cost` is the share of the fall that 10**x is expected to lose at most, at 90 %; infinite if no trial tells.
     `untested` is log10 of a rate whose trial may show it to be less; NaN if none would.
     `risk` is what the asked rate may lose, at 90 %, if it was given up for that alone; else NaN.
@@ -41,7 +40,6 @@ class Decision:
     kept: bool
     drift: LrDrift
     limit: str
-    lost: float
     cost: float
     untested: float
     risk: float
@@ -98,7 +96,6 @@ def decide(
             highest: f"no higher rate was seen to train well in {long.steps} updates",
         }
         limit = limits[x]
-    lost = long.lost(asked)
     worse = _worse(long, asked, x, drift, once=once)
     allowed = (
         low - _SAME <= asked <= min(high, highest + CONFIRMED, failed - CLEAR, drift.x if drift.cliff else high) + _SAME
@@ -120,9 +117,7 @@ def decide(
     if not kept and not drift.expected:
         cost = max(cost, long.lost(x))  # NaN beyond the trials
     untested = _untested(short, long, x, drift, eased=eased, level=level) if cost > DEAR else math.nan
-    return Decision(
-        x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, lost=lost, cost=cost, untested=untested, risk=risk
-    )
+    return Decision(x=x, to_try=to_try, kept=kept, drift=drift, limit=limit, cost=cost, untested=untested, risk=risk)
 
 
 def _worse(long: LrProfile, asked: float, x: float, drift: LrDrift, *, once: bool) -> float:
@@ -207,7 +202,7 @@ def _cost(
         first, last = long.points[0].x, long.points[-1].x
         if v <= last:
             return long.lost(max(v, first))
-        known = math.nan if short is None or short.fall <= 0 else short.lost(v)
+        known = math.nan if short is None else short.lost(v)
         return long.lost_beyond(v) if math.isnan(known) else known
 
     failed = long.lowest_failed(long.lowest.x)

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from functools import cached_property, partial
 
-from lrfinder.advice.sweep.evidence import FIRST
-from lrfinder.advice.verify.budget import FIRST_RUNS, FULL_RUNS, LEAST_STEPS, LONG_RUNS, Lengths, VerifyRequest
+from lrfinder.advice.sweep.evidence import FIRST, valley_runs
+from lrfinder.advice.verify.budget import FIRST_RUNS, FULL_RUNS, LONG_RUNS, Lengths, VerifyRequest
 from lrfinder.advice.verify.decision import CONFIRMED, LEVEL, Decision, decide, left_the_plateau
 from lrfinder.advice.verify.too_little import learned_nothing, least_fall
-from lrfinder.formatting import round_lr
+from lrfinder.formatting import format_count, round_lr
+from lrfinder.options import MIN_RUN_STEPS
 from lrfinder.records import RunPlan, ShortRun, SweepResult
 from lrfinder.rules.trials import NEARLY
 from lrfinder.search.drift import expected_drift
@@ -38,15 +39,15 @@ class TrialPlan:
         """How long the trials are: the full length if the budget pays for that, else two shorter ones."""
         steps, budget = self.request.steps, self.request.budget
         if self.request.pays_for_full_runs:
-            return Lengths(short=None, long=max(steps, LEAST_STEPS), most=FULL_RUNS)
+            return Lengths(short=None, long=max(steps, MIN_RUN_STEPS), most=FULL_RUNS)
         longer = LONG_RUNS + self.request.more
         if self._own_profile is not None:
-            return Lengths(short=None, long=max(LEAST_STEPS, min(steps, budget // longer)), most=LONG_RUNS)
-        short = max(LEAST_STEPS, min(steps // GROWTH, budget // (FIRST_RUNS + GROWTH * longer)))
+            return Lengths(short=None, long=max(MIN_RUN_STEPS, min(steps, budget // longer)), most=LONG_RUNS)
+        short = max(MIN_RUN_STEPS, min(steps // GROWTH, budget // (FIRST_RUNS + GROWTH * longer)))
         tried, runs = FIRST_RUNS, longer
         if self._learned_nothing(short):
             tried, runs = len(self._shorter(short)), longer - LONG_RUNS + FIRST
-        long = max(LEAST_STEPS, min(steps, (budget - tried * short) // runs))
+        long = max(MIN_RUN_STEPS, min(steps, (budget - tried * short) // runs))
         return Lengths(short=short, long=long, most=LONG_RUNS)
 
     @cached_property
@@ -55,7 +56,8 @@ class TrialPlan:
         short = self.lengths.short
         if short is None:
             return self._own_profile
-        return None if self._learned_nothing(short) else lr_profile(self._alike, short, self._drift[1])
+        profile = None if self._learned_nothing(short) else lr_profile(self._alike, short, self._drift[1])
+        return profile if profile is not None and profile.fall > 0 else None
 
     @cached_property
     def long_profile(self) -> LrProfile | None:
@@ -100,10 +102,10 @@ class TrialPlan:
     @property
     def chance_onset(self) -> str:
         """The sweep's doubt about when a run begins to learn, unless the trials show that it has no part in the end."""
-        long, found = self.long_profile, self.decision
-        if long is None or found is None or left_the_plateau(self.short_profile, long, found.x):
+        long, found, doubt = self.long_profile, self.decision, self.request.chance_onset
+        if not doubt or long is None or found is None or left_the_plateau(self.short_profile, long, found.x):
             return ""
-        return self.request.chance_onset
+        return doubt
 
     @property
     def repeated(self) -> bool:
@@ -180,14 +182,27 @@ class TrialPlan:
         more = plans or self._decided() or self._shapes() or self._above()
         return _affordable(more, left - kept) or _affordable(compared, left)
 
-    def worse(self, rate: float) -> float | None:
-        """Return which share of the fall a rate to compare with lost more than the one decided for; None: untried."""
+    def trial_at(self, rate: float) -> ShortRun | None:
+        """Return the trial of the greatest length at a rate to compare with; None if none was made."""
+        return next((run for run in self._alike if run.plan == self._at(rate)), None)
+
+    def worse(self, rate: float) -> float | str:
+        """Return which share of the fall a rate to compare with lost more than the one decided for, or why none tells.
+
+        A rate that is decided for next to the trials' own, at an end of them, is taken to lose what that end lost.
+        """
         long, decision = self.long_profile, self.decision
-        made = next((run for run in self._alike if run.plan == self._at(rate)), None)
+        made = self.trial_at(rate)
         if long is None or decision is None or made is None:
-            return None
+            more = format_count(self.lengths.long, "update")
+            return f"the budget has no room for {more} more; give a larger --budget"
+        if made.stop.cut_short:
+            return made.why or "the trial ended early"
+        if not self.tested:
+            return "the budget paid for no trial at the rate that is decided for; give a larger --budget"
         loss = long.start if made.loss is None else min(made.loss, long.start)
-        return (loss - long.lowest.loss) / long.fall - long.lost(decision.x)
+        nearest = min(max(decision.x, long.points[0].x), long.points[-1].x)
+        return (loss - long.lowest.loss) / long.fall - long.lost(nearest)
 
     def _at(self, rate: float) -> RunPlan:
         return self._plan(math.log10(rate), self.lengths.long)
@@ -223,11 +238,11 @@ class TrialPlan:
         """
         if self.sweep.setup.cached_batches is not None:
             return None
-        steps = self.sweep.settings.run_steps
+        steps, longer = self.sweep.settings.run_steps, LONG_RUNS + self.request.more
         fresh_too = self.request.pays_for_full_runs or not self._repeats_data
-        if not fresh_too or steps * LEAST_GROWTH > min(self.request.steps, self.request.budget // LONG_RUNS):
+        if not fresh_too or steps * LEAST_GROWTH > min(self.request.steps, self.request.budget // longer):
             return None
-        own = tuple(run for run in self.sweep.runs if run.plan.schedule == self.request.schedule)
+        own = tuple(run for run in valley_runs(self.sweep) if run.plan.schedule == self.request.schedule)
         profile = lr_profile(own, steps, self._drift[1])
         return profile if profile is not None and profile.bracketed and profile.fall > 0 else None
 
@@ -251,7 +266,7 @@ class TrialPlan:
         which is nearer to the best rate than they are alone: then it is the rate to verify, kept inside their range.
         """
         profile = self.short_profile
-        if profile is None or profile.fall <= 0:
+        if profile is None:
             return self._start
         if self.lengths.short is not None:
             return profile.x

@@ -7,13 +7,14 @@ import os
 from dataclasses import dataclass
 
 from lrfinder.advice.advise import Request, advise, pick_text
-from lrfinder.advice.against import YOURS, Against
+from lrfinder.advice.against import Against, whose_rate
 from lrfinder.advice.choice import BETTER
 from lrfinder.advice.constant_rate import CONSTANT
+from lrfinder.advice.plan import carried_warmup
 from lrfinder.advice.sweep.evidence import SweepEvidence
 from lrfinder.advice.sweep.trouble import only_a_constant
 from lrfinder.advice.verify.budget import Account, VerifyRequest
-from lrfinder.advice.verify.decision import CLOSE, DEAR, FAR_BELOW, SHELF, Decision, left_over
+from lrfinder.advice.verify.decision import CLOSE, DEAR, FAR_BELOW, LEAST_ERROR, SHELF, Decision, left_over
 from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
@@ -108,7 +109,8 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
     shape, shapes = _best_shape(request, long, plan.shapes_tried)
     doubts = tuple(dict.fromkeys((*_doubts(plan, long, decision), *evidence.doubts, *_shown_doubts(plan))))
     pick = _pick(lr, plan, long, decision, doubts)
-    config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=request.warmup, lr=lr)).schedule
+    warmup = carried_warmup(request.warmup, request.schedule, shape)
+    config = advise(evidence, Request(steps=request.steps, schedule=shape, warmup=warmup, lr=lr)).schedule
     against = tuple(_compared(plan, rate, long, lr) for rate in request.against)
     held = ("Each trial kept its rate constant, as the run will.",) if request.schedule == CONSTANT else ()
     verdict = (
@@ -136,23 +138,24 @@ def conclude(plan: TrialPlan, evidence: SweepEvidence) -> Verification:
 
 def _compared(plan: TrialPlan, rate: float, long: LrProfile, lr: float) -> Against:
     """Return what `rate` lost against `lr`, the one that is decided for, in a trial on the same held-out batches."""
-    setup, worse = plan.sweep.setup, plan.worse(rate)
-    measured = worse is not None
+    setup, found = plan.sweep.setup, plan.worse(rate)
     if setup.start is not None and setup.start.lr == rate:
         whose = "The rate at which it stopped"
     else:
-        whose = YOURS if setup.optimizer.own_lr in (rate, None) else "The rate to compare with"
+        whose = whose_rate(setup, rate)
+    if isinstance(found, str):
+        tried = plan.trial_at(rate) is not None
+        return Against(lr=rate, worse=None, measured=tried, why=found, whose=whose, by="verify")
+    worse: float | None = found
     why = f"in a trial of {long.steps} updates on the same data"
     doubts = _shown_doubts(plan)
-    if measured and doubts:  # lower losses may not be better then
+    if doubts:  # lower losses may not be better then
         worse, why = None, doubts[0]
-    elif worse is None:
-        why = f"the budget has no room for {format_count(long.steps, 'update')} more; give a larger --budget"
-    elif CLOSE < abs(worse) <= long.roughness:
+    elif CLOSE < abs(found) <= long.roughness:
         why += ", which scatter as much by chance"
-    elif worse > CLOSE and rate < lr and long.steps < plan.request.steps:
+    elif found > CLOSE and rate < lr and long.steps < plan.request.steps:
         why += "; less in a longer one, since slow rates catch up"
-    return Against(lr=rate, worse=worse, measured=measured, why=why, whose=whose, by="verify")
+    return Against(lr=rate, worse=worse, measured=True, why=why, whose=whose, by="verify")
 
 
 def _shown_doubts(plan: TrialPlan) -> tuple[str, ...]:
@@ -183,7 +186,7 @@ def _pick(lr: float, plan: TrialPlan, long: LrProfile, decision: Decision, doubt
 def _expected(long: LrProfile, decision: Decision) -> str:
     """Return a sentence on what the rate may cost, and what a third of it and three times as much lost in trials."""
     cost = decision.cost
-    if math.isinf(cost):
+    if math.isinf(cost) or decision.x < long.points[0].x - LEAST_ERROR:
         said = "What it may cost can't be told"
     else:
         said = f"It is expected to lose at most {max(cost, LEAST_COST):.0%} of what training gains (at 90 %)"

@@ -7,8 +7,6 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
-
 from lrfinder.records import Trace
 
 CACHED = 8  # repeats whose curves are kept from one rule to the next; of more, each is short
@@ -19,26 +17,11 @@ class PeerCurve:
     """`losses[i]` was measured before the update at rate `lrs[i]`; `steps` is the number of updates asked for.
 
     The losses are raw (not smoothed) and may be fewer than `steps`, if the sweep ended early.
-    Raises ValueError for rates and losses that can't come from one sweep.
     """
 
     lrs: tuple[float, ...]
     losses: tuple[float, ...]
     steps: int
-
-    def __post_init__(self) -> None:
-        if len(self.lrs) != len(self.losses):
-            raise ValueError(f"lrs and losses must be equally long, got {len(self.lrs)} and {len(self.losses)}")
-        if self.steps < 1:
-            raise ValueError(f"steps must be at least 1, got {self.steps}")
-        lrs, losses = np.asarray(self.lrs), np.asarray(self.losses)
-        if np.isfinite(lrs).all() and (lrs > 0).all() and np.isfinite(losses).all():
-            return
-        for index, (lr, loss) in enumerate(zip(self.lrs, self.losses, strict=True)):
-            if not (math.isfinite(lr) and lr > 0):
-                raise ValueError(f"lrs[{index}] must be a finite number above 0, got {lr}")
-            if not math.isfinite(loss):
-                raise ValueError(f"losses[{index}] must be a finite number, got {loss}")
 
 
 @lru_cache(maxsize=CACHED)
