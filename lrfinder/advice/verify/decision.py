@@ -67,6 +67,7 @@ def decide(
 
     Its cost at `level` is what 10**x would lose if the trials' valley lay lower by as much as it may (`_cost`), and of
     another rate than the asked one at least what it lost in the trials: for that there is no evidence but theirs.
+    `by_chance`: how trials end may be chance, so that the asked rate is given up only if it lost more than CLIFF.
     `repeated`: the trials passed over a part of the data, as often as the run will over all of it. `once`: the run is
     known to see its data once.
 
