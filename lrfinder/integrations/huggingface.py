@@ -54,7 +54,8 @@ def find_lr(
     The batches come from `get_train_dataloader()`, the loss from `compute_loss()`, and the optimizer from
     `create_optimizer()`. `bf16`, `fp16`, `gradient_accumulation_steps` and `max_grad_norm` of its arguments count. The
     coming run is as long as those arguments say, or `steps` updates. Other `options` are keywords of `lrfinder.sweep`.
-    Subclasses such as TRL's SFTTrainer and models of PEFT are taken as they are; frozen weights stay frozen.
+    Subclasses such as TRL's SFTTrainer and models of PEFT are taken as they are; frozen weights stay frozen. Activation
+    checkpoints and NEFTune's noise, which `train()` turns on, are on in the sweep.
 
     Model, trainer and random number generators are as they were before, bit for bit. With gradient accumulation each
     batch counts alike, where the Trainer weighs tokens. The rate is not verified, since that needs a model file.
@@ -72,7 +73,7 @@ def find_lr(
             loss: Tensor = trainer.compute_loss(model, inputs)
         return loss
 
-    with _put_back(trainer):
+    with _put_back(trainer), _as_in_training(trainer):
         loader = trainer.get_train_dataloader()
         length = steps or _length(args, loader)
         result = sweep(
@@ -126,6 +127,33 @@ def _put_back(trainer: Any) -> Iterator[None]:
         vars(trainer).clear()
         vars(trainer).update(before)
         collected.rewind()
+
+
+@contextlib.contextmanager
+def _as_in_training(trainer: Any) -> Iterator[None]:
+    """Turn on what `train()` turns on in the model, by transformers 5.0's names or today's; undone afterwards."""
+    model, args = trainer.model, trainer.args
+    with contextlib.ExitStack() as undone:
+        kind = "activation" if hasattr(args, "activation_checkpointing") else "gradient"
+        already = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+        if getattr(args, f"{kind}_checkpointing") and not already:
+            given = dict(getattr(args, f"{kind}_checkpointing_kwargs") or {})
+            of_its_own = {key: given.pop(key) for key in ("every_n_layers", "offload") if key in given}
+            enable = getattr(model, f"{kind}_checkpointing_enable")
+            undone.callback(getattr(model, f"{kind}_checkpointing_disable"))
+            if not getattr(model, "_require_grads_hooks", None) and hasattr(model, "disable_input_require_grads"):
+                undone.callback(model.disable_input_require_grads)  # which the other one leaves on
+            enable(**{f"{kind}_checkpointing_kwargs": given or None}, **of_its_own)
+        if trainer.neftune_noise_alpha is not None:
+            try:
+                from transformers.integrations import neftune
+            except ImportError:
+                trainer._activate_neftune(model)  # noqa: SLF001 - before it was moved
+                undone.callback(trainer._deactivate_neftune, model)  # noqa: SLF001
+            else:
+                handle = neftune.activate_neftune(model, trainer.neftune_noise_alpha, trainer.accelerator)
+                undone.callback(neftune.deactivate_neftune, model, handle, trainer.accelerator)
+        yield
 
 
 def _is_plain(value: Any) -> bool:

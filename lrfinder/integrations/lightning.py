@@ -9,7 +9,8 @@ print(finder.advice)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,9 @@ class LRFinderCallback(Callback):
 
     With `apply` the rates of all param groups, and what schedulers remember of them, are scaled so that the peak is the
     recommended rate; the module's own schedulers go on. An uncertain rate is applied too; if none is recommended,
-    nothing changes. `options` are keywords of `lrfinder.sweep`. Raises UsageError for several optimizers, devices or
-    loaders, for other precisions than 32-true, 16-mixed and bf16-mixed, and if the module makes its own updates.
+    nothing changes. In a `fast_dev_run` no sweep is made, and a warning says so. `options` are keywords of
+    `lrfinder.sweep`. Raises UsageError for several optimizers, devices or loaders, for other precisions than 32-true,
+    16-mixed and bf16-mixed, and if the module makes its own updates.
     """
 
     def __init__(self, *, apply: bool = True, **options: Any) -> None:
@@ -54,6 +56,9 @@ class LRFinderCallback(Callback):
         from lrfinder.api.sweep import sweep
         from lrfinder.task.lightning import LightningLoss
 
+        if trainer.fast_dev_run:
+            warnings.warn("fast_dev_run: no learning rate is looked for", stacklevel=2)
+            return
         precision = _checked(trainer, pl_module)
         trainer.fit_loop.setup_data()
         loss = LightningLoss(pl_module, "LRFinderCallback", transferred=True)
@@ -98,14 +103,22 @@ def _checked(trainer: Trainer, module: LightningModule) -> Precision:
 def _set_peak(trainer: Trainer, lr: float, ratios: tuple[float, ...]) -> None:
     """Scale the rates of the optimizer and of its schedulers so that the peak of group i is lr * ratios[i]."""
     groups = trainer.optimizers[0].param_groups
-    peaks = [group.get("max_lr") or group.get("initial_lr") or group["lr"] for group in groups]
-    factors = [lr * ratio / peak for peak, ratio in zip(peaks, ratios, strict=True)]
+    peaks = [float(group.get("max_lr") or group.get("initial_lr") or group["lr"]) for group in groups]
+    # A group at rate 0 stays there: its ratio is 0, too.
+    factors = [lr * ratio / peak if peak else 1.0 for peak, ratio in zip(peaks, ratios, strict=True)]
     for group, factor in zip(groups, factors, strict=True):
         for name in _RATES:
-            if isinstance(group.get(name), float):
-                group[name] *= factor
-    for config in trainer.lr_scheduler_configs:
+            if group.get(name) is not None:
+                group[name] = group[name] * factor  # a new tensor, if it is one: groups may share it
+    for scheduler in (inner for config in trainer.lr_scheduler_configs for inner in _with_inner(config.scheduler)):
         for name in _BASES:
-            bases = getattr(config.scheduler, name, None)
+            bases = getattr(scheduler, name, None)
             if isinstance(bases, list) and len(bases) == len(factors):
-                setattr(config.scheduler, name, [base * factor for base, factor in zip(bases, factors, strict=True)])
+                setattr(scheduler, name, [base * factor for base, factor in zip(bases, factors, strict=True)])
+
+
+def _with_inner(scheduler: Any) -> Iterator[Any]:
+    """Yield a scheduler, and those that a SequentialLR or a ChainedScheduler is made of."""
+    yield scheduler
+    for inner in getattr(scheduler, "_schedulers", ()):
+        yield from _with_inner(inner)

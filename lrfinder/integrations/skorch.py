@@ -9,6 +9,8 @@ net.fit(X, y)
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.api.recommend import Recommendation, recommend
@@ -34,7 +36,8 @@ def find_lr(
     """Sweep what `net.fit(X, y)` would train, and recommend a rate for its run of `epochs`, or `max_epochs`.
 
     The batches come from `iterator_train`, the loss from `get_loss`, the optimizer from the net; with a `train_split`
-    the short runs are judged by its validation part, by the loss on it. A GradientNormClipping callback counts. A net
+    the short runs are judged by its validation part, by the loss on it. A GradientNormClipping callback counts, and so
+    does what a Freezer or another ParamMapper does at the beginning of its next epoch. A net
     that `fit` would initialize is swept in a copy. With `warm_start`, and for a `partial_fit` that `goes_on`, an
     initialized net is swept from the weights that it has, and comes back as it was, bit for bit. Other `options` are
     keywords of `lrfinder.sweep`.
@@ -50,13 +53,15 @@ def find_lr(
 
     device = str(net.device or "cpu")
     put_generators_back = remember_global_state(torch.device(device))
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(put_generators_back)
         live = net.initialized_ and (goes_on or net.warm_start)
         trained = net if live else clone(net).initialize()
         _refuse_what_is_not_read(trained)
         train_set, valid_set = trained.get_split_datasets(X, y)
         loader = trained.get_iterator(train_set, training=True)
         criterion = trained.criterion_
+        stack.enter_context(_epoch_begun(trained))
 
         def training_step(_model: nn.Module, batch: Any) -> Tensor:
             from skorch.dataset import unpack_data
@@ -77,8 +82,6 @@ def find_lr(
             **options,
         )
         steps = len(loader) * (epochs or net.max_epochs)
-    finally:
-        put_generators_back()
     return recommend(result, steps=steps, schedule=schedule, warmup=warmup)
 
 
@@ -96,6 +99,31 @@ def _refuse_what_is_not_read(net: Any) -> None:
         raise UsageError(
             f"the net has the modules {', '.join(modules)} and the optimizers {', '.join(optimizers)}", hint=_OWN_LOOP
         )
+
+
+@contextlib.contextmanager
+def _epoch_begun(net: Any) -> Iterator[None]:
+    """Let the callbacks that freeze, unfreeze or set parameters begin the net's next epoch; undone afterwards."""
+    from skorch.callbacks import ParamMapper
+
+    from lrfinder.engine.restore.snapshot import Snapshot
+
+    mappers = [each for _, each in net.callbacks_ if isinstance(each, ParamMapper)]
+    if not mappers:
+        yield
+        return
+    before = Snapshot([net.module_, net.criterion_])
+    trained = [(each, each.requires_grad) for _, each in net.get_all_learnable_params()]
+    net.history.new_epoch()
+    try:
+        for mapper in mappers:
+            mapper.on_epoch_begin(net)
+        yield
+    finally:
+        net.history.pop()
+        for parameter, required in trained:
+            parameter.requires_grad_(required)
+        before.rewind()
 
 
 def _inherits(net: Any, kind: type, name: str) -> bool:

@@ -81,6 +81,30 @@ def test_a_run_after_it_is_the_run_without_it(tmp_path: Path, arguments: dict) -
     assert all(map(torch.equal, weights(swept), weights(plain)))
 
 
+def test_what_train_turns_on_in_the_model_is_on_in_the_sweep_and_off_again(tmp_path: Path) -> None:
+    kind = "activation" if hasattr(TrainingArguments, "activation_checkpointing") else "gradient"  # before 5.24
+    arguments = {f"{kind}_checkpointing": True, "neftune_noise_alpha": 5.0}
+    plain, swept = trainer(tmp_path, **arguments), trainer(tmp_path, **arguments)
+    embeddings, encoder, before = swept.model.get_input_embeddings(), swept.model.bert.encoder, weights(swept)
+    seen = []
+    hook = encoder.register_forward_pre_hook(
+        lambda module, _: seen.append(
+            (any(part.gradient_checkpointing for part in module.modules() if hasattr(part, "gradient_checkpointing")),
+             getattr(embeddings, "neftune_noise_alpha", None))
+        )
+    )  # fmt: skip
+    find_lr(swept, max_lr=1.0, repeats=1, run_steps=10, steps=50, mode="continuous")
+    hook.remove()
+    assert set(seen) == {(True, 5.0)}
+    assert not any(getattr(part, "gradient_checkpointing", False) for part in swept.model.modules())
+    assert not hasattr(embeddings, "neftune_noise_alpha")
+    assert not embeddings._forward_hooks
+    assert all(map(torch.equal, weights(swept), before))
+    expected = seeded_rates_of(plain)
+    assert seeded_rates_of(swept) == expected
+    assert all(map(torch.equal, weights(swept), weights(plain)))
+
+
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_applied_the_run_is_as_long_as_its_arguments_say_and_follows_f(tmp_path: Path, accumulation: int) -> None:
     made = trainer(tmp_path, gradient_accumulation_steps=accumulation)

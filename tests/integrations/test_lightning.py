@@ -8,7 +8,7 @@ import lightning
 import pytest
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LinearLR, OneCycleLR, SequentialLR
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -20,6 +20,9 @@ SCHEDULERS = {
     "none": None,
     "cosine": lambda optimizer, steps: CosineAnnealingLR(optimizer, T_max=steps),
     "warm-up": lambda optimizer, steps: LambdaLR(optimizer, lambda step: min(1.0, step / 3)),
+    "warm-up, then cosine": lambda optimizer, steps: SequentialLR(
+        optimizer, [LinearLR(optimizer, 0.1, total_iters=4), CosineAnnealingLR(optimizer, T_max=steps - 4)], [4]
+    ),
     "one-cycle": lambda optimizer, steps: OneCycleLR(
         optimizer, [group["lr"] for group in optimizer.param_groups], total_steps=steps
     ),
@@ -159,6 +162,27 @@ def test_applied_it_is_the_run_of_that_rate(tmp_path: Path, scheduler: str) -> N
     assert len(rates) == 16
     assert torch.tensor(rates).allclose(torch.tensor(expected), rtol=1e-6, atol=0)
     assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-6) for one, other in zip(weights, there, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("lr", [1, torch.tensor(1e-3)])
+def test_whatever_number_the_rate_is_it_is_the_recommended_one_then(tmp_path: Path, lr) -> None:
+    class OneGroup(Net):
+        def configure_optimizers(self):
+            frozen = {"params": self.net[0].parameters(), "lr": 0.0}
+            return torch.optim.SGD([frozen, {"params": self.net[3].parameters()}], lr=lr)
+
+    finder = LRFinderCallback(**SHORT)
+    rates, _ = run(tmp_path, OneGroup(), finder)
+    assert [float(rate) for pair in rates for rate in pair] == pytest.approx([0.0, finder.advice.lr] * 16)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_fast_dev_run_makes_no_sweep_and_says_so(tmp_path: Path) -> None:
+    finder = LRFinderCallback(**SHORT)
+    with pytest.warns(UserWarning, match="fast_dev_run: no learning rate is looked for"):
+        run(tmp_path, Net(), finder, fast_dev_run=True)
+    assert finder.advice is None
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from skorch import NeuralNetClassifier, NeuralNetRegressor
-from skorch.callbacks import GradientNormClipping, LRScheduler
+from skorch.callbacks import Freezer, GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -54,6 +54,7 @@ def fitted(net, *, again: bool = False) -> tuple[list, list[torch.Tensor]]:
 
 KINDS = [
     {},
+    {"callbacks": [Freezer("layers.*")]},
     {"callbacks": [GradientNormClipping(0.5)], "train_split": None},
     {"optimizer__param_groups": [("top.*", {"lr": 1e-4})]},
 ]
@@ -151,3 +152,23 @@ def test_what_can_t_be_taken_apart_is_refused() -> None:
     by_largest = GradientNormClipping(1.0, gradient_clip_norm_type=float("inf"))
     with pytest.raises(lrfinder.UsageError, match="by the 2-norm"):
         find_lr(classifier(callbacks=[by_largest]), X, CLASSES)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_what_a_freezer_freezes_is_not_trained_and_thaws_again(goes_on: bool) -> None:
+    net = classifier(callbacks=[Freezer("layers.*")])
+    seen = []
+    hook = register_optimizer_step_pre_hook(
+        lambda opt, *_: seen.append([p.grad is not None for g in opt.param_groups for p in g["params"]])
+    )
+    net.initialize()
+    before = [value.clone() for value in net.module_.state_dict().values()]
+    try:
+        find_lr(net, X, CLASSES, goes_on=goes_on, **SHORT, mode="continuous")
+    finally:
+        hook.remove()
+    names = [name for name, _ in net.module_.named_parameters()]
+    assert {tuple(each) for each in seen} == {tuple(not name.startswith("layers") for name in names)}
+    assert all(parameter.requires_grad for parameter in net.module_.parameters())
+    assert all(map(torch.equal, before, net.module_.state_dict().values()))
+    assert len(net.history) == 0
