@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +18,10 @@ from torch.utils.data.distributed import DistributedSampler
 
 import lrfinder
 from helpers.processes import environment, seen_by_two_ranks
+from lrfinder.engine.distributed.environment import Place
 from lrfinder.engine.distributed.exchange import MANY, AgreedEnd, CountedBatches, SharedReadback, weighted_mean
 from lrfinder.engine.distributed.shards import EveryNth, agreed_batches, shard
+from lrfinder.engine.distributed.team import Team
 from lrfinder.engine.losses.readback import CHUNK
 from lrfinder.errors import ModelFileError, UsageError
 from lrfinder.records import Metric
@@ -241,3 +245,19 @@ def train_loader():
 
 loss_fn = nn.CrossEntropyLoss()
 """
+
+
+def test_what_was_gathered_last_is_held_until_the_group_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else gloo's thread, which frees it, and the end of the group wait for each other."""
+    handed_over = []
+
+    def all_gather(rows: list[torch.Tensor], mine: torch.Tensor, **_: object) -> SimpleNamespace:
+        handed_over.extend(weakref.ref(tensor) for tensor in (*rows, mine))
+        return SimpleNamespace(wait=lambda: None)
+
+    monkeypatch.setattr(torch.distributed, "all_gather", all_gather)
+    team = Team(Place(rank=0, size=2, local_rank=0, local_size=2), None, SimpleNamespace(), None, owned=False)
+    team.gather([1.0, 2.0])
+    gc.collect()
+    assert len(handed_over) == 3
+    assert all(tensor() is not None for tensor in handed_over)

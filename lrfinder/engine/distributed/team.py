@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
@@ -28,6 +29,7 @@ from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import EnvironmentFailure, LrfinderError, UsageError, error_text, user_code_location
 
 JOIN_S = 120.0  # seconds within which all processes must have come
+_HELD = 64  # the last gathers whose tensors are kept: far more than a thread of gloo's can be behind
 _POLL_S = 0.005  # seconds between two looks for an order; a tenth of that for a short time
 _SOON_S = 0.2  # the short time: most orders follow one another at once
 _VERDICT_S = 3.0  # seconds in which the reason of a broken connection becomes known
@@ -59,6 +61,9 @@ class Team:
         self._store = store
         self._group = group  # of gloo, for numbers on the host
         self._owned = owned  # whether the default process group is ours
+        # The end of a gloo group waits for its thread, with the interpreter's lock. If nothing here held the last
+        # tensors, that thread would wait for the lock, to free them: both for ever.
+        self._handed_over: deque[tuple[torch.Tensor, list[torch.Tensor]]] = deque(maxlen=_HELD)
         self._orders = 0
         self._mesh: Any = None
         self._patience_s = GRACE_S  # how long an order is waited for once a signal ends all
@@ -103,7 +108,9 @@ class Team:
     def start_gather(self, mine: torch.Tensor) -> tuple[Any, torch.Tensor]:
         """Start to gather a row of float64 on the host; return the work to wait for, and the rows by rank."""
         everybodys = torch.empty((self.size, mine.numel()), dtype=torch.float64)
-        return dist.all_gather(list(everybodys.unbind()), mine, group=self._group, async_op=True), everybodys
+        rows = list(everybodys.unbind())
+        self._handed_over.append((mine, rows))
+        return dist.all_gather(rows, mine, group=self._group, async_op=True), everybodys
 
     def mesh(self, device: torch.device) -> Any:
         """Return the processes as torch's DeviceMesh; the same one each time."""
