@@ -238,6 +238,16 @@ def is_setting(key: str) -> bool:
         return False
 
 
+def tells(name: str, key: str, value: object) -> bool:
+    """Tell whether a param group's value belongs into a config of that class.
+
+    It doesn't if it is switched off, if the name of the class says it already, as AdamW's says that its weight decay
+    is decoupled, or if its key is no keyword.
+    """
+    says = key != "decoupled_weight_decay" or key in (traits_of(name).takes or ())
+    return value is not False and says and is_setting(key)
+
+
 def is_value(value: object) -> bool:
     """Tell whether every format of a config can hold a setting's value.
 

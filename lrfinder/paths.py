@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,3 +24,23 @@ def check_target(path: Path, *, read: Iterable[Path] = ()) -> None:
         raise UsageError(f"{path}: {problem}", hint="name a file in a folder that exists")
     if any(path.exists() and other.exists() and path.samefile(other) for other in read):
         raise UsageError(f"{path}: it is read here, and would be lost", hint="name another file for the result")
+
+
+def check_module(path: Path, text: str) -> None:
+    """Raise UsageError if `text`, Python code for `path`, imports a module of that file's name.
+
+    Python would take the file for that module, here and in every other script of its folder.
+    """
+    try:
+        tree = ast.parse(text if path.suffix == ".py" else "")
+    except SyntaxError:  # what a plug-in exports may be anything
+        return
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            imported.add(node.module.split(".")[0])
+    if path.stem in imported:
+        what = f"what it holds imports {path.stem}, and Python would take this file for it"
+        raise UsageError(f"{path}: {what}", hint=f"name it {path.with_stem(f'{path.stem}_rates').name}, say")

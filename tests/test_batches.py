@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -121,9 +122,9 @@ class TestConfig:
 
     TEXT = "version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule: {name: step, steps: 400, every: 100, factor: 0.2}\n"
 
-    def config(self) -> ScheduleConfig:
+    def config(self, **sizes: Any) -> ScheduleConfig:
         before = parse_schedule(self.TEXT, suffix=".yaml", where="it.yaml")
-        return before.with_batches(samples=1000, batch_size=20, cap=100)
+        return before.with_batches(**{"samples": 1000, "batch_size": 20, "cap": 100, **sizes})
 
     def test_it_says_the_size_of_every_epoch_in_every_format(self) -> None:
         for suffix in (".yaml", ".json", ".toml"):
@@ -200,6 +201,13 @@ class TestConfig:
 def test_sizes_that_cannot_be_meant(size: int, cap: int | None) -> None:
     with pytest.raises(UsageError, match="must be from"):
         grow_batches(Constant(steps=10), samples=1000, batch_size=size, cap=cap)
+
+
+@pytest.mark.parametrize("size", [20.0, "20", True])
+@pytest.mark.parametrize("name", ["samples", "batch_size", "cap"])
+def test_sizes_are_whole_numbers(name: str, size: Any) -> None:
+    with pytest.raises(UsageError, match=f"^{name} must be a whole number, got"):
+        TestConfig().config(**{name: size})
 
 
 def test_a_sampler_without_a_length_is_refused() -> None:

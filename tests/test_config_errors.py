@@ -145,6 +145,10 @@ YAML_CASES: dict[str, tuple[dict[int, str], list[str]]] = {
         {3: "schedule: {name: zigzag, steps: 10}"},
         [f'3:18: schedule.name: unknown schedule "zigzag"; known: {SHAPES}'],
     ),
+    "shape nothing": (
+        {3: "schedule: {name: null, steps: 10}"},
+        [f"3:18: schedule.name: unknown schedule null; known: {SHAPES}"],
+    ),
     "shape a number": (
         {3: "schedule: {name: 7, steps: 10}"},
         [f"3:18: schedule.name: unknown schedule 7; known: {SHAPES}"],
@@ -164,7 +168,12 @@ YAML_CASES: dict[str, tuple[dict[int, str], list[str]]] = {
         {4: "version: 1"},
         ["4:1: version: this key is already at line 1, column 1; keep one of the two"],
     ),
-    "key not text": ({4: "evidence: {1: 2}"}, ["4:12: a key must be text, got 1; put it in quotes"]),
+    "key not text": ({4: "evidence: {1: 2}"}, ["4:12: a key must be text, got 1; put it in quotes; if it ends a number, write that with a point: 1.1"]),
+    "key true": ({4: "evidence: {true: 2}"}, ["4:12: a key must be text, got True; put it in quotes"]),
+    "decimal comma": (
+        {2: "optimizer: {name: AdamW, lr: 1,5}"},
+        ["2:32: a key must be text, got 5; put it in quotes; if it ends a number, write that with a point: 1.5"],
+    ),
     "key a list": ({4: "evidence: {[a]: 2}"}, ["4:12: a key must be text, got a list or a mapping"]),
     "key unprintable": (
         {4: 'evidence: {"a\\nb\\u200b": 2}'},

@@ -72,9 +72,17 @@ def test_a_config_names_the_schema_that_lies_beside_it(tmp_path: Path, suffix: s
     assert load_schedule(path) == made
 
 
-def test_epochs_are_valid(validator: Any) -> None:
-    validator.validate(changed(schedule={"name": "step", "epoch": 10, "steps": "30 epochs", "every": "10 epochs",
-                                         "factor": 0.1}))  # fmt: skip
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"name": "step", "epoch": 10, "steps": "30 epochs", "every": "10 epochs", "factor": 0.1},
+        {"name": "table", "epoch": 10, "steps": "30 epochs", "points": [[0, 1.0], ["5 epochs", 0.5]]},
+    ],
+    ids=lambda schedule: schedule["name"],
+)
+def test_epochs_are_valid(validator: Any, schedule: dict[str, Any]) -> None:
+    validator.validate(changed(schedule=schedule))
+    parse_schedule(json.dumps(changed(schedule=schedule)), suffix=".json", where="it")
 
 
 WRONG = {
@@ -91,6 +99,10 @@ WRONG = {
     "a length of 0": changed(schedule={"name": "linear", "steps": 0}),
     "half an update": changed(schedule={"name": "linear", "steps": 10.5}),
     "a parameter of another shape": changed(schedule={"name": "linear", "steps": 10, "milestones": [3]}),
+    "evaluations in epochs": changed(schedule={"name": "plateau", "epoch": 9, "steps": 99, "patience": "5 epochs"}),
+    "a factor in epochs": changed(
+        schedule={"name": "multi-step", "epoch": 1, "steps": 99, "factor": "1 epochs", "milestones": [3]}
+    ),
     "words for a length": changed(schedule={"name": "linear", "steps": "long"}),
 }
 

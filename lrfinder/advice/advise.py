@@ -27,7 +27,7 @@ from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.fit import usual_arithmetic
 from lrfinder.formatting import format_interval, format_lr, round_lr
-from lrfinder.optimizers import is_setting, traits_of
+from lrfinder.optimizers import tells
 from lrfinder.records import Band, Chart, Fit, Pick, ShortRun, Status, SweepResult
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, OLD_NAMES, PLATEAU_RULE, RULE_NAMES, pick_all, renamed
 from lrfinder.rules.trials import TRIALS_RULE, pick_by_trials, reference_length, sweep_estimate
@@ -244,7 +244,7 @@ def _config(result: SweepResult, pick: Pick, band: Band | None, schedule: object
                 settings={
                     key: value
                     for key, value in setup.optimizer.settings.items()
-                    if value is not None and _tells(setup.optimizer.name, key, value)
+                    if value is not None and tells(setup.optimizer.name, key, value)
                 },
             ),
             "schedule": schedule,
@@ -260,12 +260,6 @@ def _config(result: SweepResult, pick: Pick, band: Band | None, schedule: object
             ),
         }
     )
-
-
-def _tells(name: str, key: str, value: object) -> bool:
-    """Leave out of the config what is switched off, what AdamW's name says already, and names that aren't keywords'."""
-    says = key != "decoupled_weight_decay" or key in (traits_of(name).takes or ())
-    return value is not False and says and is_setting(key)
 
 
 def _hint(evidence: SweepEvidence, chosen: Pick) -> str:

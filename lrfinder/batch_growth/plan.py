@@ -40,6 +40,9 @@ def grow_batches(schedule: Schedule, *, samples: int, batch_size: int, cap: int 
     if schedule.rises_itself or schedule.reads_losses:
         why = "it has a rise of its own" if schedule.rises_itself else "losses cut it, not updates"
         raise UsageError(f"the batch can't stand in for a {schedule.name} schedule: {why}", hint="take one that decays")
+    for name, size in {"samples": samples, "batch_size": batch_size, "cap": cap}.items():
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
+            raise UsageError(f"{name} must be a whole number, got {size!r}")
     if samples < 1 or not 1 <= batch_size <= samples:
         raise UsageError(f"batch_size must be from 1 to the {samples} samples, got {batch_size}")
     most = max(batch_size, samples // 10) if cap is None else cap

@@ -32,10 +32,12 @@ def init(
     """Write a commented starter that runs as it is: a model file, or a script that finds its rate and trains."""
     del debug, seed
     from lrfinder.files import write_new
+    from lrfinder.paths import check_module
     from lrfinder.task.starter import MODEL, starter_text
 
     text = starter_text(kind)
     target = file or Path("model.py" if kind == MODEL else "train.py")
+    check_module(target, text)
     write_new(target, text.encode())
     if as_json:
         from lrfinder.report.documents import init_document

@@ -131,11 +131,13 @@ def export(
     from lrfinder.config import load_schedule
     from lrfinder.export import export_schedule
     from lrfinder.files import write_named
-    from lrfinder.paths import check_target
+    from lrfinder.paths import check_module, check_target
 
     if write is not None:
         check_target(write, read=[config])
     made = export_schedule(load_schedule(config), to)
+    if write is not None:
+        check_module(write, made.text)
     for sentence in made.left_out:
         warn(sentence)
     if write is not None:

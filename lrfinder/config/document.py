@@ -111,7 +111,8 @@ class DocumentBuilder:
 
     def _begin_key(self, top: _Open, key: Any, place: Place) -> None:
         if not isinstance(key, str):
-            raise UnreadableError([Problem(place, f"a key must be text, got {key!r}; put it in quotes")])
+            comma = f"; if it ends a number, write that with a point: 1.{key}" if type(key) is int else ""
+            raise UnreadableError([Problem(place, f"a key must be text, got {key!r}; put it in quotes{comma}")])
         path = (*top.path, key)
         if path in self.keys:
             self.problems.append(duplicate(path, place, self.keys[path]))

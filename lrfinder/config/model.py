@@ -26,7 +26,7 @@ from lrfinder.formatting import format_count, format_lr
 from lrfinder.optimizers import LARGEST_INTEGER, check_name, check_setting, class_name, is_called, is_value
 from lrfinder.records import Status
 from lrfinder.schedules import AnySchedule, Schedule
-from lrfinder.schedules.base import as_tuple
+from lrfinder.schedules.base import as_tuple, as_tuples
 from lrfinder.schedules.epochs import refused_items
 
 if TYPE_CHECKING:
@@ -56,12 +56,19 @@ def _whole_version(value: Any) -> Any:
 def _setting(value: Any) -> Any:
     """Check a hyper-parameter's value: true or false, a finite number, text, or a list of finite numbers."""
     if is_value(value):
-        return tuple(value) if isinstance(value, list | tuple) else value
+        return tuple(map(_plain, value)) if isinstance(value, list | tuple) else _plain(value)
     if isinstance(value, list | tuple):
         bad = [(index, item) for index, item in enumerate(value) if not is_value([item])]
         raise refused_items(((index,), f"expected a finite number, got {_shown(item)}", item) for index, item in bad)
     found = _shown(value)
     raise ValueError(f"expected true, false, a finite number, text, or a list of finite numbers, got {found}")
+
+
+def _plain(value: Any) -> Any:
+    """Return a number or a text as Python's own: NumPy's float64, which is one, prints as `np.float64(0.1)`."""
+    if isinstance(value, bool):
+        return value
+    return str.__str__(value) if isinstance(value, str) else int(value) if isinstance(value, int) else float(value)
 
 
 def _shown(value: Any) -> str:
@@ -73,10 +80,6 @@ Ratio = Annotated[float, Field(ge=0)]
 Setting = Annotated[
     bool | int | float | str | tuple[float, ...], PlainValidator(_setting), PlainSerializer(_tuple_to_list)
 ]
-
-
-def _as_tuples(value: Any) -> Any:
-    return tuple(map(as_tuple, value)) if isinstance(value, list | tuple) else value
 
 
 class _Section(BaseModel):
@@ -136,7 +139,7 @@ class BatchConfig(_Section):
     size: int = Field(ge=1, le=LARGEST_INTEGER)
     samples: int = Field(ge=1, le=LARGEST_INTEGER)
     cap: int | None = Field(default=None, ge=1, le=LARGEST_INTEGER)
-    plan: Annotated[tuple[tuple[int, int], ...], BeforeValidator(_as_tuples)] | None = None
+    plan: Annotated[tuple[tuple[int, int], ...], BeforeValidator(as_tuples)] | None = None
 
 
 class ScheduleConfig(_Section):

@@ -18,8 +18,8 @@ from lrfinder.schedules.epochs import UNCOUNTED
 
 _SECTIONS: dict[str, type[BaseModel]] = {"optimizer": OptimizerConfig, "batch": BatchConfig, "evidence": Evidence}
 
-# pydantic's error types by what they expected; {…} is filled from the error's context.
 _NUMBER = re.compile(r"[-+]?[0-9.]+(?:e[-+]?[0-9]+)?", re.IGNORECASE)  # that somebody put into quotes
+# pydantic's error types by what they expected; {…} is filled from the error's context.
 _EXPECTED = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
@@ -36,7 +36,6 @@ _EXPECTED = {
     "literal_error": "{expected}",
     "enum": "{expected}",
     "model_type": "a mapping of keys to values",
-    "model_attributes_type": "a mapping of keys to values",
     "dict_type": "a mapping of keys to values",
     "tuple_type": "a list",
     "missing": "a value",
@@ -102,7 +101,8 @@ def _wrong_shape(path: KeyPath, section: Any, document: Document) -> Problem:
         place = document.place(path[:-1], of_key=True)
         return Problem(place, f"{show_path(path)}: missing; add one of {known}")
     name = section["name"]
-    message = f"unknown schedule {show_value(name)}{_did_you_mean(str(name), SCHEDULES)}; known: {known}"
+    nearest = _did_you_mean(name, SCHEDULES) if isinstance(name, str) else ""
+    message = f"unknown schedule {show_value(name)}{nearest}; known: {known}"
     return Problem(document.place(path), f"{show_path(path)}: {message}")
 
 

@@ -62,8 +62,13 @@ def schema_text() -> str:
 
 def _shape(name: str, own: dict[str, Any]) -> dict[str, Any]:
     """Return a shape's schema: its name is fixed, and lengths may be written in epochs."""
-    properties = {key: _or_epochs(value) for key, value in own["properties"].items() if key != "name"}
-    properties["epoch"] = own["properties"]["epoch"]
+    fields = SCHEDULES[name].model_fields
+    no_lengths = {"epoch", *(fields[key].alias or key for key in SCHEDULES[name].in_evaluations)}
+    properties = {
+        key: value if key in no_lengths else _or_epochs(value)
+        for key, value in own["properties"].items()
+        if key != "name"
+    }
     required = ["name", *(key for key in own.get("required", []) if key != "name")]
     return {
         "type": "object",
@@ -82,6 +87,8 @@ def _or_epochs(value: dict[str, Any]) -> dict[str, Any]:
         return {**kept, "anyOf": [number, {"type": "string", "pattern": _EPOCHS}]}
     if "anyOf" in value:
         return {**value, "anyOf": [_or_epochs(each) for each in value["anyOf"]]}
-    if value.get("type") == "array" and "items" in value:
+    if "items" in value:
         return {**value, "items": _or_epochs(value["items"])}
+    if "prefixItems" in value:
+        return {**value, "prefixItems": [_or_epochs(each) for each in value["prefixItems"]]}
     return value

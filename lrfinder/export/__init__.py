@@ -75,6 +75,7 @@ def export_schedule(config: ScheduleConfig, to: str) -> Export:
         raise UsageError("a growing batch is no schedule of rates: what an update is changes with it", hint=hint)
     from lrfinder.export.base import NO_MOMENTUM
     from lrfinder.export.optimizers import own_ratios
+    from lrfinder.export.source import refuse_two_of_a_name
 
     chosen = EXPORTERS[to]
     ratios, reads_losses = own_ratios(config), config.schedule.reads_losses
@@ -91,6 +92,8 @@ def export_schedule(config: ScheduleConfig, to: str) -> Export:
         can = ", ".join(name for name, exporter in EXPORTERS.items() if write(exporter))
         raise UsageError(f"{what}, which {to} can't say", hint=f"choose one of: {can}")
     made = found(config)
+    if to in TARGETS and made.suffix == ".py":
+        refuse_two_of_a_name(made.text)
     if config.schedule.momentum(0) is None or chosen.momentum:
         return made
     return replace(made, left_out=(NO_MOMENTUM, *made.left_out))

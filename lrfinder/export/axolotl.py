@@ -6,9 +6,9 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.config.yaml_format import write
-from lrfinder.export.base import Export, Exporter, comment, factor_of, head
+from lrfinder.export.base import Export, Exporter, head
 from lrfinder.export.huggingface import trainer_schedule
-from lrfinder.export.optimizers import peaks_source
+from lrfinder.export.optimizers import handed_over
 from lrfinder.export.pieces import plain
 
 _OWN = "Copy it into the config; exact for the updates of the run."
@@ -17,7 +17,7 @@ _OTHER = (
     "on nothing, and axolotl's rex is another curve. The plugin below calls factor(t). Save the file as",
     "lrfinder_schedule.py where Python finds it (PYTHONPATH), and put into the config:",
 )
-_CHECKED = "Checked with axolotl 0.19 (plugins that make the scheduler), transformers 5.23, update by update."
+_CHECKED = "Checked with axolotl 0.19 (plugins that make the scheduler), transformers 5.24, update by update."
 _PLUGIN = '''\
 class SchedulePlugin(BasePlugin):
     """What axolotl asks for the scheduler before it makes its own."""
@@ -45,13 +45,8 @@ def axolotl(config: ScheduleConfig) -> Export:
         return Export(text=text, preset=name, suffix=".yaml")
     keys = write({"plugins": ["lrfinder_schedule.SchedulePlugin"], "learning_rate": peak, "max_steps": steps}, "")
     notes = [*_OTHER, *(f"    {line}" for line in keys.splitlines())]
-    text = (
-        f"{comment(config, *notes, _CHECKED)}\nimport math\n\n"
-        "from axolotl.integrations.base import BasePlugin\nfrom torch.optim.lr_scheduler import LambdaLR\n\n"
-        f"PEAK = {peak!r}\n\n\n{factor_of(config)}\n\n"
-        f"{peaks_source(config)}\n\n{_PLUGIN}"
-    )
-    return Export(text=text, preset=None)
+    imports = "from axolotl.integrations.base import BasePlugin\n"
+    return Export(text=handed_over(config, [*notes, _CHECKED], _PLUGIN, imports=imports), preset=None)
 
 
 def _own(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:

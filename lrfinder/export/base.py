@@ -14,12 +14,8 @@ from lrfinder.version import VERSION
 
 NO_MOMENTUM = "The config moves the momentum too: this file doesn't, and leaves it as the optimizer has it."
 
-# Of the peak: a framework's own class is used only if it comes as near as this to f(t), at every update of the run.
-TOLERANCE = 1e-9
-TOLERANCE_FLOAT32 = 1e-6  # where the framework itself computes in single precision
 SMALLEST_FLOAT32 = 2.0**-126  # single precision takes less for 0
 WHOLE_FLOAT32 = 2**24  # updates: single precision no longer tells a later one from the next
-POWER_FLOAT32 = 10.0  # a higher power multiplies the rounding of what it is a power of to more than the tolerance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

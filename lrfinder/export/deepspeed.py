@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.base import Export, Exporter, comment, factor_of, head
-from lrfinder.export.optimizers import class_of, optimizer_data, own_ratios, peaks_source
+from lrfinder.export.base import Export, Exporter, head
+from lrfinder.export.optimizers import class_of, handed_over, optimizer_data, own_ratios
 from lrfinder.export.pieces import plain
+from lrfinder.optimizers import TRAITS, decoupled_decay
 
 _OWN = (
     "Exact for the updates of the run where the optimizer is built at lr, as here, and has one rate for everything.",
@@ -47,17 +48,18 @@ def deepspeed(config: ScheduleConfig) -> Export:
             "scheduler": {"type": name, "params": keywords},
         }
         return Export(text=json.dumps(data, indent=2, allow_nan=False) + "\n", preset=name, suffix=".json")
-    text = (
-        f"{comment(config, *_OTHER, _CHECKED)}\nimport math\n\nfrom torch.optim.lr_scheduler import LambdaLR\n\n"
-        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_of(config)}\n\n"
-        f"{peaks_source(config)}\n\n{_FUNCTION}"
-    )
-    return Export(text=text, preset=None)
+    return Export(text=handed_over(config, [*_OTHER, _CHECKED], _FUNCTION), preset=None)
 
 
 def _parameters(config: ScheduleConfig) -> dict[str, Any]:
-    """Return the optimizer's; DeepSpeed makes its Adam an AdamW by default."""
-    return {**optimizer_data(config), **({"adam_w_mode": False} if config.optimizer.name == "Adam" else {})}
+    """Return the optimizer's. DeepSpeed has an Adam of its own, by default an AdamW without weight decay."""
+    name, given = class_of(config), optimizer_data(config)
+    if name not in {"Adam", "AdamW"}:
+        return given
+    given.pop("decoupled_weight_decay", None)
+    given.setdefault("weight_decay", TRAITS[name].defaults["weight_decay"])
+    mode = {"adam_w_mode": decoupled_decay(name, config.optimizer.settings)} if name == "Adam" else {}
+    return {**given, **mode}
 
 
 def _own(config: ScheduleConfig) -> tuple[str, dict[str, Any]] | None:

@@ -10,6 +10,7 @@ from lrfinder.export.base import Export, Exporter, comment, factor_of
 from lrfinder.export.optimizers import (
     NO_ARGUMENTS,
     groups_source,
+    optimizer_import,
     optimizer_source,
     trainer_optimizer,
     trainers_parameters,
@@ -17,7 +18,7 @@ from lrfinder.export.optimizers import (
 from lrfinder.export.pieces import plain
 from lrfinder.export.plateau import plateau_huggingface
 
-_CHECKED = "Checked with transformers 5.23, update by update."
+_CHECKED = "Checked with transformers 5.24, update by update."
 
 _OPTIMIZERS = '''\
 def optimizers({given}):
@@ -48,7 +49,7 @@ def huggingface(config: ScheduleConfig) -> Export:
         return Export(text=f"{comment(config, note, _CHECKED)}\nARGUMENTS = {{\n{lines}}}\n", preset=name)
     why = _WHY if schedule.warmup and schedule.warmup_start is None else _NONE if preset is None else NO_ARGUMENTS
     text = (
-        f"{comment(config, why, _CHECKED)}\nimport math\n\nimport torch\n\n"
+        f"{comment(config, why, _CHECKED)}\nimport math\n\nimport torch\n{optimizer_import(config)}\n"
         f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_of(config)}\n\n"
         + groups_source(config)
         + _OPTIMIZERS.format(

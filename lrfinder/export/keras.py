@@ -7,7 +7,6 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import (
-    POWER_FLOAT32,
     SMALLEST_FLOAT32,
     WHOLE_FLOAT32,
     Export,
@@ -16,7 +15,7 @@ from lrfinder.export.base import (
     digest,
     factor_of,
 )
-from lrfinder.export.pieces import drops, plain
+from lrfinder.export.pieces import drops, plain, power_in_float32
 from lrfinder.export.plateau import plateau_keras
 
 _CHECKED = "Checked with Keras 3.15, update by update."
@@ -85,7 +84,7 @@ def _preset(config: ScheduleConfig) -> str | None:
         "cosine": lambda: f"CosineDecay({peak!r}, {steps}, alpha={it.final!r})",
         "polynomial": lambda: (
             f"PolynomialDecay({peak!r}, {it.over or steps}, end_learning_rate={it.final * peak!r}, power={it.power!r})"
-            if not it.cycle and it.power <= POWER_FLOAT32
+            if not it.cycle and power_in_float32(it.power, it.over or steps)
             else None
         ),
         "exponential": lambda: _exponential(it, peak, it.base, staircase=it.staircase),
@@ -93,7 +92,9 @@ def _preset(config: ScheduleConfig) -> str | None:
         "multi-step": lambda: _drops(it, peak),
         "geometric": lambda: _drops(it, peak),
         "time-based": lambda: (
-            f"InverseTimeDecay({peak!r}, {it.every}, {it.rate!r}, staircase=True)" if not it.compounded else None
+            f"InverseTimeDecay({peak!r}, {it.every}, {it.rate!r}, staircase=True)"
+            if not it.compounded and steps <= WHOLE_FLOAT32
+            else None
         ),
     }
     return exact[it.name]() if it.name in exact else None

@@ -7,7 +7,6 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.export.base import (
-    POWER_FLOAT32,
     SMALLEST_FLOAT32,
     WHOLE_FLOAT32,
     Export,
@@ -16,7 +15,7 @@ from lrfinder.export.base import (
     factor_of,
 )
 from lrfinder.export.optimizers import optax_alias, own_ratios
-from lrfinder.export.pieces import cycles, drops, plain
+from lrfinder.export.pieces import cycles, drops, plain, power_in_float32
 from lrfinder.export.plateau import plateau_optax
 from lrfinder.export.source import literal
 
@@ -95,7 +94,7 @@ def _decay(it: Any, peak: float, length: int) -> list[tuple[int, str]] | None:
         "cosine": lambda: _cosine(peak, length, it.final),
         "polynomial": lambda: (
             f"polynomial_schedule({peak!r}, {it.final * peak!r}, {it.power!r}, transition_steps={it.over or length})"
-            if not it.cycle and it.power <= POWER_FLOAT32
+            if not it.cycle and power_in_float32(it.power, it.over or length)
             else None
         ),
         "exponential": lambda: _exponential(it, peak, it.base, staircase=it.staircase),

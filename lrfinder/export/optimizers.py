@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.errors import UsageError
+from lrfinder.export.base import comment, factor_of
 from lrfinder.export.source import literal
 from lrfinder.optimizers import SEVERAL, TRAITS
 
@@ -89,7 +91,7 @@ def groups_of_module(config: ScheduleConfig) -> tuple[str, ...]:
 NO_ARGUMENTS = (
     "TrainingArguments can't say this optimizer, with its settings and its param groups: the one below is made."
 )
-_SGD = ("momentum", "dampening", "weight_decay", "nesterov")  # what `optim_args` may say of it
+_SGD = ("momentum", "dampening", "nesterov")  # what `optim_args` may say of it
 
 
 def trainers_parameters(config: ScheduleConfig) -> str:
@@ -99,12 +101,15 @@ def trainers_parameters(config: ScheduleConfig) -> str:
 
 def trainer_optimizer(config: ScheduleConfig) -> dict[str, Any] | None:
     """Return the TrainingArguments that make the config's optimizer; None if there are none."""
-    it, given = config.optimizer, dict(config.optimizer.settings)
-    if own_ratios(config) is not None or it.name not in {"AdamW", "SGD"}:
+    name = _bare(config.optimizer.name)
+    if own_ratios(config) is not None or name not in {"AdamW", "SGD"}:
         return None
-    if it.name == "SGD":
+    # The Trainer gives this to its param groups itself, 0 by default, whatever `optim_args` says.
+    given = {"weight_decay": TRAITS[name].defaults["weight_decay"], **config.optimizer.settings}
+    if name == "SGD":
         listed = ",".join(f"{key}={given.pop(key)}" for key in _SGD if isinstance(given.get(key), int | float))
-        return None if given else {"optim": "sgd", **({"optim_args": listed} if listed else {})}
+        decay = {"weight_decay": given.pop("weight_decay")}
+        return None if given else {"optim": "sgd", **({"optim_args": listed} if listed else {}), **decay}
     names: tuple[str, ...] = ("adam_beta1", "adam_beta2") if "betas" in given else ()
     betas: Any = given.pop("betas", ())
     if not isinstance(betas, tuple) or len(betas) != len(names):
@@ -118,18 +123,32 @@ def trainer_optimizer(config: ScheduleConfig) -> dict[str, Any] | None:
 
 
 def class_of(config: ScheduleConfig) -> str:
-    """Return the name of the optimizer's class; raise UsageError if the config is of several optimizers."""
+    """Return the name of the optimizer's class, without torch's module; raise UsageError for several optimizers."""
     name = config.optimizer.name
     if SEVERAL in name:
         hint = "`--to torch` writes the schedule alone, for optimizers that you make"
         raise UsageError(f"the config is of several optimizers, {name}, and this target makes one", hint=hint)
-    return name
+    return _bare(name)
+
+
+def _bare(name: str) -> str:
+    bare = name.removeprefix("torch.optim.")
+    return bare if bare in TRAITS else name
 
 
 def optimizer_path(config: ScheduleConfig) -> str:
     """Return where the optimizer is imported from: torch.optim.AdamW; the bare name of one that isn't torch's."""
     name = class_of(config)
     return f"torch.optim.{name}" if name in TRAITS else name  # any other one is the user's own
+
+
+def optimizer_import(config: ScheduleConfig) -> str:
+    """Return the comment that asks for an import of the optimizer's class; nothing if it is torch's.
+
+    It is none itself: a config's text would run what module it likes.
+    """
+    path = optimizer_path(config)
+    return "" if path.startswith("torch.optim.") else f"# Import {path.rpartition('.')[0] or path} here.\n"
 
 
 # Torch's, and some well-known others, by what optax calls them.
@@ -157,3 +176,11 @@ def peaks_source(config: ScheduleConfig) -> str:
     if given is None:
         return _PEAKS.format(ratios=ADDED_REFUSED + _KEPT_RATIOS, given="ratios")
     return f"RATIOS = {literal(given)}\n\n\n" + _PEAKS.format(ratios="", given="RATIOS")
+
+
+def handed_over(config: ScheduleConfig, notes: Iterable[str], function: str, *, imports: str = "") -> str:
+    """Return a module with `factor(t)` and a `function` that makes the LambdaLR of an optimizer that it is given."""
+    return (
+        f"{comment(config, *notes)}\nimport math\n\n{imports}from torch.optim.lr_scheduler import LambdaLR\n\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_of(config)}\n\n{peaks_source(config)}\n\n{function}"
+    )

@@ -16,6 +16,9 @@ from lrfinder.schedules import (
     Step,
 )
 
+_MOST_POWER = 10.0  # a higher one multiplies the rounding in the first updates to more than 1e-6
+_MOST_GROWTH = 16.0  # half of 1e-6
+
 
 def plain(config: ScheduleConfig) -> ScheduleConfig:
     """Return the config with the simplest shape that is the same schedule, as which frameworks know it."""
@@ -27,6 +30,14 @@ def plain(config: ScheduleConfig) -> ScheduleConfig:
     if isinstance(it, KDecay) and it.k == 1:
         same = Cosine(steps=it.steps, warmup=it.warmup, warmup_start=it.warmup_start, final=it.final)
     return config.model_copy(update={"schedule": same})
+
+
+def power_in_float32(power: float, over: int) -> bool:
+    """Tell whether (1 - u / over) ** power is within 1e-6 of itself in single precision, for every u below `over`.
+
+    The rounding of 1 - u / over, 2 ** -25, grows to about power * over ** (1 - power) as much, in the last update.
+    """
+    return power <= _MOST_POWER and power * over ** (1 - power) <= _MOST_GROWTH
 
 
 def interval(it: Schedule) -> tuple[int, float] | None:

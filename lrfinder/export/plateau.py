@@ -13,6 +13,7 @@ from lrfinder.export.optimizers import (
     groups_source,
     module_optimizer,
     optax_alias,
+    optimizer_import,
     optimizer_source,
     own_ratios,
     peaks_source,
@@ -58,6 +59,7 @@ class PlateauLR(Plateau, lr_scheduler.LambdaLR):
 {heard}        for group, peak in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             rate = peak * self.factor(self.last_epoch)
             group["lr"] = group["lr"].fill_(rate) if hasattr(group["lr"], "fill_") else rate
+        self._last_lr = [float(group["lr"]) for group in self.optimizer.param_groups]
 {loaded}'''
 # A warm-up asks for step() after every update: losses without it are refused.
 _BEGUN = "        self.heard_at = None  # the update at which the last loss came\n"
@@ -75,6 +77,22 @@ _LOADED = """
         super().load_state_dict(state_dict)
         self.heard_at = None
 """
+
+_OBSERVE = '''\
+class Observe(TrainerCallback):
+    """For Trainer(..., callbacks=[Observe()]), with an eval_strategy: looks at the loss, or at metric_for_best_model.
+
+    Of the latter less has to be better (greater_is_better=False).
+    """
+
+    def on_evaluate(self, args, state, control, metrics, lr_scheduler, **kwargs):
+        name = args.metric_for_best_model if args.greater_is_better is False else "loss"
+        name = name if name.startswith("eval_") else f"eval_{name}"
+        if name in metrics:
+            lr_scheduler.observe(metrics[name])
+        else:
+            warnings.warn(f"this evaluation has no {name}, so it can't cut the rate", stacklevel=2)
+'''
 
 
 def plateau_torch(config: ScheduleConfig) -> Export:
@@ -103,7 +121,8 @@ def plateau_lightning(config: ScheduleConfig) -> Export:
     own = not config.schedule.warmup
     head = comment(
         config,
-        "Copy the methods into the LightningModule, which logs the validation loss as val_loss.",
+        "Copy the methods (with self) into the LightningModule, which logs the validation loss as val_loss. Leave what",
+        "stands above them at the top of the file.",
         *groups_of_module(config),
         *(() if own else (_NO_WARMUP,)),
         "Checked with lightning 2.6, torch 2.13, update by update.",
@@ -122,8 +141,8 @@ def plateau_lightning(config: ScheduleConfig) -> Export:
         )
     text = (
         f"{head}\n{'' if own else 'import math' + chr(10) * 2}import torch\n"
-        f"{'' if own else 'from torch.optim import lr_scheduler' + chr(10)}\nPEAK = {config.optimizer.lr!r}\n\n\n"
-        f"{classes}{groups_source(config)}def configure_optimizers(self):\n{doc}"
+        f"{'' if own else 'from torch.optim import lr_scheduler' + chr(10)}{optimizer_import(config)}\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n{classes}{groups_source(config)}def configure_optimizers(self):\n{doc}"
         f"    optimizer = {module_optimizer(config)}\n    scheduler = {made}\n"
         f'    return {{"optimizer": optimizer, "lr_scheduler": {{{how}}}}}\n{more}'
     )
@@ -132,7 +151,7 @@ def plateau_lightning(config: ScheduleConfig) -> Export:
 
 def plateau_huggingface(config: ScheduleConfig) -> Export:
     """Return a module with `ARGUMENTS`, or with `optimizers(model)` and the callback `Observe`."""
-    checked = "Checked with transformers 5.23, update by update."
+    checked = "Checked with transformers 5.24, update by update."
     steps, optimizer, given = config.steps, trainer_optimizer(config), trainers_parameters(config)
     if not config.schedule.warmup and optimizer is not None:
         arguments = {
@@ -149,14 +168,10 @@ def plateau_huggingface(config: ScheduleConfig) -> Export:
         )
     text = (
         f"{comment(config, _NO_WARMUP if config.schedule.warmup else NO_ARGUMENTS, checked)}\n"
-        f"import math\n\nimport torch\nfrom torch.optim import lr_scheduler\n"
-        f"from transformers import TrainerCallback\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
+        f"import math\nimport warnings\n\nimport torch\nfrom torch.optim import lr_scheduler\n"
+        f"from transformers import TrainerCallback\n{optimizer_import(config)}\nPEAK = {config.optimizer.lr!r}\n\n\n"
         f"{plateau_class(config)}\n\n{_scheduler(config)}\n\n"
-        "class Observe(TrainerCallback):\n"
-        '    """For Trainer(..., callbacks=[Observe()]), with an eval_strategy."""\n\n'
-        "    def on_evaluate(self, args, state, control, metrics, lr_scheduler, **kwargs):\n"
-        '        lr_scheduler.observe(metrics["eval_loss"])\n\n\n'
-        f"{groups_source(config)}def optimizers({given}):\n"
+        f"{_OBSERVE}\n\n{groups_source(config)}def optimizers({given}):\n"
         f'    """Return what Trainer(..., optimizers=optimizers({given})) takes; set max_steps={steps}."""\n'
         f"    optimizer = {optimizer_source(config, 'model.parameters()', 'groups')}\n"
         "    return optimizer, PlateauLR(optimizer)\n"
@@ -184,7 +199,8 @@ def plateau_keras(config: ScheduleConfig) -> Export:
         else "Keras measures improvements in absolute terms alone: the class below in relative ones."
     )
     text = (
-        f"{comment(config, why, unit, checked)}\nimport math\n\nimport keras\n\nPEAK = {config.optimizer.lr!r}\n\n\n"
+        f"{comment(config, why, unit, checked)}\nimport math\nimport warnings\n\nimport keras\n\n"
+        f"PEAK = {config.optimizer.lr!r}\n\n\n"
         f"{plateau_class(config)}\n\n"
         "class PlateauCallback(Plateau, keras.callbacks.Callback):\n"
         '    """Sets the rate before every update, and looks at val_loss after every epoch."""\n\n'
@@ -195,7 +211,11 @@ def plateau_keras(config: ScheduleConfig) -> Export:
         "        optimizer = self.model.optimizer\n"
         "        optimizer.learning_rate = PEAK * self.factor(int(optimizer.iterations))\n\n"
         "    def on_epoch_end(self, epoch, logs=None):\n"
-        '        self.observe(logs["val_loss"])\n\n\n'
+        '        loss = (logs or {}).get("val_loss")\n'
+        "        if loss is None:\n"
+        '            warnings.warn("this epoch has no val_loss, so it can\'t cut the rate", stacklevel=2)\n'
+        "        else:\n"
+        "            self.observe(loss)\n\n\n"
         "callback = PlateauCallback()\n"
     )
     return Export(text=text, preset=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -45,15 +46,44 @@ def rise_call(schedule: Schedule) -> str:
 
 def function_source(*functions: Callable[..., Any], **renamed: Callable[..., Any]) -> str:
     """Return the source of functions without their annotations, and of what they use of their own file above them."""
-    parts: dict[str, str] = {}
+    parts: dict[str, tuple[str, Any]] = {}
     for name, function in [*((it.__name__, it) for it in functions), *renamed.items()]:
         _add_function(name, function, parts)
-    lines = sorted(part for part in parts.values() if not part.startswith("def "))
+    lines = sorted(part for part, _ in parts.values() if not part.startswith("def "))
     head = "\n".join(lines) + "\n\n\n" if lines else ""
-    return head + "".join(f"{part}\n\n\n" for part in parts.values() if part.startswith("def "))
+    return head + "".join(f"{part}\n\n\n" for part, _ in parts.values() if part.startswith("def "))
 
 
-def _add_function(name: str, function: Callable[..., Any], parts: dict[str, str]) -> None:
+def refuse_two_of_a_name(text: str) -> None:
+    """Raise UsageError if a module gives one name to two things, or takes one of Python's own functions.
+
+    A schedule of a plug-in brings names of its own file, beside those that its export has.
+    """
+    named: dict[str, set[str]] = {}
+    for node in ast.parse(text).body:
+        for name in _bound(node):
+            named.setdefault(name, set()).add(ast.unparse(node))
+    for name, sources in named.items():
+        if len(sources) > 1 or hasattr(builtins, name):
+            raise _taken(name)
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name.split(".")[0] for alias in node.names]
+    return [it.id for it in ast.walk(node) if isinstance(it, ast.Name) and isinstance(it.ctx, ast.Store)]
+
+
+def _taken(name: str) -> UsageError:
+    hint = "rename it in the file of the schedule, or export a table: --to csv"
+    return UsageError(
+        f"the schedule's own {name!r} has a name that the exported file needs for something else", hint=hint
+    )
+
+
+def _add_function(name: str, function: Callable[..., Any], parts: dict[str, tuple[str, Any]]) -> None:
     try:
         tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     except (OSError, SyntaxError) as error:
@@ -64,15 +94,18 @@ def _add_function(name: str, function: Callable[..., Any], parts: dict[str, str]
             node.annotation = None
     names = {node.id: None for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     own: dict[str, Any] = getattr(function, "__globals__", {})
-    for used in [used for used in names if used in own and used not in parts and used != name]:
+    for used in [used for used in names if used in own]:
         value = own[used]
-        if isinstance(value, FunctionType):
+        if used == name or used in parts:
+            if value is not (function if used == name else parts[used][1]):
+                raise _taken(used)
+        elif isinstance(value, FunctionType):
             _add_function(used, value, parts)
         elif not isinstance(value, ModuleType):
-            parts[used] = f"{used} = {literal(value)}"
+            parts[used] = f"{used} = {literal(value)}", value
         elif used != "math":
-            parts[used] = f"import {value.__name__}" + (f" as {used}" if used != value.__name__ else "")
-    parts[name] = ast.unparse(tree)
+            parts[used] = f"import {value.__name__}" + (f" as {used}" if used != value.__name__ else ""), value
+    parts[name] = ast.unparse(tree), function
 
 
 def literal(value: Any) -> str:

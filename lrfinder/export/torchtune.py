@@ -6,8 +6,8 @@ from typing import Any
 
 from lrfinder.config import ScheduleConfig
 from lrfinder.config.yaml_format import write
-from lrfinder.export.base import Export, Exporter, comment, factor_of, head
-from lrfinder.export.optimizers import optimizer_data, optimizer_path, own_ratios, peaks_source
+from lrfinder.export.base import Export, Exporter, head
+from lrfinder.export.optimizers import handed_over, optimizer_data, optimizer_path, own_ratios
 from lrfinder.export.pieces import plain
 
 _OWN = (
@@ -46,12 +46,7 @@ def torchtune(config: ScheduleConfig) -> Export:
         notes = [note.format(steps=config.steps) for note in _OWN]
         text = write(data, "\n".join(head(config, *notes, _CHECKED)))
         return Export(text=text, preset="get_cosine_schedule_with_warmup", suffix=".yaml")
-    text = (
-        f"{comment(config, *_OTHER, _CHECKED)}\nimport math\n\nfrom torch.optim.lr_scheduler import LambdaLR\n\n"
-        f"PEAK = {config.optimizer.lr!r}\n\n\n{factor_of(config)}\n\n"
-        f"{peaks_source(config)}\n\n{_COMPONENT}"
-    )
-    return Export(text=text, preset=None)
+    return Export(text=handed_over(config, [*_OTHER, _CHECKED], _COMPONENT), preset=None)
 
 
 def _cosine(config: ScheduleConfig) -> dict[str, float] | None:

@@ -31,8 +31,8 @@ def import_schedule(
       it sets, one `step()` for each update, or with `epoch` = N one for each N of them; itself, its optimizer and the
       random number generators stay as they are.
       Several param groups need one curve; the config keeps their ratios.
-    - Hugging Face's `TrainingArguments`: the object, a mapping, or the path of a YAML or JSON file of such arguments,
-      with `steps` if `max_steps` doesn't say T. `optimizer` names the class if `optim` doesn't.
+    - Hugging Face's `TrainingArguments`: the object, a mapping, or the path of a YAML, JSON or TOML file of such
+      arguments, with `steps` if `max_steps` doesn't say T. `optimizer` names the class if `optim` doesn't.
 
     A named shape is written if it is within `tolerance` (in multiples of the peak, 1e-9) of the framework's rate at
     every update, else the shape `table`. `evidence.why` says which, and why. Past the last update our shapes hold,

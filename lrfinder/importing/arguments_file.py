@@ -12,7 +12,7 @@ from lrfinder.importing.training_arguments import read_arguments
 from lrfinder.importing.unfit import UnfitError
 
 _WHAT = "file of training arguments"
-_HINT = "name a JSON or YAML file of TrainingArguments, such as TrainingArguments.to_json_string() gives"
+_HINT = "name a JSON, YAML or TOML file of TrainingArguments, such as TrainingArguments.to_json_string() gives"
 
 
 def import_file(
@@ -26,6 +26,6 @@ def import_file(
     if not isinstance(document.data, dict):
         raise ConfigError(f"{where}:1:1: expected a mapping of arguments to values", hint=_HINT)
     try:
-        return read_arguments(document, steps=steps, optimizer=optimizer, tolerance=tolerance)
+        return read_arguments(document, steps=steps, optimizer=optimizer, tolerance=tolerance, folder=Path(path).parent)
     except UnfitError as error:
         raise config_error(where, error.problems, hint=error.hint) from None

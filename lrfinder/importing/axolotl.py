@@ -14,6 +14,7 @@ from lrfinder.importing.unfit import UnfitError
 MARKS = ("lr_scheduler", "base_model", "micro_batch_size", "sequence_len")
 # What axolotl calls by another name than transformers.
 NAMES: Mapping[str, str] = MappingProxyType({"lr_scheduler": "lr_scheduler_type", "optimizer": "optim"})
+OWN_NAMES: Mapping[str, str] = MappingProxyType({theirs: own for own, theirs in NAMES.items()})
 # Read in the source of axolotl 0.19.0: core/trainers/mixins/scheduler.py, .../optimizer.py and core/builders/base.py.
 OWN_SCHEDULES = (
     "alternate_lr_scheduler_type",
@@ -74,11 +75,16 @@ def training_arguments(document: Document, steps: int | None) -> Document:
             "remove the one that is not meant",
         )
     data.setdefault("lr_scheduler", "cosine")
+    ratio = data.get("warmup_ratio")
+    valid = ratio is None or (isinstance(ratio, int | float) and not isinstance(ratio, bool) and 0 <= ratio <= 1)
+    if "warmup_steps" not in data and not valid:
+        message = f"warmup_ratio: expected a number from 0 to 1, got {show_value(ratio)}"
+        raise UnfitError([Problem(document.place(("warmup_ratio",)), message)])
     length = steps or (data.get("max_steps") if isinstance(data.get("max_steps"), int) else 0) or 0
     warmup = data.get("warmup_steps", data.pop("warmup_ratio", None))
     if warmup is None:
         warmup = min(int(0.03 * length), 100)
-    elif "warmup_steps" not in data and isinstance(warmup, int | float):
+    elif "warmup_steps" not in data:
         warmup = int(warmup * length)
     data["warmup_steps"] = 2 if warmup == 1 else warmup
     renamed = {NAMES.get(key, key): value for key, value in data.items()}
@@ -87,3 +93,12 @@ def training_arguments(document: Document, steps: int | None) -> Document:
         for places in (document.keys, document.values)
     )
     return Document(data=renamed, keys=keys, values={(): document.place(()), **values})
+
+
+def in_own_names(error: UnfitError) -> UnfitError:
+    """Return the error of the arguments with the names that the keys have in axolotl's config."""
+    told = []
+    for place, message in error.problems:
+        key, colon, rest = message.partition(":")
+        told.append(Problem(place, f"{OWN_NAMES.get(key, key)}{colon}{rest}"))
+    return UnfitError(told, error.hint)

@@ -67,34 +67,30 @@ class Formula(BaseModel, ABC):
         return _OTHER_RATES
 
 
-class Constant(Formula):
-    """factor(t) = 1, whatever the warm-up."""
+class ConstantWithWarmup(Formula):
+    """after(u) = 1."""
 
     model_config = ConfigDict(extra="ignore")  # transformers doesn't look at them, either
-
-    def factor(self, t: int, run: Run) -> float:  # noqa: ARG002
-        """Return 1."""
-        return 1.0
 
     def after(self, u: int, run: Run) -> float:  # noqa: ARG002
         """Return 1."""
         return 1.0
 
     def named(self, run: Run) -> Schedule | None:
-        """Return our constant without a warm-up."""
-        return shape("constant", steps=run.steps)
-
-
-class ConstantWithWarmup(Constant):
-    """after(u) = 1."""
-
-    def factor(self, t: int, run: Run) -> float:
-        """Return t / W, then 1."""
-        return Formula.factor(self, t, run)
-
-    def named(self, run: Run) -> Schedule | None:
         """Return our constant."""
         return run.shape("constant")
+
+
+class Constant(ConstantWithWarmup):
+    """factor(t) = 1, whatever the warm-up."""
+
+    def factor(self, t: int, run: Run) -> float:  # noqa: ARG002
+        """Return 1."""
+        return 1.0
+
+    def named(self, run: Run) -> Schedule | None:
+        """Return our constant without a warm-up."""
+        return shape("constant", steps=run.steps)
 
 
 class Linear(Formula):
@@ -150,7 +146,9 @@ class Polynomial(Formula):
     power: float = 1.0
 
     def after(self, u: int, run: Run) -> float:
-        """Return the power of what is left, above lr_end."""
+        """Return the power of what is left, above lr_end; raise ValueError where transformers does."""
+        if self.lr_end >= run.peak:
+            raise ValueError(f"lr_end ({self.lr_end:g}) must be below learning_rate ({run.peak:g})")
         left = 1 - u / (run.steps - run.warmup)
         return ((run.peak - self.lr_end) * float(left**self.power) + self.lr_end) / run.peak
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from lrfinder.config.document import Document, Problem, show_path
 from lrfinder.config.problems import show_value
-from lrfinder.importing.axolotl import LORA_PLUS, LORA_PLUS_EMBEDDING, MARKS, NAMES, OWN_RATES, OWN_SCHEDULES, mark_of
+from lrfinder.importing.axolotl import (
+    LORA_PLUS,
+    LORA_PLUS_EMBEDDING,
+    MARKS,
+    NAMES,
+    OWN_NAMES,
+    OWN_RATES,
+    OWN_SCHEDULES,
+    mark_of,
+)
+from lrfinder.importing.deepspeed_file import deepspeed_scheduler
 from lrfinder.importing.unfit import UnfitError
 
 _NEARLY = 0.8  # alike: no field of transformers' and axolotl's is but those below, see the tests
@@ -55,14 +66,15 @@ def names_the_rate(key: str) -> bool:
     return _OF_THE_RATE.search(key.lower().replace("-", "_")) is not None
 
 
-def check_keys(document: Document, arguments: Collection[str]) -> None:
+def check_keys(document: Document, arguments: Collection[str], folder: Path) -> str:
     """Raise UnfitError for each key that binds the rate and isn't read: a slip, another tool's name, a second one.
 
     `arguments` are those of transformers that are read; a file has them or axolotl's keys. Keys that have nothing to
-    do with the rate are none of ours. Case, and what joins the words, make no difference.
+    do with the rate are none of ours. Case, and what joins the words, make no difference. Returns what to say if
+    DeepSpeed's config, in `folder` or in the working folder, couldn't be read.
     """
     mark = mark_of(document.data)
-    others = {theirs: own for own, theirs in NAMES.items()} if mark else {"optimizer": NAMES["optimizer"]}
+    others = OWN_NAMES if mark else {"optimizer": NAMES["optimizer"]}
     read = (*arguments, *_READ_OF_AXOLOTLS)
     found = {
         key: _doubled(str(key), document.data, others, mark) or _unread(str(key), value, read, others)
@@ -73,12 +85,12 @@ def check_keys(document: Document, arguments: Collection[str]) -> None:
         for key, message in found.items()
         if message
     ]
-    deepspeed = document.data.get("deepspeed")
-    if isinstance(deepspeed, Mapping) and deepspeed.get("scheduler"):
-        message = "deepspeed.scheduler: takes the place of lr_scheduler_type, and isn't read"
-        wrong.append(Problem(document.place(("deepspeed", "scheduler"), of_key=True), message))
+    instead_of = others.get("lr_scheduler_type", "lr_scheduler_type")
+    schedulers, unread = deepspeed_scheduler(document, folder=folder, instead_of=instead_of)
+    wrong += schedulers
     if wrong:
         raise UnfitError(wrong, "keep the one that is meant" if any(found.get(key) for key in others) else None)
+    return unread
 
 
 def _doubled(key: str, data: Mapping[str, Any], others: Mapping[str, str], mark: str | None) -> str | None:

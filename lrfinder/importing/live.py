@@ -19,7 +19,7 @@ from lrfinder.importing.recognize import recognized
 from lrfinder.importing.torch_schedulers import candidates
 from lrfinder.importing.twin import ReplayedRates, held, replay_rates
 from lrfinder.importing.why import why_shape
-from lrfinder.optimizers import class_name, is_setting, is_value
+from lrfinder.optimizers import class_name, is_value, tells
 from lrfinder.scheduler import ConfiguredScheduler
 from lrfinder.schedules import Schedule
 from lrfinder.version import VERSION
@@ -29,9 +29,7 @@ _NOT_SETTINGS = frozenset({"lr", "foreach", "fused", "capturable", "differentiab
 _CYCLED = frozenset({"momentum", "betas"})  # what OneCycleLR and CyclicLR move while the rate moves
 
 
-def import_scheduler(
-    scheduler: object, *, steps: int | None, tolerance: float, epoch: int | None = None
-) -> ScheduleConfig:
+def import_scheduler(scheduler: object, *, steps: int | None, epoch: int | None, tolerance: float) -> ScheduleConfig:
     """Return the config whose f(t) is the rate that `scheduler` sets for update t; see `lrfinder.import_schedule`."""
     if not isinstance(scheduler, LRScheduler):
         raise UsageError(
@@ -64,7 +62,8 @@ def import_scheduler(
     if each > 1:
         source, reason = f"{source}, stepped every {each} updates", "no named shape holds a rate for so long"
     why = why_shape(source, made, reason)
-    return _config(scheduler, lr=made.peak, groups=found, schedule=schedule, why=why + left_out)
+    moved = used.momentums is not None
+    return _config(scheduler, lr=made.peak, groups=found, schedule=schedule, why=why + left_out, moved=moved)
 
 
 # Why a class comes out as a table, where there is more to say than that no named shape fits.
@@ -80,7 +79,8 @@ def _ours(scheduler: ConfiguredScheduler, steps: int | None) -> ScheduleConfig:
     _length(scheduler, steps, own=scheduler.schedule.steps)
     groups = tuple(float(base) / scheduler.peak for base in scheduler.base_lrs)
     why = "imported from a scheduler of lrfinder"
-    return _config(scheduler, lr=scheduler.peak, groups=groups, schedule=scheduler.schedule, why=why)
+    moved = scheduler.schedule.momentum(0) is not None
+    return _config(scheduler, lr=scheduler.peak, groups=groups, schedule=scheduler.schedule, why=why, moved=moved)
 
 
 def _plateau(scheduler: ReduceLROnPlateau, steps: int | None) -> ScheduleConfig:
@@ -107,7 +107,7 @@ def _plateau(scheduler: ReduceLROnPlateau, steps: int | None) -> ScheduleConfig:
         )
     groups = tuple(rate / peak for rate in rates)
     why = "imported from torch's ReduceLROnPlateau: call observe(loss) where step(loss) was called"
-    return _config(scheduler, lr=peak, groups=groups, schedule=plateaus[0], why=why)
+    return _config(scheduler, lr=peak, groups=groups, schedule=plateaus[0], why=why, moved=False)
 
 
 def _plateau_arguments(scheduler: ReduceLROnPlateau, min_lr: float) -> PlateauArguments:
@@ -155,26 +155,26 @@ def _with_momentum(schedule: Schedule, used: ReplayedRates) -> tuple[Schedule, s
 
 
 def _config(
-    scheduler: LRScheduler, *, lr: float, groups: tuple[float, ...], schedule: Schedule, why: str
+    scheduler: LRScheduler, *, lr: float, groups: tuple[float, ...], schedule: Schedule, why: str, moved: bool
 ) -> ScheduleConfig:
+    """Return the config; `moved` tells whether the momentum moves, and so is no setting."""
     optimizer = OptimizerConfig(
         name=class_name(scheduler.optimizer),
         lr=lr,
         groups=groups if len(groups) > 1 else None,
-        settings=_settings(scheduler.optimizer),
+        settings=_settings(scheduler.optimizer, _NOT_SETTINGS | (_CYCLED if moved else frozenset())),
     )
     evidence = Evidence(why=why, torch=torch.__version__, lrfinder=VERSION)
     return ScheduleConfig.model_validate({"optimizer": optimizer, "schedule": schedule, "evidence": evidence})
 
 
-def _settings(optimizer: Optimizer) -> dict[str, Any]:
-    """Return the first param group's hyper-parameters, without what a scheduler is moving."""
-    group = optimizer.param_groups[0]
-    left_out = _NOT_SETTINGS | (_CYCLED if "base_momentum" in group else frozenset())
+def _settings(optimizer: Optimizer, left_out: frozenset[str]) -> dict[str, Any]:
+    """Return the first param group's hyper-parameters, without those that are left out."""
+    group, name = optimizer.param_groups[0], class_name(optimizer)
     settings = {}
     for key in optimizer.defaults:
         value = group.get(key)
         plain = float(value) if isinstance(value, torch.Tensor) and value.numel() == 1 else value
-        if key not in left_out and is_setting(key) and is_value(plain):
+        if key not in left_out and tells(name, key, plain) and is_value(plain):
             settings[key] = plain
     return settings

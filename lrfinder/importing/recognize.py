@@ -130,16 +130,18 @@ def _inverse_sqrt(h: Factors) -> list[dict[str, Any]]:
 
 
 def _drops(h: Factors) -> list[dict[str, Any]]:
-    """Return where the rate is another than one update before; what it was multiplied by, at the first one."""
-    milestones = [u + 1 for u, (before, after) in enumerate(pairwise(h)) if after != before]
-    if not 1 <= len(milestones) <= _MOST_DROPS:
-        return []
-    factor = h[milestones[0]] / h[0]
-    return [{"milestones": tuple(milestones), "factor": factor}]
+    milestones = tuple(_changes(h))
+    return [{"milestones": milestones, "factor": h[milestones[0]] / h[0]}] if len(milestones) <= _MOST_DROPS else []
 
 
 def _steps(h: Factors) -> list[dict[str, Any]]:
-    return [{"every": found["milestones"][0], "factor": found["factor"]} for found in _drops(h)]
+    first = next(_changes(h))
+    return [{"every": first, "factor": h[first] / h[0]}]
+
+
+def _changes(h: Factors) -> Iterator[int]:
+    """Return where the rate is another than one update before."""
+    return (u + 1 for u, (before, after) in enumerate(pairwise(h)) if after != before)
 
 
 # The simplest first: what two of them fit is named by the earlier one.

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -14,7 +15,7 @@ from lrfinder.config import Evidence, OptimizerConfig, ScheduleConfig
 from lrfinder.config.document import Document, Problem
 from lrfinder.config.problems import explain
 from lrfinder.errors import UsageError
-from lrfinder.importing.axolotl import mark_of, refuse_own, training_arguments
+from lrfinder.importing.axolotl import in_own_names, mark_of, refuse_own, training_arguments
 from lrfinder.importing.huggingface_optimizers import DEFAULT, optimizer_class, optimizer_settings
 from lrfinder.importing.huggingface_rates import FORMULAS, GREEDY, PLATEAU, Formula, Run
 from lrfinder.importing.keys import check_keys, names_the_rate
@@ -97,7 +98,11 @@ def import_arguments(source: Any, *, steps: int | None, optimizer: str | None, t
     data = source if isinstance(source, Mapping) else _attributes(source)
     try:
         return read_arguments(
-            Document(data=dict(data), keys={}, values={}), steps=steps, optimizer=optimizer, tolerance=tolerance
+            Document(data=dict(data), keys={}, values={}),
+            steps=steps,
+            optimizer=optimizer,
+            tolerance=tolerance,
+            folder=Path(),
         )
     except UnfitError as error:
         raise UsageError("\n".join(problem.message for problem in error.problems), hint=error.hint) from None
@@ -109,17 +114,33 @@ def _attributes(source: Any) -> dict[str, Any]:
     return {key: getattr(source, key) for key in keys if hasattr(source, key)}
 
 
-def read_arguments(document: Document, *, steps: int | None, optimizer: str | None, tolerance: float) -> ScheduleConfig:
-    """Return the config that the document's arguments are; raise UnfitError with the places of what is wrong."""
-    check_keys(document, Arguments.model_fields)
+def read_arguments(
+    document: Document, *, steps: int | None, optimizer: str | None, tolerance: float, folder: Path
+) -> ScheduleConfig:
+    """Return the config that the document's arguments are; raise UnfitError with the places of what is wrong.
+
+    `folder` is where a DeepSpeed config that they name is looked for first.
+    """
+    unread = check_keys(document, Arguments.model_fields, folder)
     refuse_own(document)
-    axolotls = mark_of(document.data) is not None
-    document = training_arguments(document, steps) if axolotls else document
+    if mark_of(document.data) is None:
+        return _config(
+            document, of="transformers'", steps=steps, optimizer=optimizer, tolerance=tolerance, unread=unread
+        )
+    document = training_arguments(document, steps)
+    try:
+        return _config(document, of="axolotl's", steps=steps, optimizer=optimizer, tolerance=tolerance, unread=unread)
+    except UnfitError as error:
+        raise in_own_names(error) from None
+
+
+def _config(
+    document: Document, *, of: str, steps: int | None, optimizer: str | None, tolerance: float, unread: str
+) -> ScheduleConfig:
     arguments = _arguments(document)
     length = _length(arguments, steps, document)
     name = optimizer or _optimizer(arguments, document)
-    whose = "axolotl's" if axolotls else "transformers'"
-    source = f"{whose} {arguments.lr_scheduler_type}"
+    source = f"{of} {arguments.lr_scheduler_type}"
     if arguments.lr_scheduler_type == PLATEAU:
         made = Match(peak=arguments.learning_rate, schedule=_plateau(arguments, length, document), difference=0.0)
         why = f"imported from {source}: call observe(loss) after every evaluation"
@@ -141,7 +162,7 @@ def read_arguments(document: Document, *, steps: int | None, optimizer: str | No
         {
             "optimizer": OptimizerConfig(name=name, lr=made.peak, settings=settings),
             "schedule": made.schedule,
-            "evidence": Evidence(why=why, lrfinder=VERSION),
+            "evidence": Evidence(why=why + unread, lrfinder=VERSION),
         }
     )
 
@@ -206,21 +227,21 @@ def _keyword_arguments(kind: type[_Model], arguments: Arguments, document: Docum
 def _length(arguments: Arguments, steps: int | None, document: Document) -> int:
     """Return T: `max_steps`, or else `steps`."""
     own = arguments.max_steps if arguments.max_steps > 0 else None
-    if steps is None and own is None:
+    length = steps if own is None else own
+    if length is None:
         problem = Problem(
             document.place(("max_steps",)), "max_steps: missing, and num_train_epochs doesn't say how many updates"
         )
         hint = "give the updates of the whole run: --steps T (steps=T in Python)"
         raise UnfitError([problem], f"{hint}: batches of one epoch / gradient_accumulation_steps, times the epochs")
-    if steps is not None and own is not None and steps != own:
+    if steps not in (None, length):
         problem = Problem(document.place(("max_steps",)), f"max_steps: is {own}, and {steps} was asked for")
         raise UnfitError([problem], "leave --steps out, or set max_steps to -1")
     if own is not None and own > MOST_UPDATES:
         problem = Problem(document.place(("max_steps",)), f"max_steps: at most {MOST_UPDATES:,}, got {own}")
         raise UnfitError([problem])
-    length = steps if own is None else own
     check_updates(length)
-    return int(length or 0)
+    return length
 
 
 def _optimizer(arguments: Arguments, document: Document) -> str:

@@ -62,7 +62,9 @@ def replay_rates(scheduler: LRScheduler, steps: int) -> ReplayedRates:
             momentums.append(_momentums(stub))
     if position:
         _check_present(scheduler, rates[position])
-    return ReplayedRates(rates=_columns(rates[:steps]), momentums=_columns(momentums[:steps]) if momentums[0] else None)
+    columns = _columns(momentums[:steps])
+    moved = any(len(set(column)) > 1 for column in columns)
+    return ReplayedRates(rates=_columns(rates[:steps]), momentums=columns if moved else None)
 
 
 def held(used: ReplayedRates, each: int, steps: int) -> ReplayedRates:
@@ -105,7 +107,7 @@ def _rates(optimizer: Optimizer) -> list[float]:
 
 
 def _momentums(optimizer: Optimizer) -> list[float]:
-    """Return each group's momentum, where a scheduler moves it: such a one leaves its bounds in the groups."""
+    """Return each group's momentum, where a scheduler moves it, or one did: its bounds stay in the groups."""
     moved = [group for group in optimizer.param_groups if "base_momentum" in group]
     return [float(group["betas"][0] if "betas" in group else group["momentum"]) for group in moved]
 

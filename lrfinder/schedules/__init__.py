@@ -40,9 +40,8 @@ from lrfinder.schedules.table import Table as Table
 def _fault(name: str, found: Any) -> str | None:
     if not (isinstance(found, type) and issubclass(found, Schedule)):
         return "isn't a class of lrfinder.schedules.Schedule"
-    missing = [part for part in ("formula", "advice") if not hasattr(found, part)]
-    if missing:
-        return f"has no {' and no '.join(missing)}"
+    if not hasattr(found, "advice"):
+        return "has no advice"
     own = found.model_fields["name"].default
     return None if own == name else f"calls itself {own!r}"
 

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from lrfinder.optimizers import LARGEST_INTEGER
-from lrfinder.schedules.epochs import WRONG, in_updates
+from lrfinder.schedules.epochs import WRONG, in_updates, no_epochs
 
 # A hundred times the longest published training runs; past it, a mistyped number would fill memory with rates.
 MAX_STEPS = 100_000_000
@@ -28,6 +28,11 @@ MAX_STEPS = 100_000_000
 def as_tuple(value: Any) -> Any:
     """Files have lists where the frozen record has tuples; anything else is judged as it is."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def as_tuples(value: Any) -> Any:
+    """Do the same with the items of a list or a tuple."""
+    return tuple(map(as_tuple, value)) if isinstance(value, list | tuple) else value
 
 
 def _low_first(momentums: tuple[float, float] | None) -> tuple[float, float] | None:
@@ -58,7 +63,7 @@ class Schedule(BaseModel):
         factor(t) = decay(D, D)        for t >= T: held, so that training on never raises the rate or fails
 
     Any length may be given as text such as "30 epochs", if `epoch` says how many updates one has; it is kept in
-    updates.
+    updates. A field of whole numbers is a length, unless `in_evaluations` names it.
 
     The end is open: what the formula reaches at t = T is used by no update of the run itself.
     If W = T there is no decay, and the peak is held past the end.
@@ -77,6 +82,7 @@ class Schedule(BaseModel):
     rises_itself: ClassVar[bool] = False  # such a shape starts below the peak and takes no warm-up
     reads_losses: ClassVar[bool] = False  # such a shape is cut by validation losses, and no function of t alone
     can_be_shortened: ClassVar[bool] = True  # whether `for_run` is the same shape at another length, for trials
+    in_evaluations: ClassVar[frozenset[str]] = frozenset()  # its whole numbers that count these, and not updates
     formula: ClassVar[Callable[..., float]]
     _takes: ClassVar[tuple[str, ...]] = ()  # the keywords of the formula
     name: str = ""  # each shape gives its own
@@ -90,6 +96,8 @@ class Schedule(BaseModel):
     def _from_epochs(cls, value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
         if info.field_name in {"name", "epoch"}:
             return check(value)
+        if info.field_name in cls.in_evaluations:
+            return check(no_epochs(value))
         return in_updates(value, check, info.data.get("epoch", WRONG))
 
     @field_validator("*")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -57,5 +57,4 @@ class Cyclical(Schedule):
         if self.momentums is None:
             return None
         low, high = self.momentums
-        shape: dict[str, Any] = {"up": self.up, "down": self.down, "mode": self.mode, "gamma": self.gamma}
-        return decay(t, self.steps, **shape, base=high, top=low)
+        return decay(t, self.steps, **{**self.arguments(), "base": high, "top": low})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Any, get_args
@@ -26,13 +26,18 @@ Path = tuple[int | str, ...]
 def in_updates(value: Any, check: Callable[[Any], Any], epoch: int | str | None) -> Any:
     """Return what `check` makes of a field's value, in which texts such as "30 epochs" are updates, in lists as well.
 
-    `epoch` is the number of updates of one, None if there is none, WRONG if it isn't valid. Raises ValidationError for
-    what `check` refuses, each item by itself; where that is a text, with what is wrong about the epochs.
+    They are where `check` wants a whole number, and nowhere else. `epoch` is the number of updates of one, None if
+    there is none, WRONG if it isn't valid. Raises ValidationError for what `check` refuses, each item by itself; where
+    that is a text, with what is wrong about the epochs.
     """
+    try:
+        return check(value)
+    except ValidationError as error:
+        wanted = {details["loc"] for details in error.errors(include_url=False) if details["type"] == "int_type"}
+        if not wanted:
+            raise
     faults: dict[Path, InitErrorDetails] = {}
-    counted = _counted(value, epoch, (), faults)
-    if not faults:
-        return check(counted)
+    counted = _counted(value, epoch, (), wanted, faults)
     try:
         return check(counted)
     except ValidationError as error:
@@ -40,11 +45,22 @@ def in_updates(value: Any, check: Callable[[Any], Any], epoch: int | str | None)
         raise ValidationError.from_exception_data(error.title, found) from None
 
 
-def _counted(value: Any, epoch: int | str | None, path: Path, faults: dict[Path, InitErrorDetails]) -> Any:
-    """Return the value with its texts in updates; those that can't be counted stay, and `faults` says why."""
+def no_epochs(value: Any) -> Any:
+    """Return the value of a field that counts evaluations; raise ValueError for a text such as "5 epochs"."""
+    like = _LIKE_EPOCHS.match(value) if isinstance(value, str) else None
+    if like is None:
+        return value
+    number = f"write {like[1]}" if like[1].isdecimal() else "write a whole number"
+    raise ValueError(f"counts evaluations, not updates: {number}, if there is one each epoch; got {_shown(value)}")
+
+
+def _counted(
+    value: Any, epoch: int | str | None, path: Path, wanted: Container[Path], faults: dict[Path, InitErrorDetails]
+) -> Any:
+    """Return the value with its texts at `wanted` in updates; those that can't be counted stay, `faults` says why."""
     if isinstance(value, list | tuple):
-        return type(value)(_counted(item, epoch, (*path, index), faults) for index, item in enumerate(value))
-    if not isinstance(value, str):
+        return type(value)(_counted(item, epoch, (*path, index), wanted, faults) for index, item in enumerate(value))
+    if not isinstance(value, str) or path not in wanted:
         return value
     try:
         return _updates(value, epoch)
@@ -60,8 +76,7 @@ def _updates(text: str, epoch: int | str | None) -> int | str:
     if found is None:
         like = _LIKE_EPOCHS.match(text)
         if like is not None:
-            shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
-            raise ValueError(f"expected a whole number of updates, or {_right(like[1])}, got {shown!r}")
+            raise ValueError(f"expected a whole number of updates, or {_right(like[1])}, got {_shown(text)}")
         return text
     if isinstance(epoch, str):
         raise PydanticCustomError(UNCOUNTED, "epoch isn't valid, so this can't be counted")
@@ -71,6 +86,10 @@ def _updates(text: str, epoch: int | str | None) -> int | str:
     if updates.denominator != 1:
         raise ValueError(f"{text!r} of {epoch} updates are {float(updates):g} updates, not a whole number")
     return int(updates)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
 
 
 def _right(number: str) -> str:

@@ -67,5 +67,4 @@ class OneCycle(Schedule):
         if self.momentums is None:
             return None
         low, high = self.momentums
-        at = min(t, self.steps)
-        return decay(at, self.steps, rise=self.rise, anneal=self.anneal, start=high, top=low, final=high)
+        return decay(t, self.steps, **{**self.arguments(), "start": high, "top": low, "final": high})

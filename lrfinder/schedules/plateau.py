@@ -67,6 +67,7 @@ class Plateau(Schedule):
     )
     reads_losses: ClassVar[bool] = True
     can_be_shortened: ClassVar[bool] = False
+    in_evaluations: ClassVar[frozenset[str]] = frozenset({"patience", "cooldown"})
     formula = staticmethod(decay)
     name: Literal["plateau"] = "plateau"
     drop: float = Field(default=0.1, alias="factor", gt=0, lt=1)

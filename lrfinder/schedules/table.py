@@ -5,24 +5,17 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from lrfinder.schedules.base import Schedule
+from lrfinder.schedules.base import Schedule, as_tuples
 from lrfinder.schedules.epochs import refused_items
 
 # A measured schedule of a hundred thousand updates needs about a hundred at 1e-3, a cosine ten thousand at 1e-9.
 MOST_POINTS = 10_000
 
 Point = tuple[Annotated[int, Field(ge=0)], Annotated[float, Field(ge=0, le=1)]]
-
-
-def _tuples(value: Any) -> Any:
-    """Files have lists where the frozen record has tuples; anything else is judged as it is."""
-    if not isinstance(value, list | tuple):
-        return value
-    return tuple(tuple(item) if isinstance(item, list) else item for item in value)
 
 
 def decay(u: int, length: int, *, points: tuple[Point, ...], between: str) -> float:  # noqa: ARG001 - points are absolute
@@ -56,7 +49,7 @@ class Table(Schedule):
     can_be_shortened: ClassVar[bool] = False
     formula = staticmethod(decay)
     name: Literal["table"] = "table"
-    points: Annotated[tuple[Point, ...], BeforeValidator(_tuples), Field(min_length=1, max_length=MOST_POINTS)]
+    points: Annotated[tuple[Point, ...], BeforeValidator(as_tuples), Field(min_length=1, max_length=MOST_POINTS)]
     between: Literal["line", "hold"] = "line"
 
     @field_validator("points")

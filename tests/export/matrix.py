@@ -14,10 +14,12 @@ from typing import Any
 
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.export import EXPORTERS, export_schedule
-from lrfinder.export.base import TOLERANCE, TOLERANCE_FLOAT32, Export
+from lrfinder.export.base import Export
 from lrfinder.schedules import SCHEDULES, Schedule
 
 PEAK = 0.0317
+TOLERANCE = 1e-9  # of the peak
+TOLERANCE_FLOAT32 = 1e-6  # where the framework itself computes in single precision
 # T and W: a run of one update; no warm-up, one update of it, all but one, all; ordinary ones.
 LENGTHS = [(1, 0), (1, 1), (2, 1), (12, 0), (12, 1), (12, 4), (12, 11), (12, 12), (97, 0), (400, 40)]
 # Also where the warm-up starts, over the peak, where it isn't (t + 1) / W: at 0 in most frameworks.

@@ -14,7 +14,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 
-def run_keras(names: dict[str, Any], losses: list[float], updates: int) -> list[float]:
+def run_keras(names: dict[str, Any], losses: list[float | None], updates: int) -> list[float]:
     """Fit for as many epochs as there are losses, each of `updates` updates; the losses stand in for Keras's own."""
     import keras
     import numpy as np
@@ -23,7 +23,8 @@ def run_keras(names: dict[str, Any], losses: list[float], updates: int) -> list[
 
     class Scripted(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            logs["val_loss"] = losses[epoch]
+            if losses[epoch] is not None:
+                logs["val_loss"] = losses[epoch]
 
     class Log(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

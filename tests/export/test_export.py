@@ -10,14 +10,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 import yaml
+from typer.testing import CliRunner
 
+from export.matrix import NEEDS
 from helpers.processes import environment
+from lrfinder.cli.schedule import app
 from lrfinder.config import OptimizerConfig, ScheduleConfig, dump, load_schedule
 from lrfinder.errors import UsageError
 from lrfinder.export import EXPORTERS, export_schedule
-from lrfinder.schedules import Cosine, Cyclical, Linear, Rex, Schedule, SlantedTriangular
+from lrfinder.schedules import (
+    Cosine,
+    Cyclical,
+    Linear,
+    Plateau,
+    Polynomial,
+    Rex,
+    Schedule,
+    SlantedTriangular,
+    TimeBased,
+)
 
 CODE = [name for name in EXPORTERS if name not in {"csv", "json"}]
 FILES = {"deepspeed": ".json", "torchtune": ".yaml", "axolotl": ".yaml"}  # not code, where there is a preset
@@ -108,12 +123,65 @@ def test_a_momentum_that_moves_is_not_left_out_in_silence(target: str) -> None:
 
 
 def test_deepspeeds_adam_stays_adam() -> None:
-    """DeepSpeed makes "Adam" an AdamW unless told otherwise."""
-    schedule = Cosine(steps=12)
-    adam = ScheduleConfig(optimizer=OptimizerConfig(name="Adam", lr=0.02), schedule=schedule)
-    for made, expected in [(adam, False), (config(schedule), None)]:
-        optimizer = json.loads(export_schedule(made, "deepspeed").text)["optimizer"]
-        assert optimizer["params"].get("adam_w_mode") is expected
+    """DeepSpeed makes "Adam" an AdamW unless told otherwise, and its own classes take no `decoupled_weight_decay`."""
+    for name, settings, kind, mode in [
+        ("Adam", {}, "Adam", False),
+        ("Adam", {"decoupled_weight_decay": True}, "Adam", True),
+        ("Adam", {"decoupled_weight_decay": False}, "Adam", False),
+        ("AdamW", {"decoupled_weight_decay": True}, "AdamW", None),
+        ("torch.optim.AdamW", {}, "AdamW", None),  # DeepSpeed asks torch.optim for the name
+    ]:
+        made = OptimizerConfig(name=name, lr=0.02, settings=settings)
+        text = export_schedule(ScheduleConfig(optimizer=made, schedule=Cosine(steps=12)), "deepspeed").text
+        optimizer = json.loads(text)["optimizer"]
+        assert (optimizer["type"], optimizer["params"].get("adam_w_mode")) == (kind, mode)
+        assert "decoupled_weight_decay" not in optimizer["params"]
+
+
+@pytest.mark.parametrize("target", ["lightning", "huggingface"])
+@pytest.mark.parametrize("schedule", [Cosine(steps=12), Plateau(steps=12), Plateau(steps=12, warmup=3)], ids=repr)
+def test_a_class_that_isnt_torchs_is_asked_for(schedule: Schedule, target: str) -> None:
+    for name, asked in [
+        ("pkg.sub.Lion", "# Import pkg.sub here.\n"),
+        ("Lion", "# Import Lion here.\n"),
+        ("Adam", None),
+    ]:
+        made = ScheduleConfig(optimizer=OptimizerConfig(name=name, lr=0.02), schedule=schedule)
+        text = export_schedule(made, target).text
+        assert asked in text if asked else "# Import" not in text
+
+
+def test_settings_of_numpys_are_numbers_in_code() -> None:
+    settings = {"betas": (np.float64(0.9), 0.99), "weight_decay": np.float64(0.1), "eps": 1e-8, "amsgrad": True}
+    made = OptimizerConfig(name="AdamW", lr=0.02, settings=settings)
+    names: dict[str, Any] = {}
+    exec(export_schedule(ScheduleConfig(optimizer=made, schedule=Cosine(steps=12)), "huggingface").text, names)  # noqa: S102
+    group = names["optimizers"](torch.nn.Linear(1, 1))[0].param_groups[0]
+    assert {key: group[key] for key in settings} == settings
+    assert {type(made.settings["weight_decay"]), *map(type, made.settings["betas"])} == {float}
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # keras with numpy 2
+@pytest.mark.parametrize("power", [0.3, 0.5, 0.9, 5.0])
+@pytest.mark.parametrize("target", [pytest.param(it, marks=pytest.mark.needs(*NEEDS[it])) for it in ("keras", "optax")])
+def test_the_last_updates_of_a_long_polynomial_are_within_single_precision(
+    target: str, power: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1 - u / over is rounded, and a power below 1 makes that large where little is left."""
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    steps = 100_000
+    export = export_schedule(config(Polynomial(steps=steps, power=power)), target)
+    assert (export.preset is not None) == (power > 0.5)
+    names: dict[str, Any] = {}
+    exec(export.text, names)  # noqa: S102
+    used = np.asarray(names["schedule"](np.arange(steps)), dtype="float64")
+    assert np.abs(used / 0.02 - (1 - np.arange(steps) / steps) ** power).max() <= 1e-6
+
+
+def test_updates_that_single_precision_cannot_tell_are_looked_up() -> None:
+    long = [TimeBased(steps=steps, rate=0.5, every=20_000_000) for steps in (2**24, 2**24 + 1)]
+    assert [export_schedule(config(it), "keras").preset for it in long] == ["InverseTimeDecay", None]
 
 
 @pytest.mark.parametrize("target", ["timm", "deepspeed", "mmengine", "optax"])
@@ -168,6 +236,17 @@ def test_a_file_named_for_another_format_is_warned_of(path: Path, tmp_path: Path
     dump(config(Cosine(steps=12)), path)
     assert run(path, "--to", "axolotl", "--write", tmp_path / "rates.yml").stderr == ""
     assert json.loads(run(path, "--to", "deepspeed", "--json").stdout)["suffix"] == ".json"
+
+
+@pytest.mark.parametrize("stem", ["keras", "numpy", "math"])
+def test_a_file_that_would_hide_what_it_imports_is_refused(stem: str, path: Path, tmp_path: Path) -> None:
+    target = tmp_path / f"{stem}.py"
+    words = ["export", str(path), "--to", "keras", "--write"]
+    with pytest.raises(UsageError, match=f"imports {stem}, and Python would take this file for it") as caught:
+        CliRunner().invoke(app, [*words, str(target)], catch_exceptions=False)
+    assert not target.exists()
+    CliRunner().invoke(app, [*words, str(target.with_name(caught.value.hint.split()[2][:-1]))], catch_exceptions=False)
+    assert [file.name for file in tmp_path.glob("*.py")] == [f"{stem}_rates.py"]
 
 
 def test_an_unknown_target_is_told_which_there_are() -> None:

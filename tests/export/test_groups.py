@@ -163,6 +163,18 @@ def test_the_trainer_is_not_left_to_its_own_optimizer(name: str) -> None:
     assert optimizer.param_groups[0]["weight_decay"] == 0.05
 
 
+@pytest.mark.parametrize("target", ["huggingface", "deepspeed"])
+def test_a_decay_that_the_config_leaves_to_torch_is_torchs(target: str) -> None:
+    """The Trainer and DeepSpeed have 0 for AdamW by default."""
+    left = ScheduleConfig(optimizer=OptimizerConfig(name="AdamW", lr=0.08), schedule=Linear(steps=12))
+    text = export_schedule(left, target).text
+    names: dict[str, Any] = {}
+    if target == "huggingface":
+        exec(text, names)  # noqa: S102 - our own text
+    given = names["ARGUMENTS"] if names else json.loads(text)["optimizer"]["params"]
+    assert given["weight_decay"] == torch.optim.AdamW([nn.Parameter(torch.ones(1))]).defaults["weight_decay"]
+
+
 @pytest.mark.parametrize("betas", [0.0, "ab", (0.9,), (0.9, 0.99, 0.999)])
 def test_betas_that_training_arguments_cant_say_are_left_to_the_optimizer(betas: Any) -> None:
     optimizer = OptimizerConfig(name="AdamW", lr=0.08, settings={"betas": betas})

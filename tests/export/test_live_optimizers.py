@@ -107,6 +107,7 @@ class TestPlateauCalls:
             (ours, scheduler), (theirs, other) = both
             assert other.last_epoch == scheduler.last_epoch
             assert rates(theirs) == pytest.approx(rates(ours), rel=1e-12)
+            assert other.get_last_lr() == pytest.approx(scheduler.get_last_lr(), rel=1e-12)
         assert rates(theirs)[0] < 0.05
 
     @pytest.mark.parametrize("target", ["config", "torch", "lightning", HUGGING_FACE])

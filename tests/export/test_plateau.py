@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from lrfinder.schedules.plateau import PlateauState
 PEAK = 0.0317
 UPDATES = 2  # an epoch
 # Two improvements, a stall that cuts, a gain below a relative threshold of 0.1, more stalls, a gain at the end.
-LOSSES = [1.0, 0.5, 0.5, 0.6, 0.5, 0.46, 0.5, 0.5, 0.5, 0.5, 0.2, 0.2, 0.2, 0.2, 0.2]
+LOSSES: list[float | None] = [1.0, 0.5, 0.5, 0.6, 0.5, 0.46, 0.5, 0.5, 0.5, 0.5, 0.2, 0.2, 0.2, 0.2, 0.2]
 STEPS = UPDATES * len(LOSSES)
 SHAPES = [
     Plateau(steps=STEPS, factor=0.5, patience=1, threshold=0.1),
@@ -40,12 +41,12 @@ def config(schedule: Plateau, groups: tuple[float, ...] | None = None) -> Schedu
     return ScheduleConfig(optimizer=OptimizerConfig(name="AdamW", lr=PEAK, groups=groups), schedule=schedule)
 
 
-def expected(schedule: Plateau) -> list[float]:
-    """The rates of every update: f(t) after the validation losses of the epochs before."""
+def expected(schedule: Plateau, losses: list[float | None] = LOSSES) -> list[float]:
+    """The rates of every update: f(t) after the validation losses of the epochs before; None: it had none."""
     state, rates = PlateauState(), []
-    for loss in LOSSES:
+    for loss in losses:
         rates += [PEAK * schedule.factor(len(rates) + i) * schedule.share(state) for i in range(UPDATES)]
-        state = schedule.observe(state, loss)
+        state = state if loss is None else schedule.observe(state, loss)
     assert state.cuts >= 2
     return rates
 
@@ -141,7 +142,8 @@ def test_hugging_faces_trainer(schedule: Plateau, tmp_path: Path) -> None:
     import transformers
 
     used: list[float] = []
-    losses = iter(LOSSES)
+    several = bool(schedule.warmup)  # datasets to evaluate by, of which one counts
+    losses = itertools.chain.from_iterable((loss, *([9.9] if several else [])) for loss in LOSSES)
 
     class Model(nn.Module):
         def __init__(self) -> None:
@@ -174,10 +176,11 @@ def test_hugging_faces_trainer(schedule: Plateau, tmp_path: Path) -> None:
                 logging_strategy="no",
                 use_cpu=True,
                 disable_tqdm=True,
+                **({"metric_for_best_model": "a_loss"} if several else {}),
                 **arguments,
             ),
             train_dataset=rows,
-            eval_dataset=rows,
+            eval_dataset={"a": rows, "b": rows} if several else rows,
             callbacks=[Log(), *([names["Observe"]()] if "Observe" in names else [])],
             optimizers=optimizers,
         ).train()
@@ -188,11 +191,12 @@ def test_hugging_faces_trainer(schedule: Plateau, tmp_path: Path) -> None:
     "target", [pytest.param(target, marks=pytest.mark.needs(*NEEDS[target])) for target in ("keras", "optax")]
 )
 def test_in_a_process_of_its_own(target: str) -> None:
+    losses = [*LOSSES[:5], None, *LOSSES[5:]] if target == "keras" else LOSSES  # of model.fit(validation_freq=...)
     jobs = [
         {
             "target": target,
             "text": export_schedule(config(schedule), target).text,
-            "losses": LOSSES,
+            "losses": losses,
             "updates": UPDATES,
         }
         for schedule in SHAPES
@@ -207,7 +211,38 @@ def test_in_a_process_of_its_own(target: str) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     for schedule, used in zip(SHAPES, json.loads(done.stdout.splitlines()[-1]), strict=True):
-        assert used == pytest.approx(expected(schedule), rel=1e-6)
+        assert used == pytest.approx(expected(schedule, losses), rel=1e-6)
+
+
+@pytest.mark.needs("transformers")
+@pytest.mark.parametrize(
+    ("arguments", "metrics", "seen"),
+    [
+        ({}, {"eval_loss": 1.0}, 1.0),
+        ({}, {"eval_a_loss": 1.0}, None),  # of a dictionary of datasets
+        ({"metric_for_best_model": "eval_a_loss"}, {"eval_a_loss": 1.0}, 1.0),
+        ({"metric_for_best_model": "a_loss"}, {"eval_b_loss": 1.0}, None),
+        ({"metric_for_best_model": "accuracy"}, {"eval_loss": 1.0, "eval_accuracy": 0.9}, 1.0),
+    ],
+)
+def test_what_the_trainer_hands_over(
+    arguments: dict[str, Any], metrics: dict[str, float], seen: float | None, tmp_path: Path
+) -> None:
+    import transformers
+
+    class Scheduler:
+        seen = None
+
+        def observe(self, loss: float) -> None:
+            self.seen = loss
+
+    given = transformers.TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[], **arguments)
+    scheduler, callback = Scheduler(), exported(SHAPES[2], "huggingface")["Observe"]()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        callback.on_evaluate(given, None, None, metrics=metrics, lr_scheduler=scheduler)
+    assert scheduler.seen == seen
+    assert len(told) == (seen is None)
 
 
 def test_the_frameworks_own_is_used_where_it_cuts_alike() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from transformers import Seq2SeqTrainingArguments, TrainingArguments
 
+from lrfinder.config import format_schedule
 from lrfinder.errors import ConfigError, UsageError
 from lrfinder.importing import import_schedule
 
@@ -215,3 +216,61 @@ def test_axolotl_refuses_two_warm_ups_as_well() -> None:
 def test_what_version_4_writes_into_every_file_is_none() -> None:
     data = {"learning_rate": 1e-3, "max_steps": 10, "adafactor": False, "warmup_ratio": 0.0, "deepspeed": "zero2.json"}
     assert import_schedule(data).schedule.name == "linear"
+
+
+WITH_SCHEDULER = '{"zero_optimization": {"stage": 2},\n "scheduler": {"type": "WarmupDecayLR", "params": {}}}'
+
+
+@pytest.mark.parametrize("mark", ["", "base_model: x\nwarmup_steps: 0\n"], ids=["transformers", "axolotl"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_scheduler_in_deepspeeds_file_is_refused(
+    tmp_path: Path, beside: bool, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working = tmp_path / "working"
+    (working / "ds").mkdir(parents=True)
+    (tmp_path / "ds").mkdir()
+    monkeypatch.chdir(working)
+    file = tmp_path / "ds/zero2.json" if beside else working / "ds/zero2.json"
+    arguments = tmp_path / "args.yaml"
+    arguments.write_text(f"{HEAD}deepspeed: ds/zero2.json\n{mark}")
+    file.write_text(WITH_SCHEDULER)
+    key = "lr_scheduler" if mark else "lr_scheduler_type"
+    message = (
+        rf"args\.yaml:3:12: deepspeed: .*zero2\.json:2:2: scheduler: takes the place of {key}, and isn't read; take"
+    )
+    with pytest.raises(ConfigError, match=message):
+        import_schedule(arguments)
+    if not beside:
+        with pytest.raises(UsageError, match=r"^deepspeed: ds/zero2\.json:2:2: scheduler: takes the place of"):
+            import_schedule({"learning_rate": 1e-3, "max_steps": 10, "deepspeed": "ds/zero2.json"})
+    file.write_text('{"zero_optimization": {"stage": 2}, "scheduler": null}')
+    assert "DeepSpeed" not in import_schedule(arguments).evidence.why
+
+
+@pytest.mark.parametrize("name", ["away.json", "words.json", "bytes.json", "folder", "x" * 5000, "nul\0.json"])
+def test_a_file_of_deepspeeds_that_cannot_be_read_is_said(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.json").write_text("scheduler: [")
+    (tmp_path / "bytes.json").write_bytes(b"\xff")
+    (tmp_path / "folder").mkdir()
+    config = import_schedule({"learning_rate": 1e-3, "max_steps": 10, "deepspeed": name})
+    assert "couldn't be read: a scheduler in it would take the place of this one" in config.evidence.why
+    format_schedule(config, suffix=".toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("optimizer: muon", r":4:12: optimizer: unknown 'muon'"),
+        ("lr_scheduler: consine", r":4:15: lr_scheduler: unknown 'consine'; known: linear"),
+        ('warmup_ratio: "0.1"', r':4:15: warmup_ratio: expected a number from 0 to 1, got "0.1"'),
+        ("warmup_ratio: .inf", r":4:15: warmup_ratio: expected a number from 0 to 1, got Infinity"),
+        ("warmup_steps: -1", r":4:15: warmup_steps: expected a number of at least 0, got -1"),
+    ],
+)
+def test_messages_have_the_names_of_axolotls_keys(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "args.yaml").write_text(f"{HEAD}base_model: x\n{text}\n")
+    with pytest.raises(ConfigError, match=message):
+        import_schedule(tmp_path / "args.yaml")

@@ -79,7 +79,7 @@ PRESETS: list[Schedule] = [
 ]
 OPTIMIZERS = [
     OptimizerConfig(name="AdamW", lr=0.02, settings={"betas": (0.9, 0.95), "eps": 1e-6, "weight_decay": 0.1}),
-    OptimizerConfig(name="SGD", lr=0.02, settings={"momentum": 0.9}),
+    OptimizerConfig(name="SGD", lr=0.02, settings={"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4}),
 ]
 
 
@@ -98,7 +98,6 @@ def test_what_a_preset_says_comes_back_as_the_same_config(
     assert (back.schedule, back.optimizer) == (schedule, optimizer)
     arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none", **names["ARGUMENTS"])
     assert import_schedule(arguments) == back
-    kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments)
-    assert kind is getattr(torch.optim, optimizer.name)
-    made = kind([torch.nn.Parameter(torch.zeros(1))], weight_decay=arguments.weight_decay, **settings)
-    assert {key: made.defaults[key] for key in optimizer.settings} == optimizer.settings
+    made = Trainer(torch.nn.Linear(1, 1), arguments).create_optimizer()
+    assert type(made) is getattr(torch.optim, optimizer.name)
+    assert {key: made.param_groups[0][key] for key in optimizer.settings} == optimizer.settings

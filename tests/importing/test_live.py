@@ -598,6 +598,39 @@ def test_the_optimizer_is_recorded_without_what_its_scheduler_moves() -> None:
     assert (config.optimizer.settings["betas"], config.optimizer.settings["weight_decay"]) == ((0.9, 0.95), 0.3)
     cycled = import_schedule(lrs.OneCycleLR(optimizer, 0.1, total_steps=5))
     assert "betas" not in cycled.optimizer.settings
+    for group in optimizer.param_groups:  # as a notebook's cell that is run anew
+        group["lr"] = group["initial_lr"] = 0.1
+    after = import_schedule(lrs.ExponentialLR(optimizer, 0.9), steps=5)
+    assert after.optimizer.settings["weight_decay"] == 0.3
+    assert "betas" in after.optimizer.settings
+    assert "momentum" not in after.evidence.why
+
+
+@pytest.mark.parametrize("target", ["lightning", "huggingface"])
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (torch.optim.AdamW, {"weight_decay": np.float64(0.3)}),
+        (torch.optim.Adam, {"betas": (np.float64(0.8), 0.99)}),
+        (torch.optim.Adam, {"decoupled_weight_decay": True, "amsgrad": True}),
+        (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    ],
+)
+def test_the_same_optimizer_is_made_from_an_export(
+    kind: type[torch.optim.Optimizer], settings: dict[str, Any], target: str
+) -> None:
+    optimizer = optimizer_of(0.1, kind=kind, **settings)
+    config = import_schedule(lrs.CosineAnnealingLR(optimizer, 20), steps=20)
+    names: dict[str, Any] = {}
+    exec(export_schedule(config, target).text, names)  # noqa: S102 - our own text
+    if "ARGUMENTS" in names:
+        assert not {"amsgrad", "decoupled_weight_decay"} & config.optimizer.settings.keys()
+        return
+    net = torch.nn.Linear(1, 1)
+    made = names["configure_optimizers"](net)["optimizer"] if target == "lightning" else names["optimizers"](net)[0]
+    left_out = {"lr", "params", "initial_lr"}
+    both = [{key: it.param_groups[0][key] for key in it.defaults if key not in left_out} for it in (made, optimizer)]
+    assert (type(made), both[0]) == (kind, both[1])
 
 
 def test_a_table_that_would_be_too_long_wants_a_tolerance() -> None:
@@ -654,27 +687,28 @@ def test_it_is_in_the_package() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "name"),
+    ("make", "name", "epochs"),
     [
-        (lambda it: lrs.StepLR(it, 3, 0.1), "step"),
-        (lambda it: lrs.MultiStepLR(it, [3, 4], 0.1), "multi-step"),
-        (lambda it: lrs.ExponentialLR(it, 0.97), "step"),
-        (lambda it: lrs.CosineAnnealingLR(it, 9), "table"),
-        (lambda it: lrs.OneCycleLR(it, 0.1, total_steps=9), "table"),
+        (lambda it: lrs.StepLR(it, 3, 0.1), "step", 9),
+        (lambda it: lrs.MultiStepLR(it, [3, 4], 0.1), "multi-step", 9),
+        (lambda it: lrs.ExponentialLR(it, 0.97), "step", 9),
+        (lambda it: lrs.ExponentialLR(it, 0.97), "step", 150),
+        (lambda it: lrs.CosineAnnealingLR(it, 9), "table", 9),
+        (lambda it: lrs.OneCycleLR(it, 0.1, total_steps=9), "table", 9),
     ],
 )
-def test_a_scheduler_that_is_stepped_once_an_epoch(make: Any, name: str) -> None:
+def test_a_scheduler_that_is_stepped_once_an_epoch(make: Any, name: str, epochs: int) -> None:
     def optimizer() -> torch.optim.Optimizer:
         weights = [torch.nn.Parameter(torch.zeros(1)) for _ in range(2)]
         return torch.optim.SGD([{"params": weights[:1]}, {"params": weights[1:], "lr": 0.05}], lr=0.1, momentum=0.9)
 
-    made, live = import_schedule(make(optimizer()), steps=9 * 17, epoch=17), optimizer()
+    made, live = import_schedule(make(optimizer()), steps=epochs * 17, epoch=17), optimizer()
     scheduler, used = make(live), []
-    for _ in range(9):  # epochs, of 17 updates
+    for _ in range(epochs):  # of 17 updates
         for _ in range(17):
             used.append(live.param_groups[0]["lr"])
             live.step()
-        if len(used) < 9 * 17:
+        if len(used) < epochs * 17:
             scheduler.step()
     assert made.lrs() == pytest.approx(used, rel=1e-12)
     assert made.schedule.name == name

@@ -18,6 +18,7 @@ from transformers.trainer_utils import SchedulerType
 from transformers.training_args import OptimizerNames
 
 from helpers.processes import environment
+from lrfinder.config import OptimizerConfig
 from lrfinder.errors import ConfigError, UsageError
 from lrfinder.importing import import_schedule
 from lrfinder.importing.huggingface_optimizers import optimizer_class
@@ -231,7 +232,8 @@ def test_the_object_itself_a_mapping_and_its_file(tmp_path: Path) -> None:
     config = import_schedule(arguments)
     used = theirs("cosine_with_min_lr", 3e-4, 20, 200, {"min_lr_rate": 0.1})
     assert config.lrs() == pytest.approx(used, rel=0, abs=1e-9 * 3e-4)
-    assert (config.optimizer.name, config.optimizer.settings) == ("SGD", {"momentum": 0.9})
+    assert config.optimizer.name == "SGD"
+    assert config.optimizer.settings == {"momentum": 0.9, "nesterov": True, "weight_decay": 0.0}
     assert import_schedule(arguments.to_dict()) == config
     file = tmp_path / "args.json"
     file.write_text(arguments.to_json_string())
@@ -264,7 +266,51 @@ def test_the_optimizers_settings_are_the_trainers() -> None:
     base = {"learning_rate": 0.1, "max_steps": 5, "adam_beta2": 0.95, "weight_decay": 0.3}
     adamw = import_schedule(base).optimizer
     assert (adamw.name, adamw.settings) == ("AdamW", {"betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.3})
-    assert import_schedule(base, optimizer="Lion").optimizer.name == "Lion"
+    assert import_schedule(base, optimizer="Lion").optimizer == OptimizerConfig(
+        name="Lion", lr=0.1, settings={"weight_decay": 0.3}
+    )
+    assert import_schedule({**base, "optim": "galore_adamw"}).optimizer.settings == {}  # it makes its own groups
+
+
+@pytest.mark.as_pinned("transformers")  # 5.0 takes no `optim_args` for these
+@pytest.mark.parametrize(
+    ("optim", "optim_args"),
+    [
+        ("sgd", "momentum=0.9, nesterov=True, weight_decay=0.7"),
+        ("sgd", "momentum=0.9, nesterov=off, dampening=0.1"),
+        ("rmsprop", "momentum=0.5, alpha=0.9, eps=1e-3, centered=yes, weight_decay=0.7"),
+        ("adagrad", "lr_decay=0.01, eps=1e-5, weight_decay=0.7"),
+        ("adafactor", None),
+        ("adamw_torch", None),
+    ],
+)
+def test_the_settings_are_those_of_the_optimizer_that_the_trainer_makes(
+    tmp_path: Path, optim: str, optim_args: str | None
+) -> None:
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path),
+        learning_rate=0.1,
+        max_steps=5,
+        weight_decay=0.3,
+        optim=optim,
+        optim_args=optim_args,
+        use_cpu=True,
+        report_to="none",
+    )
+    made = Trainer(torch.nn.Linear(2, 1), arguments).create_optimizer()
+    found = import_schedule(arguments).optimizer
+    assert found.name == type(made).__name__
+    assert {key: made.param_groups[0][key] for key in found.settings} == found.settings
+    said = {pair.split("=")[0].strip() for pair in (optim_args or "").split(",") if pair}
+    assert found.settings.keys() >= said | {"weight_decay"}
+
+
+def test_a_polynomial_that_transformers_refuses_is_refused() -> None:
+    keywords = {"name": "polynomial", "num_warmup_steps": 0, "num_training_steps": 10}
+    with pytest.raises(ValueError, match="must be smaller"):
+        get_scheduler(optimizer=torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-8), **keywords)
+    with pytest.raises(UsageError, match=r"lr_end \(1e-07\) must be below learning_rate \(1e-08\)"):
+        import_schedule({"learning_rate": 1e-8, "max_steps": 10, "lr_scheduler_type": "polynomial"})
 
 
 GOOD = """\

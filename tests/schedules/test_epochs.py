@@ -199,6 +199,26 @@ def test_the_right_form_is_named(given: str, right: str) -> None:
         assert parse_schedule(text.replace(given, right), suffix=".yaml", where="it").schedule.epoch == 2
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            "name: plateau, patience: 5 epochs",
+            "patience: counts evaluations, not updates: write 5, if there is one",
+        ),
+        ("name: plateau, cooldown: 2.5 Epochs", "cooldown: counts evaluations, not updates: write a whole number, if"),
+        ("name: plateau, factor: 1 epochs", 'factor: expected a number, got "1 epochs"'),
+        ("name: multi-step, milestones: [3], factor: 1 epochs", 'factor: expected a number, got "1 epochs"'),
+        ("name: table, points: [[0, 1.0], [5, 0.1 epochs]]", r"points\[1\]\[1\]: expected a number, got"),
+        ("name: linear, warmup: 1 epochs, warmup_start: 0 epochs", 'warmup_start: expected a number, got "0 epochs"'),
+    ],
+)
+def test_what_counts_no_updates_takes_no_epochs(given: str, told: str) -> None:
+    text = f"version: 1\noptimizer: {{name: SGD, lr: 0.1}}\nschedule: {{epoch: 10, steps: 9 epochs, {given}}}\n"
+    with pytest.raises(ConfigError, match=rf"^it:3:\d+: schedule\.{told}"):
+        parse_schedule(text, suffix=".yaml", where="it")
+
+
 def test_words_that_are_no_lengths_are_judged_as_they_are() -> None:
     with pytest.raises(ValidationError, match="'triangular'"):
         Cyclical(steps=10, up=2, mode="epochs")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from lrfinder.cli.init import init
+from lrfinder.errors import UsageError
 from lrfinder.task.build import build_trial
 from lrfinder.task.load import load_problem
 from lrfinder.task.names import NAMES
@@ -53,6 +55,12 @@ def test_the_commented_step_is_right_too(starter: Path) -> None:
     trial = build_trial(load_problem(str(starter)), place=lambda model: model)
     assert trial.loss(trial.model, next(iter(trial.loader))).item() > 0
     assert trial.loss_note() == "training_step"
+
+
+def test_it_takes_no_name_of_what_it_imports(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"torch\.py: what it holds imports torch, and Python would take this file"):
+        init(tmp_path / "torch.py")
+    assert not list(tmp_path.iterdir())
 
 
 def test_it_imports_torch_and_the_standard_library_only(starter: Path) -> None:
