@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,8 @@ def _own_lr(makes: Any, parts: tuple[SweptOptimizer, ...]) -> float | None:
     scheduler that warms up keeps in its groups.
     """
     if callable(makes) and accepts_args(makes, 2):
-        lr = list(inspect.signature(makes).parameters.values())[1].default if inspect.isfunction(makes) else None
+        parameters = inspect.signature(makes).parameters.values() if inspect.isfunction(makes) else ()
+        lr = next((second.default for second in itertools.islice(parameters, 1, 2)), None)  # `*args` has no second one
         return float(lr) if isinstance(lr, int | float) and 0 < lr < math.inf else None
     groups = [group for part in parts if part.group_ratios is not None for group in part.optimizer.param_groups]
     peaks = [float(group.get(key) or 0.0) for group in groups for key in ("lr", "initial_lr", "max_lr")]
@@ -197,6 +199,14 @@ def _check_usable(parts: tuple[SweptOptimizer, ...], model: nn.Module, where: st
             raise ModelFileError(
                 f"{where}: {type(part.optimizer).__name__} maximizes (maximize=True), and a sweep wants a falling loss",
                 hint="leave maximize out, and return the loss with the other sign",
+            )
+        climbing = next((index for index, ratio in enumerate(part.group_ratios or ()) if ratio < 0), None)
+        if climbing is not None:
+            raise ModelFileError(
+                f"{where}: param group {climbing} of {type(part.optimizer).__name__} has a rate below 0: it makes the "
+                "loss rise, and a sweep wants a falling one",
+                hint="give the group a rate above 0, and turn the sign of its gradients: "
+                "weight.register_hook(lambda grad: -grad)",
             )
         if not any(id(p) in trainable for group in part.optimizer.param_groups for p in group["params"]):
             what = f"the {SINGLE}" if part.name == SINGLE else f"optimizer {part.name!r}"
