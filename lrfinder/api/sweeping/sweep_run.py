@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.runs.run_files import write_picture
-from lrfinder.api.sweeping.sinks import Sink, check_sinks
+from lrfinder.api.sweeping.sinks import begin_sinks, check_sinks, finish_sinks
 from lrfinder.api.sweeping.stored_code import Tell, announce_model
 from lrfinder.errors import EnvironmentFailure, RunError, UsageError
 from lrfinder.records import Setup, Stop, SweepSettings
@@ -78,9 +78,7 @@ def sweep_model(
         from lrfinder.api.sweeping.measure import measure  # torch, once `watch` has prepared for it
         from lrfinder.api.sweeping.model_file import load_source_problem
 
-        told = [Sink(name, settings) for name in sinks]
-        for sink in told:
-            sink.began(None if folder is None else folder.place)
+        told = begin_sinks(sinks, settings, None if folder is None else folder.place)
         observers.extend(told)
         run = str(folder.path) if folder is not None else None
         if where is not None:
@@ -90,10 +88,7 @@ def sweep_model(
         else:
             problem = live() if live is not None else load_source_problem(source, seed=settings.seed)
             result = measure(problem, settings, device=source.device, observers=observers, run=run, kept=kept)
-        if told:
-            advice = advise(gather_evidence(result), Request())
-            for sink in told:
-                sink.finished(result, advice)
+        finish_sinks(told, result)
         return result
 
 
