@@ -21,6 +21,7 @@ from lrfinder.records import Setup, Stop, SweepSettings
 from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished, write_cost
 from lrfinder.task.checkpoint.files import checkpoint_digest, checkpoint_files
 from lrfinder.task.reference import check_reference, digest_of
+from lrfinder.task.source import modules_put_back
 from lrfinder.version import CREATED_BY
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def sweep_model(
         raise UsageError("live objects can't be swept elsewhere", hint="put them in a model file, or leave on= out")
     if sinks:  # before the model file is imported
         check_sinks(sinks)
-    with ExitStack() as stack:
+    with modules_put_back(), ExitStack() as stack:
         observers: list[Observer] = [folder] if folder is not None else []
         if watch is not None:
             observers.append(stack.enter_context(watch(settings)))
