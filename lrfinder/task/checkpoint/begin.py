@@ -13,15 +13,13 @@ from torch.nn.parameter import is_lazy
 
 from lrfinder.errors import UsageError, error_text
 from lrfinder.formatting import format_count
-from lrfinder.optimizers import class_name
+from lrfinder.optimizers import NO_SETTINGS, class_name
 from lrfinder.records import Start
 from lrfinder.task.checkpoint.read import Checkpoint, State
 from lrfinder.task.problem import SweptOptimizer
 
 _PARALLEL, _COMPILED = "module.", "_orig_mod."  # what DataParallel puts before all names, torch.compile into some
 _MOST = 5  # names that a message lists
-# Of a param group, not compared: rates, which the sweep sets, and choices of torch's implementation.
-_FREED = frozenset({"params", "param_names", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable"})
 _CYCLED = {"max_momentum", "base_momentum"}  # in a group whose momentum OneCycleLR or CyclicLR changes at each update
 # What torch's optimizers keep of a weight in its own shape.
 _LIKE_THE_WEIGHT = frozenset({"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "sum"})
@@ -147,7 +145,7 @@ def _check_settings(checkpoint: Checkpoint, where: str, own: Sequence[State], th
     for index, (here, there) in enumerate(zip(own, theirs, strict=True)):
         cycled = not _CYCLED.isdisjoint(there)
         for name, value in here.items():
-            if name not in there or name in _FREED or (cycled and name == "momentum"):
+            if name not in there or name in NO_SETTINGS or (cycled and name == "momentum"):
                 continue
             of_last = there[name]
             if cycled and name == "betas":  # such a schedule changes the first

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lrfinder.errors import CONTROL, ModelFileError, UsageError
-from lrfinder.optimizers import SEVERAL, class_name, is_value
+from lrfinder.optimizers import NO_SETTINGS, SEVERAL, class_name, is_value
 from lrfinder.records import OptimizerFacts
 from lrfinder.task.calling import accepts_args, user_call
 from lrfinder.task.lightning import overrides, own_optimizer
@@ -37,8 +37,6 @@ from lrfinder.task.problem import Problem, SweptOptimizer
 _LOADED = "; load_state_dict brings the rate of its checkpoint: set group['lr'] = lr of each group after it"
 _HINT = "write `def optimizer(params, lr): return torch.optim.SGD(params, lr=lr)`"
 
-# Keys of a param group that aren't recorded as settings: rates, choices of torch's implementation, and bookkeeping.
-_INTERNAL = frozenset({"params", "param_names", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable"})
 # What torch's OneCycleLR, CyclicLR and SWALR keep of theirs in a param group: no optimizer takes it.
 _OF_SCHEDULERS = frozenset({"max_lr", "min_lr", "max_momentum", "base_momentum", "swa_lr"})
 _LONGEST = 1000  # characters or numbers of a setting; what is longer is data, not a setting
@@ -240,7 +238,7 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str, own_lr: flo
     swept = [part for part in parts if part.group_ratios is not None]
     settings = {}
     for key, value in optimizer.param_groups[0].items():
-        if key not in _INTERNAL and (key in optimizer.defaults or key not in _OF_SCHEDULERS):
+        if key not in NO_SETTINGS and (key in optimizer.defaults or key not in _OF_SCHEDULERS):
             try:
                 plain = _plain(value)
             except RecursionError:  # a list that holds itself, say: no record can
