@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 
@@ -49,6 +50,11 @@ def round_lr(lr: float, digits: int) -> float:
 def format_loss(value: float) -> str:
     """Write a loss with 4 significant digits: "2.303", "48210", "-1.25"; "1.2e-05" outside 0.001 to a million."""
     return _significant(value, digits=4, smallest=SMALLEST_PLAIN_LOSS, largest=LARGEST_PLAIN_LOSS)
+
+
+def quoted(text: str) -> str:
+    """Write a text as a string of Python on one line, in double quotes if all of it can be printed."""
+    return json.dumps(text, ensure_ascii=False) if text.isprintable() else repr(text)
 
 
 def format_interval(low: float, high: float) -> str:

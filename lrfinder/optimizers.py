@@ -11,6 +11,10 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 LARGEST_INTEGER = 2**63 - 1  # TOML's integers have 64 bits, and a config must say the same in every format
+# Of a param group what is no setting: rates, choices of torch's implementation, and bookkeeping.
+NO_SETTINGS = frozenset(
+    {"params", "param_names", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable"}
+)
 SEVERAL = " + "  # joins the classes of optimizers that were swept together
 
 

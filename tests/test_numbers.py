@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import math
 import re
 
@@ -16,6 +17,7 @@ from lrfinder.formatting import (
     format_interval,
     format_loss,
     format_lr,
+    quoted,
 )
 
 RATES = [
@@ -114,3 +116,13 @@ def test_interval_decade_count_and_movement() -> None:
 )
 def test_sizes(count: int, text: str) -> None:
     assert format_bytes(count) == text
+
+
+@given(st.text())
+def test_a_quoted_text_is_that_text_in_python_on_one_line(text: str) -> None:
+    assert ast.literal_eval(quoted(text)) == text
+    assert len(quoted(text).splitlines()) == 1
+
+
+def test_a_quoted_text_stays_readable() -> None:
+    assert quoted("modèle \N{GRINNING FACE}/学習.yaml") == '"modèle \N{GRINNING FACE}/学習.yaml"'

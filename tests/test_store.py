@@ -187,10 +187,18 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     assert create(tmp_path).path == tmp_path
 
 
-def test_a_run_that_measured_nothing_leaves_no_folder(tmp_path: Path) -> None:
-    with create(tmp_path / "run"):
-        assert (tmp_path / "run").is_dir()
-    assert not (tmp_path / "run").exists()
+@pytest.mark.parametrize("out", ["run", "new/deep/run", "there/new/run", None])
+def test_a_run_that_measured_nothing_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()  # the user's own, though it is empty
+    with create(None if out is None else Path(out)) as folder:
+        assert folder.place.is_dir()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
+    with create(Path("new/one")), create(Path("new/two")):
+        pass
+    assert list(tmp_path.rglob("*")) == [tmp_path / "there"]
 
 
 def test_runs_started_together_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lrfinder.api.sweeping.broadcast import Broadcast
 from lrfinder.api.sweeping.settings import make_settings
-from lrfinder.api.sweeping.sinks import Sink, check_sinks
+from lrfinder.api.sweeping.sinks import begin_sinks, check_sinks, finish_sinks
 from lrfinder.api.sweeping.sweep_parts import deadline_of, make_sweep
 from lrfinder.api.sweeping.sweep_run import SweepRun, Watch, advised
 from lrfinder.engine.observer import Observer
@@ -109,12 +109,14 @@ def script_run(
         observers: list[Observer] = [folder]
         if watch is not None:
             observers.append(stack.enter_context(watch(settings)))
-        observers.extend(Sink(name, settings) for name in sinks)
+        told = begin_sinks(sinks, settings, folder.place)
+        observers.extend(told)
         listeners, deadline = Broadcast(observers), deadline_of(settings)
         runs = stack.enter_context(
             ScriptRuns(script, seed=settings.seed, observer=listeners, log=folder.place / SCRIPT_LOG, deadline=deadline)
         )
         result = make_sweep(ScriptParts(runs), settings, listeners, deadline=deadline, run=str(folder.path))
+        finish_sinks(told, result)
     remarks = (_starts(runs.starts), *runs.remarks)
     return advised(result, folder, time.monotonic() - begun, of_script=True, remarks=remarks)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from lrfinder.config.model import VERSION, ScheduleConfig
 from lrfinder.config.problems import explain, in_order, show_value
 from lrfinder.errors import CONTROL, ConfigError
 from lrfinder.files import UnfitFileError, read_limited, write_named
+from lrfinder.formatting import quoted
 from lrfinder.paths import check_target
 
 # A table of 10,000 points takes 0.6 MB; no format's reader takes a second for this much.
@@ -114,7 +114,7 @@ def dump(config: ScheduleConfig, path: str | os.PathLike[str]) -> None:
 
 def _header(config: ScheduleConfig, file_name: str) -> str:
     # Quoted as in Python, so that no file name can end the comment.
-    loaded = f"load_schedule({json.dumps(file_name)})"
+    loaded = f"load_schedule({quoted(file_name)})"
     growing = (
         ""
         if config.batch is None

@@ -21,6 +21,9 @@ class Observer:
     def began(self, run: Path | None) -> None:
         """The sweep begins; `run` is its run folder, if it has one. Called for sinks, before all else."""
 
+    def resumed(self, traces: tuple[Trace, ...], short_sweeps: tuple[Trace, ...], runs: tuple[ShortRun, ...]) -> None:
+        """An earlier process made these repeats, short sweeps and short runs; the others follow."""
+
     def repeat_started(self, repeat: int) -> None:
         """Repeat number `repeat` begins, counted from 0; nothing has been built for it yet.
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from lrfinder.formatting import format_count
-from lrfinder.records import Chart, Fit, Metric, SweepResult
+from lrfinder.records import Chart, Fit, Metric, ShortRun, SweepResult
 from lrfinder.report import layers, style
 from lrfinder.report.window import Window, start_loss, trials_window, window_of
 from lrfinder.version import CREATED_BY
@@ -152,11 +152,12 @@ def subtitle(result: SweepResult) -> str:
 
 def trial_runs(result: SweepResult) -> str:
     """Return what the legend calls the ends of the trial runs: they have another loss than the sweep."""
-    return f"trial runs of {result.settings.run_steps} updates ({_judged_by(result)})"
+    return f"trial runs of {result.settings.run_steps} updates ({judged_by(result.runs)})"
 
 
-def _judged_by(result: SweepResult) -> str:
-    return next((run.judged_by for run in result.runs if run.metric == "train"), "held-out loss")
+def judged_by(runs: Sequence[ShortRun]) -> str:
+    """Return what the losses of these runs are: held-out ones, or those of training, if a script shows no others."""
+    return next((run.judged_by for run in runs if run.metric == "train"), "held-out loss")
 
 
 def _header(figure: Figure, result: SweepResult) -> None:
@@ -192,8 +193,8 @@ def _trials_panel(axes: Axes, chart: Chart, window: Window, *, alone: bool) -> N
     if alone:
         layers.rate_axis(axes, window, chart.result.settings.spacing)
     updates = chart.result.settings.run_steps
-    judged_by = _judged_by(chart.result)
-    layers.loss_axis(axes, window, "loss" if alone else f"{judged_by} after {updates} updates at one rate")
+    judged = judged_by(chart.result.runs)
+    layers.loss_axis(axes, window, "loss" if alone else f"{judged} after {updates} updates at one rate")
     if chart.band is not None:
         layers.trainable_band(axes, chart.band)
         layers.zone_labels(axes, chart.band)

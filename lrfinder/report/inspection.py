@@ -41,5 +41,5 @@ def dry_run_lines(run: DryRun) -> list[str]:
         f"Loss: {setup.loss}. Optimizer: {optimizer.name}{chosen}{size}{length}.",
         *facts,
         f"A sweep takes {format_count(run.updates, 'update')}{after}: about {format_duration(run.seconds)}.",
-        "Nothing was written, and the five updates that were made are undone.",
+        "Nothing was written, and the updates that were made are undone.",
     ]

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lrfinder.config import format_schedule
-from lrfinder.formatting import format_count, format_interval, format_loss, format_lr
+from lrfinder.formatting import format_count, format_interval, format_loss, format_lr, quoted
 from lrfinder.options import STOP_TEXT
 from lrfinder.records import Spacing, Status
-from lrfinder.report.figure import headline, subtitle, trial_runs
+from lrfinder.report.figure import headline, judged_by, subtitle, trial_runs
 from lrfinder.report.overlay import overlay_of
 from lrfinder.report.schedule import describe, key_updates
 from lrfinder.report.svg import curve_view, overlay_view, schedule_view, trials_view
@@ -95,11 +94,13 @@ def _view(run: RunAnswer, most_points: int) -> dict[str, Any]:
         "fit": [] if advice.fit is None else _half_decades(advice.fit),
         "trials_title": trial_runs(result),
         "trials": trials_view(result.runs, spacing, pick, advice.band, None if curve is None else curve["plot"]),
+        "judged_by": judged_by(result.runs),
         "best": best_losses(result.runs),
         "verified": trials_view(run.trials, Spacing.EXP, pick, advice.band),
+        "verified_by": judged_by(run.trials),
         "best_verified": best_losses(run.trials),
         "schedule": None if advice.schedule is None else _schedule(advice.schedule),
-        "use": None if run.config is None else json.dumps(run.config),
+        "use": None if run.config is None else quoted(run.config),
         "own_picks": own,
         "other_picks": [each for each in advice.picks if each not in own],
         "settings": _settings(run),

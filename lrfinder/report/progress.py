@@ -24,6 +24,7 @@ from lrfinder.report.live import Frame, TerminalView, View
 REFRESH_S = 0.25  # four times a second looks live
 LARGEST_SHARE = 0.03  # of the time, that drawing takes
 FIRST_UPDATES = 5  # after which the time to come is told
+SHORTEST_S = 0.05  # is told as 0.1 s
 LOG_EVERY_S = 30.0  # off a terminal, a slow sweep still shows a sign of life; CI systems end silent jobs
 
 
@@ -95,12 +96,17 @@ class SweepProgress(Observer):
         if self._view is not None:
             self._view.stop(self._frame(""))
 
+    def resumed(self, traces: tuple[Trace, ...], short_sweeps: tuple[Trace, ...], runs: tuple[ShortRun, ...]) -> None:
+        """Count what was made before: it isn't still to come."""
+        short = self._settings.short()
+        kept = len(traces) * self._settings.steps + len(short_sweeps) * (0 if short is None else short.steps)
+        self._swept -= kept
+        self._planned -= kept + min(len(runs), LEAST_TRIALS) * self._settings.run_steps
+        self._runs = len(runs)
+
     @_for_readers
     def repeat_started(self, repeat: int) -> None:
         """Begin repeat number `repeat`, counted from 0."""
-        if self._repeat is None:  # a sweep that is carried on has the repeats before
-            self._planned -= repeat * self._settings.steps
-            self._swept -= repeat * self._settings.steps
         if repeat == self._repeat:  # it begins again
             self._measured -= self._of_part
             self._points.clear()
@@ -164,9 +170,8 @@ class SweepProgress(Observer):
         self._end(len(trace.lrs))
         if self._view is not None:
             return
-        seconds = format_duration(max(0.0, self._clock() - self._part_began))
         of = f"{len(trace.lrs)} of {format_count(self._settings.steps, 'update')}"
-        line = f"{self._part}: {of} in {seconds}"
+        line = f"{self._part}: {of}{self._took()}"
         if self._best is not None:
             line += f", lowest loss {format_loss(self._best.loss)} at rate {format_lr(self._best.lr)}"
         self._say(f"{line}{_skips(trace.skipped)}; {_ending(trace)}")
@@ -206,9 +211,8 @@ class SweepProgress(Observer):
             self._ends.append((run.plan.lr, run.loss))
         if self._view is not None:
             return
-        seconds = format_duration(max(0.0, self._clock() - self._part_began))
         what = (
-            f"{self._part}: rate {format_lr(run.plan.lr)}, {format_count(run.updates, 'update')} in {seconds}"
+            f"{self._part}: rate {format_lr(run.plan.lr)}, {format_count(run.updates, 'update')}{self._took()}"
             f"{_skips(run.skipped)}"
         )
         if run.loss is not None:
@@ -230,6 +234,11 @@ class SweepProgress(Observer):
         self._done += updates
         self._planned -= self._part_steps - updates
         self._part_steps = self._of_part = 0
+
+    def _took(self) -> str:
+        """Say how long a part took; nothing of one that was made elsewhere, and is only told of now."""
+        seconds = self._clock() - self._part_began
+        return f" in {format_duration(seconds)}" if seconds >= SHORTEST_S else ""
 
     def _show(self, now: float, place: str, facts: str) -> None:
         """Draw, or write a line of the log."""

@@ -36,9 +36,9 @@ def summary_lines(
     """
     took = "" if seconds is None else f", {format_duration(seconds)}"
     ended = f"; {STOP_TEXT[result.status]}" if result.status.cut_short else ""
-    place = f"Picture: {picture}" if picture is not None else f"Run: {result.run}"
+    place = f"  Picture: {picture}" if picture is not None else f"  Run: {result.run}" if result.run is not None else ""
     batch = f" of batch size {result.setup.batch}" if result.setup.processes is not None else ""
-    spent = f"{updates or result.updates} updates{batch}{took} on {result.setup.device}{ended}.  {place}"
+    spent = f"{updates or result.updates} updates{batch}{took} on {result.setup.device}{ended}.{place}"
     if advice.lr is None:
         return [f"No learning rate can be suggested: {advice.why}.", f"What to do: {advice.hint}.", spent]
     pick, band, optimizer = advice.picks[0], advice.band, result.setup.optimizer

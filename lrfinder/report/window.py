@@ -95,7 +95,8 @@ def window_of(result: SweepResult, fit: Fit | None, *, with_runs: bool = True) -
     shown = [point for point in measured if is_shown(point.loss)]
     if not shown and not ends:
         return None
-    on_the_way_down = [p.loss for p in shown if fit is not None and p.lr <= lowest(fit)[0]]
+    end = -math.inf if fit is None else lowest(fit)[0]
+    on_the_way_down = [point.loss for point in shown if point.lr <= end]
     if fit is not None and len(on_the_way_down) >= FEWEST_BEFORE_LOWEST:
         shares = statistics.quantiles(on_the_way_down, n=TAIL, method="inclusive")
         low, high = min(lowest(fit)[1], shares[0]), shares[-1]

@@ -8,7 +8,7 @@ from typing import Any
 
 from lrfinder.errors import CONTROL, visible
 from lrfinder.formatting import format_lr
-from lrfinder.optimizers import is_setting, is_value
+from lrfinder.optimizers import NO_SETTINGS, is_setting, is_value
 from lrfinder.records import OptimizerFacts, Script, Setup
 from lrfinder.version import VERSION
 
@@ -22,7 +22,6 @@ JUDGED = (
 )
 # Of several processes: what one holds back, another may be given to train on in a later pass.
 JUDGED_BY_TRAINING = "training mode: by the mean of the last tenth of their training losses"
-_INTERNAL = frozenset({"lr", "initial_lr", "foreach", "fused", "capturable", "differentiable", "param_names"})
 
 
 def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
@@ -30,7 +29,7 @@ def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
     settings = {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in facts["settings"].items()
-        if key not in _INTERNAL and is_setting(key)
+        if key not in NO_SETTINGS and is_setting(key)
     }
     return Setup(
         model=visible(script.title),

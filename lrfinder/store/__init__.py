@@ -2,11 +2,13 @@
 
     run.json              settings, setup, seeds, how each repeat ended; replaced atomically
     curve.csv             repeat,step,lr,loss; one line per update, written ten times a second, synced once
+    short-curve.csv       the same, of the short sweeps beside a long one
     runs.jsonl            one short run of the sweep a line, synced
     trials.jsonl          the same, of `verify`
     curve.png             the picture
     recommendation.json   the last result of `recommend`
     verification.json     the last result of `verify`
+    schedule.yaml         the schedule config that was recommended, if one was planned
     report.html           the page of `report`
     script.log            the output of a training script, if one was swept
     cost.json             updates, seconds and memory of the sweep

@@ -14,7 +14,7 @@ from typing import Any, Self
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import LrfinderError, RunError
 from lrfinder.files import check_process, remove_stale, write_atomic
-from lrfinder.records import Mode, Point, RunPlan, Setup, ShortRun, SweepSettings, Trace
+from lrfinder.records import Mode, Point, Setup, ShortRun, SweepSettings, Trace
 from lrfinder.store.curve_file import CurveFile
 from lrfinder.store.layout import (
     CURVE,
@@ -38,11 +38,11 @@ class RunFolder(Observer):
     """A run folder being written: an observer of the sweep. Use as a context manager: leaving it closes the curves."""
 
     def __init__(
-        self, path: Path, header: dict[str, Any], *, mode: Mode, made: bool = False, kept: ResumableRun | None = None
+        self, path: Path, header: dict[str, Any], *, mode: Mode, made: int = 0, kept: ResumableRun | None = None
     ) -> None:
         """Take an empty folder, or one whose sweep is resumed; `create` and `resume` make and open them.
 
-        One that was `made` for this sweep is removed if nothing is measured.
+        So many as were `made` for this sweep, itself and those that it lies in, are removed if nothing is measured.
         """
         self.path = path  # as it was named
         self.place = path.absolute()  # a model file may change the working directory
@@ -84,7 +84,7 @@ class RunFolder(Observer):
             "model_sha256": model_sha256,
             "settings": SETTINGS.dump_python(settings, mode="json"),
         }
-        path, made = take_folder(out) if out is not None else (make_folder(model), True)
+        path, made = take_folder(out) if out is not None else make_folder(model)
         folder = cls(path, header, mode=settings.mode, made=made)
         folder._claim()
         return folder
@@ -129,8 +129,8 @@ class RunFolder(Observer):
             with contextlib.suppress(OSError):  # nothing was measured: what is left would only be in the way
                 if claimed:
                     (self.place / CURVE).unlink()
-                if self._made:  # else it is the user's own
-                    self.place.rmdir()
+                for folder in (self.place, *self.place.parents)[: self._made]:  # the others are the user's own
+                    folder.rmdir()
 
     def repeat_started(self, repeat: int) -> None:
         """Remove the points of a repeat that begins again from the curve."""
@@ -201,12 +201,6 @@ class RunFolder(Observer):
             (self._traces if self._short_curve is None else self._short_sweeps).append(trace)
             self._measured_curve.repeat_ended()  # first: a repeat that run.json calls ended has all of its points
             self._write_run()
-
-    def run_started(self, plan: RunPlan) -> None:
-        """Do nothing: a short run is noted when it has ended."""
-
-    def run_updated(self, plan: RunPlan, updates: int, loss: float) -> None:
-        """Do nothing: what counts of a short run is its end."""
 
     def run_ended(self, run: ShortRun) -> None:
         """Append a short run to runs.jsonl; if the sweep has no continuous part, also as a point of curve.csv."""

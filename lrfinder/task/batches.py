@@ -35,7 +35,9 @@ def to_device(batch: Any, device: torch.device) -> Any:  # noqa: PLR0911 - one f
         return with_parts(batch, move)
     if _moves_itself(batch):
         # Copy first: some classes (transformers' BatchFeature, PyG's Data) move the object itself.
-        return copy.copy(batch).to(device)
+        clone = copy.copy(batch)
+        moved = clone.to(device)
+        return clone if moved is None else moved  # None: as Lightning, take it that `return self` was forgotten
     return with_parts(batch, move) if is_structure(batch) else batch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -67,29 +67,26 @@ def accepts_args(function: Callable[..., Any], count: int) -> bool:
 
 def takes_keyword(function: Callable[..., Any], keyword: str) -> bool:
     """Return whether `function` accepts the argument `keyword`, also by `**kwargs`; False without a signature."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return False
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    return any((p.name == keyword and p.kind in by_name) or p.kind is p.VAR_KEYWORD for p in parameters)
+    return any((p.name == keyword and p.kind in by_name) or p.kind is p.VAR_KEYWORD for p in _parameters(function))
 
 
 def names_parameter(function: Callable[..., Any], name: str) -> bool:
     """Return whether `function` has a parameter of this name; False without a signature."""
-    try:
-        return name in inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return False
+    return any(parameter.name == name for parameter in _parameters(function))
 
 
 def required_arguments(function: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of the parameters that have no default; empty if the function has no signature."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return tuple(p.name for p in _parameters(function) if p.default is p.empty and p.kind not in variadic)
+
+
+def _parameters(function: Callable[..., Any]) -> Collection[inspect.Parameter]:
     try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
+        return inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # it has no signature
         return ()
-    return tuple(p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
 
 
 def call_name(value: object) -> str:

@@ -59,7 +59,7 @@ def make_loader(problem: Problem, model: nn.Module) -> Iterable[Any]:
     if not _is_function(loader):
         _refuse_batch_size(problem, f"train_loader is {describe_value(loader)}, already made")
         return _without_numbers(loader, problem.where)
-    call = _loader_call(loader, problem)
+    call = _loader_call(loader, problem, "train_loader")
     if inspect.isgeneratorfunction(loader):
         return RestartedByCalling(call)
     with user_call("calling train_loader()"):
@@ -77,23 +77,20 @@ def _without_numbers(loader: Any, where: str) -> Iterable[Any]:
 def make_val_loader(problem: Problem) -> Iterable[Any] | None:
     """Return the loader of the validation batches; None if the file has no `val_loader`.
 
-    If `val_loader` is a function or a class, it is called; any other `val_loader` is returned as it is.
+    If `val_loader` is a function or a class, it is called; any other `val_loader` is returned as it is. A batch size is
+    passed to it only if it has no default of its own.
 
-    Raises ModelFileError if the result can't be iterated over.
+    Raises UsageError if a batch size is required and wasn't given, ModelFileError if the result can't be iterated over.
     """
     loader: Any = problem.val_loader
-    if loader is None or not _is_function(loader):
-        return cast("Iterable[Any] | None", loader)
-    needed = required_arguments(loader)
-    if needed:
-        raise ModelFileError(
-            f"{problem.where}: val_loader needs arguments ({', '.join(needed)})",
-            hint="it is called as val_loader(): give them defaults",
-        )
-    with user_call("calling val_loader()"):
-        made = loader()
-    check_batches(made, "val_loader()", problem.where)
-    return cast("Iterable[Any]", made)
+    if loader is None:
+        return None
+    if _is_function(loader):
+        call = _loader_call(loader, problem, "val_loader")
+        with user_call("calling val_loader()"):
+            loader = call()
+        check_batches(loader, "val_loader()", problem.where)
+    return _without_numbers(loader, problem.where)
 
 
 def check_loader(value: object, key: str, where: str) -> None:
@@ -163,20 +160,21 @@ def _is_function(value: Any) -> bool:
     return inspect.isclass(value) or (callable(value) and not isinstance(value, Iterable | nn.Module))
 
 
-def _loader_call(loader: Any, problem: Problem) -> Callable[[], Any]:
-    needed = [name for name in required_arguments(loader) if name != "batch_size"]
+def _loader_call(loader: Any, problem: Problem, key: str) -> Callable[[], Any]:
+    required = required_arguments(loader)
+    needed = [name for name in required if name != "batch_size"]
     if needed:
         raise ModelFileError(
-            f"{problem.where}: train_loader needs arguments ({', '.join(needed)})",
-            hint="it is called as train_loader() or train_loader(batch_size): give the others defaults",
+            f"{problem.where}: {key} needs arguments ({', '.join(needed)})",
+            hint=f"it is called as {key}() or {key}(batch_size): give the others defaults",
         )
     size = problem.batch_size
-    if size is None:
-        if "batch_size" in required_arguments(loader):
-            raise UsageError(
-                f"{problem.where}: train_loader(batch_size) has no default, and no batch size was given",
-                hint="add --batch-size N, or a default: `def train_loader(batch_size=64)`",
-            )
+    if size is None and "batch_size" in required:
+        raise UsageError(
+            f"{problem.where}: {key}(batch_size) has no default, and no batch size was given",
+            hint=f"add --batch-size N, or a default: `def {key}(batch_size=64)`",
+        )
+    if size is None or (key == "val_loader" and "batch_size" not in required):
         return cast("Callable[[], Any]", loader)
     if not takes_keyword(loader, "batch_size"):
         _refuse_batch_size(problem, f"{call_name(loader)}() has no parameter of that name")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -237,11 +237,17 @@ def _plain(name: str) -> str:
 
 
 def names_of(value: object) -> Mapping[str, Any]:
-    """Return `value` if it is a mapping, else the public attributes of the object `value`, by name."""
+    """Return `value` if it is a mapping, else the public attributes of the object `value`, by name.
+
+    Of a name that no model file has, no property is computed: it only serves to guess what a misspelt name meant.
+    """
     if isinstance(value, Mapping):
         return value
-    return {name: getattr(value, name) for name in _public(dir(value))}
+    public = [name for name in dir(value) if not name.startswith("_")]
+    return {name: getattr(value, name) if name in NAMES else _as_written(value, name) for name in public}
 
 
-def _public(names: Iterable[str]) -> list[str]:
-    return [name for name in names if not name.startswith("_")]
+def _as_written(value: object, name: str) -> Any:
+    """Return an attribute as its class or its object has it, of a property its function: nothing is computed."""
+    found = inspect.getattr_static(value, name, None)
+    return found.fget if isinstance(found, property) else found

@@ -128,7 +128,8 @@ def _split(text: str) -> Reference:
     path = Path(text)
     # Split at the last colon, because C:\work\model.py:name has two. The name of a file that exists is never split.
     head, colon, tail = text.rpartition(":")
-    if path.exists() or not (colon and head):
+    # Not `path.exists()`: it raises if the name is too long, as what a host gets may be.
+    if os.path.exists(text) or not (colon and head):  # noqa: PTH110
         return Reference(path=path)
     host, slashes, argument = text.partition("://")
     if slashes and _HOST.fullmatch(host):

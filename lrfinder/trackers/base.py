@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 class Tracker(Observer):
     """An observer of a sweep that brings it to another tool, under these names:
 
-    sweep/loss, sweep/lr       by update; the repeats follow each other
-    trials/loss, trials/lr     by trial run
-    pick/lr, low, high         one value each
-    pick (text), curve (picture) at the end
+    sweep/loss, sweep/lr          by update; the repeats follow each other, also if the sweep is resumed
+    trials/loss, trials/lr        by trial run
+    pick/lr, pick/low, pick/high  one value each
+    pick (text), curve (picture)  at the end
     """
 
     def __init__(self, settings: SweepSettings) -> None:
@@ -47,6 +47,11 @@ class Tracker(Observer):
     def began(self, run: Path | None) -> None:
         """Note where the run folder is, if there is one."""
         self._run = run
+
+    def resumed(self, traces: tuple[Trace, ...], short_sweeps: tuple[Trace, ...], runs: tuple[ShortRun, ...]) -> None:
+        """Count what was reported before: what is measured now follows it."""
+        self._measured = sum(len(trace.lrs) for trace in (*traces, *short_sweeps))
+        self._trials = len(runs)
 
     def prepared(self, setup: Setup) -> None:
         """Begin: now there is something to tell."""
@@ -80,7 +85,7 @@ class Tracker(Observer):
         self._measured += len(trace.lrs)
 
     def run_ended(self, run: ShortRun) -> None:
-        """Report a trial run's rate, and the held-out loss that it reached."""
+        """Report a trial run's rate, and the loss that it reached: see `ShortRun.judged_by`."""
         if self._is_open and run.loss is not None:
             self.write({"trials/loss": run.loss, "trials/lr": run.plan.lr}, self._trials)
         self._trials += 1

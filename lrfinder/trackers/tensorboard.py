@@ -17,7 +17,7 @@ _ALONE = "lrfinder-tensorboard"  # of a sweep without one
 
 
 class TensorBoard(Tracker):
-    """Writes event files for `tensorboard --logdir`, into the run folder, or into lrfinder-tensorboard/<time>."""
+    """Writes event files for `tensorboard --logdir`: in the run folder, or in lrfinder-tensorboard/<model>-<time>."""
 
     _writer: SummaryWriter
 
@@ -25,7 +25,10 @@ class TensorBoard(Tracker):
         """Open the event file, and write what is swept as the text `setup`."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(Path(_ALONE) / name if self._run is None else self._run / FOLDER))
+        folder = Path(_ALONE) / name if self._run is None else self._run / FOLDER
+        # Of a sweep that was killed in a repeat, that repeat's points: it is made anew.
+        again = self._measured if self._measured and not self._trials else None
+        self._writer = SummaryWriter(str(folder), purge_step=again)
         self._writer.add_text("setup", "  \n".join(f"{fact}: {value}" for fact, value in facts.items()))
 
     def write(self, values: Mapping[str, float], step: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import io
 import json
 import re
@@ -140,9 +141,11 @@ def test_results_draw_into_axes_of_the_callers_and_change_no_others(result: lrfi
     assert (tmp_path / "alone.png").exists()
 
 
-def test_all_results_are_a_line_as_repr_and_a_paragraph_as_str(tmp_path: Path) -> None:
-    (tmp_path / "model.py").write_text(GOOD_WITH_VAL)
-    model = tmp_path / "model.py"
+def test_all_results_are_a_line_as_repr_and_a_paragraph_as_str(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tmp_path / "net_of_mine.py"
+    model.write_text(GOOD_WITH_VAL)
+    monkeypatch.syspath_prepend(tmp_path)
+    own, path = importlib.import_module("net_of_mine"), list(sys.path)
     results = [
         lrfinder.find(model, steps=400, budget=0, out=tmp_path / "one", device="cpu"),
         lrfinder.verify(tmp_path / "one", steps=400, budget=200),
@@ -150,6 +153,7 @@ def test_all_results_are_a_line_as_repr_and_a_paragraph_as_str(tmp_path: Path) -
         lrfinder.compare([tmp_path / "one", tmp_path / "one"]),
         lrfinder.dry_run(model, device="cpu"),
     ]
+    assert (sys.modules["net_of_mine"], sys.path) == (own, path), "what the program has imported stays its own"
     for shown, name in zip(results, ("Found", "Verification", "CheckResult", "Comparison", "DryRun"), strict=True):
         assert repr(shown).startswith(f"{name}(")
         assert len(repr(shown)) < 120

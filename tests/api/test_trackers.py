@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import sys
@@ -14,6 +15,10 @@ from torch import nn
 
 import lrfinder
 from lrfinder.api.sweeping import sinks as sinks_module
+from lrfinder.api.sweeping.sweep_run import resume_run, sweep_run
+from lrfinder.engine.observer import Observer
+from lrfinder.records import Mode, Point, SweepSettings
+from lrfinder.store import Source
 
 KINDS = {1: "full", 2: "first", 3: "middle", 4: "last"}  # of the pieces of a record in W&B's log
 BLOCK, HEADER, BEGIN = 32768, 7, 7  # bytes: of a block, of the head of a piece, and before the first one
@@ -65,6 +70,41 @@ def test_curve_trials_pick_and_picture_are_read_back(tmp_path: Path) -> None:
 
     drawn = imread(tmp_path / "run" / "curve.png")
     assert imread(io.BytesIO(picture.encoded_image_string)).shape[:2] == drawn.shape[:2]
+
+
+class Killed(Observer):
+    """Ends a sweep in the middle of its third repeat, without a word to anybody else."""
+
+    def measured(self, point: Point) -> None:
+        if (point.repeat, point.step) == (2, 3):
+            raise SystemError
+
+
+@pytest.mark.needs("tensorboard")
+def test_of_a_resumed_sweep_the_repeats_follow_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("model.py").write_text(
+        "import torch\nmodel = lambda: torch.nn.Linear(2, 1)\n"
+        "train_loader = [(torch.ones(4, 2), torch.zeros(4, 1))] * 4\n"
+    )
+    settings = SweepSettings(steps=10, repeats=3, mode=Mode.CONTINUOUS)
+    with pytest.raises(SystemError):
+        sweep_run(
+            Source(reference="model.py"),
+            settings,
+            out=Path("run"),
+            watch=lambda _: contextlib.nullcontext(Killed()),
+            sinks=["tensorboard"],
+        )
+    (killed,) = Path("run/tensorboard").iterdir()
+    killed.rename(killed.with_name(killed.name.replace(".tfevents.", ".tfevents.0")))  # as if it was of an hour ago
+    result = resume_run(Path("run"), sinks=["tensorboard"]).sweep
+    events = read(Path("run/tensorboard"))
+    losses = [loss for trace in result.traces for loss in trace.losses]
+    assert values(events, "sweep/loss") == pytest.approx(losses, rel=1e-6)
+    assert [event.step for event in events.Scalars("sweep/loss")] == list(range(len(losses)))
+    (text,) = events.Tensors("pick/text_summary")
+    assert "Run: run" in text.tensor_proto.string_val[0].decode()
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own, of the libraries below it
@@ -156,7 +196,10 @@ def test_the_sweep_is_the_same_bit_for_bit(tmp_path: Path, monkeypatch: pytest.M
     watched, plain = swept(sinks=["tensorboard"]), swept()
     assert (watched.losses, [run.loss for run in watched.runs]) == (plain.losses, [run.loss for run in plain.runs])
     (place,) = (tmp_path / "lrfinder-tensorboard").iterdir()
-    assert len(values(read(place), "sweep/loss")) == sum(len(trace.lrs) for trace in watched.traces)
+    events = read(place)
+    assert len(values(events, "sweep/loss")) == sum(len(trace.lrs) for trace in watched.traces)
+    (text,) = events.Tensors("pick/text_summary")
+    assert "Run:" not in text.tensor_proto.string_val[0].decode()  # it has no folder
 
 
 def test_a_missing_package_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -25,6 +26,7 @@ from lrfinder.records import Status, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.report.documents import sweep_document
 from lrfinder.report.page import report_page
 
+DATA = Path(__file__).parents[1] / "data"
 LARGEST = 500_000  # bytes
 VOID = {"meta", "rect", "path", "circle", "br", "img", "input", "line"}
 EVIL = "</script><script>alert(1)</script></title><img src=x onerror=alert(1)>\"'&{{ 7*7 }}{% raw %}]]>"
@@ -124,6 +126,18 @@ def test_every_curve_gives_a_sound_page(curve: Any) -> None:
     page = page_of(answer_of(curve))
     assert page.inside["title"][0].startswith("Learning rate of ")
     assert page.with_class(f"answer {curve.picks[0].status.value}".split()[0])
+
+
+def test_what_a_script_is_judged_by_is_not_called_held_out(tmp_path: Path) -> None:
+    shutil.copytree(DATA / "run-v12-script", tmp_path / "run")
+    answer = read_run_answer(tmp_path / "run")
+    page = page_of(answer)
+    assert answer.result.runs[0].metric == "train"
+    assert not [text for text in page.texts if "held-out" in text.replace(answer.result.setup.judged, "")]
+    assert any("Its loss is the mean of the last training losses, so" in text for text in page.texts)
+    judged_elsewhere = dataclasses.replace(answer.result.runs[0], metric="probe")
+    page = page_of(dataclasses.replace(answer, result=dataclasses.replace(answer.result, runs=(judged_elsewhere,))))
+    assert any("Its loss is measured on held-out data, so" in text for text in page.texts)
 
 
 def test_all_numbers_of_the_json_documents_are_there(tmp_path: Path) -> None:

@@ -248,6 +248,24 @@ def test_the_first_batch_is_told() -> None:
     )
 
 
+def test_of_a_resumed_sweep_what_was_made_before_is_not_still_to_come() -> None:
+    """Both repeats and two trial runs are kept: 20 updates are left, of which ten took ten seconds."""
+    file, clock = io.StringIO(), Clock()
+    settings = replace(SETTINGS, mode=Mode.AUTO, steps=80, run_steps=20)
+    plan = RunPlan(lr=0.1, steps=20)
+    made = ShortRun(plan=plan, seed=0, metric="val", initial_loss=2.0, loss=1.0, stop=Stop.COMPLETED, updates=20)
+    with SweepProgress(settings, console=terminal(file), clock=clock) as progress:
+        progress.resumed((trace(0, (2.0,) * 80), trace(1, (2.0,) * 50, Stop.DIVERGED)), (), (made, made))
+        progress.run_started(plan)
+        for update in range(1, 12):
+            progress.run_updated(plan, update, 1.0)
+            clock.now += 1.0
+        clock.now -= 1.0
+        line = [line for line in shown(file) if line][-1]
+    assert line.startswith("trial run 3 ")
+    assert line.endswith(" 11/20 rate 0.1 loss 1 9.0 s left")
+
+
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str], digits: Any) -> None:
     file, clock = io.StringIO(), Clock()
     with SweepProgress(SETTINGS, quiet=True, console=terminal(file), clock=clock) as progress:
@@ -263,7 +281,7 @@ def test_a_repeat_that_measured_nothing_ends_with_its_reason() -> None:
     with SweepProgress(SETTINGS, console=Console(file=file), clock=Clock()) as progress:
         progress.repeat_started(0)
         progress.repeat_ended(replace(trace(0, ()), stop=Stop.FAILED))
-    assert file.getvalue().splitlines()[-1] == "repeat 1 of 2: 0 of 500 updates in 0.0 s; it failed"
+    assert file.getvalue().splitlines()[-1] == "repeat 1 of 2: 0 of 500 updates; it failed"
 
 
 def test_an_exception_passes_through_and_gives_the_cursor_back() -> None:
@@ -336,6 +354,6 @@ def test_updates_that_the_loss_scaler_skipped_are_told() -> None:
         )
         progress.run_ended(made)
     lines = file.getvalue().splitlines()
-    assert "repeat 1 of 2: 500 of 500 updates in 0.0 s, 3 skipped by the loss scaler; completed" in lines
+    assert "repeat 1 of 2: 500 of 500 updates, 3 skipped by the loss scaler; completed" in lines
     assert "skipped" not in lines[3]
-    assert lines[-1] == "trial run 1: rate 0.1, 50 updates in 0.0 s, 2 skipped by the loss scaler, validation loss 1"
+    assert lines[-1] == "trial run 1: rate 0.1, 50 updates, 2 skipped by the loss scaler, validation loss 1"

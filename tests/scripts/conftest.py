@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +71,17 @@ def sweep(
     monkeypatch.setattr("lrfinder.api.sweeping.sweep_run.write_picture", lambda *_: None)
 
     def run(
-        name: str, *arguments: object, which: str | None = None, scale_others: bool = False, **settings: Any
+        name: str,
+        *arguments: object,
+        which: str | None = None,
+        scale_others: bool = False,
+        sinks: Sequence[str] = (),
+        **settings: Any,
     ) -> SweepRun:
         own = tuple(map(str, arguments))
         script = Script(program=program(name), arguments=own, which=which, scale_others=scale_others)
         told = {"mode": Mode.CONTINUOUS, "repeats": 1, "steps": 40, "min_lr": 1e-3, "max_lr": 1.0, **settings}
-        return script_run(script, SweepSettings(**told), out=tmp_path_factory.mktemp("run") / "out")
+        return script_run(script, SweepSettings(**told), out=tmp_path_factory.mktemp("run") / "out", sinks=sinks)
 
     return run
 

@@ -45,6 +45,7 @@ def test_a_script_that_fails_later_keeps_what_was_measured(sweep: Swept, tmp_pat
         ("functions", "it ended without .*backward.* with these arguments it trains nothing"),
         ("functions, for ever", r"\d+ calls of torch.autograd.grad or torch.func, none of backward.* and no step"),
         ("no rate", r"Unrated \(optimizer\) has no rate: there is no lr in its param groups"),
+        ("climbs", r"param group 1 of SGD \(optimizer\) has a rate below 0: it makes the loss rise"),
         ("no loss", "no backward"),
         ("two", r"several optimizers: SGD \(critic\), Adam \(actor\); name one by --which"),
         ("no names", r"several optimizers that no name tells apart: SGD .each., SGD .each."),

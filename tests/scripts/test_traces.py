@@ -87,6 +87,19 @@ def test_a_checkpoint_that_was_there_is_never_opened_for_writing(
     assert (place.stat().st_ino, place.stat().st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns)
 
 
+@pytest.mark.needs("tensorboard")
+def test_a_sink_is_told_that_the_sweep_begins_and_ends(sweep: Swept, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing import event_accumulator
+
+    done = sweep("classifier.py", sinks=["tensorboard"])
+    assert not (tmp_path / "lrfinder-tensorboard").exists()  # its place is the run folder
+    events = event_accumulator.EventAccumulator(str(done.folder / "tensorboard"))
+    events.Reload()
+    (said,) = events.Tensors("pick/text_summary")
+    assert str(done.advice.updates) in said.tensor_proto.string_val[0].decode()
+    assert events.Tags()["images"] == ["curve"]
+
+
 def test_a_script_that_wants_a_new_folder_gets_one_at_each_start(sweep: Swept, tmp_path: Path) -> None:
     done = sweep("others.py", "new folder", repeats=3)
     assert [trace.stop for trace in done.sweep.traces] == [Stop.COMPLETED] * 3

@@ -107,14 +107,15 @@ def test_a_read_only_mapping_becomes_a_dict() -> None:
     assert moved["a"].device == META
 
 
-def test_an_object_moves_itself_and_the_original_stays() -> None:
+@pytest.mark.parametrize("returns", [True, False])  # Lightning takes a batch whose `to` forgets to return it, too
+def test_an_object_moves_itself_and_the_original_stays(returns: bool) -> None:
     class Graph:
         def __init__(self) -> None:
             self.nodes = torch.ones(2)
 
-        def to(self, device: torch.device) -> Graph:
+        def to(self, device: torch.device) -> Graph | None:
             self.nodes = self.nodes.to(device)
-            return self
+            return self if returns else None
 
     graph = Graph()
     assert to_device([graph], META)[0].nodes.device == META

@@ -101,6 +101,76 @@ def test_the_next_update_is_the_one_that_the_run_would_have_made(tmp_path: Path,
     assert all(map(torch.equal, there.parameters(), model.parameters()))
 
 
+def in_part(wrapper: Callable[[nn.Module], nn.Module] = lambda layer: layer) -> nn.Module:
+    return nn.Sequential(wrapper(nn.Linear(4, 5)), nn.Tanh(), nn.Linear(5, 3))
+
+
+def compiled(module: nn.Module) -> nn.Module:
+    return torch.compile(module, backend="eager")
+
+
+WRAPPED = {  # how the model was made for the run, and how the model file makes it
+    "compiled only here": (net, lambda: compiled(net())),
+    "compiled only there": (lambda: compiled(net()), net),
+    "in part, here": (in_part, lambda: in_part(compiled)),
+    "in part, there": (lambda: in_part(compiled), in_part),
+    "in parallel and compiled there": (lambda: nn.DataParallel(compiled(net())), net),
+    "in parallel here": (net, lambda: nn.DataParallel(net())),
+}
+
+
+@pytest.mark.parametrize("how", WRAPPED)
+def test_names_that_a_wrapper_changes_are_no_matter(tmp_path: Path, how: str) -> None:
+    there, here = WRAPPED[how]
+    model = there()
+    torch.save(model.state_dict(), tmp_path / "ck.pt")
+    begun_with, _ = begun(tmp_path / "ck.pt", here)
+    assert all(map(torch.equal, begun_with.parameters(), model.parameters()))
+
+
+def test_a_run_that_goes_on_and_saves_again_changes_nothing(tmp_path: Path, trained) -> None:
+    model, optimizer = trained
+    file = tmp_path / "ck.pt"
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
+    read = read_checkpoint(str(file))
+    kept = [value.clone() for value in (*read.weights.values(), read.optimizers[0]["state"][0]["exp_avg"])]
+    step(model, optimizer)
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, file)
+    now = [*read.weights.values(), read.optimizers[0]["state"][0]["exp_avg"]]
+    assert all(map(torch.equal, now, kept))
+
+
+MOMENTA = {  # an optimizer whose momentum a schedule changes, and the schedule
+    "betas, one cycle": (adam, lambda o: torch.optim.lr_scheduler.OneCycleLR(o, max_lr=0.02, total_steps=100)),
+    "momentum, one cycle": (
+        lambda p, lr=0.1: torch.optim.SGD(p, lr=lr, momentum=0.9),
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=100),
+    ),
+    "momentum, cycles": (
+        lambda p, lr=0.1: torch.optim.SGD(p, lr=lr, momentum=0.9),
+        lambda o: torch.optim.lr_scheduler.CyclicLR(o, 0.01, 0.1, step_size_up=20),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", MOMENTA)
+def test_the_momentum_of_one_update_of_a_cycle_is_no_setting(tmp_path: Path, how: str) -> None:
+    make, cycle = MOMENTA[how]
+    model = net()
+    optimizer = make(model.parameters())
+    scheduler = cycle(optimizer)
+    for _ in range(7):
+        step(model, optimizer)
+        scheduler.step()
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "ck.pt")
+    _, steps = begun(tmp_path / "ck.pt", optimizer=make)
+    own = make(net().parameters()).param_groups[0]
+    assert all(steps.param_groups[0][name] == own[name] for name in own if name in {"momentum", "betas"})
+    if how.startswith("betas"):  # the second one is no schedule's
+        with pytest.raises(UsageError, match=r"betas of param group 0 was .*and is \(0.9, 0.9\) here"):
+            begun(tmp_path / "ck.pt", optimizer=lambda p, lr: adam(p, lr, betas=(0.9, 0.9)))
+
+
 def test_weights_alone(tmp_path: Path, trained) -> None:
     model, _ = trained
     torch.save(model.state_dict(), tmp_path / "a.pt")
@@ -171,6 +241,17 @@ def in_groups(params, lr):
     return torch.optim.AdamW([{"params": params[:1]}, {"params": params[1:]}], lr=lr)
 
 
+class Lion(torch.optim.Optimizer):
+    """Keeps what Adam does, but for the squares."""
+
+    def __init__(self, params, lr: float) -> None:
+        super().__init__(params, {"lr": lr})
+
+    def step(self) -> None:
+        for weight in self.param_groups[0]["params"]:
+            self.state[weight]["exp_avg"] = weight.grad.clone()
+
+
 UNFIT = {
     "other shapes": (wider, adam, r"other shapes: 0.weight \((5, 4)?.*\(5, 4\) there, \(6, 4\) here\)"),
     "missing": (deeper, adam, r"it lacks 3.weight, 3.bias"),
@@ -183,6 +264,16 @@ UNFIT = {
         net,
         lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9, weight_decay=0.01),
         "its optimizer kept exp_avg, exp_avg_sq, step, and SGD keeps momentum_buffer",
+    ),
+    "an optimizer that keeps nothing": (
+        net,
+        lambda p, lr: torch.optim.SGD(p, lr=lr, weight_decay=0.01),
+        "its optimizer kept exp_avg, exp_avg_sq, step, and SGD keeps nothing",
+    ),
+    "an optimizer that keeps less": (
+        net,
+        lambda p, lr: Lion(p, lr=lr),
+        "its optimizer kept exp_avg, exp_avg_sq, step, and Lion keeps exp_avg",
     ),
     "another setting": (
         net,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lrfinder.errors import UsageError
+from lrfinder.errors import ModelFileError, UsageError
 from lrfinder.task.build import build_trial
 from lrfinder.task.load import load_problem
 from lrfinder.task.names import make_problem
@@ -132,6 +132,22 @@ def test_a_name_in_the_file_points_at_the_names(
     assert (problem.name, problem.where) == ("model-spec", "model.py:spec")
     torch.manual_seed(0)
     assert same_loss(first_loss(build_trial(problem, place=lambda model: model)))
+
+
+def test_of_an_object_no_property_is_computed_that_training_does_not_need(write: Callable[..., str]) -> None:
+    spec = """
+class spec:
+    model, loss_fn = nn.Linear(3, 2), staticmethod(loss_fn)
+    @property
+    def train_loader(self):
+        return train_loader
+    @property
+    def test_loader(self):
+        raise FileNotFoundError("test.csv")
+"""
+    assert len(load_problem(write(FILE + spec) + ":spec").train_loader) == 1
+    with pytest.raises(ModelFileError, match="did you mean to call `train_dataloader` train_loader"):
+        load_problem(write(FILE + spec.replace("def train_loader", "def train_dataloader")) + ":spec")
 
 
 def test_a_name_in_a_package(

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
 
 from lrfinder.errors import ModelFileError, UsageError, user_code_location
-from lrfinder.task.loader import batch_size_of, batches_per_epoch
-from lrfinder.task.problem import BuiltProblem
+from lrfinder.task.loader import batch_size_of, batches_per_epoch, make_val_loader
+from lrfinder.task.problem import BuiltProblem, Problem
 
 MODEL = "def model():\n    return nn.Linear(1, 1)\n"
 DATA = TensorDataset(torch.arange(10.0))
@@ -61,6 +62,20 @@ train_loader = functools.partial(make, "folder")
 )
 def test_the_batch_size_is_passed_on(build: Callable[..., BuiltProblem], function: str) -> None:
     assert list(build(MODEL + function, batch_size=7).loader) == [7]
+
+
+def test_a_val_loader_gets_the_batch_size_only_if_it_has_none() -> None:
+    def batches(val_loader: Callable[..., list[int]], size: int | None) -> list[int]:
+        problem = Problem(name="net", model=nn.Identity, val_loader=val_loader, batch_size=size)
+        return list(make_val_loader(problem) or ())
+
+    assert batches(lambda batch_size: [batch_size], 7) == [7]
+    assert batches(lambda batch_size=3: [batch_size], 7) == [3]
+    assert batches(lambda: [1], 7) == [1]
+    with pytest.raises(UsageError, match=r"val_loader\(batch_size\) has no default"):
+        batches(lambda batch_size: [batch_size], None)
+    with pytest.raises(ModelFileError, match=r"val_loader needs arguments \(folder\)"):
+        batches(lambda folder: [folder], 7)
 
 
 def test_without_a_batch_size_the_default_is_the_files(build: Callable[..., BuiltProblem]) -> None:

@@ -75,6 +75,7 @@ OWN = {  # what makes the optimizer, and the user's own rate
     "several": (lambda net: [torch.optim.SGD([net.weight], lr=0.1), torch.optim.Adam([net.bias], lr=0.4)], 0.4),
     "function": (lambda _: lambda params, lr: torch.optim.SGD(params, lr=lr), None),
     "function with a default": (lambda _: with_a_default, 0.3),
+    "function of any arguments": (lambda _: lambda *given: torch.optim.SGD(*given, momentum=0.9), None),
     "class": (lambda _: torch.optim.SGD, None),
     "nothing": (lambda _: None, None),
 }
@@ -280,6 +281,23 @@ def test_an_optimizer_that_maximizes_is_swept_only_beside_another() -> None:
         name="net", model=net, train_loader=[], optimizers=pair, training=UpdateOptions(swept_optimizer="down")
     )
     assert [part.name for part in make_optimizer(beside, net).parts] == ["down", "up"]
+
+
+def multipliers_climb(net: nn.Module, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD([{"params": [net.weight]}, {"params": [net.bias], "lr": -lr}], lr=lr)  # torch takes it
+
+
+@pytest.mark.parametrize("form", ["function", "live", "by name"])
+def test_a_param_group_that_climbs_is_refused(form: str) -> None:
+    net = nn.Linear(1, 1)
+    given = {
+        "function": {"optimizer": lambda params, lr: multipliers_climb(net, lr)},
+        "live": {"optimizer": multipliers_climb(net, 0.1)},
+        "by name": {"optimizers": lambda model, lr: {"net": multipliers_climb(model, lr)}},
+    }[form]
+    with pytest.raises(ModelFileError, match="param group 1 of SGD has a rate below 0") as refused:
+        make_optimizer(Problem(name="net", model=net, train_loader=[], **given), net)
+    assert "register_hook" in refused.value.hint
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])

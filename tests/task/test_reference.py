@@ -68,6 +68,7 @@ def test_drive_letters_stay_with_their_path() -> None:
         ("model.py:two-words", "'two-words' is not a Python name", "model.py:name"),
         ("model.py:", "'' is not a Python name", "model.py:name"),
         ("no_such_package.inner:build", "no module named 'no_such_package'", "package.module:name"),
+        (f"nowhere://{'a' * 5000}", "nowhere", ""),  # longer than a path can be
         ("not a module:build", "neither a file nor a module", "package.module:name"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lrfinder.errors import ModelFileError, UsageError, user_code_location
-from lrfinder.task.source import import_file, import_named
+from lrfinder.task.source import import_file, import_named, modules_put_back
 
 
 def files_in(folder: Path) -> set[str]:
@@ -94,11 +95,16 @@ def test_spawned_workers_find_the_data_set(write: Callable[..., str], tmp_path: 
         "squares.py",
     )
     script = """
+import pickle
 from lrfinder.task.load import load_problem
 from lrfinder.task.loader import make_loader
+from lrfinder.task.source import modules_put_back
+from squares import Squares  # the program's own, beside that of the model file
 if __name__ == "__main__":
-    problem = load_problem("squares.py")
-    print([batch[0].tolist() for batch in make_loader(problem, problem.model())])
+    with modules_put_back():
+        problem = load_problem("squares.py")
+        print([batch[0].tolist() for batch in make_loader(problem, problem.model())])
+    assert isinstance(pickle.loads(pickle.dumps(Squares())), Squares)
 """
     (tmp_path / "run.py").write_text(script)
     done = subprocess.run([sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -134,6 +140,94 @@ def test_a_failed_second_import_keeps_the_first(write: Callable[..., str]) -> No
     with pytest.raises(NameError):
         import_file(Path(write("unknown", "kept.py", head="")))
     assert sys.modules["kept"] is first
+
+
+def test_what_the_program_has_imported_itself_is_back_afterwards(
+    write: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, new = write("class Net: pass", "imported.py", head=""), write("class Net: pass", "not_imported.py", head="")
+    monkeypatch.syspath_prepend(tmp_path)
+    kept = importlib.import_module("imported")
+    net, path = kept.Net(), list(sys.path)
+    with modules_put_back():
+        for _ in range(2):  # a sweep and a verification, say
+            made = import_file(Path(own))
+            assert isinstance(pickle.loads(pickle.dumps(made.Net())), made.Net)
+        import_file(Path(new))
+        assert sys.modules["imported"] is made
+    assert isinstance(pickle.loads(pickle.dumps(net)), kept.Net)
+    assert "not_imported" not in sys.modules
+    assert sys.path == path
+
+
+NEIGHBOURS = {"file": "NAME.py", "package": "NAME/__init__.py", "part": "NAME/part.py"}
+
+
+@pytest.mark.parametrize("kind", NEIGHBOURS)
+@pytest.mark.parametrize("of_program", [True, False])
+def test_each_file_gets_its_own_neighbours(
+    write: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, of_program: bool
+) -> None:
+    name = f"neighbour_{kind}_{of_program}"
+    for folder in ("program", "a", "b"):
+        write(f"class Net: place = {folder!r}", f"{folder}/{NEIGHBOURS[kind].replace('NAME', name)}", head="")
+    name += ".part" if kind == "part" else ""
+    for folder in ("program", "a", "b"):
+        write(f"from {name} import Net", f"{folder}/model.py", head="")
+    if of_program:
+        monkeypatch.syspath_prepend(tmp_path / "program")
+        kept = importlib.import_module("model")
+        net = kept.Net()
+    for folder in ("a", "b", "a"):
+        with modules_put_back():
+            made = import_file(tmp_path / folder / "model.py")
+            assert (made.__name__, made.Net.place) == ("model", folder)
+            assert isinstance(pickle.loads(pickle.dumps(made.Net())), made.Net)
+    with pytest.raises(ZeroDivisionError), modules_put_back():
+        import_file(Path(write(f"import {name}\n1 / 0", "b/fails.py", head="")))
+    if of_program:
+        assert isinstance(pickle.loads(pickle.dumps(net)), type(net))
+        assert sys.modules["model"] is kept
+    # Without it, as in a process that does nothing else.
+    assert [import_file(tmp_path / folder / "model.py").Net.place for folder in ("b", "a", "b")] == ["b", "a", "b"]
+
+
+def test_what_the_program_imports_later_is_its_own(
+    write: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("program", "a"):
+        write(f"place = {folder!r}", f"{folder}/imported_late.py", head="")
+    monkeypatch.syspath_prepend(tmp_path / "program")
+    with modules_put_back():
+        assert import_file(Path(write("import imported_late", "a/model.py", head=""))).imported_late.place == "a"
+    assert importlib.import_module("imported_late").place == "program"
+
+
+def test_a_neighbour_that_the_program_shares_is_executed_once(
+    write: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("", "shared.py", head="")
+    monkeypatch.syspath_prepend(tmp_path)
+    shared = importlib.import_module("shared")
+    with modules_put_back():
+        assert import_file(Path(write("import shared", head=""))).shared is shared
+    assert sys.modules["shared"] is shared
+
+
+def test_another_module_than_the_file_s_own_path_leads_to_is_refused(
+    write: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("program", "library"):
+        write("class Net: pass", f"{folder}/layers_of_mine.py", head="")
+    monkeypatch.syspath_prepend(tmp_path / "program")
+    importlib.import_module("layers_of_mine")
+    text = f"import sys\nsys.path.insert(0, {str(tmp_path / 'library')!r})\nfrom layers_of_mine import Net"
+    modules = set(sys.modules)
+    with pytest.raises(ModelFileError, match=r"model.py imports layers_of_mine, and got .*program"), modules_put_back():
+        import_file(Path(write(text, "a/model.py", head="")))
+    assert set(sys.modules) == modules
+    del sys.modules["layers_of_mine"]
+    assert import_file(Path(write(text, "a/model.py", head=""))).Net.__module__ == "layers_of_mine"
 
 
 def test_tracebacks_show_the_line(write: Callable[..., str]) -> None:

@@ -6,16 +6,18 @@ A sink is `make(settings) -> Observer`. One that fails costs a warning, never th
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
+from lrfinder.advice import Request, advise, gather_evidence
 from lrfinder.engine.observer import EVENTS, Observer
 from lrfinder.errors import UsageError, error_text, unknown_choice
 from lrfinder.plugins import PluginTable, PluginWarning
-from lrfinder.records import SweepSettings
+from lrfinder.records import SweepResult, SweepSettings
 
 
 def _fault(_name: str, found: Any) -> str | None:
@@ -46,6 +48,22 @@ def check_sinks(names: Iterable[str]) -> None:
             raise unknown_choice("sink", name, SINKS)
         if name in OURS and find_spec(name) is None:
             raise UsageError(f"the sink {name} needs the package {name}", hint=f"pip install {name}")
+
+
+def begin_sinks(names: Iterable[str], settings: SweepSettings, run: Path | None) -> list[Sink]:
+    """Return the sinks of these names, which know that the sweep begins; `run` is its run folder, if it has one."""
+    sinks = [Sink(name, settings) for name in names]
+    for sink in sinks:
+        sink.began(run)
+    return sinks
+
+
+def finish_sinks(sinks: Sequence[Sink], result: SweepResult) -> None:
+    """Tell the sinks how the sweep ended, and what is advised."""
+    if sinks:
+        advice = advise(gather_evidence(result), Request())
+        for sink in sinks:
+            sink.finished(result, advice)
 
 
 class Sink(Observer):

@@ -68,6 +68,8 @@ def make_sweep(
     begun = time.monotonic()
     traces, short_sweeps, runs = (kept.traces, kept.short_sweeps, kept.runs) if kept is not None else ((), (), ())
     before: tuple[Trace | ShortRun, ...] = (*traces, *short_sweeps, *runs)
+    if before:
+        listeners.resumed(traces, short_sweeps, runs)
     if settings.mode is not Mode.RESTART:
         traces = maker.repeats(settings, traces)
     if listeners.setup is None and settings.mode is not Mode.RESTART:

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.runs.run_files import write_picture
-from lrfinder.api.sweeping.sinks import Sink, check_sinks
+from lrfinder.api.sweeping.sinks import begin_sinks, check_sinks, finish_sinks
 from lrfinder.api.sweeping.stored_code import Tell, announce_model
 from lrfinder.errors import EnvironmentFailure, RunError, UsageError
 from lrfinder.records import Setup, Stop, SweepSettings
 from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished, write_cost
 from lrfinder.task.checkpoint.files import checkpoint_digest, checkpoint_files
 from lrfinder.task.reference import check_reference, digest_of
+from lrfinder.task.source import modules_put_back
 from lrfinder.version import CREATED_BY
 
 if TYPE_CHECKING:
@@ -71,16 +72,14 @@ def sweep_model(
         raise UsageError("live objects can't be swept elsewhere", hint="put them in a model file, or leave on= out")
     if sinks:  # before the model file is imported
         check_sinks(sinks)
-    with ExitStack() as stack:
+    with modules_put_back(), ExitStack() as stack:
         observers: list[Observer] = [folder] if folder is not None else []
         if watch is not None:
             observers.append(stack.enter_context(watch(settings)))
         from lrfinder.api.sweeping.measure import measure  # torch, once `watch` has prepared for it
         from lrfinder.api.sweeping.model_file import load_source_problem
 
-        told = [Sink(name, settings) for name in sinks]
-        for sink in told:
-            sink.began(None if folder is None else folder.place)
+        told = begin_sinks(sinks, settings, None if folder is None else folder.place)
         observers.extend(told)
         run = str(folder.path) if folder is not None else None
         if where is not None:
@@ -90,10 +89,7 @@ def sweep_model(
         else:
             problem = live() if live is not None else load_source_problem(source, seed=settings.seed)
             result = measure(problem, settings, device=source.device, observers=observers, run=run, kept=kept)
-        if told:
-            advice = advise(gather_evidence(result), Request())
-            for sink in told:
-                sink.finished(result, advice)
+        finish_sinks(told, result)
         return result
 
 

@@ -15,6 +15,7 @@ from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.task.problem import Problem
+from lrfinder.task.source import modules_put_back
 
 _Value = TypeVar("_Value")
 
@@ -55,7 +56,7 @@ def follow(team: Team, problem: Problem | None = None) -> Any:
     Raises what the engine raises here, and the first failure of another process.
     """
     follower = _Follower(problem)
-    with contextlib.closing(follower):
+    with modules_put_back(), contextlib.closing(follower):
         while not isinstance(order := team.next_order(), End):
             follower.obey(order, team)
     return order.value

@@ -28,6 +28,7 @@ from lrfinder.errors import UsageError
 from lrfinder.records import ShortRun
 from lrfinder.scripts.runs import ScriptRuns
 from lrfinder.store import SCRIPT_LOG, TRIALS, RunLog, Source
+from lrfinder.task.source import modules_put_back
 
 
 def make_trials(
@@ -52,7 +53,7 @@ def make_trials(
     if not plan.next_runs():
         return plan
     folder = folder.absolute()  # a model file may change the working directory
-    with contextlib.ExitStack() as stack:
+    with modules_put_back(), contextlib.ExitStack() as stack:
         log = stack.enter_context(RunLog(folder / TRIALS))
         make = stack.enter_context(_maker(plan, source, observers, folder, jobs=jobs, where=where))
         plan = replayed(plan.request, plan.sweep, log.hold())  # another process may have just made some

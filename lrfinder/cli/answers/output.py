@@ -78,9 +78,9 @@ def print_use(path: Path, config: ScheduleConfig, run: Path, verb: str = "Writte
 
     If a script was swept in `run`, the command that trains it at the config's rates comes first.
     """
-    import json
     import shlex
 
+    from lrfinder.formatting import quoted
     from lrfinder.store import load_source
 
     shape = config.schedule
@@ -94,7 +94,7 @@ def print_use(path: Path, config: ScheduleConfig, run: Path, verb: str = "Writte
         print_line(f"    {shlex.join(command)}")
         print_text("or, in the script itself:")
     print_line("    from lrfinder import load_schedule")
-    print_line(f"    scheduler = load_schedule({json.dumps(str(path))}).scheduler(optimizer)")
+    print_line(f"    scheduler = load_schedule({quoted(str(path))}).scheduler(optimizer)")
     print_text("with the optimizer made, and scheduler.step() after every optimizer.step().")
 
 

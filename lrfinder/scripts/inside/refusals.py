@@ -32,6 +32,14 @@ def no_rate(names: str) -> str:
     return f"{names} has no rate: there is no lr in its param groups"
 
 
+def climbs(names: str, group: int) -> str:
+    """Say that a param group of the optimizer of these names makes the loss rise."""
+    return (
+        f"param group {group} of {names} has a rate below 0: it makes the loss rise, and a sweep wants a falling one. "
+        "Give it a rate above 0, and turn the sign of its gradients: weight.register_hook(lambda grad: -grad)"
+    )
+
+
 def no_such_optimizer(which: str | None, known: str) -> str:
     """Say that the optimizer that was named made no step."""
     return f"no optimizer called {which} makes a step; there is {known}"

@@ -301,8 +301,11 @@ class ScriptRun:
         if self._processes is not None and _world_size() != self._processes:
             self.refuse(refusals.no_group(self._processes))
         self._first_size = largest_of(followed.optimizer)
-        facts = facts_of(followed.optimizer, followed.learn_ratios(), max(1, batches), self._loaders)
-        setup_s, called = time.monotonic() - self._began, listed([self._hooks.names[id(followed.optimizer)]])
+        ratios, called = followed.learn_ratios(), listed([self._hooks.names[id(followed.optimizer)]])
+        if min(ratios) < 0:
+            self.refuse(refusals.climbs(called, ratios.index(min(ratios))))
+        facts = facts_of(followed.optimizer, ratios, max(1, batches), self._loaders)
+        setup_s = time.monotonic() - self._began
         self._messages.send("first", setup_s=setup_s, own_rate=followed.own_rate, called=called, **facts)
 
     def _measured(self, followed: FollowedOptimizer, batches: int, loss: float) -> None:

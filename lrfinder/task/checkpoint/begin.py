@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,26 +13,26 @@ from torch.nn.parameter import is_lazy
 
 from lrfinder.errors import UsageError, error_text
 from lrfinder.formatting import format_count
-from lrfinder.optimizers import class_name
+from lrfinder.optimizers import NO_SETTINGS, class_name
 from lrfinder.records import Start
 from lrfinder.task.checkpoint.read import Checkpoint, State
 from lrfinder.task.problem import SweptOptimizer
 
-_WRAPPERS = ("module.", "_orig_mod.")  # what DataParallel and torch.compile put before every name
+_PARALLEL, _COMPILED = "module.", "_orig_mod."  # what DataParallel puts before all names, torch.compile into some
 _MOST = 5  # names that a message lists
-# Of a param group, not compared: rates, which the sweep sets, and choices of torch's implementation.
-_FREED = frozenset({"params", "param_names", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable"})
+_CYCLED = {"max_momentum", "base_momentum"}  # in a group whose momentum OneCycleLR or CyclicLR changes at each update
 # What torch's optimizers keep of a weight in its own shape.
 _LIKE_THE_WEIGHT = frozenset({"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "sum"})
 
 
 def load_weights(checkpoint: Checkpoint, model: nn.Module, where: str) -> None:
     """Copy the weights of a checkpoint into `model`, every one. Raises UsageError that names those that don't fit."""
-    if getattr(model, "peft_config", None) is not None and not _same_names(checkpoint.weights, model):
+    own = model.state_dict()
+    weights = _as_named(checkpoint.weights, own)
+    if getattr(model, "peft_config", None) is not None and set(weights) != set(own):
         _load_adapter(checkpoint, model, where)
         return
-    own = model.state_dict()
-    weights = _with_tied(_unwrapped(checkpoint.weights, own), own)
+    weights = _with_tied(weights, own)
     missing, extra = [key for key in own if key not in weights], [key for key in weights if key not in own]
     shapes = [
         f"{key} ({tuple(weights[key].shape)} there, {tuple(value.shape)} here)"
@@ -126,23 +126,31 @@ def _with_tied(weights: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[st
     return {**weights, **tied}
 
 
-def _same_names(weights: Mapping[str, Any], model: nn.Module) -> bool:
-    return set(weights) == set(model.state_dict())
+def _as_named(weights: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the weights by the names that the model has for them, whichever of the two a wrapper has renamed."""
+    here = {plain: key for key, plain in _plain_names(own).items()}
+    return {here.get(plain, key): weights[key] for key, plain in _plain_names(weights).items()}
 
 
-def _unwrapped(weights: Mapping[str, Any], own: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the weights without the prefix of a wrapper that all names have, and none of the model's `own`."""
-    for prefix in _WRAPPERS:
-        if all(key.startswith(prefix) for key in weights) and not any(key.startswith(prefix) for key in own):
-            return _unwrapped({key.removeprefix(prefix): value for key, value in weights.items()}, own)
-    return weights
+def _plain_names(names: Iterable[str]) -> dict[str, str]:
+    """Return each name without what wrappers have put into it."""
+    plain = {name: name.replace(_COMPILED, "") for name in names}
+    while plain and all(name.startswith(_PARALLEL) for name in plain.values()):
+        plain = {name: short.removeprefix(_PARALLEL) for name, short in plain.items()}
+    return plain
 
 
 def _check_settings(checkpoint: Checkpoint, where: str, own: Sequence[State], theirs: Sequence[State]) -> None:
     """Refuse a checkpoint whose run had other settings: a script that loads it would go on with those."""
     for index, (here, there) in enumerate(zip(own, theirs, strict=True)):
+        cycled = not _CYCLED.isdisjoint(there)
         for name, value in here.items():
-            if name in there and name not in _FREED and not _alike(value, there[name]):
+            if name not in there or name in NO_SETTINGS or (cycled and name == "momentum"):
+                continue
+            of_last = there[name]
+            if cycled and name == "betas":  # such a schedule changes the first
+                of_last = (value[0], *of_last[1:])
+            if not _alike(value, of_last):
                 raise _unfit(
                     checkpoint,
                     where,
@@ -174,22 +182,31 @@ def _check_shapes(checkpoint: Checkpoint, where: str, optimizer: torch.optim.Opt
 
 def _check_kind(checkpoint: Checkpoint, where: str, optimizer: torch.optim.Optimizer, state: State) -> None:
     """Raise UsageError if the state is not what this kind of optimizer keeps of a weight."""
-    found = {name for each in state["state"].values() if isinstance(each, Mapping) for name in each}
-    kept = _kept_by(optimizer)
-    if found and kept is not None and not kept <= found:
+    found = {
+        name
+        for each in state["state"].values()
+        if isinstance(each, Mapping)
+        for name, value in each.items()
+        if value is not None  # older versions of torch write that of an SGD without momentum
+    }
+    kept = [_kept_by(optimizer, group) for group in optimizer.param_groups]
+    known = [names for names in kept if names is not None]
+    if not found or len(known) < len(kept):
+        return
+    foreign = (found & _LIKE_THE_WEIGHT).difference(*known)
+    if foreign or not known[0] <= found:
+        keeps = _said(sorted(set().union(*known))) or "nothing"
         raise _unfit(
-            checkpoint,
-            where,
-            f"its optimizer kept {_said(sorted(found))}, and {class_name(optimizer)} keeps {_said(sorted(kept))}",
+            checkpoint, where, f"its optimizer kept {_said(sorted(found))}, and {class_name(optimizer)} keeps {keeps}"
         )
 
 
-def _kept_by(optimizer: torch.optim.Optimizer) -> set[str] | None:
-    """Return the names of what an optimizer of this class and these settings keeps of a weight; None: not known."""
+def _kept_by(optimizer: torch.optim.Optimizer, group: State) -> set[str] | None:
+    """Return the names of what an optimizer of this class keeps of a weight of such a group; None: not known."""
     weight = nn.Parameter(torch.zeros(2, 2))
     weight.grad = torch.ones(2, 2)
     known = inspect.signature(type(optimizer)).parameters
-    settings = {name: value for name, value in optimizer.param_groups[0].items() if name in known and name != "params"}
+    settings = {name: value for name, value in group.items() if name in known and name != "params"}
     try:
         twin = type(optimizer)([weight], **settings)
         twin.step()

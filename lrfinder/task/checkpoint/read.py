@@ -82,10 +82,8 @@ def _load_safetensors(file: Path) -> Any:
 
 def _load_torch(file: Path) -> Any:
     try:
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError:  # the format before torch 1.6 can't be mapped into memory
-            return torch.load(file, map_location="cpu", weights_only=True)
+        # Not mapped into memory: the run may go on and write the file anew, while repeats still begin from it.
+        return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"Unsupported [a-z]+: [A-Za-z]* ?([\w.]+)", error_text(error))
         if found is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from lrfinder.errors import CONTROL, ModelFileError, UsageError
-from lrfinder.optimizers import SEVERAL, class_name, is_value
+from lrfinder.optimizers import NO_SETTINGS, SEVERAL, class_name, is_value
 from lrfinder.records import OptimizerFacts
 from lrfinder.task.calling import accepts_args, user_call
 from lrfinder.task.lightning import overrides, own_optimizer
@@ -36,8 +37,6 @@ from lrfinder.task.problem import Problem, SweptOptimizer
 _LOADED = "; load_state_dict brings the rate of its checkpoint: set group['lr'] = lr of each group after it"
 _HINT = "write `def optimizer(params, lr): return torch.optim.SGD(params, lr=lr)`"
 
-# Keys of a param group that aren't recorded as settings: rates, choices of torch's implementation, and bookkeeping.
-_INTERNAL = frozenset({"params", "param_names", "lr", "initial_lr", "foreach", "fused", "capturable", "differentiable"})
 # What torch's OneCycleLR, CyclicLR and SWALR keep of theirs in a param group: no optimizer takes it.
 _OF_SCHEDULERS = frozenset({"max_lr", "min_lr", "max_momentum", "base_momentum", "swa_lr"})
 _LONGEST = 1000  # characters or numbers of a setting; what is longer is data, not a setting
@@ -113,7 +112,8 @@ def _own_lr(makes: Any, parts: tuple[SweptOptimizer, ...]) -> float | None:
     scheduler that warms up keeps in its groups.
     """
     if callable(makes) and accepts_args(makes, 2):
-        lr = list(inspect.signature(makes).parameters.values())[1].default if inspect.isfunction(makes) else None
+        parameters = inspect.signature(makes).parameters.values() if inspect.isfunction(makes) else ()
+        lr = next((second.default for second in itertools.islice(parameters, 1, 2)), None)  # `*args` has no second one
         return float(lr) if isinstance(lr, int | float) and 0 < lr < math.inf else None
     groups = [group for part in parts if part.group_ratios is not None for group in part.optimizer.param_groups]
     peaks = [float(group.get(key) or 0.0) for group in groups for key in ("lr", "initial_lr", "max_lr")]
@@ -198,6 +198,14 @@ def _check_usable(parts: tuple[SweptOptimizer, ...], model: nn.Module, where: st
                 f"{where}: {type(part.optimizer).__name__} maximizes (maximize=True), and a sweep wants a falling loss",
                 hint="leave maximize out, and return the loss with the other sign",
             )
+        climbing = next((index for index, ratio in enumerate(part.group_ratios or ()) if ratio < 0), None)
+        if climbing is not None:
+            raise ModelFileError(
+                f"{where}: param group {climbing} of {type(part.optimizer).__name__} has a rate below 0: it makes the "
+                "loss rise, and a sweep wants a falling one",
+                hint="give the group a rate above 0, and turn the sign of its gradients: "
+                "weight.register_hook(lambda grad: -grad)",
+            )
         if not any(id(p) in trainable for group in part.optimizer.param_groups for p in group["params"]):
             what = f"the {SINGLE}" if part.name == SINGLE else f"optimizer {part.name!r}"
             raise ModelFileError(
@@ -230,7 +238,7 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str, own_lr: flo
     swept = [part for part in parts if part.group_ratios is not None]
     settings = {}
     for key, value in optimizer.param_groups[0].items():
-        if key not in _INTERNAL and (key in optimizer.defaults or key not in _OF_SCHEDULERS):
+        if key not in NO_SETTINGS and (key in optimizer.defaults or key not in _OF_SCHEDULERS):
             try:
                 plain = _plain(value)
             except RecursionError:  # a list that holds itself, say: no record can

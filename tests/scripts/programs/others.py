@@ -61,6 +61,10 @@ if kind == "no rate":
     optimizer = Unrated(net.parameters())
     net(x).pow(2).mean().backward()
     optimizer.step()
+if kind == "climbs":  # torch takes a rate below 0 of a group
+    optimizer = torch.optim.SGD([{"params": [net.weight]}, {"params": [net.bias], "lr": -0.1}], lr=0.1)
+    net(x).pow(2).mean().backward()
+    optimizer.step()
 if kind == "no loss":
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     while True:
