@@ -151,7 +151,8 @@ def _as_in_training(trainer: Any) -> Iterator[None]:
                 trainer._activate_neftune(model)  # noqa: SLF001 - before it was moved
                 undone.callback(trainer._deactivate_neftune, model)  # noqa: SLF001
             else:
-                handle = neftune.activate_neftune(model, trainer.neftune_noise_alpha, trainer.accelerator)
+                activate: Any = neftune.activate_neftune
+                handle = activate(model, trainer.neftune_noise_alpha, trainer.accelerator)
                 undone.callback(neftune.deactivate_neftune, model, handle, trainer.accelerator)
         yield
 

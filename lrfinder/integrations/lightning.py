@@ -56,7 +56,7 @@ class LRFinderCallback(Callback):
         from lrfinder.api.sweep import sweep
         from lrfinder.task.lightning import LightningLoss
 
-        if trainer.fast_dev_run:
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
             warnings.warn("fast_dev_run: no learning rate is looked for", stacklevel=2)
             return
         precision = _checked(trainer, pl_module)
