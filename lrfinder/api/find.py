@@ -69,7 +69,9 @@ class Found(Drawn):
     problem: str = ""  # why the recommendation is not kept in the run folder
 
     def __str__(self) -> str:
-        return str(self.advice) if self.verification is None else f"{self.advice} {self.verification}"
+        if self.verification is None or self.verification.lr is not None:  # then its words are those of the advice
+            return str(self.advice)
+        return f"{self.advice} {self.verification}"
 
     def __repr__(self) -> str:
         return f"Found({pick_text(self.advice.picks[0])})"
@@ -240,6 +242,8 @@ def with_verification(found: Found, checked: VerifyResult) -> Found:
             advice,
             lr=verification.lr,
             status=verification.status,
+            why=verification.why,
+            hint=verification.hint,
             picks=verification.picks,
             schedule=verification.schedule,
             updates=verification.updates,

@@ -217,7 +217,8 @@ def _show(found: Found, *, details: bool, can_go_on: bool) -> None:
     )
     verification = found.verification
     if verification is not None:
-        said = verification.why if details else verification.answer
+        # Where trials decided, the paragraph below --details is theirs, with where they point.
+        said = verification.why if details and verification.lr is None else verification.answer
         lines.insert(-1, f"{said} {verification.account or ''}".rstrip())
     elif found.unverified:
         lines.insert(-1, f"Not verified: {found.unverified}.")
