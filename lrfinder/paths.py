@@ -1,9 +1,10 @@
-"""Paths that the user names for a result: said before it is written if they can't be one."""
+"""Paths that the user names: said before a result is written if they can't be one, and where they start."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from lrfinder.errors import UsageError
@@ -23,3 +24,23 @@ def check_target(path: Path, *, read: Iterable[Path] = ()) -> None:
         raise UsageError(f"{path}: {problem}", hint="name a file in a folder that exists")
     if any(path.exists() and other.exists() and path.samefile(other) for other in read):
         raise UsageError(f"{path}: it is read here, and would be lost", hint="name another file for the result")
+
+
+def cwd() -> Path | None:
+    """Return the working folder; None if it was removed."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def restore_cwd() -> Iterator[None]:
+    """Return to the working folder at the end, which a model file may leave: the paths that the user named start there."""
+    before = cwd()
+    try:
+        yield
+    finally:
+        if before is not None:
+            with contextlib.suppress(OSError):
+                os.chdir(before)

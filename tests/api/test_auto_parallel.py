@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ class Pools:
         monkeypatch.setattr(module, "RunPool", self)
         monkeypatch.setattr(module.time, "process_time", lambda: 3.0)  # this process took three seconds so far
 
-    def __call__(self, source, *, seed, jobs, threads):
+    def __call__(self, source, *, seed, jobs, threads, folder):
         self.made.append((seed, jobs, threads))
         return self
 
@@ -135,11 +137,29 @@ def optimizer(params, lr):
 """
 
 
-def test_real_processes_measure_what_this_one_does(tmp_path, monkeypatch):
+# What a model file may do, and what a user's script may be: one without `if __name__ == "__main__":`.
+LEAVES = """
+import os
+os.chdir(os.path.dirname(os.path.abspath(__file__)))
+"""
+SCRIPT = """
+with open("ran_again", "w"):
+    pass
+"""
+
+
+def test_real_processes_measure_what_this_one_does_and_run_no_script_again(tmp_path, monkeypatch):
+    """With a model file that goes to another folder, while its own name and the run's are those of the folder before."""
     import lrfinder
 
-    file = tmp_path / "model.py"
-    file.write_text(MODEL)
+    (tmp_path / "there").mkdir()
+    file, script = Path("there", "model.py"), tmp_path / "script.py"
+    monkeypatch.chdir(tmp_path)
+    file.write_text(MODEL + LEAVES)
+    script.write_text(SCRIPT)
+    main = types.ModuleType("__main__")
+    main.__file__ = str(script)
+    monkeypatch.setitem(sys.modules, "__main__", main)
     threads = torch.get_num_threads()
     monkeypatch.setattr(module, "WORTH", 0.0)
     monkeypatch.setattr(module, "room_in_memory", lambda: 2)
@@ -155,12 +175,15 @@ def test_real_processes_measure_what_this_one_does(tmp_path, monkeypatch):
     try:
         torch.set_num_threads(2)
         for jobs in (None, 1):
-            out = tmp_path / f"run{jobs}"
+            out = f"run{jobs}"
             lrfinder.sweep(file, steps=30, repeats=1, run_steps=20, device="cpu", out=out, clip_norm=1.0)
             said = lrfinder.verify(out, steps=60, jobs=jobs)
+            assert Path.cwd() == tmp_path
             seen[jobs] = sorted((run.plan.lr, run.plan.steps, run.loss) for run in said.trials)
     finally:
         torch.set_num_threads(threads)
     assert started == [2]
+    assert not list(tmp_path.rglob("ran_again"))
+    assert sys.modules["__main__"] is main
     assert [run[:2] for run in seen[None]] == [run[:2] for run in seen[1]]
     assert [run[2] for run in seen[None]] == pytest.approx([run[2] for run in seen[1]], rel=1e-5)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lrfinder.api.training.run_pool import RunPool
@@ -47,14 +48,19 @@ class AutoParallel:
         seed: int,
         threads: int,
         device: torch.device,
+        folder: Path | None = None,
         memory: Callable[[torch.device], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`threads` is what torch computes with here; `memory(device)` tells for how many processes there is room."""
+        """`threads` is what torch computes with here; `memory(device)` tells for how many processes there is room.
+
+        `folder` is as in RunPool.
+        """
         self._source = source
         self._seed = seed
         self._threads = threads
         self._device = device
+        self._folder = folder
         self._memory = memory or room_on
         self._clock = clock
         self._start_seconds = time.process_time()
@@ -76,7 +82,8 @@ class AutoParallel:
             return
         if self._jobs is None:
             share = max(1, self._threads // count)
-            self._jobs = self._pool.enter_context(RunPool(self._source, seed=self._seed, jobs=count, threads=share))
+            pool = RunPool(self._source, seed=self._seed, jobs=count, threads=share, folder=self._folder)
+            self._jobs = self._pool.enter_context(pool)
         began = self._clock()
         try:
             for trial in self._jobs.run(plans):
