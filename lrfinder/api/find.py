@@ -15,6 +15,7 @@ from lrfinder.advice.advise import pick_text
 from lrfinder.advice.length import check_length, run_length
 from lrfinder.advice.verify.budget import LEAST_BUDGET, Budget, read_budget
 from lrfinder.api.drawn import Drawn
+from lrfinder.api.given import model_reference
 from lrfinder.api.recommend import recommend_run
 from lrfinder.api.sweeping.settings import make_settings, make_source
 from lrfinder.api.sweeping.stored_code import Tell
@@ -141,7 +142,7 @@ def find(
     from lrfinder.report.progress import SweepProgress
 
     source = make_source(
-        os.fspath(model),
+        model_reference(model),
         optimizer=optimizer,
         momentum=momentum,
         weight_decay=weight_decay,

@@ -17,6 +17,7 @@ from lrfinder.advice.verify.budget import Account, Budget, VerifyRequest, budget
 from lrfinder.advice.verify.kept_trials import replayed
 from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.advice.verify.verification import Verification, conclude
+from lrfinder.api.given import items, run_folder
 from lrfinder.api.runs.run_files import (
     LastRecommendation,
     check_written,
@@ -81,7 +82,7 @@ def verify(
     steps: int | None = None,
     epochs: float | None = None,
     schedule: str | None = None,
-    schedules: Sequence[str] = (),
+    schedules: str | Sequence[str] = (),
     warmup: int | None = None,
     lr: float | None = None,
     against: float | Sequence[float] | None = None,
@@ -112,10 +113,10 @@ def verify(
         steps=steps,
         epochs=epochs,
         schedule=schedule,
-        schedules=tuple(schedules),
+        schedules=items(schedules),
         warmup=warmup,
         lr=lr,
-        against=() if against is None else (against,) if isinstance(against, int | float) else tuple(against),
+        against=items(against),
         budget=budget,
         jobs=jobs,
         where=elsewhere(on, devices_per_trial, upload=upload, nproc=nproc),
@@ -123,7 +124,8 @@ def verify(
     )
     from lrfinder.api.sweeping.together import together
 
-    result = together(lambda: verify_run(Path(run), options, keep=False), device="auto")
+    folder = run_folder(run)
+    result = together(lambda: verify_run(folder, options, keep=False), device="auto")
     verification = result.verification
     if verification.stop is None and verification.account is None and verification.lr is None:
         raise UsageError(f"there is no recommendation to verify: {verification.why}", hint=verification.hint)

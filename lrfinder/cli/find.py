@@ -40,6 +40,7 @@ from lrfinder.cli.arguments.options import (
     Warmup,
     WeightDecay,
     WriteSchedule,
+    given_options,
 )
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.process.several import Nproc, StrategyOption, in_several
@@ -142,7 +143,9 @@ def find(
     if program is not None:
         sweep = functools.partial(script_run, program, make_settings(seed=seed), out=out, watch=watch)
     elif resume is not None:
-        sweep = functools.partial(resume_run, resume, watch=watch, where=where, tell=None if quiet else note)
+        own = {"steps", "seed"}  # here they are those of the coming run and of its trials
+        given = {name: value for name, value in given_options(context).items() if name not in own}
+        sweep = functools.partial(resume_run, resume, given, watch=watch, where=where, tell=None if quiet else note)
     else:
         source = make_source(
             model or "",
