@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lrfinder.advice import Advice, Request
 from lrfinder.advice.advise import pick_text
-from lrfinder.advice.length import check_length, run_length
+from lrfinder.advice.length import run_length
 from lrfinder.advice.verify.budget import LEAST_BUDGET, Budget, read_budget
 from lrfinder.api.drawn import Drawn
 from lrfinder.api.given import model_reference
@@ -275,9 +275,17 @@ def _check(options: FindOptions) -> Budget | None:
     """Return the budget; raise UsageError, before anything is measured, for what could not be planned afterwards."""
     if options.steps is None and options.epochs is None:
         raise UsageError("the length of the coming run is needed", hint="add --steps T or --epochs E")
-    check_length(options.steps, options.epochs)
     schedules = () if options.schedule is None else (options.schedule,)
-    check_options(VerifyOptions(schedules=schedules, jobs=options.jobs, where=options.where))
+    check_options(
+        VerifyOptions(
+            steps=options.steps,
+            epochs=options.epochs,
+            schedules=schedules,
+            warmup=options.warmup,
+            jobs=options.jobs,
+            where=options.where,
+        )
+    )
     budget = read_budget(options.budget)
     if budget is not None and budget.seconds is None and not budget.is_nothing:
         budget.in_updates(options.steps or round(1 / SHARE) * LEAST_BUDGET, None)

@@ -8,6 +8,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from lrfinder.advice.length import whole
 from lrfinder.errors import UsageError
 from lrfinder.records import SweepResult
 
@@ -41,6 +42,14 @@ def run_folders(runs: Any) -> list[Path]:
 def items(given: Any) -> tuple[Any, ...]:
     """Return what was given as a tuple; a text or a number alone is one item, None is nothing."""
     return () if given is None else (given,) if isinstance(given, str | Real) else tuple(given)
+
+
+def seed_of(given: Any) -> int:
+    """Return a seed as Python's own number. Raises UsageError for one that isn't whole, or below 0."""
+    seed = whole(given, "seed")
+    if seed < 0:
+        raise UsageError(f"seed must be at least 0, got {seed}")
+    return seed
 
 
 def _kind(given: Any) -> str:

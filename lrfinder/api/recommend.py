@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.drawn import Drawn
-from lrfinder.api.given import items, run_folder
+from lrfinder.api.given import items, run_folder, seed_of
 from lrfinder.api.runs.run_files import check_written, write_picture, write_recommendation
 from lrfinder.config import dump
 from lrfinder.errors import EnvironmentFailure, UsageError
@@ -90,7 +90,7 @@ def recommend(
             lr=lr,
             against=items(against),
         ),
-        seed,
+        seed_of(seed),
     )
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
 from lrfinder.advice.constant_rate import CONSTANT
-from lrfinder.advice.length import run_length
+from lrfinder.advice.length import check_length, run_length, whole
 from lrfinder.advice.plan import carried_warmup
 from lrfinder.advice.verify.budget import Account, Budget, VerifyRequest, budget_in_updates, estimate, read_budget
 from lrfinder.advice.verify.kept_trials import replayed
 from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.advice.verify.verification import Verification, conclude
-from lrfinder.api.given import items, run_folder
+from lrfinder.api.given import items, run_folder, seed_of
 from lrfinder.api.runs.run_files import (
     LastRecommendation,
     check_written,
@@ -120,7 +120,7 @@ def verify(
         budget=budget,
         jobs=jobs,
         where=elsewhere(on, devices_per_trial, upload=upload, nproc=nproc),
-        seed=seed,
+        seed=seed_of(seed),
     )
     from lrfinder.api.sweeping.together import together
 
@@ -230,7 +230,10 @@ def _check_processes(sweep: SweepResult, folder: Path, source: Source, where: El
 
 
 def check_options(options: VerifyOptions) -> None:
-    """Raise UsageError for a number of jobs or the name of a schedule that can't be."""
+    """Raise UsageError for a length, a warm-up, a number of jobs or the name of a schedule that can't be."""
+    check_length(options.steps, options.epochs)
+    if options.warmup is not None:
+        whole(options.warmup, "warmup")
     if options.jobs is not None and not 1 <= options.jobs <= MOST_PROCESSES:
         raise UsageError(f"jobs must be from 1 to {MOST_PROCESSES}, got {options.jobs}")
     if options.jobs is not None and options.where is not None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import io
 import json
+import math
 import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -296,6 +298,36 @@ def test_an_object_of_another_kind_is_told_with_the_way_on(
     with pytest.raises(lrfinder.UsageError, match=message) as caught:
         call(make_net(), result)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"steps": 1e4}, {"steps": np.int64(10_000)}, {"steps": 10_000, "warmup": 1000.0}, {"steps": 1e4, "seed": 0.0}],
+)
+def test_whole_numbers_of_any_kind_are_taken(given: dict[str, Any]) -> None:
+    usual, made = lrfinder.recommend(RUN, steps=10_000), lrfinder.recommend(RUN, **given)
+    assert made.schedule == usual.schedule
+    assert type(made.schedule.steps) is int
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"steps": "10k"}, "steps must be a whole number, got '10k'"),
+        ({"steps": 1.5}, "steps must be a whole number, got 1.5"),
+        ({"steps": math.nan}, "steps must be a whole number, got nan"),
+        ({"epochs": "3"}, "epochs must be above 0 and at most 1e.08, got '3'"),
+        ({"steps": 100, "warmup": 1.5}, "warmup must be a whole number, got 1.5"),
+        ({"steps": 100, "seed": -1}, "seed must be .* 0.*, got -1"),
+    ],
+)
+@pytest.mark.parametrize("job", [lrfinder.recommend, lrfinder.verify, lrfinder.find])
+def test_others_are_a_typed_error_before_anything_is_measured(
+    tmp_path: Path, job: Callable[..., object], given: dict[str, Any], message: str
+) -> None:
+    target = tmp_path / "model.py" if job is lrfinder.find else RUN
+    with pytest.raises(lrfinder.UsageError, match=message):
+        job(target, **given)
 
 
 def test_one_rate_to_compare_with_needs_no_list(result: lrfinder.Sweep) -> None:
