@@ -17,6 +17,7 @@ from lrfinder.advice.verify.budget import LEAST_BUDGET, Budget, read_budget
 from lrfinder.api.drawn import Drawn
 from lrfinder.api.given import model_reference
 from lrfinder.api.recommend import recommend_run
+from lrfinder.api.runs.run_files import check_name
 from lrfinder.api.sweeping.settings import make_settings, make_source
 from lrfinder.api.sweeping.stored_code import Tell
 from lrfinder.api.sweeping.sweep_run import SweepRun, Watch, sweep_run
@@ -190,6 +191,8 @@ def find_model(
     """
     begun = time.monotonic()
     budget = _check(options)
+    if write is not None:
+        check_name(write)
     swept = sweep()
     found = Found(
         advice=swept.advice,
