@@ -33,7 +33,7 @@ from lrfinder.records import (
     Strategy,
 )
 from lrfinder.report.progress import SweepProgress
-from lrfinder.store import Source
+from lrfinder.store import Source, load_source
 from lrfinder.task.checkpoint.read import read_checkpoint
 from lrfinder.task.names import make_problem
 from lrfinder.task.problem import Problem
@@ -195,7 +195,8 @@ def resume(
     """
     folder, watch = run_folder(run), SweepProgress if progress else None
     where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc)
-    return together(lambda: _whole(resume_run(folder, watch=watch, where=where)), device="auto")
+    device = load_source(folder).device
+    return together(lambda: _whole(resume_run(folder, watch=watch, where=where)), device=device)
 
 
 def _whole(done: SweepRun) -> Sweep:

@@ -125,7 +125,8 @@ def verify(
     from lrfinder.api.sweeping.together import together
 
     folder = run_folder(run)
-    result = together(lambda: verify_run(folder, options, keep=False), device="auto")
+    device = load_source(run_of(folder)).device
+    result = together(lambda: verify_run(folder, options, keep=False), device=device)
     verification = result.verification
     if verification.stop is None and verification.account is None and verification.lr is None:
         raise UsageError(f"there is no recommendation to verify: {verification.why}", hint=verification.hint)
@@ -243,20 +244,33 @@ def check_options(options: VerifyOptions) -> None:
             raise unknown_choice("schedule", name, SCHEDULES)
 
 
+def run_of(target: Path) -> Path:
+    """Return the run folder `target`, or the one that this schedule config names. Raises UsageError if it names none."""
+    if not _is_config(target):
+        return target
+    config = load_schedule(target)
+    if config.evidence is None or config.evidence.run is None:
+        hint = "give the run folder instead: lrfinder verify RUN --steps T"
+        raise UsageError(f"{target}: evidence.run is missing: the config doesn't name its run", hint=hint)
+    return Path(config.evidence.run)
+
+
+def _is_config(target: Path) -> bool:
+    return target.suffix in CONFIG_SUFFIXES and not target.is_dir()
+
+
 def _recommended(target: Path, options: VerifyOptions) -> tuple[Path, LastRecommendation | None]:
     """Return the run folder, and the recommendation to verify; None if the options say how long the run is."""
     given = options.steps is not None or options.epochs is not None
-    if target.suffix in CONFIG_SUFFIXES and not target.is_dir():
-        config = load_schedule(target)
-        if config.evidence is None or config.evidence.run is None:
-            hint = "give the run folder instead: lrfinder verify RUN --steps T"
-            raise UsageError(f"{target}: evidence.run is missing: the config doesn't name its run", hint=hint)
-        folder = Path(config.evidence.run)
-        last = last_recommendation(folder)
+    folder = run_of(target)
+    if given:
+        return folder, None
+    last = last_recommendation(folder)
+    if _is_config(target):
         path = last.path if last is not None else None
         own = path if path is not None and path.resolve() == target.resolve() else None
-        return folder, None if given else LastRecommendation(config=config, path=own)
-    return target, None if given else last_recommendation(target)
+        last = LastRecommendation(config=load_schedule(target), path=own)
+    return folder, last
 
 
 def _requests(

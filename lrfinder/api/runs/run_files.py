@@ -85,7 +85,8 @@ def write_verification(folder: Path, document: dict[str, Any]) -> None:
 def last_recommendation(folder: Path) -> LastRecommendation | None:
     """Return what `recommend` planned last for the run: its config file if that is still of this run, else its copy.
 
-    None if no schedule was planned. A file that is damaged or of another run is not used, and never written.
+    None if no schedule was planned. A file elsewhere that is damaged or of another run is not used, and never written.
+    Raises ConfigError if the one in the run folder is damaged: it is the user's own slip of the pen.
     """
     config, place = _stored(folder)
     for path in (place, folder / CONFIG):
