@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 import torch
 
 import lrfinder.api.training.auto_parallel as module
+from lrfinder.api.sweeping import model_file
 from lrfinder.api.training.auto_parallel import WORTH, AutoParallel, room_in_memory, room_on
 from lrfinder.api.training.run_trial import Trial
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun, Stop
+from lrfinder.store import Source
 
 PLANS = [RunPlan(lr=lr, steps=100) for lr in (0.1, 0.2, 0.3)]
 
@@ -29,7 +32,7 @@ class Pools:
         self.made, self.now, self.pace, self.dies_at = [], 0.0, pace, dies_at
         self.ended = 0
         monkeypatch.setattr(module, "RunPool", self)
-        monkeypatch.setattr(module.time, "process_time", lambda: 3.0)  # this process took three seconds so far
+        monkeypatch.setattr(module, "start_seconds", lambda: 3.0)  # before the first update of this process
 
     def __call__(self, source, *, seed, jobs, threads, folder):
         self.made.append((seed, jobs, threads))
@@ -146,6 +149,19 @@ SCRIPT = """
 with open("ran_again", "w"):
     pass
 """
+
+
+def test_the_start_of_a_process_ends_where_its_first_model_file_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_file, "_start_s", None)
+    (tmp_path / "model.py").write_text(MODEL)
+    source = Source(reference=str(tmp_path / "model.py"), device="cpu")
+    before = time.process_time()
+    model_file.load_source_problem(source, seed=0)
+    after = time.process_time()
+    while time.process_time() < after + 0.05:  # a sweep, say
+        pass
+    model_file.load_source_problem(source, seed=0)
+    assert before < model_file.start_seconds() <= after
 
 
 def test_real_processes_measure_what_this_one_does_and_run_no_script_again(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from lrfinder.api.sweeping.model_file import start_seconds
 from lrfinder.api.training.run_pool import RunPool
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun
@@ -20,8 +21,8 @@ from lrfinder.store import Source
 if TYPE_CHECKING:
     import torch
 
-# What the runs must take here, over what this process has taken so far: its start, the imports, the model file. Each
-# process takes as long again before its first update. If nothing is gained, at worst a quarter is lost, once.
+# What the runs must take here, over what this process took before its first update: its start, the imports, the model
+# file. Each process takes as long again. If nothing is gained, at worst a quarter is lost, once.
 WORTH = 4.0
 
 # Bytes that torch's kernels take on a card in each process, before it has a tensor there: 300 to 600 MB are usual.
@@ -63,7 +64,7 @@ class AutoParallel:
         self._folder = folder
         self._memory = memory or room_on
         self._clock = clock
-        self._start_seconds = time.process_time()
+        self._start_seconds = start_seconds()
         self._pace: float | None = None  # seconds for each update, by all processes together
         self._pool = contextlib.ExitStack()
         self._jobs: RunPool | None = None
