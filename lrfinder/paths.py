@@ -10,10 +10,11 @@ from pathlib import Path
 from lrfinder.errors import UsageError
 
 
-def check_target(path: Path, *, read: Iterable[Path] = ()) -> None:
+def check_target(path: Path, *, read: Iterable[Path] = (), suffix: str = "") -> None:
     """Raise UsageError unless a file can stand at `path`: a folder, one that isn't there, or a file that was `read`.
 
-    What was read would be lost: it is of another kind than the result. PermissionError passes through.
+    What was read would be lost: it is of another kind than the result. If a `suffix` is given the name must end in it.
+    PermissionError passes through.
     """
     problem = ""
     if path.is_dir():
@@ -24,6 +25,8 @@ def check_target(path: Path, *, read: Iterable[Path] = ()) -> None:
         raise UsageError(f"{path}: {problem}", hint="name a file in a folder that exists")
     if any(path.exists() and other.exists() and path.samefile(other) for other in read):
         raise UsageError(f"{path}: it is read here, and would be lost", hint="name another file for the result")
+    if suffix and path.suffix.lower() != suffix:
+        raise UsageError(f"{path}: expected a name that ends in {suffix}", hint="name another file")
 
 
 def cwd() -> Path | None:
@@ -36,7 +39,7 @@ def cwd() -> Path | None:
 
 @contextlib.contextmanager
 def restore_cwd() -> Iterator[None]:
-    """Return to the working folder at the end, which a model file may leave: the paths that the user named start there."""
+    """Return to the working folder at the end: a model file may leave it, and the user's own paths start there."""
     before = cwd()
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
+from typing import Any
 
 from lrfinder.errors import UsageError
 from lrfinder.records import SweepResult
@@ -41,7 +42,7 @@ def check_length(steps: int | None, epochs: float | None) -> None:
         raise UsageError(f"epochs must be above 0 and at most {MAX_STEPS:g}, got {epochs!r}")
 
 
-def whole(value: object, what: str) -> int:
+def whole(value: Any, what: str) -> int:
     """Return a whole number of any kind, such as 1e4 or NumPy's, as Python's own. Raises UsageError for all else."""
     if isinstance(value, Real) and math.isfinite(value) and value == math.floor(value):
         return math.floor(value)

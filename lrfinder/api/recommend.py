@@ -71,11 +71,11 @@ def recommend(
     """Fit the curve, pick the rate or refuse with a reason, and plan the schedule of a run of `steps` updates.
 
     `result` is what `sweep` returned, or a run folder; what `verify` measured there on shapes of the decay is used.
-    `open_ended` plans a run whose length is not known. `against` is a rate, or several, to compare with, such as your own:
-    `.against` says what they lose in runs as short as the sweep's own, as far as these tell. The other keywords are the
-    options of `lrfinder recommend`. A sweep that allows no pick is a value too: then `status` is `refused`, `lr` is
-    None, and `why` and `hint` say what was seen and what to do. Raises UsageError for keywords that make no sense,
-    RunError for a damaged run folder.
+    `open_ended` plans a run whose length is not known. `against` is a rate, or several, to compare with, such as your
+    own: `.against` says what they lose in runs as short as the sweep's own, as far as these tell. The other keywords
+    are the options of `lrfinder recommend`. A sweep that allows no pick is a value too: then `status` is `refused`,
+    `lr` is None, and `why` and `hint` say what was seen and what to do. Raises UsageError for keywords that make no
+    sense, RunError for a damaged run folder.
     """
     sweep = result if isinstance(result, SweepResult) else load_run(run_folder(result))
     return _recommended(

@@ -245,7 +245,7 @@ def check_options(options: VerifyOptions) -> None:
 
 
 def run_of(target: Path) -> Path:
-    """Return the run folder `target`, or the one that this schedule config names. Raises UsageError if it names none."""
+    """Return the run folder `target`, or the one that this config names. Raises UsageError if it names none."""
     if not _is_config(target):
         return target
     config = load_schedule(target)

@@ -29,6 +29,7 @@ from lrfinder.cli.arguments.options import (
     StartFrom,
     SweptOptimizer,
     given_options,
+    option_name,
 )
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.process.several import Nproc, StrategyOption, in_several
@@ -207,7 +208,7 @@ def _check_log(
 
     for name in given_options(context):
         if name not in _OF_A_LOG:
-            option = "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
+            option = option_name(context, name)
             raise UsageError(f"{option} can't be given with --log: nothing is trained", hint="leave one of them out")
     used = check_log(log, config, tolerance=tolerance)
     document = used_rates_document(used, log=str(log), config=str(config))

@@ -164,6 +164,7 @@ def find(
             start_from=start_from,
         )
         if dry_run:
+            in_several(nproc if where is None else None)
             show_dry_run(source, make_settings(seed=seed), as_json=as_json)
             return
         sweep = functools.partial(sweep_run, source, make_settings(seed=seed), out=out, watch=watch, where=where)

@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli.answers.output import note, print_json, print_line, print_text, warn
-from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed
+from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed, given_options
 from lrfinder.errors import LrfinderError, UsageError
 from lrfinder.formatting import format_bytes, format_count
 
 
 def runs(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Where the run folders are.")] = Path("lrfinder-runs"),
     clean: Annotated[
         bool, typer.Option("--clean", help="Remove the run folders, with all that is in them; it asks first.")
@@ -33,6 +34,9 @@ def runs(
     warning; the exit status is 2 then.
     """
     del seed, debug
+    for name in () if clean else ("keep", "yes"):
+        if name in given_options(context):
+            raise UsageError(f"--{name} says nothing without --clean", hint="add --clean, or leave it out")
     from lrfinder.api.runs.run_list import list_runs
 
     found = list_runs(folder)

@@ -222,10 +222,10 @@ def sweep(
             start_from=start_from,
         )
         check_reference(model)
+        in_several(nproc if where is None else None)
         if dry_run:
             show_dry_run(source, settings, as_json=as_json)
             return
-        in_several(nproc if where is None else None)
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or (), where=where)
     for doubt in done.sweep.notes:
         warn(doubt)

@@ -289,7 +289,11 @@ RUN = Path(__file__).parents[1] / "data" / "run-v10-tiny"
         (lambda *_: lrfinder.write_report(lrfinder.recommend(RUN).result), "run folder is needed here", "run-v10-tiny"),
         (lambda *_: lrfinder.verify(RUN, steps=10, schedules="cosin"), "unknown schedule 'cosin'", "cosine"),
         (lambda *_: sweep(sinks="mlfloww"), "unknown sink 'mlfloww'", "mlflow"),
-        (lambda *_: lrfinder.sweep_script("t.py", "--epochs 3"), "arguments is a list, and one text", "'--epochs', '3'"),
+        (
+            lambda *_: lrfinder.sweep_script("t.py", "--epochs 3"),
+            "arguments is a list, and one text",
+            "'--epochs', '3'",
+        ),
     ],
 )
 def test_an_object_of_another_kind_is_told_with_the_way_on(

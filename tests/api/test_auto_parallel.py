@@ -165,7 +165,7 @@ def test_the_start_of_a_process_ends_where_its_first_model_file_is_there(tmp_pat
 
 
 def test_real_processes_measure_what_this_one_does_and_run_no_script_again(tmp_path, monkeypatch):
-    """With a model file that goes to another folder, while its own name and the run's are those of the folder before."""
+    """With a model file that goes to another folder, while its own name and the run's start in the one before."""
     import lrfinder
 
     (tmp_path / "there").mkdir()

@@ -16,6 +16,7 @@ from lrfinder.advice import Request
 from lrfinder.api.recommend import recommend_run
 from lrfinder.api.runs.run_answer import read_run_answer
 from lrfinder.errors import UsageError
+from lrfinder.files import write_new
 
 GOOD = "version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule: {name: constant, steps: 3}\n"
 RATES = ["0,0.1", "1,0.1", "2,0.1"]
@@ -116,6 +117,19 @@ def test_a_file_that_may_not_be_written_is_not_replaced(zygote, folder: Path) ->
         assert child.wait() == 4, child.stderr
         assert f"{name}: Permission denied" in child.stderr
     assert (folder / "mine.yaml").read_text() == "mine"
+
+
+def test_a_file_that_was_there_stays_if_a_signal_comes_before_another_is_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_new(folder / "c.yaml", b"new")
+    monkeypatch.undo()
+    assert (folder / "c.yaml").read_text() == GOOD
 
 
 def test_a_starter_that_finds_no_room_is_not_left_behind(zygote, folder: Path) -> None:

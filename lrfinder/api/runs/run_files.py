@@ -46,7 +46,9 @@ def check_written(folder: Path, write: Path | None) -> None:
 def check_name(path: Path) -> None:
     """Raise UsageError if a config and the files of a run can't hold the name of `path`."""
     if fault := fault_of_name(str(path)):
-        raise UsageError(f"{path}: {fault}: no config can name it", hint="rename it, or go to its folder and name it from there")
+        raise UsageError(
+            f"{path}: {fault}: no config can name it", hint="rename it, or go to its folder and name it from there"
+        )
 
 
 def write_picture(folder: Path, chart: Chart) -> None:

@@ -52,12 +52,13 @@ def load_source_problem(source: Source, *, seed: int) -> Problem:
             loader_timeout=source.loader_timeout,
             start_from=source.start_from,
         )
-        _note_start()
-        return problem
     except Exception as error:
         failure = environment_failure(error)
         if failure is None:
             raise
         raise failure from error
+    else:
+        _note_start()
+        return problem
     finally:
         put_back()

@@ -60,9 +60,7 @@ class RunPool:
         """
         given: dict[str, Any] = {"source": self._source, "seed": self._seed, "threads": self._threads, "until": until}
         with _without_main():  # this is where the processes are started
-            waiting = [
-                self._pool.submit(_made_or_told, TrialSpec(plan=plan, **given), self._folder) for plan in plans
-            ]
+            waiting = [self._pool.submit(_made_or_told, TrialSpec(plan=plan, **given), self._folder) for plan in plans]
         try:
             for done in as_completed(waiting):
                 yield done.result()

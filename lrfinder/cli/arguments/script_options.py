@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.arguments.options import given_options
+from lrfinder.cli.arguments.options import given_options, option_name
 from lrfinder.cli.arguments.script_arguments import ARGUMENTS
 from lrfinder.errors import UsageError
 
@@ -65,9 +65,8 @@ def named_script(
         )
     for name in given_options(context):
         if name not in _OF_SCRIPTS | _OF_ALL | also:
-            option = f"--{name.replace('_', '-')}"
             raise UsageError(
-                f"{option} can't be given with a script",
+                f"{option_name(context, name)} can't be given with a script",
                 hint="what it trains is said by its own arguments, behind `--`",
             )
     from lrfinder.records import Script
