@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-from typing import Any
+from numbers import Integral, Real
 
 from lrfinder.errors import UsageError
 from lrfinder.records import SweepResult
@@ -42,10 +40,12 @@ def check_length(steps: int | None, epochs: float | None) -> None:
         raise UsageError(f"epochs must be above 0 and at most {MAX_STEPS:g}, got {epochs!r}")
 
 
-def whole(value: Any, what: str) -> int:
+def whole(value: object, what: str) -> int:
     """Return a whole number of any kind, such as 1e4 or NumPy's, as Python's own. Raises UsageError for all else."""
-    if isinstance(value, Real) and math.isfinite(value) and value == math.floor(value):
-        return math.floor(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real) and float(value).is_integer():
+        return int(float(value))
     raise UsageError(f"{what} must be a whole number, got {value!r}")
 
 
