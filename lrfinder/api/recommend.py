@@ -168,18 +168,4 @@ def _verified(folder: Path, recommendation: Recommendation) -> Recommendation | 
 def _recommended(sweep: SweepResult, request: Request, seed: int) -> Recommendation:
     trials = () if sweep.run is None else read_log(Path(sweep.run) / TRIALS)
     advice = advise(gather_evidence(sweep, seed), request, trials)
-    return Recommendation(
-        lr=advice.lr,
-        status=advice.status,
-        why=advice.why,
-        hint=advice.hint,
-        picks=advice.picks,
-        band=advice.band,
-        fit=advice.fit,
-        notes=advice.notes,
-        schedule=advice.schedule,
-        updates=advice.updates,
-        against=advice.against,
-        start=advice.start,
-        result=sweep,
-    )
+    return Recommendation(**{it.name: getattr(advice, it.name) for it in dataclasses.fields(advice)}, result=sweep)

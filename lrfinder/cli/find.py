@@ -113,31 +113,23 @@ def find(
     for them. With --script or --module a training script is used as it is. The exit status is 0 if there is a rate,
     confirmed or not, and 5 if none can be recommended.
     """
-    del debug
+    del debug, script, module, which
     from lrfinder.api.find import FindOptions, find_model
     from lrfinder.api.script_sweep import script_run
     from lrfinder.api.sweeping.settings import make_settings, make_source
     from lrfinder.api.sweeping.sweep_run import resume_run, sweep_run
     from lrfinder.api.training.executors import elsewhere
-    from lrfinder.cli.process.training import check_dry_run, show_dry_run, watch_script, watch_training
+    from lrfinder.cli.process.training import check_dry_run, show_dry_run, watch_training
     from lrfinder.config.files import check_config_target
     from lrfinder.report.documents import find_document
+    from lrfinder.report.progress import SweepProgress
 
     check_dry_run(dry_run, resume)
     if write is not None and (out is None or write.parent.absolute() != out.absolute()):  # --out is made later
         check_config_target(write)
     where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc if on else None)
-    program = named_script(
-        context,
-        script=script,
-        module=module,
-        which=which,
-        scale_others=scale_others,
-        nproc=nproc,
-        model=model,
-        also=_FOR_SCRIPTS,
-    )
-    watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet or as_json)
+    program = named_script(context, _FOR_SCRIPTS)
+    watch = functools.partial(watch_training if program is None else SweepProgress, quiet=quiet or as_json)
     if program is None and (model is None) == (resume is None):
         raise UsageError("name a MODEL, or a run folder with --resume", hint="lrfinder find model.py --epochs 10")
     if program is not None:
