@@ -15,7 +15,7 @@ from lrfinder.api.given import items, run_folder
 from lrfinder.api.result import Sweep
 from lrfinder.api.sweeping.settings import make_settings, make_source, new_keyword
 from lrfinder.api.sweeping.sweep_run import LIVE, SweepRun, resume_run, sweep_model, sweep_run
-from lrfinder.api.sweeping.together import together
+from lrfinder.api.sweeping.together import device_of, together
 from lrfinder.api.training.executors import elsewhere
 from lrfinder.errors import UsageError
 from lrfinder.records import (
@@ -33,7 +33,7 @@ from lrfinder.records import (
     Strategy,
 )
 from lrfinder.report.progress import SweepProgress
-from lrfinder.store import Source, load_source
+from lrfinder.store import Source
 from lrfinder.task.checkpoint.read import read_checkpoint
 from lrfinder.task.names import make_problem
 from lrfinder.task.problem import Problem
@@ -195,8 +195,7 @@ def resume(
     """
     folder, watch = run_folder(run), SweepProgress if progress else None
     where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc)
-    device = load_source(folder).device
-    return together(lambda: _whole(resume_run(folder, watch=watch, where=where)), device=device)
+    return together(lambda: _whole(resume_run(folder, watch=watch, where=where)), device=device_of(folder))
 
 
 def _whole(done: SweepRun) -> Sweep:

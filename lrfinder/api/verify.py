@@ -122,10 +122,10 @@ def verify(
         where=elsewhere(on, devices_per_trial, upload=upload, nproc=nproc),
         seed=seed_of(seed),
     )
-    from lrfinder.api.sweeping.together import together
+    from lrfinder.api.sweeping.together import device_of, together
 
     folder = run_folder(run)
-    device = load_source(run_of(folder)).device
+    device = device_of(run_of(folder))
     result = together(lambda: verify_run(folder, options, keep=False), device=device)
     verification = result.verification
     if verification.stop is None and verification.account is None and verification.lr is None:
