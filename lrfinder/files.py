@@ -113,15 +113,19 @@ def _temporary_prefix(path: Path) -> str:
 
 
 def _write_synced(path: Path, data: bytes, mode: int | None) -> None:
-    """Write a new file, and sync it to the disk."""
+    """Write a new file, and sync it to the disk; one that can't be written whole is removed."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, _MODE)
+    whole = False
     try:
         if mode is not None:
             path.chmod(stat.S_IMODE(mode))
         _write_all(handle, data)
         os.fsync(handle)
+        whole = True
     finally:
         os.close(handle)
+        if not whole:  # here alone: a file that was there before a signal came is somebody else's
+            path.unlink(missing_ok=True)
 
 
 def _write_all(handle: int, data: bytes) -> None:
@@ -295,6 +299,3 @@ def write_new(path: Path, data: bytes) -> None:
             _write_synced(path, data, None)
         except FileExistsError:
             raise UsageError(f"{path} already exists", hint="name another file, or remove this one first") from None
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise

@@ -6,7 +6,7 @@ They are apart from the records, because making those classes takes longer than 
 from __future__ import annotations
 
 import sys
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 
 MIN_LR = 1e-6  # below every rate that a default optimizer trains at, with room to see the flat start of the curve
@@ -165,6 +165,6 @@ def read_count(text: str) -> int | None:
     factor = {"k": 1000, "K": 1000, "M": 1_000_000}.get(text[-1:], 1)
     try:
         value = factor * Decimal(text if factor == 1 else text[:-1])
-    except InvalidOperation:
+    except ArithmeticError:  # no number, or one too long for Decimal
         return None
     return int(value) if value.is_finite() and abs(value) <= sys.maxsize and value == int(value) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
+
 from lrfinder.errors import UsageError
 from lrfinder.records import SweepResult
 from lrfinder.schedules.base import MAX_STEPS
@@ -13,8 +15,10 @@ def run_length(sweep: SweepResult, steps: int | None, epochs: float | None) -> i
     Raises UsageError if both are given, if one is not above 0, or if the loader has no length, or a wrong one.
     """
     check_length(steps, epochs)
-    if steps is not None or epochs is None:
-        return steps
+    if steps is not None:
+        return whole(steps, "steps")
+    if epochs is None:
+        return None
     per_epoch = sweep.batches_per_epoch
     if per_epoch is None:
         wrong = sweep.setup.batches_per_epoch is not None
@@ -32,11 +36,21 @@ def check_length(steps: int | None, epochs: float | None) -> None:
         raise UsageError("steps and epochs can't both be given", hint="keep one: they say the same thing")
     if steps is not None:
         _checked(steps, "steps")
-    if epochs is not None and not 0 < epochs <= MAX_STEPS:
-        raise UsageError(f"epochs must be above 0 and at most {MAX_STEPS:g}, got {epochs:g}")
+    if epochs is not None and not (isinstance(epochs, Real) and 0 < epochs <= MAX_STEPS):
+        raise UsageError(f"epochs must be above 0 and at most {MAX_STEPS:g}, got {epochs!r}")
+
+
+def whole(value: object, what: str) -> int:
+    """Return a whole number of any kind, such as 1e4 or NumPy's, as Python's own. Raises UsageError for all else."""
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real) and float(value).is_integer():
+        return int(float(value))
+    raise UsageError(f"{what} must be a whole number, got {value!r}")
 
 
 def _checked(updates: int, what: str) -> int:
+    updates = whole(updates, what)
     if not 1 <= updates <= MAX_STEPS:
         bound = "least 1" if updates < 1 else f"most {MAX_STEPS}"
         raise UsageError(f"{what} must be at {bound}, got {updates}")

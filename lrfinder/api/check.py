@@ -17,6 +17,7 @@ from lrfinder.advice.checks.baseline import AGAIN, learns_nothing
 from lrfinder.advice.checks.check import with_found_rate
 from lrfinder.advice.checks.used_rates import UsedRates, compare_rates
 from lrfinder.advice.verify.verification import VERIFIED
+from lrfinder.api.given import model_reference, run_folder
 from lrfinder.api.script_sweep import ScriptParts
 from lrfinder.api.sweeping.broadcast import Broadcast
 from lrfinder.api.sweeping.settings import choose, make_source
@@ -94,7 +95,7 @@ def check(
     raises; KeyboardInterrupt if it is interrupted, since half a check is no answer.
     """
     source = make_source(
-        os.fspath(model),
+        model_reference(model),
         batch_size=batch_size,
         loader_timeout=loader_timeout,
         device=device,
@@ -113,7 +114,7 @@ def check(
         checked = check_model(
             source,
             Path(config),
-            baseline=None if baseline is None else Path(baseline),
+            baseline=None if baseline is None else run_folder(baseline),
             metric=metric,
             cache_batches=cache_batches,
             max_seconds=max_seconds,

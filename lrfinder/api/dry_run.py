@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import os
 import time
 from collections.abc import Iterator
 from typing import Any
 
+from lrfinder.api.given import model_reference
 from lrfinder.api.sweeping.settings import make_settings, make_source
 from lrfinder.api.sweeping.sweep_run import Watch, sweep_model
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.signals import Terminated
+from lrfinder.errors import unknown_choice
 from lrfinder.options import LEAST_TRIALS
-from lrfinder.records import DryRun, Inspection, Mode, Point, Setup, Stop, SweepSettings
+from lrfinder.records import DryRun, Inspection, Mode, Point, Setup, Stop, SweepSettings, UpdateOptions
 from lrfinder.store import Source
 from lrfinder.task.reference import check_reference
 
@@ -45,13 +48,18 @@ class _Stopwatch(Observer):
 def dry_run(model: str | os.PathLike[str], **keywords: Any) -> DryRun:
     """Make the first five updates of a sweep of a model file at its lowest rate, and say what the sweep would cost.
 
-    The keywords are those of `sweep` for a model file. Nothing is written, and all objects and random numbers are as
-    they were. Raises what `sweep` raises.
+    The keywords are those of `sweep` that say what is swept, and how, for a model file. Nothing is written, and all
+    objects and random numbers are as they were. Raises UsageError for other keywords, and what `sweep` raises.
     """
+    reference = model_reference(model)
     names = {field.name for field in dataclasses.fields(SweepSettings)}
+    known = {*names, *inspect.signature(make_source).parameters, *inspect.signature(UpdateOptions).parameters}
+    for name in keywords:
+        if name not in known - {"reference", "training"}:
+            raise unknown_choice("keyword of a dry run,", name, sorted(known - {"reference", "training"}))
     settings = make_settings(**{name: value for name, value in keywords.items() if name in names})
     options = {name: value for name, value in keywords.items() if name not in names}
-    return dry_run_model(make_source(os.fspath(model), **options), settings)
+    return dry_run_model(make_source(reference, **options), settings)
 
 
 def dry_run_model(source: Source, settings: SweepSettings, *, watch: Watch | None = None) -> DryRun:

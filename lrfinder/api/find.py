@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 from lrfinder.advice import Advice, Request
 from lrfinder.advice.advise import pick_text
-from lrfinder.advice.length import check_length, run_length
+from lrfinder.advice.length import run_length
 from lrfinder.advice.verify.budget import LEAST_BUDGET, Budget, read_budget
 from lrfinder.api.drawn import Drawn
+from lrfinder.api.given import model_reference
 from lrfinder.api.recommend import recommend_run
+from lrfinder.api.runs.run_files import check_name
 from lrfinder.api.sweeping.settings import make_settings, make_source
 from lrfinder.api.sweeping.stored_code import Tell
 from lrfinder.api.sweeping.sweep_run import SweepRun, Watch, sweep_run
@@ -69,7 +71,9 @@ class Found(Drawn):
     problem: str = ""  # why the recommendation is not kept in the run folder
 
     def __str__(self) -> str:
-        return str(self.advice) if self.verification is None else f"{self.advice} {self.verification}"
+        if self.verification is None or self.verification.lr is not None:  # then its words are those of the advice
+            return str(self.advice)
+        return f"{self.advice} {self.verification}"
 
     def __repr__(self) -> str:
         return f"Found({pick_text(self.advice.picks[0])})"
@@ -139,7 +143,7 @@ def find(
     from lrfinder.report.progress import SweepProgress
 
     source = make_source(
-        os.fspath(model),
+        model_reference(model),
         optimizer=optimizer,
         momentum=momentum,
         weight_decay=weight_decay,
@@ -187,6 +191,8 @@ def find_model(
     """
     begun = time.monotonic()
     budget = _check(options)
+    if write is not None:
+        check_name(write)
     swept = sweep()
     found = Found(
         advice=swept.advice,
@@ -240,6 +246,8 @@ def with_verification(found: Found, checked: VerifyResult) -> Found:
             advice,
             lr=verification.lr,
             status=verification.status,
+            why=verification.why,
+            hint=verification.hint,
             picks=verification.picks,
             schedule=verification.schedule,
             updates=verification.updates,
@@ -270,9 +278,17 @@ def _check(options: FindOptions) -> Budget | None:
     """Return the budget; raise UsageError, before anything is measured, for what could not be planned afterwards."""
     if options.steps is None and options.epochs is None:
         raise UsageError("the length of the coming run is needed", hint="add --steps T or --epochs E")
-    check_length(options.steps, options.epochs)
     schedules = () if options.schedule is None else (options.schedule,)
-    check_options(VerifyOptions(schedules=schedules, jobs=options.jobs, where=options.where))
+    check_options(
+        VerifyOptions(
+            steps=options.steps,
+            epochs=options.epochs,
+            schedules=schedules,
+            warmup=options.warmup,
+            jobs=options.jobs,
+            where=options.where,
+        )
+    )
     budget = read_budget(options.budget)
     if budget is not None and budget.seconds is None and not budget.is_nothing:
         budget.in_updates(options.steps or round(1 / SHARE) * LEAST_BUDGET, None)

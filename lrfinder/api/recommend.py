@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.drawn import Drawn
+from lrfinder.api.given import items, run_folder, seed_of
 from lrfinder.api.runs.run_files import check_written, write_picture, write_recommendation
 from lrfinder.config import dump
 from lrfinder.errors import EnvironmentFailure, UsageError
@@ -64,19 +65,19 @@ def recommend(
     warmup: int | None = None,
     rule: str | None = None,
     lr: float | None = None,
-    against: Sequence[float] = (),
+    against: float | Sequence[float] = (),
     seed: int = 0,
 ) -> Recommendation:
     """Fit the curve, pick the rate or refuse with a reason, and plan the schedule of a run of `steps` updates.
 
     `result` is what `sweep` returned, or a run folder; what `verify` measured there on shapes of the decay is used.
-    `open_ended` plans a run whose length is not known. `against` are rates to compare with, such as your own:
-    `.against` says what they lose in runs as short as the sweep's own, as far as these tell. The other keywords are the
-    options of `lrfinder recommend`. A sweep that allows no pick is a value too: then `status` is `refused`, `lr` is
-    None, and `why` and `hint` say what was seen and what to do. Raises UsageError for keywords that make no sense,
-    RunError for a damaged run folder.
+    `open_ended` plans a run whose length is not known. `against` is a rate, or several, to compare with, such as your
+    own: `.against` says what they lose in runs as short as the sweep's own, as far as these tell. The other keywords
+    are the options of `lrfinder recommend`. A sweep that allows no pick is a value too: then `status` is `refused`,
+    `lr` is None, and `why` and `hint` say what was seen and what to do. Raises UsageError for keywords that make no
+    sense, RunError for a damaged run folder.
     """
-    sweep = result if isinstance(result, SweepResult) else load_run(Path(result))
+    sweep = result if isinstance(result, SweepResult) else load_run(run_folder(result))
     return _recommended(
         sweep,
         Request(
@@ -87,9 +88,9 @@ def recommend(
             warmup=warmup,
             rule=rule,
             lr=lr,
-            against=tuple(against),
+            against=items(against),
         ),
-        seed,
+        seed_of(seed),
     )
 
 
@@ -167,18 +168,4 @@ def _verified(folder: Path, recommendation: Recommendation) -> Recommendation | 
 def _recommended(sweep: SweepResult, request: Request, seed: int) -> Recommendation:
     trials = () if sweep.run is None else read_log(Path(sweep.run) / TRIALS)
     advice = advise(gather_evidence(sweep, seed), request, trials)
-    return Recommendation(
-        lr=advice.lr,
-        status=advice.status,
-        why=advice.why,
-        hint=advice.hint,
-        picks=advice.picks,
-        band=advice.band,
-        fit=advice.fit,
-        notes=advice.notes,
-        schedule=advice.schedule,
-        updates=advice.updates,
-        against=advice.against,
-        start=advice.start,
-        result=sweep,
-    )
+    return Recommendation(**{it.name: getattr(advice, it.name) for it in dataclasses.fields(advice)}, result=sweep)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lrfinder.advice.comparison import Comparison, compare_answers
+from lrfinder.api.given import run_folders
 from lrfinder.api.runs.run_answer import read_run_answer
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.errors import UsageError
@@ -25,10 +26,12 @@ def write_report(runs: _RunPath | Iterable[_RunPath], out: _RunPath | None = Non
     It goes to `out`, or to report.html in the first run folder. Raises RunError for a damaged folder, UsageError for an
     impossible path, EnvironmentFailure if the disk refuses.
     """
-    paths = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
+    paths = run_folders(runs)
     if not paths:
         raise UsageError("there is no run to report on", hint="name a run folder")
-    target = Path(paths[0]) / PAGE if out is None else _target(Path(out), ".html")
+    target = paths[0] / PAGE if out is None else Path(out)
+    if out is not None:
+        check_target(target, suffix=".html")
     answers = [read_run_answer(path) for path in paths]
     comparison = compare_answers(answers) if len(answers) > 1 else None
     write = write_atomic if out is None else write_named
@@ -42,20 +45,14 @@ def compare(runs: Iterable[_RunPath], *, png: _RunPath | None = None) -> Compari
     `png` names a file for the picture of all curves. Raises UsageError for fewer than two runs and an impossible path,
     RunError for a damaged folder, EnvironmentFailure if the disk refuses.
     """
-    paths = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
+    paths = run_folders(runs)
     if len(paths) < 2:  # noqa: PLR2004 - what "compare" means
         raise UsageError("a comparison needs two run folders at least", hint="name them all: RUN RUN ...")
-    target = None if png is None else _target(Path(png), ".png")
+    target = None if png is None else Path(png)
+    if target is not None:
+        check_target(target, suffix=".png")
     comparison = compare_answers([read_run_answer(path) for path in paths])
     if target is not None:
         with Interrupts():  # compiled modules are loaded: a signal under their C++ would abort the process
             write_named(target, overlay_png(overlay_of(comparison)))
     return comparison
-
-
-def _target(path: Path, suffix: str) -> Path:
-    """Return the path of a file to be written. Raises UsageError if it can't be one, before anything is read."""
-    if path.suffix.lower() != suffix:
-        raise UsageError(f"{path}: expected a name that ends in {suffix}", hint="name another file")
-    check_target(path)
-    return path

@@ -71,6 +71,10 @@ def sweep_script(
     )
     if nproc is not None and not 1 <= nproc <= MOST_PROCESSES:
         raise UsageError(f"nproc must be from 1 to {MOST_PROCESSES}, got {nproc}")
+    if isinstance(arguments, str):
+        raise UsageError(
+            f"arguments is a list, and one text was given: {arguments!r}", hint="give each apart: ['--epochs', '3']"
+        )
     script = Script(
         program=os.fspath(program),
         arguments=tuple(map(str, arguments)),

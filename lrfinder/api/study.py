@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import collections
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.advice import Advice, Request, advise, gather_evidence
+from lrfinder.api.given import run_folder
 from lrfinder.api.runs.run_answer import read_run_answer
 from lrfinder.errors import UsageError
 from lrfinder.records import ShortRun, SweepResult
@@ -45,8 +45,9 @@ def export_study(
         sweep, title, trials = run, run.setup.model, run.runs
         advice: Advice = advise(gather_evidence(run), Request())
     else:
-        answer = read_run_answer(run)
-        sweep, title, advice = answer.result, Path(run).resolve().name, answer.advice
+        folder = run_folder(run)
+        answer = read_run_answer(folder)
+        sweep, title, advice = answer.result, folder.resolve().name, answer.advice
         trials = (*answer.trials, *sweep.runs)
     if advice.band is None:
         raise UsageError(f"the run has no trainable band, which would be the range: {advice.why}", hint=advice.hint)

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from lrfinder.api.given import items, run_folder
 from lrfinder.api.result import Sweep
 from lrfinder.api.sweeping.settings import make_settings, make_source, new_keyword
 from lrfinder.api.sweeping.sweep_run import LIVE, SweepRun, resume_run, sweep_model, sweep_run
-from lrfinder.api.sweeping.together import together
+from lrfinder.api.sweeping.together import device_of, together
 from lrfinder.api.training.executors import elsewhere
 from lrfinder.errors import UsageError
 from lrfinder.records import (
@@ -74,7 +75,7 @@ def sweep(
     max_seconds: float | None = None,
     out: str | os.PathLike[str] | None = None,
     progress: bool = False,
-    sinks: Sequence[str] = (),
+    sinks: str | Sequence[str] = (),
     on: str | None = None,
     devices_per_trial: int | None = None,
     nproc: int | None = None,
@@ -161,13 +162,14 @@ def sweep(
     if source.reference != LIVE and (also := [name for name, value in names.items() if value is not None]):
         raise UsageError(f"{also[0]} can't be given beside a model file", hint=f"define it in {source.reference}")
     where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc)
+    told = items(sinks)
     live = functools.partial(_live_problem, model, names, source) if source.reference == LIVE else None
     watch = SweepProgress if progress else None
 
     def lead() -> Sweep:
         if out is None:
-            return sweep_model(source, settings, live=live, watch=watch, sinks=sinks, where=where)
-        return _whole(sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=sinks, where=where))
+            return sweep_model(source, settings, live=live, watch=watch, sinks=told, where=where)
+        return _whole(sweep_run(source, settings, out=Path(out), live=live, watch=watch, sinks=told, where=where))
 
     return together(lead, device=device, live=live)
 
@@ -191,8 +193,9 @@ def resume(
     Raises RunError for a damaged folder, one that another process is writing, a model file that has changed, and if
     device, versions or optimizer differ; UsageError if the sweep was made from live objects. All else is as in `sweep`.
     """
-    where, watch = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc), SweepProgress if progress else None
-    return together(lambda: _whole(resume_run(Path(run), watch=watch, where=where)), device="auto")
+    folder, watch = run_folder(run), SweepProgress if progress else None
+    where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc)
+    return together(lambda: _whole(resume_run(folder, watch=watch, where=where)), device=device_of(folder))
 
 
 def _whole(done: SweepRun) -> Sweep:

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
 from lrfinder.advice.constant_rate import CONSTANT
-from lrfinder.advice.length import run_length
+from lrfinder.advice.length import check_length, run_length, whole
 from lrfinder.advice.plan import carried_warmup
 from lrfinder.advice.verify.budget import Account, Budget, VerifyRequest, budget_in_updates, estimate, read_budget
 from lrfinder.advice.verify.kept_trials import replayed
 from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.advice.verify.verification import Verification, conclude
+from lrfinder.api.given import items, run_folder, seed_of
 from lrfinder.api.runs.run_files import (
     LastRecommendation,
     check_written,
@@ -81,7 +82,7 @@ def verify(
     steps: int | None = None,
     epochs: float | None = None,
     schedule: str | None = None,
-    schedules: Sequence[str] = (),
+    schedules: str | Sequence[str] = (),
     warmup: int | None = None,
     lr: float | None = None,
     against: float | Sequence[float] | None = None,
@@ -112,18 +113,20 @@ def verify(
         steps=steps,
         epochs=epochs,
         schedule=schedule,
-        schedules=tuple(schedules),
+        schedules=items(schedules),
         warmup=warmup,
         lr=lr,
-        against=() if against is None else (against,) if isinstance(against, int | float) else tuple(against),
+        against=items(against),
         budget=budget,
         jobs=jobs,
         where=elsewhere(on, devices_per_trial, upload=upload, nproc=nproc),
-        seed=seed,
+        seed=seed_of(seed),
     )
-    from lrfinder.api.sweeping.together import together
+    from lrfinder.api.sweeping.together import device_of, together
 
-    result = together(lambda: verify_run(Path(run), options, keep=False), device="auto")
+    folder = run_folder(run)
+    device = device_of(run_of(folder))
+    result = together(lambda: verify_run(folder, options, keep=False), device=device)
     verification = result.verification
     if verification.stop is None and verification.account is None and verification.lr is None:
         raise UsageError(f"there is no recommendation to verify: {verification.why}", hint=verification.hint)
@@ -228,7 +231,10 @@ def _check_processes(sweep: SweepResult, folder: Path, source: Source, where: El
 
 
 def check_options(options: VerifyOptions) -> None:
-    """Raise UsageError for a number of jobs or the name of a schedule that can't be."""
+    """Raise UsageError for a length, a warm-up, a number of jobs or the name of a schedule that can't be."""
+    check_length(options.steps, options.epochs)
+    if options.warmup is not None:
+        whole(options.warmup, "warmup")
     if options.jobs is not None and not 1 <= options.jobs <= MOST_PROCESSES:
         raise UsageError(f"jobs must be from 1 to {MOST_PROCESSES}, got {options.jobs}")
     if options.jobs is not None and options.where is not None:
@@ -238,20 +244,33 @@ def check_options(options: VerifyOptions) -> None:
             raise unknown_choice("schedule", name, SCHEDULES)
 
 
+def run_of(target: Path) -> Path:
+    """Return the run folder `target`, or the one that this config names. Raises UsageError if it names none."""
+    if not _is_config(target):
+        return target
+    config = load_schedule(target)
+    if config.evidence is None or config.evidence.run is None:
+        hint = "give the run folder instead: lrfinder verify RUN --steps T"
+        raise UsageError(f"{target}: evidence.run is missing: the config doesn't name its run", hint=hint)
+    return Path(config.evidence.run)
+
+
+def _is_config(target: Path) -> bool:
+    return target.suffix in CONFIG_SUFFIXES and not target.is_dir()
+
+
 def _recommended(target: Path, options: VerifyOptions) -> tuple[Path, LastRecommendation | None]:
     """Return the run folder, and the recommendation to verify; None if the options say how long the run is."""
     given = options.steps is not None or options.epochs is not None
-    if target.suffix in CONFIG_SUFFIXES and not target.is_dir():
-        config = load_schedule(target)
-        if config.evidence is None or config.evidence.run is None:
-            hint = "give the run folder instead: lrfinder verify RUN --steps T"
-            raise UsageError(f"{target}: evidence.run is missing: the config doesn't name its run", hint=hint)
-        folder = Path(config.evidence.run)
-        last = last_recommendation(folder)
+    folder = run_of(target)
+    if given:
+        return folder, None
+    last = last_recommendation(folder)
+    if _is_config(target):
         path = last.path if last is not None else None
         own = path if path is not None and path.resolve() == target.resolve() else None
-        return folder, None if given else LastRecommendation(config=config, path=own)
-    return target, None if given else last_recommendation(target)
+        last = LastRecommendation(config=load_schedule(target), path=own)
+    return folder, last
 
 
 def _requests(

@@ -21,6 +21,7 @@ def main() -> None:
     from lrfinder.engine.runtime.signals import Terminated, ignore_signals, signals_as_exceptions  # imports no torch
 
     stdout.open_missing()
+    stdout.escape_what_it_lacks()
     guard_numpy()
     with signals_as_exceptions() as received:
         try:

@@ -29,6 +29,7 @@ from lrfinder.cli.arguments.options import (
     StartFrom,
     SweptOptimizer,
     given_options,
+    option_name,
 )
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.process.several import Nproc, StrategyOption, in_several
@@ -117,25 +118,16 @@ def check(
     named. With --script or --module a training script is checked as it is, and without --config the rate that it
     trains at by itself.
     """
-    del debug
+    del debug, script, module, which
     if junit is not None:
         check_target(junit, read=[path for path in (config, log) if path is not None])
-    program = named_script(
-        context,
-        script=script,
-        module=module,
-        which=which,
-        scale_others=scale_others,
-        nproc=nproc,
-        model=model,
-        also=_FOR_SCRIPTS,
-    )
+    program = named_script(context, _FOR_SCRIPTS)
     if program is not None:
         from lrfinder.api.check import check_script_rate
-        from lrfinder.cli.process.training import watch_script
+        from lrfinder.report.progress import SweepProgress
 
-        watch = functools.partial(watch_script, quiet=quiet or as_json)
-        done = check_script_rate(program, config, baseline=baseline, max_seconds=max_seconds, seed=seed, watch=watch)
+        progress = functools.partial(SweepProgress, quiet=quiet or as_json)
+        done = check_script_rate(program, config, baseline=baseline, max_seconds=max_seconds, seed=seed, watch=progress)
         for remark in () if quiet else done.remarks:
             note(remark)
         _show(done, config, config or Path(program.program), junit=junit, as_json=as_json)
@@ -207,7 +199,7 @@ def _check_log(
 
     for name in given_options(context):
         if name not in _OF_A_LOG:
-            option = "MODEL" if name == "model" else f"--{name.replace('_', '-')}"
+            option = option_name(context, name)
             raise UsageError(f"{option} can't be given with --log: nothing is trained", hint="leave one of them out")
     used = check_log(log, config, tolerance=tolerance)
     document = used_rates_document(used, log=str(log), config=str(config))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,11 +16,13 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from lrfinder.cli.answers.output import warn
-from lrfinder.cli.arguments.defaults import PREFIX, file_defaults
+from lrfinder.cli.answers.output import ask_for_json, warn
+from lrfinder.cli.arguments.defaults import TRUE, Default, environment_defaults, file_defaults, variable_of
 from lrfinder.cli.arguments.script_arguments import split_script_arguments
 
 HELP = {"help_option_names": ["-h", "--help"]}
+
+_DEFAULTS = "lrfinder.defaults"  # their key in the context's meta
 
 # Old names of options, which scripts may still use.
 _RENAMED_OPTIONS = {"--sweep": "--sweep-optimizer"}
@@ -63,14 +65,15 @@ class Command:
                 _restore_doc(inner.callback)
             return typer.main.get_command(found)
         _restore_doc(found)
-        # Of the commands alone: a variable such as LRFINDER_VERSION is somebody else's.
-        settings = {**HELP, "auto_envvar_prefix": f"{PREFIX}_{name}".upper()}
         alone = typer.Typer(rich_markup_mode=None, add_completion=False)
         epilog = "\n".join(("\b", "Examples:", *(f"  {line}" for line in self.examples)))
-        alone.command(name, cls=_CommandWithOldNames, epilog=epilog, context_settings=settings)(found)
+        alone.command(name, cls=_CommandWithOldNames, epilog=epilog, context_settings=HELP)(found)
         command = typer.main.get_command(alone)
+        flags = flags_of(command)
         for parameter in command.params:
             parameter.show_envvar = False  # type: ignore[attr-defined]  # each has one: `lrfinder config --help`
+            if parameter.name in flags:
+                parameter.envvar = variable_of(name, flags[parameter.name])
         return command
 
 
@@ -118,9 +121,15 @@ class Commands(Group):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            from lrfinder.cli.arguments.values import plain_words
+            from lrfinder.cli.arguments.values import given_value, plain_words
 
-            error.message = plain_words(error.message, getattr(error.param, "opts", ()), sys.argv[1:])
+            options, words = getattr(error.param, "opts", ()), sys.argv[1:]
+            default = next((it for it in ctx.meta.get(_DEFAULTS, ()) if it.option in options), None)
+            if default is None or given_value(options, words) is not None:
+                error.message = plain_words(error.message, options, words)
+            else:
+                told = plain_words(error.message, options, [f"{default.option}={default.value}"])
+                error.message = f"{told.removesuffix('.')}, in {default.source}"
             raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
@@ -131,9 +140,24 @@ class Commands(Group):
         command = self.listed[name].load(name)
         if options := flags_of(command):
             found = file_defaults(name, with_options(self.listed), options, Path.cwd())
-            names = {flag: parameter for parameter, flag in options.items()}
-            ctx.default_map = {name: {names[default.option]: default.value for default in found}}
+            ctx.meta[_DEFAULTS] = set_there = strongest(found, environment_defaults(name, options))
+            if any(it.option == "--json" and str(it.value).lower() in TRUE for it in set_there):
+                ask_for_json()
+            parameters = {it.opts[0]: it for it in command.params}
+            ctx.default_map = {name: {parameters[it.option].name: _value(it, parameters) for it in found}}
         return name, command, rest
+
+
+def strongest(in_file: Sequence[Default], set_there: Sequence[Default]) -> list[Default]:
+    """Return the defaults that count: those `set_there`, in the environment, win over those of a file."""
+    stronger = {default.option for default in set_there}
+    return [default for default in in_file if default.option not in stronger] + [*set_there]
+
+
+def _value(default: Default, parameters: Mapping[str, Any]) -> Any:
+    """Return the value as the option takes it: one that may be given several times takes a list, also of one."""
+    several = getattr(parameters[default.option], "multiple", False) and not isinstance(default.value, list)
+    return [default.value] if several else default.value
 
 
 def with_options(listed: Mapping[str, Command]) -> list[str]:

@@ -19,15 +19,13 @@ def config(seed: UnusedSeed = 0, as_json: Json = False, quiet: Quiet = False, de
     """
     del seed, debug, quiet
     from lrfinder.cli.app import COMMANDS
-    from lrfinder.cli.commands import flags_of, with_options
+    from lrfinder.cli.commands import flags_of, strongest, with_options
 
     found = []
     for name, command in COMMANDS.items():
         options = flags_of(command.load(name))
-        set_there = environment_defaults(name, options)
-        stronger = {default.option for default in set_there}
         in_file = file_defaults(name, with_options(COMMANDS), options, Path.cwd()) if options else []
-        found += [default for default in in_file if default.option not in stronger] + set_there
+        found += strongest(in_file, environment_defaults(name, options))
     if as_json:
         print_json({"defaults": [asdict(default) for default in found]})
         return

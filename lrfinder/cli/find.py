@@ -40,6 +40,7 @@ from lrfinder.cli.arguments.options import (
     Warmup,
     WeightDecay,
     WriteSchedule,
+    given_options,
 )
 from lrfinder.cli.arguments.script_options import ScriptFile, ScriptModule, Which, named_script
 from lrfinder.cli.process.several import Nproc, StrategyOption, in_several
@@ -112,37 +113,31 @@ def find(
     for them. With --script or --module a training script is used as it is. The exit status is 0 if there is a rate,
     confirmed or not, and 5 if none can be recommended.
     """
-    del debug
+    del debug, script, module, which
     from lrfinder.api.find import FindOptions, find_model
     from lrfinder.api.script_sweep import script_run
     from lrfinder.api.sweeping.settings import make_settings, make_source
     from lrfinder.api.sweeping.sweep_run import resume_run, sweep_run
     from lrfinder.api.training.executors import elsewhere
-    from lrfinder.cli.process.training import check_dry_run, show_dry_run, watch_script, watch_training
+    from lrfinder.cli.process.training import check_dry_run, show_dry_run, watch_training
     from lrfinder.config.files import check_config_target
     from lrfinder.report.documents import find_document
+    from lrfinder.report.progress import SweepProgress
 
     check_dry_run(dry_run, resume)
     if write is not None and (out is None or write.parent.absolute() != out.absolute()):  # --out is made later
         check_config_target(write)
     where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc if on else None)
-    program = named_script(
-        context,
-        script=script,
-        module=module,
-        which=which,
-        scale_others=scale_others,
-        nproc=nproc,
-        model=model,
-        also=_FOR_SCRIPTS,
-    )
-    watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet or as_json)
+    program = named_script(context, _FOR_SCRIPTS)
+    watch = functools.partial(watch_training if program is None else SweepProgress, quiet=quiet or as_json)
     if program is None and (model is None) == (resume is None):
         raise UsageError("name a MODEL, or a run folder with --resume", hint="lrfinder find model.py --epochs 10")
     if program is not None:
         sweep = functools.partial(script_run, program, make_settings(seed=seed), out=out, watch=watch)
     elif resume is not None:
-        sweep = functools.partial(resume_run, resume, watch=watch, where=where, tell=None if quiet else note)
+        own = {"steps", "seed"}  # here they are those of the coming run and of its trials
+        given = {name: value for name, value in given_options(context).items() if name not in own}
+        sweep = functools.partial(resume_run, resume, given, watch=watch, where=where, tell=None if quiet else note)
     else:
         source = make_source(
             model or "",
@@ -161,6 +156,7 @@ def find(
             start_from=start_from,
         )
         if dry_run:
+            in_several(nproc if where is None else None)
             show_dry_run(source, make_settings(seed=seed), as_json=as_json)
             return
         sweep = functools.partial(sweep_run, source, make_settings(seed=seed), out=out, watch=watch, where=where)
@@ -217,7 +213,8 @@ def _show(found: Found, *, details: bool, can_go_on: bool) -> None:
     )
     verification = found.verification
     if verification is not None:
-        said = verification.why if details else verification.answer
+        # Where trials decided, the paragraph below --details is theirs, with where they point.
+        said = verification.why if details and verification.lr is None else verification.answer
         lines.insert(-1, f"{said} {verification.account or ''}".rstrip())
     elif found.unverified:
         lines.insert(-1, f"Not verified: {found.unverified}.")

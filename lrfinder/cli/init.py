@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,9 @@ from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed
 def init(
     file: Annotated[
         Path | None,
-        typer.Argument(help="The file to write; it must not exist yet. [default: model.py; of a script train.py]"),
+        typer.Argument(
+            help="The file to write, a name in .py; it must not exist yet. [default: model.py; of a script train.py]"
+        ),
     ] = None,
     kind: Annotated[
         str,
@@ -32,11 +35,12 @@ def init(
     """Write a commented starter that runs as it is: a model file, or a script that finds its rate and trains."""
     del debug, seed
     from lrfinder.files import write_new
-    from lrfinder.paths import check_module
+    from lrfinder.paths import check_module, check_target
     from lrfinder.task.starter import MODEL, starter_text
 
     text = starter_text(kind)
     target = file or Path("model.py" if kind == MODEL else "train.py")
+    check_target(target, suffix=".py")
     check_module(target, text)
     write_new(target, text.encode())
     if as_json:
@@ -44,5 +48,6 @@ def init(
 
         print_json(init_document(target))
     elif not quiet:
-        then = f"lrfinder find {target} --epochs 10" if kind == MODEL else f"python {target}"
+        named = shlex.quote(str(target))
+        then = f"lrfinder find {named} --epochs 10" if kind == MODEL else f"python {named}"
         print_text(f"Wrote {target}. Make it yours, then: {then}")

@@ -50,10 +50,10 @@ def run(
     optimizer, in which the groups keep their ratios; its own schedulers find what they left, and what it prints of its
     rate is its own. What was set is in the log.
     """
-    del debug
+    del debug, script, module, which, scale_others
     from lrfinder.api.script_training import TrainingOptions, train_script
 
-    program = named_script(context, script=script, module=module, which=which, scale_others=scale_others, also=_OWN)
+    program = named_script(context, _OWN)
     if program is None:
         raise UsageError("name a --script or a --module", hint="lrfinder run --config schedule.yaml --script train.py")
     train_script(program, TrainingOptions(config=config, log=log, resume=resume, first_update=first_update))

@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli.answers.output import note, print_json, print_line, print_text, warn
-from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed
-from lrfinder.errors import UsageError
+from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed, given_options
+from lrfinder.errors import LrfinderError, UsageError
 from lrfinder.formatting import format_bytes, format_count
 
 
 def runs(
+    context: typer.Context,
     folder: Annotated[Path, typer.Argument(help="Where the run folders are.")] = Path("lrfinder-runs"),
     clean: Annotated[
         bool, typer.Option("--clean", help="Remove the run folders, with all that is in them; it asks first.")
@@ -29,9 +30,13 @@ def runs(
     """List the run folders, newest first: what was swept, how it ended, and what was recommended or verified.
 
     Folders that can't be read are named on standard error. Nothing is changed without --clean, which removes run
-    folders, but for the newest, and never a folder that isn't one.
+    folders, but for the newest, and never a folder that isn't one, or a link to one. One that is in use stays, with a
+    warning; the exit status is 2 then.
     """
     del seed, debug
+    for name in () if clean else ("keep", "yes"):
+        if name in given_options(context):
+            raise UsageError(f"--{name} says nothing without --clean", hint="add --clean, or leave it out")
     from lrfinder.api.runs.run_list import list_runs
 
     found = list_runs(folder)
@@ -40,7 +45,8 @@ def runs(
             warn(run.problem)
     readable = [run for run in found if not run.problem]
     if clean:
-        _clean([run.path for run in readable[keep:]], yes=yes, as_json=as_json, quiet=quiet)
+        own = [run.path for run in readable if not run.path.is_symlink()]  # a link would count its run twice
+        _clean(own[keep:], yes=yes, as_json=as_json, quiet=quiet)
         return
     if as_json:
         from lrfinder.report.documents import runs_document
@@ -58,7 +64,7 @@ def runs(
 
 
 def _clean(paths: list[Path], *, yes: bool, as_json: bool, quiet: bool) -> None:
-    """Remove run folders if somebody says yes."""
+    """Remove run folders if somebody says yes; one that can't be removed is a warning, and the others go."""
     from lrfinder.api.runs.run_list import remove_run, size_of
 
     sizes = {path: size_of(path) for path in paths}
@@ -70,9 +76,18 @@ def _clean(paths: list[Path], *, yes: bool, as_json: bool, quiet: bool) -> None:
         total = format_bytes(sum(sizes.values()))
         if not typer.confirm(f"Remove {format_count(len(paths), 'run folder')}, {total}?", err=True):
             raise typer.Exit
+    removed, status = [], 0
     for path in paths:
-        remove_run(path)
+        try:
+            remove_run(path)
+            removed.append(path)
+        except LrfinderError as error:
+            warn(f"{error}; {error.hint}")
+            status = error.exit_status
+    freed = sum(sizes[path] for path in removed)
     if as_json:
-        print_json({"removed": [str(path) for path in paths], "bytes": sum(sizes.values())})
+        left = [str(path) for path in paths if path not in removed]
+        print_json({"removed": [str(path) for path in removed], "left": left, "bytes": freed})
     elif not quiet:
-        print_text(f"Removed: {format_count(len(paths), 'run folder')}, {format_bytes(sum(sizes.values()))}.")
+        print_text(f"Removed: {format_count(len(removed), 'run folder')}, {format_bytes(freed)}.")
+    raise typer.Exit(status)

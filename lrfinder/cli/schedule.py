@@ -34,7 +34,9 @@ def show(
     configs: Annotated[
         list[Path], typer.Argument(metavar="CONFIG...", help="Schedule configs, drawn over each other.")
     ],
-    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw a picture, too.")] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Draw a picture, too, a name in .png.")
+    ] = None,
     seed: UnusedSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -49,12 +51,15 @@ def show(
 
     loaded = [(str(path), load_schedule(path)) for path in configs]
     if png is not None:
+        from lrfinder.engine.runtime.signals import Interrupts
         from lrfinder.files import write_named
         from lrfinder.paths import check_target
-        from lrfinder.report.schedule_figure import schedule_png
 
-        check_target(png, read=configs)
-        write_named(png, schedule_png(dict(loaded)))
+        check_target(png, read=configs, suffix=".png")
+        with Interrupts():  # compiled modules are loaded: a signal under their C++ would abort the process
+            from lrfinder.report.schedule_figure import schedule_png
+
+            write_named(png, schedule_png(dict(loaded)))
     if as_json:
         from lrfinder.report.documents import rates_document
 

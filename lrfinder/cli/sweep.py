@@ -158,28 +158,20 @@ def sweep(
     With --script or --module a training script is swept as it is: every repeat and trial run is a new process of it,
     ended when enough is known.
     """
-    del debug
+    del debug, script, module, which
     from lrfinder.api.script_sweep import script_run
     from lrfinder.api.sweeping.settings import make_settings, make_source
     from lrfinder.api.sweeping.sweep_run import resume_run, sweep_run
     from lrfinder.api.training.executors import elsewhere
-    from lrfinder.cli.process.training import check_dry_run, show_dry_run, watch_script, watch_training
+    from lrfinder.cli.process.training import check_dry_run, show_dry_run, watch_training
     from lrfinder.report.documents import sweep_document
+    from lrfinder.report.progress import SweepProgress
     from lrfinder.task.reference import check_reference
 
     check_dry_run(dry_run, resume)
     where = elsewhere(on, devices_per_trial, upload=upload, nproc=nproc if on else None)
-    program = named_script(
-        context,
-        script=script,
-        module=module,
-        which=which,
-        scale_others=scale_others,
-        nproc=nproc,
-        model=model,
-        also=_FOR_SCRIPTS,
-    )
-    watch = functools.partial(watch_training if program is None else watch_script, quiet=quiet)
+    program = named_script(context, _FOR_SCRIPTS)
+    watch = functools.partial(watch_training if program is None else SweepProgress, quiet=quiet)
     settings = make_settings(
         min_lr=min_lr,
         max_lr=max_lr,
@@ -222,10 +214,10 @@ def sweep(
             start_from=start_from,
         )
         check_reference(model)
+        in_several(nproc if where is None else None)
         if dry_run:
             show_dry_run(source, settings, as_json=as_json)
             return
-        in_several(nproc if where is None else None)
         done = sweep_run(source, settings, out=out, watch=watch, sinks=sinks or (), where=where)
     for doubt in done.sweep.notes:
         warn(doubt)

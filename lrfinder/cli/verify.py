@@ -116,23 +116,14 @@ def verify(
     with more epochs.
     The exit status is 0 if the recommendation was confirmed, 1 if it was corrected, 5 if training can't tell.
     """
-    del debug
+    del debug, script, module, which, scale_others
     from lrfinder.api.training.executors import elsewhere
-    from lrfinder.api.verify import VerifyOptions, verify_run
+    from lrfinder.api.verify import VerifyOptions, run_of, verify_run
     from lrfinder.cli.process.training import watch_training
     from lrfinder.report.documents import verify_document
     from lrfinder.store import latest_run, load_source
 
-    program = named_script(
-        context,
-        script=script,
-        module=module,
-        which=which,
-        scale_others=scale_others,
-        nproc=nproc,
-        model=model,
-        also=_FOR_SCRIPTS,
-    )
+    program = named_script(context, _FOR_SCRIPTS)
     options = VerifyOptions(
         steps=steps,
         epochs=epochs,
@@ -148,7 +139,7 @@ def verify(
         seed=seed,
     )
     run = target or latest_run()
-    if program is None and nproc is not None and model is None and load_source(run).script is not None:
+    if program is None and nproc is not None and model is None and load_source(run_of(run)).script is not None:
         raise UsageError(f"{run}: its script starts as many processes as in the sweep", hint="leave --nproc out")
     in_several(nproc if program is None and options.where is None else None)
     watch = functools.partial(watch_training, quiet=quiet or as_json)

@@ -24,7 +24,7 @@ from lrfinder.api.find import Found, with_verification
 from lrfinder.api.verify import VerifyResult
 from lrfinder.errors import UsageError
 from lrfinder.records import Mode, RunPlan, ShortRun, Status, Stop, SweepResult, SweepSettings
-from lrfinder.report.documents import json_text, verify_document
+from lrfinder.report.documents import find_document, json_text, verify_document
 from lrfinder.search.drift import DRIFT_SPREAD_ONCE, LOCATING
 
 SWEEP = sweep_of(traces_of(SweepSettings(), falls_and_explodes, noise=0.02, stop_above=5.0), SweepSettings())
@@ -473,6 +473,23 @@ def test_what_find_found_is_uncertain_if_trials_learned_nothing(tmp_path: Path) 
     assert "learned next to nothing" in after.advice.picks[0].why
     assert after.schedule.evidence.status is Status.UNCERTAIN  # the file says it, too
     assert after.schedule.schedule == advice.schedule.schedule
+
+
+@pytest.mark.parametrize("best", [-2, -3])
+def test_what_find_says_after_trials_is_what_they_showed(tmp_path: Path, best: float) -> None:
+    sweep = explored(SWEEP, parabola(-2))
+    request = VerifyRequest(steps=400, budget=2000, lr=1e-2)
+    verification, _ = verified(request, sweep, lambda plan: run_at(plan, parabola(best)))
+    found = Found(
+        advice=advice_on(sweep, Request(steps=400)), result=sweep, run=tmp_path, updates=sweep.updates, seconds=0.0
+    )
+    after = with_verification(found, VerifyResult(verification=verification, sweep=sweep, run=tmp_path))
+    assert verification.confirmed is (best == -2)
+    assert (after.lr, after.advice.why, after.advice.hint) == (verification.lr, verification.why, verification.hint)
+    assert "was not measured" not in str(after)
+    assert str(after).count("The peak rate is ") == 1
+    document = find_document(after.advice, verification, unverified="", run="run", written=None, seconds=0.0)
+    assert document["why"] == verification.why
 
 
 @pytest.mark.parametrize("steps", [400, 2000])

@@ -6,10 +6,13 @@ import copy
 import importlib
 import io
 import json
+import math
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -268,6 +271,77 @@ def test_a_mistake_in_the_call_is_a_typed_error(keywords: dict[str, object], err
     with pytest.raises(error, match=message) as caught:
         sweep(**keywords)
     assert isinstance(caught.value, lrfinder.LrfinderError)
+
+
+RUN = Path(__file__).parents[1] / "data" / "run-v10-tiny"
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "hint"),
+    [
+        (lambda net, _: lrfinder.find(net, epochs=10), "model file is needed here, got .* Linear", "lrfinder.sweep"),
+        (lambda net, _: lrfinder.check(net, "s.yaml"), "model file is needed here, got .* Linear", "lrfinder.sweep"),
+        (lambda net, _: lrfinder.dry_run(net), "model file is needed here, got .* Linear", "lrfinder.sweep"),
+        (lambda net, _: lrfinder.dry_run("m.py", out="q"), "unknown keyword of a dry run, 'out'", "accumulate"),
+        (lambda _, swept: lrfinder.verify(swept, steps=10), "run folder is needed here, got .* Sweep", "out=FOLDER"),
+        (lambda _, swept: lrfinder.resume(swept), "run folder is needed here, got .* Sweep", "out=FOLDER"),
+        (lambda _, swept: lrfinder.write_report(swept), "run folder is needed here, got .* Sweep", "out=FOLDER"),
+        (lambda _, swept: lrfinder.compare([swept, swept]), "run folder is needed here, got .* Sweep", "out=FOLDER"),
+        (lambda _, swept: lrfinder.check("m.py", "s", baseline=swept), "run folder is needed here", "out=FOLDER"),
+        (lambda net, _: lrfinder.recommend(net, steps=10), "run folder is needed here, got .* Linear", "name the"),
+        (lambda net, _: lrfinder.export_study(net), "run folder is needed here, got .* Linear", "name the"),
+        (lambda *_: lrfinder.write_report(lrfinder.recommend(RUN).result), "run folder is needed here", "run-v10-tiny"),
+        (lambda *_: lrfinder.verify(RUN, steps=10, schedules="cosin"), "unknown schedule 'cosin'", "cosine"),
+        (lambda *_: sweep(sinks="mlfloww"), "unknown sink 'mlfloww'", "mlflow"),
+        (
+            lambda *_: lrfinder.sweep_script("t.py", "--epochs 3"),
+            "arguments is a list, and one text",
+            "'--epochs', '3'",
+        ),
+    ],
+)
+def test_an_object_of_another_kind_is_told_with_the_way_on(
+    result: lrfinder.Sweep, call: Callable[[nn.Module, lrfinder.Sweep], object], message: str, hint: str
+) -> None:
+    with pytest.raises(lrfinder.UsageError, match=message) as caught:
+        call(make_net(), result)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"steps": 1e4}, {"steps": np.int64(10_000)}, {"steps": 10_000, "warmup": 1000.0}, {"steps": 1e4, "seed": 0.0}],
+)
+def test_whole_numbers_of_any_kind_are_taken(given: dict[str, Any]) -> None:
+    usual, made = lrfinder.recommend(RUN, steps=10_000), lrfinder.recommend(RUN, **given)
+    assert made.schedule == usual.schedule
+    assert type(made.schedule.steps) is int
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"steps": "10k"}, "steps must be a whole number, got '10k'"),
+        ({"steps": 1.5}, "steps must be a whole number, got 1.5"),
+        ({"steps": math.nan}, "steps must be a whole number, got nan"),
+        ({"epochs": "3"}, "epochs must be above 0 and at most 1e.08, got '3'"),
+        ({"steps": 100, "warmup": 1.5}, "warmup must be a whole number, got 1.5"),
+        ({"steps": 100, "seed": -1}, "seed must be .* 0.*, got -1"),
+    ],
+)
+@pytest.mark.parametrize("job", [lrfinder.recommend, lrfinder.verify, lrfinder.find])
+def test_others_are_a_typed_error_before_anything_is_measured(
+    tmp_path: Path, job: Callable[..., object], given: dict[str, Any], message: str
+) -> None:
+    target = tmp_path / "model.py" if job is lrfinder.find else RUN
+    with pytest.raises(lrfinder.UsageError, match=message):
+        job(target, **given)
+
+
+def test_one_rate_to_compare_with_needs_no_list(result: lrfinder.Sweep) -> None:
+    one = lrfinder.recommend(result, steps=100, against=0.01)
+    assert one.against == lrfinder.recommend(result, steps=100, against=[0.01]).against
+    assert 0.01 in {each.lr for each in one.against}
 
 
 def test_an_exception_from_user_code_passes_through_unchanged() -> None:

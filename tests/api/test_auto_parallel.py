@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+import time
+import types
 from pathlib import Path
 
 import pytest
 import torch
 
 import lrfinder.api.training.auto_parallel as module
+from lrfinder.api.sweeping import model_file
 from lrfinder.api.training.auto_parallel import WORTH, AutoParallel, room_in_memory, room_on
 from lrfinder.api.training.run_trial import Trial
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun, Stop
+from lrfinder.store import Source
 
 PLANS = [RunPlan(lr=lr, steps=100) for lr in (0.1, 0.2, 0.3)]
 
@@ -27,9 +32,9 @@ class Pools:
         self.made, self.now, self.pace, self.dies_at = [], 0.0, pace, dies_at
         self.ended = 0
         monkeypatch.setattr(module, "RunPool", self)
-        monkeypatch.setattr(module.time, "process_time", lambda: 3.0)  # this process took three seconds so far
+        monkeypatch.setattr(module, "start_seconds", lambda: 3.0)  # before the first update of this process
 
-    def __call__(self, source, *, seed, jobs, threads):
+    def __call__(self, source, *, seed, jobs, threads, folder):
         self.made.append((seed, jobs, threads))
         return self
 
@@ -135,11 +140,42 @@ def optimizer(params, lr):
 """
 
 
-def test_real_processes_measure_what_this_one_does(tmp_path, monkeypatch):
+# What a model file may do, and what a user's script may be: one without `if __name__ == "__main__":`.
+LEAVES = """
+import os
+os.chdir(os.path.dirname(os.path.abspath(__file__)))
+"""
+SCRIPT = """
+with open("ran_again", "w"):
+    pass
+"""
+
+
+def test_the_start_of_a_process_ends_where_its_first_model_file_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_file, "_start_s", None)
+    (tmp_path / "model.py").write_text(MODEL)
+    source = Source(reference=str(tmp_path / "model.py"), device="cpu")
+    before = time.process_time()
+    model_file.load_source_problem(source, seed=0)
+    after = time.process_time()
+    while time.process_time() < after + 0.05:  # a sweep, say
+        pass
+    model_file.load_source_problem(source, seed=0)
+    assert before < model_file.start_seconds() <= after
+
+
+def test_real_processes_measure_what_this_one_does_and_run_no_script_again(tmp_path, monkeypatch):
+    """With a model file that goes to another folder, while its own name and the run's start in the one before."""
     import lrfinder
 
-    file = tmp_path / "model.py"
-    file.write_text(MODEL)
+    (tmp_path / "there").mkdir()
+    file, script = Path("there", "model.py"), tmp_path / "script.py"
+    monkeypatch.chdir(tmp_path)
+    file.write_text(MODEL + LEAVES)
+    script.write_text(SCRIPT)
+    main = types.ModuleType("__main__")
+    main.__file__ = str(script)
+    monkeypatch.setitem(sys.modules, "__main__", main)
     threads = torch.get_num_threads()
     monkeypatch.setattr(module, "WORTH", 0.0)
     monkeypatch.setattr(module, "room_in_memory", lambda: 2)
@@ -155,12 +191,15 @@ def test_real_processes_measure_what_this_one_does(tmp_path, monkeypatch):
     try:
         torch.set_num_threads(2)
         for jobs in (None, 1):
-            out = tmp_path / f"run{jobs}"
+            out = f"run{jobs}"
             lrfinder.sweep(file, steps=30, repeats=1, run_steps=20, device="cpu", out=out, clip_norm=1.0)
             said = lrfinder.verify(out, steps=60, jobs=jobs)
+            assert Path.cwd() == tmp_path
             seen[jobs] = sorted((run.plan.lr, run.plan.steps, run.loss) for run in said.trials)
     finally:
         torch.set_num_threads(threads)
     assert started == [2]
+    assert not list(tmp_path.rglob("ran_again"))
+    assert sys.modules["__main__"] is main
     assert [run[:2] for run in seen[None]] == [run[:2] for run in seen[1]]
     assert [run[2] for run in seen[None]] == pytest.approx([run[2] for run in seen[1]], rel=1e-5)

@@ -27,6 +27,8 @@ def test_logged_rates_and_their_statuses(cli, tmp_path: Path) -> None:
     assert (both.returncode, "MODEL can't be given with --log" in both.stderr) == (2, True)
     option = cli("check", "--config", "schedule.yaml", "--log", "good.csv", "--clip-norm", "3")
     assert (option.returncode, "--clip-norm can't be given with --log" in option.stderr) == (2, True)
+    renamed = cli("check", "--config", "s.yaml", "--log", "r.csv", "--sweep-optimizer", "head")
+    assert (renamed.returncode, "--sweep-optimizer can't be given with --log" in renamed.stderr) == (2, True)
     neither = cli("check", "--config", "schedule.yaml")
     assert (neither.returncode, "MODEL is missing" in neither.stderr) == (2, True)
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
@@ -19,6 +20,11 @@ SWEEP = ("--steps", "60", "--repeats", "2")
 
 def files_in(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_init_says_the_next_command_as_a_shell_takes_it(cli, tmp_path: Path) -> None:
+    assert shlex.split(cli("init", "my model.py").stdout)[-5:] == ["lrfinder", "find", "my model.py", "--epochs", "10"]
+    assert (tmp_path / "my model.py").is_file()
 
 
 def test_from_nothing_to_a_training_run(cli, tmp_path: Path) -> None:

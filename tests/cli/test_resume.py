@@ -88,10 +88,16 @@ CONFLICTS = {
 }
 
 
-@pytest.mark.parametrize("case", CONFLICTS)
-def test_an_option_that_says_otherwise_is_2(zygote, run: Path, case: str) -> None:
+FIND = ("find", "--steps", "1000", "--seed", "3")  # of the coming run and of its trials
+
+
+@pytest.mark.parametrize(
+    ("command", "case"),
+    [(("sweep",), case) for case in CONFLICTS] + [(FIND, case) for case in ("momentum", "device", "out")],
+)
+def test_an_option_that_says_otherwise_is_2(zygote, run: Path, command: tuple[str, ...], case: str) -> None:
     args, message = CONFLICTS[case]
-    status, child = zygote.run("sweep", "--resume", "run", *args, cwd=run.parent)
+    status, child = zygote.run(*command, "--resume", "run", *args, cwd=run.parent)
     assert status == 2
     assert message in child.stderr
     assert "leave the option out" in child.stderr

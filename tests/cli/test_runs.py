@@ -15,6 +15,7 @@ import pytest
 from helpers.processes import environment
 from lrfinder.api.runs.run_list import remove_run
 from lrfinder.errors import RunError
+from lrfinder.files import AppendFile
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -80,6 +81,26 @@ def test_clean_keeps_the_newest_and_whatever_is_no_run(cli, tmp_path: Path) -> N
     assert cli("runs", "--clean", "--yes").stdout == "Removed: 0 run folders, 0 bytes.\n"
     assert cli("runs", "--clean", "--yes", "--keep", "0").returncode == 0
     assert not newest.exists()
+
+
+def test_clean_neither_counts_nor_removes_links_and_goes_on_after_what_it_cannot_remove(cli, tmp_path: Path) -> None:
+    newest, in_use, old = made_runs(tmp_path)
+    (newest.parent / "latest").symlink_to(newest.name)
+    shutil.copytree(DATA / "run-v5-tiny", tmp_path / "away")
+    (newest.parent / "away").symlink_to(tmp_path / "away")
+    log = AppendFile(in_use / "trials.jsonl")
+    assert log.lock()
+    try:
+        done = cli("runs", "--clean", "--yes", "--json")
+    finally:
+        log.close()
+    assert done.returncode == 2
+    said = json.loads(done.stdout)
+    assert (said["removed"], said["left"]) == ([f"lrfinder-runs/{old.name}"], [f"lrfinder-runs/{in_use.name}"])
+    assert f"lrfinder-runs/{in_use.name}: another process is making trials of it; wait for its end" in done.stderr
+    left = {path.name for path in newest.parent.iterdir()}
+    assert left == {newest.name, in_use.name, "latest", "away", "damaged", "thesis"}
+    assert (tmp_path / "away" / "run.json").exists()
 
 
 @pytest.mark.parametrize(("answer", "left"), [(b"n\n", 3), (b"y\n", 1)])

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from lrfinder.cli.schedule import app
 from lrfinder.config import load_schedule
-from lrfinder.errors import ConfigError
+from lrfinder.errors import ConfigError, UsageError
 from lrfinder.schedules import SCHEDULES
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "schedules"
@@ -171,6 +171,8 @@ def test_a_picture_of_several(linear: Path, tmp_path: Path) -> None:
 
     done = run("show", linear, CONFIGS / "step-half.yaml", "--png", tmp_path / "s.png", "--quiet")
     assert done.stdout.endswith(f"Picture: {tmp_path / 's.png'}\n")
+    with pytest.raises(UsageError, match=r"s.svg: expected a name that ends in .png"):
+        run("show", linear, "--png", tmp_path / "s.svg")
     assert matplotlib.image.imread(tmp_path / "s.png").shape == (420, 800, 4)
     first = (tmp_path / "s.png").read_bytes()
     run("show", linear, CONFIGS / "step-half.yaml", "--png", tmp_path / "s.png", "--json")

@@ -58,7 +58,7 @@ def test_with_a_length_it_is_the_same_as_a_config(cli, tmp_path: Path) -> None:
     )
     dump(config, tmp_path / "schedule.yaml")
     words = ["--optimizer", "AdamW", "--lr", "3e-4", "--betas", "0.9,0.95", "--weight-decay", "0.1"]
-    facts = told(cli, *words, "--steps", "10000", "--warmup", "500")
+    facts = told(cli, *words, "--steps", "10k", "--warmup", "5e2")
     assert facts == told(cli, "schedule.yaml")
     assert "weights left by decay" in facts
     assert "500 updates of warm-up are enough" in facts["warm-up need"]["text"]

@@ -26,7 +26,7 @@ def arguments(tmp_path: Path) -> Path:
 
 
 def test_it_prints_a_config(cli, arguments: Path) -> None:
-    done = cli("schedule", "import", arguments, "--steps", "100")
+    done = cli("schedule", "import", arguments, "--steps", "1e2")
     assert (done.returncode, done.stderr) == (0, "")
     config = parse_schedule(done.stdout, suffix=".yaml", where="standard output")
     assert (config.schedule.name, config.steps, config.optimizer.lr) == ("cosine", 100, 3e-4)

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from helpers.models import GOOD_WITH_VAL
+from lrfinder.cli.app import app
+from lrfinder.cli.process import several
 
 OPTIONS = ("--precision", "bf16", "--accumulate", "3", "--clip-norm", "0.25", "--graph", "auto")
 TRAINING = {
@@ -145,3 +148,13 @@ def test_a_dry_run_trains_nothing_and_writes_nothing(cli, model_file: Path, tmp_
     assert not (tmp_path / "lrfinder-runs").exists()
     both = cli("sweep", "--resume", "somewhere", "--dry-run")
     assert (both.returncode, "--dry-run can't be given with --resume" in both.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("command", [("sweep",), ("find", "--epochs", "9")])
+def test_a_dry_run_of_several_processes_is_made_by_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "model.py").write_text(GOOD_WITH_VAL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(several, "_launch", lambda nproc, _: 40 + nproc)
+    assert CliRunner().invoke(app, [*command, "model.py", "--dry-run", "--nproc", "2"]).exit_code == 42

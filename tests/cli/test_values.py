@@ -24,6 +24,11 @@ WRONG = {
     ("sweep", "m.py", "--seed", "-3"): "Invalid value for '--seed': -3 must be at least 0",
     ("sweep", "m.py", "--steps", "1.5"): "'1.5' is not a whole number; 10000, 1e4 and 10k are",
     ("schedule", "batches", "c.yaml", "--samples", "x", "--batch-size", "1"): "'x' is not a whole number",
+    ("recommend", "run", "--steps", "1e9999999"): "'1e9999999' is not a whole number; 10000, 1e4 and 10k are",
+    ("runs", "--keep", "3"): "--keep says nothing without --clean",
+    ("runs", "--yes"): "--yes says nothing without --clean",
+    ("init", "no/folder/net.py"): "no/folder/net.py: its folder is not there",
+    ("init", "mymodel"): "mymodel: expected a name that ends in .py",
     ("recommend", "run", "--schedule"): "Option '--schedule' requires an argument",
 }
 

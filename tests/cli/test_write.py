@@ -6,9 +6,17 @@ import json
 import os
 import shutil
 import stat
+import sys
 from pathlib import Path
 
 import pytest
+
+import lrfinder
+from lrfinder.advice import Request
+from lrfinder.api.recommend import recommend_run
+from lrfinder.api.runs.run_answer import read_run_answer
+from lrfinder.errors import UsageError
+from lrfinder.files import write_new
 
 GOOD = "version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule: {name: constant, steps: 3}\n"
 RATES = ["0,0.1", "1,0.1", "2,0.1"]
@@ -46,6 +54,27 @@ def test_a_name_may_be_as_long_as_the_system_takes(zygote, folder: Path, name: s
     status, child = zygote.run(*EXPORT, f"{name}x", cwd=folder)
     assert status == 2
     assert "File name too long" in child.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux alone")
+def test_no_file_of_a_run_holds_a_name_that_is_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = tmp_path / os.fsdecode(b"d\xe9")
+    shutil.copytree(GOLDEN, odd / "run")
+    shutil.copytree(GOLDEN, tmp_path / "run")
+    for run, write in ((odd / "run", None), (tmp_path / "run", odd / "s.yaml")):
+        with pytest.raises(UsageError, match="the name is not UTF-8 text"):
+            recommend_run(run, Request(steps=10_000), write=write, picture=False)
+    monkeypatch.chdir(odd)
+    done = recommend_run(Path("run"), Request(steps=10_000), write=Path("s.yaml"), picture=False)
+    assert read_run_answer("run").by == "recommend"
+    assert lrfinder.load_schedule("s.yaml") == done.recommendation.schedule
+
+
+def test_a_character_that_standard_output_lacks_is_escaped(fresh_cli, tmp_path: Path) -> None:
+    done = fresh_cli("init", "mod\u00e8le.py", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Wrote mod\\xe8le.py.")
+    assert (tmp_path / "mod\u00e8le.py").is_file()
 
 
 def test_a_link_to_nowhere_stays_one(zygote, folder: Path) -> None:
@@ -88,6 +117,19 @@ def test_a_file_that_may_not_be_written_is_not_replaced(zygote, folder: Path) ->
         assert child.wait() == 4, child.stderr
         assert f"{name}: Permission denied" in child.stderr
     assert (folder / "mine.yaml").read_text() == "mine"
+
+
+def test_a_file_that_was_there_stays_if_a_signal_comes_before_another_is_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_new(folder / "c.yaml", b"new")
+    monkeypatch.undo()
+    assert (folder / "c.yaml").read_text() == GOOD
 
 
 def test_a_starter_that_finds_no_room_is_not_left_behind(zygote, folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -12,7 +14,7 @@ import lrfinder
 from lrfinder.api.sweeping.together import together
 from lrfinder.cli.process.several import leave_job
 from lrfinder.engine.distributed import team
-from lrfinder.engine.distributed.environment import launch_variables
+from lrfinder.engine.distributed.environment import launch_variables, launched_place
 from lrfinder.errors import EnvironmentFailure, UsageError
 
 SWEEP = {"steps": 12, "repeats": 2, "run_steps": 10, "device": "cpu"}
@@ -55,6 +57,18 @@ def test_it_measures_what_a_process_by_itself_does(request, job, one_thread, str
     assert shared.setup.processes == 1
     assert (shared.traces, shared.runs) == (alone.traces, alone.runs)
     assert not dist.is_initialized()
+
+
+@pytest.mark.parametrize("device", ["cpu", None])
+def test_who_only_follows_learns_on_which_device_from_the_store(job, monkeypatch, device):
+    monkeypatch.setattr(team, "_joins", itertools.count())
+    job()
+    place = launched_place()
+    if device is None:
+        team.dismiss(place)
+    else:
+        team.join(device)
+    assert team.called_device(place) == device
 
 
 def test_where_torch_cannot_divide_weights_it_is_said_before_anything_is_trained(job, monkeypatch):

@@ -62,12 +62,13 @@ class Zygote:
         self._count = 0
 
     def __enter__(self) -> Self:
+        places = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             [sys.executable, "-W", "error", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**environment(), "PYTHONPATH": str(Path(__file__).parents[1])},
+            env={**environment(), "PYTHONPATH": os.pathsep.join(places)},
         )
         return self
 

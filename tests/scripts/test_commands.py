@@ -238,6 +238,7 @@ def trained(folder: Path, rates: tuple[float, ...]) -> dict[str, torch.Tensor]:
         (("sweep", "--script", "classifier.py", "--module", "m"), "can't both be given"),
         (("sweep", "model.py", "--script", "classifier.py"), "a script is given, and 'model.py' too"),
         (("sweep", "--script", "explored.ipynb"), "is a notebook, not a script"),
+        (("sweep", "--script", "classifier.py", "--from", "c.pt"), "--from can't be given with a script"),
         (("check", "--script", "classifier.py", "--accumulate", 2), "--accumulate can't be given with a script"),
         (("check", "model.py"), "--config is missing"),
         (("sweep", "--module", "no.such"), "no module named 'no.such'"),

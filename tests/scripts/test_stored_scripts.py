@@ -44,6 +44,19 @@ def test_a_strangers_folder_runs_no_code_of_its_own(zygote: Zygote, tmp_path: Pa
     assert not (run / "script.log").exists()
 
 
+@pytest.mark.parametrize("target", ["run", "schedule.yaml"])
+def test_the_number_of_processes_is_the_scripts_own_whether_the_run_or_its_config_is_named(
+    zygote: Zygote, tmp_path: Path, target: str
+) -> None:
+    shutil.copytree(DATA / "run-v12-script", tmp_path / "run")
+    (tmp_path / "schedule.yaml").write_text(
+        "version: 1\noptimizer: {name: SGD, lr: 0.1}\nschedule: {name: constant, steps: 100}\nevidence: {run: run}\n"
+    )
+    status, done = zygote.run("verify", target, "--nproc", 2, cwd=tmp_path, env=ENV)
+    assert status == 2
+    assert f"{target}: its script starts as many processes as in the sweep" in done.stderr
+
+
 def test_a_launcher_that_the_user_names_is_started(
     zygote: Zygote, tmp_path: Path, program: Callable[[str], str]
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from lrfinder.config import ScheduleConfig, load_schedule
 from lrfinder.config.files import check_config_target, parse_schedule
 from lrfinder.engine.runtime.signals import Interrupts
-from lrfinder.errors import LrfinderError, UsageError
+from lrfinder.errors import LrfinderError, UsageError, fault_of_name
 from lrfinder.files import UnfitFileError, read_limited, write_atomic
 from lrfinder.records import Chart
 from lrfinder.report.documents import json_text
@@ -30,12 +30,25 @@ class LastRecommendation:
 
 
 def check_written(folder: Path, write: Path | None) -> None:
-    """Raise UsageError or ConfigError if no config can be written to `write`, or the run folder keeps results there."""
+    """Raise UsageError or ConfigError if no config can be written to `write`, or the run folder keeps results there.
+
+    UsageError, too, if a config and the files of the run can't hold one of the names.
+    """
+    check_name(folder)
     if write is None:
         return
+    check_name(write)
     check_config_target(write)
     if write.name in _OWN and write.parent.samefile(folder):
         raise UsageError(f"{write}: the run folder keeps its own results there", hint="name another file")
+
+
+def check_name(path: Path) -> None:
+    """Raise UsageError if a config and the files of a run can't hold the name of `path`."""
+    if fault := fault_of_name(str(path)):
+        raise UsageError(
+            f"{path}: {fault}: no config can name it", hint="rename it, or go to its folder and name it from there"
+        )
 
 
 def write_picture(folder: Path, chart: Chart) -> None:
@@ -54,11 +67,15 @@ def write_picture(folder: Path, chart: Chart) -> None:
 
 
 def write_recommendation(folder: Path, document: dict[str, Any], *, written: Path | None) -> None:
-    """Save the recommendation and the path of its schedule: absolute, or relative if it is inside the run folder."""
+    """Save the recommendation and the path of its schedule: absolute, or relative if it is inside the run folder.
+
+    A path that the file can't hold is left out.
+    """
     place = None
     if written is not None:
         whole, run = written.absolute(), folder.absolute()
-        place = str(whole.relative_to(run) if whole.is_relative_to(run) else whole)
+        path = str(whole.relative_to(run) if whole.is_relative_to(run) else whole)
+        place = None if fault_of_name(path) else path
     write_atomic(folder / RECOMMENDATION, json_text({**document, "config_path": place}).encode())
 
 
@@ -70,7 +87,8 @@ def write_verification(folder: Path, document: dict[str, Any]) -> None:
 def last_recommendation(folder: Path) -> LastRecommendation | None:
     """Return what `recommend` planned last for the run: its config file if that is still of this run, else its copy.
 
-    None if no schedule was planned. A file that is damaged or of another run is not used, and never written.
+    None if no schedule was planned. A file elsewhere that is damaged or of another run is not used, and never written.
+    Raises ConfigError if the one in the run folder is damaged: it is the user's own slip of the pen.
     """
     config, place = _stored(folder)
     for path in (place, folder / CONFIG):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfinder.errors import LrfinderError, RunError
-from lrfinder.files import disk_errors
+from lrfinder.files import AppendFile, disk_errors
 from lrfinder.options import STOP_TEXT
 from lrfinder.records import Pick
-from lrfinder.store import RECOMMENDATION, VERIFICATION, all_runs, is_written, load_run, read_answer
+from lrfinder.store import RECOMMENDATION, TRIALS, VERIFICATION, all_runs, is_written, load_run, read_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,8 @@ def size_of(path: Path) -> int:
 def remove_run(path: Path) -> None:
     """Remove a run folder with all that is in it.
 
-    Raises RunError for what is no valid run folder, is a link, is being written, or holds the working folder;
-    EnvironmentFailure if the disk refuses.
+    Raises RunError for what is no valid run folder, is a link, is being written, or holds the working folder, and if
+    another process makes trials of it; EnvironmentFailure if the disk refuses.
     """
     if path.is_symlink():
         raise RunError(f"{path}: a link, which was left as it is", hint="remove it yourself")
@@ -54,7 +54,20 @@ def remove_run(path: Path) -> None:
     with disk_errors(path):
         if is_written(path):
             raise RunError(f"{path}: another process is writing it", hint="wait for its end")
+        if _is_held(path / TRIALS):
+            raise RunError(f"{path}: another process is making trials of it", hint="wait for its end")
         shutil.rmtree(path)
+
+
+def _is_held(log: Path) -> bool:
+    """Tell whether another process has locked a log: `verify` does so for as long as it trains."""
+    if log.is_symlink() or not log.is_file():  # nothing is written through a link
+        return False
+    lines = AppendFile(log)
+    try:
+        return not lines.lock()
+    finally:
+        lines.close()
 
 
 def _line(path: Path) -> RunLine:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from lrfinder.engine.distributed.orders import LoadModel
 from lrfinder.engine.distributed.team import join
 from lrfinder.engine.runtime.device import choose_device
@@ -12,6 +14,19 @@ from lrfinder.task.load import load_problem
 from lrfinder.task.problem import Problem
 
 _IMPORT = 2**32 - 1  # mixed into the seed of what the model file draws when it is imported; no repeat has this number
+
+
+_start_s: float | None = None
+
+
+def start_seconds() -> float:
+    """Return the seconds that this process had computed when its first model file was there: its start, all imports."""
+    return time.process_time() if _start_s is None else _start_s
+
+
+def _note_start() -> None:
+    global _start_s  # noqa: PLW0603 - of the process, as its clock
+    _start_s = start_seconds()
 
 
 def load_source_problem(source: Source, *, seed: int) -> Problem:
@@ -28,7 +43,7 @@ def load_source_problem(source: Source, *, seed: int) -> Problem:
     put_back = remember_global_state(device)
     seed_everything(derived_seed(seed, _IMPORT), device)
     try:
-        return load_problem(
+        problem = load_problem(
             source.reference,
             optimizer_name=source.optimizer,
             optimizer_options=source.optimizer_options,
@@ -42,5 +57,8 @@ def load_source_problem(source: Source, *, seed: int) -> Problem:
         if failure is None:
             raise
         raise failure from error
+    else:
+        _note_start()
+        return problem
     finally:
         put_back()

@@ -17,6 +17,7 @@ from lrfinder.api.runs.run_files import write_picture
 from lrfinder.api.sweeping.sinks import begin_sinks, check_sinks, finish_sinks
 from lrfinder.api.sweeping.stored_code import Tell, announce_model
 from lrfinder.errors import EnvironmentFailure, RunError, UsageError
+from lrfinder.paths import restore_cwd
 from lrfinder.records import Setup, Stop, SweepSettings
 from lrfinder.store import PICTURE, ResumableRun, RunFolder, Source, load_unfinished, write_cost
 from lrfinder.task.checkpoint.files import checkpoint_digest, checkpoint_files
@@ -72,7 +73,7 @@ def sweep_model(
         raise UsageError("live objects can't be swept elsewhere", hint="put them in a model file, or leave on= out")
     if sinks:  # before the model file is imported
         check_sinks(sinks)
-    with modules_put_back(), ExitStack() as stack:
+    with modules_put_back(), restore_cwd(), ExitStack() as stack:
         observers: list[Observer] = [folder] if folder is not None else []
         if watch is not None:
             observers.append(stack.enter_context(watch(settings)))

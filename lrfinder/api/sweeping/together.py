@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from lrfinder.api.sweeping.model_file import load_source_problem
+from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.engine.distributed.orders import Begin, CloseRuns, End, LoadModel, MakeRun, MakeSweep, OpenRuns
 from lrfinder.engine.distributed.team import Team, join
 from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
@@ -14,6 +16,7 @@ from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
+from lrfinder.store import load_source
 from lrfinder.task.problem import Problem
 from lrfinder.task.source import modules_put_back
 
@@ -42,6 +45,11 @@ def together(lead: Callable[[], _Value], *, device: str, live: Callable[[], Prob
         return value
     finally:
         team.leave()
+
+
+def device_of(run: Path) -> str:
+    """Return the device of a run folder, on which the processes of a job join; a process by itself has none to join."""
+    return "auto" if launched_place() is None else load_source(run).device
 
 
 def finish(team: Team, value: Any = None) -> None:

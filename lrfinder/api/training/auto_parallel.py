@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from lrfinder.api.sweeping.model_file import start_seconds
 from lrfinder.api.training.run_pool import RunPool
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun
@@ -19,8 +21,8 @@ from lrfinder.store import Source
 if TYPE_CHECKING:
     import torch
 
-# What the runs must take here, over what this process has taken so far: its start, the imports, the model file. Each
-# process takes as long again before its first update. If nothing is gained, at worst a quarter is lost, once.
+# What the runs must take here, over what this process took before its first update: its start, the imports, the model
+# file. Each process takes as long again. If nothing is gained, at worst a quarter is lost, once.
 WORTH = 4.0
 
 # Bytes that torch's kernels take on a card in each process, before it has a tensor there: 300 to 600 MB are usual.
@@ -47,17 +49,22 @@ class AutoParallel:
         seed: int,
         threads: int,
         device: torch.device,
+        folder: Path | None = None,
         memory: Callable[[torch.device], int] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`threads` is what torch computes with here; `memory(device)` tells for how many processes there is room."""
+        """`threads` is what torch computes with here; `memory(device)` tells for how many processes there is room.
+
+        `folder` is as in RunPool.
+        """
         self._source = source
         self._seed = seed
         self._threads = threads
         self._device = device
+        self._folder = folder
         self._memory = memory or room_on
         self._clock = clock
-        self._start_seconds = time.process_time()
+        self._start_seconds = start_seconds()
         self._pace: float | None = None  # seconds for each update, by all processes together
         self._pool = contextlib.ExitStack()
         self._jobs: RunPool | None = None
@@ -76,7 +83,8 @@ class AutoParallel:
             return
         if self._jobs is None:
             share = max(1, self._threads // count)
-            self._jobs = self._pool.enter_context(RunPool(self._source, seed=self._seed, jobs=count, threads=share))
+            pool = RunPool(self._source, seed=self._seed, jobs=count, threads=share, folder=self._folder)
+            self._jobs = self._pool.enter_context(pool)
         began = self._clock()
         try:
             for trial in self._jobs.run(plans):

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import types
 from collections.abc import Iterator, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from lrfinder.api.training.run_trial import Plan, Trial, TrialSpec, run_trial
 from lrfinder.errors import EnvironmentFailure, remember_frames
+from lrfinder.paths import cwd, restore_cwd
 from lrfinder.store import Source
 
 
 class RunPool:
     """A pool of `jobs` processes that make trials of the model file of `source`, seeded by `seed`.
 
-    Each process is a fresh one (a forked one could not use CUDA), imports the model file for each trial, and computes
-    with `threads`, or with its share of the cores. Use as a context manager: leaving it ends the processes, whatever
-    they are doing.
+    Each process is a fresh one (a forked one could not use CUDA), imports the model file for each trial, in `folder` or
+    the working folder, and computes with `threads`, or with its share of the cores. Use as a context manager: leaving
+    it ends the processes; by an exception, whatever they are doing, else when each has made the trial that it is at.
     """
 
-    def __init__(self, source: Source, *, seed: int, jobs: int, threads: int | None = None) -> None:
+    def __init__(
+        self, source: Source, *, seed: int, jobs: int, threads: int | None = None, folder: Path | None = None
+    ) -> None:
         self._source = source
+        self._folder = folder or cwd()
         self._seed = seed
         self._threads = threads or max(1, (os.cpu_count() or 1) // jobs)
         self._pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"), initializer=_begin)
@@ -51,7 +59,8 @@ class RunPool:
         Raises EnvironmentFailure if a process died.
         """
         given: dict[str, Any] = {"source": self._source, "seed": self._seed, "threads": self._threads, "until": until}
-        waiting = [self._pool.submit(_made_or_told, TrialSpec(plan=plan, **given)) for plan in plans]
+        with _without_main():  # this is where the processes are started
+            waiting = [self._pool.submit(_made_or_told, TrialSpec(plan=plan, **given), self._folder) for plan in plans]
         try:
             for done in as_completed(waiting):
                 yield done.result()
@@ -60,6 +69,21 @@ class RunPool:
                 "a process that made a trial died",
                 hint="processes are often killed for lack of memory: use fewer --jobs",
             ) from error
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Let processes that are started meanwhile not run this program's main file.
+
+    Python does that in each process that it spawns, for what may be pickled from there. Trials need nothing of it, and
+    in a script without `if __name__ == "__main__":` all of it would run again.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _begin() -> None:
@@ -76,9 +100,12 @@ def _end_with_the_parent() -> None:
         os._exit(1)
 
 
-def _made_or_told(spec: TrialSpec) -> Trial:
+def _made_or_told(spec: TrialSpec, folder: Path | None) -> Trial:
     try:
-        return run_trial(spec)
+        with restore_cwd():  # the model file may leave the folder; the next trial of this process begins there again
+            if folder is not None:
+                os.chdir(folder)
+            return run_trial(spec)
     except BaseException as error:
         remember_frames(error)
         raise

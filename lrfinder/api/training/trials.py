@@ -25,6 +25,7 @@ from lrfinder.engine.observer import Observer
 from lrfinder.engine.run_queue import RunQueue
 from lrfinder.engine.runtime.device import choose_device
 from lrfinder.errors import UsageError
+from lrfinder.paths import cwd, restore_cwd
 from lrfinder.records import ShortRun
 from lrfinder.scripts.runs import ScriptRuns
 from lrfinder.store import SCRIPT_LOG, TRIALS, RunLog, Source
@@ -53,7 +54,7 @@ def make_trials(
     if not plan.next_runs():
         return plan
     folder = folder.absolute()  # a model file may change the working directory
-    with modules_put_back(), contextlib.ExitStack() as stack:
+    with modules_put_back(), restore_cwd(), contextlib.ExitStack() as stack:
         log = stack.enter_context(RunLog(folder / TRIALS))
         make = stack.enter_context(_maker(plan, source, observers, folder, jobs=jobs, where=where))
         plan = replayed(plan.request, plan.sweep, log.hold())  # another process may have just made some
@@ -99,6 +100,7 @@ def _maker(
         with _executor(where, source, plan.request.seed, jobs or 1) as executor:
             yield lambda plans: _reported(executor.run(plans), listeners)
         return
+    home = cwd()  # the model file may leave it
     problem = load_source_problem(source, seed=plan.request.seed)
     device = choose_device(source.device)
     team = current_team()
@@ -108,7 +110,7 @@ def _maker(
     with contextlib.ExitStack() as stack:
         elsewhere = None
         if jobs is None and team is None:
-            elsewhere = stack.enter_context(_spare_cores(plan.request, source, device))
+            elsewhere = stack.enter_context(_spare_cores(plan.request, source, device, home))
         listeners = Broadcast(observers)
         runs = RunQueue(
             problem, seed=plan.request.seed, device=device, observer=listeners, batching=batching, elsewhere=elsewhere
@@ -124,12 +126,13 @@ def _executor(where: Elsewhere | None, source: Source, seed: int, jobs: int) -> 
     return RunPool(source, seed=seed, jobs=jobs)
 
 
-def _spare_cores(request: VerifyRequest, source: Source, device: Any) -> Any:
+def _spare_cores(request: VerifyRequest, source: Source, device: Any, folder: Path | None) -> Any:
     import torch
 
     from lrfinder.api.training.auto_parallel import AutoParallel
 
-    return AutoParallel(source, seed=request.seed, threads=torch.get_num_threads(), device=device)
+    threads = torch.get_num_threads()
+    return AutoParallel(source, seed=request.seed, threads=threads, device=device, folder=folder)
 
 
 def _reported(trials: Iterable[Trial], listeners: Observer) -> Iterable[ShortRun]:

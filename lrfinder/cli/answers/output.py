@@ -48,6 +48,12 @@ def remember_json(arguments: Sequence[str]) -> None:
     _asked_for_json = "--json" in itertools.takewhile(lambda argument: argument != "--", arguments)
 
 
+def ask_for_json() -> None:
+    """Note that JSON is asked for by a default, in a file or the environment."""
+    global _asked_for_json  # noqa: PLW0603 - see `_answered`
+    _asked_for_json = True
+
+
 def print_json_error(kind: str, message: str, *, hint: str | None, status: int) -> None:
     """Print a failure as the command's JSON document, if it asks for JSON and has not answered."""
     if _asked_for_json and not _answered:

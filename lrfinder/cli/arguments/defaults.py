@@ -15,6 +15,7 @@ from typing import Any
 from lrfinder.errors import UsageError, unknown_choice
 
 PREFIX = "LRFINDER"  # of the environment variables
+TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})  # of a flag there, as click reads it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +51,14 @@ def file_defaults(command: str, commands: Sequence[str], options: Mapping[str, s
     return found
 
 
+def variable_of(command: str, flag: str) -> str:
+    """Return the name of the environment variable for a flag of a command."""
+    return f"{PREFIX}_{command}_{flag.removeprefix('--')}".replace("-", "_").upper()
+
+
 def environment_defaults(command: str, options: Mapping[str, str]) -> list[Default]:
     """Return what the environment says for a command."""
-    names = {f"{PREFIX}_{command}_{name}".upper(): flag for name, flag in options.items()}
+    names = {variable_of(command, flag): flag for flag in options.values()}
     return [
         Default(command=command, option=flag, value=os.environ[name], source=name)
         for name, flag in names.items()

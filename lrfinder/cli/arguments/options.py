@@ -58,6 +58,12 @@ def given_options(context: typer.Context) -> dict[str, object]:
     }
 
 
+def option_name(context: typer.Context, name: str) -> str:
+    """Return how the command line calls a parameter: its flag, or an argument's name in capitals."""
+    parameter = next(it for it in context.command.params if it.name == name)
+    return parameter.opts[0] if parameter.param_type_name == "option" else name.upper()
+
+
 # The coming run.
 Steps = Annotated[
     int | None, typer.Option("--steps", metavar="T", parser=count, help="Length of the coming run, in updates.")

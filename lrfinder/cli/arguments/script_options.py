@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrfinder.cli.arguments.options import given_options
+from lrfinder.cli.arguments.options import given_options, option_name
 from lrfinder.cli.arguments.script_arguments import ARGUMENTS
 from lrfinder.errors import UsageError
 
@@ -35,22 +35,14 @@ _OF_SCRIPTS = frozenset({"script", "module", "which", "scale_others", "nproc"})
 _OF_ALL = frozenset({"as_json", "quiet", "details", "debug", "seed", "out", "write"})
 
 
-def named_script(
-    context: typer.Context,
-    *,
-    script: str | None,
-    module: str | None,
-    which: str | None,
-    scale_others: bool = False,
-    nproc: int | None = None,
-    model: str | None = None,
-    also: frozenset[str] = frozenset(),
-) -> Script | None:
+def named_script(context: typer.Context, also: frozenset[str]) -> Script | None:
     """Return the script that the options name, or None.
 
     Raises UsageError if both or a model file are named too, for options that a script has no use for (all but those in
     `also`, and what all commands share), and if torchrun has started this process, but for a command without `nproc`.
     """
+    script, module, which, model = (context.params.get(name) for name in ("script", "module", "which", "model"))
+    scale_others = bool(context.params.get("scale_others"))
     if script is None and module is None:
         if which is not None:
             raise UsageError("--which is for a script", hint="a model file's: --sweep-optimizer NAME")
@@ -65,9 +57,8 @@ def named_script(
         )
     for name in given_options(context):
         if name not in _OF_SCRIPTS | _OF_ALL | also:
-            option = f"--{name.replace('_', '-')}"
             raise UsageError(
-                f"{option} can't be given with a script",
+                f"{option_name(context, name)} can't be given with a script",
                 hint="what it trains is said by its own arguments, behind `--`",
             )
     from lrfinder.records import Script
@@ -83,5 +74,5 @@ def named_script(
         module=script is None,
         which=which,
         scale_others=scale_others,
-        processes=nproc,
+        processes=context.params.get("nproc"),
     )

@@ -52,7 +52,7 @@ def plain_words(message: str, options: Sequence[str], arguments: Sequence[str]) 
         near = difflib.get_close_matches(found["given"], choices, n=1)
         guess = f"did you mean {near[0]}? " if near else ""
         return f"{found['given']!r} is not one of them; {guess}choose one of: {', '.join(choices)}"
-    given = _given(options, arguments)
+    given = given_value(options, arguments)
     kind = next((words for part, words in _KINDS.items() if part in message), None)
     if kind is not None and given is not None:
         return f"{given!r} is not {kind}"
@@ -66,7 +66,7 @@ def plain_words(message: str, options: Sequence[str], arguments: Sequence[str]) 
     return message
 
 
-def _given(options: Sequence[str], arguments: Sequence[str]) -> str | None:
+def given_value(options: Sequence[str], arguments: Sequence[str]) -> str | None:
     """Return the last value that the command line gives one of `options`."""
     found = None
     for word, following in zip(arguments, [*arguments[1:], ""], strict=True):

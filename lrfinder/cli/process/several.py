@@ -68,16 +68,17 @@ def follow_command() -> int:
     load_torch()
     from lrfinder.api.sweeping.together import follow
     from lrfinder.cli.process.user_code import run_user_code
-    from lrfinder.engine.distributed.team import is_called, join, may_speak
+    from lrfinder.engine.distributed.team import called_device, join, may_speak
 
     place = launched_place()
     assert place is not None  # noqa: S101 - `is_follower` has looked
     team = None
     try:
-        if not is_called(place):
+        device = called_device(place)
+        if device is None:
             return 0
         with run_user_code():
-            team = join(_device())
+            team = join(device)  # the command line may not name it, but a run folder
             assert team is not None  # noqa: S101 - torchrun has started this process
             follow(team)
     except BaseException as error:
@@ -118,17 +119,6 @@ def leave_job(status: int) -> None:
             team.leave()
         elif place.size > 1:
             dismiss(place)
-
-
-def _device() -> str:
-    """Return the device that the command line names: all processes make the same kind of group."""
-    arguments = sys.argv[1:]
-    for number, argument in enumerate(arguments):
-        if argument.startswith("--device="):
-            return argument.partition("=")[2]
-        if argument == "--device" and number + 1 < len(arguments):
-            return arguments[number + 1]
-    return "auto"
 
 
 def _launch(nproc: int, arguments: Sequence[str]) -> int:

@@ -31,6 +31,16 @@ def open_missing() -> None:
     sys.stderr = sys.stderr or _stream(2, "w")
 
 
+def escape_what_it_lacks() -> None:
+    r"""Let standard output show a character that its encoding lacks as \xe9; Python would raise an exception.
+
+    Where Python itself gives the bytes of a name back, as in the C locale, that stays so.
+    """
+    reconfigure = getattr(sys.stdout, "reconfigure", None)  # in a test it may be another kind of object
+    if reconfigure is not None and sys.stdout.errors == "strict":
+        reconfigure(errors="backslashreplace")
+
+
 def _stream(number: int, mode: str) -> Any:
     return open(number, mode, encoding="utf-8", closefd=False)
 

@@ -30,15 +30,6 @@ def watch_training(settings: SweepSettings, *, quiet: bool) -> Iterator[SweepPro
         yield progress
 
 
-@contextlib.contextmanager
-def watch_script(settings: SweepSettings, *, quiet: bool) -> Iterator[SweepProgress]:
-    """Yield the progress display that observes a script, which trains in processes of its own."""
-    from lrfinder.report.progress import SweepProgress
-
-    with SweepProgress(settings, quiet=quiet) as progress:
-        yield progress
-
-
 def check_dry_run(dry_run: bool, resume: Path | None) -> None:
     """Raise UsageError for a dry run of what has begun already."""
     if dry_run and resume is not None:

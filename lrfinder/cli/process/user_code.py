@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from lrfinder.cli.process import gc_control
 from lrfinder.cli.process.children import kill_children_on_death
@@ -26,7 +24,7 @@ def run_user_code() -> Iterator[None]:
     sys.dont_write_bytecode = True
     kill_children_on_death()
     gc_control.enable()
-    with restore_cwd(), carried(), redirect_user_output():
+    with carried(), redirect_user_output():
         yield
 
 
@@ -48,18 +46,3 @@ def carried() -> Iterator[None]:
         if user_code_location(error) is None:
             raise
         raise Carried from error
-
-
-@contextlib.contextmanager
-def restore_cwd() -> Iterator[None]:
-    """Return to the working directory at the end: relative paths of the command line start there."""
-    try:
-        before = Path.cwd()
-    except OSError:  # it was removed
-        before = None
-    try:
-        yield
-    finally:
-        if before is not None:
-            with contextlib.suppress(OSError):
-                os.chdir(before)

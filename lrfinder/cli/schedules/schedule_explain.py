@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lrfinder.cli.answers.output import print_json, print_text
-from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed
+from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed, count
 from lrfinder.cli.arguments.values import complete_optimizer
 from lrfinder.errors import UsageError
 
@@ -33,9 +33,10 @@ def explain(
     weight_decay: Annotated[float | None, typer.Option("--weight-decay", help="Its weight decay.")] = None,
     betas: Annotated[str | None, typer.Option("--betas", metavar="B1,B2", help="Its betas.")] = None,
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Updates of the run, linear to zero. [default: unknown]")
+        int | None,
+        typer.Option("--steps", parser=count, help="Updates of the run, linear to zero. [default: unknown]"),
     ] = None,
-    warmup: Annotated[int | None, typer.Option("--warmup", help="Updates of warm-up.")] = None,
+    warmup: Annotated[int | None, typer.Option("--warmup", parser=count, help="Updates of warm-up.")] = None,
     seed: UnusedSeed = 0,
     as_json: Json = False,
     quiet: Quiet = False,

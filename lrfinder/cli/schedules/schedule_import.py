@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lrfinder.cli.answers.output import print_json, print_line, print_text
-from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed
+from lrfinder.cli.arguments.options import Debug, Json, Quiet, UnusedSeed, count
 
 
 def import_schedule(
@@ -16,7 +16,8 @@ def import_schedule(
         Path, typer.Argument(metavar="ARGS", help="A JSON, YAML or TOML file of Hugging Face's TrainingArguments.")
     ],
     steps: Annotated[
-        int | None, typer.Option("--steps", help="Updates of the whole run, if max_steps doesn't give them.")
+        int | None,
+        typer.Option("--steps", parser=count, help="Updates of the whole run, if max_steps doesn't give them."),
     ] = None,
     optimizer: Annotated[
         str | None, typer.Option("--optimizer", help="The optimizer's class. [default: that of `optim`, else AdamW]")

@@ -38,7 +38,7 @@ _SIGNAL_VERDICT_S = 0.6  # the same after a signal, which a launcher sends to th
 # What torch says if a peer is gone; gloo has no class of its own.
 _BROKEN = ("gloo", "connection closed by peer", "connection reset by peer", "nccl", "process group has been aborted")
 
-_CALL = "call"  # whether rank 0 wants the others
+_CALL = "call"  # on which device rank 0 wants the others, or nothing if it doesn't
 
 _joined: Team | None = None
 _joins = itertools.count()
@@ -186,7 +186,7 @@ def join(device: str) -> Team | None:
         store = PrefixStore(prefix, first)
         watch = Watch(PrefixStore(prefix, _store(place)), place, timeout_s=step_timeout_s(), ended=partial(_say, place))
         if place.rank == 0:
-            store.set(_CALL, "join")
+            store.set(_CALL, device)
         if owned:
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if target.type == "cuda" else "gloo",
@@ -221,18 +221,18 @@ def _destroy(group: Any, *, owned: bool) -> None:
             dist.destroy_process_group(group)
 
 
-def is_called(place: Place) -> bool:
-    """Wait until rank 0 joins or lets the others go, and return whether it joins. For processes that only follow."""
+def called_device(place: Place) -> str | None:
+    """Wait until rank 0 joins or lets the others go; return the name of its device, or None. For who only follows."""
     store = PrefixStore(_prefix(0), _store(place))
     while not store.check([_CALL]):
         time.sleep(_POLL_S)
-    return bool(store.get(_CALL) == b"join")
+    return store.get(_CALL).decode() or None
 
 
 def dismiss(place: Place) -> None:
     """Let the others go, if rank 0 has never joined them."""
     if next(copy.copy(_joins)) == 0:  # it hasn't joined
-        PrefixStore(_prefix(0), _store(place)).set(_CALL, "go")
+        PrefixStore(_prefix(0), _store(place)).set(_CALL, "")
 
 
 def may_speak(fault: Fault | None, rank: int) -> bool:
