@@ -360,8 +360,10 @@ class ScriptRuns:
         if left:
             self._left = f"made before the training, and left for other runs of the script: {_few(left)}"
             self.remarks.append(self._left)
-        for path in self._footprints.too_large:
-            self.remarks.append(f"{path} was opened for writing before the training, and is too large to be copied")
+        for path in self._footprints.not_kept:
+            self.remarks.append(
+                f"{path} was opened for writing or removed, and could not be copied before that: it may have changed"
+            )
         for path in self._footprints.not_put_back:
             self.remarks.append(f"{path} was changed before the training, and could not be put back")
 
