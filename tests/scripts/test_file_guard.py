@@ -269,15 +269,19 @@ def test_a_pipe_in_a_folder_that_is_removed_stops_nothing(runs: Callable[..., Fo
     assert as_it_is(folder) == before
 
 
+@pytest.mark.parametrize("trained", [False, True])
 def test_a_large_file_that_is_opened_to_be_changed_is_named_once_and_not_copied(
-    runs: Callable[..., Footprints], folder: Path, scratch: Path
+    runs: Callable[..., Footprints], folder: Path, scratch: Path, trained: bool
 ) -> None:
     before = as_it_is(folder)
 
     def script(trains: Trains) -> None:
-        trains()
+        if trained:
+            trains()
         for _ in range(3):  # by its default mode the file may be written to
             assert len(np.memmap("last.ckpt", dtype=np.uint8)) > LARGE
+        Path("last.ckpt").unlink()
+        trains()
 
     footprints = runs(script, 3)
     assert [*footprints.not_kept] == [str(folder / "last.ckpt")]

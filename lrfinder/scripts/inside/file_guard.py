@@ -26,7 +26,7 @@ from typing import Any
 from lrfinder.scripts.inside.compiled_writers import guard_safetensors, guard_torch, sqlite_file
 from lrfinder.scripts.inside.kept import Kept, is_small
 from lrfinder.scripts.inside.messages import Messages
-from lrfinder.scripts.inside.paths import is_regular, is_within, opened_path, path_of
+from lrfinder.scripts.inside.paths import end_of, is_regular, is_within, opened_path, path_of
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 _WRITE_MODES = frozenset("wax+")
@@ -105,7 +105,7 @@ class FileGuard:
             return file
         path = path_of(file)
         if path is not None and path not in self._moved:
-            path = opened_path(path)
+            path = end_of(path)
         if path is None:
             return file
         made_again = writes and path in self._gone
@@ -209,7 +209,8 @@ class FileGuard:
         if writes:
             self._writes(file, whole=bool(flags & os.O_TRUNC))
         elif self._unread:
-            for path in {path_of(file), opened_path(file)} & self._unread:
+            named = path_of(file)
+            for path in {named, end_of(named)} & self._unread:
                 self._messages.send("read", path=path)
                 self._unread.discard(path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import stat
@@ -26,14 +27,13 @@ class Kept:
 
     def __init__(self, messages: Messages, scratch: str) -> None:
         self._messages, self._scratch = messages, scratch
-        self._paths: set[str] = set()  # what was kept, or is only named
-        self._count = 0
+        self._paths: set[str] = set()  # what was kept
+        self._numbers = itertools.count(1)
         self.moved: set[str] = set()  # new places of what was renamed
 
     def new_place(self, path: str) -> str:
         """Return a path in the scratch folder, in a folder of its own there, for what is at `path`."""
-        self._count += 1
-        folder = os.path.join(self._scratch, f"{os.getpid()}-{self._count}")
+        folder = os.path.join(self._scratch, f"{os.getpid()}-{next(self._numbers)}")
         os.makedirs(folder, exist_ok=True)
         return os.path.join(folder, os.path.basename(path))
 
@@ -44,7 +44,6 @@ class Kept:
         """
         if path in self._paths:
             return False
-        self._paths.add(path)
         mode = os.lstat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
             return False  # a device or a pipe
@@ -54,6 +53,7 @@ class Kept:
         if copy is None and links is None:
             self.not_kept(path)
         else:
+            self._paths.add(path)
             self._messages.send("kept", path=path, copy=copy or links, at=at, moves=copy is None)
         return links is not None
 
@@ -81,8 +81,7 @@ class Kept:
         return None
 
     def _linked(self, path: str) -> str | None:
-        self._count += 1
-        beside = os.path.join(os.path.dirname(path), f"{_ASIDE}{os.getpid()}-{self._count}")
+        beside = os.path.join(os.path.dirname(path), f"{_ASIDE}{os.getpid()}-{next(self._numbers)}")
         try:
             _copy(path, beside, os.link)
         except OSError:  # not on this file system

@@ -30,7 +30,11 @@ def path_of(file: Any) -> str | None:
 
 def opened_path(file: Any) -> str | None:
     """Return the path of what the script opens: where a link leads to."""
-    path = path_of(file)
+    return end_of(path_of(file))
+
+
+def end_of(path: str | None) -> str | None:
+    """Return the path where a link leads to, at last; of anything else its own."""
     return path_of(os.path.realpath(path)) if path is not None and os.path.islink(path) else path
 
 
