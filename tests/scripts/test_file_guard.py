@@ -287,3 +287,18 @@ def test_a_large_file_that_is_opened_to_be_changed_is_named_once_and_not_copied(
     assert [*footprints.not_kept] == [str(folder / "last.ckpt")]
     assert as_it_is(folder) == before
     assert not [*scratch.rglob("last.ckpt")]
+
+
+def test_what_one_process_of_a_run_made_is_no_user_s_for_another_one(tmp_path: Path, scratch: Path) -> None:
+    """Of two processes in one training the second finds a folder that the first has made, and makes it anew."""
+    made, copy = tmp_path / "out", scratch / "out"
+    for folder in (made, copy):
+        folder.mkdir()
+    footprints = Footprints()
+    footprints.run_started()
+    footprints.take({"kind": "made", "path": str(made), "late": False, "at": 1.0})
+    footprints.take({"kind": "kept", "path": str(made), "copy": str(copy), "moves": False, "at": 2.0})
+    footprints.take({"kind": "made", "path": str(made), "late": False, "at": 3.0})
+    footprints.run_ended()
+    footprints.sweep_ended()
+    assert not made.exists()
