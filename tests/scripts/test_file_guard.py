@@ -165,6 +165,9 @@ def writes_through_links(trains: Trains) -> None:
     trains()
     write("linked.log", "later")
     assert Path("linked.log").read_text() == "later"
+    Path("new").symlink_to("settings.json")
+    Path("new").chmod(0o600)
+    Path("new").unlink()
 
 
 def renames_what_is_large(trains: Trains) -> None:

@@ -166,7 +166,7 @@ class FileGuard:
         def change(path: Any, *args: Any, **kwargs: Any) -> Any:
             if kwargs.get("dir_fd") is not None:
                 return real(path, *args, **kwargs)
-            known = path_of(path)
+            known = path_of(path) if removes else opened_path(path)
             if known is not None and not self._here.busy and (known in self._moved or self._was_there(known)):
                 if removes:
                     self._gone.add(known)
