@@ -13,6 +13,7 @@ from typing import NoReturn
 from lrfinder.config import load_schedule
 from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.errors import RunError, UsageError
+from lrfinder.paths import check_target
 from lrfinder.records import Script
 from lrfinder.scripts.process import START
 from lrfinder.scripts.program import check_script
@@ -38,8 +39,8 @@ def train_script(script: Script, options: TrainingOptions) -> NoReturn:
     """Become the process of the script, which trains at f(t): its streams, signals and exit status are this one's.
 
     Nothing is seeded, redirected or removed. Of several processes, as torchrun starts them, rank 0 alone logs. Raises
-    UsageError for a script that isn't there and a schedule that needs more than the number of the update, ConfigError
-    for a config that is not valid, RunError if the log holds another run.
+    UsageError for a script or a log's folder that isn't there and a schedule that needs more than the number of the
+    update, ConfigError for a config that is not valid, RunError if the log holds another run.
     """
     check_script(script)
     if options.first_update is not None and options.first_update < 0:
@@ -53,6 +54,8 @@ def train_script(script: Script, options: TrainingOptions) -> NoReturn:
     if logs and not options.first_update and not options.resume and log.exists():
         hint = "name another with --log; a run that goes on needs --resume"
         raise RunError(f"{log}: there is a log already", hint=hint)
+    if logs:
+        check_target(log)
     plan = {
         "job": "train",
         "program": script.program,

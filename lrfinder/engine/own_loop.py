@@ -7,6 +7,7 @@ before an update is computed in the loop, so the update that follows the last lo
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -88,7 +89,7 @@ class OwnLoop:
         self._inside = False  # in the optimizer's step(), which may call a closure
         self._own: list[float] = []  # the rates that the loop set
         self.done = False
-        self.per_update = 1  # losses that were told for the first update
+        self.per_update = 0  # losses of an update, the least: more come before one whose first steps a scaler skips
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -160,8 +161,9 @@ class OwnLoop:
         """Count the update that was just made, whose losses are known, or undo it."""
         run = self._run
         assert run is not None  # noqa: S101 - not done
-        self.per_update = len(self._losses)
-        loss = sum(self._losses) / self.per_update
+        told = len(self._losses)
+        self.per_update = min(self.per_update or told, told)
+        loss = sum(self._losses) / told
         self._losses.clear()
         self._owed = False
         end = run.loss(loss) or run.updated()
@@ -188,7 +190,7 @@ class OwnLoop:
                 f"{MOST_UNUSED} losses came, and the optimizer that is attached made no step",
                 hint="attach the optimizer whose step() the loop calls",
             )
-        if len(self._losses) > MOST_SKIPS * self.per_update and not all(map(_finite, self._losses)):
+        if len(self._losses) > MOST_SKIPS * max(1, self.per_update) and not all(map(math.isfinite, self._losses)):
             # A loss scaler skips each step, and will go on so.
             run.finish(Stop.NON_FINITE, f"the loss was not finite in {len(self._losses)} batches without an update", "")
             self._losses.clear()
@@ -238,7 +240,3 @@ def _number(value: Any) -> float:
         return float(value.detach()) if isinstance(value, torch.Tensor) else float(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UsageError(f"the loss is not one number: {error}", hint="call finder.loss(loss) with a scalar") from None
-
-
-def _finite(value: float) -> bool:
-    return value - value == 0

@@ -65,7 +65,11 @@ class _Training:
 
 
 class LoopRepeat(_Training):
-    """A repeat of a sweep with `settings`. `prepared` is called after the first loss, `ended` with its trace."""
+    """A repeat of a sweep with `settings`. `prepared` is called before its second loss counts, or at its end.
+
+    By then it is seen how many losses make an update, also if a loss scaler skips the first steps. `ended` is called
+    with its trace.
+    """
 
     def __init__(
         self,
@@ -88,7 +92,7 @@ class LoopRepeat(_Training):
         """Nothing is to be done."""
 
     def loss(self, value: float) -> StopReason | None:
-        if self.log.first is None:
+        if self.log.first is not None:
             self._prepared()
         return self.judged(value, lambda _, rate: f"after the update at rate {rate:.3g}")
 
@@ -98,6 +102,8 @@ class LoopRepeat(_Training):
 
     def finish(self, stop: Stop, why: str, note: str) -> None:
         log = self.log
+        if log.first is not None:
+            self._prepared()
         made = f"{log.updates} of {len(self._rates)} updates made" if stop.cut_short else ""
         self._ended(
             Trace(

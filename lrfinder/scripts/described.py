@@ -6,13 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lrfinder.errors import CONTROL, visible
+from lrfinder.errors import visible
 from lrfinder.formatting import format_lr
-from lrfinder.optimizers import NO_SETTINGS, is_setting, is_value
+from lrfinder.optimizers import is_setting
 from lrfinder.records import OptimizerFacts, Script, Setup
 from lrfinder.version import VERSION
 
-LONGEST = 1000  # characters of a setting; what is longer is data
 TAIL = 30  # lines of the script's output that are shown if it fails
 PAUSES = 0.3  # share of the time between the first step and the last from which on its use is told,
 LEAST_PAUSES_S = 2.0  # if it is so long
@@ -26,18 +25,14 @@ JUDGED_BY_TRAINING = "training mode: by the mean of the last tenth of their trai
 
 def setup_of(script: Script, facts: dict[str, Any]) -> Setup:
     """Return the setup of a sweep from what the script's process says of it."""
-    settings = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in facts["settings"].items()
-        if key not in NO_SETTINGS and is_setting(key)
-    }
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in facts["settings"].items()}
     return Setup(
         model=visible(script.title),
         parameters=facts["parameters"],
         loss="what the script calls backward() on",
         optimizer=OptimizerFacts(
             name=facts["optimizer"],
-            settings={key: value for key, value in settings.items() if value is None or _is_kept(value)},
+            settings={key: value for key, value in settings.items() if is_setting(key)},
             group_ratios=tuple(facts["ratios"]),
             default_lr=facts["default_lr"],
             own_lr=facts["own_rate"] if 0 < facts["own_rate"] < math.inf else None,
@@ -70,10 +65,6 @@ def _doubt(facts: dict[str, Any]) -> str:
     return ""
 
 
-def _is_kept(value: Any) -> bool:
-    return is_value(value) and not (isinstance(value, str) and (len(value) > LONGEST or CONTROL.search(value)))
-
-
 def pauses(end: dict[str, Any]) -> str:
     """Say how much of a run's time was no training, if it was much; `end` is the message of its end."""
     share = end["pausing_s"] / end["stepping_s"] if end["stepping_s"] else 0.0
@@ -104,6 +95,6 @@ def own_rate(rate: float, *, called: str, moved: bool, idle: str, scaled: Mappin
 
 
 def last_lines(output: bytes) -> str:
-    """Return the last TAIL lines of what the script has printed."""
-    lines = visible(output.decode(errors="replace")).splitlines()
-    return "\n".join(lines[-TAIL:])
+    """Return the last TAIL lines of what the script has printed; of one that was written over, the last state."""
+    lines = output.decode(errors="replace").rstrip("\r\n").split("\n")[-TAIL:]
+    return "\n".join(visible(line.rstrip("\r").rpartition("\r")[2]) for line in lines)

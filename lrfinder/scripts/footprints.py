@@ -8,9 +8,22 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _NUMBERS = re.compile(r"[0-9a-f]{6,}|[0-9]+")  # of a run, of a time, or random ones
+
+
+class _Made(NamedTuple):
+    run: int
+    at: float
+    path: str
+
+
+class _Copy(NamedTuple):
+    at: float  # when it was taken
+    path: str  # of what was there
+    copy: str
+    moves: bool  # it is the thing itself, by another name: it is moved back
 
 
 class Footprints:
@@ -20,19 +33,20 @@ class Footprints:
     a folder for its logs, stays until the sweep ends, since a later run may read it. Then it is litter if later runs
     make such things again: everything that a later run made, and of the first run's what later ones made again, in it,
     or by the same name with another number. What a later run has read stays. If there was one run alone, what it made
-    in one place stays if it has read some of it itself, as data that it downloaded.
+    in one place stays if it has read some of it itself, as data that it downloaded. What was there before, and was
+    removed and made again, is no one's to remove.
     """
 
     def __init__(self) -> None:
         self._runs = 0
-        self._early: list[tuple[int, str]] = []  # the run, and the path that it made before it trained
+        self._early: list[_Made] = []  # before the run trained
         self._read: set[str] = set()  # made by an earlier run, and read by a later one
         self._own: set[str] = set()  # made by the run under way before it trained
         self._read_back: set[str] = set()  # made and read by the same run
         self._late: list[str] = []  # of the run under way
-        self._copies: list[tuple[float, str, str]] = []  # of the run under way: when it changed what, and how it was
-        self.too_large: list[str] = []  # what was changed and could not be copied
-        self.not_put_back: list[str] = []
+        self._copies: list[_Copy] = []  # of the run under way: of what it changed
+        self.not_kept: dict[str, None] = {}  # what was changed and could not be kept, each once
+        self.not_put_back: dict[str, None] = {}
 
     def run_started(self) -> None:
         """Begin with another run."""
@@ -42,55 +56,78 @@ class Footprints:
     @property
     def made_before(self) -> list[str]:
         """The paths that the runs so far have made and left."""
-        return [path for _, path in self._early if os.path.lexists(path)]
+        return [made.path for made in self._early if os.path.lexists(made.path)]
 
     def take(self, message: Mapping[str, Any]) -> None:
         """Take one message of the run's file guard."""
         path, kind = message["path"], message["kind"]
         if kind == "kept":
-            self._copies.append((message["at"], path, message["copy"]))
-        elif kind == "too_large":
-            self.too_large.append(path)
+            self._copies.append(_Copy(message["at"], path, message["copy"], message["moves"]))
+        elif kind == "not_kept":
+            self.not_kept[path] = None
         elif kind == "read":
             (self._read_back if path in self._own else self._read).add(path)
         elif message["late"]:
             self._late.append(path)
         else:
-            self._early.append((self._runs, path))
+            self._early.append(_Made(self._runs, message["at"], path))
             self._own.add(path)
 
     def run_ended(self) -> None:
         """Remove what the run made after its first step, and put back what it changed before."""
         _remove_all(self._late)
-        for _, path, copy in sorted(self._copies, reverse=True):  # of several processes the first one's is the oldest
+        made_after = self._made_after()
+        there: set[str] = set()  # made by a run, and no one's to remove
+        for kept in sorted(self._copies, reverse=True):  # of several processes the first one's is the oldest
+            inside = {path: Path(kept.copy, os.path.relpath(path, kept.path)) for path in made_after[kept]}
+            there.update(path for path, copy in inside.items() if os.path.lexists(copy))
+            if kept.moves:
+                _remove_all(made.path for made in self._early if _is_in(made.path, kept.copy))
             try:
-                _put_back(Path(path), Path(copy))
+                _put_back(Path(kept.path), Path(kept.copy), moves=kept.moves)
             except OSError:
-                self.not_put_back.append(path)
+                self.not_put_back[kept.path] = None
+        self._early = [made for made in self._early if made.path not in there]
         self._late, self._copies = [], []
+
+    def _made_after(self) -> dict[_Copy, list[str]]:
+        """Return for each copy the paths in what it is of that were made only after it was taken."""
+        copies: dict[str, list[_Copy]] = {}
+        for kept in self._copies:
+            copies.setdefault(kept.path, []).append(kept)
+        times: dict[str, float] = {}
+        for made in self._early:
+            times[made.path] = min(made.at, times.get(made.path, made.at))
+        found: dict[_Copy, list[str]] = {kept: [] for kept in self._copies}
+        for path, at in times.items():
+            for folder in (path, *map(str, Path(path).parents)):
+                for kept in copies.get(folder, ()):
+                    if kept.at < at:
+                        found[kept].append(path)
+        return found
 
     def remove_unread(self) -> bool:
         """Remove what the runs so far have made and none has read; tell whether there was anything."""
         unread = [path for path in self.made_before if not _holds(path, self._read)]
         _remove_all(unread)
-        self._early = [(run, path) for run, path in self._early if os.path.lexists(path)]
+        self._early = [made for made in self._early if os.path.lexists(made.path)]
         return bool(unread)
 
     def sweep_ended(self) -> list[str]:
         """Remove the litter, and return what is left of what the runs made."""
-        later = {path for run, path in self._early if run > 1}
+        later = {made.path for made in self._early if made.run > 1}
+        own = {made.path for made in self._early}
         if self._runs > 1:
-            litter = [path for run, path in self._early if run > 1 or self._is_litter(path, later)]
+            litter = [made.path for made in self._early if made.run > 1 or self._is_litter(made.path, later)]
             _remove_all(path for path in litter if not _holds(path, self._read))
         else:
-            own = {path for _, path in self._early}
             tops = [path for path in own if own.isdisjoint(map(str, Path(path).parents))]
             _remove_all(top for top in tops if not _holds(top, self._read_back))
-        made = sorted({path for _, path in self._early}, key=len, reverse=True)
-        for path in made:
+        innermost = sorted(own, key=len, reverse=True)
+        for path in innermost:
             with contextlib.suppress(OSError):  # it holds something
                 os.rmdir(path)
-        return [path for path in reversed(made) if os.path.lexists(path)]
+        return [path for path in reversed(innermost) if os.path.lexists(path)]
 
     def _is_litter(self, path: str, later: set[str]) -> bool:
         """Tell whether later runs made the same again, something in it, or its like with another number."""
@@ -110,18 +147,38 @@ def _remove_all(paths: Iterable[str]) -> None:
     """Remove files and folders, the innermost first; one that can't be is left."""
     for path in sorted(set(paths), key=len, reverse=True):
         with contextlib.suppress(OSError):
-            if os.path.isdir(path) and not os.path.islink(path):
-                shutil.rmtree(path)
-            else:
-                os.remove(path)
+            _remove(path)
 
 
-def _put_back(path: Path, copy: Path) -> None:
-    """Put the copy of what was there back: its content, and its times and mode."""
-    if copy.is_dir() and not copy.is_symlink():
-        shutil.copytree(copy, path, symlinks=True, dirs_exist_ok=True)
-        return
+def _remove(path: str | Path) -> None:
+    if _is_folder(path):
+        shutil.rmtree(path)
+    else:
+        os.remove(path)
+
+
+def _is_folder(path: str | Path) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _put_back(path: Path, copy: Path, *, moves: bool) -> None:
+    """Put what was there back, with its times and mode, in place of what is there now; in a folder all else stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink() or copy.is_symlink():
-        path.unlink(missing_ok=True)
-    shutil.copy2(copy, path, follow_symlinks=False)
+    if _is_folder(copy) and os.path.lexists(path):
+        if not _is_folder(path):
+            path.unlink()
+            path.mkdir()
+        for inner in copy.iterdir():
+            _put_back(path / inner.name, inner, moves=moves)
+        shutil.copystat(copy, path)
+        if moves:
+            copy.rmdir()
+        return
+    if os.path.lexists(path) and (moves or path.is_symlink() or _is_folder(path) or not os.access(path, os.W_OK)):
+        _remove(path)
+    if moves:
+        copy.rename(path)
+    elif _is_folder(copy):
+        shutil.copytree(copy, path, symlinks=True)
+    else:
+        shutil.copy2(copy, path, follow_symlinks=False)

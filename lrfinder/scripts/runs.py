@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from lrfinder.engine.losses.divergence import rise_of
 from lrfinder.engine.observer import Observer
-from lrfinder.engine.runtime.signals import Interrupts, answer_signal
+from lrfinder.engine.runtime.signals import Interrupts, answer_signal, ended_in_order
 from lrfinder.errors import LrfinderError, ModelFileError, UsageError, visible
 from lrfinder.options import Stop
 from lrfinder.records import Point, RunPlan, Script, ShortRun, SweepSettings, Trace
@@ -80,6 +80,7 @@ class ScriptRuns:
     def __enter__(self) -> Self:
         check_launch()
         with contextlib.ExitStack() as stack:
+            stack.enter_context(ended_in_order())
             stack.enter_context(self._interrupts)
             folder = tempfile.mkdtemp(prefix="lrfinder-")
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -331,14 +332,10 @@ class ScriptRuns:
                 run.note = pauses(message)
                 self._told_pauses = bool(run.note)
             if message["refused"]:
-                run.error = UsageError(f"{self._name} can't be swept so: {run.why}", hint=_INSTEAD)
+                run.error = UsageError(f"{self.script.program} can't be swept so: {run.why}", hint=_INSTEAD)
             self.memory = max(self.memory or 0, message["memory"])
         else:
             self._footprints.take(message)
-
-    @property
-    def _name(self) -> str:
-        return self.script.program
 
     def _head_of_log(self) -> int:
         """Write what follows in the log, and return where that begins."""
@@ -360,8 +357,10 @@ class ScriptRuns:
         if left:
             self._left = f"made before the training, and left for other runs of the script: {_few(left)}"
             self.remarks.append(self._left)
-        for path in self._footprints.too_large:
-            self.remarks.append(f"{path} was opened for writing before the training, and is too large to be copied")
+        for path in self._footprints.not_kept:
+            self.remarks.append(
+                f"{path} was opened for writing or removed, and could not be copied before that: it may have changed"
+            )
         for path in self._footprints.not_put_back:
             self.remarks.append(f"{path} was changed before the training, and could not be put back")
 

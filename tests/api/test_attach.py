@@ -310,6 +310,30 @@ def test_a_loss_that_is_told_after_the_step() -> None:
     assert finder.result.losses == (tuple(rest), tuple(rest))
 
 
+def test_the_first_steps_that_a_scaler_skips_are_no_accumulation() -> None:
+    net, optimizer = plain()
+    scaler = torch.amp.GradScaler(
+        "cpu", init_scale=2.0**127
+    )  # beyond single precision, times a gradient, until it has fallen
+    loader = DataLoader(TensorDataset(INPUTS, TARGETS), batch_size=8)
+    seen = 0
+    with lrfinder.attach(optimizer, net, scaler, loader, repeats=1, **SHORT) as finder:
+        while not finder.done:
+            for batch in loader:
+                loss = 64 * loss_of(net, *batch)
+                finder.loss(loss)
+                optimizer.zero_grad()
+                scaler.scale(loss).backward()
+                scaler.step(optimizer)
+                scaler.update()
+                seen += 1
+                if finder.done:
+                    break
+    result = finder.result
+    assert seen > result.updates + 1  # some were skipped
+    assert (result.setup.batch_size, result.setup.batches_per_epoch) == (8, 6)
+
+
 def test_a_scaler_that_skips_every_step_ends_the_repeat() -> None:
     net, optimizer = plain()
     scaler = torch.amp.GradScaler("cpu")

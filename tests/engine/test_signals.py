@@ -17,7 +17,13 @@ import torch
 from torch import nn
 
 from helpers.problems import CPU
-from lrfinder.engine.runtime.signals import Interrupts, Terminated, ignore_signals, signals_as_exceptions
+from lrfinder.engine.runtime.signals import (
+    Interrupts,
+    Terminated,
+    ended_in_order,
+    ignore_signals,
+    signals_as_exceptions,
+)
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.records import RunPlan, Stop, SweepSettings
@@ -47,6 +53,31 @@ def test_what_compiled_code_turned_a_signal_into_is_told_from_an_error(sent, kin
         with pytest.raises(kind) as raised:
             signal.raise_signal(sent)
         assert received.behind(error) is raised.value
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.parametrize("answered", [True, False])
+def test_what_would_end_the_process_at_once_ends_it_in_order(tmp_path, answered):
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(Terminated) if answered else contextlib.nullcontext(), ended_in_order():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                (tmp_path / "put back").touch()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+    assert (tmp_path / "put back").exists()
+
+
+def test_handlers_of_the_user_stay_where_the_end_is_put_in_order():
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        mine = signal.getsignal(signal.SIGTERM)
+        with ended_in_order():
+            assert signal.getsignal(signal.SIGTERM) is mine
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_shell_s_background_job_stays_deaf_to_ctrl_c():

@@ -244,6 +244,10 @@ def trained(folder: Path, rates: tuple[float, ...]) -> dict[str, torch.Tensor]:
         (("sweep", "--module", "no.such"), "no module named 'no.such'"),
         (("sweep", "model.py", "--which", "G"), "--which is for a script"),
         (("run", "--config", "schedule.yaml"), "name a --script or a --module"),
+        (
+            ("run", "--config", "schedule.yaml", "--script", "classifier.py", "--log", "no/rates.csv"),
+            "no/rates.csv: its folder is not there",
+        ),
         (("run", "--config", "plateau.yaml", "--script", "classifier.py"), "needs validation losses"),
     ],
 )

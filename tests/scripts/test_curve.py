@@ -107,6 +107,7 @@ def one_batch(net: nn.Module, x: torch.Tensor, y: torch.Tensor, args: Any) -> fl
         (),  # StepLR, two groups at 1 : 1/4
         ("--warmup", "10"),  # the script's own rate begins at 0
         ("--accumulate", "4", "--epochs", "5"),
+        ("--accumulate", "4", "--epochs", "5", "--closure"),
         ("--lbfgs",),
         ("--sam", "add_"),
         ("--sam", "data"),  # which leaves no trace in the weights' version
@@ -115,8 +116,10 @@ def one_batch(net: nn.Module, x: torch.Tensor, y: torch.Tensor, args: Any) -> fl
     ids=" ".join,
 )
 def test_the_losses_are_those_of_a_loop_by_hand(sweep: Swept, classifier: ModuleType, argv: tuple[str, ...]) -> None:
-    [trace] = sweep("classifier.py", *argv).sweep.traces
+    done = sweep("classifier.py", *argv).sweep
+    [trace] = done.traces
     expected = by_hand(classifier, RATES, *argv, seed=derived_seed(0, 0))
+    assert (done.setup.batch_size, done.setup.batches_per_epoch) == ((64, 10) if "--accumulate" in argv else (16, 40))
     assert trace.lrs == RATES[: len(trace.lrs)]
     assert [trace.initial_loss, *trace.losses] == expected[: 1 + len(trace.losses)]
     assert len(trace.losses) == 40 or trace.stop is Stop.DIVERGED

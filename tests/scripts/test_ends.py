@@ -20,7 +20,7 @@ def test_a_script_that_fails_before_its_first_step_shows_its_own_traceback(sweep
     with pytest.raises(ModelFileError, match="failed before its first update: ModuleNotFoundError") as failure:
         sweep("others.py", "import")
     text = str(failure.value)
-    assert 'File "others.py", line' in text
+    assert f'File "{Path.cwd() / "others.py"}", line' in text
     assert "No module named 'nowhere'" in text
     assert "lrfinder" not in text.partition("Traceback")[2]  # none of our own frames
     assert "python others.py import" in str(failure.value.hint)
@@ -48,7 +48,7 @@ def test_a_script_that_fails_later_keeps_what_was_measured(sweep: Swept, tmp_pat
         ("climbs", r"param group 1 of SGD \(optimizer\) has a rate below 0: it makes the loss rise"),
         ("no loss", "no backward"),
         ("two", r"several optimizers: SGD \(critic\), Adam \(actor\); name one by --which"),
-        ("no names", r"several optimizers that no name tells apart: SGD .each., SGD .each."),
+        ("no names", r"several optimizers that no name tells apart: SGD .each., SGD .each.; .* --scale-others"),
     ],
 )
 def test_what_cannot_be_seen_is_said(sweep: Swept, tmp_path: Path, kind: str, said: str) -> None:
@@ -135,6 +135,12 @@ def test_a_script_that_leaves_out_losses_that_are_not_finite_is_ended(sweep: Swe
     assert trace.stop is Stop.NON_FINITE
     assert "trains on no batch any more after the update at rate" in trace.why
     assert all(loss < 1e30 for loss in trace.losses)
+
+
+def test_a_script_that_stops_at_a_loss_that_is_no_number_has_answered(sweep: Swept) -> None:
+    [trace] = sweep("others.py", "stops", min_lr=1e-2, max_lr=1e38, steps=10).sweep.traces
+    assert trace.stop is Stop.NON_FINITE
+    assert "the script ended itself after the update at rate" in trace.why
 
 
 def test_a_script_of_exactly_so_many_updates_is_enough(sweep: Swept) -> None:

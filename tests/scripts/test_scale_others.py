@@ -13,6 +13,7 @@ import torch
 
 from helpers.zygote import Zygote
 from lrfinder import load_schedule
+from lrfinder.cli.answers.output import print_use
 from lrfinder.errors import UsageError
 from lrfinder.records import Status, SweepSettings
 from lrfinder.store import load_source
@@ -48,7 +49,9 @@ def by_hand(rates: tuple[float, ...]) -> Callable[..., None]:
     return set_rates
 
 
-def test_all_optimizers_follow_the_rate_of_the_first(sweep: Callable[..., Any], translator: ModuleType) -> None:
+def test_all_optimizers_follow_the_rate_of_the_first(
+    sweep: Callable[..., Any], translator: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     done = sweep("translator.py", scale_others=True)
     [trace] = done.sweep.traces
     expected, _ = translator.train(translator.parse([]), by_hand(RATES))
@@ -60,6 +63,10 @@ def test_all_optimizers_follow_the_rate_of_the_first(sweep: Callable[..., Any], 
         "swept were SGD (encoder_optimizer) and SGD (decoder_optimizer) at 2 times its rate" in said
         for said in done.remarks
     )
+    (tmp_path / "schedule.yaml").write_text(SCHEDULE)
+    print_use(Path("schedule.yaml"), load_schedule(tmp_path / "schedule.yaml"), done.folder)
+    command = "lrfinder run --config schedule.yaml --script translator.py --scale-others --\n"
+    assert command in capsys.readouterr().out
 
 
 def test_a_loss_of_its_own_is_a_doubt(sweep: Callable[..., Any]) -> None:

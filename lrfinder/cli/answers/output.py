@@ -94,7 +94,8 @@ def print_use(path: Path, config: ScheduleConfig, run: Path, verb: str = "Writte
     script = load_source(run).script
     if script is not None:
         program = ["--module" if script.module else "--script", script.program]
-        which = [] if script.which is None else ["--which", script.which]
+        which = ["--scale-others"] if script.scale_others else []
+        which += [] if script.which is None else ["--which", script.which]
         start = [] if script.processes is None else ["torchrun", "--nproc-per-node", str(script.processes), "-m"]
         command = [*start, "lrfinder", "run", "--config", str(path), *program, *which, "--", *script.arguments]
         print_line(f"    {shlex.join(command)}")

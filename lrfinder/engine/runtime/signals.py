@@ -67,6 +67,31 @@ def signals_as_exceptions() -> Iterator[Received]:
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
 
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise Terminated if they would end the process at once; they end it behind this block.
+
+    Does nothing outside the main thread.
+    """
+    received: list[int] = []
+
+    def terminate(signum: int, _frame: FrameType | None) -> NoReturn:
+        received.append(signum)
+        raise Terminated(f"received {signal.Signals(signum).name}")
+
+    here = threading.current_thread() is threading.main_thread()
+    deadly = [signum for signum in _TERMINATING if here and signal.getsignal(signum) == signal.SIG_DFL]
+    for signum in deadly:
+        signal.signal(signum, terminate)
+    try:
+        yield
+    finally:
+        for signum in deadly:
+            signal.signal(signum, signal.SIG_DFL)
+        if received:
+            signal.raise_signal(received[0])
+
+
 def ignore_signals() -> None:
     """Ignore all these signals from now on: the process is about to end because of one."""
     if threading.current_thread() is threading.main_thread():

@@ -12,7 +12,8 @@ facts            what is trained: settings, number of parameters, loader, names 
 sweeping         a sweep or a short run: a rate for each update, a message for each loss
 patience         how long no update may come; step_times: what between updates was not training
 refusals         what is said if a script can't be swept so; ending: the end of its process
-file_guard       writes that would change what was there before; compiled_writers: those that Python can't see; paths
+file_guard       writes that would change what was there before; compiled_writers: those that Python can't see
+kept             copies of what is about to change; paths
 serving          the process that is forked for each run
 messages         lines to the process that started this one
 """

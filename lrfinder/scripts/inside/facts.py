@@ -14,8 +14,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader
 from torch.utils.data import dataloader as loading
 
+from lrfinder.task.optimizers.build import optimizer_facts
+from lrfinder.task.problem import SweptOptimizer
+
 _MOST_FRAMES = 60  # of the stack, from the step outwards: where the script's own variables are
 _LOADER = "_lrfinder_loader"
+_OF_THE_FRAME = 3  # references to the copy of its variables: the frame's, and two of who asks for their number
 _ENVIRONMENTS = ("gymnasium", "gym", "pettingzoo", "dm_env")  # where reinforcement learning acts
 
 
@@ -27,10 +31,21 @@ def names_of(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
         if frame is None:
             break
         if not str(frame.f_globals.get("__name__", "")).startswith(("torch.", "lrfinder.")):
-            names += _holding(frame.f_locals, optimizer)
+            names += _holding(_variables_of(frame), optimizer)
         frame = frame.f_back
     names += _holding(vars(sys.modules["__main__"]), optimizer)
     return tuple(dict.fromkeys(names))
+
+
+def _variables_of(frame: FrameType) -> Mapping[str, Any]:
+    """Return the variables of a frame, without keeping what is in them alive."""
+    if sys.version_info >= (3, 13) or not frame.f_code.co_flags & inspect.CO_OPTIMIZED:
+        return frame.f_locals
+    kept = frame.f_locals  # of a function: the frame keeps this copy of its variables until it returns
+    variables = dict(kept)
+    if sys.getrefcount(kept) == _OF_THE_FRAME:  # else the script has called locals(), and it is what that gave
+        kept.clear()
+    return variables
 
 
 def _holding(variables: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> list[str]:
@@ -60,11 +75,12 @@ def facts_of(
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device if parameters else torch.device("cpu")
     size, length = loaders.current()
+    facts = optimizer_facts((SweptOptimizer(name="", optimizer=optimizer, group_ratios=tuple(ratios)),), "script")
     return {
-        "optimizer": type(optimizer).__name__,
-        "settings": {key: _plain(value) for key, value in optimizer.param_groups[0].items() if key != "params"},
+        "optimizer": facts.name,
+        "settings": facts.settings,
         "ratios": ratios,
-        "default_lr": _default_lr(type(optimizer)),
+        "default_lr": facts.default_lr,
         "parameters": sum(parameter.numel() for parameter in parameters),
         "device": f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device),
         "batch_size": None if size is None else size * batches,
@@ -73,24 +89,6 @@ def facts_of(
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def _plain(value: Any) -> Any:
-    """Return a setting as JSON can hold it; None for what is no setting."""
-    if isinstance(value, torch.Tensor):
-        return float(value) if value.numel() == 1 else None
-    if isinstance(value, list | tuple):
-        return [float(item) for item in value] if all(isinstance(item, int | float) for item in value) else None
-    return value if isinstance(value, bool | int | float | str) else None
-
-
-def _default_lr(kind: type[torch.optim.Optimizer]) -> float | None:
-    try:
-        parameter = inspect.signature(kind).parameters.get("lr")
-    except (TypeError, ValueError):  # a class without a signature
-        return None
-    default = None if parameter is None else parameter.default
-    return float(default) if isinstance(default, int | float) else None
 
 
 class LoaderWatch:

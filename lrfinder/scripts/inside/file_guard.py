@@ -1,7 +1,7 @@
 """Writes of the script: what was there before the sweep stays as it is, and what is new is reported, to be removed.
 
 Before the first backward() everything is real, since scripts download and cache data then. What a write would change
-is copied first, and put back when the process has ended. After it a file that was there before is never opened
+is kept first, and put back when the process has ended. After it a file that was there before is never opened
 for writing: what the script writes there goes to a scratch folder, where the script reads it back. A database of SQLite
 is copied and put back at any time.
 
@@ -17,17 +17,17 @@ import functools
 import io
 import os
 import shutil
-import stat
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from lrfinder.scripts.inside.compiled_writers import guard_safetensors, guard_torch, sqlite_file
+from lrfinder.scripts.inside.kept import Kept, is_small
 from lrfinder.scripts.inside.messages import Messages
-from lrfinder.scripts.inside.paths import is_regular, path_of, size_of
+from lrfinder.scripts.inside.paths import end_of, is_regular, is_within, opened_path, path_of
 
-MOST_COPIED = 2**28  # bytes of a file that is copied before the script may change it; a larger one is only named
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 _WRITE_MODES = frozenset("wax+")
 _JOURNALS = ("-journal", "-wal", "-shm")  # what SQLite writes beside a database
@@ -45,19 +45,19 @@ class FileGuard:
         self._scratch = os.path.realpath(scratch)
         self._made_before = set(made_before)
         self._made = set(made_before)  # files and folders that weren't there before the sweep
-        self._unread = set(made_before)  # of those, what this process has not opened to read
-        self._kept: set[str] = set()  # what was copied, or is only named, before it was changed
+        self._unread: set[str | None] = {*made_before}  # of those, what this process has not opened to read
+        self._kept = Kept(messages, self._scratch)
         self._moved: dict[str, str] = {}  # where what the script writes to a path really is
-        self._copies = 0
+        self._gone: set[str] = set()  # what the script has removed, as it believes
         self._closed = False  # once training has begun
-        self._busy = False
+        self._here = _Busy()
         self._audited: dict[str, Callable[..., None]] = {
             "open": self._opens,
             "os.mkdir": lambda path, _mode, folder: self._makes(path, folder),
             "os.rename": self._renames,
             "os.remove": self._changes,
             "os.rmdir": self._changes,
-            "os.truncate": lambda path, _length: self._changes(path),
+            "os.truncate": lambda path, _length: self._writes(path, whole=False),
             "os.symlink": lambda _target, place, folder: self._makes(place, folder),
             "os.link": lambda _target, place, _folder, folder: self._makes(place, folder),
             "shutil.rmtree": lambda path, *_: self._changes(path),
@@ -89,52 +89,51 @@ class FileGuard:
         _replace(os, "truncate", guarded_truncate)
         for name in ("rename", "replace"):
             _replace(os, name, self._guarded_rename(getattr(os, name)))
-        for name in ("remove", "unlink", "rmdir", "chmod", "utime"):
-            _replace(os, name, self._guarded_change(getattr(os, name)))
-        _replace(shutil, "rmtree", self._guarded_change(shutil.rmtree))
+        for name in ("chmod", "utime"):
+            _replace(os, name, self._guarded_change(getattr(os, name), removes=False))
+        for owner, name in ((os, "remove"), (os, "unlink"), (os, "rmdir"), (shutil, "rmtree")):
+            _replace(owner, name, self._guarded_change(getattr(owner, name), removes=True))
+        _replace(os, "mkdir", self._guarded_making(os.mkdir, place=0))
+        _replace(os, "symlink", self._guarded_making(os.symlink, place=1))
         guard_safetensors(self._target)
 
     # Where a path leads to.
 
     def _place(self, file: Any, *, writes: bool, keep: bool) -> Any:
         """Return where the script's file really is; `keep`: what is in it stays, and is added to or changed."""
+        if not writes and not self._moved:
+            return file
         path = path_of(file)
+        if path is not None and path not in self._moved:
+            path = end_of(path)
         if path is None:
             return file
-        if path in self._moved:
+        made_again = writes and path in self._gone
+        if path in self._moved and not made_again:
             return self._moved[path]
-        if not writes or not self._was_there(path):
+        if not writes or not self._was_there(path) or not is_regular(path):
             return file
-        if os.path.isdir(path) or not is_regular(path):
+        keep = keep and not is_within(path, self._gone)
+        if keep and not is_small(path):
+            self._kept.not_kept(path)
             return file
-        place = self._new_place(path)
+        place = self._quietly(self._kept.new_place, path)
         if keep:
             self._quietly(shutil.copyfile, path, place)
         self._moved[path] = place
+        self._gone.discard(path)
         return place
-
-    def _new_place(self, path: str) -> str:
-        self._copies += 1
-        folder = os.path.join(self._scratch, f"{os.getpid()}-{self._copies}")
-        self._quietly(os.makedirs, folder, exist_ok=True)
-        return os.path.join(folder, os.path.basename(path))
 
     def _was_there(self, path: str) -> bool:
         """Tell whether something was there before the sweep, and is the user's."""
         if path.startswith(self._scratch + os.sep) or not os.path.lexists(path):
             return False
-        if not self._is_new(path):
-            return True
-        really = os.path.realpath(path)  # a new link may lead to an old file
-        return really != path and os.path.lexists(really) and not self._is_new(really)
-
-    def _is_new(self, path: str) -> bool:
-        while path not in self._made:
-            parent = os.path.dirname(path)
-            if parent == path:
-                return False
-            path = parent
-        return True
+        while path not in self._made or path in self._kept.moved:
+            folder = os.path.dirname(path)
+            if folder == path or path in self._kept.moved:
+                return True
+            path = folder
+        return False
 
     # What replaces the functions of os and shutil once training has begun.
 
@@ -144,31 +143,48 @@ class FileGuard:
             if source is None or target is None or any(value is not None for value in folders.values()):
                 return real(src, dst, **folders)
             really = self._moved.get(source, source)
+            stays = really == source and self._was_there(source)  # where it was
             target_is_kept = target in self._moved or self._was_there(target)
-            if really == source and not self._was_there(source) and not target_is_kept:
+            if really == source and not stays and not target_is_kept:
                 return real(src, dst)
+            if stays:
+                self._gone.add(source)
             if os.path.isdir(really) or os.path.isdir(target):
-                return None if self._was_there(source) or target_is_kept else real(src, dst)
-            place = self._moved[target] = self._new_place(target)
-            if really == source and self._was_there(source):  # it stays where it was
+                return None if stays or target_is_kept else real(src, dst)
+            place = self._moved[target] = self._quietly(self._kept.new_place, target)
+            self._gone.discard(target)
+            if stays:
                 return self._quietly(shutil.copyfile, source, place)
             self._moved.pop(source, None)
             return self._quietly(shutil.move, really, place)
 
         return rename
 
-    def _guarded_change(self, real: Callable[..., Any]) -> Callable[..., Any]:
+    def _guarded_change(self, real: Callable[..., Any], *, removes: bool) -> Callable[..., Any]:
         """Guard a function that removes or changes a path: on what was there before it does nothing."""
 
         def change(path: Any, *args: Any, **kwargs: Any) -> Any:
             if kwargs.get("dir_fd") is not None:
                 return real(path, *args, **kwargs)
-            known = path_of(path)
-            if known is not None and not self._busy and (known in self._moved or self._was_there(known)):
+            known = path_of(path) if removes else opened_path(path)
+            if known is not None and not self._here.busy and (known in self._moved or self._was_there(known)):
+                if removes:
+                    self._gone.add(known)
                 return None
             return real(path, *args, **kwargs)
 
         return change
+
+    def _guarded_making(self, real: Callable[..., Any], *, place: int) -> Callable[..., Any]:
+        """Guard a function that makes a folder or a link: if the script has removed it before, it is there still."""
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            path = path_of(args[place]) if len(args) > place and kwargs.get("dir_fd") is None else None
+            if path is not None and os.path.lexists(path) and is_within(path, self._gone):
+                return None
+            return real(*args, **kwargs)
+
+        return make
 
     def _target(self, file: Any) -> Any:
         """Return where a compiled writer may write what the script wants in `file`; note what it makes or changes."""
@@ -178,43 +194,46 @@ class FileGuard:
             place = self._place(file, writes=True, keep=False)
             if place is not file:
                 return place
-        self._writes(file)
+        self._quietly(self._writes, file, whole=True)
         return file
 
     # What the audit hook sees.
 
     def _audit(self, event: str, args: tuple[Any, ...]) -> None:
         handle = self._audited.get(event)
-        if handle is None or self._busy:
-            return
-        self._busy = True
-        try:
-            handle(*args)
-        finally:
-            self._busy = False
+        if handle is not None and not self._here.busy:
+            self._quietly(handle, *args)
 
     def _opens(self, file: Any, mode: str | None, flags: int) -> None:
         writes = bool(_WRITE_MODES & set(mode)) if mode is not None else bool(flags & _WRITES)
         if writes:
-            self._writes(file)
-        elif self._unread and (path := path_of(file)) in self._unread:
-            self._messages.send("read", path=path)
-            self._unread.discard(str(path))
+            self._writes(file, whole=bool(flags & os.O_TRUNC))
+        elif self._unread:
+            named = path_of(file)
+            for path in {named, end_of(named)} & self._unread:
+                self._messages.send("read", path=path)
+                self._unread.discard(path)
 
     def _renames(self, source: Any, target: Any, *folders: int) -> None:
-        if any(folder != -1 for folder in folders):
+        old, new = path_of(source), path_of(target)
+        if old is None or new is None or any(folder != -1 for folder in folders):
             return
-        self._changes(source)
-        self._writes(target)
+        if self._was_there(new):  # before what takes its place: it is put back after that
+            self._kept.keep(new, whole=True)
+            if self._was_there(old):
+                self._kept.keep_renamed(old, new)
+        elif not (self._was_there(old) and self._kept.keep_renamed(old, new)):
+            self._note_made(new)
 
-    def _writes(self, file: Any) -> None:
-        path = path_of(file)
+    def _writes(self, file: Any, *, whole: bool) -> None:
+        """Keep what a file has in it, or take note that it is made; `whole`: nothing of it stays."""
+        path = opened_path(file)
         if path is None:
             return
-        if self._was_there(path):
-            self._keep(path)
-        else:
+        if not self._was_there(path):
             self._note_made(path)
+        elif self._kept.keep(path, whole=whole):
+            os.remove(path)  # another file takes its place: what is written to it isn't written to this one
 
     def _makes(self, file: Any, folder: int) -> None:
         path = path_of(file)
@@ -226,56 +245,42 @@ class FileGuard:
 
         A journal that wasn't there before must not outlive the run: it would change the database that is put back.
         """
-        path = path_of(sqlite_file(database))
+        path = opened_path(sqlite_file(database))
         if path is None:
             return
         was_there = self._was_there(path)
-        self._writes(path)
+        self._writes(path, whole=False)
         for journal in (path + end for end in _JOURNALS):
             if was_there and not os.path.lexists(journal):
-                self._messages.send("made", path=journal, late=True)
+                self._messages.send("made", path=journal, late=True, at=time.monotonic())
             else:
-                self._writes(journal)
+                self._writes(journal, whole=False)
 
     def _note_made(self, path: str) -> None:
         if path.startswith((self._scratch + os.sep, "/dev/")):
             return
         known = path in self._made
-        self._made.update({path, os.path.realpath(path)})
+        self._made.add(path)
         self._unread.add(path)
         if not known or path in self._made_before:
-            self._messages.send("made", path=path, late=self._closed)
+            self._messages.send("made", path=path, late=self._closed, at=time.monotonic())
 
     def _changes(self, file: Any, folder: int = -1) -> None:
         path = path_of(file)
         if folder == -1 and path is not None and self._was_there(path):
-            self._keep(path)
-
-    def _keep(self, path: str) -> None:
-        """Copy what the script is about to change."""
-        if path in self._kept:
-            return
-        self._kept.add(path)
-        mode = os.lstat(path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
-            return  # a device or a pipe
-        if size_of(path) > MOST_COPIED:
-            self._messages.send("too_large", path=path)
-            return
-        copy = self._new_place(path)
-        if stat.S_ISDIR(mode):
-            shutil.copytree(path, copy, symlinks=True)
-        else:
-            shutil.copy2(path, copy, follow_symlinks=False)
-        self._messages.send("kept", path=path, copy=copy, at=time.monotonic())
+            self._kept.keep(path, whole=True)
 
     def _quietly(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call something of our own, which the audit hook needn't see."""
-        before, self._busy = self._busy, True
+        before, self._here.busy = self._here.busy, True
         try:
             return call(*args, **kwargs)
         finally:
-            self._busy = before
+            self._here.busy = before
+
+
+class _Busy(threading.local):
+    busy = False  # whether this thread does something of our own
 
 
 class _Function:

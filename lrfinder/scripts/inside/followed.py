@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
+import weakref
 from typing import Any, Self
 
 import torch
 
+from lrfinder.engine.own_loop import schedulers_of
 from lrfinder.scripts.inside.weights import weights_of
+
+_MADE_WITH: weakref.WeakKeyDictionary[torch.optim.Optimizer, list[Any]] = weakref.WeakKeyDictionary()
+
+
+def watch_first_rates() -> None:
+    """From now on, remember which rate each param group is made with."""
+    kind: Any = torch.optim.Optimizer
+    real = kind.add_param_group
+
+    def add_param_group(this: torch.optim.Optimizer, group: Any) -> Any:
+        result = real(this, group)
+        _MADE_WITH.setdefault(this, []).append(this.param_groups[-1].get("lr"))
+        return result
+
+    kind.add_param_group = add_param_group
 
 
 class FollowedOptimizer:
@@ -51,13 +70,20 @@ class FollowedOptimizer:
         """Whether the script has changed its own rates since its first step."""
         return self._first.moved
 
-    @property
+    @functools.cached_property
     def own_rate(self) -> float:
-        """The rate that the script itself would begin with; in a warm-up by hand the optimizer's own setting."""
-        default, largest = self.optimizer.defaults.get("lr"), self._first.largest
-        scheduled = any("initial_lr" in group for group in self._first.groups)
-        known = not scheduled and isinstance(default, int | float) and math.isfinite(default)
-        return max(float(default), largest) if known else largest  # type: ignore[arg-type]
+        """The highest rate that the script itself begins with, or rises to if a scheduler of torch's says so.
+
+        In a warm-up by hand it is what its groups were made with.
+        """
+        groups = self._first.groups
+        if any("initial_lr" in group for group in groups):
+            cyclic = [rate for scheduler in schedulers_of(self.optimizer) for rate in getattr(scheduler, "max_lrs", ())]
+            others = [*cyclic, *(group.get("max_lr", 0.0) for group in groups)]
+        else:
+            others = _MADE_WITH.get(self.optimizer, [self.optimizer.defaults.get("lr")])
+        known = [float(rate) for rate in others if isinstance(rate, int | float) and math.isfinite(rate)]
+        return max([self._first.largest, *known])
 
     def learn_ratios(self) -> list[float]:
         """Return the ratio of each group: all are learned at first, and later those of groups that were added."""
@@ -82,7 +108,7 @@ class FollowedOptimizer:
     def goes_on_in(self, other: torch.optim.Optimizer) -> bool:
         """Tell whether `other` trains the same weights, and they are as this one has left them."""
         theirs = [*weights_of(other)]
-        same = len(theirs) == len(self._weights) and all(map(_is, theirs, self._weights))
+        same = len(theirs) == len(self._weights) and all(map(operator.is_, theirs, self._weights))
         return same and self._versions == self._versions_now()
 
     def _versions_now(self) -> list[int]:
@@ -146,11 +172,7 @@ def _groups_with_rates(optimizer: torch.optim.Optimizer) -> list[list[dict[str, 
         for group in value.param_groups
         if id(group) not in known
     ]
-    return [groups for groups in (own, held) if groups and all("lr" in group for group in groups)]
-
-
-def _is(one: object, other: object) -> bool:
-    return one is other
+    return [groups for groups in (own, held) if groups and all(group.get("lr") is not None for group in groups)]
 
 
 def _own_rate(group: dict[str, Any]) -> float:

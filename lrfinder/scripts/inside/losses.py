@@ -79,13 +79,15 @@ class LossWatch:
     def first_of(self, closure: Callable[..., Any], measured: Callable[[int, float], None]) -> Callable[..., Any]:
         """Return a closure that tells `measured` of how many batches its first loss is, and that loss.
 
-        It is the one at the weights before the step.
+        It is the one at the weights before the step. Batches whose gradients were gathered before count with it, unless
+        the closure throws those away.
         """
         first = True
 
         def evaluate(*args: Any, **kwargs: Any) -> Any:
             nonlocal first
-            self.forget()
+            if not first:
+                self.forget()
             result = closure(*args, **kwargs)
             if first:
                 first = False

@@ -20,7 +20,7 @@ class Messages:
     def __init__(self, handle: int) -> None:
         os.set_inheritable(handle, False)  # noqa: FBT003 - programs that the script starts don't get it
         self._handle, self._owner = handle, os.getpid()
-        self._write, self._leave = os.write, os._exit  # as they were before anything is watched
+        self._leave = os._exit  # as it was before it is watched
         self._waiting: list[dict[str, Any]] = []
         self._written = -math.inf  # when, by `time.monotonic`
 
@@ -36,6 +36,6 @@ class Messages:
         lines = "".join(json.dumps(message) + "\n" for message in messages).encode()
         try:
             while lines:
-                lines = lines[self._write(self._handle, lines) :]
+                lines = lines[os.write(self._handle, lines) :]
         except BrokenPipeError:
             self._leave(1)

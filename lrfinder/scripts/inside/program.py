@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import io
 import os
 import runpy
@@ -12,17 +13,20 @@ import types
 def run_program(program: str, arguments: list[str], *, module: bool) -> None:
     """Run the program in this process. What it raises passes through."""
     if module:
-        sys.path.insert(0, os.getcwd())
+        if not sys.flags.safe_path:
+            sys.path.insert(0, os.getcwd())
         sys.argv = [program, *arguments]
         runpy.run_module(program, run_name="__main__", alter_sys=True)
         return
-    sys.path.insert(0, os.path.dirname(os.path.realpath(program)))
+    if not sys.flags.safe_path:
+        sys.path.insert(0, os.path.dirname(os.path.realpath(program)))
     sys.argv = [program, *arguments]
     main = types.ModuleType("__main__")
-    main.__dict__.update(__file__=program, __builtins__=__builtins__, __cached__=None)
+    place = os.path.abspath(program)
+    main.__dict__.update(__file__=place, __builtins__=builtins, __cached__=None)
     sys.modules["__main__"] = main
-    with io.open_code(os.path.abspath(program)) as source:
-        code = compile(source.read(), program, "exec", dont_inherit=True)
+    with io.open_code(place) as source:
+        code = compile(source.read(), place, "exec", dont_inherit=True)
     exec(code, main.__dict__)  # noqa: S102 - running the user's script is the job
 
 

@@ -10,7 +10,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from lrfinder.scripts.inside.facts import names_of
-from lrfinder.scripts.inside.followed import FollowedOptimizer
+from lrfinder.scripts.inside.followed import FollowedOptimizer, watch_first_rates
 from lrfinder.scripts.inside.uncompiled import uncompiled
 
 _StepChange = tuple[tuple[Any, ...], dict[str, Any]] | None  # other arguments for the step, if any
@@ -43,6 +43,7 @@ class StepHooks:
         self.followed: FollowedOptimizer | None = None
         self._under_way: list[torch.optim.Optimizer] = []
         self._owner = os.getpid()
+        watch_first_rates()
         register_optimizer_step_pre_hook(uncompiled(self._step_begins))
         register_optimizer_step_post_hook(uncompiled(self._step_ends))
 

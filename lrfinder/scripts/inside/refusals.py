@@ -63,6 +63,6 @@ def several_optimizers(which: str | None, known: str) -> str:
 def many_trainings(known: str, updates: str) -> str:
     """Say that several optimizers have the same names, after so few updates."""
     return (
-        f"the script has several optimizers that no name tells apart: {known}. If it makes one for each of many "
-        f"trainings, none of these is long enough to be swept: {updates}"
+        f"the script has several optimizers that no name tells apart: {known}; scale all by --scale-others. If it "
+        f"makes one for each of many trainings, none of these is long enough to be swept: {updates}"
     )

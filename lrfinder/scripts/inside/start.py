@@ -15,7 +15,8 @@ def _load_lrfinder() -> None:
     import importlib.util
     from pathlib import Path
 
-    del sys.path[0]  # this file's folder
+    if Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:  # Python may be told to leave it out
+        del sys.path[0]
     package = Path(__file__).resolve().parents[2]
     spec = importlib.util.spec_from_file_location(
         "lrfinder", package / "__init__.py", submodule_search_locations=[str(package)]

@@ -13,6 +13,7 @@ import torch
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.engine.runtime.memory import most_memory
 from lrfinder.errors import error_text
+from lrfinder.formatting import format_count
 from lrfinder.options import FINITE_WEIGHTS, Stop
 from lrfinder.scripts.inside import refusals
 from lrfinder.scripts.inside.ending import end_process
@@ -79,6 +80,7 @@ class ScriptRun:
         self._backwards = 0  # in all
         self._rule: DivergenceRule | None = None
         self._updates = self._losses = self._skipped = self._skipped_in_a_row = self._without_loss = 0
+        self._unmeasured = False  # there is a loss before the step under way that was not taken yet
         self._skipping = False  # the step under way, or the last one, is left out by the gradient scaler
         self._shared: float | None = None  # the loss that another optimizer's step has just used
         self._takes_turns = self._turns_told = False  # another optimizer steps between steps of the followed one
@@ -115,8 +117,10 @@ class ScriptRun:
             self.refuse(refusals.no_optimizer(calls) if self._backwards else refusals.NO_TRAINING)
         if not failed and self._hooks.names and self._hooks.followed is None:
             self.refuse(refusals.no_such_optimizer(self._which, self._known))
+        if not failed and (size := self._ruined_size()):
+            self.end(Stop.NON_FINITE, f"the script ended itself {self._when()}, and its weights reach {size:.0e}")
         if not failed:
-            self.end(Stop.OUT_OF_DATA, f"the script ended after {_count(self._updates)}")
+            self.end(Stop.OUT_OF_DATA, f"the script ended after {format_count(self._updates, 'update')}")
         what = f"exit status {status}"
         if error is not None and not isinstance(error, SystemExit):
             what = f"{type(error).__name__}: {error_text(error)}"
@@ -176,7 +180,9 @@ class ScriptRun:
         if most is None:
             return
         if self._hooks.followed is not None:
-            self.end(Stop.FAILED, f"{most} calls of backward() without a step after {_count(self._updates)}")
+            self.end(
+                Stop.FAILED, f"{most} calls of backward() without a step after {format_count(self._updates, 'update')}"
+            )
         if self._hooks.names:
             self.refuse(refusals.no_such_optimizer(self._which, self._known))
         self.refuse(refusals.no_optimizer(f"{MOST_BACKWARDS} calls of backward()"))
@@ -190,13 +196,15 @@ class ScriptRun:
     def _round_seen(self) -> None:
         """Take note of a batch, or of gradients that are zeroed: some scripts go on so for ever if losses are NaN."""
         self._rounds += 1
-        followed = self._hooks.followed
-        if self._rounds % MOST_ROUNDS or followed is None or os.getpid() != self._owner:
-            return
-        size = largest_of(followed.optimizer)
-        if not size <= RUINED * self._first_size:
+        if self._rounds % MOST_ROUNDS == 0 and os.getpid() == self._owner and (size := self._ruined_size()):
             why = f"the script trains on no batch any more {self._when()}, and its weights reach {size:.0e}"
             self.end(Stop.NON_FINITE, why)
+
+    def _ruined_size(self) -> float | None:
+        """Return the size of the largest weight if no loss can be finite there; else None."""
+        followed = self._hooks.followed
+        size = largest_of(followed.optimizer) if followed is not None and self._losses else 0.0
+        return None if size <= RUINED * (self._first_size or 1.0) else size
 
     def _step_skipped(self) -> None:
         self._skipped += 1
@@ -219,13 +227,15 @@ class ScriptRun:
             return
         same_names = names == self._hooks.names[id(followed.optimizer)]
         if same_names and self._updates >= LEAST_IN_A_ROW:  # the next fold, or the next of several settings
-            self.end(Stop.OUT_OF_DATA, f"the script began another training after {_count(self._updates)}")
+            self.end(
+                Stop.OUT_OF_DATA, f"the script began another training after {format_count(self._updates, 'update')}"
+            )
         if self._scales_others:
             ratio = ratio_of_rates(FollowedOptimizer(optimizer), followed)
             self._messages.send("scaled", called=listed([names]), ratio=ratio)
             return
         if same_names:
-            self.refuse(refusals.many_trainings(known, _count(self._updates)))
+            self.refuse(refusals.many_trainings(known, self._made))
         self.refuse(refusals.several_optimizers(self._which, known))
 
     def _other_stepped(self, _optimizer: torch.optim.Optimizer) -> None:
@@ -248,30 +258,35 @@ class ScriptRun:
             self._messages.send("takes_turns")
         watch = self._losses_seen
         watch.steps += 1
-        batches = watch.counted
         self._patience.stepped(watch.calls)
-        loss = watch.take()
         closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)  # args[0] is the optimizer itself
-        if loss is None and closure is None:
-            loss = self._shared  # several optimizers on one loss
         found = getattr(followed.optimizer, "found_inf", None)  # set by a scaler whose optimizer skips by itself
         self._skipping = found is not None and bool(found)
-        if loss is not None:
-            self._measured(followed, batches, loss)
+        self._unmeasured = watch.counted > 0
+        if closure is None:
+            self._measure_before(followed)
             followed.set(self._rate)
             return None
         followed.set(self._rate)
-        if closure is None:
-            self._without_loss += 1
-            if self._without_loss >= MOST_WITHOUT_LOSS:
-                self.refuse(refusals.NO_LOSS)
-            return None
         first = watch.first_of(closure, lambda batches, loss: self._measured(followed, batches, loss))
         if kwargs.get("closure"):
             return args, {**kwargs, "closure": first}
         return (args[0], first, *args[2:]), kwargs
 
+    def _measure_before(self, followed: FollowedOptimizer) -> None:
+        """Take what backward() was called on before a step: of this optimizer, or of another one on the same loss."""
+        batches, loss = self._losses_seen.counted, self._losses_seen.take()
+        loss = self._shared if loss is None else loss
+        if loss is not None:
+            self._measured(followed, batches, loss)
+            return
+        self._without_loss += 1
+        if self._without_loss >= MOST_WITHOUT_LOSS:
+            self.refuse(refusals.NO_LOSS)
+
     def _after(self, followed: FollowedOptimizer) -> None:
+        if self._unmeasured:  # the step has called no closure
+            self._measure_before(followed)
         self._losses_seen.forget()
         self._shared = None
         if self._held_back.judging:
@@ -310,6 +325,7 @@ class ScriptRun:
 
     def _measured(self, followed: FollowedOptimizer, batches: int, loss: float) -> None:
         """Take the loss before a step, the mean over `batches`."""
+        self._unmeasured = False
         self._report(followed, batches)
         self._loss(loss)
         held_out = self._held_back.mean(loss) if self._held_back.judging else None
@@ -350,6 +366,10 @@ class ScriptRun:
         finite = followed is None or all_finite(followed.optimizer)
         return f"the loss is {loss} {self._when()}" + (f": {FINITE_WEIGHTS}" if finite else "")
 
+    @property
+    def _made(self) -> str:
+        return format_count(self._updates, "update")
+
     def _when(self) -> str:
         if self._updates == 0:
             return "before any update"
@@ -364,7 +384,3 @@ class ScriptRun:
 def _world_size() -> int:
     group = torch.distributed
     return group.get_world_size() if group.is_available() and group.is_initialized() else 1
-
-
-def _count(updates: int) -> str:
-    return f"{updates} update" + ("" if updates == 1 else "s")

@@ -30,9 +30,15 @@ class MadeOptimizers:
 
     def place(self) -> list[float]:
         """Return where all weights are: the norm of each, which differs as soon as one has moved."""
-        weights = {id(weight): weight for optimizer in self._made for weight in weights_of(optimizer)}
+        all_weights = (weight for optimizer in self._made for weight in weights_of(optimizer))
+        weights = {id(weight): weight for weight in all_weights if _can_move(weight)}
         with torch.no_grad():
             return [_norm(weight) for weight in weights.values()]
+
+
+def _can_move(weight: torch.Tensor) -> bool:
+    """Tell whether it can be trained: no weight of 8 bits, or fewer packed in whole numbers."""
+    return weight.is_complex() or (weight.is_floating_point() and weight.element_size() > 1)
 
 
 def _norm(weight: Any) -> float:
@@ -58,5 +64,5 @@ def all_finite(optimizer: torch.optim.Optimizer) -> bool:
 
 def largest_of(optimizer: torch.optim.Optimizer) -> float:
     """Return the size of the largest of its weights; NaN if one is."""
-    weights = [weight.detach() for weight in weights_of(optimizer) if weight.numel()]
+    weights = [weight.detach() for weight in weights_of(optimizer) if weight.numel() and _can_move(weight)]
     return float(torch.stack([weight.abs().max().float().cpu() for weight in weights]).max())

@@ -276,6 +276,9 @@ def _plain(value: Any) -> Any:
 
 
 def _default_lr(kind: type[torch.optim.Optimizer]) -> float | None:
-    parameter = inspect.signature(kind).parameters.get("lr")
+    try:
+        parameter = inspect.signature(kind).parameters.get("lr")
+    except (TypeError, ValueError):  # a class without a signature
+        return None
     default = None if parameter is None else parameter.default
     return float(default) if isinstance(default, int | float | torch.Tensor) else None

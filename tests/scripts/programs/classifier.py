@@ -21,6 +21,7 @@ def parse(argv=None):
     parser.add_argument("--scaler", action="store_true")
     parser.add_argument("--init-scale", type=float, default=2.0**10)
     parser.add_argument("--lbfgs", action="store_true")
+    parser.add_argument("--closure", action="store_true", help="accumulate as Lightning does: step(closure) at the end")
     parser.add_argument("--times", type=float, default=1.0)
     parser.add_argument("--ahead", action="store_true", help="draw each batch before the one before it is trained on")
     parser.add_argument("--evaluate", action="store_true", help="by losses on data of their own, after each epoch")
@@ -114,6 +115,20 @@ def main():
 
                     optimizer.step(closure)
                     continue
+                if args.closure:
+
+                    def closure(x=x, y=y, index=index):
+                        loss = nn.functional.cross_entropy(net(x), y)
+                        if index % args.accumulate == 1:
+                            optimizer.zero_grad()
+                        loss.backward()
+                        return loss
+
+                    if index % args.accumulate:
+                        closure()
+                    else:
+                        optimizer.step(closure)
+                    continue
                 if args.attack:
                     x = attacked(net, x, y)
                     optimizer.zero_grad()
@@ -139,7 +154,7 @@ def main():
                     raise RuntimeError("the script's own mistake")
             if args.evaluate:
                 print("evaluation", evaluate(net))
-            print(f"epoch {epoch} loss {loss.item() if not args.lbfgs else 0:.3f}", flush=True)
+            print(f"epoch {epoch} loss {loss.item() if not args.lbfgs and not args.closure else 0:.3f}", flush=True)
             if args.resume:
                 torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict()}, args.resume)
             if args.save:

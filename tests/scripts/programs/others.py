@@ -159,6 +159,12 @@ if kind == "no names":
         for each in optimizers:
             each.step()
             each.zero_grad()
+if kind == "stops":  # at a loss that isn't finite
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    while torch.isfinite(loss := net(x).pow(4).mean()):
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
 if kind == "skips":  # the batches whose loss isn't finite, for ever
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     while True:
