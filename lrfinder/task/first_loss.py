@@ -74,7 +74,7 @@ class Targets:
         self._labels: Counter[int] = Counter()
         self._count = 0
         self._first: torch.Tensor | None = None  # is subtracted, so that equal targets have no variance at all
-        self._sum = self._squares = torch.zeros(())
+        self._sum = self._squares = torch.zeros((), device="cpu")
         self._told, self._binary = True, False
 
     def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
@@ -90,9 +90,9 @@ class Targets:
             if (binary or kind == SQUARED_ERROR) and len(target) and (binary is self._binary or not self._count):
                 self._binary = binary
                 self._first = target[:1].clone() if self._first is None else self._first
-                away = target - self._first
-                self._sum = self._sum + away.sum(0, dtype=torch.float64).cpu()
-                self._squares = self._squares + away.square().sum(0, dtype=torch.float64).cpu()
+                away = (target - self._first).cpu().double()  # in this order: MPS has no float64
+                self._sum = self._sum + away.sum(0)
+                self._squares = self._squares + away.square().sum(0)
                 self._count += len(target)
                 return
         self._told = False
@@ -217,7 +217,7 @@ def _entropy(target: torch.Tensor) -> float | None:
     if labels.numel() < _LEAST_ROWS:
         return None
     _, counts = labels.unique(return_counts=True)  # type: ignore[no-untyped-call]
-    shares = counts.double() / labels.numel()
+    shares = counts.cpu().double() / labels.numel()  # in this order: MPS has no float64
     return float(-(shares * shares.log()).sum())
 
 

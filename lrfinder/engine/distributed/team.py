@@ -94,7 +94,7 @@ class Team:
 
     def gather(self, numbers: Sequence[float]) -> list[list[float]]:
         """Return the numbers of every process, by rank; as many on each."""
-        mine = torch.tensor(numbers, dtype=torch.float64)
+        mine = torch.tensor(numbers, dtype=torch.float64, device="cpu")
         work, everybodys = self.start_gather(mine)
         work.wait()
         found: list[list[float]] = everybodys.tolist()
@@ -102,7 +102,7 @@ class Team:
 
     def start_gather(self, mine: torch.Tensor) -> tuple[Any, torch.Tensor]:
         """Start to gather a row of float64 on the host; return the work to wait for, and the rows by rank."""
-        everybodys = torch.empty((self.size, mine.numel()), dtype=torch.float64)
+        everybodys = torch.empty((self.size, mine.numel()), dtype=torch.float64, device="cpu")
         return dist.all_gather(list(everybodys.unbind()), mine, group=self._group, async_op=True), everybodys
 
     def mesh(self, device: torch.device) -> Any:

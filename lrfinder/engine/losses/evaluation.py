@@ -104,7 +104,7 @@ def mean_losses(
     put_back = remember_global_state(device)
     modes = [(module, module.training) for module in trial.model.modules()]
     before = state_around(trial)
-    total, count = torch.zeros((), dtype=torch.float64), 0
+    total, count = torch.zeros((), dtype=torch.float64, device="cpu"), 0
     try:
         seed_everything(seed, device)
         _set_modes(trial.model, way)
@@ -117,7 +117,7 @@ def mean_losses(
                         value = loss(trial.model, moved)
                     if value is None:  # it is to be skipped
                         continue
-                    value = value.detach().double().cpu()
+                    value = value.detach().cpu().double()  # in this order: MPS has no float64
                 size = samples_in(batch)
                 total, count = total + value * size, count + size
     finally:
