@@ -1,10 +1,10 @@
 """Give the user's live objects back bit for bit, on every way out.
 
 A snapshot goes from the live model and optimizer through their attributes, dictionaries, lists and sub-modules. It
-keeps which objects each container held, and a copy on the host of what each tensor contained. Restoring puts the same
-objects back into the same containers and the same bytes into the same memory. So tied weights, views, a rate that is a
-tensor and an optimizer's state tensors stay the same objects. `state_dict` would lose identities and non-persistent
-buffers, and `load_state_dict` lets the optimizer share memory with the snapshot.
+keeps which objects each container held, and a copy on the host of what each tensor and NumPy array contained. Restoring
+puts the same objects back into the same containers and the same bytes into the same memory. So tied weights, views, a
+rate that is a tensor and an optimizer's state tensors stay the same objects. `state_dict` would lose identities and
+non-persistent buffers, and `load_state_dict` lets the optimizer share memory with the snapshot.
 
 What a function of the model file makes is new and needs no snapshot. `reachable.py` says which objects are live.
 """
@@ -17,6 +17,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -68,6 +69,7 @@ class Snapshot:
         self._containers: list[ContainerState] = []
         self._generators: list[Callable[[], object]] = []
         self._scripted: list[tuple[nn.Module, bool]] = []
+        self._arrays: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
         roots = list(roots)
         self._divided = fsdp_modules(roots) if weights else []
         self._reshard()
@@ -84,7 +86,9 @@ class Snapshot:
             for restore in self._generators:
                 steps.callback(restore)
             for module, mode in self._scripted:
-                steps.callback(module.train, mode)
+                steps.callback(setattr, module, "training", mode)
+            for array, values in self._arrays:
+                steps.callback(array.__setitem__, ..., values)
             steps.callback(self.tensors.rewind)
             for container in self._containers:
                 steps.callback(container.restore)
@@ -121,13 +125,9 @@ class Snapshot:
             if id(value) in seen:
                 continue
             seen[id(value)] = value
-            if isinstance(value, torch.Tensor):
-                if self._weights or not isinstance(value, nn.Parameter):
-                    self.tensors.keep(value, constant=id(value) in self._constant)
-            elif is_generator(value):
-                self._generators.append(remember_generator(value))
-            elif isinstance(value, torch.jit.ScriptModule):  # keeps its mode and its tensors outside Python
-                self._scripted.append((value, value.training))
+            self._keep_contents(value)
+            if isinstance(value, torch.jit.ScriptModule):  # keeps its mode and its tensors outside Python
+                self._scripted += [(module, module.training) for module in value.modules()]
                 pending += [*value.parameters(), *value.buffers()]
             elif isinstance(value, nn.Module) and not self._weights:
                 self._containers.append(ContainerState(vars(value)))
@@ -137,6 +137,16 @@ class Snapshot:
             elif is_container(value):
                 self._containers.append(ContainerState(value))
                 pending += parts_of(value)
+
+    def _keep_contents(self, value: Any) -> None:
+        """Keep what `value` contains, if it is of a kind that holds no other objects."""
+        if isinstance(value, torch.Tensor):
+            if self._weights or not isinstance(value, nn.Parameter):
+                self.tensors.keep(value, constant=id(value) in self._constant)
+        elif is_generator(value):
+            self._generators.append(remember_generator(value))
+        elif isinstance(value, np.ndarray) and value.flags.writeable:
+            self._arrays.append((value, value.copy()))
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from lrfinder.errors import ModelFileError
 from lrfinder.task.hooks import remember_hooks
 
 CACHE_LINE = 64  # bytes
+_COMPARED = 2**20  # bytes at once: what has changed differs in the first of them, mostly
 
 
 @dataclass(slots=True)
@@ -34,7 +36,7 @@ class TensorStates:
         self._saved: list[_SavedTensor] = []
         self._hooks: list[Callable[[], None]] = []
         self._memory: dict[tuple[torch.device, int, int], torch.UntypedStorage] = {}
-        self._host = torch.empty(0, dtype=torch.uint8)
+        self._host = torch.empty(0, dtype=torch.uint8, device="cpu")
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def keep(self, tensor: torch.Tensor, *, constant: bool = False) -> None:
@@ -97,6 +99,7 @@ class TensorStates:
     def rewind(self) -> None:
         """Put the tensors back to their memory and contents, with gradients of None, and remove hooks added since.
 
+        Memory on the host that holds what it held isn't written to: a file may be mapped there, for reading alone.
         Raises ModelFileError if constant ones were written to.
         """
         for saved in self._saved:
@@ -110,17 +113,23 @@ class TensorStates:
                 tensor.data = saved.data
         for take_off in self._hooks:
             take_off()
-        for storage, part in self._parts():
-            _copy_bytes(part, _bytes_of(storage))
-        with torch.no_grad():
-            for tensor, values in self._copies:
-                tensor.copy_(values)
+        self._write_back()
         written = [saved for saved in self._saved if saved.version not in {None, saved.tensor._version}]  # noqa: SLF001
         if written:
             raise ModelFileError(
                 f"training wrote to {len(written)} frozen weights of the adapters' base model, which can't be put back",
                 hint="give a function that makes the model, or load it again before you go on",
             )
+
+    def _write_back(self) -> None:
+        for storage, part in self._parts():
+            there = _bytes_of(storage)
+            if not _holds(there, part):
+                _copy_bytes(part, there)
+        with torch.no_grad():
+            for tensor, values in self._copies:
+                if not _holds(tensor, values):
+                    tensor.copy_(values)
 
     def put_gradients_back(self) -> None:
         """Set every gradient to the tensor that it was at the beginning."""
@@ -141,6 +150,20 @@ def _place(storage: torch.UntypedStorage) -> tuple[torch.device, int, int]:
 def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:
     """Return a tensor over the same memory."""
     return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+
+
+def _holds(tensor: torch.Tensor, values: torch.Tensor) -> bool:
+    """Return whether `tensor` is known to hold `values`, bit for bit: nobody waits for a device to tell it."""
+    if tensor.device.type != "cpu" or tensor.is_quantized or not _has_plain_memory(tensor):
+        return False
+    one, other = _bytes_in(tensor), _bytes_in(values)
+    chunks = (slice(begin, begin + _COMPARED) for begin in range(0, len(one), _COMPARED))
+    return all(np.array_equal(one[chunk], other[chunk]) for chunk in chunks)
+
+
+def _bytes_in(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    plain = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    return plain.flatten().view(torch.uint8).numpy()
 
 
 def _copy_bytes(source: torch.Tensor, target: torch.Tensor) -> None:
