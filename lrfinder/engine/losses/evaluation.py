@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -161,8 +160,9 @@ def validation_batches(loader: Iterable[Any], most: int, *, seed: int, where: st
         iterator = fetch.start(loader)
         if iterator is not kept:
             cleanup.callback(end_workers, iterator)
-        took = iter(lambda: fetch.next(iterator, first=fetch.count == 0), NO_MORE)
-        batches = list(itertools.islice(took, most))
+        batches: list[Any] = []
+        while len(batches) < most and (batch := fetch.next(iterator, first=not batches)) is not NO_MORE:
+            batches.append(batch)
     if not batches:
         raise ModelFileError(
             f"{where}: val_loader gave no batch",

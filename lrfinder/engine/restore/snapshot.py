@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 
 from lrfinder.engine.restore.containers import ContainerState, is_container, parts_of
 from lrfinder.engine.restore.reachable import base_weights, reachable_state
-from lrfinder.engine.restore.tensors import TensorStates
+from lrfinder.engine.restore.tensors import Marks, TensorStates, marks_of, weights_of
 from lrfinder.engine.runtime.divided import fsdp_modules
 from lrfinder.engine.runtime.rng import is_generator, loader_parts, remember_generator, remember_global_state
 from lrfinder.errors import user_code
@@ -93,10 +93,14 @@ class Snapshot:
             for container in self._containers:
                 steps.callback(container.restore)
 
-    def unmoved(self, optimizers: Iterable[torch.optim.Optimizer], updates: int) -> str:
-        """Return a note if `updates` updates changed no weight of `optimizers`, with the cause; else an empty text."""
-        weights = [weight for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]]
-        if not updates or not self.tensors.unchanged(weights):
+    def unmoved(self, optimizers: Iterable[torch.optim.Optimizer], updates: int, marks: Marks | None = None) -> str:
+        """Return a note if `updates` updates changed no weight of `optimizers`, with the cause; else an empty text.
+
+        `marks` are those of their weights before, which tell it of what was made and isn't kept.
+        """
+        weights = weights_of(optimizers)
+        same = self.tensors.unchanged(weights) or (marks is not None and marks == marks_of(weights))
+        if not updates or not same:
             return ""
         gradients = any(weight.grad is not None and bool(weight.grad.any()) for weight in weights)
         cause = "though there are gradients: is it a wrapper that waits?" if gradients else "and no gradient is there"

@@ -14,6 +14,8 @@ from lrfinder.engine.runtime.divided import local_part
 from lrfinder.errors import ModelFileError
 from lrfinder.task.hooks import remember_hooks
 
+Marks = list[tuple[int, float | complex]]  # of tensors: how often each was written to, and the sum of its numbers
+
 CACHE_LINE = 64  # bytes
 _COMPARED = 2**20  # bytes at once: what has changed differs in the first of them, mostly
 
@@ -136,6 +138,23 @@ class TensorStates:
         for saved in self._saved:
             if saved.gradient is not None:
                 saved.tensor.grad = saved.gradient
+
+
+def weights_of(optimizers: Iterable[torch.optim.Optimizer]) -> list[torch.Tensor]:
+    """Return the weights that `optimizers` step."""
+    return [weight for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]]
+
+
+def marks_of(tensors: Iterable[torch.Tensor]) -> Marks | None:
+    """Return what tells, without a copy, whether `tensors` were changed; None if there are none or some of a rare kind.
+
+    The sums, too: an optimizer that writes to the `data` of a weight isn't counted.
+    """
+    parts = [(tensor._version, local_part(tensor).detach()) for tensor in tensors]  # noqa: SLF001 - no public name
+    if not parts or not all(_has_plain_memory(part) for _, part in parts):
+        return None
+    wide = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
+    return [(version, part.sum(dtype=wide.get(part.dtype)).item()) for version, part in parts]
 
 
 def _overlaps(tensor: torch.Tensor) -> bool:
