@@ -106,8 +106,8 @@ def check_loader(value: object, key: str, where: str) -> None:
     check_batches(value, key, where)
     if key == "val_loader" and isinstance(value, Iterator):
         raise ModelFileError(
-            f"{where}: val_loader is {describe_value(value)}, an iterator: it ends once and for all, and is read more than "
-            "once",
+            f"{where}: val_loader is {describe_value(value)}, an iterator: it ends once and for all, and is read more "
+            "than once",
             hint="give a function that returns a new one",
         )
 
