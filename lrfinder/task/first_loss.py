@@ -186,7 +186,7 @@ def kind_of(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
 def shapes_of(batch: Any) -> tuple[str, ...]:
     """Return the shapes and types of the tensors in a batch, such as "32 x 64 float32"."""
     if isinstance(batch, torch.Tensor):
-        size = " x ".join(map(str, batch.shape)) or "a single"
+        size = "nested" if batch.is_nested else " x ".join(map(str, batch.shape)) or "a single"
         return (f"{size} {str(batch.dtype).removeprefix('torch.')}",)
     if not is_structure(batch):
         return ()
@@ -199,7 +199,7 @@ def sizes_of(batch: Any) -> tuple[float | None, ...]:
     None for a tensor of whole numbers, and for fewer than 64 such numbers.
     """
     if isinstance(batch, torch.Tensor):
-        if not batch.is_floating_point() or batch.layout is not torch.strided:
+        if not batch.is_floating_point() or batch.layout is not torch.strided or batch.is_nested:
             return (None,)
         sizes = batch.detach().abs().flatten().float()
         sizes = sizes[(sizes > 0) & sizes.isfinite()]
