@@ -47,7 +47,7 @@ class SharedUpdater(Updater):
     @property
     def counts(self) -> CountedBatches:
         counts = self._batches
-        assert isinstance(counts, CountedBatches)  # noqa: S101 - `shared_updater` made it
+        assert isinstance(counts, CountedBatches)  # noqa: S101 - `SharedTraining.updater` made it
         return counts
 
     def next_loss(self, *, gradient: bool = True) -> torch.Tensor | None:
