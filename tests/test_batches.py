@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler, TensorDataset
 from typer.testing import CliRunner
 
 import lrfinder
@@ -213,3 +213,36 @@ def test_sizes_are_whole_numbers(name: str, size: Any) -> None:
 def test_a_sampler_without_a_length_is_refused() -> None:
     with pytest.raises(UsageError, match="with a length"):
         lrfinder.BatchSchedule(iter(range(5)), Constant(steps=5), batch_size=1)
+
+
+@pytest.mark.parametrize(("epoch", "live"), [(0, False), (0, True), (4, True)])
+def test_a_sweep_holds_the_batch_size(epoch: int, live: bool) -> None:
+    order = DistributedSampler(DATA, num_replicas=1, rank=0)  # an order for each epoch
+    sampler = BatchSchedule(order, Linear(steps=300), batch_size=20)
+    sampler.set_epoch(epoch)
+    size = sampler.epochs[epoch].batch_size
+    before, seen = sampler.state_dict(), []
+
+    def step(model: nn.Module, batch: list[torch.Tensor]) -> torch.Tensor:
+        seen.append(batch[0].flatten().tolist())
+        return (model(batch[0] / 1000) - 1).square().mean()
+
+    loader = DataLoader(DATA, batch_sampler=sampler)
+    result = lrfinder.sweep(
+        model=lambda: nn.Linear(1, 1),
+        train_loader=loader if live else lambda: loader,
+        training_step=step,
+        optimizer="SGD",
+        max_lr=0.1,
+        steps=60,
+        repeats=2,
+        mode="continuous",
+        device="cpu",
+    )
+    assert [trace.updates for trace in result.traces] == [60, 60]
+    assert {len(batch) for batch in seen} <= {size, 1000 % size}
+    first_pass = slice(0, sampler.epochs[epoch].updates)
+    assert seen[first_pass] != seen[61:][first_pass]  # the order of each repeat is its own
+    assert result.setup.batches_per_epoch == sampler.epochs[epoch].updates
+    assert sampler.state_dict() == before
+    assert [len(list(sampler)) for _ in range(2)] == [it.updates for it in sampler.epochs[epoch : epoch + 2]]

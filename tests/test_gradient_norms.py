@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +17,7 @@ from torch import nn
 from helpers.processes import environment
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.config.refine import refine
-from lrfinder.errors import UsageError
+from lrfinder.errors import EnvironmentFailure, UsageError
 from lrfinder.gradient_norms.log import read_norms
 from lrfinder.gradient_norms.recorder import CHUNK
 from lrfinder.scheduler import ConfiguredScheduler
@@ -168,3 +171,62 @@ def test_another_file_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not a log of gradient norms"):
         Run(tmp_path / "thesis.txt")
     assert (tmp_path / "thesis.txt").read_text() == "chapter one"
+
+
+@pytest.mark.parametrize("cut", [1, 7, 30])
+def test_a_line_that_was_cut_short_is_cut_off_before_others_follow(tmp_path: Path, cut: int) -> None:
+    run, states = Run(tmp_path / "norms.csv"), []
+    for _ in range(4):
+        states.append(copy.deepcopy(run.scheduler.state_dict()))
+        run.backward()
+        run.note()
+        run.step()
+    run.scheduler.norms.retire()
+    whole = (tmp_path / "norms.csv").read_bytes()
+    (tmp_path / "norms.csv").write_bytes(whole[:-cut])
+    kept = whole[:-cut].count(b"\n") - 1
+    again = Run(tmp_path / "norms.csv")
+    again.norms = run.norms[:kept]
+    again.scheduler.load_state_dict(states[kept])
+    again.backward()
+    again.note()
+    again.step()
+    assert again.recorded() == [pytest.approx(norms, rel=1e-5) for norms in again.norms]
+
+
+@pytest.mark.parametrize("room", [0, 10, 100])
+def test_what_a_full_disk_did_not_take_is_written_when_there_is_room(tmp_path: Path, monkeypatch, room: int) -> None:
+    run, real, left = Run(tmp_path / "norms.csv"), os.write, [room]
+
+    def write(handle: int, data: bytes) -> int:
+        if not left[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        took = real(handle, data[: left[0]])
+        left[0] -= took
+        return took
+
+    for number in range(8):
+        run.backward()
+        run.note()
+        run.step()
+        if number == 5:
+            monkeypatch.setattr(os, "write", write)
+            with pytest.raises(EnvironmentFailure, match="No space left"):
+                run.scheduler.norms.flush()
+            monkeypatch.undo()
+            written = (tmp_path / "norms.csv").read_text()
+            assert written.endswith("\n")
+            assert len(written) <= len("update,l1,l2\n") + room
+    assert run.recorded() == [pytest.approx(norms, rel=1e-5) for norms in run.norms]
+
+
+def test_the_log_stays_where_it_is_if_the_program_changes_its_folder(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run = Run(Path("norms.csv"))
+    monkeypatch.chdir("other")
+    run.backward()
+    run.note()
+    run.step()
+    assert run.recorded() == [pytest.approx(norms, rel=1e-5) for norms in run.norms]
+    assert [path.name for path in tmp_path.rglob("*.csv")] == ["norms.csv"]

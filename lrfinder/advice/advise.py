@@ -29,6 +29,7 @@ from lrfinder.fit import usual_arithmetic
 from lrfinder.formatting import format_interval, format_lr, round_lr
 from lrfinder.optimizers import tells
 from lrfinder.records import Band, Chart, Fit, Pick, ShortRun, Status, SweepResult
+from lrfinder.records.given import convert_numbers
 from lrfinder.rules import DEFAULT_RULE, FIT_RULES, OLD_NAMES, PLATEAU_RULE, RULE_NAMES, pick_all, renamed
 from lrfinder.rules.trials import TRIALS_RULE, pick_by_trials, reference_length, sweep_estimate
 
@@ -83,7 +84,10 @@ def pick_text(pick: Pick) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the coming run is to be: its length, and what the caller insists on (None: lrfinder chooses)."""
+    """What the coming run is to be: its length, and what the caller insists on (None: lrfinder chooses).
+
+    Numbers become Python's own. Raises ValueError for what is none.
+    """
 
     steps: int | None = None
     epochs: float | None = None
@@ -93,6 +97,9 @@ class Request:
     rule: str | None = None  # None: `trials`, without any `steepest`; see _default_rule
     lr: float | None = None
     against: tuple[float, ...] = ()  # rates to compare with, such as the one that is used so far
+
+    def __post_init__(self) -> None:
+        convert_numbers(self)
 
 
 @usual_arithmetic()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
 
 from lrfinder.errors import UsageError
 from lrfinder.records import SweepResult
+from lrfinder.records.given import whole_number
 from lrfinder.schedules.base import MAX_STEPS
 
 
@@ -42,11 +43,10 @@ def check_length(steps: int | None, epochs: float | None) -> None:
 
 def whole(value: object, what: str) -> int:
     """Return a whole number of any kind, such as 1e4 or NumPy's, as Python's own. Raises UsageError for all else."""
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real) and float(value).is_integer():
-        return int(float(value))
-    raise UsageError(f"{what} must be a whole number, got {value!r}")
+    try:
+        return whole_number(what, value)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _checked(updates: int, what: str) -> int:

@@ -18,7 +18,7 @@ from lrfinder.api.drawn import Drawn
 from lrfinder.api.given import model_reference
 from lrfinder.api.recommend import recommend_run
 from lrfinder.api.runs.run_files import check_name
-from lrfinder.api.sweeping.settings import make_settings, make_source
+from lrfinder.api.sweeping.settings import asked, make_settings, make_source
 from lrfinder.api.sweeping.stored_code import Tell
 from lrfinder.api.sweeping.sweep_run import SweepRun, Watch, sweep_run
 from lrfinder.api.training.executors import Elsewhere, elsewhere
@@ -27,6 +27,7 @@ from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision, Stop, Strategy
 from lrfinder.records import Chart, Pick, Script, Status
+from lrfinder.records.given import convert_numbers
 
 if TYPE_CHECKING:
     from lrfinder.advice.verify.verification import Verification
@@ -38,7 +39,10 @@ SHARE = 0.05  # of the coming run: what trials may cost if nobody says how much
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindOptions:
-    """The coming run, and what may be spent on its rate; `budget` is as in `verify`, None: SHARE, "0": no trials."""
+    """The coming run, and what may be spent on its rate; `budget` is as in `verify`, None: SHARE, "0": no trials.
+
+    Numbers become Python's own. Raises ValueError for what is none.
+    """
 
     steps: int | None = None
     epochs: float | None = None
@@ -49,6 +53,9 @@ class FindOptions:
     where: Elsewhere | None = None
     script: Script | None = None  # what was swept, if it is one
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        convert_numbers(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -156,7 +163,8 @@ def find(
         strategy=strategy,
         start_from=start_from,
     )
-    options = FindOptions(
+    options = asked(
+        FindOptions,
         steps=steps,
         epochs=epochs,
         schedule=schedule,

@@ -12,6 +12,7 @@ from lrfinder.advice import Advice, Request, advise, gather_evidence
 from lrfinder.api.drawn import Drawn
 from lrfinder.api.given import items, run_folder, seed_of
 from lrfinder.api.runs.run_files import check_written, write_picture, write_recommendation
+from lrfinder.api.sweeping.settings import asked
 from lrfinder.config import dump
 from lrfinder.errors import EnvironmentFailure, UsageError
 from lrfinder.records import Chart, SweepResult
@@ -80,7 +81,8 @@ def recommend(
     sweep = result if isinstance(result, SweepResult) else load_run(run_folder(result))
     return _recommended(
         sweep,
-        Request(
+        asked(
+            Request,
             steps=steps,
             epochs=epochs,
             open_ended=open_ended,

@@ -25,6 +25,7 @@ from lrfinder.api.runs.run_files import (
     last_recommendation,
     write_verification,
 )
+from lrfinder.api.sweeping.settings import asked
 from lrfinder.api.sweeping.stored_code import Tell, announce_model, announce_script
 from lrfinder.api.sweeping.sweep_run import Watch, check_checkpoint
 from lrfinder.api.training.executors import Elsewhere, elsewhere
@@ -34,6 +35,7 @@ from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.errors import RunError, UsageError, unknown_choice
 from lrfinder.options import MOST_PROCESSES
 from lrfinder.records import Cost, Script, Setup, ShortRun, Stop, SweepResult
+from lrfinder.records.given import convert_numbers
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
 from lrfinder.store import TRIALS, Source, load_run, load_source, read_cost, read_log
@@ -47,7 +49,7 @@ class VerifyOptions:
     """What a verification is asked for; None: as the last recommendation says, or as lrfinder chooses.
 
     `budget` is a number of updates, a share of the coming run (0.25 or "25%") or a time ("5min"): see `read_budget`.
-    `model` or `script` replaces what was swept.
+    `model` or `script` replaces what was swept. Numbers become Python's own. Raises ValueError for what is none.
     """
 
     steps: int | None = None
@@ -63,6 +65,9 @@ class VerifyOptions:
     model: str | None = None
     script: Script | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        convert_numbers(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +114,8 @@ def verify(
     Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
     EnvironmentFailure for the machine; what the user's code raises passes through.
     """
-    options = VerifyOptions(
+    options = asked(
+        VerifyOptions,
         steps=steps,
         epochs=epochs,
         schedule=schedule,

@@ -23,8 +23,8 @@ class BatchSchedule(Sampler[list[int]]):
     stays as it is. `factor(t)` is the rate of update t over the peak, for `LambdaLR(optimizer, batches.factor)`: 1,
     up to rounding, until the cap is reached.
 
-    To resume between epochs, call `set_epoch(e)` before epoch e, or load `state_dict()`. Raises UsageError as
-    `grow_batches` does.
+    To resume between epochs, call `set_epoch(e)` before epoch e, or load `state_dict()`. A sweep holds the size of the
+    next epoch, as its rates are for one size. Raises UsageError as `grow_batches` does.
     """
 
     def __init__(self, sampler: Samples, schedule: Schedule, *, batch_size: int, cap: int | None = None) -> None:
@@ -34,6 +34,7 @@ class BatchSchedule(Sampler[list[int]]):
         self._sampler = sampler
         self._rates = rates(schedule, self.epochs)
         self._next = 0
+        self._held = False
 
     @property
     def updates(self) -> int:
@@ -46,10 +47,14 @@ class BatchSchedule(Sampler[list[int]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Make `epoch` (0-based) the next pass; the sampler of the samples is set too, if it can be."""
-        self._next = epoch
+        self._next = self._next if self._held else epoch
         tell = getattr(self._sampler, "set_epoch", None)
         if callable(tell):
             tell(epoch)
+
+    def hold(self) -> None:
+        """Let all passes from now on be as the next one, whatever their number: only the order of the samples moves."""
+        self._held = True
 
     def state_dict(self) -> dict[str, int]:
         """Return the number of the next pass, also in the middle of one."""
@@ -61,7 +66,7 @@ class BatchSchedule(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch = self._epoch()
-        self._next += 1
+        self._next += not self._held
         indices = iter(self._sampler)
         while batch := list(itertools.islice(indices, epoch.batch_size)):
             yield batch

@@ -51,7 +51,7 @@ def describe_setup(
     sharding: str = "",
     strategy: str = "",
 ) -> Setup:
-    """Return the setup of a sweep of `trial`; call it after the first batch (see `Trial.loss_note`).
+    """Return the setup of a sweep of `trial`; call it after the first batch (see `BuiltProblem.loss_note`).
 
     Of several `processes` each has its `loader`; `sharding` says how they divide the data, `strategy` how
     they share the model.

@@ -70,7 +70,7 @@ def train(
 
 def as_loss(value: float) -> torch.Tensor:
     """Return a held-out loss as a tensor, which `LossLog.add` takes."""
-    return torch.tensor(value, dtype=torch.float64)
+    return torch.tensor(value, dtype=torch.float64, device="cpu")
 
 
 def _check_training_loss(steps: Updater | FastPath, log: LossLog, rate: float) -> StopReason | None:

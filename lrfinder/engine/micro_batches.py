@@ -95,10 +95,10 @@ class MicroBatching:
         have no variance.
         """
         batch, self._failed_batch = self._failed_batch, None
+        normalized = any(isinstance(module, _BatchNorm) and module.training for module in trial.model.modules())
+        self._least = 2 if normalized else 1  # also in a sweep that is carried on
         if batch is None or self._failure is None:
             return
-        normalized = any(isinstance(module, _BatchNorm) and module.training for module in trial.model.modules())
-        self._least = 2 if normalized else 1
         parts = [part for _, part in self.split(batch)]
         if len(parts) < self.micro_batches and normalized:
             raise self._failure

@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -224,14 +225,14 @@ def _is_trained(thing: Any) -> bool:
 
 
 def _root(thing: Any) -> Any:
-    """Return what a snapshot begins with: a live object itself, of any other object its attributes."""
-    known = isinstance(thing, torch.Tensor) or is_container(thing) or is_generator(thing)
-    return thing if known else vars(thing)
+    """Return what a snapshot begins with: a live object itself, of any other object its attributes, if it has any."""
+    known = isinstance(thing, torch.Tensor | np.ndarray) or is_container(thing) or is_generator(thing)
+    return thing if known else getattr(thing, "__dict__", {})
 
 
 def is_loader(thing: Any) -> bool:
     """Tell whether one of the objects beside the model gives batches."""
-    known = isinstance(thing, nn.Module | torch.Tensor) or is_container(thing)
+    known = isinstance(thing, nn.Module | torch.Tensor | np.ndarray) or is_container(thing)
     return not known and hasattr(thing, "__iter__")
 
 

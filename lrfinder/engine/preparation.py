@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lrfinder.batch_growth.sampler import BatchSchedule
 from lrfinder.engine.data.digest import digest_of
 from lrfinder.engine.data.fetch import Fetch, endless
 from lrfinder.engine.data.prefetch import read_ahead
@@ -26,7 +27,7 @@ from lrfinder.engine.observer import Observer
 from lrfinder.engine.restore.reachable import state_beside
 from lrfinder.engine.restore.snapshot import loader_preserved
 from lrfinder.engine.runtime.device import move_optimizer_state
-from lrfinder.engine.runtime.rng import derived_seed, seed_everything, seed_loader
+from lrfinder.engine.runtime.rng import derived_seed, loader_parts, seed_everything, seed_loader
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.engine.update.autocast import in_precision
 from lrfinder.engine.update.updater import Updater
@@ -210,6 +211,9 @@ class Preparation:
     ) -> Generator[Any, None, None]:
         cleanup.enter_context(loader_preserved(trial.loader))
         seed_loader(trial.loader, seed)
+        for part in loader_parts(trial.loader):
+            if isinstance(part, BatchSchedule):
+                part.hold()
         self._fetch = self._new_fetch(trial.loader)
         loader = trial.loader if self._shared is None else self._shared.shard(trial.loader, seed)
         batches = endless(loader, first_epoch=first_epoch, where=self._problem.where, fetch=self._fetch)

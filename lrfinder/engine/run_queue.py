@@ -25,7 +25,7 @@ class RunQueue(ShortRuns):
         self._batched = None if self.batching.team is not None else batched_runs(self)
 
     def run_all(self, plans: Sequence[RunPlan]) -> Iterator[ShortRun]:
-        """Make the runs and yield each as it ends, until one was cut short.
+        """Make the runs and yield each as it ends; stop asking after one that was cut short.
 
         The results are those of single runs, except for rounding. If the model is small and its optimizer known,
         several runs are trained at once, unless the first updates show that this is slower. `elsewhere` gets the rest.

@@ -19,11 +19,12 @@ from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.preparation import Preparation
 from lrfinder.engine.restore.snapshot import Snapshot, preserved
+from lrfinder.engine.restore.tensors import Marks, marks_of, weights_of
 from lrfinder.engine.runtime.failures import environment_failure
 from lrfinder.engine.runtime.rng import derived_seed
 from lrfinder.engine.runtime.signals import Interrupts
 from lrfinder.records import Metric, Stop, SweepSettings, Trace
-from lrfinder.task.problem import Problem, SweptOptimizer
+from lrfinder.task.problem import Problem
 
 
 def run_sweep(
@@ -123,7 +124,8 @@ class _Repeat:
         self._sweep = sweep
         self._repeat = repeat
         self._seed = derived_seed(sweep.settings.seed, repeat)
-        self._parts: tuple[SweptOptimizer, ...] = ()
+        self._optimizers: list[torch.optim.Optimizer] = []  # those that are swept
+        self._marks: Marks | None = None  # of their weights, before any update
         self.log = LossLog(
             repeat=repeat, rates=sweep.rates, measured=sweep.observer.measured, held=sweep.interrupts.held()
         )
@@ -142,7 +144,8 @@ class _Repeat:
         # pass gives at least one batch, and a repeat takes those of one update more than it has rates, and a probe.
         first_epoch = self._repeat * ((len(sweep.rates) + 1) * sweep.problem.training.accumulate + PROBES)
         trial, batches = sweep.preparation.ready(seed, first_epoch=first_epoch, cleanup=cleanup)
-        self._parts = trial.parts
+        self._optimizers = [part.optimizer for part in trial.parts if part.group_ratios is not None]
+        self._marks = marks_of(weights_of(self._optimizers))
         sweep.batching.check(trial, sweep.device, seed)
         readback = sweep.preparation.readback(trial, metric, sweep.deadline)
         judge = None
@@ -173,8 +176,9 @@ class _Repeat:
     def finish(self, stop: Stop, why: str) -> Trace:
         log, batching = self.log, self._sweep.batching
         doubts = self._sweep.preparation.doubts if self._repeat == 0 else ()
-        optimizers = [part.optimizer for part in self._parts if part.group_ratios is not None]
-        unmoved = "" if stop.cut_short else self._sweep.snapshot.unmoved(optimizers, log.updates)
+        unmoved = (
+            "" if stop.cut_short else self._sweep.snapshot.unmoved(self._optimizers, log.updates, marks=self._marks)
+        )
         trace = Trace(
             repeat=self._repeat,
             seed=self._seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import weakref
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import torch
 from torch.optim import Optimizer
 
 from lrfinder.errors import UsageError
-from lrfinder.files import disk_errors
+from lrfinder.files import AppendFile, disk_errors
 from lrfinder.gradient_norms.log import HEADER
 
 CHUNK = 100  # updates whose norms stay on the device: one copy to the host for all of them costs next to nothing
@@ -32,20 +33,20 @@ class GradientNorms:
     """
 
     def __init__(self, optimizer: Optimizer, path: str | os.PathLike[str], *, position: Callable[[], int]) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.realpath(path))  # the program may change its folder
         self._optimizer = weakref.ref(optimizer)
         self._position = weakref.WeakMethod(position)
         self._observed = False
         self._retired = False
         self._rows: list[tuple[int, torch.Tensor]] = []
+        self._lines: list[str] = []  # that a full disk didn't take
         _begin(self.path)
-        place = os.path.realpath(path)
-        before = _RECORDING.get(place)
+        before = _RECORDING.get(self.path)
         if before is not None:
             before.retire()
-        _RECORDING[place] = self
+        _RECORDING[self.path] = self
         self._hook = optimizer.register_step_pre_hook(partial(_before_step, weakref.ref(self)))
-        weakref.finalize(self, _write, self.path, self._rows)
+        weakref.finalize(self, _write, self.path, self._rows, self._lines)
 
     def retire(self) -> None:
         """Write what has been observed, and record no more."""
@@ -67,7 +68,7 @@ class GradientNorms:
 
     def flush(self) -> None:
         """Write what has been observed."""
-        _write(self.path, self._rows)
+        _write(self.path, self._rows, self._lines)
 
     def before_step(self) -> None:
         """Record the coming update's norms, unless that was done."""
@@ -79,7 +80,7 @@ class GradientNorms:
 
 
 # What records into each file.
-_RECORDING: weakref.WeakValueDictionary[str, GradientNorms] = weakref.WeakValueDictionary()
+_RECORDING: weakref.WeakValueDictionary[Path, GradientNorms] = weakref.WeakValueDictionary()
 
 
 def _before_step(recorder: weakref.ref[GradientNorms], *_: Any) -> None:
@@ -92,22 +93,22 @@ def _dense(gradient: torch.Tensor) -> torch.Tensor:
 
 
 def _begin(path: Path) -> None:
-    """Write the header of a new log; let an older one be carried on."""
-    with disk_errors(path):
-        if not path.exists() or path.stat().st_size == 0:
-            path.write_text(HEADER + "\n", encoding="utf-8")
-            return
-        with path.open("rb") as file:
-            if file.readline().strip() == HEADER.encode():
-                return
-    raise UsageError(f"{path}: not a log of gradient norms", hint="name a new file, or remove this one")
+    """Write the header of a new log; let an older one be carried on, without a last line that was cut short."""
+    with disk_errors(path), contextlib.closing(AppendFile(path)) as file:
+        first, _, _ = file.read().partition(b"\n")
+        if first.strip() not in {b"", HEADER.encode()}:
+            raise UsageError(f"{path}: not a log of gradient norms", hint="name a new file, or remove this one")
+        file.keep()
+        if not file.size:
+            file.add([HEADER])
 
 
-def _write(path: Path, rows: list[tuple[int, torch.Tensor]]) -> None:
-    if not rows:
-        return
-    norms = torch.stack([values for _, values in rows]).tolist()
-    text = "".join(f"{update},{l1!r},{l2!r}\n" for (update, _), (l1, l2) in zip(rows, norms, strict=True))
-    rows.clear()
-    with disk_errors(path), path.open("ab") as file:
-        file.write(text.encode())
+def _write(path: Path, rows: list[tuple[int, torch.Tensor]], lines: list[str]) -> None:
+    """Append `rows` to the log, after the `lines` that wait; what the disk doesn't take waits for the next call."""
+    if rows:
+        norms = torch.stack([values for _, values in rows]).tolist()
+        lines += [f"{update},{l1!r},{l2!r}" for (update, _), (l1, l2) in zip(rows, norms, strict=True)]
+        rows.clear()
+    if lines:
+        with disk_errors(path), contextlib.closing(AppendFile(path)) as file:
+            file.add(lines)

@@ -24,6 +24,7 @@ from lrfinder.options import (
     Spacing,
     Strategy,
 )
+from lrfinder.records.given import convert_numbers
 from lrfinder.records.strict import STRICT
 
 LONG = 2.0  # times PER_DECADE; so long a sweep uses up the loss too early: rules/README.md#long
@@ -44,7 +45,7 @@ class UpdateOptions:
     the rate of `swept_optimizer` is swept; the others hold their own rates, or follow in proportion with
     `scale_others`. With `graph` updates are recorded on a GPU. Run folders keep `swept_optimizer` as `sweep`.
 
-    Raises ValueError for what can't be meant.
+    Numbers become Python's own, as those of SweepSettings. Raises ValueError for what can't be meant.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {**STRICT, "alias_generator": _stored_key}
@@ -59,6 +60,7 @@ class UpdateOptions:
     strategy: Strategy = Strategy.DDP  # of several processes
 
     def __post_init__(self) -> None:
+        convert_numbers(self)
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1, got {self.accumulate}")
         if self.accumulate > MOST_STEPS:
@@ -80,6 +82,8 @@ class SweepSettings:
     lr_i = min_lr * (max_lr / min_lr) ** (i / (steps - 1))     for spacing `exp`
     lr_i = min_lr + (max_lr - min_lr) * i / (steps - 1)        for spacing `linear`,   i = 0 ... steps - 1
 
+    Numbers of other types, such as NumPy's, become Python's; a float counts as a whole number if it is whole.
+
     Raises ValueError, with the parameter, its bound and the value, for anything that can't be swept.
     """
 
@@ -98,6 +102,7 @@ class SweepSettings:
     max_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        convert_numbers(self)
         if not (math.isfinite(self.min_lr) and self.min_lr > 0):
             raise ValueError(f"min_lr must be a finite number above 0, got {self.min_lr}")
         if not (math.isfinite(self.max_lr) and self.max_lr > self.min_lr):

@@ -74,7 +74,7 @@ class Targets:
         self._labels: Counter[int] = Counter()
         self._count = 0
         self._first: torch.Tensor | None = None  # is subtracted, so that equal targets have no variance at all
-        self._sum = self._squares = torch.zeros(())
+        self._sum = self._squares = torch.zeros((), device="cpu")
         self._told, self._binary = True, False
 
     def see(self, kind: str, output: Any, target: Any, loss: Any) -> None:
@@ -90,9 +90,9 @@ class Targets:
             if (binary or kind == SQUARED_ERROR) and len(target) and (binary is self._binary or not self._count):
                 self._binary = binary
                 self._first = target[:1].clone() if self._first is None else self._first
-                away = target - self._first
-                self._sum = self._sum + away.sum(0, dtype=torch.float64).cpu()
-                self._squares = self._squares + away.square().sum(0, dtype=torch.float64).cpu()
+                away = (target - self._first).cpu().double()  # in this order: MPS has no float64
+                self._sum = self._sum + away.sum(0)
+                self._squares = self._squares + away.square().sum(0)
                 self._count += len(target)
                 return
         self._told = False
@@ -186,7 +186,7 @@ def kind_of(function: Callable[..., Any], given: Mapping[str, Any]) -> str:
 def shapes_of(batch: Any) -> tuple[str, ...]:
     """Return the shapes and types of the tensors in a batch, such as "32 x 64 float32"."""
     if isinstance(batch, torch.Tensor):
-        size = " x ".join(map(str, batch.shape)) or "a single"
+        size = "nested" if batch.is_nested else " x ".join(map(str, batch.shape)) or "a single"
         return (f"{size} {str(batch.dtype).removeprefix('torch.')}",)
     if not is_structure(batch):
         return ()
@@ -199,7 +199,7 @@ def sizes_of(batch: Any) -> tuple[float | None, ...]:
     None for a tensor of whole numbers, and for fewer than 64 such numbers.
     """
     if isinstance(batch, torch.Tensor):
-        if not batch.is_floating_point() or batch.layout is not torch.strided:
+        if not batch.is_floating_point() or batch.layout is not torch.strided or batch.is_nested:
             return (None,)
         sizes = batch.detach().abs().flatten().float()
         sizes = sizes[(sizes > 0) & sizes.isfinite()]
@@ -217,7 +217,7 @@ def _entropy(target: torch.Tensor) -> float | None:
     if labels.numel() < _LEAST_ROWS:
         return None
     _, counts = labels.unique(return_counts=True)  # type: ignore[no-untyped-call]
-    shares = counts.double() / labels.numel()
+    shares = counts.cpu().double() / labels.numel()  # in this order: MPS has no float64
     return float(-(shares * shares.log()).sum())
 
 

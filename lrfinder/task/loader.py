@@ -94,9 +94,19 @@ def make_val_loader(problem: Problem) -> Iterable[Any] | None:
 
 
 def check_loader(value: object, key: str, where: str) -> None:
-    """Raise ModelFileError unless `value` can be iterated over for batches, or is a function or a class."""
-    if not _is_function(value):
-        check_batches(value, key, where)
+    """Raise ModelFileError unless `value` can be iterated over for batches, or is a function or a class.
+
+    A val_loader is read from its start more than once, so it may be no iterator.
+    """
+    if _is_function(value):
+        return
+    check_batches(value, key, where)
+    if key == "val_loader" and isinstance(value, Iterator):
+        raise ModelFileError(
+            f"{where}: val_loader is {describe_value(value)}, an iterator: it ends once and for all, and is read more "
+            "than once",
+            hint="give a function that returns a new one",
+        )
 
 
 def check_batches(value: object, key: str, where: str) -> None:

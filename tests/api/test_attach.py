@@ -376,6 +376,21 @@ def test_another_network_that_the_loop_trains_begins_each_repeat_as_it_was() -> 
     assert finder.result.losses[0] == finder.result.losses[1]
 
 
+def test_what_else_the_loop_uses_may_be_anything() -> None:
+    """An array comes back, too; what has no attributes is left alone."""
+    net, optimizer = plain()
+    seen = np.zeros(2)
+    with lrfinder.attach(optimizer, net, seen, 3, (n for n in "abc"), **SHORT) as finder:
+        while not finder.done:
+            optimizer.zero_grad()
+            loss = loss_of(net)
+            finder.loss(loss)
+            loss.backward()
+            optimizer.step()
+            seen += 1
+    assert seen.tolist() == [0.0, 0.0]
+
+
 @pytest.mark.filterwarnings("ignore")  # Lightning's own
 def test_an_optimizer_of_fabric() -> None:
     from lightning.fabric import Fabric

@@ -6,9 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.problems import CPU
+from helpers.problems import CPU, regression
+from lrfinder.engine.losses.readback import DelayedReadback
 from lrfinder.engine.runtime.device import available_devices, choose_device, device_title, move_optimizer_state
+from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import UsageError
+from lrfinder.records import Metric, SweepSettings
+from lrfinder.task.first_loss import SQUARED_ERROR, Targets
 
 
 def test_auto_takes_the_best_device(monkeypatch):
@@ -76,3 +80,21 @@ def test_the_title_of_a_card_is_its_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Card {device.index}")
     assert device_title(torch.device("cuda:1")) == "cuda:1 (Card 1)"
     assert device_title(CPU) == "cpu"
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_a_default_device_of_the_user_s_changes_nothing(recorder, metric):
+    batches = [(torch.randn(80, 3), torch.randn(80, 1))] * 4
+    problem = regression(
+        model=lambda: nn.Linear(3, 1, device="cpu"), train_loader=batches, val_loader=lambda: iter(batches)
+    )
+    settings = SweepSettings(steps=20, repeats=1, metric=metric)
+    (expected,) = run_sweep(problem, settings, device=CPU, observer=recorder())
+    seen = Targets()
+    with torch.device("meta"):  # stands in for a GPU: what is made there by mistake has no numbers
+        (found,) = run_sweep(problem, settings, device=CPU, observer=recorder())
+        readback = DelayedReadback(CPU)
+        assert [*readback.put(torch.tensor(2.0, device="cpu"), None), *readback.rest()] == [(2.0, 0.0)]
+        seen.see(SQUARED_ERROR, None, batches[0][1], None)
+    assert found.losses == expected.losses
+    assert seen.constant == pytest.approx(batches[0][1].var(correction=0).item())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -104,3 +106,10 @@ def test_no_more_is_taken_than_asked_for_and_nothing_is_an_error():
     assert raised.value.hint == (
         "is the data set empty? Leave val_loader out, and batches of the train_loader are set aside instead"
     )
+
+
+@pytest.mark.parametrize("batch", [np.ones((4, 3)), pd.DataFrame({"x": [1.0, 2.0]})], ids=["NumPy", "pandas"])
+def test_batches_may_be_of_a_kind_that_compares_number_by_number(batch):
+    found = validation_batches([batch] * 3, 2, seed=0, where="here")
+    assert [type(kept) for kept in found] == [type(batch)] * 2
+    assert all((kept == batch).all(axis=None) for kept in found)

@@ -304,3 +304,30 @@ def test_the_first_batch_has_a_digest_of_its_numbers(recorder) -> None:
     in_structure = digest([named()], step=lambda model, batch: (model(batch[0]["x"]) - batch[1]).pow(2).mean())
     assert in_structure == digest([(INPUTS, TARGETS)])
     assert digest([INPUTS.tolist()], step=lambda model, batch: model(torch.tensor(batch)).pow(2).mean()) is None
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+def test_batches_of_nested_tensors(recorder, layout) -> None:
+    def padded(batch):
+        return torch.nested.to_padded_tensor(batch[0], 0.0)
+
+    def step(model, batch):
+        return model(padded(batch) if batch[0].is_nested else batch[0]).square().mean()
+
+    lengths = [(2, 3), (1, 4), (3, 3)]
+    nested = [
+        (torch.nested.nested_tensor([torch.ones(n, 3) for n in pair], layout=layout), torch.zeros(2))
+        for pair in lengths
+    ]
+    plain = [(padded(batch), batch[1]) for batch in nested]
+    found, expected = (
+        run_sweep(
+            regression(train_loader=batches, loss_fn=None, training_step=step),
+            dataclasses.replace(SETTINGS, repeats=1),
+            device=CPU,
+            observer=recorder(),
+        )
+        for batches in (nested, plain)
+    )
+    assert found[0].losses == expected[0].losses

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ import lrfinder.engine.attempt
 import lrfinder.engine.preparation
 from helpers.problems import CPU, regression
 from lrfinder.api.sweeping.measure import measure
+from lrfinder.engine.micro_batches import MicroBatching
 from lrfinder.engine.runtime.memory import free_memory
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
@@ -169,6 +171,33 @@ def test_batch_norm_never_gets_a_single_sample(recorder) -> None:
     assert set(limited.sizes) == {4, 3}
     with pytest.raises(EnvironmentFailure, match="out of memory: CUDA"):
         sweep(recorder, Limited(1), model=model)
+
+
+def test_a_sweep_that_is_carried_on_gives_batch_norm_no_single_sample_either() -> None:
+    trial = SimpleNamespace(model=nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8)))
+    carried = MicroBatching()
+    carried.carry_on(SimpleNamespace(micro_batches=4, note="in 4 parts"))
+    carried.check(trial, CPU, seed=0)
+    assert [len(inputs) for _, (inputs, _) in carried.split((INPUTS[:5], TARGETS[:5]))] == [2, 3]
+    assert carried.note == "in 4 parts"
+
+
+def test_steps_in_the_backward_pass_have_no_parts(recorder) -> None:
+    def in_backward(params, lr):
+        optimizers = {p: torch.optim.SGD([p], lr=lr) for p in params}
+
+        def step(p):
+            optimizers[p].step()
+            optimizers[p].zero_grad()
+
+        for p in params:
+            p.register_post_accumulate_grad_hook(step)
+        return list(optimizers.values())
+
+    (whole,) = sweep(recorder, Limited(16), dataclasses.replace(SETTINGS, repeats=1), optimizer=in_backward)
+    assert whole.stop is Stop.COMPLETED
+    with pytest.raises(EnvironmentFailure, match=r"^memory ran out, and batches can't be computed in parts: optimizer"):
+        sweep(recorder, Limited(8), optimizer=in_backward)
 
 
 def test_a_loss_that_is_a_sum_is_not_split(recorder) -> None:

@@ -14,7 +14,7 @@ import lrfinder
 from lrfinder.api.sweeping.together import together
 from lrfinder.cli.process.several import leave_job
 from lrfinder.engine.distributed import team
-from lrfinder.engine.distributed.environment import launch_variables, launched_place
+from lrfinder.engine.distributed.environment import STEP_TIMEOUT, launch_variables, launched_place, step_timeout_s
 from lrfinder.errors import EnvironmentFailure, UsageError
 
 SWEEP = {"steps": 12, "repeats": 2, "run_steps": 10, "device": "cpu"}
@@ -121,3 +121,13 @@ def test_a_group_that_was_there_stays(job):
         assert dist.is_initialized()
     finally:
         dist.destroy_process_group()
+
+
+def test_how_long_an_update_may_take(monkeypatch):
+    for text, seconds in (("", 60.0), ("300", 300.0), ("0", 0.0), ("1e3", 1000.0)):
+        monkeypatch.setenv(STEP_TIMEOUT, text)
+        assert step_timeout_s() == seconds
+    for text in ("10min", "nan", "inf", "-1"):
+        monkeypatch.setenv(STEP_TIMEOUT, text)
+        with pytest.raises(UsageError, match=f"^LRFINDER_STEP_TIMEOUT is '{text}', which is no number of seconds$"):
+            step_timeout_s()

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from helpers.problems import CPU
-from lrfinder.engine.runtime.rng import derived_seed, remember_global_state, seed_everything, seed_loader
+from lrfinder.engine.runtime.rng import (
+    derived_seed,
+    is_generator,
+    remember_global_state,
+    seed_everything,
+    seed_loader,
+)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 1000))
@@ -35,6 +41,11 @@ def test_seeding_sets_all_generators_and_restoring_puts_them_back():
     assert draws() == first != expected
     restore()
     assert draws() == expected
+
+
+def test_what_draws_from_the_system_has_no_state_that_could_be_kept():
+    assert is_generator(random.Random(5))  # noqa: S311
+    assert not is_generator(random.SystemRandom())
 
 
 def test_seeding_leaves_nothing_waiting_for_cuda(monkeypatch):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import functools
+import mmap
 import random
+import re
 import warnings
+from collections import Counter, OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +21,7 @@ from helpers.pictures import bits, picture
 from helpers.problems import CPU
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
-from lrfinder.records import SweepSettings
+from lrfinder.records import Metric, SweepSettings
 from lrfinder.task.problem import Problem
 
 
@@ -63,6 +67,123 @@ def test_a_module_behind_the_training_step_is_kept_too(recorder):
     problem = Problem(name="p", model=nn.Linear(2, 2), train_loader=[torch.randn(4, 2)], training_step=teacher.distil)
     run_sweep(problem, SweepSettings(steps=5, repeats=1), device=CPU, observer=recorder())
     assert picture(teacher, set()) == before
+
+
+TEACHER = nn.BatchNorm1d(2)
+
+
+def distance(model, batch):
+    return (model(batch) - TEACHER(batch).detach()).square().mean()
+
+
+def doubled(function):
+    @functools.wraps(function)
+    def called(*args):
+        return 2 * function(*args)
+
+    return called
+
+
+STEPS = {
+    "directly": distance,
+    "in a comprehension": lambda model, batch: sum([(model(x) - TEACHER(x).detach()).square().mean() for x in [batch]]),
+    "decorated by torch": torch.autocast("cpu", enabled=False)(distance),
+    "decorated twice": doubled(doubled(distance)),
+    "decorated and with arguments": functools.partial(doubled(distance)),
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_a_teacher_among_the_globals_is_kept_however_the_step_refers_to_it(recorder, step):
+    before = picture(TEACHER, set())
+    problem = Problem(name="p", model=nn.Linear(2, 2), train_loader=[torch.randn(4, 2)], training_step=step)
+    run_sweep(problem, SweepSettings(steps=5, repeats=1), device=CPU, observer=recorder())
+    assert picture(TEACHER, set()) == before
+
+
+def count(seen, batch):
+    seen["calls"] += 1
+
+
+def append(seen, batch):
+    seen[f"call {len(seen)}"] = len(batch)
+
+
+def tally(seen, batch):
+    seen += np.bincount((batch[:, 0] > 0).numpy(), minlength=2)
+
+
+@pytest.mark.parametrize(
+    ("held", "change"),
+    [
+        pytest.param(lambda: Counter(start=5), count, id="Counter"),
+        pytest.param(lambda: OrderedDict(b=1, a=2), append, id="OrderedDict"),
+        pytest.param(lambda: np.zeros(2), tally, id="NumPy"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_the_model_keeps_in_its_attributes_comes_back_for_each_repeat(recorder, held, change, nested):
+    model = nn.Linear(2, 1)
+    model.seen, expected = held(), held()
+    model.more = {"deep": [model.seen if nested else held()]}
+    seen = []
+
+    def step(model, batch):
+        seen.append(repr(model.seen))
+        change(model.seen, batch)
+        return model(batch).square().mean()
+
+    problem = Problem(name="p", model=model, train_loader=[torch.randn(4, 2)], training_step=step)
+    run_sweep(problem, SweepSettings(steps=4, repeats=2), device=CPU, observer=recorder())
+    assert seen[0] == seen[len(seen) // 2] == repr(expected) != seen[len(seen) // 2 - 1]
+    assert repr(model.seen) == repr(expected)
+
+
+def copied_bytes(address):
+    """Return the bytes of the mapping at `address` that this process has copied, since it wrote to them."""
+    rows, inside = Path("/proc/self/smaps").read_text().splitlines(), False
+    for row in rows:
+        if begin := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", row):
+            inside = int(begin[1], 16) <= address < int(begin[2], 16)
+        elif inside and row.startswith("Anonymous:"):
+            return 1024 * int(row.split()[1])
+    raise AssertionError("no such mapping")
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system doesn't tell which pages were written to")
+@pytest.mark.parametrize("kind", ["frozen weight", "buffer", "buffer of a model that is made"])
+def test_a_file_that_is_mapped_into_the_model_is_only_read(recorder, tmp_path, kind):
+    values = np.full((512, 4), np.nan, dtype=np.float32)  # NaN isn't equal to itself
+    values[:8] = np.random.default_rng(0).normal(size=(8, 4))
+    (tmp_path / "table").write_bytes(values.tobytes())
+    with (tmp_path / "table").open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # an ACCESS_READ one would end the process here
+    table = torch.frombuffer(mapped, dtype=torch.float32).view(512, 4)
+
+    class Tabled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(4, 1)
+            if kind == "frozen weight":
+                self.table = nn.Parameter(table, requires_grad=False)
+            else:
+                self.register_buffer("table", table)
+
+        def forward(self, index):
+            return self.last(self.table[index])
+
+    problem = Problem(
+        name="p",
+        model=Tabled if kind.endswith("made") else Tabled(),
+        train_loader=[torch.arange(8)],
+        training_step=lambda model, batch: model(batch).square().mean(),
+        optimizer=lambda params, lr: torch.optim.SGD([p for p in params if p.requires_grad], lr=lr),
+    )
+    (first, second) = run_sweep(
+        problem, SweepSettings(steps=3, repeats=2, metric=Metric.PROBE), device=CPU, observer=recorder()
+    )
+    assert len(first.losses) == len(second.losses) == 3
+    assert copied_bytes(table.data_ptr()) == 0
 
 
 @pytest.mark.parametrize(
@@ -268,10 +389,13 @@ def test_lazy_layers_are_refused_since_they_can_not_be_made_lazy_again(recorder)
         run_sweep(problem, SweepSettings(), device=CPU, observer=recorder())
 
 
-def test_a_scripted_model_comes_back(recorder):
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_scripted_model_comes_back(recorder, frozen):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch.jit.script: none of torch 2.6, another one of 2.14 than of 2.13
-        model = torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).eval())
+        model = torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).train(frozen))
+    getattr(model, "1").eval()
+    modes = [module.training for module in model.modules()]
     before = {name: bits(value) for name, value in model.state_dict().items()}
     problem = Problem(
         name="p",
@@ -282,7 +406,7 @@ def test_a_scripted_model_comes_back(recorder):
     (trace,) = run_sweep(problem, SweepSettings(steps=5, repeats=1), device=CPU, observer=recorder())
     assert len(trace.losses) == 5
     assert {name: bits(value) for name, value in model.state_dict().items()} == before
-    assert not model.training
+    assert [module.training for module in model.modules()] == modes
     assert all(p.grad is None for p in model.parameters())
 
 

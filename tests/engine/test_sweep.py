@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from helpers.problems import CPU
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import EnvironmentFailure, ModelFileError, user_code_location
-from lrfinder.records import Stop, SweepSettings, UpdateOptions
+from lrfinder.records import Precision, Stop, SweepSettings, UpdateOptions
 from lrfinder.task.problem import Problem
 
 INPUTS = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
@@ -310,3 +310,39 @@ def test_the_epochs_of_repeats_lie_side_by_side(recorder, taken):
     run_sweep(what, SweepSettings(steps=4, repeats=3, max_lr=1e-2), device=CPU, observer=recorder())
     batches = 5 * taken  # those of the last update's loss too; each is a whole pass here
     assert told == [repeat * (batches + 1) + epoch for repeat in range(3) for epoch in range(batches)]
+
+
+class ToData(torch.optim.Optimizer):
+    """Writes to the data of the weights, as older optimizers do: torch doesn't count that."""
+
+    def __init__(self, params, lr):
+        super().__init__(params, {"lr": lr})
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    weight.data -= group["lr"] * weight.grad
+
+
+class Unused(nn.Linear):
+    def __init__(self):
+        super().__init__(3, 1)
+        self.unused = nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("precision", [Precision.AUTO, Precision.FP16])
+@pytest.mark.parametrize("kind", [torch.optim.SGD, ToData])
+@pytest.mark.parametrize("live", [False, True])
+def test_weights_that_do_not_move_are_told_of_and_no_others(recorder, precision, kind, live):
+    for name, moves in (("unused", False), ("", True)):
+        problem = regression(
+            model=Unused() if live else Unused,
+            train_loader=[(torch.randn(8, 3), torch.randn(8, 1))],
+            optimizer=lambda params, lr, name=name: kind([p for p in params if not name or p.shape[-1] == 2], lr=lr),
+            training=UpdateOptions(precision=precision),
+        )
+        (trace,) = run_sweep(problem, SweepSettings(steps=8, repeats=1), device=CPU, observer=recorder())
+        told = "no weight moved in 8 updates: optimizer.step() changed nothing, and no gradient is there"
+        assert trace.note == ("" if moves else told)
+        assert trace.updates == 8

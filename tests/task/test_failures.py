@@ -47,6 +47,11 @@ WHEN_LOADED = {
     "loader dict": (MODEL + "train_loader = {'a': 1}\n", ["train_loader is a dict"], ""),
     "loaders": (MODEL + "train_loader = [DataLoader([1]), DataLoader([2])]\n", ["a list of loaders"], "ConcatDataset"),
     "val_loader": (GOOD + "val_loader = 3\n", ["val_loader is an int (3)"], "let val_loader be"),
+    "a val_loader that ends": (
+        GOOD + "val_loader = iter([1, 2])\n",
+        ["val_loader is a list_iterator, an iterator: it ends once and for all, and is read more than once"],
+        "give a function that returns a new one",
+    ),
     "criterion": (GOOD + "criterion = nn.MSELoss()\n", ["no loss_fn", "`criterion` loss_fn?"], "`loss_fn = None`"),
     "lossfn": (GOOD + "lossfn = nn.MSELoss()\n", ["`lossfn` loss_fn?"], "rename it"),
     "train_step": (GOOD + "def train_step(m, b):\n    pass\n", ["`train_step` training_step?"], "rename it"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -19,10 +20,12 @@ from lrfinder.records import (
     SweepSettings,
     UpdateOptions,
 )
+from lrfinder.records.given import real_number, whole_number
 from lrfinder.store import Source
 from lrfinder.task.checkpoint.files import checkpoint_files
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
+_Options = TypeVar("_Options")
 
 
 def make_settings(**keywords: Any) -> SweepSettings:
@@ -30,10 +33,7 @@ def make_settings(**keywords: Any) -> SweepSettings:
     for name, choices in (("spacing", Spacing), ("mode", Mode), ("metric", Metric)):
         if name in keywords:
             keywords[name] = choose(name, choices, keywords[name])
-    try:
-        return SweepSettings(**keywords)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    return asked(SweepSettings, **keywords)
 
 
 def make_source(
@@ -62,13 +62,21 @@ def make_source(
         return Source(
             reference=reference,
             optimizer=optimizer,
-            optimizer_options={name: value for name, value in options.items() if value is not None},
-            batch_size=batch_size,
+            optimizer_options={name: real_number(name, value) for name, value in options.items() if value is not None},
+            batch_size=None if batch_size is None else whole_number("batch_size", batch_size),
             device=device,
             training=UpdateOptions(**training),
-            loader_timeout=loader_timeout,
+            loader_timeout=real_number("loader_timeout", loader_timeout),
             start_from=None if start_from is None else os.fspath(start_from),
         )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def asked(kind: Callable[..., _Options], **keywords: Any) -> _Options:
+    """Return the options that the keywords make; raise UsageError for what is no number."""
+    try:
+        return kind(**keywords)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -18,8 +18,9 @@ def digest_of(batch: Any) -> str | None:
     found, any_tensor = hashlib.sha256(), False
     for tensor in batch_tensors(batch):
         any_tensor = True
-        found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
-        if tensor.layout is torch.strided and not (tensor.is_quantized or tensor.is_meta):
+        shape = "nested" if tensor.is_nested else tuple(tensor.shape)
+        found.update(f"{tensor.dtype} {shape}".encode())
+        if tensor.layout is torch.strided and not (tensor.is_nested or tensor.is_quantized or tensor.is_meta):
             numbers = tensor.detach().reshape(-1)[:_MOST].cpu().contiguous()
             found.update(numbers.view(torch.uint8).numpy().tobytes())
     return found.hexdigest()[:_DIGITS] if any_tensor else None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from lrfinder.errors import UsageError
 
 STEP_TIMEOUT = "LRFINDER_STEP_TIMEOUT"  # the environment variable
 STATUS_FILE = "LRFINDER_STATUS_FILE"  # where the exit status goes
@@ -63,8 +66,14 @@ def leave_status(status: int) -> None:
 
 
 def step_timeout_s() -> float:
-    """Return the seconds that an update may take on any process, 0 for no limit; the environment may name others."""
-    try:
-        return max(0.0, float(os.environ.get(STEP_TIMEOUT) or STEP_TIMEOUT_S))
-    except ValueError:
-        return STEP_TIMEOUT_S
+    """Return the seconds that an update may take on any process, 0 for no limit; the environment may name others.
+
+    Raises UsageError if what it names is no number of seconds.
+    """
+    text = os.environ.get(STEP_TIMEOUT) or str(STEP_TIMEOUT_S)
+    with contextlib.suppress(ValueError):
+        if 0 <= (seconds := float(text)) < math.inf:
+            return seconds
+    raise UsageError(
+        f"{STEP_TIMEOUT} is {text!r}, which is no number of seconds", hint="such as 300; 0 waits without a limit"
+    )

@@ -136,7 +136,7 @@ class SharedReadback:
     def _send(self, count: int) -> None:
         numbers = [float(self._wanted), float(self._time_is_over()), *self._waiting[: 3 * count]]
         del self._waiting[: 3 * count]
-        self._gathering = self._team.start_gather(torch.tensor(numbers, dtype=torch.float64))
+        self._gathering = self._team.start_gather(torch.tensor(numbers, dtype=torch.float64, device="cpu"))
 
     def _received(self) -> tuple[Pair, ...]:
         if self._gathering is None:

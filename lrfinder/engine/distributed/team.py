@@ -99,7 +99,7 @@ class Team:
 
     def gather(self, numbers: Sequence[float]) -> list[list[float]]:
         """Return the numbers of every process, by rank; as many on each."""
-        mine = torch.tensor(numbers, dtype=torch.float64)
+        mine = torch.tensor(numbers, dtype=torch.float64, device="cpu")
         work, everybodys = self.start_gather(mine)
         work.wait()
         found: list[list[float]] = everybodys.tolist()
@@ -107,7 +107,7 @@ class Team:
 
     def start_gather(self, mine: torch.Tensor) -> tuple[Any, torch.Tensor]:
         """Start to gather a row of float64 on the host; return the work to wait for, and the rows by rank."""
-        everybodys = torch.empty((self.size, mine.numel()), dtype=torch.float64)
+        everybodys = torch.empty((self.size, mine.numel()), dtype=torch.float64, device="cpu")
         rows = list(everybodys.unbind())
         self._handed_over.append((mine, rows))
         return dist.all_gather(rows, mine, group=self._group, async_op=True), everybodys

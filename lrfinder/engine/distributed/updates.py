@@ -47,7 +47,7 @@ class SharedUpdater(Updater):
     @property
     def counts(self) -> CountedBatches:
         counts = self._batches
-        assert isinstance(counts, CountedBatches)  # noqa: S101 - `shared_updater` made it
+        assert isinstance(counts, CountedBatches)  # noqa: S101 - `SharedTraining.updater` made it
         return counts
 
     def next_loss(self, *, gradient: bool = True) -> torch.Tensor | None:
@@ -127,7 +127,8 @@ class SharedUpdater(Updater):
             return None
         if rows[0][1] and not self._late and self._made:
             raise AgreedEnd(Stop.OUT_OF_TIME)
-        return torch.tensor(weighted_mean([row[2] for row in rows], [row[3] for row in rows]), dtype=torch.float64)
+        mean = weighted_mean([row[2] for row in rows], [row[3] for row in rows])
+        return torch.tensor(mean, dtype=torch.float64, device="cpu")
 
 
 def check_shareable(trial: BuiltProblem) -> None:

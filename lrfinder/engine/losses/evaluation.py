@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -104,7 +103,7 @@ def mean_losses(
     put_back = remember_global_state(device)
     modes = [(module, module.training) for module in trial.model.modules()]
     before = state_around(trial)
-    total, count = torch.zeros((), dtype=torch.float64), 0
+    total, count = torch.zeros((), dtype=torch.float64, device="cpu"), 0
     try:
         seed_everything(seed, device)
         _set_modes(trial.model, way)
@@ -117,7 +116,7 @@ def mean_losses(
                         value = loss(trial.model, moved)
                     if value is None:  # it is to be skipped
                         continue
-                    value = value.detach().double().cpu()
+                    value = value.detach().cpu().double()  # in this order: MPS has no float64
                 size = samples_in(batch)
                 total, count = total + value * size, count + size
     finally:
@@ -161,8 +160,9 @@ def validation_batches(loader: Iterable[Any], most: int, *, seed: int, where: st
         iterator = fetch.start(loader)
         if iterator is not kept:
             cleanup.callback(end_workers, iterator)
-        took = iter(lambda: fetch.next(iterator, first=fetch.count == 0), NO_MORE)
-        batches = list(itertools.islice(took, most))
+        batches: list[Any] = []
+        while len(batches) < most and (batch := fetch.next(iterator, first=not batches)) is not NO_MORE:
+            batches.append(batch)
     if not batches:
         raise ModelFileError(
             f"{where}: val_loader gave no batch",

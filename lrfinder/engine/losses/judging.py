@@ -114,8 +114,8 @@ class Judging:
             self._why = self._why or why
         assert first_error is not None  # noqa: S101 - the training mode is taken if it doesn't fail
         first_error.add_note(
-            "This was the judging of held-out data before any update: in evaluation mode without and with gradients, "
-            "and in training mode, the training step failed on them."
+            "This was the judging of held-out data before any update. It failed in evaluation mode without and with "
+            "gradients, and in training mode."
         )
         raise first_error
 

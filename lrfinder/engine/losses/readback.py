@@ -88,7 +88,7 @@ class _Half:
         self._device = device
         self._there = torch.zeros((chunk, 2), dtype=torch.float64, device=device)
         self._slots = [row.unbind() for row in self._there]
-        self._here = torch.zeros((chunk, 2), dtype=torch.float64, pin_memory=on_gpu)
+        self._here = torch.zeros((chunk, 2), dtype=torch.float64, device="cpu", pin_memory=on_gpu)
         self._copied = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
         self._count = 0
 

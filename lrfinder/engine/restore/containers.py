@@ -31,7 +31,10 @@ class ContainerState:
         if len(now) == len(contents) and all(map(_same, now, contents)):
             return
         container.clear()
-        if isinstance(container, dict | set):
+        if isinstance(container, dict):
+            for key, value in contents:  # Counter.update would count the pairs
+                container[key] = value
+        elif isinstance(container, set):
             container.update(contents)
         else:
             container.extend(contents)

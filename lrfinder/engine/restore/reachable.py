@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -47,7 +48,13 @@ def state_beside(problem: Problem) -> tuple[Any, ...]:
 
 
 def _referenced_by(function: Any) -> Iterator[Any]:
-    """Yield the live objects that `function` refers to: its arguments, its owner, its closure and its globals."""
+    """Yield the live objects that `function` refers to: its arguments, its owner, its closure and its globals.
+
+    Of a decorated function also those of the function itself, which `functools.wraps` notes.
+    """
+    wrapped = getattr(function, "__dict__", {}).get("__wrapped__")
+    if wrapped is not None:
+        yield from _referenced_by(wrapped)
     if isinstance(function, functools.partial):
         for value in (function.func, *function.args, *function.keywords.values()):
             yield from (value,) if _keeps_state(value) else _referenced_by(value)
@@ -58,11 +65,19 @@ def _referenced_by(function: Any) -> Iterator[Any]:
     elif inspect.isfunction(function):
         code, cells = function.__code__, function.__closure__ or ()
         values = [cell.cell_contents for cell in cells if _is_filled(cell)]
-        values += [function.__globals__.get(name) for name in code.co_names]
+        values += [function.__globals__.get(name) for name in _names_in(code)]
         values += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
         yield from (value for value in values if _keeps_state(value))
     elif callable(function) and not inspect.isclass(function):
         yield from _attributes_of(function)
+
+
+def _names_in(code: types.CodeType) -> Iterator[str]:
+    """Yield the names that `code` looks up, and those of the functions and comprehensions within it."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names_in(constant)
 
 
 def _attributes_of(owner: Any) -> Iterator[Any]:

@@ -1,10 +1,10 @@
 """Give the user's live objects back bit for bit, on every way out.
 
 A snapshot goes from the live model and optimizer through their attributes, dictionaries, lists and sub-modules. It
-keeps which objects each container held, and a copy on the host of what each tensor contained. Restoring puts the same
-objects back into the same containers and the same bytes into the same memory. So tied weights, views, a rate that is a
-tensor and an optimizer's state tensors stay the same objects. `state_dict` would lose identities and non-persistent
-buffers, and `load_state_dict` lets the optimizer share memory with the snapshot.
+keeps which objects each container held, and a copy on the host of what each tensor and NumPy array contained. Restoring
+puts the same objects back into the same containers and the same bytes into the same memory. So tied weights, views, a
+rate that is a tensor and an optimizer's state tensors stay the same objects. `state_dict` would lose identities and
+non-persistent buffers, and `load_state_dict` lets the optimizer share memory with the snapshot.
 
 What a function of the model file makes is new and needs no snapshot. `reachable.py` says which objects are live.
 """
@@ -17,13 +17,14 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from lrfinder.engine.restore.containers import ContainerState, is_container, parts_of
 from lrfinder.engine.restore.reachable import base_weights, reachable_state
-from lrfinder.engine.restore.tensors import TensorStates
+from lrfinder.engine.restore.tensors import Marks, TensorStates, marks_of, weights_of
 from lrfinder.engine.runtime.divided import fsdp_modules
 from lrfinder.engine.runtime.rng import is_generator, loader_parts, remember_generator, remember_global_state
 from lrfinder.errors import user_code
@@ -68,6 +69,7 @@ class Snapshot:
         self._containers: list[ContainerState] = []
         self._generators: list[Callable[[], object]] = []
         self._scripted: list[tuple[nn.Module, bool]] = []
+        self._arrays: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
         roots = list(roots)
         self._divided = fsdp_modules(roots) if weights else []
         self._reshard()
@@ -84,15 +86,21 @@ class Snapshot:
             for restore in self._generators:
                 steps.callback(restore)
             for module, mode in self._scripted:
-                steps.callback(module.train, mode)
+                steps.callback(setattr, module, "training", mode)
+            for array, values in self._arrays:
+                steps.callback(array.__setitem__, ..., values)
             steps.callback(self.tensors.rewind)
             for container in self._containers:
                 steps.callback(container.restore)
 
-    def unmoved(self, optimizers: Iterable[torch.optim.Optimizer], updates: int) -> str:
-        """Return a note if `updates` updates changed no weight of `optimizers`, with the cause; else an empty text."""
-        weights = [weight for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]]
-        if not updates or not self.tensors.unchanged(weights):
+    def unmoved(self, optimizers: Iterable[torch.optim.Optimizer], updates: int, marks: Marks | None = None) -> str:
+        """Return a note if `updates` updates changed no weight of `optimizers`, with the cause; else an empty text.
+
+        `marks` are those of their weights before, which tell it of what was made and isn't kept.
+        """
+        weights = weights_of(optimizers)
+        same = self.tensors.unchanged(weights) or (marks is not None and marks == marks_of(weights))
+        if not updates or not same:
             return ""
         gradients = any(weight.grad is not None and bool(weight.grad.any()) for weight in weights)
         cause = "though there are gradients: is it a wrapper that waits?" if gradients else "and no gradient is there"
@@ -121,13 +129,9 @@ class Snapshot:
             if id(value) in seen:
                 continue
             seen[id(value)] = value
-            if isinstance(value, torch.Tensor):
-                if self._weights or not isinstance(value, nn.Parameter):
-                    self.tensors.keep(value, constant=id(value) in self._constant)
-            elif is_generator(value):
-                self._generators.append(remember_generator(value))
-            elif isinstance(value, torch.jit.ScriptModule):  # keeps its mode and its tensors outside Python
-                self._scripted.append((value, value.training))
+            self._keep_contents(value)
+            if isinstance(value, torch.jit.ScriptModule):  # keeps its mode and its tensors outside Python
+                self._scripted += [(module, module.training) for module in value.modules()]
                 pending += [*value.parameters(), *value.buffers()]
             elif isinstance(value, nn.Module) and not self._weights:
                 self._containers.append(ContainerState(vars(value)))
@@ -137,6 +141,16 @@ class Snapshot:
             elif is_container(value):
                 self._containers.append(ContainerState(value))
                 pending += parts_of(value)
+
+    def _keep_contents(self, value: Any) -> None:
+        """Keep what `value` contains, if it is of a kind that holds no other objects."""
+        if isinstance(value, torch.Tensor):
+            if self._weights or not isinstance(value, nn.Parameter):
+                self.tensors.keep(value, constant=id(value) in self._constant)
+        elif is_generator(value):
+            self._generators.append(remember_generator(value))
+        elif isinstance(value, np.ndarray) and value.flags.writeable:
+            self._arrays.append((value, value.copy()))
 
 
 @contextlib.contextmanager

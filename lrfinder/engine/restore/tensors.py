@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,10 @@ from lrfinder.engine.runtime.divided import local_part
 from lrfinder.errors import ModelFileError
 from lrfinder.task.hooks import remember_hooks
 
+Marks = list[tuple[int, float | complex]]  # of tensors: how often each was written to, and the sum of its numbers
+
 CACHE_LINE = 64  # bytes
+_COMPARED = 2**20  # bytes at once: what has changed differs in the first of them, mostly
 
 
 @dataclass(slots=True)
@@ -34,7 +38,7 @@ class TensorStates:
         self._saved: list[_SavedTensor] = []
         self._hooks: list[Callable[[], None]] = []
         self._memory: dict[tuple[torch.device, int, int], torch.UntypedStorage] = {}
-        self._host = torch.empty(0, dtype=torch.uint8)
+        self._host = torch.empty(0, dtype=torch.uint8, device="cpu")
         self._copies: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def keep(self, tensor: torch.Tensor, *, constant: bool = False) -> None:
@@ -97,6 +101,7 @@ class TensorStates:
     def rewind(self) -> None:
         """Put the tensors back to their memory and contents, with gradients of None, and remove hooks added since.
 
+        Memory on the host that holds what it held isn't written to: a file may be mapped there, for reading alone.
         Raises ModelFileError if constant ones were written to.
         """
         for saved in self._saved:
@@ -110,11 +115,7 @@ class TensorStates:
                 tensor.data = saved.data
         for take_off in self._hooks:
             take_off()
-        for storage, part in self._parts():
-            _copy_bytes(part, _bytes_of(storage))
-        with torch.no_grad():
-            for tensor, values in self._copies:
-                tensor.copy_(values)
+        self._write_back()
         written = [saved for saved in self._saved if saved.version not in {None, saved.tensor._version}]  # noqa: SLF001
         if written:
             raise ModelFileError(
@@ -122,11 +123,38 @@ class TensorStates:
                 hint="give a function that makes the model, or load it again before you go on",
             )
 
+    def _write_back(self) -> None:
+        for storage, part in self._parts():
+            there = _bytes_of(storage)
+            if not _holds(there, part):
+                _copy_bytes(part, there)
+        with torch.no_grad():
+            for tensor, values in self._copies:
+                if not _holds(tensor, values):
+                    tensor.copy_(values)
+
     def put_gradients_back(self) -> None:
         """Set every gradient to the tensor that it was at the beginning."""
         for saved in self._saved:
             if saved.gradient is not None:
                 saved.tensor.grad = saved.gradient
+
+
+def weights_of(optimizers: Iterable[torch.optim.Optimizer]) -> list[torch.Tensor]:
+    """Return the weights that `optimizers` step."""
+    return [weight for optimizer in optimizers for group in optimizer.param_groups for weight in group["params"]]
+
+
+def marks_of(tensors: Iterable[torch.Tensor]) -> Marks | None:
+    """Return what tells, without a copy, whether `tensors` were changed; None if there are none or some of a rare kind.
+
+    The sums, too: an optimizer that writes to the `data` of a weight isn't counted.
+    """
+    parts = [(tensor._version, local_part(tensor).detach()) for tensor in tensors]  # noqa: SLF001 - no public name
+    if not parts or not all(_has_plain_memory(part) for _, part in parts):
+        return None
+    wide = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
+    return [(version, part.sum(dtype=wide.get(part.dtype)).item()) for version, part in parts]
 
 
 def _overlaps(tensor: torch.Tensor) -> bool:
@@ -141,6 +169,20 @@ def _place(storage: torch.UntypedStorage) -> tuple[torch.device, int, int]:
 def _bytes_of(storage: torch.UntypedStorage) -> torch.Tensor:
     """Return a tensor over the same memory."""
     return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+
+
+def _holds(tensor: torch.Tensor, values: torch.Tensor) -> bool:
+    """Return whether `tensor` is known to hold `values`, bit for bit: nobody waits for a device to tell it."""
+    if tensor.device.type != "cpu" or tensor.is_quantized or not _has_plain_memory(tensor):
+        return False
+    one, other = _bytes_in(tensor), _bytes_in(values)
+    chunks = (slice(begin, begin + _COMPARED) for begin in range(0, len(one), _COMPARED))
+    return all(np.array_equal(one[chunk], other[chunk]) for chunk in chunks)
+
+
+def _bytes_in(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    plain = tensor.detach().resolve_conj().resolve_neg().contiguous()
+    return plain.flatten().view(torch.uint8).numpy()
 
 
 def _copy_bytes(source: torch.Tensor, target: torch.Tensor) -> None:

@@ -61,8 +61,9 @@ def _cuda_in_use(device: torch.device) -> bool:
 
 
 def is_generator(value: object) -> bool:
-    """Return whether `value` is a random number generator of torch, NumPy or Python."""
-    return isinstance(value, torch.Generator | np.random.Generator | np.random.RandomState | random.Random)
+    """Return whether `value` is a random number generator of torch, NumPy or Python, with a state that can be kept."""
+    kinds = torch.Generator | np.random.Generator | np.random.RandomState | random.Random
+    return isinstance(value, kinds) and not isinstance(value, random.SystemRandom)
 
 
 def remember_generator(generator: Any) -> _Restore:

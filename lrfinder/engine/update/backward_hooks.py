@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from lrfinder.errors import UsageError
+from lrfinder.errors import EnvironmentFailure, UsageError
 from lrfinder.records import Precision, UpdateOptions
 from lrfinder.task.problem import SweptOptimizer
 
@@ -27,8 +27,10 @@ def has_backward_hooks(parameters: Iterable[torch.Tensor]) -> bool:
 class BackwardSteps:
     """Notes, by a hook on each optimizer, which ones have stepped since `forget`."""
 
-    def __init__(self, parts: Sequence[SweptOptimizer], training: UpdateOptions) -> None:
+    def __init__(self, parts: Sequence[SweptOptimizer], training: UpdateOptions, *, in_parts: bool) -> None:
+        """`in_parts`: memory ran out, so batches are computed in parts, each with a backward pass of its own."""
         self._training = training
+        self._in_parts = in_parts
         self._made: set[int] = set()
         self._names = {id(part.optimizer): part.name for part in parts}
         for part in parts:
@@ -44,7 +46,18 @@ class BackwardSteps:
         return id(optimizer) in self._made
 
     def check(self) -> None:
-        """Raise UsageError if an optimizer has stepped in a hook, and an option needs the gradient before the step."""
+        """Raise UsageError if an optimizer has stepped in a hook, and an option needs the gradient before the step.
+
+        Raises EnvironmentFailure if it has stepped with the gradient of a part of the batch.
+        """
+        if not self._made:
+            return
+        name = next(name for made, name in self._names.items() if made in self._made)
+        if self._in_parts:
+            raise EnvironmentFailure(
+                f"memory ran out, and batches can't be computed in parts: {name} steps in a hook of the backward pass",
+                hint="use a smaller batch (`--batch-size N`) or another device",
+            )
         training = self._training
         options = {
             "accumulate": training.accumulate > 1,
@@ -53,8 +66,7 @@ class BackwardSteps:
             "precision fp16": training.precision is Precision.FP16,
         }
         asked = next((option for option, given in options.items() if given), None)
-        if asked is not None and self._made:
-            name = next(name for made, name in self._names.items() if made in self._made)
+        if asked is not None:
             raise UsageError(
                 f"{asked} can't be followed: {name} steps in a hook of the backward pass",
                 hint="such an optimizer must do it in its hook; or step after the backward pass",

@@ -30,8 +30,12 @@ class OptimizerStep:
         device: torch.device,
         *,
         again: Callable[[], torch.Tensor],
+        in_parts: bool = False,
     ) -> None:
-        """`again()` computes the loss of the update's batches and its gradient again, with the weights of now."""
+        """`again()` computes the loss of the update's batches and its gradient again, with the weights of now.
+
+        `in_parts`: memory ran out on whole batches.
+        """
         self.is_swept = any(part.group_ratios is not None for part in parts)
         self._again = again
         self._parts = parts
@@ -44,7 +48,9 @@ class OptimizerStep:
         self._clippable = False  # until the first gradients have been looked at
         self._closing = {part.name for part in parts if needs_closure(type(part.optimizer))}
         self._begun = False
-        self._backward_steps = BackwardSteps(parts, training) if has_backward_hooks(self._parameters) else None
+        self._backward_steps = None
+        if has_backward_hooks(self._parameters):
+            self._backward_steps = BackwardSteps(parts, training, in_parts=in_parts)
         if self._scaler is not None and self._closing:
             raise _no_scaled_closure(next(part for part in parts if part.name in self._closing))
 
@@ -144,7 +150,8 @@ class OptimizerStep:
                     if self._begun or "closure" not in error_text(error).lower():
                         raise
                     raise _no_scaled_closure(part) from error
-        scaler.update()
+        if stepping:  # it asserts that a gradient was looked at
+            scaler.update()
         before, self._scale = self._scale, scaler.get_scale()
         self._begun = True
         return self._scale >= before

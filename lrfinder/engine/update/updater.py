@@ -274,7 +274,11 @@ class Updater:
         if step is None:
             parts = tuple(part for part in self._trial.parts if name in (COMMON, part.name))
             step = self._steps[name] = OptimizerStep(
-                parts, self._training, self._device, again=partial(self._again, name)
+                parts,
+                self._training,
+                self._device,
+                again=partial(self._again, name),
+                in_parts=self._split is not None,
             )
         return step
 

@@ -51,7 +51,7 @@ class VmappedModels:
 
     def update(self, rates: Sequence[float]) -> None:
         """Make an update of every member at its rate, with the gradient of its last loss."""
-        column = torch.tensor(rates, dtype=torch.float64)[:, None].to(self._groups[0].flat.device)
+        column = torch.tensor(rates, dtype=torch.float64, device=self._groups[0].flat.device)[:, None]
         with torch.no_grad():
             for group, gradient in zip(self._groups, self._gradients, strict=True):
                 group.update(gradient, column)
