@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 
@@ -54,6 +53,8 @@ def format_loss(value: float) -> str:
 
 def quoted(text: str) -> str:
     """Write a text as a string of Python on one line, in double quotes if all of it can be printed."""
+    import json  # not needed for --help
+
     return json.dumps(text, ensure_ascii=False) if text.isprintable() else repr(text)
 
 

@@ -42,10 +42,10 @@ _KINDS: dict[str, Callable[[str, Any], Any]] = {
 def convert_numbers(record: Any) -> None:
     """Make the fields of a frozen `record` that are numbers by their annotation Python's own, in its `__post_init__`.
 
-    Raises ValueError for what isn't such a number. None stays where it may be.
+    Raises ValueError for what isn't such a number. None stays where it may be, and so does what may be a text.
     """
     for field in dataclasses.fields(record):
         kind, *others = str(field.type).split(" | ")
         value = getattr(record, field.name)
-        if kind in _KINDS and not (value is None and others):
+        if kind in _KINDS and not (value is None and others) and "str" not in others:
             object.__setattr__(record, field.name, _KINDS[kind](field.name, value))

@@ -324,7 +324,7 @@ def test_whole_numbers_of_any_kind_are_taken(given: dict[str, Any]) -> None:
         ({"steps": "10k"}, "steps must be a whole number, got '10k'"),
         ({"steps": 1.5}, "steps must be a whole number, got 1.5"),
         ({"steps": math.nan}, "steps must be a whole number, got nan"),
-        ({"epochs": "3"}, "epochs must be above 0 and at most 1e.08, got '3'"),
+        ({"epochs": "3"}, "epochs must be a number, got '3'"),
         ({"steps": 100, "warmup": 1.5}, "warmup must be a whole number, got 1.5"),
         ({"steps": 100, "seed": -1}, "seed must be .* 0.*, got -1"),
     ],
