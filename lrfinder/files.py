@@ -186,6 +186,17 @@ def check_process(owner: int) -> None:
         )
 
 
+def is_locked(path: Path) -> bool:
+    """Tell whether another process has locked a file that it appends to (`AppendFile.lock`). OSError passes through."""
+    if path.is_symlink() or not path.is_file():  # nothing is written through a link
+        return False
+    lines = AppendFile(path)
+    try:
+        return not lines.lock()
+    finally:
+        lines.close()
+
+
 class AppendFile:
     """A file that grows by whole lines: what a killed process leaves ends in at most one torn line.
 

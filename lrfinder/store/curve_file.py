@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrfinder.errors import LrfinderError
-from lrfinder.files import AppendFile, disk_errors
+from lrfinder.files import AppendFile, disk_errors, is_locked
 from lrfinder.records import Point
 from lrfinder.store.layout import COLUMNS, CURVE
 
@@ -107,11 +107,5 @@ def _row(point: Point) -> str:
 
 def is_written(folder: Path) -> bool:
     """Tell whether another process is writing the curve of a run folder, or has it open for that."""
-    path = folder / CURVE
-    if not path.is_file():
-        return False
-    curve = CurveFile(path)
-    try:
-        return not curve.open()
-    finally:
-        curve.close()
+    with disk_errors(folder / CURVE):
+        return is_locked(folder / CURVE)

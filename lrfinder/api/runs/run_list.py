@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lrfinder.errors import LrfinderError, RunError
-from lrfinder.files import AppendFile, disk_errors
+from lrfinder.files import disk_errors, is_locked
 from lrfinder.options import STOP_TEXT
 from lrfinder.records import Pick
 from lrfinder.store import RECOMMENDATION, TRIALS, VERIFICATION, all_runs, is_written, load_run, read_answer
@@ -54,20 +54,9 @@ def remove_run(path: Path) -> None:
     with disk_errors(path):
         if is_written(path):
             raise RunError(f"{path}: another process is writing it", hint="wait for its end")
-        if _is_held(path / TRIALS):
+        if is_locked(path / TRIALS):  # by `verify`, for as long as it trains
             raise RunError(f"{path}: another process is making trials of it", hint="wait for its end")
         shutil.rmtree(path)
-
-
-def _is_held(log: Path) -> bool:
-    """Tell whether another process has locked a log: `verify` does so for as long as it trains."""
-    if log.is_symlink() or not log.is_file():  # nothing is written through a link
-        return False
-    lines = AppendFile(log)
-    try:
-        return not lines.lock()
-    finally:
-        lines.close()
 
 
 def _line(path: Path) -> RunLine:
