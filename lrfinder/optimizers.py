@@ -90,7 +90,8 @@ TRAITS: Mapping[str, OptimizerTraits] = MappingProxyType(
             second_moment=_BETA2,
         ),
         "LBFGS": OptimizerTraits(
-            takes=_words("max_iter max_eval tolerance_grad tolerance_change history_size line_search_fn"),
+            # maximize: from torch 2.14 on
+            takes=_words("max_iter max_eval tolerance_grad tolerance_change history_size line_search_fn maximize"),
             norm="l2",
             no_decay="LBFGS chooses the length of its steps by their curvature, and the rate only scales them",
         ),

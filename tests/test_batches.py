@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -203,11 +204,18 @@ def test_sizes_that_cannot_be_meant(size: int, cap: int | None) -> None:
         grow_batches(Constant(steps=10), samples=1000, batch_size=size, cap=cap)
 
 
-@pytest.mark.parametrize("size", [20.0, "20", True])
+@pytest.mark.parametrize("size", [20.5, "20", True])
 @pytest.mark.parametrize("name", ["samples", "batch_size", "cap"])
 def test_sizes_are_whole_numbers(name: str, size: Any) -> None:
     with pytest.raises(UsageError, match=f"^{name} must be a whole number, got"):
         TestConfig().config(**{name: size})
+
+
+@pytest.mark.parametrize("kind", [float, np.int64, np.float32, torch.tensor])
+def test_sizes_of_any_kind_that_are_whole_make_the_same_config(kind: Any) -> None:
+    plain = {"samples": 1000, "batch_size": 20, "cap": 100}
+    written = TestConfig().config(**{name: kind(size) for name, size in plain.items()})
+    assert format_schedule(written, suffix=".json") == format_schedule(TestConfig().config(**plain), suffix=".json")
 
 
 def test_a_sampler_without_a_length_is_refused() -> None:

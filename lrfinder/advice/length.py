@@ -6,7 +6,7 @@ from numbers import Real
 
 from lrfinder.errors import UsageError
 from lrfinder.records import SweepResult
-from lrfinder.records.given import whole_number
+from lrfinder.records.given import whole
 from lrfinder.schedules.base import MAX_STEPS
 
 
@@ -39,14 +39,6 @@ def check_length(steps: int | None, epochs: float | None) -> None:
         _checked(steps, "steps")
     if epochs is not None and not (isinstance(epochs, Real) and 0 < epochs <= MAX_STEPS):
         raise UsageError(f"epochs must be above 0 and at most {MAX_STEPS:g}, got {epochs!r}")
-
-
-def whole(value: object, what: str) -> int:
-    """Return a whole number of any kind, such as 1e4 or NumPy's, as Python's own. Raises UsageError for all else."""
-    try:
-        return whole_number(what, value)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
 
 
 def _checked(updates: int, what: str) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lrfinder.advice.choice import Choice, choose
-from lrfinder.advice.length import whole
 from lrfinder.advice.warmup import warmup_updates
 from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.records import OptimizerFacts, ShortRun
+from lrfinder.records.given import whole
 from lrfinder.schedules import SCHEDULES, Schedule, WarmupStableDecay
 
 # Updates in the config of an open-ended run: past them the peak is held anyway. A tenth of them is the warm-up of

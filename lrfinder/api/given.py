@@ -8,9 +8,9 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from lrfinder.advice.length import whole
 from lrfinder.errors import UsageError
 from lrfinder.records import SweepResult
+from lrfinder.records.given import whole
 
 
 def model_reference(model: Any) -> str:

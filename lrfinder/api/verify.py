@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lrfinder.advice import Advice, Request, SweepEvidence, advise, gather_evidence
 from lrfinder.advice.constant_rate import CONSTANT
-from lrfinder.advice.length import check_length, run_length, whole
+from lrfinder.advice.length import check_length, run_length
 from lrfinder.advice.plan import carried_warmup
 from lrfinder.advice.verify.budget import Account, Budget, VerifyRequest, budget_in_updates, estimate, read_budget
 from lrfinder.advice.verify.kept_trials import replayed
@@ -35,7 +35,7 @@ from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.errors import RunError, UsageError, unknown_choice
 from lrfinder.options import MOST_PROCESSES
 from lrfinder.records import Cost, Script, Setup, ShortRun, Stop, SweepResult
-from lrfinder.records.given import convert_numbers
+from lrfinder.records.given import convert_numbers, whole
 from lrfinder.report.documents import verify_document
 from lrfinder.schedules import SCHEDULES
 from lrfinder.store import TRIALS, Source, load_run, load_source, read_cost, read_log

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from lrfinder.errors import UsageError
+from lrfinder.records.given import whole
 from lrfinder.schedules import Schedule, Table
 from lrfinder.schedules.base import MAX_STEPS
 
@@ -18,6 +19,11 @@ class Epoch:
     batch_size: int
     factor: float
     updates: int
+
+
+def whole_sizes(samples: int, batch_size: int, cap: int | None) -> tuple[int, int, int | None]:
+    """Return the sizes as Python's own numbers. Raises UsageError for what isn't whole."""
+    return whole(samples, "samples"), whole(batch_size, "batch_size"), None if cap is None else whole(cap, "cap")
 
 
 def grow_batches(schedule: Schedule, *, samples: int, batch_size: int, cap: int | None = None) -> tuple[Epoch, ...]:
@@ -40,9 +46,7 @@ def grow_batches(schedule: Schedule, *, samples: int, batch_size: int, cap: int 
     if schedule.rises_itself or schedule.reads_losses:
         why = "it has a rise of its own" if schedule.rises_itself else "losses cut it, not updates"
         raise UsageError(f"the batch can't stand in for a {schedule.name} schedule: {why}", hint="take one that decays")
-    for name, size in {"samples": samples, "batch_size": batch_size, "cap": cap}.items():
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int)):
-            raise UsageError(f"{name} must be a whole number, got {size!r}")
+    samples, batch_size, cap = whole_sizes(samples, batch_size, cap)
     if samples < 1 or not 1 <= batch_size <= samples:
         raise UsageError(f"batch_size must be from 1 to the {samples} samples, got {batch_size}")
     most = max(batch_size, samples // 10) if cap is None else cap

@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-from lrfinder.batch_growth.plan import Epoch, grow_batches, rates, stretches
+from lrfinder.batch_growth.plan import Epoch, grow_batches, rates, stretches, whole_sizes
 from lrfinder.errors import UsageError
 from lrfinder.formatting import format_count, format_lr
 from lrfinder.optimizers import LARGEST_INTEGER, check_name, check_setting, class_name, is_called, is_value
@@ -192,6 +192,7 @@ class ScheduleConfig(_Section):
 
     def with_batches(self, *, samples: int, batch_size: int, cap: int | None = None) -> ScheduleConfig:
         """Return the config with a `batch` section and its plan; raises UsageError for sizes that make no sense."""
+        samples, batch_size, cap = whole_sizes(samples, batch_size, cap)
         batch = BatchConfig.model_construct(size=batch_size, samples=samples, cap=cap)  # `grow_batches` judges them
         plan = stretches(_planned(self.schedule, batch))
         return self.model_copy(update={"batch": batch.model_copy(update={"plan": plan})})

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
+from lrfinder.errors import UsageError
+
 
 def whole_number(name: str, value: Any) -> int:
     """Return `value` as an int; a float counts if it is whole. Raises ValueError for anything else, with `name`."""
@@ -18,6 +20,14 @@ def whole_number(name: str, value: Any) -> int:
         if issubclass(type(value), Real) and value % 1 == 0:
             return int(value)
     raise ValueError(f"{name} must be a whole number, got {value!r}")
+
+
+def whole(value: object, what: str) -> int:
+    """Return a whole number of any kind, such as 1e4 or NumPy's, as Python's own. Raises UsageError for all else."""
+    try:
+        return whole_number(what, value)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def real_number(name: str, value: Any) -> float:
