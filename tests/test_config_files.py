@@ -92,7 +92,7 @@ def typed(value: Any) -> Any:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @given(config=configs)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_round_trip_is_exact(suffix: str, config: ScheduleConfig) -> None:
     written = format_schedule(config, suffix=suffix)
     again = parse_schedule(written, suffix=suffix, where="it")
@@ -112,7 +112,7 @@ INDEPENDENT_READERS = {
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @given(config=configs)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_other_readers_get_the_same_values(suffix: str, config: ScheduleConfig) -> None:
     assert typed(INDEPENDENT_READERS[suffix](format_schedule(config, suffix=suffix))) == typed(config.as_data())
 
@@ -123,7 +123,7 @@ def paths_of(value: Any, path: tuple[str | int, ...] = ()) -> set[tuple[str | in
 
 
 @given(config=configs)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_every_toml_value_has_a_place_and_nothing_else_has(config: ScheduleConfig) -> None:
     written = format_schedule(config, suffix=".toml")
     places = find_places(written)
@@ -360,11 +360,14 @@ def test_a_file_with_far_too_many_values_is_refused_before_it_is_read_whole(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_the_longest_table_that_a_config_may_hold_is_written_and_read_quickly(suffix: str) -> None:
-    points = tuple((update, 0.5 + update / 2**20) for update in range(MOST_POINTS))
-    table = Table(steps=20_000, points=points)
-    config = ScheduleConfig(optimizer=OptimizerConfig(name="SGD", lr=0.1), schedule=table)
-    began = time.process_time()
-    assert parse_schedule(format_schedule(config, suffix=suffix), suffix=suffix, where="c").schedule == table
-    # TOML takes two (tomlkit 0.13: three), the others less than one; it was three to read YAML, ten to write TOML.
-    assert time.process_time() - began < 5
+def test_the_longest_table_that_a_config_may_hold_takes_no_longer_for_each_point(suffix: str) -> None:
+    """A table of 10,000 points takes 1.6 s as TOML, as YAML and JSON less than one."""
+    spent = []
+    for count in (MOST_POINTS // 8, MOST_POINTS):
+        points = tuple((update, 0.5 + update / 2**20) for update in range(count))
+        table = Table(steps=20_000, points=points)
+        config = ScheduleConfig(optimizer=OptimizerConfig(name="SGD", lr=0.1), schedule=table)
+        began = time.process_time()
+        assert parse_schedule(format_schedule(config, suffix=suffix), suffix=suffix, where="c").schedule == table
+        spent.append(time.process_time() - began)
+    assert spent[1] / spent[0] < 24  # 8 if each point takes the same, 64 if it takes time for each of the others
