@@ -33,8 +33,10 @@ $(STAMP): pyproject.toml tests/constraints.txt
 # Three at once: on two cores 12:42 instead of 15:51, since many tests wait for processes and signals. Several hundred
 # start one that imports lrfinder: with its byte code kept, wherever it isn't by default, each has it 0.3 s earlier.
 # More threads than cores only wait for each other: with one each 225 tests of the engine take 42 s instead of 51.
+TEST_ENVIRONMENT := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1
+TEST_PROCESSES := -n 3 --dist worksteal
 test: check  ## set up, then run lint, types, import floors and the whole test suite
-	env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+	$(TEST_ENVIRONMENT) $(BIN)/python -m pytest $(TEST_PROCESSES)
 
 check: lint types floors  ## lint, types, import floors
 
@@ -96,8 +98,8 @@ demo: $(DEMO_STAMP)  ## sweep, recommend and train on handwritten digits, from n
 VERSIONS_OPTIONS := -q -p no:cacheprovider -o filterwarnings=default --skip-absent
 versions_test = $(1)/bin/python -m pip install --quiet --no-compile --no-deps $(FASTAI) \
 	&& $(1)/bin/python -m pip install --quiet --no-compile --no-deps --upgrade --target $(1)/frameworks $(FRAMEWORKS) \
-	&& $(1)/bin/python -m pytest -n 2 --dist worksteal $(VERSIONS_OPTIONS) --ignore tests/api/on_ray \
-	&& $(1)/bin/python -m pytest $(VERSIONS_OPTIONS) tests/api/on_ray
+	&& $(TEST_ENVIRONMENT) $(1)/bin/python -m pytest $(TEST_PROCESSES) $(VERSIONS_OPTIONS) --ignore tests/api/on_ray \
+	&& $(TEST_ENVIRONMENT) $(1)/bin/python -m pytest $(VERSIONS_OPTIONS) tests/api/on_ray
 
 test-lowest:  ## the suite on the lowest versions that pyproject.toml allows
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
@@ -211,7 +213,7 @@ bench-scale: $(STAMP)  ## 1,000 trials on 64 to 1,024 pretended devices: where o
 	$(BIN)/python tests/benchmarks/cluster_scale.py
 
 every-fault: $(STAMP)  ## fail or kill at every single system call of real sweeps that writes
-	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_disk.py
+	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_disk.py tests/faults/test_disk_calls.py
 
 # Half an hour on two cores; best on a machine that does nothing else. A part: python tests/benchmarks/speed.py --help
 bench-speed: $(STAMP)  ## our sweep beside a bare loop and the peers' on the same updates; prints time and memory

@@ -7,11 +7,15 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from helpers.processes import environment
+from helpers.zygote import Zygote
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 PYPROJECT = """
 [build-system]
@@ -153,7 +157,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return installed(tmp_path_factory.mktemp("plugin"), "half_line", PYPROJECT, MODULE)
 
 
-def run(site: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+def fresh(site: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `lrfinder ARGUMENTS` with the distributions of `site`, in a Python where no warning is an error."""
     return subprocess.run(
         [sys.executable, "-m", "lrfinder", *map(str, arguments)],
         capture_output=True,
@@ -164,13 +169,25 @@ def run(site: Path, *arguments: object, **variables: str) -> subprocess.Complete
 
 
 @pytest.fixture
+def run(zygote: Zygote, tmp_path: Path) -> Run:
+    """Run `lrfinder ARGUMENTS` with the distributions of `site`."""
+
+    def command(site: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+        found = {"PYTHONPATH": os.fspath(site), **variables}
+        status, child = zygote.run(*arguments, cwd=tmp_path, env=found, timeout=120)
+        return subprocess.CompletedProcess(arguments, status, child.stdout, child.stderr)
+
+    return command
+
+
+@pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "schedule.yaml"
     path.write_text(CONFIG % 0.25)
     return path
 
 
-def test_its_schedule_is_listed_and_shown(site: Path, config: Path) -> None:
+def test_its_schedule_is_listed_and_shown(run: Run, site: Path, config: Path) -> None:
     listed = run(site, "schedule", "list", "--quiet")
     assert listed.stdout.split()[-1] == "half-line"
     assert listed.stderr == ""
@@ -180,7 +197,7 @@ def test_its_schedule_is_listed_and_shown(site: Path, config: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation")  # keras with numpy 2
 @pytest.mark.parametrize("target", ["torch", "keras", "optax"])
-def test_its_schedule_is_exported(site: Path, config: Path, target: str) -> None:
+def test_its_schedule_is_exported(run: Run, site: Path, config: Path, target: str) -> None:
     text = run(site, "schedule", "export", config, "--to", target).stdout
     assert "half_line" not in text  # the file stands alone
     assert "lrfinder." not in text
@@ -193,7 +210,7 @@ def test_its_schedule_is_exported(site: Path, config: Path, target: str) -> None
     assert lead == pytest.approx(RATES, rel=1e-12 if target == "torch" else 2e-6, abs=1e-7 if target != "torch" else 0)
 
 
-def test_its_schedule_is_refused_with_line_and_column(site: Path, tmp_path: Path) -> None:
+def test_its_schedule_is_refused_with_line_and_column(run: Run, site: Path, tmp_path: Path) -> None:
     path = tmp_path / "wrong.yaml"
     path.write_text(CONFIG % 1.5)
     refused = run(site, "schedule", "show", path)
@@ -206,7 +223,7 @@ def test_its_schedule_is_refused_with_line_and_column(site: Path, tmp_path: Path
     assert "unknown key (did you mean held?)" in run(site, "schedule", "show", path).stderr
 
 
-def test_its_exporter_is_a_target(site: Path, config: Path) -> None:
+def test_its_exporter_is_a_target(run: Run, site: Path, config: Path) -> None:
     assert run(site, "schedule", "export", config, "--to", "shout").stdout.strip() == "HALF-LINE"
     assert "shout        capitals" in run(site, "schedule", "export", "--list").stdout
     config.write_text((CONFIG % 0.25).replace("lr: 0.1", "lr: 0.1, groups: [1.0, 0.1]"))
@@ -215,7 +232,7 @@ def test_its_exporter_is_a_target(site: Path, config: Path) -> None:
     assert "the ratios [1.0, 0.1], which shout can't say" in refused.stderr
 
 
-def test_its_rule_picks(site: Path, tmp_path: Path) -> None:
+def test_its_rule_picks(run: Run, site: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     model = tmp_path / "model.py"
     assert run(site, "init", model).returncode == 0
@@ -227,7 +244,7 @@ def test_its_rule_picks(site: Path, tmp_path: Path) -> None:
     ]["lr"] == pytest.approx(0.0123)
 
 
-def test_its_host_gives_the_model_to_sweep_verify_and_check(site: Path, tmp_path: Path) -> None:
+def test_its_host_gives_the_model_to_sweep_verify_and_check(run: Run, site: Path, tmp_path: Path) -> None:
     folder, config = tmp_path / "run", tmp_path / "schedule.yaml"
     swept = run(site, "sweep", "ramp://7", "--out", folder, "--steps", 40, "--repeats", 1, "--quiet", "--json")
     assert swept.returncode == 0, swept.stderr
@@ -249,7 +266,7 @@ def test_its_host_gives_the_model_to_sweep_verify_and_check(site: Path, tmp_path
 def test_its_sink_hears_every_event_and_one_that_fails_is_left_out(site: Path, tmp_path: Path) -> None:
     lines = tmp_path / "lines"
     options = ("--steps", 40, "--repeats", 1, "--quiet", "--sink", "fails", "--sink", "lines")
-    swept = run(site, "sweep", "ramp://7", "--out", tmp_path / "run", *options, LINES=os.fspath(lines))
+    swept = fresh(site, "sweep", "ramp://7", "--out", tmp_path / "run", *options, LINES=os.fspath(lines))
     assert swept.returncode == 0, swept.stderr
     assert swept.stderr.splitlines() == [
         "lrfinder: warning: half-line: its sink fails is left out from here on: OSError: the line is dead"
@@ -265,7 +282,7 @@ def test_its_sink_hears_every_event_and_one_that_fails_is_left_out(site: Path, t
         json.loads(line)["plan"]["lr"] for line in made
     ]
     assert made
-    unknown = run(site, "sweep", "ramp://7", "--out", tmp_path / "other", "--sink", "lanes")
+    unknown = fresh(site, "sweep", "ramp://7", "--out", tmp_path / "other", "--sink", "lanes")
     assert unknown.returncode == 2
     assert "unknown sink 'lanes'" in unknown.stderr
     assert not (tmp_path / "other").exists()
@@ -273,7 +290,7 @@ def test_its_sink_hears_every_event_and_one_that_fails_is_left_out(site: Path, t
 
 def test_what_is_broken_or_takes_over_is_one_warning_each(tmp_path: Path) -> None:
     site = installed(tmp_path, "unlucky", BROKEN_PYPROJECT, "import math\n")
-    listed = run(site, "schedule", "list", "--quiet")
+    listed = fresh(site, "schedule", "list", "--quiet")
     assert listed.returncode == 0
     assert "half-line" not in listed.stdout
     warnings = listed.stderr.strip().splitlines()
@@ -284,5 +301,5 @@ def test_what_is_broken_or_takes_over_is_one_warning_each(tmp_path: Path) -> Non
     assert "isn't a class of lrfinder.schedules.Schedule" in listed.stderr
     path = tmp_path / "schedule.yaml"
     path.write_text("version: 1\noptimizer: {name: AdamW, lr: 0.1}\nschedule: {name: linear, steps: 2}\n")
-    shown = run(site, "schedule", "show", path, "--json")
+    shown = fresh(site, "schedule", "show", path, "--json")
     assert (json.loads(shown.stdout)["lrs"], shown.stderr) == ([0.1, 0.05], "")  # nobody asked the plug-ins

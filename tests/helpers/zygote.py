@@ -171,6 +171,7 @@ def run(job: dict) -> None:
     os.setsid()
     os.chdir(job["cwd"])
     os.environ.update(job["env"])
+    sys.path[1:1] = filter(None, job["env"].get("PYTHONPATH", "").split(os.pathsep))
     for number, path in enumerate([os.devnull, *job["files"][1:]]):
         handle = os.open(path, os.O_RDWR | os.O_CREAT)
         os.dup2(handle, number)
