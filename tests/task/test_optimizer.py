@@ -199,13 +199,25 @@ def test_facts_agree_with_the_group_and_the_signature(name: str) -> None:
     facts = optimizer_facts([SweptOptimizer(name="optimizer", optimizer=made, group_ratios=(1.0,))], "option")
     assert (facts.name, facts.group_ratios, facts.chosen_by) == (name, (1.0,), "option")
     assert facts.default_lr == inspect.signature(kind.__init__).parameters["lr"].default
-    assert facts.settings.keys() == made.param_groups[0].keys() - {
+    no_values = {key for key, value in made.param_groups[0].items() if isinstance(value, tuple) and None in value}
+    assert no_values <= {"eps"}
+    assert facts.settings.keys() == made.param_groups[0].keys() - no_values - {
         "params", "lr", "foreach", "fused", "capturable", "differentiable"
     }  # fmt: skip
     for key, value in facts.settings.items():
-        found = made.param_groups[0][key]
-        if not (isinstance(found, tuple) and None in found):
-            assert value == found
+        assert value == made.param_groups[0][key]
+
+
+def test_what_only_text_could_stand_for_is_left_out_if_nobody_chose_it() -> None:
+    """torch's Adafactor has an eps of (None, 0.001), which no config can hold, and takes no text for it."""
+    weights = [nn.Parameter(torch.zeros(2, 2))]
+    for given_, eps in (({}, None), ({"eps": (None, 0.5)}, "(None, 0.5)"), ({"eps": (0.1, 0.5)}, (0.1, 0.5))):
+        made = torch.optim.Adafactor(weights, **given_)
+        facts = optimizer_facts([SweptOptimizer(name="optimizer", optimizer=made, group_ratios=(1.0,))], "model file")
+        assert facts.settings.get("eps") == eps
+        if eps is None:
+            again = torch.optim.Adafactor(weights, **{k: v for k, v in facts.settings.items() if v is not None})
+            assert again.defaults == made.defaults
 
 
 def test_facts_of_unusual_settings() -> None:

@@ -243,6 +243,8 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str, own_lr: flo
                 plain = _plain(value)
             except RecursionError:  # a list that holds itself, say: no record can
                 continue
+            if isinstance(plain, str) and plain != value and _is_default(type(optimizer), key, value):
+                continue  # only text could stand for it, as for Adafactor's eps of (None, 0.001), and nobody chose it
             if plain is None or (is_value(plain) and not _unreadable(plain)):
                 settings[key] = plain
     return OptimizerFacts(
@@ -273,6 +275,15 @@ def _plain(value: Any) -> Any:
         items = [_plain(item) for item in value]
         return tuple(float(item) for item in items) if all(isinstance(i, int | float) for i in items) else str(value)
     return value
+
+
+def _is_default(kind: type[torch.optim.Optimizer], key: str, value: Any) -> bool:
+    """Tell whether a list or tuple is what the class takes if `key` isn't given."""
+    try:
+        parameter = inspect.signature(kind).parameters.get(key)
+    except (TypeError, ValueError):  # a class without a signature
+        return False
+    return isinstance(value, list | tuple) and parameter is not None and parameter.default == value
 
 
 def _default_lr(kind: type[torch.optim.Optimizer]) -> float | None:
