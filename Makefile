@@ -213,7 +213,7 @@ bench-scale: $(STAMP)  ## 1,000 trials on 64 to 1,024 pretended devices: where o
 	$(BIN)/python tests/benchmarks/cluster_scale.py
 
 every-fault: $(STAMP)  ## fail or kill at every single system call of real sweeps that writes
-	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_disk.py tests/faults/test_disk_calls.py
+	LRFINDER_EVERY_FAULT=1 $(BIN)/python -m pytest -q --timeout 3600 tests/faults/test_disk.py
 
 # Half an hour on two cores; best on a machine that does nothing else. A part: python tests/benchmarks/speed.py --help
 bench-speed: $(STAMP)  ## our sweep beside a bare loop and the peers' on the same updates; prints time and memory

@@ -92,7 +92,7 @@ def typed(value: Any) -> Any:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @given(config=configs)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_round_trip_is_exact(suffix: str, config: ScheduleConfig) -> None:
     written = format_schedule(config, suffix=suffix)
     again = parse_schedule(written, suffix=suffix, where="it")
@@ -112,7 +112,7 @@ INDEPENDENT_READERS = {
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @given(config=configs)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_other_readers_get_the_same_values(suffix: str, config: ScheduleConfig) -> None:
     assert typed(INDEPENDENT_READERS[suffix](format_schedule(config, suffix=suffix))) == typed(config.as_data())
 
@@ -123,7 +123,7 @@ def paths_of(value: Any, path: tuple[str | int, ...] = ()) -> set[tuple[str | in
 
 
 @given(config=configs)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_toml_value_has_a_place_and_nothing_else_has(config: ScheduleConfig) -> None:
     written = format_schedule(config, suffix=".toml")
     places = find_places(written)

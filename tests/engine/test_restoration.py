@@ -18,7 +18,7 @@ from lrfinder.records import Stop, SweepSettings
 from lrfinder.task.problem import Problem
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(live=live_problems(), how=st.sampled_from(sorted(EXITS)), sweeps=st.integers(1, 2))
 def test_every_live_object_comes_back_bit_for_bit(recorder, live, how, sweeps):
     model, optimizer, loader = live

@@ -203,7 +203,7 @@ def test_a_killed_process_ends_the_job_and_is_named(tmp_path):
     """The other ways to fail, on each rank: `make lost-ranks`."""
     from benchmarks.lost_ranks import job
 
-    good, line = job("kill", 1, tmp_path, slower=4)
+    good, line = job("kill", 1, tmp_path, slower=2)
     assert good, line
 
 

@@ -18,7 +18,7 @@ from alone import run_axolotl, run_deepspeed, run_mmengine, run_timm, run_torcht
 from loops import grouped, names_of, parameters, stepped
 
 # Keras counts these by itself; after them its counter is set, which takes half the time.
-REAL_UPDATES = 5
+REAL_UPDATES = 20
 
 
 def run_torch(text: str, steps: int) -> list[list[float]]:

@@ -23,7 +23,7 @@ FROM_ZERO = {
     "torchtune": {"cosine", "constant"},
     "keras": {"cosine"},
 }
-DRAWN = 20  # of any shape, length and parameters, beyond the matrix
+DRAWN = 30  # of any shape, length and parameters, beyond the matrix
 LONGEST = 100  # updates; `make export-matrix` runs longer ones, too: they take as long as all others
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 import shutil
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from lrfinder.files import write_atomic
 from lrfinder.records import Mode, Point, RunPlan, Stop, SweepResult, SweepSettings, Trace
 from lrfinder.store import PICTURE, RunFolder, Source, load_run, load_unfinished
 
-EVERY_FAULT = bool(os.environ.get("LRFINDER_EVERY_FAULT"))
 SETTINGS = {
     "auto": SweepSettings(min_lr=1e-5, max_lr=1.0, steps=5, repeats=2, mode=Mode.AUTO),
     "restart": SweepSettings(min_lr=1e-5, max_lr=1.0, steps=5, repeats=2, mode=Mode.RESTART),
@@ -92,10 +90,7 @@ def all_files(run: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("kind", ["ENOSPC", "EIO", "full", "short"])
 @pytest.mark.parametrize("slow", [True, False], ids=["slow", "fast"])
 def test_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str, slow: bool) -> None:
-    """Of slow updates each point is written by itself, of fast ones only the first.
-
-    Of either every other call fails, and all of them under `make every-fault`.
-    """
+    """Of slow updates each point is written by itself, of fast ones only the first."""
     if slow:
         monkeypatch.setattr("lrfinder.store.curve_file._WRITE_SECONDS", 0.0)
     result = swept(name)
@@ -108,8 +103,7 @@ def test_at_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: st
     assert count > 20
     (tmp_path / "work").mkdir()
     run = tmp_path / "work" / "run"
-    first = 1 if EVERY_FAULT or slow else 2
-    for at in range(first, count + 1, 1 if EVERY_FAULT else 2):
+    for at in range(1, count + 1):
         with monkeypatch.context() as failing:
             inject.install(f"{kind}:{at}:{run}", failing.setattr)
             with pytest.raises(EnvironmentFailure, match=r"run") as caught:

@@ -279,17 +279,17 @@ def _plain(value: Any) -> Any:
 
 def _is_default(kind: type[torch.optim.Optimizer], key: str, value: Any) -> bool:
     """Tell whether a list or tuple is what the class takes if `key` isn't given."""
-    try:
-        parameter = inspect.signature(kind).parameters.get(key)
-    except (TypeError, ValueError):  # a class without a signature
-        return False
-    return isinstance(value, list | tuple) and parameter is not None and parameter.default == value
+    return isinstance(value, list | tuple) and _default_of(kind, key) == value
 
 
 def _default_lr(kind: type[torch.optim.Optimizer]) -> float | None:
+    default = _default_of(kind, "lr")
+    return float(default) if isinstance(default, int | float | torch.Tensor) else None
+
+
+def _default_of(kind: type[torch.optim.Optimizer], key: str) -> Any:
     try:
-        parameter = inspect.signature(kind).parameters.get("lr")
+        parameter = inspect.signature(kind).parameters.get(key)
     except (TypeError, ValueError):  # a class without a signature
         return None
-    default = None if parameter is None else parameter.default
-    return float(default) if isinstance(default, int | float | torch.Tensor) else None
+    return None if parameter is None else parameter.default
