@@ -229,6 +229,14 @@ class AppendFile:
         self._locked = True
         return True
 
+    @property
+    def is_locked_and_there(self) -> bool:
+        """Whether no other process has this file's lock, for certain, and its path still names it."""
+        with contextlib.suppress(FileNotFoundError):
+            status = os.lstat(self._path)
+            return self._locked and (status.st_dev, status.st_ino) == self._identity
+        return False
+
     def keep(self, count: int | None = None) -> None:
         """Cut the file after its first `count` lines; None: after its last whole line."""
         data = self.read()

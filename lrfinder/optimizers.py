@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import keyword
 import math
 import unicodedata
@@ -235,15 +237,15 @@ def check_setting(key: str) -> str:
     return key
 
 
-def is_setting(key: str) -> bool:
-    """Tell whether `check_setting` accepts the name."""
+def is_setting(key: object) -> bool:
+    """Tell whether `check_setting` accepts the name; a param group may have keys that are no text."""
     try:
-        return bool(check_setting(key))
+        return isinstance(key, str) and bool(check_setting(key))
     except ValueError:
         return False
 
 
-def tells(name: str, key: str, value: object) -> bool:
+def tells(name: str, key: object, value: object) -> bool:
     """Tell whether a param group's value belongs into a config of that class.
 
     It doesn't if it is switched off, if the name of the class says it already, as AdamW's says that its weight decay
@@ -265,6 +267,29 @@ def is_value(value: object) -> bool:
     if isinstance(value, int):
         return abs(value) <= LARGEST_INTEGER
     return isinstance(value, float) and math.isfinite(value)
+
+
+def list_in(text: object) -> tuple[float | None, ...] | None:
+    """Return the list that a setting's text stands for, or None if it is none of numbers and at least one None.
+
+    No config can hold such a list; torch's Adafactor takes one, eps=(None, 0.001).
+    """
+    try:
+        found = ast.literal_eval(text) if isinstance(text, str) and text[:1] in set("([") else None
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    if not isinstance(found, list | tuple) or None not in found:
+        return None
+    return tuple(found) if is_value([item for item in found if item is not None]) else None
+
+
+def default_of(kind: type, key: str) -> Any:
+    """Return what the class `kind` takes if `key` isn't given; None if that can't be told."""
+    try:
+        parameter = inspect.signature(kind).parameters.get(key)
+    except (TypeError, ValueError):  # a class without a signature
+        return None
+    return None if parameter is None else parameter.default
 
 
 def class_name(optimizer: object) -> str:

@@ -21,9 +21,19 @@ def other_owners(optimizer: object, scheduler: object) -> list[str] | None:
     return sorted({type(it).__name__ for it in schedulers or found})
 
 
-def _holders(optimizer: object) -> list[Any]:
-    """Return the objects that have `optimizer` as an attribute."""
-    direct = gc.get_referrers(optimizer)
+def unheard_monitor(scheduler: object) -> str | None:
+    """Return the `monitor` that Lightning was given for a scheduler and doesn't hand over; None if there is none.
+
+    Lightning steps such a scheduler once an epoch. Every object of the process is looked at, as by `other_owners`.
+    """
+    configs = [vars(it) for it in _holders(scheduler) if type(it).__name__ == "LRSchedulerConfig"]
+    alone = [it for it in configs if it.get("interval") == "epoch" and not it.get("reduce_on_plateau")]
+    return next((str(it["monitor"]) for it in alone if it.get("monitor")), None)
+
+
+def _holders(held: object) -> list[Any]:
+    """Return the objects that have `held` as an attribute."""
+    direct = gc.get_referrers(held)
     namespaces = [it for it in direct if type(it) is dict]
     owners = gc.get_referrers(*namespaces) if namespaces else []
     known = {id(it) for it in namespaces}

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from lrfinder.errors import UsageError
 from lrfinder.gradient_norms.recorder import GradientNorms
 from lrfinder.param_groups import own_tensor, set_peaks
-from lrfinder.rate_owners import other_owners
+from lrfinder.rate_owners import other_owners, unheard_monitor
 from lrfinder.schedules import Plateau, Schedule
 from lrfinder.schedules.plateau import PlateauState
 
@@ -31,6 +31,7 @@ __all__ = [  # the last for `lrfinder.config`, which may not name torch
 
 _WATCHED = 16  # updates from the beginning, or from a loaded state, in which somebody else's rates are looked for
 _SAME = 1e-6  # relative: a rate that went through single precision is the same
+_HEARD_BY = 3  # calls of step(), torch's own one first: Lightning validates behind the first of its own
 _UNHEARD = 1000  # updates after the warm-up, and half of the run: a plateau that has had no loss by then gets none
 
 
@@ -223,7 +224,8 @@ class PlateauScheduler(ConfiguredScheduler):
     A cut acts at once, on the next update. The state, the best loss among it, is in the `state_dict`. `step(loss)` is
     `observe(loss)`, for what was written for torch's `ReduceLROnPlateau`; without a warm-up `step()` may be left out.
 
-    Warns, once, in the second half of a run in which no loss has come for a thousand updates.
+    Warns, once, in the second half of a run in which no loss has come for a thousand updates; and after the second
+    epoch if Lightning was given a `monitor` for it that it doesn't hand over.
     """
 
     schedule: Plateau
@@ -242,6 +244,8 @@ class PlateauScheduler(ConfiguredScheduler):
         """
         if metrics is None or self.last_epoch < 0:  # the latter in a SequentialLR alone, whose step(0) is a beginning
             super().step(metrics)  # type: ignore[arg-type]
+            if self._step_count == _HEARD_BY:
+                self._look_for_a_monitor()
             if self.last_epoch == self._asks_at and self.state == PlateauState():
                 warnings.warn(
                     f"no validation loss has come in {self.last_epoch} updates, and a plateau cuts the rate by nothing "
@@ -253,6 +257,20 @@ class PlateauScheduler(ConfiguredScheduler):
             raise UsageError("a loss came before any update was counted, which the warm-up needs", hint=_COUNT)
         else:
             self.observe(metrics)
+
+    def _look_for_a_monitor(self) -> None:
+        """Warn if Lightning has a `monitor` for this scheduler, and its first validation brought no loss."""
+        monitor = unheard_monitor(self) if self.state == PlateauState() else None
+        if monitor is not None:
+            way = '"reduce_on_plateau": True beside it'
+            if self.schedule.warmup:
+                way = '"interval": "step" in its place, and call observe(loss) in on_validation_epoch_end'
+            warnings.warn(
+                f'"monitor": {monitor!r} is given to Lightning, which hands its value to torch\'s own plateau alone: '
+                f"this one has had no loss. Write {way}",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def observe(self, loss: float | torch.Tensor) -> None:
         """Take in a validation loss, and set the rates if it makes a cut.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lrfinder.config import ScheduleConfig
-from lrfinder.export.source import factor_source
+from lrfinder.export.source import factor_source, setting
 from lrfinder.version import VERSION
 
 NO_MOMENTUM = "The config moves the momentum too: this file doesn't, and leaves it as the optimizer has it."
@@ -69,7 +69,7 @@ def head(config: ScheduleConfig, *notes: str) -> list[str]:
         )
     if schedule.momentum(0) is not None:
         lines.append(NO_MOMENTUM)
-    settings = ", ".join(f"{key}={value!r}" for key, value in config.optimizer.settings.items())
+    settings = ", ".join(f"{key}={setting(value)}" for key, value in config.optimizer.settings.items())
     found = f"The rate is for {config.optimizer.name}{f' with {settings}' if settings else ''}."
     return [*lines, *textwrap.wrap(found, 115), *notes]
 

@@ -15,6 +15,7 @@ from lrfinder.errors import UsageError
 from lrfinder.export.base import Export, Exporter, comment, digest, factor_of
 from lrfinder.export.optimizers import class_of, own_ratios
 from lrfinder.export.pieces import cycles, drops, interval, plain
+from lrfinder.export.source import setting
 
 _UNIT = (
     "MMEngine steps its schedulers once per iteration: with accumulative_counts above 1 an iteration is less than an",
@@ -74,7 +75,7 @@ def _optimizer(config: ScheduleConfig) -> str:
     it = config.optimizer
     if "type" in it.settings:
         raise UsageError("optimizer.settings.type: MMEngine takes `type` for the class", hint="remove it")
-    settings = "".join(f", {key}={value!r}" for key, value in it.settings.items())
+    settings = "".join(f", {key}={setting(value)}" for key, value in it.settings.items())
     made = f'dict(type="{class_of(config)}", lr={it.lr!r}{settings})'
     return f'optim_wrapper = dict(type="OptimWrapper", optimizer={made})'
 

@@ -8,7 +8,7 @@ from typing import Any
 from lrfinder.config import ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.export.base import comment, factor_of
-from lrfinder.export.source import literal
+from lrfinder.export.source import literal, setting
 from lrfinder.optimizers import SEVERAL, TRAITS
 
 _PEAKS = '''\
@@ -69,7 +69,7 @@ def optimizer_source(config: ScheduleConfig, parameters: str, groups: str) -> st
 
     It is given `parameters`, or what `groups` names if param groups have ratios of their own (see `groups_source`).
     """
-    settings = "".join(f", {key}={value!r}" for key, value in config.optimizer.settings.items())
+    settings = "".join(f", {key}={setting(value)}" for key, value in config.optimizer.settings.items())
     given = parameters if own_ratios(config) is None else f"with_rates({groups})"
     return f"{optimizer_path(config)}({given}, lr=PEAK{settings})"
 

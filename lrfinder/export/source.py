@@ -11,6 +11,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from lrfinder.errors import UsageError
+from lrfinder.optimizers import list_in
 from lrfinder.schedules import Schedule
 from lrfinder.schedules.base import rise
 
@@ -114,3 +115,9 @@ def literal(value: Any) -> str:
     if len(text) <= 100 or not isinstance(value, tuple):  # noqa: PLR2004 - characters of a line
         return text
     return "(\n" + textwrap.indent(textwrap.fill(text[1:-1], 100, break_on_hyphens=False), "    ") + "\n)"
+
+
+def setting(value: object) -> str:
+    """Return an optimizer's setting as source: a list with None in it, which a config has as text, is a list again."""
+    held = list_in(value)
+    return repr(value if held is None else held)

@@ -19,7 +19,7 @@ from lrfinder.importing.recognize import recognized
 from lrfinder.importing.torch_schedulers import candidates
 from lrfinder.importing.twin import ReplayedRates, held, replay_rates
 from lrfinder.importing.why import why_shape
-from lrfinder.optimizers import class_name, is_value, tells
+from lrfinder.optimizers import class_name, default_of, is_value, list_in, tells
 from lrfinder.scheduler import ConfiguredScheduler
 from lrfinder.schedules import Schedule
 from lrfinder.version import VERSION
@@ -175,6 +175,8 @@ def _settings(optimizer: Optimizer, left_out: frozenset[str]) -> dict[str, Any]:
     for key in optimizer.defaults:
         value = group.get(key)
         plain = float(value) if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+        if isinstance(plain, list | tuple) and list_in(str(plain)) and plain != default_of(type(optimizer), key):
+            plain = str(plain)
         if key not in left_out and tells(name, key, plain) and is_value(plain):
             settings[key] = plain
     return settings

@@ -30,14 +30,19 @@ class CurveFile:
         self._began = 0  # where the points of that repeat begin in the file
 
     def open(self, *, new: bool = False) -> bool:
-        """Open the file, created if there is none; False if another process is writing it, or has made a `new` one."""
+        """Open the file, created if there is none; False if another process is writing it.
+
+        A `new` one must not be there, unless it is what a sweep left that was killed before it measured anything.
+        """
         if self._lines is None:
             with disk_errors(self._path):
                 try:
                     self._lines = AppendFile(self._path, new=new)
+                    ours = self._lines.lock()
                 except FileExistsError:
-                    return False
-                if not self._lines.lock():
+                    self._lines = AppendFile(self._path)
+                    ours = self._lines.lock() and self._lines.is_locked_and_there and not self._lines.size
+                if not ours:
                     self.close()
                     return False
         return True
@@ -103,6 +108,11 @@ class CurveFile:
 
 def _row(point: Point) -> str:
     return f"{point.repeat},{point.step},{point.lr!r},{point.loss!r}"
+
+
+def is_left_over(path: Path) -> bool:
+    """Tell whether a file may be what a sweep left that was killed before it measured anything: an empty curve."""
+    return path.name == CURVE and not path.is_symlink() and path.is_file() and not path.stat().st_size
 
 
 def is_written(folder: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lrfinder.errors import RunError, fault_of_name
 from lrfinder.files import disk_errors
+from lrfinder.store.curve_file import is_left_over
 from lrfinder.store.layout import RUNS_FOLDER
 
 _LONGEST_NAME = 200  # bytes of a model's name in that of its folder; most file systems take 255 for all of it
@@ -16,13 +17,14 @@ _LONGEST_NAME = 200  # bytes of a model's name in that of its folder; most file 
 def take_folder(path: Path) -> tuple[Path, int]:
     """Return the folder `path`, and how many folders were made for it now: itself, and those that it lies in.
 
+    It may hold the empty curve of a sweep that was killed; whether that one still runs, its lock tells (`CurveFile`).
     Raises RunError if it holds something or is no folder, EnvironmentFailure if it can't be made.
     """
     if fault := fault_of_name(str(path)):
         raise RunError(f"{str(path)!a}: {fault}", hint="name another folder with --out")
     made = _make(path)
     with disk_errors(path):
-        if not made and any(path.iterdir()):
+        if not made and not all(is_left_over(entry) for entry in path.iterdir()):
             raise not_empty(path)
     return path, made
 

@@ -19,6 +19,7 @@ from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.export import EXPORTERS, export_schedule
 from lrfinder.export.base import Export, Exporter
+from lrfinder.importing import import_schedule
 from lrfinder.schedules import Cosine, Cyclical, Linear, Plateau, Schedule
 
 STEPS, RATIOS = 6, (0.1, 1.0, 0.25)
@@ -161,6 +162,38 @@ def test_the_trainer_is_not_left_to_its_own_optimizer(name: str) -> None:
     optimizer, _ = names["optimizers"](nn.Linear(1, 1))
     assert type(optimizer).__name__ == name
     assert optimizer.param_groups[0]["weight_decay"] == 0.05
+
+
+@pytest.mark.parametrize("target", ["huggingface", "lightning", "mmengine"])
+def test_a_list_with_none_in_it_is_a_list_again(target: str) -> None:
+    """A config has torch's Adafactor's eps as text, which the class refuses."""
+    net = nn.Linear(2, 1)
+    own = torch.optim.Adafactor(net.parameters(), lr=0.08, eps=(None, 0.5))
+    given = import_schedule(torch.optim.lr_scheduler.LinearLR(own, 0.5, total_iters=8), steps=12)
+    assert given.optimizer.settings["eps"] == "(None, 0.5)"
+    text = export_schedule(given, target).text
+    if target == "mmengine":
+        assert "eps=(None, 0.5)" in text
+        return
+    names: dict[str, Any] = {}
+    exec(text, names)  # noqa: S102 - our own text
+    if target == "huggingface":
+        made, _ = names["optimizers"](net)
+    else:
+        made = names["configure_optimizers"](net)["optimizer"]
+    assert type(made) is torch.optim.Adafactor
+    assert made.param_groups[0]["eps"] == (None, 0.5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(None, print())", "(None, 1e999)", "(None, 'a')", "[0.1, 0.2]", "(" * 300, "(None, (None,))", "None", "[]"],
+)
+def test_other_texts_stay_texts(text: str) -> None:
+    made = ScheduleConfig(
+        optimizer=OptimizerConfig(name="Adafactor", lr=0.08, settings={"eps": text}), schedule=Linear(steps=12)
+    )
+    assert f"eps={text!r}" in export_schedule(made, "huggingface").text
 
 
 @pytest.mark.parametrize("target", ["huggingface", "deepspeed"])

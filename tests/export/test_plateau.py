@@ -138,6 +138,50 @@ def test_lightnings_trainer(schedule: Plateau, ours: bool | None, tmp_path: Path
 
 
 @shapes
+@pytest.mark.parametrize("how", [{}, {"reduce_on_plateau": False}, {"heard": True}, {"interval": "step"}])
+def test_a_monitor_that_lightning_keeps_to_itself_is_told(schedule: Plateau, how: dict[str, Any]) -> None:
+    """Where it is handed over the trainer's own test has it: warnings are errors here."""
+    import lightning
+
+    made, heard = config(schedule), how.get("heard", False)
+
+    class Module(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 1)
+
+        def training_step(self, batch: Any, _: int) -> torch.Tensor:
+            return nn.functional.mse_loss(self.layer(batch[0]), batch[1])
+
+        def validation_step(self, batch: Any, _: int) -> None:
+            self.log("val_loss", nn.functional.mse_loss(self.layer(batch[0]), batch[1]))
+
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.AdamW(self.parameters(), lr=1.0)
+            given = {key: value for key, value in how.items() if key != "heard"}
+            scheduler = {"scheduler": made.scheduler(optimizer), "monitor": "val_loss", **given}
+            return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+        def on_validation_epoch_end(self) -> None:
+            if heard and not self.trainer.sanity_checking:
+                self.lr_schedulers().observe(self.trainer.callback_metrics["val_loss"])
+
+    inputs = torch.zeros(8, 3)
+    loader = DataLoader(TensorDataset(inputs, inputs[:, :1]), batch_size=4)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+        lightning.Trainer(max_epochs=3, accelerator="cpu", **quiet).fit(Module(), loader, loader)
+    ours = [str(each.message) for each in told if "monitor" in str(each.message)]
+    if heard or "interval" in how:
+        assert ours == []
+        return
+    [text] = ours  # once, of three epochs
+    assert "\"monitor\": 'val_loss' is given to Lightning" in text
+    assert ('"interval": "step"' if schedule.warmup else '"reduce_on_plateau": True') in text
+
+
+@shapes
 def test_hugging_faces_trainer(schedule: Plateau, tmp_path: Path) -> None:
     import transformers
 

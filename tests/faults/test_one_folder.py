@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import subprocess
 import sys
 import time
@@ -54,31 +55,80 @@ from lrfinder.records import SweepSettings
 from lrfinder.store import RunFolder, Source
 
 for round in range(100):
-    reading, writing = os.pipe()  # closing it lets all of them go at once
-    children = []
+    if {left}:
+        Path(str(round)).mkdir()
+        Path(str(round), "curve.csv").touch()
+    beginning, begin = os.pipe()  # closing it lets all of them go at once
+    ending, end = os.pipe()
+    outcomes, tell = os.pipe()
     for number in range(4):
-        if (pid := os.fork()) == 0:
-            os.close(writing)
-            os.read(reading, 1)
+        if os.fork() == 0:
+            os.close(begin), os.close(end)
+            os.read(beginning, 1)
             try:
                 RunFolder.create(Path(str(round)), model="m", source=Source(reference=str(number)),
                                  settings=SweepSettings(), created_by="a race")
-                os._exit(0)  # as a killed process: nothing is tidied up
+                os.write(tell, b"0")
             except RunError as error:
-                os._exit(2 if "not empty" in str(error) else 70)
+                os.write(tell, b"2" if "not empty" in str(error) else b"?")
             except BaseException:
-                os._exit(70)
-        children.append(pid)
-    os.close(reading), os.close(writing)
-    print(*sorted(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children))
+                os.write(tell, b"!")
+            os.read(ending, 1)
+            os._exit(0)  # as a killed process: nothing is tidied up
+    os.close(begin)
+    told = [os.read(outcomes, 1).decode() for _ in range(4)]
+    os.close(end)
+    for _ in range(4):
+        os.wait()
+    for handle in (beginning, ending, outcomes, tell):
+        os.close(handle)
+    print(*sorted(told))
 """
 
 
-def test_of_four_that_race_for_a_folder_one_has_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("left", [False, True], ids=["a new one", "one that a killed sweep left"])
+def test_of_four_that_race_for_a_folder_one_has_it(tmp_path: Path, left: bool) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", RACE], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", RACE.replace("{left}", str(left))],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout.splitlines() == ["0 2 2 2"] * 100, done.stderr
+
+
+def test_a_sweep_that_was_killed_while_it_imported_leaves_nothing_in_the_way(folder: Path, zygote: Zygote) -> None:
+    (folder / "model.py").write_text(WAITS + MODEL)
+    begun = zygote.start(*SWEEP, "--out", "run", cwd=folder)
+    wait_for(folder / "importing")
+    begun.send_signal(signal.SIGKILL)
+    assert begun.wait() == -signal.SIGKILL
+    assert [path.name for path in (folder / "run").iterdir()] == ["curve.csv"]
+    (folder / "go").touch()
+    status, child = zygote.run(*SWEEP, "--out", "run", cwd=folder)
+    assert status in {0, 5}, child.stderr
+    assert len(load_run(folder / "run").traces) == 2
+
+
+@pytest.mark.parametrize("what", ["a curve of theirs", "another file beside it", "a link"])
+def test_what_no_killed_sweep_left_is_in_the_way(folder: Path, zygote: Zygote, what: str) -> None:
+    (folder / "model.py").write_text(MODEL)
+    run = folder / "run"
+    run.mkdir()
+    if what == "a link":
+        (folder / "elsewhere").touch()
+        (run / "curve.csv").symlink_to(folder / "elsewhere")
+    else:
+        (run / "curve.csv").write_text("mine\n" if what == "a curve of theirs" else "")
+    if what == "another file beside it":
+        (run / "notes.txt").write_text("mine\n")
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    status, child = zygote.run(*SWEEP, "--out", "run", cwd=folder)
+    assert status == 2, child.stderr
+    assert "run: the folder is not empty" in child.stderr
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
 
 
 FORK = (

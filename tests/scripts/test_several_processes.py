@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ def by_hand(rank: int, folder: Path) -> None:
         optimizer.step()
         losses.append(loss.item())
     (folder / f"{rank}.json").write_text(json.dumps(losses))
-    dist.destroy_process_group()
+    dist.barrier()
+    os._exit(0)  # destroying the group may wait for a thread that a fork doesn't have
 
 
 def test_the_losses_are_the_means_of_a_loop_by_hand(together: Swept, tmp_path: Path) -> None:
@@ -58,9 +60,15 @@ def test_the_losses_are_the_means_of_a_loop_by_hand(together: Swept, tmp_path: P
     ranks = [fork.Process(target=by_hand, args=(rank, tmp_path)) for rank in (0, 1)]
     for rank in ranks:
         rank.start()
-    done = together()
-    for rank in ranks:
-        rank.join(60)
+    try:
+        done = together()
+        for rank in ranks:
+            rank.join(60)
+    finally:  # one that is left would keep the pipes of this process open
+        for rank in ranks:
+            rank.kill()
+            rank.join()
+    assert [rank.exitcode for rank in ranks] == [0, 0]
     own = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     [trace] = done.sweep.traces
     assert [trace.initial_loss, *trace.losses] == [(first + second) / 2 for first, second in zip(*own, strict=True)]

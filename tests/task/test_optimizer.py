@@ -14,6 +14,7 @@ from torch import nn
 
 from lrfinder.config import OptimizerConfig
 from lrfinder.errors import LrfinderError, ModelFileError, UsageError
+from lrfinder.importing import import_schedule
 from lrfinder.records import UpdateOptions
 from lrfinder.task.optimizers.build import REFERENCE_LR, make_optimizer, optimizer_facts
 from lrfinder.task.optimizers.by_name import named_optimizer
@@ -218,6 +219,17 @@ def test_what_only_text_could_stand_for_is_left_out_if_nobody_chose_it() -> None
         if eps is None:
             again = torch.optim.Adafactor(weights, **{k: v for k, v in facts.settings.items() if v is not None})
             assert again.defaults == made.defaults
+
+
+def test_keys_that_are_no_text_are_no_settings() -> None:
+    net = nn.Linear(2, 1)
+    made = torch.optim.SGD([{"params": net.parameters(), 3: "x", ("a",): 1}], lr=0.1)
+    facts = optimizer_facts([SweptOptimizer(name="optimizer", optimizer=made, group_ratios=(1.0,))], "model file")
+    assert facts.settings["momentum"] == 0
+    assert all(isinstance(key, str) for key in facts.settings)
+    made.defaults[3] = "x"  # type: ignore[index] - where a class of the user's takes it from
+    scheduler = torch.optim.lr_scheduler.ConstantLR(made, 0.5, total_iters=8)
+    assert all(isinstance(key, str) for key in import_schedule(scheduler, steps=12).optimizer.settings)
 
 
 def test_facts_of_unusual_settings() -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lrfinder.errors import CONTROL, ModelFileError, UsageError
-from lrfinder.optimizers import NO_SETTINGS, SEVERAL, class_name, is_value
+from lrfinder.optimizers import NO_SETTINGS, SEVERAL, class_name, default_of, is_value
 from lrfinder.records import OptimizerFacts
 from lrfinder.task.calling import accepts_args, user_call
 from lrfinder.task.lightning import overrides, own_optimizer
@@ -237,8 +237,9 @@ def optimizer_facts(parts: Sequence[SweptOptimizer], chosen_by: str, own_lr: flo
     optimizer = parts[0].optimizer
     swept = [part for part in parts if part.group_ratios is not None]
     settings = {}
-    for key, value in optimizer.param_groups[0].items():
-        if key not in NO_SETTINGS and (key in optimizer.defaults or key not in _OF_SCHEDULERS):
+    given: Mapping[Any, Any] = optimizer.param_groups[0]
+    for key, value in given.items():
+        if isinstance(key, str) and key not in NO_SETTINGS and (key in optimizer.defaults or key not in _OF_SCHEDULERS):
             try:
                 plain = _plain(value)
             except RecursionError:  # a list that holds itself, say: no record can
@@ -279,17 +280,9 @@ def _plain(value: Any) -> Any:
 
 def _is_default(kind: type[torch.optim.Optimizer], key: str, value: Any) -> bool:
     """Tell whether a list or tuple is what the class takes if `key` isn't given."""
-    return isinstance(value, list | tuple) and _default_of(kind, key) == value
+    return isinstance(value, list | tuple) and default_of(kind, key) == value
 
 
 def _default_lr(kind: type[torch.optim.Optimizer]) -> float | None:
-    default = _default_of(kind, "lr")
+    default = default_of(kind, "lr")
     return float(default) if isinstance(default, int | float | torch.Tensor) else None
-
-
-def _default_of(kind: type[torch.optim.Optimizer], key: str) -> Any:
-    try:
-        parameter = inspect.signature(kind).parameters.get(key)
-    except (TypeError, ValueError):  # a class without a signature
-        return None
-    return None if parameter is None else parameter.default
