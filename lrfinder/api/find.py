@@ -22,7 +22,8 @@ from lrfinder.api.sweeping.settings import asked, make_settings, make_source
 from lrfinder.api.sweeping.stored_code import Tell
 from lrfinder.api.sweeping.sweep_run import SweepRun, Watch, sweep_run
 from lrfinder.api.training.executors import Elsewhere, elsewhere
-from lrfinder.api.verify import VerifyOptions, check_options, verify_run
+from lrfinder.api.verify import verify_run
+from lrfinder.api.verify_request import VerifyOptions, check_options
 from lrfinder.config import ScheduleConfig, dump
 from lrfinder.errors import UsageError
 from lrfinder.options import Precision, Stop, Strategy

@@ -118,7 +118,8 @@ def verify(
     """
     del debug, script, module, which, scale_others
     from lrfinder.api.training.executors import elsewhere
-    from lrfinder.api.verify import VerifyOptions, run_of, verify_run
+    from lrfinder.api.verify import verify_run
+    from lrfinder.api.verify_request import VerifyOptions, run_of
     from lrfinder.cli.process.training import watch_training
     from lrfinder.report.documents import verify_document
     from lrfinder.store import latest_run, load_source

@@ -17,7 +17,7 @@ from lrfinder.api.training import executors
 from lrfinder.api.training.executors import Elsewhere
 from lrfinder.api.training.home import Home
 from lrfinder.api.training.run_trial import Repeat, TrialSpec, run_trial
-from lrfinder.api.verify import VerifyOptions, check_options
+from lrfinder.api.verify_request import VerifyOptions, check_options
 from lrfinder.errors import EnvironmentFailure, ModelFileError, UsageError
 from lrfinder.records import Stop, SweepSettings
 from lrfinder.store import Source
