@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -110,13 +109,11 @@ def refined_factors(norms: Sequence[float], *, power: int, smoothing: float) -> 
 
 def _median_filter(values: Sequence[float], width: int) -> list[float]:
     """Return the median of the `width` (odd) values around each."""
-    half, count = width // 2, len(values)
-    window = sorted(_padded(values, i) for i in range(-half, half + 1))
-    medians = [window[half]]
-    for i in range(1, count):
-        del window[bisect_left(window, _padded(values, i - half - 1))]
-        insort(window, _padded(values, i + half))
-        medians.append(window[half])
+    import pandas as pd  # here alone: nothing else of configs needs it
+
+    half = width // 2
+    padded = [_padded(values, i) for i in range(-half, len(values) + half)]
+    medians: list[float] = pd.Series(padded).rolling(width).median().iloc[width - 1 :].tolist()
     return medians
 
 
