@@ -177,9 +177,15 @@ def test_a_step_that_fails_in_every_mode_says_when() -> None:
     assert "judging of held-out data" in raised.value.__notes__[0]
 
 
+class Calls:
+    def __init__(self):
+        self.made, self.last = 0, torch.zeros(1)
+
+
 class Stateful(nn.Module):
     def __init__(self):
         super().__init__()
+        self.calls = Calls()
         self.line = nn.Linear(3, 1)
         self.register_buffer("seen", torch.zeros(2))
         self.hidden, self.log, self.count = None, [], 0
@@ -191,6 +197,8 @@ class Stateful(nn.Module):
         self.seen += 1
         self.log.append(len(x))
         self.count += 1
+        self.calls.made += 1
+        self.calls.last += 1
         return self.line(x)
 
 
@@ -208,10 +216,12 @@ def test_judging_leaves_nothing_behind_and_a_hidden_state_of_another_size_is_put
         model = trial.model
         model.log.append(0)
         before = (model.seen.clone(), model.hidden, list(model.log), model.count, shared.num_batches_tracked.clone())
+        before += (model.calls.made, model.calls.last.item())
         Judging().loss(trial, BATCHES[:3], device=CPU, seed=0)
         assert torch.equal(model.seen, before[0])
         assert model.hidden is None
         assert (model.log, model.count) == (before[2], before[3])
+        assert (model.calls.made, model.calls.last.item()) == before[5:]
         assert torch.equal(shared.num_batches_tracked, before[4])
         assert all(p.grad is None for p in model.parameters())
         assert evaluate(trial, BATCHES[:1], device=CPU, seed=0) > 0

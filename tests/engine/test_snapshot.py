@@ -8,7 +8,9 @@ import random
 import re
 import warnings
 from collections import Counter, OrderedDict
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,9 +115,33 @@ def tally(seen, batch):
     seen += np.bincount((batch[:, 0] > 0).numpy(), minlength=2)
 
 
+class Memory:
+    """A hidden state as people write it."""
+
+    def __init__(self):
+        self.last, self.calls = None, []
+
+    def __repr__(self):
+        return f"{self.last} {self.calls}"
+
+
+@dataclass
+class Tracked:
+    last: torch.Tensor | None = None
+    calls: list[int] = field(default_factory=list)
+
+
+def remember(seen, batch):
+    seen.last = batch.sum()
+    seen.calls.append(len(batch))
+
+
 @pytest.mark.parametrize(
     ("held", "change"),
     [
+        pytest.param(Memory, remember, id="a class of their own"),
+        pytest.param(Tracked, remember, id="dataclass"),
+        pytest.param(lambda: SimpleNamespace(last=None, calls=[]), remember, id="SimpleNamespace"),
         pytest.param(lambda: Counter(start=5), count, id="Counter"),
         pytest.param(lambda: OrderedDict(b=1, a=2), append, id="OrderedDict"),
         pytest.param(lambda: np.zeros(2), tally, id="NumPy"),
@@ -137,6 +163,24 @@ def test_what_the_model_keeps_in_its_attributes_comes_back_for_each_repeat(recor
     run_sweep(problem, SweepSettings(steps=4, repeats=2), device=CPU, observer=recorder())
     assert seen[0] == seen[len(seen) // 2] == repr(expected) != seen[len(seen) // 2 - 1]
     assert repr(model.seen) == repr(expected)
+
+
+class Samples(Dataset):
+    def __init__(self):
+        self.read = []
+
+
+def test_a_data_set_that_the_model_holds_is_left_alone(recorder):
+    model = nn.Linear(2, 1)
+    model.data = Samples()
+
+    def step(model, batch):
+        model.data.read.append(len(batch))
+        return model(batch).square().mean()
+
+    problem = Problem(name="p", model=model, train_loader=[torch.randn(4, 2)], training_step=step)
+    run_sweep(problem, SweepSettings(steps=4, repeats=1), device=CPU, observer=recorder())
+    assert model.data.read == [4] * len(model.data.read) != []
 
 
 def copied_bytes(address):

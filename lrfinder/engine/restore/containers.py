@@ -1,10 +1,19 @@
-"""Remember which objects the user's dictionaries, lists and sets hold, and put them back."""
+"""Remember which objects the user's dictionaries, lists, sets and own objects hold, and put them back."""
 
 from __future__ import annotations
 
+import dataclasses
 import operator
+import sys
 from collections import deque
+from pathlib import PurePath
+from types import SimpleNamespace
 from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+_UNCHANGING = frozenset({bool, int, float, str, bytes, type(None)})
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def is_container(value: object) -> bool:
@@ -13,8 +22,29 @@ def is_container(value: object) -> bool:
 
 
 def parts_of(container: Any) -> list[Any]:
-    """Return what the container holds, also a dictionary's keys: those of an optimizer's state are tensors."""
-    return [*container.keys(), *container.values()] if isinstance(container, dict) else list(container)
+    """Return what the container holds beside numbers and text, also of a dictionary's keys: some are tensors.
+
+    A list of a million numbers is no rarity: a vocabulary, a text.
+    """
+    parts = (*container.keys(), *container.values()) if isinstance(container, dict) else container
+    return [part for part in parts if type(part) not in _UNCHANGING]
+
+
+def is_own_object(value: object) -> bool:
+    """Return whether `value` may hold a state in its attributes: an object of a class of the user's, or a dataclass.
+
+    No data set: training doesn't change it, and it may be larger than all else.
+    """
+    kind = type(value)
+    if not isinstance(getattr(value, "__dict__", None), dict) or isinstance(value, type | Dataset | DataLoader):
+        return False
+    return kind is SimpleNamespace or dataclasses.is_dataclass(kind) or _is_own(kind.__module__)
+
+
+def _is_own(module: str) -> bool:
+    """Return whether a module is neither Python's own nor an installed package's; a model file may be gone by now."""
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return module.partition(".")[0] not in sys.stdlib_module_names and not _INSTALLED.intersection(PurePath(file).parts)
 
 
 class ContainerState:

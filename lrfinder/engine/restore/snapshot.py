@@ -1,10 +1,11 @@
 """Give the user's live objects back bit for bit, on every way out.
 
-A snapshot goes from the live model and optimizer through their attributes, dictionaries, lists and sub-modules. It
-keeps which objects each container held, and a copy on the host of what each tensor and NumPy array contained. Restoring
-puts the same objects back into the same containers and the same bytes into the same memory. So tied weights, views, a
-rate that is a tensor and an optimizer's state tensors stay the same objects. `state_dict` would lose identities and
-non-persistent buffers, and `load_state_dict` lets the optimizer share memory with the snapshot.
+A snapshot goes from the live model and optimizer through their attributes, dictionaries, lists, sub-modules and objects
+of the user's own classes. It keeps which objects each container held, and a copy on the host of what each tensor and
+NumPy array contained. Restoring puts the same objects back into the same containers and the same bytes into the same
+memory. So tied weights, views, a rate that is a tensor and an optimizer's state tensors stay the same objects.
+`state_dict` would lose identities and non-persistent buffers, and `load_state_dict` lets the optimizer share memory
+with the snapshot.
 
 What a function of the model file makes is new and needs no snapshot. `reachable.py` says which objects are live.
 """
@@ -22,7 +23,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lrfinder.engine.restore.containers import ContainerState, is_container, parts_of
+from lrfinder.engine.restore.containers import ContainerState, is_container, is_own_object, parts_of
 from lrfinder.engine.restore.reachable import base_weights, reachable_state
 from lrfinder.engine.restore.tensors import Marks, TensorStates, marks_of, weights_of
 from lrfinder.engine.runtime.divided import fsdp_modules
@@ -141,6 +142,8 @@ class Snapshot:
             elif is_container(value):
                 self._containers.append(ContainerState(value))
                 pending += parts_of(value)
+            elif is_own_object(value):
+                pending.append(vars(value))
 
     def _keep_contents(self, value: Any) -> None:
         """Keep what `value` contains, if it is of a kind that holds no other objects."""
