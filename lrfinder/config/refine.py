@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -109,7 +110,9 @@ def refined_factors(norms: Sequence[float], *, power: int, smoothing: float) -> 
 
 def _median_filter(values: Sequence[float], width: int) -> list[float]:
     """Return the median of the `width` (odd) values around each."""
-    import pandas as pd  # here alone: nothing else of configs needs it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pandas 2.2.0 asks for Pyarrow
+        import pandas as pd  # here alone: nothing else of configs needs it
 
     half = width // 2
     padded = [_padded(values, i) for i in range(-half, len(values) + half)]
