@@ -131,6 +131,18 @@ class Tracked:
     calls: list[int] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Slotted:
+    last: torch.Tensor | None = None
+    calls: list[int] = field(default_factory=list)
+    first: torch.Tensor = field(init=False, repr=False)  # isn't there at first
+
+
+def remember_in_slots(seen, batch):
+    seen.first = seen.last
+    remember(seen, batch)
+
+
 def remember(seen, batch):
     seen.last = batch.sum()
     seen.calls.append(len(batch))
@@ -141,6 +153,7 @@ def remember(seen, batch):
     [
         pytest.param(Memory, remember, id="a class of their own"),
         pytest.param(Tracked, remember, id="dataclass"),
+        pytest.param(Slotted, remember_in_slots, id="slots"),
         pytest.param(lambda: SimpleNamespace(last=None, calls=[]), remember, id="SimpleNamespace"),
         pytest.param(lambda: Counter(start=5), count, id="Counter"),
         pytest.param(lambda: OrderedDict(b=1, a=2), append, id="OrderedDict"),
@@ -163,11 +176,21 @@ def test_what_the_model_keeps_in_its_attributes_comes_back_for_each_repeat(recor
     run_sweep(problem, SweepSettings(steps=4, repeats=2), device=CPU, observer=recorder())
     assert seen[0] == seen[len(seen) // 2] == repr(expected) != seen[len(seen) // 2 - 1]
     assert repr(model.seen) == repr(expected)
+    assert not hasattr(model.seen, "first")
 
 
 class Samples(Dataset):
     def __init__(self):
         self.read = []
+
+
+def test_classes_that_say_anything_of_themselves_are_no_obstacle(recorder):
+    model = nn.Linear(2, 1)
+    model.odd = type("Odd", (), {"__module__": 3})()
+    model.slotted = type("Slotted", (), {"__slots__": ("last",)})()
+    problem = Problem(name="p", model=model, train_loader=[(torch.randn(4, 2), torch.randn(4, 1))])
+    trace, *_ = run_sweep(problem, SweepSettings(steps=4, repeats=1), device=CPU, observer=recorder())
+    assert trace.updates == 4
 
 
 def test_a_data_set_that_the_model_holds_is_left_alone(recorder):

@@ -7,12 +7,13 @@ import operator
 import sys
 from collections import deque
 from pathlib import PurePath
-from types import SimpleNamespace
+from types import MemberDescriptorType, SimpleNamespace
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
 _UNCHANGING = frozenset({bool, int, float, str, bytes, type(None)})
+_EMPTY = object()  # in a slot that nothing was assigned to
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
@@ -36,13 +37,15 @@ def is_own_object(value: object) -> bool:
     No data set: training doesn't change it, and it may be larger than all else.
     """
     kind = type(value)
-    if not isinstance(getattr(value, "__dict__", None), dict) or isinstance(value, type | Dataset | DataLoader):
-        return False
-    return kind is SimpleNamespace or dataclasses.is_dataclass(kind) or _is_own(kind.__module__)
+    return not isinstance(value, type | Dataset | DataLoader) and (
+        kind is SimpleNamespace or dataclasses.is_dataclass(kind) or _is_own(kind.__module__)
+    )
 
 
-def _is_own(module: str) -> bool:
+def _is_own(module: object) -> bool:
     """Return whether a module is neither Python's own nor an installed package's; a model file may be gone by now."""
+    if not isinstance(module, str):  # a class may say anything of where it is from
+        return False
     file = getattr(sys.modules.get(module), "__file__", None) or ""
     return module.partition(".")[0] not in sys.stdlib_module_names and not _INSTALLED.intersection(PurePath(file).parts)
 
@@ -68,6 +71,35 @@ class ContainerState:
             container.update(contents)
         else:
             container.extend(contents)
+
+
+class SlotState:
+    """What the `__slots__` of an object hold."""
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+        self._slots = _slots_of(value)
+        self.contents = [self._held(slot) for slot in self._slots]
+
+    def _held(self, slot: MemberDescriptorType) -> Any:
+        try:
+            return slot.__get__(self._value, type(self._value))
+        except AttributeError:
+            return _EMPTY
+
+    def restore(self) -> None:
+        """Put the same objects back; that the class is frozen doesn't matter."""
+        for slot, content in zip(self._slots, self.contents, strict=True):
+            now = self._held(slot)
+            if content is not _EMPTY and now is not content:
+                slot.__set__(self._value, content)
+            elif content is _EMPTY and now is not _EMPTY:
+                slot.__delete__(self._value)
+
+
+def _slots_of(value: object) -> list[MemberDescriptorType]:
+    kinds = [vars(kind) for kind in type(value).__mro__ if "__slots__" in vars(kind)]
+    return [slot for names in kinds for slot in names.values() if isinstance(slot, MemberDescriptorType)]
 
 
 def _listed(container: Any) -> list[Any]:

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from lrfinder.engine.restore.containers import ContainerState, is_container, is_own_object, parts_of
+from lrfinder.engine.restore.containers import ContainerState, SlotState, is_container, is_own_object, parts_of
 from lrfinder.engine.restore.reachable import base_weights, reachable_state
 from lrfinder.engine.restore.tensors import Marks, TensorStates, marks_of, weights_of
 from lrfinder.engine.runtime.divided import fsdp_modules
@@ -67,7 +67,7 @@ class Snapshot:
         self._weights = weights
         self._constant = {id(weight) for weight in constant}
         self.tensors = TensorStates(on_host=weights)
-        self._containers: list[ContainerState] = []
+        self._containers: list[ContainerState | SlotState] = []
         self._generators: list[Callable[[], object]] = []
         self._scripted: list[tuple[nn.Module, bool]] = []
         self._arrays: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
@@ -143,7 +143,9 @@ class Snapshot:
                 self._containers.append(ContainerState(value))
                 pending += parts_of(value)
             elif is_own_object(value):
-                pending.append(vars(value))
+                slots = SlotState(value)
+                self._containers.append(slots)
+                pending += [*slots.contents, getattr(value, "__dict__", None)]
 
     def _keep_contents(self, value: Any) -> None:
         """Keep what `value` contains, if it is of a kind that holds no other objects."""
