@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -84,6 +85,17 @@ def carry_on(out: Path, result: SweepResult) -> None:
 
 def all_files(run: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in run.iterdir() if not TEMPORARY.fullmatch(path.name)}
+
+
+HOUR = 3600.0
+
+
+@pytest.fixture(autouse=True)
+def _no_call_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a pause of the machine set off no write and no sync: each time there are as many calls."""
+    monkeypatch.setattr("lrfinder.store.curve_file._WRITE_SECONDS", HOUR)
+    monkeypatch.setattr("lrfinder.store.curve_file._SYNC_SECONDS", HOUR)
+    monkeypatch.setattr("lrfinder.store.curve_file.time", SimpleNamespace(monotonic=lambda: 2 * HOUR))
 
 
 @pytest.mark.parametrize("name", SETTINGS)
