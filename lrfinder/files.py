@@ -11,6 +11,7 @@ import stat
 import time
 from pathlib import Path
 from types import TracebackType
+from weakref import WeakSet
 
 from lrfinder.errors import EnvironmentFailure, ModelFileError, RunError, UsageError
 from lrfinder.paths import check_target
@@ -197,6 +198,14 @@ def is_locked(path: Path) -> bool:
         lines.close()
 
 
+def is_open_here(path: Path) -> bool:
+    """Tell whether this process appends to the file: its own locks don't tell, and closing a second one ends them."""
+    with contextlib.suppress(FileNotFoundError):
+        status = path.lstat()
+        return any((status.st_dev, status.st_ino) == file.identity for file in list(_open_here))
+    return False
+
+
 class AppendFile:
     """A file that grows by whole lines: what a killed process leaves ends in at most one torn line.
 
@@ -212,7 +221,8 @@ class AppendFile:
         if path.is_symlink():  # O_NOFOLLOW refuses it too, with an unhelpful message
             raise OSError(errno.ELOOP, "a symbolic link: nothing is written through it")
         self._handle: int | None = self._opened(os.O_CREAT | (os.O_EXCL if new else 0))
-        self._identity = identity(self._handle)
+        self.identity = identity(self._handle)
+        _open_here.add(self)
 
     def lock(self) -> bool:
         """Keep other processes from locking this file until it is closed; False if another one has.
@@ -234,7 +244,7 @@ class AppendFile:
         """Whether no other process has this file's lock, for certain, and its path still names it."""
         with contextlib.suppress(FileNotFoundError):
             status = os.lstat(self._path)
-            return self._locked and (status.st_dev, status.st_ino) == self._identity
+            return self._locked and (status.st_dev, status.st_ino) == self.identity
         return False
 
     def keep(self, count: int | None = None) -> None:
@@ -278,8 +288,9 @@ class AppendFile:
 
     def close(self) -> None:
         """Close the file; may be called again."""
+        _open_here.discard(self)
         handle, self._handle = self._handle, None
-        if handle is not None and identity(handle) == self._identity:
+        if handle is not None and identity(handle) == self.identity:
             os.close(handle)
 
     def read(self) -> bytes:
@@ -295,11 +306,14 @@ class AppendFile:
         if self._handle is None:
             raise RuntimeError(f"{self._path} is closed")
         check_process(self._owner)
-        if identity(self._handle) != self._identity:
+        if identity(self._handle) != self.identity:
             self._handle = self._opened()
-            if identity(self._handle) != self._identity or (self._locked and not self.lock()):
+            if identity(self._handle) != self.identity or (self._locked and not self.lock()):
                 raise OSError(errno.ESTALE, "another file took its place while it was written")
         return self._handle
+
+
+_open_here: WeakSet[AppendFile] = WeakSet()
 
 
 def identity(handle: int) -> tuple[int, int] | None:

@@ -183,6 +183,27 @@ def test_an_occupied_folder_is_refused(tmp_path: Path) -> None:
     assert create(tmp_path / "one" / "two").path.is_dir()
 
 
+@pytest.mark.parametrize("left", [False, True], ids=["a new folder", "one that a killed sweep left"])
+def test_of_two_sweeps_of_one_process_the_first_keeps_the_folder(tmp_path: Path, left: bool) -> None:
+    """To its own locks a process is blind, and the one that is refused must leave the other's file where it is."""
+    if left:
+        (tmp_path / "curve.csv").touch()
+    first = create(tmp_path)
+    with pytest.raises(RunError, match="the folder is not empty"):
+        create(tmp_path)
+    script = f"""
+import fcntl, sys
+try:
+    fcntl.lockf(open({str(tmp_path / "curve.csv")!r}, "r+"), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    sys.exit(3)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 3  # it is locked still
+    with first:
+        pass
+    assert not list(tmp_path.iterdir())  # nothing was measured
+
+
 def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     assert create(tmp_path).path == tmp_path
 

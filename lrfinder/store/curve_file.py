@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrfinder.errors import LrfinderError
-from lrfinder.files import AppendFile, disk_errors, is_locked
+from lrfinder.files import AppendFile, disk_errors, is_locked, is_open_here
 from lrfinder.records import Point
 from lrfinder.store.layout import COLUMNS, CURVE
 
@@ -40,6 +40,8 @@ class CurveFile:
                     self._lines = AppendFile(self._path, new=new)
                     ours = self._lines.lock()
                 except FileExistsError:
+                    if is_open_here(self._path):
+                        return False
                     self._lines = AppendFile(self._path)
                     ours = self._lines.lock() and self._lines.is_locked_and_there and not self._lines.size
                 if not ours:
