@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: help setup demo test check lint types floors format smoke notebook export-matrix bench bench-noise bench-speed \
 	bench-graphs bench-growth bench-scheduler bench-check bench-baseline bench-tuning bench-constant bench-branches bench-scripts \
-	bench-script-picks bench-several test-ray bench-ray bench-scale lost-ranks test-lowest test-newest \
+	bench-script-picks bench-several bench-batches test-ray bench-ray bench-scale lost-ranks test-lowest test-newest \
 	kills every-fault restoration coverage mutation fuzz clean
 
 help:  ## list the targets
@@ -192,6 +192,18 @@ fuzz: $(STAMP)  ## fuzz what reads run folders and configs, for MINUTES=10
 
 lost-ranks: $(STAMP)  ## fail on each rank of real two-process sweeps in each way that a process can
 	$(BIN)/python tests/benchmarks/lost_ranks.py
+
+# Three hours on one core; what is measured already is kept.
+BATCHES := $(addprefix tests/benchmarks/,$(addprefix tasks/,digits_mlp_sgd.py digits_logistic_sgd.py friedman_mlp_adam.py \
+	digits_deep_relu_sgd.py digits_cnn_bn_sgd.py digits_autoencoder_rmsprop.py digits_lstm_adam.py mnist1d_conv_adam.py) \
+	$(addprefix own/tasks/,diabetes_large_loss_adam.py digits_vae_adam.py digits_finetune_sgd.py \
+	digits_patches_transformer_adamw.py digits_mlp_adagrad.py friedman_mlp_adagrad.py) \
+	$(addprefix long/tasks/,stream_teacher_adamw.py stream_clusters_sgd.py stream_markov_adam.py \
+	stream_skewed_logistic_sgd.py stream_shapes_cnn_sgd.py stream_pairs_embedding_adam.py))
+bench-batches: $(STAMP)  ## how the best rate follows the batch, in real training, beside what is worked out
+	$(BIN)/python -m pip install --quiet --editable '.[dev,bench]'
+	mkdir -p $(BENCH)
+	$(BIN)/python tests/benchmarks/batches.py $(BENCH)/batches.jsonl $(BATCHES)
 
 bench-several: $(STAMP)  ## a sweep's update on two processes beside a bare DDP loop's on the same ones
 	$(BIN)/torchrun --standalone --nproc-per-node 2 tests/benchmarks/several.py

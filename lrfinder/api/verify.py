@@ -14,6 +14,7 @@ from lrfinder.advice.verify.budget import Account, VerifyRequest, estimate, read
 from lrfinder.advice.verify.kept_trials import replayed
 from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.advice.verify.verification import Verification, conclude
+from lrfinder.api.critical_batch import MeasuredBatch, check_measurable, measure_critical_batch
 from lrfinder.api.given import items, run_folder, seed_of
 from lrfinder.api.runs.run_files import check_written, config_target, write_verification
 from lrfinder.api.sweeping.settings import asked
@@ -40,6 +41,7 @@ class VerifyResult:
     run: Path
     written: Path | None = None
     corrected: bool = False  # the recommended config was replaced by another
+    measured: MeasuredBatch | None = None  # the critical batch, if it was asked for and there is a rate
 
 
 def verify(
@@ -58,6 +60,7 @@ def verify(
     devices_per_trial: int | None = None,
     nproc: int | None = None,
     upload: bool = False,
+    critical_batch: bool = False,
     seed: int = 0,
 ) -> Verification:
     """Confirm or correct the recommended rate of a run folder by short trainings from scratch around it.
@@ -70,7 +73,9 @@ def verify(
     the rate that the model file's optimizer has by itself is always among them, and that at which a run stopped that
     goes on from a checkpoint. `jobs` trials are made at once, each in a process of its own; None: several, if that is
     measured to be faster. `on` "ray" makes them on Ray, with `devices_per_trial`, `nproc` and `upload` as in `sweep`.
-    `.schedule` is the config; `.save(path)` writes it.
+    With `critical_batch` one run more is made at the verified rate, as long as those of the sweep, and 128 gradients
+    are looked at there, by which `recommend(run, target_batch=...)` goes. `.schedule` is the config; `.save(path)`
+    writes it.
 
     Raises UsageError for wrong keywords and if the sweep allows no recommendation, RunError for a damaged folder,
     EnvironmentFailure for the machine; what the user's code raises passes through.
@@ -87,6 +92,7 @@ def verify(
         budget=budget,
         jobs=jobs,
         where=elsewhere(on, devices_per_trial, upload=upload, nproc=nproc),
+        critical_batch=critical_batch,
         seed=seed_of(seed),
     )
     from lrfinder.api.sweeping.together import device_of, together
@@ -127,6 +133,8 @@ def verify_run(
     if request is None:
         return VerifyResult(verification=_none(advice, sweep.updates), sweep=sweep, run=folder)
     _check_processes(sweep, folder, source, options.where)
+    if options.critical_batch:
+        check_measurable(sweep, source, options.where)
     check_checkpoint(source, sweep.setup, folder)
     plan, account = _train(request, sweep, folder, source=source, options=options, watch=watch, swept=cost, tell=tell)
     account = dataclasses.replace(account, budget="" if budget is None else budget.said)
@@ -153,7 +161,17 @@ def verify_run(
         place = None if written is None else str(written)
         write_verification(folder, verify_document(verification, run=str(folder), written=place))
     corrected = written is not None and last is not None and written == last.path and not verification.confirmed
-    return VerifyResult(verification=verification, sweep=sweep, run=folder, written=written, corrected=corrected)
+    measured = None
+    if options.critical_batch and verification.lr is not None:
+        measured = measure_critical_batch(
+            sweep, folder, source=source, lr=verification.lr, seed=options.seed, watch=watch
+        )
+        verification = dataclasses.replace(
+            verification, updates=verification.updates + measured.updates, stop=measured.stop
+        )
+    return VerifyResult(
+        verification=verification, sweep=sweep, run=folder, written=written, corrected=corrected, measured=measured
+    )
 
 
 def _source(folder: Path, options: VerifyOptions, tell: Tell | None) -> Source:

@@ -42,6 +42,7 @@ class VerifyOptions:
     where: Elsewhere | None = None
     model: str | None = None
     script: Script | None = None
+    critical_batch: bool = False  # measure it, too
     seed: int = 0
 
     def __post_init__(self) -> None:

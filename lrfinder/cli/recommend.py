@@ -64,6 +64,16 @@ def recommend(
             "`lrfinder verify --against` trains with it.",
         ),
     ] = None,
+    target_batch: Annotated[
+        int | None,
+        typer.Option(
+            "--target-batch",
+            min=1,
+            metavar="B",
+            help="The rate for B samples an update instead of the swept batch, by the critical batch that `lrfinder "
+            "verify --critical-batch` measured; always uncertain. Nothing is kept in RUN; --write writes the config.",
+        ),
+    ] = None,
     write: WriteSchedule = None,
     unverified: Annotated[
         bool, typer.Option("--unverified", help="Leave aside what `verify` found for the same run.")
@@ -97,7 +107,15 @@ def recommend(
     folder = run or latest_run()
     if run is None and not (quiet or as_json):
         note(f"the newest run: {folder}")
-    result = recommend_run(folder, request, seed=seed, write=write, picture=not quiet, unverified=unverified)
+    result = recommend_run(
+        folder,
+        request,
+        target_batch=target_batch,
+        seed=seed,
+        write=write,
+        picture=not quiet,
+        unverified=unverified,
+    )
     if result.verified and not (quiet or as_json):
         note("the rate is the verified one; --unverified leaves that aside")
     if result.problem:
@@ -106,10 +124,11 @@ def recommend(
     if as_json and result.unwritten is not None:
         raise result.unwritten  # a failure is a document, and there is one of them
     if as_json:
-        from lrfinder.report.documents import recommend_document
+        from lrfinder.report.documents import batch_document, recommend_document
 
         written = str(result.written) if result.written else None
-        print_json({**recommend_document(advice), "run": str(result.run), "written": written})
+        batch = batch_document(advice.batch)
+        print_json({**recommend_document(advice), "target_batch": batch, "run": str(result.run), "written": written})
     elif quiet and not details and advice.lr is not None:
         print_line(f"{advice.lr:g}")
     else:
@@ -124,7 +143,8 @@ def _show(result: RecommendResult, *, details: bool, plot: bool) -> None:
     from lrfinder.report.summary import detail_parts, summary_lines
 
     advice = result.recommendation
-    print_text(*summary_lines(advice, advice.result, picture=result.picture))
+    batch = None if advice.batch is None else advice.batch.target
+    print_text(*summary_lines(advice, advice.result, picture=result.picture, batch=batch))
     if result.written is not None and advice.schedule is not None:
         print_use(result.written, advice.schedule, result.run)
     elif advice.lr is not None and advice.schedule is None:

@@ -91,6 +91,13 @@ def verify(
     module: ScriptModule = None,
     which: Which = None,
     scale_others: ScaleOthers = False,
+    critical_batch: Annotated[
+        bool,
+        typer.Option(
+            "--critical-batch",
+            help="Measure the critical batch, too, by some 200 updates: `lrfinder recommend --target-batch` needs it.",
+        ),
+    ] = False,
     write: Annotated[
         Path | None,
         typer.Option(
@@ -121,7 +128,7 @@ def verify(
     from lrfinder.api.verify import verify_run
     from lrfinder.api.verify_request import VerifyOptions, run_of
     from lrfinder.cli.process.training import watch_training
-    from lrfinder.report.documents import verify_document
+    from lrfinder.report.documents import critical_document, verify_document
     from lrfinder.store import latest_run, load_source
 
     program = named_script(context, _FOR_SCRIPTS)
@@ -137,6 +144,7 @@ def verify(
         where=elsewhere(on, devices_per_trial, upload=upload, nproc=nproc if on else None),
         model=model,
         script=program,
+        critical_batch=critical_batch,
         seed=seed,
     )
     run = target or latest_run()
@@ -152,7 +160,10 @@ def verify(
         warn(message)
     if as_json:
         written = str(result.written) if result.written is not None else None
-        print_json(verify_document(verification, run=str(result.run), written=written))
+        document = verify_document(verification, run=str(result.run), written=written)
+        if result.measured is not None:
+            document["critical_batch"] = critical_document(result.measured.critical)
+        print_json(document)
     elif quiet and not details and verification.lr is not None:
         print_line(f"{verification.lr:g}")
     else:
@@ -176,6 +187,8 @@ def _show(result: VerifyResult, *, details: bool) -> None:
         print_use(result.written, verification.schedule, result.run, "Corrected" if result.corrected else "Written")
     else:
         print_text(f"What to do: {verification.hint}.")
+    if result.measured is not None:
+        print_text(str(result.measured))
     if details:
         print_text("", trials_table((*result.sweep.runs, *verification.trials)))
     else:

@@ -94,7 +94,7 @@ class ShortRuns:
         self.clock: Callable[[], float] | None = None  # what times them, if anything is to
 
     def __enter__(self) -> Self:
-        self._tell(OpenRuns(self.seed))
+        self.tell(OpenRuns(self.seed))
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.interrupts)
             self._snapshot = stack.enter_context(preserved(self.problem, self.device))
@@ -106,7 +106,7 @@ class ShortRuns:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
         if error is None:
-            self._tell(CloseRuns())
+            self.tell(CloseRuns())
 
     def run(self, plan: RunPlan) -> ShortRun:
         """Make one run and return its result. Ctrl-C and SIGTERM end it, and the result says so.
@@ -115,12 +115,13 @@ class ShortRuns:
         through unchanged. In each case the observer has had the run with Stop.FAILED before. If memory runs out on a
         batch, the run begins again with each batch in twice as many parts.
         """
-        self._tell(MakeRun(plan))
+        self.tell(MakeRun(plan))
         return run_attempts(
             lambda: RunAttempt(self, plan), interrupts=self.interrupts, batching=self.batching, device=self.device
         )
 
-    def _tell(self, order: object) -> None:
+    def tell(self, order: object) -> None:
+        """Have the other processes of the team do as this one is about to; nothing if it is by itself."""
         if self.batching.team is not None:
             self.batching.team.tell(order)
 
@@ -258,14 +259,12 @@ class RunAttempt:
         drift = math.inf if plan.control else plan.drift
         rule = updater.stopping_rule(first, lambda made, _: f"after {made} updates", drift=drift)
         log.start(rule, readback, max_delay_s=max_batching_delay_s(runs.problem))
-        factor = schedule_factor(plan)
-        rates = [plan.lr * factor(step) for step in range(plan.steps)]
         end = rule.before("the loss of the first batch") or train(
             updater,
             log,
-            rates,
+            self.rates(),
             deadline=runs.preparation.deadline(runs.deadline),
-            updated=self._updated,
+            updated=self.updated,
             last_loss=False,
         )
         if end[0] is not Stop.COMPLETED:
@@ -273,7 +272,13 @@ class RunAttempt:
         self._loss, stop, why = final_result(ready.held_out(), plan)
         return stop, why
 
-    def _updated(self) -> None:
+    def rates(self) -> list[float]:
+        """Return the rate of each update."""
+        factor = schedule_factor(self._plan)
+        return [self._plan.lr * factor(step) for step in range(self._plan.steps)]
+
+    def updated(self) -> None:
+        """Take note of an update that was made."""
         if self._runs.clock is not None:
             now = self._runs.clock()
             self._runs.seconds.append(now - self._before)

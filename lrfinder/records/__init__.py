@@ -41,6 +41,7 @@ from lrfinder.records.measured import (
     Trace,
     losses_differ,
 )
+from lrfinder.records.noise import GradientNoise
 from lrfinder.records.picks import Band, Fit, Pick, Status
 from lrfinder.records.script import Script
 from lrfinder.records.settings import SweepSettings, UpdateOptions
@@ -66,6 +67,7 @@ __all__ = [
     "Cost",
     "DryRun",
     "Fit",
+    "GradientNoise",
     "Graph",
     "Inspection",
     "Metric",

@@ -6,6 +6,7 @@ Scripts rely on them. A key is never renamed or removed; new keys may be added.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from lrfinder.options import STOP_TEXT, Stop
 
 if TYPE_CHECKING:
     from lrfinder.advice import Advice, CheckResult
+    from lrfinder.advice.another_batch import BatchRate
     from lrfinder.advice.answer import RunAnswer
     from lrfinder.advice.checks.lint import Suspicion
     from lrfinder.advice.checks.used_rates import UsedRates
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from lrfinder.config.refine import Refined
     from lrfinder.export.base import Export
     from lrfinder.records import DryRun, Pick, ShortRun, SweepResult, Trace
+    from lrfinder.search.critical_batch import CriticalBatch
 
 
 def json_text(document: Mapping[str, Any], *, indent: int = 1) -> str:
@@ -72,6 +75,18 @@ def recommend_document(advice: Advice) -> dict[str, Any]:
         "against": [asdict(rate) for rate in advice.against],
         "start": advice.start,
     }
+
+
+def batch_document(rate: BatchRate | None) -> dict[str, Any] | None:
+    """Return what `lrfinder recommend --target-batch --json` adds as `target_batch`; JSON knows no infinite batch."""
+    return None if rate is None else {**asdict(rate), "critical": critical_document(rate.critical)}
+
+
+def critical_document(critical: CriticalBatch | None) -> dict[str, Any] | None:
+    """Return what is known of the critical batch; None stands for an end that is larger than can be told."""
+    if critical is None:
+        return None
+    return {key: value if math.isfinite(value) else None for key, value in asdict(critical).items()}
 
 
 def verify_document(verification: Verification, *, run: str, written: str | None) -> dict[str, Any]:

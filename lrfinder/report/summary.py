@@ -28,6 +28,7 @@ def summary_lines(
     picture: Path | None = None,
     updates: int | None = None,
     reason: bool = True,
+    batch: int | None = None,
 ) -> list[str]:
     """Return the suggested rate and how sure it is, where training works, and what the sweep took.
 
@@ -37,8 +38,8 @@ def summary_lines(
     took = "" if seconds is None else f", {format_duration(seconds)}"
     ended = f"; {STOP_TEXT[result.status]}" if result.status.cut_short else ""
     place = f"  Picture: {picture}" if picture is not None else f"  Run: {result.run}" if result.run is not None else ""
-    batch = f" of batch size {result.setup.batch}" if result.setup.processes is not None else ""
-    spent = f"{updates or result.updates} updates{batch}{took} on {result.setup.device}{ended}.{place}"
+    size = f" of batch size {result.setup.batch}" if result.setup.processes is not None else ""
+    spent = f"{updates or result.updates} updates{size}{took} on {result.setup.device}{ended}.{place}"
     if advice.lr is None:
         return [f"No learning rate can be suggested: {advice.why}.", f"What to do: {advice.hint}.", spent]
     pick, band, optimizer = advice.picks[0], advice.band, result.setup.optimizer
@@ -52,8 +53,9 @@ def summary_lines(
         shares = ", ".join(f"{ratio:.3g}" for ratio in optimizer.group_ratios[:MOST_GROUPS])
         more = ", ..." if len(optimizer.group_ratios) > MOST_GROUPS else ""
         facts.append(f"the param groups train at {shares}{more} times this rate")
+    whose = "" if batch is None else f" for {batch} samples an update"
     return [
-        f"Suggested peak learning rate: {format_lr(advice.lr)}   ({interval}{pick.status})",
+        f"Suggested peak learning rate{whose}: {format_lr(advice.lr)}   ({interval}{pick.status})",
         *([f"Why uncertain: {pick.why}."] if reason and pick.status is Status.UNCERTAIN else []),
         *([f"{'; '.join(facts)}."] if facts else []),
         *([advice.start] if advice.start else []),

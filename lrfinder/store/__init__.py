@@ -12,6 +12,7 @@
     report.html           the page of `report`
     script.log            the output of a training script, if one was swept
     cost.json             updates, seconds and memory of the sweep
+    gradient-noise.json   the gradients that `verify --critical-batch` looked at
 
 A killed run leaves a complete run.json and a curve.csv whose last line may be torn: both are read, and the sweep can
 go on from there (`load_unfinished`, `RunFolder.resume`).
@@ -23,6 +24,7 @@ from lrfinder.store.curve_file import is_written
 from lrfinder.store.folder import RunFolder
 from lrfinder.store.layout import CONFIG, PAGE, PICTURE, RECOMMENDATION, RUN, SCRIPT_LOG, TRIALS, VERIFICATION
 from lrfinder.store.load import all_runs, config_path, latest_run, load_run, load_source, model_digest
+from lrfinder.store.noise_file import NOISE, read_noise, write_noise
 from lrfinder.store.run_log import RunLog, read_log
 from lrfinder.store.source import Source
 from lrfinder.store.unfinished import ResumableRun, load_unfinished
@@ -30,6 +32,7 @@ from lrfinder.store.unfinished import ResumableRun, load_unfinished
 __all__ = [
     "CONFIG",
     "COST",
+    "NOISE",
     "PAGE",
     "PICTURE",
     "RECOMMENDATION",
@@ -52,5 +55,7 @@ __all__ = [
     "read_answer",
     "read_cost",
     "read_log",
+    "read_noise",
     "write_cost",
+    "write_noise",
 ]

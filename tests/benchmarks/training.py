@@ -78,6 +78,7 @@ def train(
     steps: int = STEPS,
     factor: Callable[[int], float] | None = None,
     optimizer: Callable[[Any, float], torch.optim.Optimizer] | None = None,
+    batch_size: int | None = None,
 ) -> float:
     """Train from scratch at a peak `rate` and return the final validation loss; infinite where the run diverged."""
     torch.manual_seed(seed)
@@ -85,7 +86,8 @@ def train(
     updater = (optimizer or task.optimizer)(model.parameters(), rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(updater, factor or warm_up_and_linear(steps))
     first = math.nan
-    for step, batch in enumerate(itertools.islice(forever(task.train_loader()), steps)):
+    loader = task.train_loader() if batch_size is None else task.train_loader(batch_size)
+    for step, batch in enumerate(itertools.islice(forever(loader), steps)):
         loss = loss_of(task, model, batch)
         if step % 10 == 0:
             value = loss.item()

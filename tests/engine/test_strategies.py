@@ -11,7 +11,7 @@ from helpers.processes import seen_by_two_ranks
 from lrfinder.engine.distributed.sharding import blocks_of
 from lrfinder.errors import ModelFileError, UsageError
 
-from .two_strategies import KINDS, STRATEGIES, Net, answer_of, divided, swept
+from .two_strategies import KINDS, STRATEGIES, Net, answer_of, divided, noise, swept
 
 SCRIPT = Path(__file__).parent / "two_strategies.py"
 
@@ -33,6 +33,15 @@ def test_two_processes_measure_what_one_does_by_either_strategy(ranks, kind):
         assert first["runs"] == pytest.approx(alone["runs"], rel=0, abs=1e-6)
         assert first["lr"] == alone["lr"]
     assert bool(alone["runs"]) == (kind == "plain")
+
+
+def test_two_processes_see_the_gradients_that_one_does_by_either_strategy(ranks):
+    alone = noise(ranks=1)
+    for strategy in STRATEGIES:
+        first, second = (seen["noise"][strategy] for seen in ranks)
+        assert first == second
+        for name in ("squares", "means"):
+            assert first[name] == pytest.approx(alone[name], rel=1e-6)
 
 
 def test_the_strategy_is_recorded(ranks):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -17,6 +18,10 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder
+from lrfinder.api.critical_batch import noise_at
+from lrfinder.api.sweeping.together import together
+from lrfinder.records import GradientNoise, RunPlan, UpdateOptions
+from lrfinder.task.problem import Problem
 
 STEPS, STRATEGIES = 24, ("ddp", "fsdp2")
 
@@ -126,6 +131,25 @@ def answer_of(result) -> dict:
     }
 
 
+def noise(*, ranks: int, strategy: str = "ddp") -> dict:
+    """Return the gradients of 16 samples after a short run, whatever the number of processes."""
+    problem = Problem(
+        name="noise",
+        model=net,
+        train_loader=DataLoader(data(), batch_size=16 // ranks),
+        val_loader=DataLoader(data(24, seed=2), batch_size=8),
+        loss_fn=nn.CrossEntropyLoss(),
+        optimizer=adamw,
+        training=UpdateOptions(strategy=strategy),
+    )
+    plan = RunPlan(lr=0.05, steps=10, schedule="constant")
+
+    def lead() -> GradientNoise | None:
+        return noise_at(problem, plan, device="cpu", seed=0, batch=16)[1]
+
+    return asdict(together(lead, device="cpu", live=lambda: problem))
+
+
 def live() -> dict:
     """Sweep a live model that `fully_shard` has divided, and say what is as it was; then train on."""
     model = divided(init_device_mesh("cpu", (2,)))
@@ -191,6 +215,7 @@ def main(folder: Path) -> None:
         strategy: {kind: answer_of(swept(kind, ranks=2, strategy=strategy)) for kind in KINDS}
         for strategy in STRATEGIES
     }
+    found["noise"] = {strategy: noise(ranks=2, strategy=strategy) for strategy in STRATEGIES}
     found["own"] = {kind: answer_of(swept(kind, ranks=2, model=divided)) for kind in ("plain", "judged")}
     found["failures"] = {
         "adafactor": failure(net, optimizer=lambda params, lr: torch.optim.Adafactor(params, lr=lr)),

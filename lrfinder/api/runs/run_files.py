@@ -15,10 +15,10 @@ from lrfinder.files import UnfitFileError, read_limited, write_atomic
 from lrfinder.records import Chart
 from lrfinder.report.documents import json_text
 from lrfinder.report.figure import HEAD_BYTES, curve_png, figure_digest, is_drawn
-from lrfinder.store import CONFIG, COST, PICTURE, RECOMMENDATION, RUN, VERIFICATION, config_path
+from lrfinder.store import CONFIG, COST, NOISE, PICTURE, RECOMMENDATION, RUN, VERIFICATION, config_path
 
 _MAX_BYTES = 16 * 2**20  # of a file that lrfinder wrote here; a picture has 0.1 MB
-_OWN = frozenset({RUN, COST, RECOMMENDATION, VERIFICATION})
+_OWN = frozenset({RUN, COST, NOISE, RECOMMENDATION, VERIFICATION})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

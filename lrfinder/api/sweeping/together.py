@@ -9,8 +9,18 @@ from typing import Any, TypeVar
 
 from lrfinder.api.sweeping.model_file import load_source_problem
 from lrfinder.engine.distributed.environment import launched_place
-from lrfinder.engine.distributed.orders import Begin, CloseRuns, End, LoadModel, MakeRun, MakeSweep, OpenRuns
+from lrfinder.engine.distributed.orders import (
+    Begin,
+    CloseRuns,
+    End,
+    LoadModel,
+    MakeRun,
+    MakeSweep,
+    MeasureNoise,
+    OpenRuns,
+)
 from lrfinder.engine.distributed.team import Team, join
+from lrfinder.engine.gradient_noise import measure_noise
 from lrfinder.engine.micro_batches import MicroBatching, micro_batching_for
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.device import choose_device
@@ -98,6 +108,8 @@ class _Follower:
                 self._runs = self._stack.enter_context(runs)
             case MakeRun(plan) if self._runs is not None:
                 self._runs.run(plan)
+            case MeasureNoise(plan, batch) if self._runs is not None:
+                measure_noise(self._runs, plan, batch=batch)
             case CloseRuns():
                 self.close()
             case _:

@@ -47,6 +47,14 @@ class MakeRun:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasureNoise:
+    """Make one short run, and look at the gradients of `batch` samples after it."""
+
+    plan: RunPlan
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
 class CloseRuns:
     """No short run follows."""
 
