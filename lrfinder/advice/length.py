@@ -17,7 +17,7 @@ def run_length(sweep: SweepResult, steps: int | None, epochs: float | None) -> i
     """
     check_length(steps, epochs)
     if steps is not None:
-        return whole(steps, "steps")
+        return whole("steps", steps)
     if epochs is None:
         return None
     per_epoch = sweep.batches_per_epoch
@@ -42,7 +42,7 @@ def check_length(steps: int | None, epochs: float | None) -> None:
 
 
 def _checked(updates: int, what: str) -> int:
-    updates = whole(updates, what)
+    updates = whole(what, updates)
     if not 1 <= updates <= MAX_STEPS:
         bound = "least 1" if updates < 1 else f"most {MAX_STEPS}"
         raise UsageError(f"{what} must be at {bound}, got {updates}")

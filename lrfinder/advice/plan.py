@@ -41,7 +41,7 @@ def plan_schedule(
     if name is not None and name not in SCHEDULES:
         raise unknown_choice("schedule", name, SCHEDULES)
     length = OPEN_STEPS if steps is None else steps
-    warmup = None if warmup is None else whole(warmup, "warmup")
+    warmup = None if warmup is None else whole("warmup", warmup)
     if warmup is not None and not 0 <= warmup <= length:
         raise UsageError(f"warmup must be from 0 to the run's {length} updates, got {warmup}")
     choice = choose(optimizer, open_ended=steps is None, trials=trials)

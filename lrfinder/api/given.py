@@ -46,7 +46,7 @@ def items(given: Any) -> tuple[Any, ...]:
 
 def seed_of(given: Any) -> int:
     """Return a seed as Python's own number. Raises UsageError for one that isn't whole, or below 0."""
-    seed = whole(given, "seed")
+    seed = whole("seed", given)
     if seed < 0:
         raise UsageError(f"seed must be at least 0, got {seed}")
     return seed

@@ -198,7 +198,7 @@ def _for_batch(
     recommendation: Recommendation, evidence: SweepEvidence, request: Request, target_batch: int
 ) -> Recommendation:
     """Return the recommendation for another batch; as it is if there is no rate."""
-    target, sweep = whole(target_batch, "target_batch"), evidence.result
+    target, sweep = whole("target_batch", target_batch), evidence.result
     if recommendation.lr is None:
         return recommendation
     noise = None if sweep.run is None else read_noise(Path(sweep.run))

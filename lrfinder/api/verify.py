@@ -43,6 +43,11 @@ class VerifyResult:
     corrected: bool = False  # the recommended config was replaced by another
     measured: MeasuredBatch | None = None  # the critical batch, if it was asked for and there is a rate
 
+    @property
+    def stop(self) -> Stop | None:
+        """What interrupted the trials, or the measuring after them; what was known before is kept."""
+        return self.verification.stop or (None if self.measured is None else self.measured.stop)
+
 
 def verify(
     run: str | os.PathLike[str],
@@ -103,7 +108,7 @@ def verify(
     verification = result.verification
     if verification.stop is None and verification.account is None and verification.lr is None:
         raise UsageError(f"there is no recommendation to verify: {verification.why}", hint=verification.hint)
-    return verification
+    return verification if result.stop is None else dataclasses.replace(verification, stop=result.stop)
 
 
 def verify_run(
@@ -166,9 +171,7 @@ def verify_run(
         measured = measure_critical_batch(
             sweep, folder, source=source, lr=verification.lr, seed=options.seed, watch=watch
         )
-        verification = dataclasses.replace(
-            verification, updates=verification.updates + measured.updates, stop=measured.stop
-        )
+        verification = dataclasses.replace(verification, updates=verification.updates + measured.updates)
     return VerifyResult(
         verification=verification, sweep=sweep, run=folder, written=written, corrected=corrected, measured=measured
     )

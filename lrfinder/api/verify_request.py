@@ -53,7 +53,7 @@ def check_options(options: VerifyOptions) -> None:
     """Raise UsageError for a length, a warm-up, a number of jobs or the name of a schedule that can't be."""
     check_length(options.steps, options.epochs)
     if options.warmup is not None:
-        whole(options.warmup, "warmup")
+        whole("warmup", options.warmup)
     if options.jobs is not None and not 1 <= options.jobs <= MOST_PROCESSES:
         raise UsageError(f"jobs must be from 1 to {MOST_PROCESSES}, got {options.jobs}")
     if options.jobs is not None and options.where is not None:

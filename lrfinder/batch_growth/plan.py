@@ -23,7 +23,7 @@ class Epoch:
 
 def whole_sizes(samples: int, batch_size: int, cap: int | None) -> tuple[int, int, int | None]:
     """Return the sizes as Python's own numbers. Raises UsageError for what isn't whole."""
-    return whole(samples, "samples"), whole(batch_size, "batch_size"), None if cap is None else whole(cap, "cap")
+    return whole("samples", samples), whole("batch_size", batch_size), None if cap is None else whole("cap", cap)
 
 
 def grow_batches(schedule: Schedule, *, samples: int, batch_size: int, cap: int | None = None) -> tuple[Epoch, ...]:

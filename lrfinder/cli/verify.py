@@ -168,7 +168,7 @@ def verify(
         print_line(f"{verification.lr:g}")
     else:
         _show(result, details=details)
-    raise typer.Exit(of_signal(verification.stop) or of_answer(verification.confirmed))
+    raise typer.Exit(of_signal(result.stop) or of_answer(verification.confirmed))
 
 
 def _show(result: VerifyResult, *, details: bool) -> None:

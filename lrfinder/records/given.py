@@ -22,10 +22,10 @@ def whole_number(name: str, value: Any) -> int:
     raise ValueError(f"{name} must be a whole number, got {value!r}")
 
 
-def whole(value: object, what: str) -> int:
+def whole(name: str, value: object) -> int:
     """Return a whole number of any kind, such as 1e4 or NumPy's, as Python's own. Raises UsageError for all else."""
     try:
-        return whole_number(what, value)
+        return whole_number(name, value)
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -155,6 +155,21 @@ def test_what_no_law_is_for_is_refused_before_any_trial(folder: Path, start: Run
     assert not (folder / "other" / "trials.jsonl").exists()
 
 
+def test_ctrl_c_while_it_is_measured_keeps_the_verification(folder: Path, start: Run) -> None:
+    (folder / "run" / "gradient-noise.json").unlink()
+    before = files(folder / "run")
+    calls = (
+        "    CALLS.append(1)\n    if len(CALLS) == 60:\n        os.kill(os.getpid(), signal.SIGINT)\n    x, y = batch\n"
+    )
+    text = "import os, signal\nCALLS = []\n" + GOOD_WITH_VAL.replace("    x, y = batch\n", calls)
+    (folder / "interrupted.py").write_text(text)
+    args = ("verify", "run", "--budget", 240, "--critical-batch", "--model", "interrupted.py")
+    shown = " ".join(start(folder, *args, status=130).split())
+    assert "The peak rate is " in shown
+    assert "The critical batch was not measured: the run was cut short." in shown
+    assert files(folder / "run").keys() == before.keys()
+
+
 def test_on_ray_it_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     with pytest.raises(UsageError, match="not on Ray"):
