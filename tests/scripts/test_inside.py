@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import json
+import os
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,6 +16,7 @@ from torch.optim import lr_scheduler
 
 from lrfinder.scripts.inside import facts
 from lrfinder.scripts.inside.followed import FollowedOptimizer, watch_first_rates
+from lrfinder.scripts.inside.messages import Messages
 from lrfinder.scripts.inside.weights import MadeOptimizers, largest_of
 
 
@@ -84,6 +87,41 @@ def test_weights_that_are_packed_in_whole_numbers_are_left_out() -> None:
     optimizer = torch.optim.AdamW([*packed, weight])
     assert made.place() == [5.0]
     assert largest_of(optimizer) == 4.0
+
+
+def test_rates_are_set_in_the_groups_that_a_loaded_state_has_made() -> None:
+    net = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD([{"params": [net.weight], "lr": 0.1}, {"params": [net.bias], "lr": 0.01}])
+    followed = FollowedOptimizer(optimizer)
+    followed.set(0.5)
+    followed.put_back()
+    optimizer.load_state_dict(optimizer.state_dict())
+    followed.set(0.7)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.7, 0.07])
+    assert followed.rates == pytest.approx([0.7, 0.07])
+    followed.put_back()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.1, 0.01]
+    assert not followed.moved
+
+
+def test_losses_are_written_as_json_and_by_the_process_that_saw_them_alone() -> None:
+    reading, writing = os.pipe()
+    messages = Messages(writing)
+    losses = [0.1, -3.0, 0.0, 1e22, 5e-324, 123456789.123456789]
+    for updates, loss in enumerate(losses):
+        messages.send_loss(loss, updates)
+    child = os.fork()
+    if child == 0:
+        messages.send("made")
+        os._exit(0)
+    os.waitpid(child, 0)
+    messages.send("end")
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        first, made, *others, end = lines.read().splitlines()
+    expected = [{"kind": "loss", "loss": loss, "updates": updates} for updates, loss in enumerate(losses)]
+    assert [first, *others] == [json.dumps(message) for message in expected]
+    assert [json.loads(line)["kind"] for line in (made, end)] == ["made", "end"]
 
 
 class Data:

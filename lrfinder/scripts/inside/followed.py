@@ -40,11 +40,19 @@ class FollowedOptimizer:
         """`before` is one for the same weights whose place it takes."""
         self.optimizer = optimizer
         self.rate = 0.0  # the one that was set last
-        self._kept = [KeptRates(groups) for groups in _groups_with_rates(optimizer)]
-        self._weights = [*weights_of(optimizer)]
-        self._versions: list[int] = []
+        self.moved = False  # whether the script has changed its own rates since its first step
+        self._kept = [KeptRatios(groups) for groups in _groups_with_rates(optimizer)]
+        self._own: list[dict[str, Any]] = []  # the optimizer's list of groups, and how many there were in it,
+        self._count = 0  # when these were paired:
+        self._pairs: list[tuple[dict[str, Any], float]] = []  # every group with a rate, and its ratio
+        self._before: list[Any] = []  # what the script has there
+        self._at_first: list[Any] = []  # what it had at its first step
+        weights = self._weights = [*weights_of(optimizer)]
+        # What begins anew writes all weights: it is enough to know how often the first and the last one were written.
+        self._ends = (weights[0], weights[-1]) if weights else (torch.empty(0), torch.empty(0))
+        self._versions = (0, 0)
         if before is not None and before.groups == self.groups:
-            self._first.go_on(before._first)
+            self._first.ratios, self._at_first, self.moved = before._first.ratios, before._at_first, before.moved
 
     @staticmethod
     def has_rate(optimizer: torch.optim.Optimizer) -> bool:
@@ -52,7 +60,7 @@ class FollowedOptimizer:
         return bool(_groups_with_rates(optimizer))
 
     @property
-    def _first(self) -> KeptRates:
+    def _first(self) -> KeptRatios:
         return self._kept[0]
 
     @property
@@ -64,11 +72,6 @@ class FollowedOptimizer:
     def rates(self) -> list[float]:
         """The rates of the param groups, as they are now."""
         return [float(group["lr"]) for group in self._first.groups]
-
-    @property
-    def moved(self) -> bool:
-        """Whether the script has changed its own rates since its first step."""
-        return self._first.moved
 
     @functools.cached_property
     def own_rate(self) -> float:
@@ -87,7 +90,7 @@ class FollowedOptimizer:
 
     def learn_ratios(self) -> list[float]:
         """Return the ratio of each group: all are learned at first, and later those of groups that were added."""
-        return self._first.learn_ratios()
+        return self._first.learn()
 
     def keep_ratios(self, ratios: tuple[float, ...]) -> None:
         """Keep these ratios instead."""
@@ -96,28 +99,51 @@ class FollowedOptimizer:
     def set(self, rate: float) -> None:
         """Set every group to its share of `rate`, and remember what the script had there."""
         self.rate = rate
-        for kept in self._kept:
-            kept.set(rate)
+        own = self.optimizer.param_groups
+        if own is not self._own or len(own) != self._count:  # groups were added, or a state loaded
+            self._pair(own)
+        before: list[Any] = []
+        for group, _ in self._pairs:
+            old = group["lr"]
+            before.append(old if type(old) is float else _number(old))
+        self._before = before
+        if before != self._at_first and not self.moved:
+            self._at_first = self._at_first or before[: self.groups]
+            self.moved = before[: len(self._at_first)] != self._at_first
+        for group, ratio in self._pairs:
+            if type(group["lr"]) is float:
+                group["lr"] = rate * ratio
+            else:
+                _write(group, rate * ratio)
 
     def put_back(self) -> None:
         """Put the script's own rates back: its schedulers find what they left."""
-        for kept in self._kept:
-            kept.put_back()
-        self._versions = self._versions_now()
+        for (group, _), rate in zip(self._pairs, self._before):  # noqa: B905 - strict takes as long as the rest
+            if type(group["lr"]) is float:
+                group["lr"] = rate
+            else:
+                _write(group, rate)
+        self._before = []
+        first, last = self._ends
+        self._versions = first._version, last._version
 
     def goes_on_in(self, other: torch.optim.Optimizer) -> bool:
         """Tell whether `other` trains the same weights, and they are as this one has left them."""
         theirs = [*weights_of(other)]
         same = len(theirs) == len(self._weights) and all(map(operator.is_, theirs, self._weights))
-        return same and self._versions == self._versions_now()
+        first, last = self._ends
+        return same and self._versions == (first._version, last._version)
 
-    def _versions_now(self) -> list[int]:
-        """Return how often the first and the last weight were written: what begins anew writes all of them."""
-        return [weight._version for weight in (self._weights[:1] + self._weights[-1:])]
+    def _pair(self, own: list[dict[str, Any]]) -> None:
+        """Find every group anew, and its ratio: a state that is loaded makes other groups, in another list."""
+        for kept, groups in zip(self._kept, _groups_with_rates(self.optimizer), strict=True):
+            kept.groups = groups
+        self._own, self._count = own, len(own)
+        self._pairs = [pair for kept in self._kept for pair in zip(kept.groups, kept.learn(), strict=True)]
 
 
-class KeptRates:
-    """Param groups whose rates keep their ratios while the peak is ours.
+class KeptRatios:
+    """The ratios of param groups, which they keep while the peak is ours.
 
     A group's own rate is its `initial_lr`, which a scheduler leaves: `lr` may be anywhere on that scheduler's way, as
     at 0 in a warm-up. Without one it is `lr`. The ratio is that rate over the largest group's; a group at 0 stays
@@ -125,37 +151,15 @@ class KeptRates:
     """
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
-        self.groups = groups  # the optimizer's own list: groups may be added to it
+        self.groups = groups  # groups may be added to them
         self.largest = max(map(_own_rate, groups))
         self.ratios: list[float] = []
-        self._before: list[Any] = []
-        self._at_first: list[Any] = []  # what the script had at its first step
-        self.moved = False  # whether it has changed them since
 
-    def go_on(self, before: Self) -> None:
-        """Go on where the rates of an optimizer were that this one takes the place of."""
-        self.ratios, self._at_first, self.moved = before.ratios, before._at_first, before.moved
-
-    def learn_ratios(self) -> list[float]:
+    def learn(self) -> list[float]:
         """Return the ratio of each group."""
         for group in self.groups[len(self.ratios) :]:
             self.ratios.append(_own_rate(group) / self.largest if self.largest > 0 else 1.0)
         return self.ratios
-
-    def set(self, rate: float) -> None:
-        """Set every group to its share of `rate`."""
-        self.learn_ratios()
-        self._before = [_read(group) for group in self.groups]
-        self._at_first = self._at_first or self._before
-        self.moved |= self._before[: len(self._at_first)] != self._at_first
-        for group, ratio in zip(self.groups, self.ratios, strict=True):
-            _write(group, rate * ratio)
-
-    def put_back(self) -> None:
-        """Put back what was there."""
-        for group, rate in zip(self.groups, self._before, strict=False):
-            _write(group, rate)
-        self._before = []
 
 
 def _groups_with_rates(optimizer: torch.optim.Optimizer) -> list[list[dict[str, Any]]]:
@@ -179,8 +183,8 @@ def _own_rate(group: dict[str, Any]) -> float:
     return float(group.get("initial_lr", group["lr"]))
 
 
-def _read(group: dict[str, Any]) -> Any:
-    return float(group["lr"]) if isinstance(group["lr"], torch.Tensor) else group["lr"]
+def _number(rate: Any) -> Any:
+    return float(rate) if isinstance(rate, torch.Tensor) else rate
 
 
 def _write(group: dict[str, Any], rate: Any) -> None:

@@ -36,7 +36,7 @@ class HeldBack:
 
         `different` says on how many updates' batches it trains; None: on all that come.
         """
-        self._updates, self._wanted, self._different = updates, wanted, different
+        self._updates, self._different = updates, different
         self._drawn: list[Any] = []  # the sampler of each batch since the last update
         self._ahead = 0  # batches drawn before they were needed
         self._sampler: Any = None  # of the loader that batches are held back from
@@ -51,6 +51,8 @@ class HeldBack:
         self._served = 0
         self._weights: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._losses: list[float] = []
+        self.deciding = wanted  # whether the end of an update matters
+        self.judging = False  # whether the weights stay, and the loop is given what was held back
         if wanted:
             self._watch()
 
@@ -64,23 +66,19 @@ class HeldBack:
         """Whether the run trains on all batches that come: it couldn't be given the same few, or needn't."""
         return not self._repeated
 
-    @property
-    def judging(self) -> bool:
-        """Whether the weights stay, and the loop is given what was held back."""
-        return bool(self._weights)
-
     def updated(self, made: int, loader: DataLoader[Any] | None) -> None:
         """Take note of the end of update `made`; `loader` gave the batch that was read last."""
         drawn, self._drawn = self._drawn, []
-        if not self._wanted or made > DECIDED_AFTER:
-            return
         self._ahead += len(drawn)
-        if made == DECIDED_AFTER and drawn:
-            self._decide(loader, drawn)
+        if made == DECIDED_AFTER:
+            self.deciding = False
+            if drawn:
+                self._decide(loader, drawn)
 
     def judge(self, weights: Iterable[torch.Tensor]) -> None:
         """Begin to judge: from now on `weights` stay."""
         self._weights = [(weight, weight.detach().clone()) for weight in weights]
+        self.judging = bool(self._weights)
 
     def stay(self) -> None:
         """Put the weights back, after a step."""
@@ -130,7 +128,8 @@ class HeldBack:
             if self.judging and this._index_sampler is self._sampler:
                 return self._batch(this)
             batch = real_next(this)
-            self._drawn.append(this._index_sampler)
+            if self.deciding:
+                self._drawn.append(this._index_sampler)
             return batch
 
         def next_index(this: Any) -> Any:

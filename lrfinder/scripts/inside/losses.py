@@ -39,7 +39,7 @@ class LossWatch:
         self.calls = 0  # of backward() since the last step
         self.steps = 0  # that any optimizer has begun
         self._values: list[torch.Tensor | float] = []
-        self._settled = False  # the gradient scaler left a step out: the loss at these weights is known
+        self.settled = False  # the gradient scaler left a step out: the loss at these weights is known
         self._thrown = False  # the gradients of the values were thrown away
         self._throws: bool | None = None  # whether the script does so; None: it has made no step yet
         self._place: list[float] | None = None  # of the weights at the first value, unless it doesn't
@@ -66,14 +66,14 @@ class LossWatch:
         """Return the loss since the last step."""
         if not self._values:
             return None
-        return sum(float(value) for value in self._values) / len(self._values)
+        return sum(map(float, self._values)) / len(self._values)
 
     def forget(self) -> None:
         """Begin anew."""
         if self.calls:
             self._throws = bool(self._throws)
         self._values, self._place = [], None
-        self._settled = self._thrown = False
+        self.settled = self._thrown = False
         self.calls = 0
 
     def first_of(self, closure: Callable[..., Any], measured: Callable[[int, float], None]) -> Callable[..., Any]:
@@ -119,7 +119,7 @@ class LossWatch:
 
     def _note(self, tensors: Any, gradients: Any) -> None:
         self.calls += 1
-        if self._settled or (self._thrown and not self._is_anew()):
+        if self.settled or (self._thrown and not self._is_anew()):
             return
         if self._throws is not False and not self._values:
             self._place = self.made.place()
@@ -146,7 +146,7 @@ class LossWatch:
             before = self.steps
             result = real_step(this, optimizer, *args, **kwargs)
             if self.steps == before and this.is_enabled():
-                self._settled = True
+                self.settled = True
                 self._skipped()
             return result
 

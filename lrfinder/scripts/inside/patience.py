@@ -18,16 +18,12 @@ class Patience:
     """Remembers what is usual for this script."""
 
     def __init__(self) -> None:
-        self._most_backwards = 0  # before one step
+        self.most_backwards = 0  # before one step
         self._first_other: float | None = None  # when another optimizer than the followed one made a step first
-
-    def stepped(self, backwards: int) -> None:
-        """Note that a step came after so many calls of backward()."""
-        self._most_backwards = max(self._most_backwards, backwards)
 
     def too_many_backwards(self, backwards: int) -> int | None:
         """Return how many calls are the most before a step, if these are more."""
-        most = max(MOST_BACKWARDS, MOST_TIMES * self._most_backwards)
+        most = max(MOST_BACKWARDS, MOST_TIMES * self.most_backwards)
         return most if backwards > most else None
 
     def too_many_of_others(self, steps: int) -> float | None:

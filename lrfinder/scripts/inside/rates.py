@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from lrfinder.scripts.inside.facts import names_of
 from lrfinder.scripts.inside.followed import FollowedOptimizer, watch_first_rates
-from lrfinder.scripts.inside.uncompiled import uncompiled
+from lrfinder.scripts.inside.uncompiled import register_uncompiled
 
 _StepChange = tuple[tuple[Any, ...], dict[str, Any]] | None  # other arguments for the step, if any
 
@@ -42,10 +42,11 @@ class StepHooks:
         self._alive: list[torch.optim.Optimizer] = []  # so that no other gets the identity of one that is gone
         self.followed: FollowedOptimizer | None = None
         self._under_way: list[torch.optim.Optimizer] = []
-        self._owner = os.getpid()
+        self._forked = False  # whether this is a process that was forked
+        os.register_at_fork(after_in_child=self._leave_alone)
         watch_first_rates()
-        register_optimizer_step_pre_hook(uncompiled(self._step_begins))
-        register_optimizer_step_post_hook(uncompiled(self._step_ends))
+        register_uncompiled(register_optimizer_step_pre_hook, self._step_begins)
+        register_uncompiled(register_optimizer_step_post_hook, self._step_ends)
 
     @property
     def inside_step(self) -> bool:
@@ -55,23 +56,34 @@ class StepHooks:
     def _step_begins(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> _StepChange:
-        if os.getpid() != self._owner:  # a worker that was forked trains something of its own
+        if self._forked:  # a worker trains something of its own
             return None
-        if optimizer in self._under_way:  # its last step raised, and the script goes on
-            self._under_way.clear()
+        if self._under_way:
+            if optimizer not in self._under_way:
+                self._under_way.append(optimizer)
+                return None
+            self._under_way.clear()  # its last step raised, and the script goes on
         self._under_way.append(optimizer)
-        if len(self._under_way) > 1:
+        followed = self.followed
+        if (followed is None or followed.optimizer is not optimizer) and (followed := self._other(optimizer)) is None:
             return None
+        return self._before(followed, args, kwargs)
+
+    def _leave_alone(self) -> None:
+        self._forked = True
+
+    def _other(self, optimizer: torch.optim.Optimizer) -> FollowedOptimizer | None:
+        """Begin the step of an optimizer that wasn't followed so far; return it if it is from now on."""
         if id(optimizer) not in self.names:
             self._first_step_of(optimizer)
         followed = self.followed
-        if followed is None or followed.optimizer is not optimizer:
-            if self._of_others is not None:
-                self._of_others(optimizer)
-            if followed is not None and (other := self._scaled.get(id(optimizer))) is not None:
-                other.set(followed.rate * ratio_of_rates(other, followed))
-            return None
-        return self._before(followed, args, kwargs)
+        if followed is not None and followed.optimizer is optimizer:
+            return followed
+        if self._of_others is not None:
+            self._of_others(optimizer)
+        if followed is not None and (other := self._scaled.get(id(optimizer))) is not None:
+            other.set(followed.rate * ratio_of_rates(other, followed))
+        return None
 
     def _step_ends(self, optimizer: torch.optim.Optimizer, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
         if not self._under_way or self._under_way.pop() is not optimizer or self._under_way:

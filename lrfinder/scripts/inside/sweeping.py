@@ -71,6 +71,7 @@ class ScriptRun:
         `training_begins` is called at the first backward(), or before the first step if there was none.
         """
         self.rates = rates
+        self._last = len(rates) - 1  # the index of the last one, which is held
         self._messages, self._which, self._drift = messages, which, drift
         self._scales_others = scale_others
         self._processes, self._parent = processes, os.getppid()
@@ -171,10 +172,15 @@ class ScriptRun:
             self._training_begins()
 
     def _backward_seen(self) -> None:
-        self._begin_training()
+        if not self._training:
+            self._begin_training()
         self._backwards += 1
         self._rounds = 0
-        if self._losses_seen.calls <= MOST_BACKWARDS or self._hooks.inside_step or os.getpid() != self._owner:
+        if self._losses_seen.calls > MOST_BACKWARDS:
+            self._many_backwards_seen()
+
+    def _many_backwards_seen(self) -> None:
+        if self._hooks.inside_step or os.getpid() != self._owner:
             return
         most = self._patience.too_many_backwards(self._losses_seen.calls)
         if most is None:
@@ -258,16 +264,18 @@ class ScriptRun:
             self._messages.send("takes_turns")
         watch = self._losses_seen
         watch.steps += 1
-        self._patience.stepped(watch.calls)
-        closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)  # args[0] is the optimizer itself
+        self._patience.most_backwards = max(self._patience.most_backwards, watch.calls)
+        closure = None
+        if kwargs or len(args) > 1:  # args[0] is the optimizer itself
+            closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
         found = getattr(followed.optimizer, "found_inf", None)  # set by a scaler whose optimizer skips by itself
         self._skipping = found is not None and bool(found)
-        self._unmeasured = watch.counted > 0
+        self._unmeasured = closure is not None and watch.counted > 0
         if closure is None:
             self._measure_before(followed)
-            followed.set(self._rate)
+            followed.set(self.rates[min(self._updates, self._last)])
             return None
-        followed.set(self._rate)
+        followed.set(self.rates[min(self._updates, self._last)])
         first = watch.first_of(closure, lambda batches, loss: self._measured(followed, batches, loss))
         if kwargs.get("closure"):
             return args, {**kwargs, "closure": first}
@@ -287,32 +295,34 @@ class ScriptRun:
     def _after(self, followed: FollowedOptimizer) -> None:
         if self._unmeasured:  # the step has called no closure
             self._measure_before(followed)
-        self._losses_seen.forget()
+        watch = self._losses_seen
+        if watch.calls or watch.settled:
+            watch.forget()
         self._shared = None
         if self._held_back.judging:
             self._held_back.stay()
             return
-        self._times.note()
+        self._times.ends.append(time.monotonic())
         if self._skipping:
             self._step_skipped()
             return
         self._updates += 1
         self._skipped_in_a_row = 0
+        if self._held_back.deciding or self._updates == len(self.rates):
+            self._hold_back(followed)
+
+    def _hold_back(self, followed: FollowedOptimizer) -> None:
+        """Hold back what the weights are to be judged by, or begin to judge them."""
         alone = len(self._hooks.names) == 1  # another optimizer may have trained on what is held back
-        self._held_back.updated(self._updates, self._loaders.last if alone else None)
+        if self._held_back.deciding:
+            self._held_back.updated(self._updates, self._loaders.last if alone else None)
         if self._updates == len(self.rates) and self._held_back.ready and alone:
             self._held_back.judge(weight for group in followed.optimizer.param_groups for weight in group["params"])
 
     # What is known of the losses.
 
-    @property
-    def _rate(self) -> float:
-        return self.rates[min(self._updates, len(self.rates) - 1)]
-
     def _report(self, followed: FollowedOptimizer, batches: int) -> None:
         """Send what is trained before the first loss; `batches` make an update."""
-        if self._losses:
-            return
         if self._processes is not None and _world_size() != self._processes:
             self.refuse(refusals.no_group(self._processes))
         self._first_size = largest_of(followed.optimizer)
@@ -326,7 +336,8 @@ class ScriptRun:
     def _measured(self, followed: FollowedOptimizer, batches: int, loss: float) -> None:
         """Take the loss before a step, the mean over `batches`."""
         self._unmeasured = False
-        self._report(followed, batches)
+        if not self._losses:
+            self._report(followed, batches)
         self._loss(loss)
         held_out = self._held_back.mean(loss) if self._held_back.judging else None
         if held_out is not None:
@@ -334,29 +345,26 @@ class ScriptRun:
 
     def _loss(self, loss: float) -> None:
         """Take the loss of a batch before its update: the one after the update before."""
-        if self._losses and self._losses > self._updates:  # the last update was skipped: its loss is known already
+        if self._losses > self._updates:  # the last update was skipped: its loss is known already
             if not math.isfinite(loss):
                 self._not_finite(loss)
             return
+        self._losses += 1
         if self._processes is not None:
             why = "" if math.isfinite(loss) else self._why_not_finite(loss)
             self._messages.send("loss", loss=loss, why=why, **self._state())
-            self._losses += 1
-        else:
+        elif not math.isfinite(loss):
             self._messages.send("loss", loss=loss, updates=self._updates)
-            self._losses += 1
-            self._judge(loss)
+            self._not_finite(loss)
+        else:
+            self._messages.send_loss(loss, self._updates)
+            if self._rule is None:
+                drift = math.inf if self._drift is None else self._drift
+                self._rule = DivergenceRule(least_rise=LEAST_SHARE * abs(loss) + drift)
+            if self._rule.observe(loss):
+                self.end(Stop.DIVERGED, self._rule.reason)
         if self._updates == len(self.rates) and not self._held_back.judging:
             self.end(Stop.COMPLETED)
-
-    def _judge(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            self._not_finite(loss)
-        if self._rule is None:
-            drift = math.inf if self._drift is None else self._drift
-            self._rule = DivergenceRule(least_rise=LEAST_SHARE * abs(loss) + drift)
-        if self._rule.observe(loss):
-            self.end(Stop.DIVERGED, self._rule.reason)
 
     def _not_finite(self, loss: float) -> NoReturn:
         self.end(Stop.NON_FINITE, self._why_not_finite(loss))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 
 class _Compilers:
     used = False  # by the script
+    waiting: ClassVar[list[Callable[[], None]]] = []  # what is called when it uses one for the first time
 
 
 def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,6 +31,23 @@ def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def register_uncompiled(register: Callable[[Callable[..., Any]], RemovableHandle], hook: Callable[..., Any]) -> None:
+    """Register a hook with torch such that nothing of it is compiled.
+
+    Nobody else has it: so it can be exchanged when the script compiles something, and costs no call more until then.
+    """
+    _watch_compilers()
+    handle = register(hook)
+    compiler: Any = torch.compiler
+
+    def exchange() -> None:
+        hooks = handle.hooks_dict_ref()
+        if hooks is not None and handle.id in hooks:
+            hooks[handle.id] = compiler.disable(hook)
+
+    _Compilers.waiting.append(exchange)
+
+
 @functools.cache
 def _watch_compilers() -> None:
     """Have torch.compile, also where a module's `compile` calls it, and what it rests on, say that they were used."""
@@ -41,7 +60,10 @@ def _watch_compilers() -> None:
 def _telling(compiler: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(compiler)
     def call(*args: Any, **kwargs: Any) -> Any:
-        _Compilers.used = True
+        if not _Compilers.used:
+            _Compilers.used = True
+            for exchange in _Compilers.waiting:
+                exchange()
         return compiler(*args, **kwargs)
 
     return call
