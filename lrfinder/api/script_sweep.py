@@ -13,12 +13,13 @@ from lrfinder.api.sweeping.settings import make_settings
 from lrfinder.api.sweeping.sinks import begin_sinks, check_sinks, finish_sinks
 from lrfinder.api.sweeping.sweep_parts import deadline_of, make_sweep
 from lrfinder.api.sweeping.sweep_run import SweepRun, Watch, advised
+from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.engine.observer import Observer
 from lrfinder.errors import ModelFileError, UsageError
 from lrfinder.formatting import format_count, format_duration
 from lrfinder.options import MAX_LR, MIN_LR, MOST_PROCESSES, REPEATS, RUN_STEPS, STEPS, Mode, Spacing
 from lrfinder.records import Script, SweepSettings, Trace
-from lrfinder.scripts.program import check_script
+from lrfinder.scripts.program import check_script, processes_of
 from lrfinder.scripts.runs import ScriptRuns
 from lrfinder.store import SCRIPT_LOG, RunFolder, Source
 from lrfinder.version import CREATED_BY
@@ -50,8 +51,9 @@ def sweep_script(
     optimizer, and its losses are what it calls `backward()` on. Of several optimizers `which` names the swept one, by
     its class or a variable; with `scale_others` it is the first that makes a step, and the rates of the others keep
     their ratio to its rate. With `nproc` each run is so many processes, as `torchrun --nproc-per-node` starts them, and
-    the loss of an update is their mean. All is kept in the run folder `out` (default: lrfinder-runs/<script>-<time>).
-    The other keywords are those of `sweep`.
+    the loss of an update is their mean. Where torchrun has started this program, on one or more machines, each of its
+    processes calls this and gets the same result: a run is so many processes, and rank 0 keeps it. All is kept in the
+    run folder `out` (default: lrfinder-runs/<script>-<time>). The other keywords are those of `sweep`.
 
     Raises UsageError for keywords that make no sense, ModelFileError if the script fails or can't be swept,
     EnvironmentFailure if its process is killed or the disk refuses.
@@ -71,6 +73,7 @@ def sweep_script(
     )
     if nproc is not None and not 1 <= nproc <= MOST_PROCESSES:
         raise UsageError(f"nproc must be from 1 to {MOST_PROCESSES}, got {nproc}")
+    processes = processes_of(nproc)
     if isinstance(arguments, str):
         raise UsageError(
             f"arguments is a list, and one text was given: {arguments!r}", hint="give each apart: ['--epochs', '3']"
@@ -81,11 +84,19 @@ def sweep_script(
         module=module,
         which=which,
         scale_others=scale_others,
-        processes=nproc,
+        processes=processes,
     )
-    return script_run(
-        script, settings, out=None if out is None else Path(out), watch=SweepProgress if progress else None
-    )
+
+    def lead() -> SweepRun:
+        return script_run(
+            script, settings, out=None if out is None else Path(out), watch=SweepProgress if progress else None
+        )
+
+    if processes is None or launched_place() is None:
+        return lead()
+    from lrfinder.scripts.machines.following import lead_or_follow  # torch
+
+    return lead_or_follow(lead, processes)
 
 
 def script_run(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+KINDS = frozenset({"made", "read", "kept", "not_kept"})  # of the messages of a file guard
+NOTHING: Mapping[str, float] = MappingProxyType({})
 _NUMBERS = re.compile(r"[0-9a-f]{6,}|[0-9]+")  # of a run, of a time, or random ones
 
 
@@ -35,6 +39,9 @@ class Footprints:
     or by the same name with another number. What a later run has read stays. If there was one run alone, what it made
     in one place stays if it has read some of it itself, as data that it downloaded. What was there before, and was
     removed and made again, is no one's to remove.
+
+    These are those of one machine. Others may share folders with it, which nobody can tell: what they have kept comes
+    as `elsewhere`, the times of this machine's clock by paths.
     """
 
     def __init__(self) -> None:
@@ -43,7 +50,7 @@ class Footprints:
         self._read: set[str] = set()  # made by an earlier run, and read by a later one
         self._own: set[str] = set()  # made by the run under way before it trained
         self._read_back: set[str] = set()  # made and read by the same run
-        self._late: list[str] = []  # of the run under way
+        self._late: list[_Made] = []  # of the run under way
         self._copies: list[_Copy] = []  # of the run under way: of what it changed
         self.not_kept: dict[str, None] = {}  # what was changed and could not be kept, each once
         self.not_put_back: dict[str, None] = {}
@@ -58,6 +65,14 @@ class Footprints:
         """The paths that the runs so far have made and left."""
         return [made.path for made in self._early if os.path.lexists(made.path)]
 
+    @property
+    def kept(self) -> dict[str, float]:
+        """When the run under way has first changed what was there before, by paths."""
+        times: dict[str, float] = {}
+        for kept in self._copies:
+            times[kept.path] = min(kept.at, times.get(kept.path, kept.at))
+        return times
+
     def take(self, message: Mapping[str, Any]) -> None:
         """Take one message of the run's file guard."""
         path, kind = message["path"], message["kind"]
@@ -68,17 +83,41 @@ class Footprints:
         elif kind == "read":
             (self._read_back if path in self._own else self._read).add(path)
         elif message["late"]:
-            self._late.append(path)
+            self._late.append(_Made(self._runs, message["at"], path))
         else:
             self._early.append(_Made(self._runs, message["at"], path))
             self._own.add(path)
 
-    def run_ended(self) -> None:
-        """Remove what the run made after its first step, and put back what it changed before."""
-        _remove_all(self._late)
+    def put_back_later(self, elsewhere: Mapping[str, float]) -> None:
+        """Put back what another machine has kept earlier: if it is the same file, that one's copy is put back last."""
+        self._put_back([kept for kept in self._copies if elsewhere.get(kept.path, math.inf) < kept.at])
+
+    def run_ended(self, elsewhere: Mapping[str, float] | None = NOTHING) -> None:
+        """Remove what the run made after its first step, and put back what it changed before.
+
+        What another machine has kept, and this one has made after that, is left to that one. If nobody knows what
+        others have kept (`elsewhere` is None), nothing that the run has made is removed.
+        """
+        self._leave_to_others(elsewhere)
+        _remove_all(made.path for made in self._late)
+        self._put_back(self._copies)
+        self._late = []
+
+    def _leave_to_others(self, elsewhere: Mapping[str, float] | None) -> None:
+        def is_theirs(made: _Made) -> bool:
+            if elsewhere is None:
+                return made.run == self._runs
+            around = (made.path, *map(str, Path(made.path).parents)) if elsewhere else ()
+            return any(elsewhere.get(path, math.inf) < made.at for path in around)
+
+        self._early = [made for made in self._early if not is_theirs(made)]
+        self._late = [made for made in self._late if not is_theirs(made)]
+
+    def _put_back(self, copies: Sequence[_Copy]) -> None:
+        """Put back what was copied; what a run has made in its place is no one's to remove."""
         made_after = self._made_after()
-        there: set[str] = set()  # made by a run, and no one's to remove
-        for kept in sorted(self._copies, reverse=True):  # of several processes the first one's is the oldest
+        there: set[str] = set()
+        for kept in sorted(copies, reverse=True):  # of several processes the first one's is the oldest
             inside = {path: Path(kept.copy, os.path.relpath(path, kept.path)) for path in made_after[kept]}
             there.update(path for path, copy in inside.items() if os.path.lexists(copy))
             if kept.moves:
@@ -88,7 +127,7 @@ class Footprints:
             except OSError:
                 self.not_put_back[kept.path] = None
         self._early = [made for made in self._early if made.path not in there]
-        self._late, self._copies = [], []
+        self._copies = [kept for kept in self._copies if kept not in copies]
 
     def _made_after(self) -> dict[_Copy, list[str]]:
         """Return for each copy the paths in what it is of that were made only after it was taken."""

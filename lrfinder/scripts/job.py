@@ -12,19 +12,18 @@ import math
 import selectors
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lrfinder.engine.distributed.environment import launch_variables
 from lrfinder.engine.losses.divergence import LEAST_SHARE, DivergenceRule
 from lrfinder.options import Stop
-from lrfinder.scripts.process import WAIT_S, ScriptProcess, Starter
+from lrfinder.scripts.machines.layout import Layout
+from lrfinder.scripts.process import WAIT_S, Running
 
 LATER_S = 10.0  # that ranks may take to end after another one has come to its end
 GONE_S = 1.0  # that the death of a rank may take to be seen, once others have failed because of it
-_HOST = "127.0.0.1"
 
 
 class ScriptJob:
@@ -33,11 +32,12 @@ class ScriptJob:
     `failed_rank` is the one that failed first.
     """
 
-    def __init__(self, starters: Sequence[Starter], plan: Mapping[str, Any], *, scratch: Path, log: Path) -> None:
-        """Start the processes; rank 0 writes to `log`, the others to files in `scratch`."""
+    def __init__(self, layout: Layout, plan: Mapping[str, Any], *, log: Path) -> None:
+        """Start the processes where the layout says; rank 0 writes to `log`, the others to files in its scratch."""
         from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch names it in no __all__
 
-        size = self._size = len(starters)
+        size = self._size = layout.processes or 1
+        self._layout = layout
         self._steps, self._drift = len(plan["rates"]), plan["drift"]
         self._rule: DivergenceRule | None = None
         self._losses: list[deque[dict[str, Any]]] = [deque() for _ in range(size)]
@@ -48,14 +48,14 @@ class ScriptJob:
         self._agreed = 0  # losses that all ranks have sent
         self._over = False
         self.failed_rank = 0
-        self.logs = [log, *(scratch / f"rank-{rank}.log" for rank in range(1, size))]
+        self.logs = [log, *(layout.here.scratch / f"rank-{rank}.log" for rank in range(1, size))]
         # The controller holds the store, as torchrun does: so no port can be taken by others in between.
-        self._store = TCPStore(_HOST, 0, is_master=True, wait_for_workers=False)
+        self._store = TCPStore(layout.host, 0, is_master=True, wait_for_workers=False)
         with contextlib.ExitStack() as stack:
-            self._processes = [
-                stack.enter_context(ScriptProcess(starter, told, scratch=scratch, log=self.logs[rank]))
-                for rank, starter in enumerate(starters)
-                for told in [{**plan, "rank": rank, "variables": launch_variables(rank, size, _HOST, self._store.port)}]
+            self._processes: list[Running] = [
+                stack.enter_context(layout.start({**plan, "rank": rank, "variables": variables}, self.logs[rank]))
+                for rank in range(size)
+                for variables in [layout.variables(rank, self._store.port)]
             ]
             self._stack = stack.pop_all()
 
@@ -71,7 +71,8 @@ class ScriptJob:
     def messages(self, deadline: float) -> Iterator[dict[str, Any]]:
         """Yield what one process would send: the means of the losses, one end, and what the file guards of all say.
 
-        There is no end if a rank is gone without a word. Raises TimeoutError at `deadline`.
+        There is no end if a rank is gone without a word. Raises TimeoutError at `deadline`, and the first fault of
+        lrfinder's own processes.
         """
         with selectors.DefaultSelector() as selector:
             for rank, process in enumerate(self._processes):
@@ -86,6 +87,7 @@ class ScriptJob:
                         yield from self._taken(key.data, message)
                         if self._over:
                             return
+                self._layout.check()
                 lost = self._lost_rank()
                 if not ready and lost is not None:  # all that it has sent was read
                     self.failed_rank = lost
@@ -95,6 +97,10 @@ class ScriptJob:
                     return
                 if time.monotonic() >= deadline:
                     raise TimeoutError
+
+    def rest(self) -> list[dict[str, Any]]:
+        """Return what the processes, which were ended, had still said."""
+        return [message for process in self._processes for message in process.rest()]
 
     def exit_status(self) -> int:
         """Return the status of the rank that failed first; all are gone then."""
@@ -156,6 +162,8 @@ class ScriptJob:
             until = time.monotonic() + (0.0 if message["refused"] else GONE_S)
             while (lost := self._lost_rank()) is None and time.monotonic() < until:
                 time.sleep(WAIT_S / 10)
+            if lost is None and not message["refused"]:
+                self._layout.check_all_live()
             self.failed_rank, self._over = (rank if lost is None else lost), True
             if lost is None:  # else the others have failed because of it
                 yield self._end(stop, message["why"], message["updates"], refused=message["refused"])

@@ -151,6 +151,35 @@ class _Forked:
         return self.returncode if self.returncode is not None else 0
 
 
+class Running(Protocol):
+    """A process of the script that runs, here or on another machine. At the end of the context it is gone."""
+
+    reading: int  # a file that can be read when something has come
+    logs: list[Path]
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def come(self) -> list[dict[str, Any]] | None:
+        """Return the messages that have come; None if no more can."""
+
+    def rest(self) -> list[dict[str, Any]]:
+        """Return what it had still said, when it is gone."""
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has ended."""
+
+    def exit_status(self) -> int:
+        """Wait for its end, and return its status: minus the signal, if one did it."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
 class ScriptProcess:
     """A running process of the script. Use as a context manager: at the end it and all that it started are gone."""
 
@@ -212,6 +241,14 @@ class ScriptProcess:
     def is_gone(self) -> bool:
         """Whether the process has ended."""
         return self._process.poll() is not None
+
+    def rest(self) -> list[dict[str, Any]]:
+        """Return what a process that was ended had still said."""
+        with contextlib.suppress(BlockingIOError):
+            come: list[dict[str, Any]] = []
+            while (more := self.come()) is not None:
+                come += more
+        return come
 
     def exit_status(self) -> int:
         """Wait for the end of a process that has reported it, and return its status: minus the signal, if one did."""

@@ -53,14 +53,18 @@ def check_script(script: Script) -> str | None:
     return digest_of(found)
 
 
-def check_launch() -> None:
-    """Raise UsageError if torchrun has started this process: each of its processes would start the script."""
+def processes_of(nproc: int | None) -> int | None:
+    """Return how many processes make a run of the script: as many as the user says, or as torchrun has started.
+
+    Raises UsageError if the user says another number than torchrun has started.
+    """
     place = launched_place()
-    if place is not None:
+    if place is not None and nproc not in {None, place.size}:
         raise UsageError(
-            "torchrun has started this, and each of its processes would start the script",
-            hint=f"start it without torchrun: --nproc {place.size} (nproc={place.size} in Python) starts the processes",
+            f"{nproc} processes of the script are wanted, and torchrun has started {place.size}",
+            hint="leave --nproc out",
         )
+    return nproc if place is None else place.size
 
 
 def command_line(script: Script) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,11 +17,12 @@ from lrfinder.errors import LrfinderError, ModelFileError, UsageError, visible
 from lrfinder.options import Stop
 from lrfinder.records import Point, RunPlan, Script, ShortRun, SweepSettings, Trace
 from lrfinder.scripts.described import own_rate, pauses, setup_of, takes_turns
-from lrfinder.scripts.footprints import Footprints
+from lrfinder.scripts.footprints import KINDS
 from lrfinder.scripts.job import ScriptJob
+from lrfinder.scripts.machines.layout import Layout
 from lrfinder.scripts.one_run import OneRun
-from lrfinder.scripts.process import ScriptProcess, starter
-from lrfinder.scripts.program import check_launch, command_line, sweep_environment
+from lrfinder.scripts.process import ScriptProcess
+from lrfinder.scripts.program import command_line
 from lrfinder.search.run_schedule import schedule_factor
 
 TRAIN, PROBE = "train", "probe"  # metrics of short runs: their last training losses, or batches that were held back
@@ -31,7 +30,6 @@ LAST = 0.1  # share of a short run's losses whose mean judges it, at least LEAST
 LEAST_LAST = 3
 _INSTEAD = "or put its model, data and loss in a model file: lrfinder init"
 HARMLESS = 1e-6  # times the highest rate of a run: too small to learn at
-MOST_NAMED = 4  # paths in a message
 
 
 class ScriptRuns:
@@ -64,7 +62,6 @@ class ScriptRuns:
         self._scaled: dict[str, float] = {}  # the ratios of those that are scaled with it
         self._kept_log = None if log is None else log.absolute()
         self._interrupts = Interrupts()
-        self._footprints = Footprints()
         self._stack = contextlib.ExitStack()
         self._told_pauses = False
         self._harmless: dict[int, int] = {}  # updates that the script makes at rates too small to learn at, by repeat
@@ -75,23 +72,14 @@ class ScriptRuns:
         # By length: what the batches that are held back cost at rates too small to learn at, as before any update.
         self._unlearned = {run.plan.steps: run.loss for run in judged if run.plan.control and run.metric == PROBE}
         self._all_fresh = {run.plan.steps for run in judged if run.fresh}  # lengths at which none repeats batches
-        self._left = ""  # what is said of what the runs made
 
     def __enter__(self) -> Self:
-        check_launch()
+        self._layout = Layout(self.script.processes)
         with contextlib.ExitStack() as stack:
             stack.enter_context(ended_in_order())
             stack.enter_context(self._interrupts)
-            folder = tempfile.mkdtemp(prefix="lrfinder-")
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            self._scratch = Path(folder).resolve()
-            self._log = self._kept_log or self._scratch / "script.log"
-            stack.callback(self._clean_up)
-            processes = self.script.processes
-            environment = sweep_environment(self._scratch, processes)
-            self._starters = [starter(environment) for _ in range(processes or 1)]
-            for made in self._starters:
-                stack.callback(made.close)
+            stack.enter_context(self._layout)
+            self._log = self._kept_log or self._layout.here.scratch / "script.log"
             self._stack = stack.pop_all()
         return self
 
@@ -99,8 +87,10 @@ class ScriptRuns:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
-        if isinstance(error, LrfinderError) and self._left:
-            error.hint = f"{error.hint}; {self._left}" if error.hint else self._left
+        self._remark()
+        left = self._layout.left_over
+        if isinstance(error, LrfinderError) and left:
+            error.hint = f"{error.hint}; {left}" if error.hint else left
 
     def repeat(self, settings: SweepSettings, repeat: int) -> Trace:
         """Make one repeat of a sweep, and return its trace.
@@ -220,10 +210,10 @@ class ScriptRuns:
         Many scripts refuse a folder of results that is there already.
         """
         if self._begins_clean:
-            self._footprints.remove_unread()
+            self._layout.remove_unread()
         run = self._made(*args, **kwargs)
         failed = isinstance(run.error, ModelFileError) and run.first is None and bool(self.starts)
-        if not failed or self._begins_clean or not self._footprints.remove_unread():
+        if not failed or self._begins_clean or not self._layout.remove_unread():
             return run
         self._begins_clean = True
         return self._made(*args, **kwargs)
@@ -253,12 +243,11 @@ class ScriptRuns:
             "drift": drift,
             "judged": judged and self.script.processes is None,
             "different": different,
-            "made_before": self._footprints.made_before,
             "processes": self.script.processes,
             "rank": 0,
             "variables": {},
         }
-        self._footprints.run_started()
+        self._layout.run_started()
         logged = self._head_of_log()
         try:
             with self._started(plan) as process:
@@ -270,24 +259,36 @@ class ScriptRuns:
                 except TimeoutError:
                     run.stop = run.stop or Stop.OUT_OF_TIME
                     run.why = run.why or "the time limit was reached"
-                except BaseException as error:
-                    run.stop = answer_signal(self._interrupts, error)
-                    if run.stop is None:
-                        raise
+                except BaseException as error:  # noqa: BLE001 - it is raised again, unless it is an expected end
+                    self._answer(error, run)
                 if not run.reported:  # it is asked for no status of its own, or has none to give
                     process.kill()
                 status = process.exit_status()
+                for message in process.rest():
+                    if message["kind"] in KINDS:
+                        self._layout.here.take(message)
                 output = self._output(process, logged)
                 run.judge_end(status, output, script=self.script, rank=process.failed_rank, kept_log=self._kept_log)
         finally:
-            self._footprints.run_ended()
+            self._layout.run_ended()
         return run
+
+    def _answer(self, error: BaseException, run: OneRun) -> None:
+        """Take note of what has ended the run from outside: a signal, or another process of lrfinder that is lost."""
+        run.error = self._layout.lost(error)
+        if run.error is not None:
+            self._interrupts.answered()
+            run.stop, run.why = Stop.FAILED, str(run.error)
+            return
+        run.stop = answer_signal(self._interrupts, error)
+        if run.stop is None:
+            raise error
 
     def _started(self, plan: dict[str, Any]) -> ScriptProcess | ScriptJob:
         """Return the process of a run, or the several ones."""
         if self.script.processes is None:
-            return ScriptProcess(self._starters[0], plan, scratch=self._scratch, log=self._log)
-        return ScriptJob(self._starters, plan, scratch=self._scratch, log=self._log)
+            return self._layout.here.start(plan, self._log)
+        return ScriptJob(self._layout, plan, log=self._log)
 
     def _output(self, process: ScriptProcess | ScriptJob, logged: int) -> bytes:
         """Return what the rank that failed has printed in this run; add what the others printed to the log."""
@@ -335,7 +336,7 @@ class ScriptRuns:
                 run.error = UsageError(f"{self.script.program} can't be swept so: {run.why}", hint=_INSTEAD)
             self.memory = max(self.memory or 0, message["memory"])
         else:
-            self._footprints.take(message)
+            self._layout.here.take(message)
 
     def _head_of_log(self) -> int:
         """Write what follows in the log, and return where that begins."""
@@ -343,7 +344,7 @@ class ScriptRuns:
             log.write(f"--- {time.strftime('%H:%M:%S')} {command_line(self.script)}\n".encode())
             return log.tell()
 
-    def _clean_up(self) -> None:
+    def _remark(self) -> None:
         if self.starts:
             said = own_rate(
                 self.own_rate,
@@ -353,20 +354,4 @@ class ScriptRuns:
                 scaled=self._scaled,
             )
             self.remarks.append(said)
-        left = self._footprints.sweep_ended()
-        if left:
-            self._left = f"made before the training, and left for other runs of the script: {_few(left)}"
-            self.remarks.append(self._left)
-        for path in self._footprints.not_kept:
-            self.remarks.append(
-                f"{path} was opened for writing or removed, and could not be copied before that: it may have changed"
-            )
-        for path in self._footprints.not_put_back:
-            self.remarks.append(f"{path} was changed before the training, and could not be put back")
-
-
-def _few(paths: Sequence[str]) -> str:
-    """Return the first paths; what lies in a folder among them isn't named by itself."""
-    tops = [path for path in paths if not any(path.startswith(f"{other}/") for other in paths)]
-    more = f" and {len(tops) - MOST_NAMED} more" if len(tops) > MOST_NAMED else ""
-    return ", ".join(tops[:MOST_NAMED]) + more
+        self.remarks += self._layout.remarks

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import lrfinder
 from lrfinder.api.sweeping.together import together
 from lrfinder.cli.process.several import leave_job
-from lrfinder.engine.distributed import team
+from lrfinder.engine.distributed import launcher, team
 from lrfinder.engine.distributed.environment import STEP_TIMEOUT, launch_variables, launched_place, step_timeout_s
 from lrfinder.errors import EnvironmentFailure, UsageError
 
@@ -61,14 +63,23 @@ def test_it_measures_what_a_process_by_itself_does(request, job, one_thread, str
 
 @pytest.mark.parametrize("device", ["cpu", None])
 def test_who_only_follows_learns_on_which_device_from_the_store(job, monkeypatch, device):
-    monkeypatch.setattr(team, "_joins", itertools.count())
+    monkeypatch.setattr(launcher, "_joins", itertools.count())
     job()
     place = launched_place()
     if device is None:
-        team.dismiss(place)
+        launcher.dismiss(place, 2)
     else:
         team.join(device)
-    assert team.called_device(place) == device
+    assert launcher.wait_for_call(place) == launcher.Call(device=device, status=0 if device else 2)
+
+
+def test_from_python_a_script_is_not_verified_under_torchrun(job, monkeypatch, tmp_path):
+    shutil.copytree(Path(__file__).parents[1] / "data" / "run-v12-script", tmp_path / "run")
+    (tmp_path / "translator.py").touch()
+    monkeypatch.chdir(tmp_path)
+    job()
+    with pytest.raises(UsageError, match="under torchrun this function tries no script"):
+        lrfinder.verify("run", steps=100)
 
 
 def test_where_torch_cannot_divide_weights_it_is_said_before_anything_is_trained(job, monkeypatch):

@@ -17,6 +17,8 @@ from lrfinder.api.sweeping.sweep_run import SweepRun
 from lrfinder.records import Mode, Script, SweepSettings
 from lrfinder.scripts.process import ForkServer, Handle
 
+from .apart import Apart
+
 PROGRAMS = Path(__file__).parent / "programs"
 Swept = Callable[..., SweepRun]
 
@@ -66,7 +68,7 @@ def sweep(
     program: Callable[[str], str], server: ForkServer, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any
 ) -> Swept:
     """Sweep a program continuously, once; `settings` say otherwise. The run folder is elsewhere."""
-    monkeypatch.setattr("lrfinder.scripts.runs.starter", lambda environment: Borrowed(server, environment))
+    monkeypatch.setattr("lrfinder.scripts.machines.machine.starter", lambda environment: Borrowed(server, environment))
     # The picture takes longer than the rest.
     monkeypatch.setattr("lrfinder.api.sweeping.sweep_run.write_picture", lambda *_: None)
 
@@ -97,7 +99,9 @@ def together(
     """Sweep ddp.py by two processes; afterwards none of them is left."""
     servers = [server, second_server]
     turns = itertools.cycle(servers)
-    monkeypatch.setattr("lrfinder.scripts.runs.starter", lambda environment: Borrowed(next(turns), environment))
+    monkeypatch.setattr(
+        "lrfinder.scripts.machines.machine.starter", lambda environment: Borrowed(next(turns), environment)
+    )
     monkeypatch.setattr("lrfinder.api.sweeping.sweep_run.write_picture", lambda *_: None)
 
     def run(*arguments: str) -> Any:
@@ -109,3 +113,28 @@ def together(
             assert [child for one in servers for child in psutil.Process(one.pid).children()] == []
 
     return run
+
+
+@pytest.fixture
+def apart(
+    tmp_path: Path,
+    server: ForkServer,
+    second_server: ForkServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: Any,
+) -> Apart:
+    """Sweep ddp.py by two processes, each as on a machine of its own."""
+    monkeypatch.setattr("lrfinder.api.sweeping.sweep_run.write_picture", lambda *_: None)
+    folders = [tmp_path / "here", tmp_path / "there"]
+    for folder in folders:
+        folder.mkdir()
+        shutil.copy(PROGRAMS / "ddp.py", folder)
+        (folder / "notes.txt").write_text("mine\n")
+    return Apart(
+        monkeypatch,
+        lambda server: lambda environment: Borrowed(server, environment),
+        here=folders[0],
+        there=folders[1],
+        run=tmp_path_factory.mktemp("run") / "out",
+        servers=(server, second_server),
+    )

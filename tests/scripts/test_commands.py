@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from lrfinder import load_schedule
 from lrfinder.errors import UsageError
 from lrfinder.store import load_run, load_source
 
+DATA = Path(__file__).parents[1] / "data"
 ENV = {"OMP_NUM_THREADS": "1"}
 SCHEDULE = """
 version: 1
@@ -152,27 +154,32 @@ def test_a_run_trains_at_the_rates_of_the_config(zygote: Zygote, tmp_path: Path,
     assert len((tmp_path / "schedule-rates.csv").read_text().splitlines()) == 1 + 80 + 3
 
 
-def test_under_torchrun_a_sweep_is_refused_and_a_run_is_logged_by_rank_0(
+def test_under_torchrun_another_number_of_processes_is_refused_and_a_run_is_logged_by_rank_0(
     zygote: Zygote, tmp_path: Path, program: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program("classifier.py")
     (tmp_path / "schedule.yaml").write_text(SCHEDULE)
+    shutil.copytree(DATA / "run-v12-script", tmp_path / "swept")  # by one process
     place = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     job = {**ENV, **place, "TORCHELASTIC_RUN_ID": "job"}
     for command in (("sweep",), ("find", "--epochs", 1), ("verify",), ("check",)):
-        status, done = zygote.run(*command, "--script", "classifier.py", cwd=tmp_path, env=job)
+        status, done = zygote.run(*command, "--nproc", 3, "--script", "classifier.py", cwd=tmp_path, env=job)
         assert status == 2
-        assert "start it without torchrun: --nproc 1" in done.stderr
+        assert "3 processes of the script are wanted, and torchrun has started 1" in done.stderr
+    (tmp_path / "translator.py").touch()
+    status, done = zygote.run("verify", "swept", "--steps", 100, cwd=tmp_path, env=job)
+    assert status == 2
+    assert "the script was swept as one process by itself, and torchrun has started 1" in done.stderr
     for name, value in {**place, "TORCHELASTIC_RUN_ID": "job"}.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError, match="each of its processes would start the script"):
-        lrfinder.sweep_script("classifier.py", out=tmp_path / "run")
+    with pytest.raises(UsageError, match="3 processes of the script are wanted"):
+        lrfinder.sweep_script("classifier.py", nproc=3, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     job |= {"RANK": "1", "WORLD_SIZE": "2"}
     status, done = zygote.run("run", "--config", "schedule.yaml", "--script", "classifier.py", cwd=tmp_path, env=job)
     assert status == 0, done.stderr
     assert "epoch 2" in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"classifier.py", "schedule.yaml"}
+    assert {path.name for path in tmp_path.iterdir()} == {"classifier.py", "schedule.yaml", "swept", "translator.py"}
 
 
 def test_a_run_goes_on_where_the_scripts_own_checkpoint_was_made(

@@ -305,3 +305,38 @@ def test_what_one_process_of_a_run_made_is_no_user_s_for_another_one(tmp_path: P
     footprints.run_ended()
     footprints.sweep_ended()
     assert not made.exists()
+
+
+def test_of_machines_that_share_a_folder_the_first_one_s_copy_is_put_back_last(tmp_path: Path, scratch: Path) -> None:
+    place = tmp_path / "notes.txt"
+    place.write_text("of the script")
+    first, second = Footprints(), Footprints()
+    for footprints, at, content in ((first, 1.0, "mine"), (second, 2.0, "of the script")):
+        copy = scratch / f"{at}"
+        copy.write_text(content)
+        footprints.run_started()
+        footprints.take({"kind": "kept", "path": str(place), "copy": str(copy), "moves": False, "at": at})
+    second.put_back_later(first.kept)
+    first.put_back_later(second.kept)
+    first.run_ended({str(place): 2.0})
+    second.run_ended({str(place): 1.0})
+    assert place.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "stays"), [({"out": 1.0}, True), ({"out": 3.0}, False), ({"other": 1.0}, False), (None, True)]
+)
+def test_what_another_machine_has_kept_before_is_no_one_s_to_remove(
+    tmp_path: Path, elsewhere: dict[str, float] | None, stays: bool
+) -> None:
+    """It has removed the user's folder, this one has made it anew at 2.0, and it may have put it back since."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "late").touch()
+    footprints = Footprints()
+    footprints.run_started()
+    footprints.take({"kind": "made", "path": str(folder), "late": False, "at": 2.0})
+    footprints.take({"kind": "made", "path": str(folder / "late"), "late": True, "at": 2.5})
+    footprints.run_ended(elsewhere and {str(tmp_path / name): at for name, at in elsewhere.items()})
+    footprints.sweep_ended()
+    assert [path.exists() for path in (folder, folder / "late")] == [stays, stays]

@@ -31,7 +31,7 @@ Made = Callable[..., ShortRun]
 @pytest.fixture
 def make(program: Callable[[str], str], server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> Made:
     """Make a short run of a program, `times` in turn, and return the last one."""
-    monkeypatch.setattr("lrfinder.scripts.runs.starter", lambda environment: Borrowed(server, environment))
+    monkeypatch.setattr("lrfinder.scripts.machines.machine.starter", lambda environment: Borrowed(server, environment))
 
     def made(
         *arguments: str,

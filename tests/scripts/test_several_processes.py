@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import json
 import multiprocessing
@@ -26,19 +27,19 @@ PROGRAM = Path(__file__).parent / "programs" / "ddp.py"
 RATES = SweepSettings(steps=30, min_lr=1e-3, max_lr=1.0).lrs()
 
 
-def by_hand(rank: int, folder: Path) -> None:
-    """Train ddp.py's network at RATES on one of two processes, by a loop of its own, and write the losses."""
+def by_hand(rank: int, folder: Path, size: int) -> None:
+    """Train ddp.py's network at RATES on one of `size` processes, by a loop of its own, and write the losses."""
     torch.set_num_threads(1)
     spec = importlib.util.spec_from_file_location("ddp", PROGRAM)
     ddp: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(ddp)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=2)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/group", rank=rank, world_size=size)
     net = DistributedDataParallel(ddp.network())
     sampler = DistributedSampler(ddp.data(), seed=1, drop_last=True)
     loader = DataLoader(ddp.data(), batch_size=16, sampler=sampler)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
     batches = []
-    for epoch in range(2):
+    for epoch in range(3):
         sampler.set_epoch(epoch)
         batches += loader
     losses = []
@@ -55,23 +56,29 @@ def by_hand(rank: int, folder: Path) -> None:
     os._exit(0)  # destroying the group may wait for a thread that a fork doesn't have
 
 
-def test_the_losses_are_the_means_of_a_loop_by_hand(together: Swept, tmp_path: Path) -> None:
+def means_by_hand(folder: Path, size: int) -> list[float]:
+    """Return the mean losses of `size` processes that train at RATES by a loop of their own."""
+    gc.collect()  # an earlier test's store, collected in a fork, would wait for its thread, which isn't there
     fork = multiprocessing.get_context("fork")
-    ranks = [fork.Process(target=by_hand, args=(rank, tmp_path)) for rank in (0, 1)]
+    ranks = [fork.Process(target=by_hand, args=(rank, folder, size)) for rank in range(size)]
     for rank in ranks:
         rank.start()
     try:
-        done = together()
         for rank in ranks:
             rank.join(60)
     finally:  # one that is left would keep the pipes of this process open
         for rank in ranks:
             rank.kill()
             rank.join()
-    assert [rank.exitcode for rank in ranks] == [0, 0]
-    own = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    assert [rank.exitcode for rank in ranks] == [0] * size
+    own = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]
+    return [sum(losses) / size for losses in zip(*own, strict=True)]
+
+
+def test_the_losses_are_the_means_of_a_loop_by_hand(together: Swept, tmp_path: Path) -> None:
+    done = together()
     [trace] = done.sweep.traces
-    assert [trace.initial_loss, *trace.losses] == [(first + second) / 2 for first, second in zip(*own, strict=True)]
+    assert [trace.initial_loss, *trace.losses] == means_by_hand(tmp_path, 2)
     assert (trace.stop, trace.updates) == (Stop.COMPLETED, 30)
     assert done.sweep.setup.processes == 2
     assert not (tmp_path / "net.pt").exists()

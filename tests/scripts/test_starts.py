@@ -35,12 +35,16 @@ def test_a_new_python_and_a_fork_that_becomes_one_measure_what_a_fork_does(
         return done.sweep.traces[0]
 
     forked = trace()
-    monkeypatch.setattr("lrfinder.scripts.runs.starter", lambda told: NewPython({**told, "OMP_NUM_THREADS": "1"}))
+    monkeypatch.setattr(
+        "lrfinder.scripts.machines.machine.starter", lambda told: NewPython({**told, "OMP_NUM_THREADS": "1"})
+    )
     assert trace() == forked
     start = tmp_path / "wrapped.py"
     start.write_text(BAD_FORK.format(start=str(process.START)))
     monkeypatch.setattr(process, "START", start)
-    monkeypatch.setattr("lrfinder.scripts.runs.starter", lambda told: ForkServer({**told, "OMP_NUM_THREADS": "1"}))
+    monkeypatch.setattr(
+        "lrfinder.scripts.machines.machine.starter", lambda told: ForkServer({**told, "OMP_NUM_THREADS": "1"})
+    )
     assert trace() == forked
 
 

@@ -96,13 +96,33 @@ def print_use(path: Path, config: ScheduleConfig, run: Path, verb: str = "Writte
         program = ["--module" if script.module else "--script", script.program]
         which = ["--scale-others"] if script.scale_others else []
         which += [] if script.which is None else ["--which", script.which]
-        start = [] if script.processes is None else ["torchrun", "--nproc-per-node", str(script.processes), "-m"]
-        command = [*start, "lrfinder", "run", "--config", str(path), *program, *which, "--", *script.arguments]
+        command = [
+            *_launcher(script.processes),
+            "lrfinder",
+            "run",
+            "--config",
+            str(path),
+            *program,
+            *which,
+            "--",
+            *script.arguments,
+        ]
         print_line(f"    {shlex.join(command)}")
         print_text("or, in the script itself:")
     print_line("    from lrfinder import load_schedule")
     print_line(f"    scheduler = load_schedule({quoted(str(path))}).scheduler(optimizer)")
     print_text("with the optimizer made, and scheduler.step() after every optimizer.step().")
+
+
+def _launcher(processes: int | None) -> list[str]:
+    """Return what starts so many processes of a script; on several machines as this command was started there."""
+    from lrfinder.engine.distributed.environment import launched_place
+
+    if processes is None:
+        return []
+    place = launched_place()
+    on_several = place is not None and place.size > place.local_size
+    return ["torchrun", *(["..."] if on_several else ["--nproc-per-node", str(processes)]), "-m"]
 
 
 def print_plot(result: SweepResult, advice: Advice) -> None:

@@ -39,7 +39,7 @@ def named_script(context: typer.Context, also: frozenset[str]) -> Script | None:
     """Return the script that the options name, or None.
 
     Raises UsageError if both or a model file are named too, for options that a script has no use for (all but those in
-    `also`, and what all commands share), and if torchrun has started this process, but for a command without `nproc`.
+    `also`, and what all commands share), and for another `nproc` than torchrun has started.
     """
     script, module, which, model = (context.params.get(name) for name in ("script", "module", "which", "model"))
     scale_others = bool(context.params.get("scale_others"))
@@ -62,11 +62,8 @@ def named_script(context: typer.Context, also: frozenset[str]) -> Script | None:
                 hint="what it trains is said by its own arguments, behind `--`",
             )
     from lrfinder.records import Script
+    from lrfinder.scripts.program import processes_of
 
-    if "nproc" in context.params:
-        from lrfinder.scripts.program import check_launch
-
-        check_launch()
     program, arguments = script if script is not None else str(module), context.meta.get(ARGUMENTS, ())
     return Script(
         program=program,
@@ -74,5 +71,5 @@ def named_script(context: typer.Context, also: frozenset[str]) -> Script | None:
         module=script is None,
         which=which,
         scale_others=scale_others,
-        processes=context.params.get("nproc"),
+        processes=processes_of(context.params["nproc"]) if "nproc" in context.params else None,
     )

@@ -66,19 +66,27 @@ def follow_command() -> int:
     from lrfinder.cli.process.torch_import import load_torch
 
     load_torch()
-    from lrfinder.api.sweeping.together import follow
-    from lrfinder.cli.process.user_code import run_user_code
-    from lrfinder.engine.distributed.team import called_device, join, may_speak
+    from lrfinder.engine.distributed.launcher import wait_for_call
+    from lrfinder.engine.distributed.team import Team, join, may_speak
+    from lrfinder.scripts.machines import members
 
     place = launched_place()
     assert place is not None  # noqa: S101 - `is_follower` has looked
-    team = None
+    team: Team | members.Members | None = None
     try:
-        device = called_device(place)
-        if device is None:
-            return 0
+        wanted = wait_for_call(place)
+        if wanted.scripts:
+            from lrfinder.scripts.machines import following
+
+            team = members.join(None)
+            return int(following.follow(team))
+        if wanted.device is None:
+            return wanted.status
+        from lrfinder.api.sweeping.together import follow
+        from lrfinder.cli.process.user_code import run_user_code
+
         with run_user_code():
-            team = join(device)  # the command line may not name it, but a run folder
+            team = join(wanted.device)  # the command line may not name it, but a run folder
             assert team is not None  # noqa: S101 - torchrun has started this process
             follow(team)
     except BaseException as error:
@@ -107,18 +115,24 @@ def leave_job(status: int) -> None:
     if place is None or place.rank > 0:
         return
     leave_status(status)
-    if "torch" not in sys.modules and (status or place.size == 1):  # if one fails, the launcher ends the others
+    ends_others = place.size == place.local_size and (status or place.size == 1)  # the launcher does, if one fails
+    if "torch" not in sys.modules and ends_others:
         return
     from lrfinder.api.sweeping.together import finish
-    from lrfinder.engine.distributed.team import current_team, dismiss
+    from lrfinder.engine.distributed.launcher import dismiss
+    from lrfinder.engine.distributed.team import current_team
+    from lrfinder.scripts.machines.members import current_members
 
     with contextlib.suppress(Exception):  # the launcher's store may be gone
-        team = current_team()
-        if team is not None:
+        team, members = current_team(), current_members()
+        if members is not None:
+            members.end(status)
+            members.leave()
+        elif team is not None:
             finish(team)
             team.leave()
         elif place.size > 1:
-            dismiss(place)
+            dismiss(place, status)
 
 
 def _launch(nproc: int, arguments: Sequence[str]) -> int:

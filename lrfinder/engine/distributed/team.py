@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-import itertools
-import os
 import pickle
 import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from datetime import timedelta
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from lrfinder.engine.distributed.environment import Place, launched_place, leave_status, step_timeout_s
+from lrfinder.engine.distributed.launcher import POLL_S, Call, call, next_prefix, store_of
 from lrfinder.engine.distributed.orders import End
 from lrfinder.engine.distributed.watch import FAILED, GONE, GRACE_S, SIGNALLED, SILENT, Fault, Watch
 from lrfinder.engine.runtime.device import choose_device
@@ -28,20 +25,15 @@ from lrfinder.engine.runtime.failures import describe_error
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import EnvironmentFailure, LrfinderError, UsageError, error_text, user_code_location
 
-JOIN_S = 120.0  # seconds within which all processes must have come
 _HELD = 64  # the last gathers whose tensors are kept: far more than a thread of gloo's can be behind
-_POLL_S = 0.005  # seconds between two looks for an order; a tenth of that for a short time
-_SOON_S = 0.2  # the short time: most orders follow one another at once
-_VERDICT_S = 3.0  # seconds in which the reason of a broken connection becomes known
-_SIGNAL_VERDICT_S = 0.6  # the same after a signal, which a launcher sends to the others of a process that failed
+_SOON_S = 0.2  # for a short time orders are looked for ten times as often: most follow one another at once
+VERDICT_S = 3.0  # seconds in which the reason of a broken connection becomes known
+SIGNAL_VERDICT_S = 0.6  # the same after a signal, which a launcher sends to the others of a process that failed
 
 # What torch says if a peer is gone; gloo has no class of its own.
 _BROKEN = ("gloo", "connection closed by peer", "connection reset by peer", "nccl", "process group has been aborted")
 
-_CALL = "call"  # on which device rank 0 wants the others, or nothing if it doesn't
-
 _joined: Team | None = None
-_joins = itertools.count()
 
 
 def current_team() -> Team | None:
@@ -90,10 +82,10 @@ class Team:
             waited = time.monotonic() - began
             fault = self.watch.fault
             if fault is not None and fault.kind == SIGNALLED and self._patience_s > 0:
-                self._patience_s -= _POLL_S  # rank 0 still says what was measured
+                self._patience_s -= POLL_S  # rank 0 still says what was measured
             else:
                 self._check()
-            time.sleep(_POLL_S if waited > _SOON_S else _POLL_S / 10)
+            time.sleep(POLL_S if waited > _SOON_S else POLL_S / 10)
         self._orders += 1
         return pickle.loads(self._store.get(key))  # noqa: S301 - from rank 0 of this job, as torch's own objects are
 
@@ -137,15 +129,15 @@ class Team:
     def _cause(self, error: BaseException, update: int | None) -> BaseException:
         signalled = isinstance(error, KeyboardInterrupt | Terminated)
         if signalled or _is_broken_connection(error):
-            fault = self.watch.first_fault(_SIGNAL_VERDICT_S if signalled else _VERDICT_S)
+            fault = self.watch.first_fault(SIGNAL_VERDICT_S if signalled else VERDICT_S)
             if fault is None or (fault.rank == self.rank and fault.kind == SIGNALLED):
-                fault = self.watch.post(_fault_of(error, self.rank, update))
+                fault = self.watch.post(fault_of(error, self.rank, update))
             if fault.kind != SIGNALLED:
                 return fault.error(self.size)
             if signalled:
                 return error
             return KeyboardInterrupt() if fault.status == 130 else Terminated(f"rank {fault.rank}: {fault.text}")  # noqa: PLR2004
-        self.watch.post(_fault_of(error, self.rank, update))
+        self.watch.post(fault_of(error, self.rank, update))
         return error
 
     def leave(self) -> None:
@@ -163,7 +155,7 @@ class Team:
     def _check(self) -> None:
         if self.watch.fault is not None:
             self.broken = True
-            _raise(self.watch.fault, self.size)
+            self.watch.fault.raise_it(self.size)
 
 
 def join(device: str) -> Team | None:
@@ -178,15 +170,16 @@ def join(device: str) -> Team | None:
     if _joined is not None or place is None:
         return _joined
     target = _own_device(device, place)
-    number = next(_joins)
-    prefix = _prefix(number)
+    prefix = next_prefix()
     owned, group = not dist.is_initialized(), None
     try:
-        first = _store(place) if not owned else next(iter(rendezvous("env://")))[0]
+        first = store_of(place) if not owned else next(iter(rendezvous("env://")))[0]
         store = PrefixStore(prefix, first)
-        watch = Watch(PrefixStore(prefix, _store(place)), place, timeout_s=step_timeout_s(), ended=partial(_say, place))
+        watch = Watch(
+            PrefixStore(prefix, store_of(place)), place, timeout_s=step_timeout_s(), ended=partial(_say, place)
+        )
         if place.rank == 0:
-            store.set(_CALL, device)
+            call(store, Call(device=device))
         if owned:
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if target.type == "cuda" else "gloo",
@@ -221,20 +214,6 @@ def _destroy(group: Any, *, owned: bool) -> None:
             dist.destroy_process_group(group)
 
 
-def called_device(place: Place) -> str | None:
-    """Wait until rank 0 joins or lets the others go; return the name of its device, or None. For who only follows."""
-    store = PrefixStore(_prefix(0), _store(place))
-    while not store.check([_CALL]):
-        time.sleep(_POLL_S)
-    return store.get(_CALL).decode() or None
-
-
-def dismiss(place: Place) -> None:
-    """Let the others go, if rank 0 has never joined them."""
-    if next(copy.copy(_joins)) == 0:  # it hasn't joined
-        PrefixStore(_prefix(0), _store(place)).set(_CALL, "")
-
-
 def may_speak(fault: Fault | None, rank: int) -> bool:
     """Return whether this process tells people of `fault`: rank 0 does, or the next one if that can't any more."""
     lost = fault is not None and fault.rank == 0 and fault.kind in {GONE, SILENT}
@@ -250,17 +229,6 @@ def _say(place: Place, fault: Fault) -> None:
             sys.stderr.write(f"lrfinder: {error}{hint}\n")
             sys.stderr.flush()
         leave_status(fault.status)
-
-
-def _prefix(number: int) -> str:
-    return f"lrfinder/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{number}"
-
-
-def _store(place: Place) -> Any:
-    """Return a new connection to the store of the launcher."""
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    wait = timedelta(seconds=JOIN_S)
-    return TCPStore(host, port, place.size, is_master=False, timeout=wait)
 
 
 def _own_device(name: str, place: Place) -> torch.device:
@@ -285,8 +253,8 @@ def _is_broken_connection(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(sign in error_text(error).lower() for sign in _BROKEN)
 
 
-def _fault_of(error: BaseException, rank: int, update: int | None) -> Fault:
-    """Return `error` of this process as a fault."""
+def fault_of(error: BaseException, rank: int, update: int | None) -> Fault:
+    """Return `error` of this process, in the update that was to be made then, as a fault."""
     if isinstance(error, KeyboardInterrupt):
         return Fault(rank=rank, kind=SIGNALLED, update=update, text="interrupted", status=130)
     if isinstance(error, Terminated):
@@ -297,11 +265,3 @@ def _fault_of(error: BaseException, rank: int, update: int | None) -> Fault:
     if user_code_location(error) is None:
         return Fault(rank=rank, kind=FAILED, update=update, text=describe_error(error), status=4)
     return Fault(rank=rank, kind=FAILED, update=update, text=describe_error(error), status=3)
-
-
-def _raise(fault: Fault, size: int) -> NoReturn:
-    if fault.kind == SIGNALLED:
-        if fault.status == 130:  # noqa: PLR2004 - Ctrl-C
-            raise KeyboardInterrupt
-        raise Terminated(f"rank {fault.rank}: {fault.text}")
-    raise fault.error(size)

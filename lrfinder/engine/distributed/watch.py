@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
@@ -19,9 +20,10 @@ import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from lrfinder.engine.distributed.environment import Place
+from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import EnvironmentFailure, LrfinderError, ModelFileError, UsageError
 
 PERIOD_S = 0.2  # seconds between two looks: engine/README.md#period_s
@@ -50,6 +52,14 @@ class Fault:
         kind = _KINDS.get(self.status, EnvironmentFailure)
         return kind(f"rank {self.rank} of {size} failed first{when}: {self.text}", hint=self.hint)
 
+    def raise_it(self, size: int) -> NoReturn:
+        """Raise the failure as an error; a signal that came to a process as the one that it raises here."""
+        if self.kind != SIGNALLED:
+            raise self.error(size)
+        if self.status == 130:  # noqa: PLR2004 - Ctrl-C
+            raise KeyboardInterrupt
+        raise Terminated(f"rank {self.rank}: {self.text}")
+
 
 class Watch:
     """Beats for this process and watches the others; `store` is a connection of its own.
@@ -64,10 +74,13 @@ class Watch:
         place: Place,
         *,
         timeout_s: float,
-        ended: Callable[[Fault], None],
+        ended: Callable[[Fault], None] | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ended(fault)` says and leaves what is to be said of a job that ends hard, before this process does."""
+        """`ended(fault)` says and leaves what is to be said of a job that ends hard, before this process does.
+
+        None: this one waits in no collective, and is left to end by itself.
+        """
         self.marks = 0
         self.busy = False
         self.update: int | None = None
@@ -120,6 +133,12 @@ class Watch:
         while self.fault is None and self._clock() < until and not self._stop.is_set():
             time.sleep(PERIOD_S / 10)
         return self.fault
+
+    def unheard(self, since: float) -> int | None:
+        """Return a process that hasn't beaten since that time of the clock; None if all others have."""
+        last = dict(self._ticks)
+        others = (rank for rank in range(self._place.size) if rank != self._place.rank)
+        return next((rank for rank in others if last.get(rank, (0, -math.inf))[1] < since), None)
 
     def _watch(self) -> None:
         while not self._stop.wait(PERIOD_S):
@@ -189,6 +208,8 @@ class Watch:
             self._until = now + (GRACE_S / 2 if own else GRACE_S)
             if own:  # code that waits in Python is interrupted, and the objects are put back
                 signal.pthread_kill(self._main, signal.SIGTERM)
+            return
+        if self._ended is None:
             return
         if self.abort is not None and now > self._until - GRACE_S / 2:
             abort, self.abort = self.abort, None

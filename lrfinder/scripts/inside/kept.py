@@ -47,9 +47,9 @@ class Kept:
         mode = os.lstat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode)):
             return False  # a device or a pipe
-        at = time.monotonic()
         copy = self._copied(path) if is_small(path) else None
         links = self._linked(path) if copy is None and whole else None
+        at = time.monotonic()  # who is the first of several processes to get here has kept it as it was
         if copy is None and links is None:
             self.not_kept(path)
         else:
@@ -62,8 +62,8 @@ class Kept:
         if path in self._paths:
             return False
         self._paths.add(path)
-        at = time.monotonic()
         copy = self._copied(path) if is_small(path) else None
+        at = time.monotonic()
         if copy is None:
             self.moved.add(target)
         self._messages.send("kept", path=path, copy=copy or target, at=at, moves=copy is None)

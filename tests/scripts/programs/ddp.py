@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 import torch
 import torch.distributed as dist
@@ -25,6 +26,11 @@ def main(kind="", at=3):
     if kind != "apart":
         dist.init_process_group("gloo")
     rank = int(os.environ["RANK"])
+    if kind in ("writes", "slow"):
+        print(rank, *(os.environ[name] for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "ROLE_RANK")))
+        with open("notes.txt", "a") as notes:
+            notes.write(f"rank {rank} begins\n")
+        os.makedirs(f"results-{rank}")
     net = network() if kind == "apart" else DistributedDataParallel(network())
     sampler = DistributedSampler(data(), seed=1, drop_last=True) if kind != "apart" else None
     loader = DataLoader(data(), batch_size=16, sampler=sampler)
@@ -39,6 +45,11 @@ def main(kind="", at=3):
             loss.backward()
             optimizer.step()
             made += 1
+            if kind in ("writes", "slow"):
+                with open(f"results-{rank}/log.txt", "a") as log:
+                    log.write(f"{made}\n")
+            if kind == "slow":
+                time.sleep(0.1)
             if made == at and rank == 1:
                 if kind == "raises":
                     raise RuntimeError("the script's own mistake")
