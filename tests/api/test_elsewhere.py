@@ -16,7 +16,8 @@ from lrfinder.api.sweeping.elsewhere import measure_elsewhere
 from lrfinder.api.training import executors
 from lrfinder.api.training.executors import Elsewhere
 from lrfinder.api.training.home import Home
-from lrfinder.api.training.run_trial import Repeat, TrialSpec, run_trial
+from lrfinder.api.training.run_trial import run_trial
+from lrfinder.api.training.trial import Repeat, TrialSpec
 from lrfinder.api.verify_request import VerifyOptions, check_options
 from lrfinder.errors import EnvironmentFailure, ModelFileError, UsageError
 from lrfinder.records import Stop, SweepSettings
