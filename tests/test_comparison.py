@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 
 from helpers.comparison import COUNTS, PACKAGES, ROWS, table
-from helpers.processes import environment
+from helpers.zygote import Zygote
 from lrfinder.schedules import SCHEDULES
 
 INSTALLED = [name for name in PACKAGES if name != "timm"]
@@ -68,21 +66,14 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def looked_up() -> dict[str, tuple[list[str], list[str]]]:
+def looked_up(zygote: Zygote) -> dict[str, tuple[list[str], list[str]]]:
     """The claims that don't hold, and the names that there are, for each package."""
     asked = {
         package: (PACKAGES[package][1], [claims[package] for claims in ROWS.values() if package in claims])
         for package in INSTALLED
     }
-    done = subprocess.run(
-        [sys.executable, "-c", LOOK_UP],
-        input=json.dumps(asked),
-        env={**environment(), "KERAS_BACKEND": "torch", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    frameworks = {"KERAS_BACKEND": "torch", "JAX_PLATFORMS": "cpu"}
+    return json.loads(zygote.python(LOOK_UP, given=json.dumps(asked), env=frameworks).splitlines()[-1])
 
 
 of_pinned = pytest.mark.as_pinned("torch", "transformers", exactly=True)  # the table tells of these versions

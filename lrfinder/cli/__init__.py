@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run the command line and leave with the contract's exit status."""
-    from lrfinder.cli.process import gc_control
+    from lrfinder.engine.runtime import gc_control  # imports no torch
 
     gc_control.disable_for_startup()
     from lrfinder.cli.answers.exit_status import SIGNALLED

@@ -31,6 +31,7 @@ from lrfinder.cli.process.several import Nproc, in_several
 from lrfinder.errors import UsageError
 
 if TYPE_CHECKING:
+    from lrfinder.api.sweeping.sweep_run import Watch
     from lrfinder.api.verify import VerifyResult
 
 # What it takes with a script beside what names it.
@@ -129,6 +130,7 @@ def verify(
     from lrfinder.api.verify_request import VerifyOptions, run_of
     from lrfinder.cli.process.training import watch_training
     from lrfinder.report.documents import critical_document, verify_document
+    from lrfinder.report.progress import SweepProgress
     from lrfinder.store import latest_run, load_source
 
     program = named_script(context, _FOR_SCRIPTS)
@@ -148,10 +150,15 @@ def verify(
         seed=seed,
     )
     run = target or latest_run()
-    if program is None and nproc is not None and model is None and load_source(run_of(run)).script is not None:
+    of_script = program is not None or (model is None and load_source(run_of(run)).script is not None)
+    if of_script and program is None and nproc is not None:
         raise UsageError(f"{run}: its script starts as many processes as in the sweep", hint="leave --nproc out")
     in_several(nproc if program is None and options.where is None else None)
-    watch = functools.partial(watch_training, quiet=quiet or as_json)
+    watch: Watch = functools.partial(SweepProgress, quiet=quiet or as_json)
+    if not of_script:
+        watch = functools.partial(
+            watch_training, quiet=quiet or as_json, elsewhere=(jobs or 1) > 1 and not critical_batch
+        )
     if target is None and not (quiet or as_json):
         note(f"the newest run: {run}")
     result = verify_run(run, options, write=write, watch=watch, tell=None if quiet else note)

@@ -68,7 +68,7 @@ def describe_setup(
         # What is left at the end of a pass makes an update too, in the loops of Lightning and transformers.
         batches_per_epoch=None if batches is None else math.ceil(batches / taken),
         device=device_title(device),
-        torch=torch.__version__,
+        torch=str(torch.__version__),  # an object of torch otherwise, which imports it where it is unpickled
         python=platform.python_version(),
         lrfinder=VERSION,
         cached_batches=cached_batches,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable
@@ -60,12 +61,13 @@ def refuse_two_of_a_name(text: str) -> None:
 
     A schedule of a plug-in brings names of its own file, beside those that its export has.
     """
-    named: dict[str, set[str]] = {}
+    named: dict[str, list[ast.stmt]] = {}
     for node in ast.parse(text).body:
         for name in _bound(node):
-            named.setdefault(name, set()).add(ast.unparse(node))
-    for name, sources in named.items():
-        if len(sources) > 1 or hasattr(builtins, name):
+            named.setdefault(name, []).append(node)
+    for name, nodes in named.items():
+        several = len(nodes) > 1 and len({ast.unparse(node) for node in nodes}) > 1
+        if several or hasattr(builtins, name):
             raise _taken(name)
 
 
@@ -84,7 +86,9 @@ def _taken(name: str) -> UsageError:
     )
 
 
-def _add_function(name: str, function: Callable[..., Any], parts: dict[str, tuple[str, Any]]) -> None:
+@functools.cache
+def _read(name: str, function: Callable[..., Any]) -> tuple[str, tuple[str, ...]]:
+    """Return the source of a function under this name, without annotations, and the names that it reads."""
     try:
         tree: Any = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
     except (OSError, SyntaxError) as error:
@@ -93,7 +97,12 @@ def _add_function(name: str, function: Callable[..., Any], parts: dict[str, tupl
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             node.annotation = None
-    names = {node.id: None for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    names = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    return ast.unparse(tree), tuple(dict.fromkeys(names))
+
+
+def _add_function(name: str, function: Callable[..., Any], parts: dict[str, tuple[str, Any]]) -> None:
+    source, names = _read(name, function)
     own: dict[str, Any] = getattr(function, "__globals__", {})
     for used in [used for used in names if used in own]:
         value = own[used]
@@ -106,7 +115,7 @@ def _add_function(name: str, function: Callable[..., Any], parts: dict[str, tupl
             parts[used] = f"{used} = {literal(value)}", value
         elif used != "math":
             parts[used] = f"import {value.__name__}" + (f" as {used}" if used != value.__name__ else ""), value
-    parts[name] = ast.unparse(tree), function
+    parts[name] = source, function
 
 
 def literal(value: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from helpers.processes import environment
+from helpers.zygote import Zygote
 from lrfinder.advice.explain import DEFAULTS, Fact, explain
 from lrfinder.config import OptimizerConfig, ScheduleConfig, dump
 from lrfinder.schedules import Constant, Cosine, Linear, Schedule
@@ -39,7 +39,7 @@ def test_torchs_defaults_are_torchs(name: str) -> None:
 
 
 @pytest.mark.needs("keras")
-def test_keras_defaults_are_kerass() -> None:
+def test_keras_defaults_are_kerass(zygote: Zygote) -> None:
     code = """
 import inspect, json, keras, sys
 wanted = json.load(sys.stdin)
@@ -49,13 +49,7 @@ for name, defaults in wanted.items():
         assert signature.parameters[key].default == value, (name, key, signature.parameters[key].default)
 """
     wanted = {name: frameworks["keras"] for name, frameworks in DEFAULTS.items()}
-    subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps(wanted),
-        env={**os.environ, "KERAS_BACKEND": "torch"},
-        text=True,
-        check=True,
-    )
+    zygote.python(code, given=json.dumps(wanted), env={"KERAS_BACKEND": "torch"})
 
 
 @pytest.mark.parametrize("dampening", [0.0, 0.5, 0.9])

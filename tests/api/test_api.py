@@ -8,7 +8,6 @@ import io
 import json
 import math
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lrfinder
 from helpers.models import GOOD_WITH_VAL
+from helpers.zygote import Zygote
 from lrfinder.records import Precision, Stop, UpdateOptions
 from lrfinder.store import load_source
 
@@ -367,7 +367,7 @@ def test_what_is_exported_exists_and_loads_late() -> None:
     assert set(lrfinder.__all__) <= set(dir(lrfinder))
 
 
-def test_a_config_is_checked_from_python_as_from_the_command_line(tmp_path: Path) -> None:
+def test_a_config_is_checked_from_python_as_from_the_command_line(zygote: Zygote, tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text(GOOD_WITH_VAL)
     verdicts = {}
     for lr in (0.1, 1e-6):
@@ -381,8 +381,8 @@ def test_a_config_is_checked_from_python_as_from_the_command_line(tmp_path: Path
     assert "is below the trainable band" in verdicts[1e-6].why
     assert verdicts[1e-6].band.low > 1e-6
     words = ["check", "model.py", "--config", str(tmp_path / "1e-06.json"), "--json"]
-    done = subprocess.run([sys.executable, "-m", "lrfinder", *words], cwd=tmp_path, capture_output=True, check=False)
-    assert done.returncode == 1
+    status, done = zygote.run(*words, cwd=tmp_path)
+    assert status == 1
     said = json.loads(done.stdout)
     assert (said["lr"], said["suggested"], said["why"]) == (1e-6, verdicts[1e-6].suggested, verdicts[1e-6].why)
 

@@ -13,7 +13,7 @@ import torch
 import lrfinder.api.training.auto_parallel as module
 from lrfinder.api.sweeping import model_file
 from lrfinder.api.training.auto_parallel import WORTH, AutoParallel, room_in_memory, room_on
-from lrfinder.api.training.run_trial import Trial
+from lrfinder.api.training.trial import Trial
 from lrfinder.errors import EnvironmentFailure
 from lrfinder.records import RunPlan, ShortRun, Stop
 from lrfinder.store import Source

@@ -8,7 +8,7 @@ import pytest
 
 from lrfinder.api.training.dispatch import BLAMED, NOBODY_S, REST_S, RETRIES, Dispatcher, Lost, Node
 from lrfinder.api.training.failure import Failure
-from lrfinder.api.training.run_trial import Trial
+from lrfinder.api.training.trial import Trial
 from lrfinder.errors import EnvironmentFailure, OwnWarning
 
 BROKEN = Failure.of(ValueError("no disk"))

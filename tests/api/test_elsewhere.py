@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import pickle
+import pickletools
 import signal
 import sys
 from pathlib import Path
@@ -16,7 +18,8 @@ from lrfinder.api.sweeping.elsewhere import measure_elsewhere
 from lrfinder.api.training import executors
 from lrfinder.api.training.executors import Elsewhere
 from lrfinder.api.training.home import Home
-from lrfinder.api.training.run_trial import Repeat, TrialSpec, run_trial
+from lrfinder.api.training.run_trial import run_trial
+from lrfinder.api.training.trial import Repeat, TrialSpec
 from lrfinder.api.verify_request import VerifyOptions, check_options
 from lrfinder.errors import EnvironmentFailure, ModelFileError, UsageError
 from lrfinder.records import Stop, SweepSettings
@@ -70,6 +73,15 @@ def test_repeats_of_a_loader_with_one_start_are_refused(file):
     plan = Repeat(settings=SweepSettings(steps=5), number=1)
     with pytest.raises(ModelFileError, match="repeats can't be made apart"):
         run_trial(TrialSpec(source=Source(reference="model.py", device="cpu"), seed=0, plan=plan, threads=1))
+
+
+def test_what_a_trial_measured_is_unpickled_without_torch(file):
+    plan = Repeat(settings=SweepSettings(steps=5), number=0)
+    made = run_trial(TrialSpec(source=Source(reference="model.py", device="cpu"), seed=0, plan=plan, threads=1))
+    assert "prepared" in dict(made.events)
+    modules = [name for opcode, name, _ in pickletools.genops(pickle.dumps(made)) if opcode.name.endswith("UNICODE")]
+    assert "lrfinder.records.measured" in modules
+    assert [name for name in modules if name.startswith("torch.")] == []
 
 
 class Here:

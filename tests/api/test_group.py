@@ -13,7 +13,7 @@ import pytest
 from helpers.models import GOOD_WITH_VAL
 from lrfinder.api.training.dispatch import Lost
 from lrfinder.api.training.group import run_together
-from lrfinder.api.training.run_trial import Repeat, TrialSpec
+from lrfinder.api.training.trial import Repeat, TrialSpec
 from lrfinder.records import SweepSettings
 from lrfinder.store import Source, load_run
 

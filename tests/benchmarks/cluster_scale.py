@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from lrfinder.api.training.dispatch import Dispatcher, Node
-from lrfinder.api.training.run_trial import Trial, TrialSpec
+from lrfinder.api.training.trial import Trial, TrialSpec
 from lrfinder.records import RunPlan, ShortRun, Stop
 from lrfinder.store import RunLog, Source
 

@@ -11,7 +11,7 @@ import lrfinder.api.training.ray_cluster as module
 from lrfinder.api.training.dispatch import Dispatcher
 from lrfinder.api.training.home import Home
 from lrfinder.api.training.ray_cluster import RayCluster, RayTrials
-from lrfinder.api.training.run_trial import Trial, TrialSpec
+from lrfinder.api.training.trial import Trial, TrialSpec
 from lrfinder.records import RunPlan
 from lrfinder.store import Source
 

@@ -16,7 +16,7 @@ began = []
 gc.callbacks.append(lambda phase, info: began.append(gc.get_freeze_count()) if phase == "start" else None)
 sys.argv = ["lrfinder", *sys.argv[1:]]
 from lrfinder.cli import main
-from lrfinder.cli.process import gc_control
+from lrfinder.engine.runtime import gc_control
 gc.collect()  # what has been made so far sets nothing off at once
 began.clear()
 try:

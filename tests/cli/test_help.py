@@ -132,8 +132,16 @@ def test_what_reads_run_folders_works_without_torch(cli, model_file: Path, tmp_p
         assert "run" in text
 
 
-def test_importing_the_package_is_light(tmp_path: Path) -> None:
-    program = f"import sys, lrfinder; print([m for m in {HEAVY!r} if m in sys.modules], len(lrfinder.__version__) > 0)"
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "lrfinder",
+        # Trials of a script, and those of `--jobs`: their processes import torch, the command itself needs none.
+        "lrfinder.api.verify, lrfinder.api.training.trials, lrfinder.scripts.runs, lrfinder.api.training.run_pool",
+    ],
+)
+def test_importing_it_is_light(modules: str) -> None:
+    program = f"import sys, {modules}; print([m for m in {HEAVY!r} if m in sys.modules], len(lrfinder.__version__) > 0)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] True"
 

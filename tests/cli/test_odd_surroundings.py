@@ -15,7 +15,7 @@ import pytest
 
 from helpers.processes import environment
 from helpers.run_folders import MODEL, SWEEP
-from lrfinder.cli.process import gc_control
+from lrfinder.engine.runtime import gc_control
 from lrfinder.store import load_run
 
 
@@ -91,7 +91,7 @@ def loss_fn(output, target):
 
 CHECKED = """
 import gc, sys, types
-from lrfinder.cli.process import gc_control
+from lrfinder.engine.runtime import gc_control
 gc_control.disable_for_startup()
 sys.modules["triton"] = types.ModuleType("triton")
 {enable}

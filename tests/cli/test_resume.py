@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from helpers.processes import environment
 from helpers.run_folders import MODEL
 from helpers.run_folders import SWEEP as SMALL_SWEEP
 
 SLOW = "x = torch.randn(32, 8); __import__('time').sleep(0.02)"
 SWEEP = ("sweep", "model.py", "--steps", "60", "--repeats", "2", "--mode", "continuous", "--quiet")
-
-
-def start(folder: Path, *args: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "lrfinder", *args],
-        cwd=folder,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def wait_for_lines(curve: Path, count: int) -> None:
@@ -36,16 +22,16 @@ def wait_for_lines(curve: Path, count: int) -> None:
         time.sleep(0.02)
 
 
-def test_a_killed_sweep_carries_on_and_ends_like_any_other(cli, model_file: Path, tmp_path: Path) -> None:
+def test_a_killed_sweep_carries_on_and_ends_like_any_other(cli, zygote, model_file: Path, tmp_path: Path) -> None:
     model_file.write_text(model_file.read_text().replace("x = torch.randn(32, 8)", SLOW))
-    process = start(tmp_path, *SWEEP, "--out", "run")
+    process = zygote.start(*SWEEP, "--out", "run", cwd=tmp_path)
     wait_for_lines(tmp_path / "run" / "curve.csv", 70)  # in the second repeat
     process.send_signal(signal.SIGSTOP)  # so that it doesn't end while the other one is tried
     beside = cli("sweep", "--resume", "run")
     assert beside.returncode == 2
     assert "another process is writing this run" in beside.stderr
     process.send_signal(signal.SIGKILL)
-    process.communicate()
+    assert process.wait() == -signal.SIGKILL
     resumed = cli("sweep", "--resume", "run", "--json")
     assert resumed.returncode == 0, resumed.stderr
     assert "repeat 1 of 2" not in resumed.stderr
@@ -57,22 +43,20 @@ def test_a_killed_sweep_carries_on_and_ends_like_any_other(cli, model_file: Path
     assert (tmp_path / "run" / "curve.png").exists()
 
 
-def test_an_interrupted_sweep_says_how_it_carries_on(model_file: Path, tmp_path: Path) -> None:
+def test_an_interrupted_sweep_says_how_it_carries_on(zygote, model_file: Path, tmp_path: Path) -> None:
     model_file.write_text(model_file.read_text().replace("x = torch.randn(32, 8)", SLOW))
-    process = start(tmp_path, *SWEEP, "--out", "my run")
+    process = zygote.start(*SWEEP, "--out", "my run", cwd=tmp_path)
     wait_for_lines(tmp_path / "my run" / "curve.csv", 20)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=30)
-    assert process.returncode == 130, stderr
-    assert "lrfinder sweep --resume 'my run'" in stdout
+    assert process.wait(30) == 130, process.stderr
+    assert "lrfinder sweep --resume 'my run'" in process.stdout
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(zygote, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("resume")
     (folder / "model.py").write_text(MODEL)
-    process = start(folder, *SMALL_SWEEP, "--out", "run", "--mode", "continuous")
-    process.communicate()
+    zygote.run(*SMALL_SWEEP, "--out", "run", "--mode", "continuous", cwd=folder)
     return folder / "run"
 
 

@@ -200,31 +200,23 @@ def test_a_curve_without_a_pick_is_5_with_reason_and_remedy(
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_sweep_and_recommend_reads_what_is_there(
-    cli, model_file: Path, tmp_path: Path, sent: signal.Signals, status: int
+    cli, zygote, model_file: Path, tmp_path: Path, sent: signal.Signals, status: int
 ) -> None:
     model_file.write_text(
         model_file.read_text().replace(
             "x = torch.randn(32, 8)", "x = torch.randn(32, 8); __import__('time').sleep(0.05)"
         )
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lrfinder", "sweep", "model.py", "--out", "run", "--steps", "1000", "--json"],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = zygote.start("sweep", "model.py", "--out", "run", "--steps", "1000", "--json", cwd=tmp_path)
     curve = tmp_path / "run" / "curve.csv"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (curve.exists() and len(curve.read_text().splitlines()) > 20):
         time.sleep(0.05)
     process.send_signal(sent)
     began = time.monotonic()
-    stdout, stderr = process.communicate(timeout=20)
-    assert process.returncode == status, stderr
+    assert process.wait(20) == status, process.stderr
     assert time.monotonic() - began < 5  # the promise is 2 s; a loaded machine gets some more
-    document = json.loads(stdout)
+    document = json.loads(process.stdout)
     assert document["status"] == {130: "interrupted", 143: "terminated"}[status]
     points = len(curve.read_text().splitlines()) - 1
     assert document["repeats"][0]["points"] == points >= 20
@@ -235,25 +227,17 @@ def test_a_signal_ends_the_sweep_and_recommend_reads_what_is_there(
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_before_anything_was_measured(
-    model_file: Path, tmp_path: Path, sent: signal.Signals, status: int
+    zygote, model_file: Path, tmp_path: Path, sent: signal.Signals, status: int
 ) -> None:
     model_file.write_text("open('importing', 'w').close()\n__import__('time').sleep(60)\n" + model_file.read_text())
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lrfinder", "sweep", "model.py", "--out", "run"],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = zygote.start("sweep", "model.py", "--out", "run", cwd=tmp_path)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (tmp_path / "importing").exists():
         time.sleep(0.05)
     process.send_signal(sent)
-    _, stderr = process.communicate(timeout=20)
-    assert process.returncode == status, stderr
-    assert stderr.splitlines()[-1].startswith(f"lrfinder: {'interrupted' if status == 130 else 'terminated'}")
-    assert "Traceback" not in stderr
+    assert process.wait(20) == status, process.stderr
+    assert process.stderr.splitlines()[-1].startswith(f"lrfinder: {'interrupted' if status == 130 else 'terminated'}")
+    assert "Traceback" not in process.stderr
     assert not (tmp_path / "run").exists()
 
 
@@ -276,23 +260,19 @@ except BaseException as error:  # as pydantic's core does while it builds a vali
     )
 
 
-def test_a_killed_sweep_is_read_too(cli, model_file: Path, tmp_path: Path) -> None:
+def test_a_killed_sweep_is_read_too(cli, zygote, model_file: Path, tmp_path: Path) -> None:
     model_file.write_text(
         model_file.read_text().replace(
             "x = torch.randn(32, 8)", "x = torch.randn(32, 8); __import__('time').sleep(0.02)"
         )
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lrfinder", "sweep", "model.py", "--out", "run", "--quiet"],
-        cwd=tmp_path,
-        env=environment(),
-    )
+    process = zygote.start("sweep", "model.py", "--out", "run", "--quiet", cwd=tmp_path)
     curve = tmp_path / "run" / "curve.csv"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (curve.exists() and len(curve.read_text().splitlines()) > 15):
         time.sleep(0.02)
-    process.kill()
-    process.wait()
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["curve.csv", "run.json"]
     advised = cli("recommend", "run", "--json")
     assert advised.returncode in {0, 5}, advised.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -136,17 +135,16 @@ def test_two_processes_measure_what_one_does(folder: Path) -> None:
     assert one["picks"] == two["picks"]
 
 
-def test_trials_resume_after_a_kill(folder: Path) -> None:
+def test_trials_resume_after_a_kill(zygote: Zygote, folder: Path) -> None:
     slow = GOOD_WITH_VAL.replace("return nn.functional", "time.sleep(0.02); return nn.functional")
     (folder / "model.py").write_text(slow)
     log = folder / "run" / "trials.jsonl"
-    command = [sys.executable, "-m", "lrfinder", "verify", "run", *BUDGET, "--quiet"]
-    process = subprocess.Popen(command, cwd=folder, env=environment(), stderr=subprocess.DEVNULL)
+    process = zygote.start("verify", "run", *BUDGET, "--quiet", cwd=folder)
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline and (not log.exists() or not log.read_text().strip()):
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     kept = log.read_text().splitlines()
     assert kept
     (folder / "model.py").write_text(GOOD_WITH_VAL)
@@ -158,31 +156,27 @@ def test_trials_resume_after_a_kill(folder: Path) -> None:
 
 @pytest.mark.parametrize(("number", "status", "jobs"), [(signal.SIGTERM, 143, 1), (signal.SIGINT, 130, 2)])
 def test_an_interruption_leaves_with_its_status_and_what_was_measured(
-    folder: Path, number: int, status: int, jobs: int
+    zygote: Zygote, folder: Path, number: int, status: int, jobs: int
 ) -> None:
     slow = GOOD_WITH_VAL.replace("return nn.functional", "time.sleep(0.02); return nn.functional")
     (folder / "model.py").write_text(slow)
-    command = [sys.executable, "-m", "lrfinder", "verify", "run", *BUDGET, "--quiet", "--json", "--jobs", str(jobs)]
     log = folder / "run" / "trials.jsonl"
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = zygote.start("verify", "run", *BUDGET, "--quiet", "--json", "--jobs", jobs, cwd=folder)
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline and (not log.exists() or not log.read_text().strip()):
         time.sleep(0.05)
-    os.kill(process.pid, number)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == status, errors
-    assert "Traceback" not in errors
+    process.send_signal(number)
+    assert process.wait() == status, process.stderr
+    assert "Traceback" not in process.stderr
     if jobs == 1:  # where the run is in another process, nothing of it is known, and the message is all
-        said = json.loads(output)
+        said = json.loads(process.stdout)
         assert (said["config"], said["confirmed"], said["written"]) == (None, None, None)
         assert said["why"].endswith("are kept in run")
         assert said["hint"] == "the same command carries on"
         spent = sum(json.loads(line)["updates"] for line in log.read_text().splitlines())
         assert said["updates"] == load_run(folder / "run").updates + spent
     else:
-        assert json.loads(output)["error"]["exit_status"] == status
+        assert json.loads(process.stdout)["error"]["exit_status"] == status
     assert log.read_text().strip()
 
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import threading
@@ -311,18 +310,19 @@ SCRIPT = """
 @pytest.mark.parametrize(
     ("signum", "workers"), [(signal.SIGINT, 0), (signal.SIGINT, 2), (signal.SIGTERM, 2)], ids=["INT", "INT-2", "TERM-2"]
 )
-def test_a_real_process_keeps_what_it_measured_and_ends_soon(tmp_path, signum, workers):
+def test_a_real_process_keeps_what_it_measured_and_ends_soon(zygote, tmp_path, signum, workers):
     script = tmp_path / "sweeping.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    with subprocess.Popen(
-        [sys.executable, script, str(workers)], stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
-        assert process.stdout.readline() == "measuring\n"
-        began = time.monotonic()
-        for _ in range(2):  # as a terminal does: the whole group, workers too; and by someone impatient
-            os.killpg(process.pid, signum)
-        said = json.loads(process.stdout.read())
-        assert process.wait(timeout=20) == 0
+    process = zygote.start_python(script, workers)
+    deadline = time.monotonic() + 60
+    while process.stdout != "measuring\n":
+        assert time.monotonic() < deadline, process.stderr
+        time.sleep(0.01)
+    began = time.monotonic()
+    for _ in range(2):  # as a terminal does: the whole group, workers too; and by someone impatient
+        os.killpg(process.pid, signum)
+    assert process.wait(20) == 0, process.stderr
+    said = json.loads(process.stdout.splitlines()[1])
     assert time.monotonic() - began < 10  # about half a second here; a loaded machine needs room
     assert said["stops"] == ["interrupted" if signum is signal.SIGINT else "terminated"]
     assert said["same"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,21 @@ def schedules() -> list[Schedule]:
     return made
 
 
-def measure(target: str, which: list[Schedule]) -> list[Cell]:
-    """Export the schedules, run them all in the target's own framework, and compare."""
+FRAMEWORKS = Path(__file__).with_name("frameworks.py")
+
+
+def in_a_new_python(jobs: str) -> str:
+    done = subprocess.run([sys.executable, str(FRAMEWORKS)], input=jobs, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise AssertionError(done.stderr[-3000:])
+    return done.stdout
+
+
+def measure(target: str, which: list[Schedule], process: Callable[[str], str] = in_a_new_python) -> list[Cell]:
+    """Export the schedules, run them all in the target's own framework, and compare.
+
+    `process` runs FRAMEWORKS with this input, and returns what it prints.
+    """
     configs = [
         ScheduleConfig(
             optimizer=OptimizerConfig(name="AdamW", lr=PEAK, settings={"betas": (0.9, 0.99), "weight_decay": 0.1}),
@@ -108,17 +122,9 @@ def measure(target: str, which: list[Schedule]) -> list[Cell]:
         {"target": target, "text": export.text, "steps": config.steps}
         for config, export in zip(configs, exports, strict=True)
     ]
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("frameworks.py"))],
-        input=json.dumps(jobs),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise AssertionError(done.stderr[-3000:])
+    printed = process(json.dumps(jobs))
     cells = []
-    for config, export, used in zip(configs, exports, json.loads(done.stdout.splitlines()[-1]), strict=True):
+    for config, export, used in zip(configs, exports, json.loads(printed.splitlines()[-1]), strict=True):
         peaks = [PEAK, PEAK / 4] if target in GROUPED else [PEAK]
         worst = max(
             abs(rate / peak - config.schedule.factor(t))

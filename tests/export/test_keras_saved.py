@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from helpers.processes import environment
+from helpers.zygote import Zygote
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.export import export_schedule
 from lrfinder.schedules import Rex
@@ -42,24 +40,15 @@ print(json.dumps([*again, rate("a_rates")]))
 
 
 @pytest.mark.needs("keras")
-def test_a_saved_model_keeps_the_rates_that_it_was_trained_with(tmp_path: Path) -> None:
+def test_a_saved_model_keeps_the_rates_that_it_was_trained_with(zygote: Zygote, tmp_path: Path) -> None:
     made = {
         name: ScheduleConfig(optimizer=OptimizerConfig(name="SGD", lr=peak), schedule=Rex(steps=10))
         for name, peak in {"a": 0.01, "b": 0.5, "c": 0.7}.items()
     }
     for name, config in made.items():
         (tmp_path / f"{name}_rates.py").write_text(export_schedule(config, "keras").text)
-    env = {**environment(), "KERAS_BACKEND": "torch", "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _SCRIPT],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    (at, a), (_, b), (_, third) = json.loads(done.stdout.splitlines()[-1])
+    printed = zygote.python(_SCRIPT, cwd=tmp_path, env={"KERAS_BACKEND": "torch"})
+    (at, a), (_, b), (_, third) = json.loads(printed.splitlines()[-1])
     assert at == 2
     for found, right in ((a, made["a"]), (b, made["b"]), (third, made["a"])):
         assert abs(found - right.rate(2)) <= 1e-6 * right.optimizer.lr

@@ -8,8 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.processes import environment
+from helpers.zygote import Zygote
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.export import export_schedule
@@ -260,21 +258,11 @@ print(json.dumps([used, int(rate)]))
 """
 
 
-def test_timm_puts_numbers_in_the_place_of_a_tensor_and_the_file_says_so() -> None:
+def test_timm_puts_numbers_in_the_place_of_a_tensor_and_the_file_says_so(zygote: Zygote) -> None:
     schedules = (Rex(steps=10), Linear(steps=10))  # by a function, and by timm's own class
     texts = [export_schedule(config(schedule), "timm").text for schedule in schedules]
     assert all("a rate in a tensor gives way to one" in text for text in texts)
-    done = subprocess.run(
-        [sys.executable, "-c", TIMMS],
-        input=json.dumps(texts),
-        env=environment(),
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    used, tensor = json.loads(done.stdout)
+    used, tensor = json.loads(zygote.python(TIMMS, given=json.dumps(texts), cwd=Path(__file__).parent))
     for i, schedule in enumerate(schedules):
         assert used[2 * i] == pytest.approx([config(schedule).rate(1)])
         assert used[2 * i + 1] == pytest.approx([config(schedule).rate(1)] * 2)

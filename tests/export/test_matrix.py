@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 from hypothesis import given, settings
 
-from export.matrix import NEEDS, VARIANTS, measure, schedules
+from export.matrix import FRAMEWORKS, NEEDS, VARIANTS, measure, schedules
 from helpers import shapes
+from helpers.zygote import Zygote
 from lrfinder.export import EXPORTERS
 from lrfinder.schedules import SCHEDULES, Schedule
 
@@ -27,6 +30,7 @@ DRAWN = 30  # of any shape, length and parameters, beyond the matrix
 LONGEST = 100  # updates; `make export-matrix` runs longer ones, too: they take as long as all others
 
 
+@functools.cache
 def drawn() -> list[Schedule]:
     """Return the same schedules every time: each target runs them in one process."""
     found: list[Schedule] = []
@@ -52,8 +56,9 @@ def marks(target: str) -> list[pytest.MarkDecorator]:
 
 
 @pytest.mark.parametrize("target", [pytest.param(target, marks=marks(target)) for target in EXPORTERS])
-def test_every_export_is_exact(target: str) -> None:
-    cells = measure(target, [*(schedule for schedule in schedules() if schedule.steps <= LONGEST), *drawn()])
+def test_every_export_is_exact(zygote: Zygote, target: str) -> None:
+    which = [*(schedule for schedule in schedules() if schedule.steps <= LONGEST), *drawn()]
+    cells = measure(target, which, lambda jobs: zygote.python(FRAMEWORKS, given=jobs))
     assert [(cell.schedule, cell.difference) for cell in cells if not cell.exact] == []
     own = [cell.schedule for cell in cells if cell.export.preset is not None]
     if target in OWN:

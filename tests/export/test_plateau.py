@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from export.matrix import NEEDS
-from helpers.processes import environment
+from helpers.zygote import Zygote
 from lrfinder.config import OptimizerConfig, ScheduleConfig
 from lrfinder.errors import UsageError
 from lrfinder.export import EXPORTERS, export_schedule
@@ -246,7 +244,7 @@ def test_hugging_faces_trainer(schedule: Plateau, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "target", [pytest.param(target, marks=pytest.mark.needs(*NEEDS[target])) for target in ("keras", "optax")]
 )
-def test_in_a_process_of_its_own(target: str) -> None:
+def test_in_a_process_of_its_own(zygote: Zygote, target: str) -> None:
     losses = [*LOSSES[:5], None, *LOSSES[5:]] if target == "keras" else LOSSES  # of model.fit(validation_freq=...)
     jobs = [
         {
@@ -257,16 +255,9 @@ def test_in_a_process_of_its_own(target: str) -> None:
         }
         for schedule in SHAPES
     ]
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("plateau_frameworks.py"))],
-        input=json.dumps(jobs),
-        env={**environment(), "PEAK": repr(PEAK)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    for schedule, used in zip(SHAPES, json.loads(done.stdout.splitlines()[-1]), strict=True):
+    script = Path(__file__).with_name("plateau_frameworks.py")
+    printed = zygote.python(script, given=json.dumps(jobs), env={"PEAK": repr(PEAK)})
+    for schedule, used in zip(SHAPES, json.loads(printed.splitlines()[-1]), strict=True):
         assert used == pytest.approx(expected(schedule, losses), rel=1e-6)
 
 

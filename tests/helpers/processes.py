@@ -35,5 +35,6 @@ def seen_by_two_ranks(script: Path, temporary: pytest.TempPathFactory) -> tuple[
 
 def _run_two_ranks(script: Path, folder: Path) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    torchrun += ["--log-dir", str(folder / "logs")]  # else it leaves a folder among the temporary ones
     done = subprocess.run([*torchrun, script, folder], env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from export.matrix import FRAMEWORKS
+from helpers.zygote import Zygote
 from lrfinder.schedules import Cosine, KDecay, Linear, Schedule, SlantedTriangular, Tanh
 
 PEAK = 0.3
@@ -46,7 +45,7 @@ TANHS = [(n, lower, upper) for n in LENGTHS for lower, upper in [(-6.0, 3.0), (-
 
 
 @pytest.fixture(scope="module")
-def timms() -> dict[Any, list[float]]:
+def timms(zygote: Zygote) -> dict[Any, list[float]]:
     """The rates that each update uses in timm, in a process of its own: it is installed without what it imports."""
     calls = {
         ("k-decay", *it): f"CosineLRScheduler(it, {it[0]}, lr_min={it[2]} * it.defaults['lr'], k_decay={it[1]}"
@@ -58,15 +57,7 @@ def timms() -> dict[Any, list[float]]:
         {"target": "timm", "text": f"{text}    return timm.scheduler.{call}, t_in_epochs=False)\n", "steps": key[1]}
         for key, call in calls.items()
     ]
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).parents[1] / "export" / "frameworks.py")],
-        input=json.dumps(jobs),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    runs = json.loads(done.stdout.splitlines()[-1])
+    runs = json.loads(zygote.python(FRAMEWORKS, given=json.dumps(jobs)).splitlines()[-1])
     return {key: [rates[0] for rates in run] for key, run in zip(calls, runs, strict=True)}
 
 

@@ -11,7 +11,7 @@ from lrfinder.api.result import Sweep
 from lrfinder.api.sweeping.broadcast import Broadcast
 from lrfinder.api.sweeping.sweep_parts import deadline_of, make_sweep
 from lrfinder.api.training.executors import Elsewhere, Executor
-from lrfinder.api.training.run_trial import Plan, Repeat, Trial
+from lrfinder.api.training.trial import Plan, Repeat, Trial
 from lrfinder.engine.observer import Observer
 from lrfinder.engine.runtime.rng import derived_seed
 from lrfinder.engine.runtime.signals import Interrupts, Terminated, answer_signal

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lrfinder.api.training.failure import Failure
-from lrfinder.api.training.run_trial import Trial, TrialSpec
+from lrfinder.api.training.trial import Trial, TrialSpec
 from lrfinder.errors import EnvironmentFailure, OwnWarning
 
 RETRIES = 2  # a trial is made at most once and twice again

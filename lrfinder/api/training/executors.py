@@ -13,7 +13,7 @@ from lrfinder.errors import UsageError, unknown_choice
 from lrfinder.store import Source
 
 if TYPE_CHECKING:
-    from lrfinder.api.training.run_trial import Plan, Trial
+    from lrfinder.api.training.trial import Plan, Trial
 
 
 class Executor(Protocol):

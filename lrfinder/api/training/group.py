@@ -19,7 +19,7 @@ from typing import IO
 
 from lrfinder.api.training.dispatch import Lost
 from lrfinder.api.training.failure import Failure
-from lrfinder.api.training.run_trial import Trial, TrialSpec
+from lrfinder.api.training.trial import Trial, TrialSpec
 from lrfinder.engine.distributed.environment import STEP_TIMEOUT, launch_variables
 from lrfinder.formatting import format_end
 

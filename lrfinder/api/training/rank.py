@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from lrfinder.api.training.dispatch import Lost
 from lrfinder.api.training.failure import Failure
-from lrfinder.api.training.run_trial import Trial, TrialSpec, run_trial
+from lrfinder.api.training.trial import Trial, TrialSpec
+from lrfinder.api.training.trial_maker import trial_maker
 from lrfinder.engine.distributed.environment import launched_place
 from lrfinder.engine.runtime.parent import end_with_parent
 from lrfinder.engine.runtime.signals import signals_as_exceptions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 def main(given: int, answer: int, parent: int) -> None:
     """Make the trial with the other ranks; rank 0 writes its outcome, whatever it is."""
     end_with_parent(parent)
+    trial_maker()
     import torch
 
     spec: TrialSpec = pickle.loads(os.pread(given, os.fstat(given).st_size, 0))  # noqa: S301 - from who started this
@@ -50,7 +52,7 @@ def _make(spec: TrialSpec) -> Trial | Failure | Lost:
     def lead() -> None:
         nonlocal team, made
         team = current_team()
-        made = run_trial(spec)
+        made = trial_maker()(spec)
 
     try:
         together(lead, device=spec.source.device)

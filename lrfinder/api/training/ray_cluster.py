@@ -27,7 +27,8 @@ from lrfinder.api.training.dispatch import Dispatcher, Lost, Node, Outcome
 from lrfinder.api.training.failure import Failure
 from lrfinder.api.training.group import run_together
 from lrfinder.api.training.home import Home
-from lrfinder.api.training.run_trial import Plan, Trial, TrialSpec, run_trial
+from lrfinder.api.training.trial import Plan, Trial, TrialSpec
+from lrfinder.api.training.trial_maker import trial_maker
 from lrfinder.api.training.upload import Upload
 from lrfinder.engine.distributed.environment import step_timeout_s
 from lrfinder.engine.runtime.signals import Interrupts
@@ -180,8 +181,10 @@ class RayCluster:
 def _attempt(spec: TrialSpec, home: Home) -> Outcome:
     """Make a trial in a process of Ray's."""
     try:
+        if spec.processes is None:
+            trial_maker()  # before the folder of the model file is on Python's path
         with home.entered(spec.source):
-            return run_trial(spec) if spec.processes is None else run_together(spec, spec.processes)
+            return trial_maker()(spec) if spec.processes is None else run_together(spec, spec.processes)
     except BaseException as error:  # noqa: BLE001 - it is raised again where it can be reported
         return Failure.of(error)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lrfinder.api.training.run_trial import Plan, Trial, TrialSpec, run_trial
+from lrfinder.api.training.trial import Plan, Trial, TrialSpec
+from lrfinder.api.training.trial_maker import trial_maker
 from lrfinder.errors import EnvironmentFailure, remember_frames
 from lrfinder.paths import cwd, restore_cwd
 from lrfinder.store import Source
@@ -102,6 +103,7 @@ def _end_with_the_parent() -> None:
 
 def _made_or_told(spec: TrialSpec, folder: Path | None) -> Trial:
     try:
+        run_trial = trial_maker()
         with restore_cwd():  # the model file may leave the folder; the next trial of this process begins there again
             if folder is not None:
                 os.chdir(folder)

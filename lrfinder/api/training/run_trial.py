@@ -7,12 +7,12 @@ import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lrfinder.api.sweeping.model_file import load_source_problem
-from lrfinder.engine.distributed.environment import STEP_TIMEOUT_S
+from lrfinder.api.training.trial import Repeat, Trial, TrialSpec
 from lrfinder.engine.distributed.orders import Begin
 from lrfinder.engine.distributed.team import current_team
 from lrfinder.engine.held_out import no_val_loader
@@ -23,59 +23,13 @@ from lrfinder.engine.runtime.memory import most_memory
 from lrfinder.engine.short_runs import ShortRuns
 from lrfinder.engine.sweep import run_sweep
 from lrfinder.errors import ModelFileError
-from lrfinder.records import Metric, RunPlan, ShortRun, Stop, SweepSettings, Trace
-from lrfinder.store import Source
+from lrfinder.records import Metric, ShortRun, Stop, Trace
 from lrfinder.task.problem import Problem
 
 if TYPE_CHECKING:
     import torch
 
 _AT_ONCE = 1e-6  # seconds: the limit of a trial that begins when the time is over, since a limit must be above 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeat:
-    """Repeat `number`, counted from 0, of a sweep with these settings."""
-
-    settings: SweepSettings
-    number: int
-
-
-Plan = RunPlan | Repeat
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialSpec:
-    """What is needed to make a trial: the model file, what to train, with how many threads, until when.
-
-    `until` is a time of `time.time`, since other machines have other monotonic clocks. With `processes` so many make it
-    together, each with as many threads; an update may take them `step_timeout_s`.
-    """
-
-    source: Source
-    seed: int
-    plan: Plan
-    threads: int
-    until: float | None = None
-    processes: int | None = None
-    step_timeout_s: float = STEP_TIMEOUT_S
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
-    """What a trial measured (a ShortRun, or the Trace of a repeat), and what an observer would have been told.
-
-    `memory` is the most that it took, in bytes.
-    """
-
-    made: Any
-    events: tuple[tuple[str, tuple[Any, ...]], ...] = ()
-    memory: int | None = None
-
-    def report(self, observer: Observer) -> None:
-        """Tell it to an observer here."""
-        for event, details in self.events:
-            getattr(observer, event)(*details)
 
 
 def run_trial(spec: TrialSpec) -> Trial:

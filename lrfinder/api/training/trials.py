@@ -9,23 +9,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from lrfinder.advice.verify.budget import VerifyRequest
 from lrfinder.advice.verify.kept_trials import replayed
 from lrfinder.advice.verify.trial_plan import TrialPlan
 from lrfinder.api.sweeping.broadcast import Broadcast
-from lrfinder.api.sweeping.model_file import load_source_problem
 from lrfinder.api.training.executors import Elsewhere, Executor
-from lrfinder.api.training.run_trial import Trial
 from lrfinder.api.training.time_limit import TimeLimit
+from lrfinder.api.training.trial import Trial
 from lrfinder.engine.distributed.environment import launched_place
-from lrfinder.engine.distributed.orders import Begin
-from lrfinder.engine.distributed.team import current_team
-from lrfinder.engine.micro_batches import micro_batching_for
 from lrfinder.engine.observer import Observer
-from lrfinder.engine.run_queue import RunQueue
-from lrfinder.engine.runtime.device import choose_device
 from lrfinder.errors import UsageError
-from lrfinder.paths import cwd, restore_cwd
+from lrfinder.paths import restore_cwd
 from lrfinder.records import ShortRun
 from lrfinder.scripts.runs import ScriptRuns
 from lrfinder.store import SCRIPT_LOG, TRIALS, RunLog, Source
@@ -100,22 +93,10 @@ def _maker(
         with _executor(where, source, plan.request.seed, jobs or 1) as executor:
             yield lambda plans: _reported(executor.run(plans), listeners)
         return
-    home = cwd()  # the model file may leave it
-    problem = load_source_problem(source, seed=plan.request.seed)
-    device = choose_device(source.device)
-    team = current_team()
-    if team is not None:
-        team.tell(Begin(None, source.device))
-    batching = micro_batching_for(problem, None, device, team=team)
-    with contextlib.ExitStack() as stack:
-        elsewhere = None
-        if jobs is None and team is None:
-            elsewhere = stack.enter_context(_spare_cores(plan.request, source, device, home))
-        listeners = Broadcast(observers)
-        runs = RunQueue(
-            problem, seed=plan.request.seed, device=device, observer=listeners, batching=batching, elsewhere=elsewhere
-        )
-        yield stack.enter_context(runs).run_all
+    from lrfinder.api.training.in_process import in_process  # torch
+
+    with in_process(source, observers, seed=plan.request.seed, alone=jobs is not None) as make:
+        yield make
 
 
 def _executor(where: Elsewhere | None, source: Source, seed: int, jobs: int) -> AbstractContextManager[Executor]:
@@ -124,15 +105,6 @@ def _executor(where: Elsewhere | None, source: Source, seed: int, jobs: int) -> 
     from lrfinder.api.training.run_pool import RunPool
 
     return RunPool(source, seed=seed, jobs=jobs)
-
-
-def _spare_cores(request: VerifyRequest, source: Source, device: Any, folder: Path | None) -> Any:
-    import torch
-
-    from lrfinder.api.training.auto_parallel import AutoParallel
-
-    threads = torch.get_num_threads()
-    return AutoParallel(source, seed=request.seed, threads=threads, device=device, folder=folder)
 
 
 def _reported(trials: Iterable[Trial], listeners: Observer) -> Iterable[ShortRun]:

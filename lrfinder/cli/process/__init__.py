@@ -1,9 +1,8 @@
-"""The process of a command: its standard streams, signals, garbage collector, child processes and its end.
+"""The process of a command: its standard streams, signals, child processes and its end.
 
 stdout          results on standard output, and everything else kept away from it
 user_code       what surrounds the user's code while a command runs it
 torch_import    importing torch so that a signal can't break it
 children        child processes that end with the command
-gc_control      the garbage collector, off until the user's code runs
 exit            the fast end after a signal
 """

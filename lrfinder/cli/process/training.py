@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def watch_training(settings: SweepSettings, *, quiet: bool) -> Iterator[SweepProgress]:
-    """Load torch, prepare for the user's code, and yield the progress display that observes the training."""
+def watch_training(settings: SweepSettings, *, quiet: bool, elsewhere: bool = False) -> Iterator[SweepProgress]:
+    """Load torch, prepare for the user's code, and yield the progress display that observes the training.
+
+    Who trains `elsewhere`, in processes of its own, needs no torch here.
+    """
     from lrfinder.cli.process.torch_import import load_torch
 
-    load_torch()
+    if not elsewhere:
+        load_torch()
     from lrfinder.cli.process.user_code import run_user_code
     from lrfinder.report.progress import SweepProgress
 

@@ -6,9 +6,9 @@ import contextlib
 import sys
 from collections.abc import Iterator
 
-from lrfinder.cli.process import gc_control
 from lrfinder.cli.process.children import kill_children_on_death
 from lrfinder.cli.process.stdout import redirect_user_output
+from lrfinder.engine.runtime import gc_control
 from lrfinder.engine.runtime.signals import Terminated
 from lrfinder.errors import user_code_location
 

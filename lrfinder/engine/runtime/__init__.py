@@ -1,1 +1,1 @@
-"""The machine and the process: device, memory, failures, generators, signals, time limits, workers."""
+"""The machine and the process: device, memory, garbage, failures, generators, signals, time limits, workers."""

@@ -28,10 +28,12 @@ def serve(plan: dict[str, Any]) -> NoReturn:
     from lrfinder.engine.runtime.parent import end_with_parent
 
     end_with_parent(plan["parent"])
+    gc.disable()  # looking for garbage would take as long as a fifth of the imports
     importlib.import_module("lrfinder.scripts.inside.sweep_process")  # which the forks need
     with contextlib.suppress(ImportError):  # the first optimizer of a process imports it
         importlib.import_module("torch._dynamo")
     gc.freeze()  # what is here is shared with all forks
+    gc.enable()
     with socket.socket(fileno=plan["handle"]) as parent:
         while True:
             path, handles, _, _ = socket.recv_fds(parent, _PATH, 2)

@@ -8,7 +8,7 @@ import pytest
 
 import lrfinder
 from lrfinder.api.training.group import run_together
-from lrfinder.api.training.run_trial import Repeat, TrialSpec
+from lrfinder.api.training.trial import Repeat, TrialSpec
 from lrfinder.records import SweepSettings
 from lrfinder.store import Source
 
