@@ -40,8 +40,12 @@ class DivergenceRule:
 
     def observe(self, loss: float) -> bool:
         """Add a finite loss, and return whether the losses so far have diverged."""
-        if len(self._differences) < EARLY:
-            self._learn(loss)
+        if len(self._differences) < EARLY:  # where the losses began, and how noisy they are
+            if self._last:
+                bisect.insort(self._differences, abs(loss - self._last[-1]))
+            if len(self._first) < WINDOW:
+                self._first = sorted([*self._first, loss])
+                self.start = self._first[len(self._first) // 2]
         self._last.append(loss)
         if len(self._last) < WINDOW:
             return False
@@ -52,14 +56,6 @@ class DivergenceRule:
         noise = self._differences[len(self._differences) // 2]
         self.limit = self.start + max(self.start - self._lowest, NOISE_MULTIPLE * noise, self._least_rise)
         return median > self.limit
-
-    def _learn(self, loss: float) -> None:
-        """Learn of an early loss where the losses began, and how noisy they are."""
-        if self._last:
-            bisect.insort(self._differences, abs(loss - self._last[-1]))
-        if len(self._first) < WINDOW:
-            self._first = sorted([*self._first, loss])
-            self.start = self._first[len(self._first) // 2]
 
     @property
     def rise(self) -> float:
