@@ -158,7 +158,13 @@ def advice_for_batch(advice: A, evidence: SweepEvidence, found: BatchRate, reque
     config = advice.schedule
     if config is not None:
         length = config.steps if request.epochs is None else max(1, round(config.steps * found.batch / found.target))
-        wanted = Request(steps=length, schedule=config.schedule.name, warmup=request.warmup, lr=lr)
+        wanted = Request(
+            steps=None if request.open_ended else length,
+            open_ended=request.open_ended,
+            schedule=config.schedule.name,
+            warmup=request.warmup,
+            lr=lr,
+        )
         config = _without_run(advise(evidence, wanted).schedule, scaled)
     return dataclasses.replace(
         advice,

@@ -101,6 +101,14 @@ def test_a_length_in_updates_is_that_of_the_other_batch(folder: Path, start: Run
     assert (schedule.steps, schedule.warmup) == (100, 7)
 
 
+def test_a_run_of_unknown_length_keeps_its_shape(folder: Path, start: Run) -> None:
+    start(folder, "recommend", "run", "--open-ended", "--write", "own.yaml", "--quiet")
+    start(folder, "recommend", "run", "--open-ended", "--target-batch", 32, "--write", "32.yaml", "--quiet")
+    own, other = (lrfinder.load_schedule(folder / name) for name in ("own.yaml", "32.yaml"))
+    assert other.schedule == own.schedule
+    assert other.optimizer.lr > own.optimizer.lr
+
+
 def test_python_says_the_same(folder: Path, start: Run) -> None:
     found = lrfinder.recommend(folder / "run", epochs=EPOCHS, target_batch=64)
     args = ("recommend", "run", "--epochs", EPOCHS, "--target-batch", 64, "--unverified", "--json")
