@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from lrfinder.advice.another_batch import check_law
 from lrfinder.advice.constant_rate import CONSTANT
 from lrfinder.errors import UsageError
+from lrfinder.formatting import format_count
 from lrfinder.paths import restore_cwd
 from lrfinder.records import GradientNoise, Graph, RunPlan, ShortRun, Stop, SweepResult
 from lrfinder.search.critical_batch import CriticalBatch, critical_batch
@@ -37,7 +38,8 @@ class MeasuredBatch:
     def __str__(self) -> str:
         if self.critical is None:
             return f"The critical batch was not measured: {self.why}."
-        return f"The critical batch is {self.critical}: `lrfinder recommend --target-batch` goes by it."
+        took = f" It took {format_count(self.updates, 'update')} more." if self.updates else ""
+        return f"The critical batch is {self.critical}: `lrfinder recommend --target-batch` goes by it.{took}"
 
 
 def check_measurable(sweep: SweepResult, source: Source, where: Elsewhere | None) -> None:

@@ -55,6 +55,7 @@ def files(run: Path) -> dict[str, bytes]:
 def test_verify_says_the_critical_batch_and_keeps_what_it_was_made_of(measured: tuple[Path, str]) -> None:
     folder, printed = measured
     assert "The critical batch is about " in " ".join(printed.split())
+    assert f"It took {15 + 4 * 32} updates more." in " ".join(printed.split())
     kept = json.loads((folder / "run" / "gradient-noise.json").read_text())
     verified = json.loads((folder / "run" / "verification.json").read_text())
     assert kept["lr"] == verified["config"]["optimizer"]["lr"]
