@@ -151,7 +151,7 @@ def test_an_instance_of_its_own_ends_with_its_command_and_the_same_command_carri
         instance = f"lrfinder-ray-{command.pid}-"
         wait_for(lambda wanted=kept + 1: log.exists() and log.read_text().count("\n") >= wanted)
         (folder / "held").touch()  # until it gets the signal
-        assert any("ray::" in title for title in processes_of(instance))
+        wait_for(lambda its=instance: any("ray::" in title for title in processes_of(its)))  # one may just be starting
         command.send_signal(number)
         assert command.wait() == status, command.stderr
         (folder / "held").unlink()
